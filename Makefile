@@ -1,0 +1,83 @@
+# make run    set everything up and start Branchline on this machine
+# make test   check the code and run the tests, from nothing
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCK   := config/requirements.lock
+SOURCE := setup.cfg pyproject.toml $(LOCK)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format real-model bench lock clean
+
+help:
+	@echo 'make run          set everything up and start Branchline; Ctrl-C stops it'
+	@echo 'make test         check the code and run the tests; ARGS="-k stream -x" goes to pytest'
+	@echo 'make lint         check the code only: ruff, mypy, import-linter'
+	@echo 'make format       format the code'
+	@echo 'make real-model   run the tests that talk to a real language model'
+	@echo 'make bench        measure latency and throughput'
+	@echo 'make lock         choose the newest versions that setup.cfg allows'
+	@echo 'make clean        remove what was installed and built; the data in .branchline stays'
+
+run: $(VENV)/installed
+	@exec $(BIN)/branchline up $(ARGS)
+
+test: lint
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+lint: $(VENV)/installed-test
+	@$(BIN)/ruff check --config config/ruff.toml .
+	@$(BIN)/ruff format --config config/ruff.toml --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --config setup.cfg
+
+format: $(VENV)/installed-test
+	@$(BIN)/ruff check --config config/ruff.toml --fix .
+	@$(BIN)/ruff format --config config/ruff.toml .
+
+real-model: $(VENV)/installed-real-model
+	@$(BIN)/python -m pytest -m real_model $(ARGS)
+
+bench: $(VENV)/installed-test
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: | $(BIN)/python
+	@rm -rf $(VENV)/lock && $(BIN)/python -m venv $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -e '.[test,real-model]'
+	@echo '# One exact version of everything, made by `make lock`; pip takes it as constraints.' > $(LOCK)
+	@$(VENV)/lock/bin/python -m pip freeze --exclude-editable >> $(LOCK)
+	@rm -rf $(VENV)/lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ── installing ──────────────────────────────────────────────────────────────
+# Each stamp is newer than what it was made from, so a second call costs nothing.
+
+$(VENV)/installed: EXTRAS :=
+$(VENV)/installed-test: EXTRAS := [test]
+$(VENV)/installed-real-model: EXTRAS := [test,real-model]
+
+$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-real-model: $(SOURCE) | $(BIN)/python
+	@echo "Installing what Branchline needs into $(VENV) (the first time takes about a minute) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check -c $(LOCK) -e '.$(EXTRAS)'
+	@touch $@
+
+# The first Python that is new enough; PYTHON=... names another.
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	    python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "Branchline needs Python 3.11 or newer, and $$(python3 --version 2>/dev/null || echo 'no Python') is here: install one (Debian: apt install python3 python3-venv), or name it: make run PYTHON=/path/to/python3.12" >&2; \
+	    exit 1; \
+	fi; \
+	if ! $$python -c 'import venv, ensurepip' 2>/dev/null; then \
+	    echo "This Python has no venv module: install it (Debian and Ubuntu: apt install python3-venv), then call make again." >&2; \
+	    exit 1; \
+	fi; \
+	echo "Making a virtual environment in $(VENV) with $$($$python --version) ..."; \
+	$$python -m venv $(VENV)

@@ -1,0 +1,71 @@
+"""The command line: one module per noun, imported only when its command is called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from runtime import __version__
+from runtime.cli.failure import Failure
+from runtime.errors import BranchlineError
+
+_COMMANDS = {
+    "Start": {
+        "up": ("runtime.cli.up:up", "Start everything on this machine."),
+        "web": ("runtime.cli.processes:web", "Serve the API and the streams."),
+        "pool": ("runtime.cli.processes:pool", "Execute the runs of one pool."),
+        "reaper": ("runtime.cli.processes:reaper", "Make up for what was lost."),
+        "flower": ("runtime.cli.processes:flower", "Serve Flower, which watches the pools."),
+    },
+    "Look after": {
+        "doctor": ("runtime.cli.doctor:doctor", "Find out what is wrong and how to mend it."),
+        "check": ("runtime.cli.check:check", "Check the settings and every worker folder."),
+        "migrate": ("runtime.cli.database:migrate", "Bring the database up to date."),
+        "runs": ("runtime.cli.runs:runs", "List, show and cancel runs."),
+        "user": ("runtime.cli.users:user", "Add accounts."),
+        "token": ("runtime.cli.users:token", "Make API tokens."),
+    },
+    "Use": {
+        "chat": ("runtime.cli.chat:chat", "Talk to a worker in this terminal."),
+        "openapi": ("runtime.cli.processes:openapi", "Print the API's OpenAPI document."),
+    },
+}
+
+
+class _Lazy(click.Group):
+    """Knows its commands by name and summary, so that ``--help`` imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for commands in _COMMANDS.values() for name in commands]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        for commands in _COMMANDS.values():
+            if name in commands:
+                module, _, attribute = commands[name][0].partition(":")
+                command: click.Command = getattr(import_module(module), attribute)
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, commands in _COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name, summary) for name, (_, summary) in commands.items()], col_spacing=4
+                )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BranchlineError as error:
+            raise Failure(error) from error
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="branchline %(version)s")
+def branchline() -> None:
+    """Branchline: a distributed job-queue runtime for chat agents.
+
+    Settings come from the environment; config/default.toml lists them all.
+    """

@@ -1,0 +1,144 @@
+"""The Thread API as the command line uses it: requests, problems, and streams that go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+
+from runtime.errors import BranchlineError, Unauthenticated, Unavailable
+from runtime.events import RUN_COMPLETED
+
+Json = Any
+
+_TRIES = 20
+"""Connections in a row that may bring nothing before a stream is given up."""
+
+
+class Refused(BranchlineError):
+    """The server refused what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One event of a stream."""
+
+    type: str
+    data: dict[str, Json]
+
+
+class Api:
+    """A signed-in user of one server."""
+
+    def __init__(self, url: str, token: str | None, email: str, password: str) -> None:
+        """Without a ``token``, signs in with ``email`` and ``password``."""
+        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(30, connect=5), trust_env=False)
+        self._credentials = {"email": email, "password": password, "token": True}
+        self._signs_in = token is None
+        if token is None:
+            self._sign_in()
+        else:
+            self._use(token)
+
+    def get(self, path: str, **query: Json) -> Json:
+        """The answer to a GET."""
+        return self._ask("GET", path, params=query)
+
+    def post(self, path: str, body: Json) -> Json:
+        """The answer to a POST."""
+        return self._ask("POST", path, json=body)
+
+    def run_events(self, run_id: str) -> Iterator[StreamEvent]:
+        """Every event of a run up to its end, over as many connections as that takes."""
+        last_id = ""
+        fruitless = 0
+        while fruitless < _TRIES:
+            fruitless += 1
+            try:
+                for event_id, event in self._connection(f"/api/runs/{run_id}/events", last_id):
+                    fruitless = 0
+                    last_id = event_id or last_id
+                    yield event
+                    if event.type == RUN_COMPLETED:
+                        return
+            except httpx.TransportError:
+                pass  # the server, or the way to it, is away for a moment
+            time.sleep(min(0.25 * fruitless, 3))
+        raise Unavailable("The stream broke off, and the server does not answer. The run itself goes on.")
+
+    def _connection(self, path: str, last_id: str) -> Iterator[tuple[str, StreamEvent]]:
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        patience = httpx.Timeout(5, read=45)  # the server says something every 15 s
+        with self._http.stream("GET", path, headers=headers, timeout=patience) as answer:
+            if answer.status_code == 503:
+                return
+            if answer.is_error:
+                answer.read()
+                _raise(answer)
+            yield from parse_stream(answer.iter_lines())
+
+    def _ask(self, method: str, path: str, **more: Json) -> Json:
+        answer = self._send(method, path, **more)
+        if answer.status_code == 401 and self._signs_in:
+            self._sign_in()  # the token of a sign-in lives for an hour
+            answer = self._send(method, path, **more)
+        if answer.is_error:
+            _raise(answer)
+        return orjson.loads(answer.content) if answer.content else None
+
+    def _send(self, method: str, path: str, **more: Json) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **more)
+        except httpx.TransportError as error:
+            raise Unavailable(
+                f"Nothing answers at {self._http.base_url} ({error}). Start Branchline with `make run`, "
+                "or say where it is with --url."
+            ) from error
+
+    def _sign_in(self) -> None:
+        answer = self._send("POST", "/api/auth/login", json=self._credentials)
+        if answer.status_code == 401:
+            raise Unauthenticated(
+                f"{self._credentials['email']} cannot sign in with that password. "
+                "Say who you are with --email, or give a --token."
+            )
+        if answer.is_error:
+            _raise(answer)
+        self._use(answer.json()["token"])
+
+    def _use(self, token: str) -> None:
+        self._http.headers["Authorization"] = f"Bearer {token}"
+        self._http.cookies.clear()
+
+
+def parse_stream(lines: Iterator[str]) -> Iterator[tuple[str, StreamEvent]]:
+    """The events of a text/event-stream, each with its id ("" where it has none)."""
+    event_id, kind, data = "", "", []
+    for line in lines:
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "id":
+            event_id = value
+        elif field == "event":
+            kind = value
+        elif field == "data":
+            data.append(value)
+        elif not line:
+            if data:
+                yield event_id, StreamEvent(kind, orjson.loads("\n".join(data)))
+            event_id, kind, data = "", "", []
+
+
+def _raise(answer: httpx.Response) -> None:
+    """Raise what a problem document (RFC 9457) says."""
+    try:
+        problem = orjson.loads(answer.content)
+        said = problem.get("detail") or problem["title"]
+        fields = [f"{error['path']}: {error['message']}" for error in problem.get("errors", [])]
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        raise Refused(f"The server answered {answer.status_code} {answer.reason_phrase}.") from None
+    raise Refused("\n  ".join([said, *(field for field in fields if not field.endswith(said))]))

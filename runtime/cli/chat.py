@@ -1,0 +1,225 @@
+"""``branchline chat``: talk to a worker in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+import orjson
+from rich.markup import escape
+
+from runtime.cli.api import Api, Refused
+from runtime.cli.conversation import Conversation
+from runtime.cli.reply import Reply
+from runtime.cli.terminal import console, print_table
+from runtime.errors import Invalid, NotFound, Unavailable
+from runtime.settings import current
+
+Json = Any
+
+_HELP = """\
+/edit N      ask question N of this branch anew; the old one stays, on a branch of its own
+/again       have the last question answered once more, on a branch of its own
+/branches    list the branches of this thread
+/switch N    go to the end of branch N
+/history     show this branch
+/worker [W]  talk to the worker W from now on; without W, list the workers
+/new         begin another thread
+/help        this
+/quit        leave (so does Ctrl-D); Ctrl-C stops an answer"""
+
+
+def _json_object(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, Json]:
+    try:
+        config = orjson.loads(value or "{}")
+    except orjson.JSONDecodeError as error:
+        raise click.BadParameter(f"is no JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise click.BadParameter('is no JSON object, such as {"delay_ms": 300}')
+    return config
+
+
+@click.command()
+@click.argument("worker", required=False)
+@click.option("--url", help="Where Branchline is (default: PORT on this machine).")
+@click.option("--thread", "thread_id", type=click.UUID, help="Go on with this thread.")
+@click.option("--email", help="Who you are (default: the development account).")
+@click.option("--token", envvar="BRANCHLINE_TOKEN", help="An API token, in place of signing in.")
+@click.option("--config", callback=_json_object, help="The worker's configuration, as a JSON object.")
+@click.option("-m", "--message", help="Ask this, print the answer, and end.")
+def chat(
+    worker: str | None,
+    url: str | None,
+    thread_id: object | None,
+    email: str | None,
+    token: str | None,
+    config: dict[str, Json],
+    message: str | None,
+) -> None:
+    """Talk to WORKER (default: the first that is available), its words as they come.
+
+    Edited questions and repeated answers become branches; /help says how.
+    """
+    api = _sign_in(url, email, token)
+    conversation = Conversation.resume(api, str(thread_id)) if thread_id else Conversation.begin(api)
+    talk = Chat(api, conversation, worker or _first_available(api), config)
+    if message is not None:
+        raise SystemExit(0 if talk.ask(message) == "success" else 1)
+    talk.run()
+
+
+class Chat:
+    """One terminal, one thread at a time."""
+
+    def __init__(self, api: Api, conversation: Conversation, worker_id: str, config: dict[str, Json]) -> None:
+        self._api = api
+        self._conversation = conversation
+        self._worker_id = worker_id
+        self._config = config
+        self._commands: dict[str, Callable[[str], None]] = {
+            "/edit": self._edit,
+            "/again": self._again,
+            "/branches": self._branches,
+            "/switch": self._switch,
+            "/history": self._history,
+            "/worker": self._worker,
+            "/new": self._new,
+            "/help": lambda _: console.print(_HELP, markup=False),
+        }
+
+    def run(self) -> None:
+        """Read and answer until Ctrl-D or /quit."""
+        console.print(f"You talk to [bold]{escape(self._worker_id)}[/]. /help lists what you can do.")
+        while (line := _read("> ")) is not None and line.strip() != "/quit":
+            try:
+                self._obey(line)
+            except (Refused, Invalid, NotFound, Unavailable) as error:
+                console.print(str(error), style="red", markup=False)
+        console.print(f"To go on later: branchline chat --thread {self._conversation.thread_id}", style="dim")
+
+    def ask(self, text: str | None) -> str | None:
+        """Have the worker answer ``text``, or what was asked last. Returns the run's status."""
+        run_id = self._conversation.ask(self._worker_id, self._config, text)
+        reply = Reply(console)
+        while reply.status is None:
+            try:
+                reply.follow(self._api.run_events(run_id))
+                if reply.question is not None:
+                    self._answer(run_id, reply)
+            except KeyboardInterrupt:
+                self._api.post(f"/api/runs/{run_id}/cancel", {})
+        if reply.status != "success":
+            error = reply.error or {}
+            console.print(
+                f"{reply.status}: {error.get('message', '')}".rstrip(": "), style="red", markup=False
+            )
+        return reply.status
+
+    def _obey(self, line: str) -> None:
+        name, _, argument = line.strip().partition(" ")
+        if name.startswith("/"):
+            if name not in self._commands:
+                raise Invalid(f"There is no {name}; /help lists what there is.")
+            self._commands[name](argument.strip())
+        elif line.strip():
+            self.ask(line)
+
+    def _answer(self, run_id: str, reply: Reply) -> None:
+        question = reply.question or {}
+        options = question.get("options") or []
+        hint = f" ({', '.join(map(str, options))})" if options else ""
+        given = _read(f"{question.get('prompt', 'The worker waits for an answer')}{hint} ")
+        if given is None:
+            raise KeyboardInterrupt
+        reply.question = None
+        self._api.post(f"/api/runs/{run_id}/answer", {"confirmation_id": question.get("id"), "answer": given})
+
+    def _edit(self, argument: str) -> None:
+        number, _, text = argument.partition(" ")
+        before = self._conversation.before_question(_number(number, "/edit 2"))
+        changed = text.strip() or _read("ask instead: ")
+        if changed:
+            self._conversation.place = before
+            self.ask(changed)
+
+    def _again(self, _: str) -> None:
+        asked = [message for message in self._conversation.history() if message["role"] == "user"]
+        if not asked:
+            raise NotFound("Nothing has been asked on this branch yet.")
+        self._conversation.place = asked[-1]["state_id"]
+        self.ask(None)
+
+    def _branches(self, _: str) -> None:
+        here = self._conversation.place
+        rows = [
+            (f"{'*' if leaf.state_id == here else ' '} {number}", str(leaf.turns), leaf.preview)
+            for number, leaf in enumerate(self._conversation.leaves(), 1)
+        ]
+        print_table(("Branch", "Turns", "Ends with"), rows)
+
+    def _switch(self, argument: str) -> None:
+        leaves = self._conversation.leaves()
+        number = _number(argument, "/switch 1")
+        if not 1 <= number <= len(leaves):
+            raise NotFound(f"There is no branch {number}; /branches lists them.")
+        self._conversation.place = leaves[number - 1].state_id
+        self._history("")
+
+    def _history(self, _: str) -> None:
+        number = 0
+        for message in self._conversation.history():
+            if message["role"] == "user":
+                number += 1
+                console.print(f"{number}> {message['content']}", style="bold", markup=False)
+            else:
+                console.print(message["content"], markup=False)
+
+    def _worker(self, argument: str) -> None:
+        workers = {worker["id"]: worker for worker in self._api.get("/api/workers")["items"]}
+        if not argument:
+            rows = [
+                (w["id"], w["name"], "ready" if w["available"] else w["reason"]) for w in workers.values()
+            ]
+            print_table(("Worker", "Name", "State"), rows)
+        elif argument in workers:
+            self._worker_id, self._config = argument, {}
+        else:
+            raise NotFound(f"There is no worker {argument}; /worker lists them.")
+
+    def _new(self, _: str) -> None:
+        self._conversation = Conversation.begin(self._api)
+
+
+def _sign_in(url: str | None, email: str | None, token: str | None) -> Api:
+    settings = current()
+    password = settings.development.password
+    if token is None and email not in (None, settings.development.email):
+        password = click.prompt(f"Password of {email}", hide_input=True)
+    return Api(url or settings.api_url, token, email or settings.development.email, password)
+
+
+def _first_available(api: Api) -> str:
+    workers = api.get("/api/workers")["items"]
+    for worker in workers:
+        if worker["available"]:
+            return str(worker["id"])
+    raise NotFound("No worker is available; `branchline doctor` says why.")
+
+
+def _number(text: str, example: str) -> int:
+    if not text.isdecimal():
+        raise Invalid(f"Give its number, for example: {example}")
+    return int(text)
+
+
+def _read(prompt: str) -> str | None:
+    """A line from the user; None at Ctrl-D. Ctrl-C begins the line anew."""
+    while True:
+        try:
+            return input(prompt)
+        except EOFError:
+            console.print()
+            return None
+        except KeyboardInterrupt:
+            console.print()

@@ -1,0 +1,48 @@
+"""``branchline check``: are settings and worker folders as they should be?"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from runtime.cli.terminal import as_json, console, print_json, print_table
+from runtime.registry import Registry, discover
+from runtime.settings import current
+
+
+@click.command()
+@as_json
+def check(json: bool) -> None:
+    """Check the settings and every worker folder; exit code 1 if anything is broken.
+
+    A worker that only lacks a secret here is not broken: it may be set where its
+    pool runs.
+    """
+    settings = current()
+    found = discover(settings.worker_folders)
+    if json:
+        print_json(_report(found))
+    else:
+        _show(found, [str(folder) for folder in settings.worker_folders])
+    sys.exit(1 if found.broken else 0)
+
+
+def _report(found: Registry) -> dict[str, object]:
+    workers = [
+        {"id": w.id, "name": w.name, "type": w.type, "pool": w.pool, "unavailable": w.unavailable(os.environ)}
+        for w in found.workers.values()
+    ]
+    return {"workers": workers, "broken": dict(found.broken)}
+
+
+def _show(found: Registry, folders: list[str]) -> None:
+    console.print("The settings are valid.")
+    if found.workers:
+        rows = [(w.id, w.type, w.pool, w.unavailable(os.environ) or "ready") for w in found.workers.values()]
+        print_table(("Worker", "Type", "Pool", "State here"), rows)
+    elif not found.broken:
+        console.print(f"There are no workers in {', '.join(folders)}.")
+    for folder, problem in found.broken.items():
+        console.print(f"[red]broken[/] {folder}: {problem}", markup=True)

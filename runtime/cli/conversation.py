@@ -1,0 +1,80 @@
+"""A thread as ``branchline chat`` walks it: where one stands, and the way there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.cli.api import Api
+from runtime.errors import NotFound
+
+Json = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A state that nothing follows: the end of a branch."""
+
+    state_id: str
+    turns: int
+    preview: str
+
+
+class Conversation:
+    """One thread, and the state that the next message follows."""
+
+    def __init__(self, api: Api, thread: dict[str, Json]) -> None:
+        self._api = api
+        self._thread: str = thread["id"]
+        self.place: str = thread["latest_state_id"]
+
+    @classmethod
+    def begin(cls, api: Api) -> Conversation:
+        """A new thread."""
+        return cls(api, api.post("/api/threads", {})["thread"])
+
+    @classmethod
+    def resume(cls, api: Api, thread_id: str) -> Conversation:
+        """A thread that is there, where it was left."""
+        return cls(api, api.get(f"/api/threads/{thread_id}")["thread"])
+
+    @property
+    def thread_id(self) -> str:
+        """The thread."""
+        return self._thread
+
+    def ask(self, worker_id: str, config: dict[str, Json], text: str | None) -> str:
+        """Start a run here, on ``text`` if there is any; stand at its output. Returns the run."""
+        body: dict[str, Json] = {"input_state_id": self.place, "worker_id": worker_id, "config": config}
+        if text is not None:
+            body["messages"] = [{"role": "user", "content": text}]
+        answer = self._api.post(f"/api/threads/{self._thread}/runs", body)
+        self.place = answer["states"][0]["id"]
+        return str(answer["runs"][0]["id"])
+
+    def history(self) -> list[dict[str, Json]]:
+        """The messages up to here, oldest first (the last 200)."""
+        items: list[dict[str, Json]] = self._api.get(f"/api/states/{self.place}/messages", limit=200)["items"]
+        return items
+
+    def before_question(self, number: int) -> str:
+        """The state that the ``number``-th question of this branch followed, from 1."""
+        asked = [message for message in self.history() if message["role"] == "user"]
+        if not 1 <= number <= len(asked):
+            raise NotFound(f"There is no question {number} on this branch; it has {len(asked)}.")
+        state = self._api.get(f"/api/states/{asked[number - 1]['state_id']}")["state"]
+        return str(state["parent_id"])
+
+    def leaves(self) -> list[Leaf]:
+        """The ends of all branches, oldest first."""
+        items: list[dict[str, Json]] = []
+        query: dict[str, Json] = {"limit": 200}
+        while True:
+            page = self._api.get(f"/api/threads/{self._thread}/states", **query)
+            items += page["items"]
+            if not page["next"]:
+                break
+            query["cursor"] = page["next"]
+        parents = {item["parent_id"] for item in items}
+        ends = [item for item in items if item["id"] not in parents and item["parent_id"]]
+        return [Leaf(item["id"], (item["depth"] + 1) // 2, item["preview"] or "") for item in ends]

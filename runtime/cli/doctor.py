@@ -1,0 +1,177 @@
+"""``branchline doctor``: what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import click
+import httpx
+import kombu.exceptions
+import redis.exceptions
+from rich.markup import escape
+
+from runtime.cli.terminal import as_json, console, print_json
+from runtime.errors import BranchlineError, BrokerUnavailable, StreamUnavailable
+from runtime.services import Services
+from runtime.settings import current
+from runtime.store import migrate, pools, recovery
+
+_PATIENCE = 3.0
+"""Seconds to wait for each answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, what was found, and, where it is wrong, what to do."""
+
+    about: str
+    found: str
+    remedy: str | None = None
+
+
+Look = Callable[[Services], Iterator[Finding]]
+
+
+@click.command()
+@as_json
+def doctor(json: bool) -> None:
+    """Find out what is wrong and how to mend it; exit code 1 if anything is.
+
+    Looks at the database and its migrations, Redis, the broker, the worker
+    folders, the pools, the reaper, and the web process, as this environment's
+    settings name them.
+    """
+    findings = [finding for look in _LOOKS for finding in _look(look)]
+    if json:
+        print_json(
+            [
+                {"about": f.about, "ok": f.remedy is None, "found": f.found, "remedy": f.remedy}
+                for f in findings
+            ]
+        )
+    else:
+        for finding in findings:
+            _show(finding)
+    sys.exit(1 if any(finding.remedy for finding in findings) else 0)
+
+
+def _look(look: Look) -> list[Finding]:
+    services = Services(current())
+    try:
+        return list(look(services))
+    except BranchlineError as error:
+        about = look.__name__.strip("_").replace("_", " ")
+        return [Finding(about, str(error), _REMEDIES.get(look, "Mend what the line above says."))]
+
+
+def _show(finding: Finding) -> None:
+    mark = "[green]✓[/]" if finding.remedy is None else "[red]✗[/]"
+    console.print(f"{mark} [bold]{finding.about}[/]: {escape(finding.found)}")
+    if finding.remedy:
+        console.print(f"  → {escape(finding.remedy)}")
+
+
+def _database(services: Services) -> Iterator[Finding]:
+    has = migrate.current(services.settings.database_url)
+    where = services.database.url.render_as_string(hide_password=True)
+    if has == migrate.head():
+        yield Finding("database", f"{where}, up to date ({has})")
+    else:
+        yield Finding(
+            "database", f"{where} is at {has or 'nothing'}, not {migrate.head()}", "Call: branchline migrate"
+        )
+
+
+def _redis(services: Services) -> Iterator[Finding]:
+    try:
+        client = services.link.client
+        version = client.info("server")["redis_version"]
+        policy = client.info("memory").get("maxmemory_policy", "noeviction")
+    except (redis.exceptions.RedisError, OSError) as error:
+        raise StreamUnavailable(
+            f"nothing answers at {_without_password(services.settings.redis_url)} ({error})"
+        ) from error
+    where = f"{_without_password(services.settings.redis_url)}, version {version}"
+    if policy.startswith("allkeys"):
+        yield Finding(
+            "redis",
+            f"{where}, throws data away when memory is short ({policy})",
+            "Set maxmemory-policy to noeviction or volatile-lru, or queued messages may vanish.",
+        )
+    else:
+        yield Finding("redis", where)
+
+
+def _broker(services: Services) -> Iterator[Finding]:
+    where = _without_password(services.settings.broker_url)
+    try:
+        with services.celery.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=_PATIENCE)
+    except (kombu.exceptions.KombuError, redis.exceptions.RedisError, OSError) as error:
+        raise BrokerUnavailable(f"nothing answers at {where} ({error})") from error
+    yield Finding("broker", where)
+
+
+def _workers(services: Services) -> Iterator[Finding]:
+    found = services.registry
+    yield Finding("workers", ", ".join(sorted(found.workers)) or "there are none")
+    for folder, problem in found.broken.items():
+        yield Finding("workers", f"{folder} cannot be used", problem)
+
+
+def _pools(services: Services) -> Iterator[Finding]:
+    alive = [p for p in services.database.read(pools.listing, services.settings.pool.lease) if p.alive]
+    for name in sorted({worker.pool for worker in services.registry.workers.values()}):
+        of_name = [pool for pool in alive if pool.name == name]
+        slots, busy = sum(pool.slots for pool in of_name), sum(pool.busy for pool in of_name)
+        if of_name:
+            yield Finding("pool", f"{name}: {len(of_name)} running, {busy} of {slots} slots busy")
+        else:
+            yield Finding(
+                "pool", f"{name}: none is running, its runs wait", f"Start one: branchline pool {name}"
+            )
+
+
+def _reaper(services: Services) -> Iterator[Finding]:
+    lost = len(services.database.read(recovery.expired))
+    forgotten = len(services.database.read(recovery.unannounced, services.settings.reaper.announce_grace * 5))
+    if lost or forgotten:
+        yield Finding(
+            "reaper",
+            f"{lost} lost runs and {forgotten} unannounced ends wait for one",
+            "Start one: branchline reaper (and call doctor again in a few seconds)",
+        )
+    else:
+        yield Finding("reaper", "nothing waits for one")
+
+
+def _web(services: Services) -> Iterator[Finding]:
+    url = services.settings.api_url
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=_PATIENCE, trust_env=False)
+    except httpx.HTTPError as error:
+        yield Finding(
+            "web", f"nothing answers at {url} ({error})", "Start everything (make run) or: branchline web"
+        )
+        return
+    if answer.status_code == 200:
+        yield Finding("web", f"{url}, ready")
+    else:
+        yield Finding("web", f"{url} is not ready: {answer.text.strip()}", "Mend what the lines above say.")
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+_LOOKS: tuple[Look, ...] = (_database, _redis, _broker, _workers, _pools, _reaper, _web)
+_REMEDIES: dict[Look, str] = {
+    _database: "Start it, or set DATABASE_URL to where it is.",
+    _redis: "Start it (make run starts one), or set REDIS_URL to where it is.",
+    _broker: "Start it, or set BROKER_URL to where it is.",
+    _pools: "Mend the database first.",
+    _reaper: "Mend the database first.",
+}

@@ -1,0 +1,77 @@
+"""The processes of the Procfile, each in the foreground until SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from runtime import guardian
+from runtime.settings import CHECKOUT, current
+
+CONFIG = CHECKOUT / "config"
+_LAST_WRITES = 10.0
+"""Seconds that a pool process may take to hand its runs on once it has drained."""
+
+
+@click.command()
+def web() -> None:
+    """Serve the API and the streams with gunicorn, as config/gunicorn.conf.py says.
+
+    It listens on HOST and PORT. Any number of web processes may run, on any
+    number of machines: they keep no state.
+    """
+    current()  # complain about wrong settings before gunicorn does
+    _become("gunicorn", "--config", str(CONFIG / "gunicorn.conf.py"))
+
+
+@click.command()
+@click.argument("name")
+@click.option("--slots", type=click.IntRange(min=1), help="Runs at once (default: BRANCHLINE_POOL_SLOTS).")
+def pool(name: str, slots: int | None) -> None:
+    """Execute the runs of the pool NAME: those of its workers.
+
+    A worker's pool is its type (python, exec, node, http) unless its worker.toml
+    names another. At SIGTERM it claims no more, gives its runs
+    BRANCHLINE_POOL_DRAIN seconds to end, and hands the rest on.
+    """
+    settings = current().pool
+    patience = settings.drain + settings.kill_grace + _LAST_WRITES
+    sys.exit(guardian.main(name, slots or settings.slots, patience))
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Go round once and end.")
+def reaper(once: bool) -> None:
+    """Make up for what was lost: dead pools, lost messages, missed announcements.
+
+    One is enough; several do no harm.
+    """
+    from runtime import reaper as reaping
+
+    sys.exit(reaping.main(["--once"] if once else []))
+
+
+@click.command()
+def flower() -> None:
+    """Serve Flower, which watches the pools, on HOST and FLOWER_PORT.
+
+    It is protected by a password: BRANCHLINE_FLOWER_USER and
+    BRANCHLINE_FLOWER_PASSWORD, or what is kept in the data folder.
+    """
+    current()
+    _become("celery", "--app", "runtime.celery_app", "flower", f"--conf={CONFIG / 'flower.py'}")
+
+
+@click.command()
+def openapi() -> None:
+    """Print the API's OpenAPI 3.1 document."""
+    _become("flask", "--app", "web:create_app", "openapi", "print")
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    """Replace this process by a Python program, from the checkout."""
+    os.chdir(CHECKOUT)
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])

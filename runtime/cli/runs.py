@@ -1,0 +1,123 @@
+"""``branchline runs``: what an operator sees and does, straight from the database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+from rich.markup import escape
+
+from runtime.cli.terminal import ago, as_json, console, print_json, print_table
+from runtime.dispatch import Dispatcher
+from runtime.errors import NotFound
+from runtime.model import Run, RunStatus, User, utc_now
+from runtime.services import Services
+from runtime.settings import current
+from runtime.store import runs as stored
+
+_STATUSES = click.Choice([status.value for status in RunStatus])
+
+
+@click.group()
+def runs() -> None:
+    """List, show and cancel runs, of every user."""
+
+
+@runs.command("list")
+@click.option("--status", type=_STATUSES, help="Only those.")
+@click.option("--worker", "worker_id", help="Only those of this worker.")
+@click.option("--thread", "thread_id", type=click.UUID, help="Only those on this thread.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
+@as_json
+def list_runs(
+    status: str | None, worker_id: str | None, thread_id: str | None, limit: int, json: bool
+) -> None:
+    """List runs, newest first."""
+    page = Services(current()).database.read(
+        stored.listing,
+        None,
+        status=RunStatus(status) if status else None,
+        worker_id=worker_id,
+        thread_id=str(thread_id) if thread_id else None,
+        limit=limit,
+    )
+    if json:
+        print_json({"items": [run.encode() for run in page.items]})
+        return
+    now = utc_now()
+    rows = [
+        (r.id, r.worker_id, r.status, str(r.attempt), ago(r.created_at, now), _took(r, now))
+        for r in page.items
+    ]
+    print_table(("Run", "Worker", "Status", "Attempt", "Created", "Took"), rows)
+    if page.next:
+        console.print(f"Older ones are not shown; --limit {limit * 5} shows more.", style="dim")
+
+
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+@as_json
+def show(run_id: object, json: bool) -> None:
+    """Show one run: how it stands, what it waits for, its steps and its log."""
+    services = Services(current())
+    run = _find(services, str(run_id))
+    database = services.database
+    why = database.read(stored.why_queued, run, services.settings.pool.lease)
+    steps = database.read(stored.steps, run.id)
+    logs = database.read(stored.logs, run.id)
+    if json:
+        print_json({"run": run.encode(), "queued": why, "steps": steps, "log": logs})
+        return
+    _describe(run)
+    if why:
+        console.print(f"Place {why['position']} of its queue: {why['reason']}", markup=False)
+    for step in steps:
+        console.print(f"step: {step['description']}", markup=False)
+    for log in logs:
+        console.print(f"log of attempt {log['attempt']}:", style="dim")
+        console.print(log["text"], markup=False)
+
+
+@runs.command()
+@click.argument("run_id", type=click.UUID)
+@as_json
+def cancel(run_id: object, json: bool) -> None:
+    """Cancel a run; what it has said so far is kept."""
+    services = Services(current())
+    run = _find(services, str(run_id))
+    owner = User(run.user_id, run.workspace_id, "", None, run.created_at)
+    run = Dispatcher(services).cancel(owner, run.id)
+    if json:
+        print_json({"run": run.encode()})
+    elif run.status.terminal:
+        click.echo(f"The run is {run.status}.")
+    else:
+        click.echo("The run is told to end.")
+
+
+def _find(services: Services, run_id: str) -> Run:
+    run = services.database.read(stored.find, run_id)
+    if run is None:
+        raise NotFound(f"There is no run {run_id}.")
+    return run
+
+
+def _took(run: Run, now: datetime) -> str | None:
+    if run.started_at is None:
+        return None
+    return f"{((run.finished_at or now) - run.started_at).total_seconds():.1f} s"
+
+
+def _describe(run: Run) -> None:
+    console.print(f"[bold]{run.id}[/]  {run.status}")
+    for name, value in (
+        ("worker", run.worker_id),
+        ("pool", run.pool),
+        ("thread", run.thread_id),
+        ("attempt", f"{run.attempt} ({run.failures} of {run.max_attempts} lost or failed)"),
+        ("took", _took(run, utc_now())),
+        ("held by", run.claimed_by if run.status is RunStatus.RUNNING else None),
+        ("error", f"{run.error.code}: {run.error.message}" if run.error else None),
+    ):
+        if value is not None:
+            console.print(f"  {name:8} {escape(value)}")

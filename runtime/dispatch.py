@@ -1,0 +1,180 @@
+"""Dispatch: accept a run, publish it, and what its user may do with it afterwards.
+
+A run is accepted once its transaction is committed. Announcing and publishing come
+after; what fails there is made up for by the reaper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.errors import FieldError, Invalid, StreamUnavailable, WorkerUnavailable
+from runtime.model import Json, Run, RunStatus, State, Thread, User
+from runtime.registry import Worker
+from runtime.services import Services
+from runtime.store import backlog, requests, runs, states, threads
+
+
+@dataclass(frozen=True, slots=True)
+class NewThread:
+    """The thread to make for a run that names none."""
+
+    title: str | None = None
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a client asks for; its shape is checked, its meaning is not."""
+
+    input_state_id: str | None = None
+    """None: the root of a new thread."""
+    messages: Sequence[states.NewMessage] = ()
+    worker_id: str | None = None
+    """None: the thread's own worker, and then also its config."""
+    config: Mapping[str, Json] | None = None
+    args: Json = None
+    count: int = 1
+    priority: int = 0
+    timeout: float | None = None
+    """Seconds; None: the worker's."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A client's own name for its request, and a digest of the request's body."""
+
+    key: str
+    fingerprint: str
+
+
+class Dispatcher:
+    """Makes, cancels and answers runs."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._settings = services.settings
+
+    def create(
+        self,
+        user: User,
+        target: str | NewThread,
+        request: RunRequest,
+        idempotency: IdempotencyKey | None = None,
+    ) -> dict[str, Json]:
+        """Accept the runs that ``request`` asks for on a thread (its id, or a new one).
+
+        Returns the answer as JSON: runs, states, input_state, and for a new thread
+        thread and root_state. A request whose key was seen before gets the first
+        answer again. Raises NotFound, Conflict, Invalid, TooMany, StoreUnavailable.
+        """
+        self._services.standings.refresh()
+        answer, created = self._services.database.write(self._accept, user, target, request, idempotency)
+        if created is not None:
+            self._tell(created)
+        return answer
+
+    def cancel(self, user: User, run_id: str) -> Run:
+        """End a run that holds no process at once; have a running one ended. Idempotent."""
+        run = self._services.database.write(runs.request_cancel, user.workspace_id, run_id)
+        if run.status is RunStatus.CANCELLED and run.announced_at is None:
+            self._services.announcer.ended(run)
+        elif run.status is RunStatus.RUNNING and run.claimed_by:
+            try:
+                self._services.notices.to_pool(run.claimed_by, {"type": "cancel", "run_id": run.id})
+            except StreamUnavailable:
+                pass  # the pool learns of it when it renews the lease
+        return run
+
+    def answer(self, user: User, run_id: str, confirmation_id: str | None, answer: Json) -> Run:
+        """Answer what a waiting run asked; it goes on. Raises Conflict if it does not wait."""
+        run = self._services.database.write(runs.answer, user.workspace_id, run_id, confirmation_id, answer)
+        self._services.announcer.requeued(run)
+        self._services.backlog.publish_next(run.pool)
+        return run
+
+    def _accept(
+        self, c: Any, user: User, target: str | NewThread, request: RunRequest, key: IdempotencyKey | None
+    ) -> tuple[dict[str, Json], runs.Created | None]:
+        if key is not None:
+            before = requests.begin(c, user.id, key.key, key.fingerprint)
+            if before is not None:
+                return before, None
+        thread, root = self._thread(c, user, target, request)
+        order = self._order(thread, request)
+        limits = self._settings.limits
+        queue = backlog.look(c, order.pool, user.id, self._settings.pool.lease)
+        runs.admit(queue, order.pool, order.count, limits.queued_per_user, limits.queued_per_pool)
+        created = runs.create(
+            c,
+            thread,
+            user.id,
+            request.input_state_id or thread.root_state_id,
+            request.messages,
+            order,
+            published=queue.room >= order.count,
+        )
+        answer: dict[str, Json] = {
+            "runs": [run.encode() for run in created.runs],
+            "states": [state.encode() for state in created.states],
+            "input_state": created.input_state.encode(),
+        }
+        if root is not None:
+            answer |= {"thread": thread.encode(), "root_state": root.encode()}
+        if key is not None:
+            requests.finish(c, user.id, key.key, answer)
+        return answer, created
+
+    def _thread(
+        self, c: Any, user: User, target: str | NewThread, request: RunRequest
+    ) -> tuple[Thread, State | None]:
+        if isinstance(target, str):
+            return threads.get(c, user.workspace_id, target), None
+        thread = threads.create(
+            c,
+            workspace_id=user.workspace_id,
+            user_id=user.id,
+            title=target.title,
+            worker_id=request.worker_id,
+            config=dict(request.config or {}),
+            metadata=dict(target.metadata),
+        )
+        return thread, states.get(c, user.workspace_id, thread.root_state_id)
+
+    def _order(self, thread: Thread, request: RunRequest) -> runs.Order:
+        worker = self._worker(request.worker_id or thread.worker_id)
+        config = request.config
+        if config is None:
+            config = thread.config if worker.id == thread.worker_id else {}
+        defaults = self._settings.run
+        return runs.Order(
+            worker_id=worker.id,
+            worker_digest=worker.digest,
+            pool=worker.pool,
+            config=worker.check_config(dict(config)),
+            args=request.args,
+            max_attempts=worker.max_attempts or defaults.max_attempts,
+            timeout_seconds=request.timeout or worker.timeout_seconds or defaults.timeout,
+            priority=request.priority,
+            count=request.count,
+        )
+
+    def _worker(self, worker_id: str | None) -> Worker:
+        if worker_id is None:
+            message = "Name a worker: the thread has none of its own."
+            raise Invalid(message, [FieldError(("worker_id",), message)])
+        worker = self._services.registry.get(worker_id)
+        standing = self._services.standings.of(worker)
+        if standing.refused:
+            raise WorkerUnavailable(worker_id, standing.reason or "it cannot run now")
+        return worker
+
+    def _tell(self, created: runs.Created) -> None:
+        new = [created.input_state] if created.input_is_new else []
+        for run, output in zip(created.runs, created.states, strict=True):
+            self._services.announcer.created(run, *new, output)
+            new = []
+        if created.published:
+            self._services.backlog.publish([backlog.ticket(run) for run in created.runs])

@@ -1,0 +1,197 @@
+"""Events: the entries of a thread's log, as they are written, stored and sent.
+
+An :class:`Event` is what somebody wants to append. Its ``payload`` is the JSON
+of the ``data`` that clients read, without ``seq``, which only the log knows;
+:func:`encode_sse` puts the number in when an entry is sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+
+from runtime.model import Message, Run, State, Thread, encode_time, utc_now
+
+THREAD_UPDATED: Final = "thread.updated"
+THREAD_DELETED: Final = "thread.deleted"
+STATE_CREATED: Final = "state.created"
+RUN_QUEUED: Final = "run.queued"
+RUN_STARTED: Final = "run.started"
+RUN_RETRIED: Final = "run.retried"
+RUN_STEP: Final = "run.step"
+RUN_WAITING: Final = "run.waiting"
+RUN_COMPLETED: Final = "run.completed"
+MESSAGE_CREATED: Final = "message.created"
+MESSAGE_DELTA: Final = "message.delta"
+MESSAGE_COMPLETED: Final = "message.completed"
+RESET: Final = "reset"
+
+TYPES: Final = (
+    THREAD_UPDATED, THREAD_DELETED, STATE_CREATED, RUN_QUEUED, RUN_STARTED, RUN_RETRIED, RUN_STEP,
+    RUN_WAITING, RUN_COMPLETED, MESSAGE_CREATED, MESSAGE_DELTA, MESSAGE_COMPLETED, RESET,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something to append to a thread's log.
+
+    ``key`` makes an event unique: the log refuses a second one with the same key.
+    A delta has none; the run-local number keeps it single. ``message_id``,
+    ``text`` and ``n`` are set where the log keeps the text of an open message.
+    """
+
+    type: str
+    payload: bytes
+    key: str = ""
+    message_id: str = ""
+    text: str = ""
+    n: int = 0
+
+
+def _payload(type: str, thread_id: str, run: Run | None, state_id: str | None, /, **more: Any) -> bytes:
+    payload = orjson.dumps(
+        {
+            "type": type,
+            "thread_id": thread_id,
+            "run_id": run.id if run else None,
+            "attempt": run.attempt if run else 0,
+            "state_id": state_id,
+            "at": encode_time(utc_now()),
+            **more,
+        }
+    )
+    return payload if payload.isascii() else _LINE_BREAKS.sub(_escape, payload)
+
+
+_LINE_BREAKS = re.compile("\u0085|\u2028|\u2029".encode())
+"""What JSON leaves as it is, and careless readers of an event stream take for the end of a line."""
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(match[0].decode())
+
+
+def thread_updated(thread: Thread) -> Event:
+    """The thread's own fields changed."""
+    return Event(THREAD_UPDATED, _payload(THREAD_UPDATED, thread.id, None, None, thread=thread.encode()))
+
+
+def thread_deleted(thread: Thread) -> Event:
+    """The thread is gone; its streams end."""
+    return Event(THREAD_DELETED, _payload(THREAD_DELETED, thread.id, None, None, thread=thread.encode()))
+
+
+def state_created(state: State, run: Run | None = None) -> Event:
+    """A node was added to the tree; ``run`` is the one that will fill it, if any."""
+    payload = _payload(
+        STATE_CREATED, state.thread_id, run and replace(run, attempt=0), state.id, state=state.encode()
+    )
+    return Event(STATE_CREATED, payload, f"{STATE_CREATED}:{state.id}")
+
+
+def _of_run(type: str, run: Run, key: object, /, **more: Any) -> Event:
+    payload = _payload(type, run.thread_id, run, run.output_state_id, **more)
+    return Event(type, payload, f"{type}:{key}")
+
+
+def run_queued(run: Run) -> Event:
+    """A run was accepted, or was given the answer it waited for."""
+    return _of_run(RUN_QUEUED, run, run.attempt, run=run.encode())
+
+
+def run_started(run: Run) -> Event:
+    """An attempt has begun."""
+    return _of_run(RUN_STARTED, run, run.attempt, run=run.encode())
+
+
+def run_retried(run: Run, void: Sequence[str] = ()) -> Event:
+    """An attempt was lost; the next one will be ``run.attempt + 1``.
+
+    ``void`` are messages of the lost attempt that the database has. The log itself
+    adds those that it knows to ``discarded``, which therefore stays the last field.
+    """
+    following = replace(run, attempt=run.attempt + 1)
+    return _of_run(RUN_RETRIED, following, following.attempt, run=run.encode(), discarded=list(void))
+
+
+def run_step(run: Run, number: int, description: str) -> Event:
+    """The worker says what it is about to do; ``number`` counts the attempt's steps."""
+    return _of_run(RUN_STEP, run, f"{run.attempt}:{number}", description=description)
+
+
+def run_waiting(run: Run) -> Event:
+    """The run asks its user something."""
+    return _of_run(RUN_WAITING, run, run.attempt, confirmation=dict(run.confirmation or {}))
+
+
+def run_completed(run: Run) -> Event:
+    """The run has ended; always its last event, and the only one of its kind."""
+    return _of_run(
+        RUN_COMPLETED,
+        run,
+        "",
+        status=run.status,
+        error=run.error.encode() if run.error else None,
+        usage=run.usage,
+        output_state_id=run.output_state_id,
+    )
+
+
+def message_created(run: Run, message: Message) -> Event:
+    """A message begins; its content is empty as yet."""
+    payload = _payload(
+        MESSAGE_CREATED, run.thread_id, run, message.state_id, message={**message.encode(), "content": ""}
+    )
+    return Event(MESSAGE_CREATED, payload, f"{MESSAGE_CREATED}:{message.id}:{run.attempt}", message.id)
+
+
+def message_delta(run: Run, message_id: str, n: int, text: str) -> Event:
+    """``text`` is appended to an open message; ``n`` counts its deltas from 1."""
+    payload = _payload(
+        MESSAGE_DELTA, run.thread_id, run, run.output_state_id, message_id=message_id, n=n, text=text
+    )
+    return Event(MESSAGE_DELTA, payload, "", message_id, text, n)
+
+
+def message_completed(run: Run, message: Message) -> Event:
+    """A message is committed; this is all of it."""
+    payload = _payload(MESSAGE_COMPLETED, run.thread_id, run, message.state_id, message=message.encode())
+    return Event(MESSAGE_COMPLETED, payload, f"{MESSAGE_COMPLETED}:{message.id}:{run.attempt}", message.id)
+
+
+def with_seq(payload: bytes, seq: int) -> bytes:
+    """The ``data`` of an entry: its payload with its number in front."""
+    return b'{"seq":%d,%b' % (seq, payload[1:])
+
+
+def encode_sse(event_id: str, type: str, data: bytes) -> bytes:
+    """One event as Server-Sent Events want it (HTML Living Standard, section 9.2).
+
+    ``data`` is one line of JSON, in which no raw line break can occur.
+    """
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (event_id.encode(), type.encode(), data)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in a thread's log: everything up to ``seq`` of ``epoch`` was seen."""
+
+    epoch: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.seq}"
+
+    @classmethod
+    def decode(cls, text: str) -> Cursor | None:
+        """The cursor in an event id; None where it is malformed."""
+        match = _CURSOR.fullmatch(text)
+        return cls(match[1], int(match[2])) if match else None
+
+
+_CURSOR = re.compile(r"([0-9a-z]{1,64}):([0-9]{1,15})")

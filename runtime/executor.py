@@ -1,0 +1,314 @@
+"""The executor: what a pool does with a run, from the claim to the announcement.
+
+:meth:`Executor.execute` reads top to bottom: claim → start → relay → finish. It is
+the only writer of an attempt's messages, events and end, and everything that it
+writes carries the attempt's number.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import gevent
+import orjson
+
+from runtime import events
+from runtime.announce import birth
+from runtime.attempt import Attempt, Stop
+from runtime.child import Child, Children, RemoteChild
+from runtime.errors import AttemptEnded, ChildFailed, StoreUnavailable, StreamUnavailable, UnknownWorker
+from runtime.leases import Leases
+from runtime.model import MessageStatus, Run, RunError, RunStatus
+from runtime.relay import Relay
+from runtime.services import Services
+from runtime.store import attempts, backlog
+from runtime.tokens import run_token
+from runtime.transcript import Transcript
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_PROTOCOL = 1
+_LAST_WORDS = 0.5
+"""Seconds that stderr is given to end after a failure."""
+_PATIENCE = 0.25
+"""Seconds between two tries while the database is away."""
+
+
+class Executor:
+    """Executes runs in this pool process, each in a child of its own."""
+
+    def __init__(
+        self,
+        services: Services,
+        children: Children,
+        leases: Leases,
+        incarnation: str,
+        nudge: Callable[[], None],
+    ) -> None:
+        """``incarnation`` names this process in the leases.
+
+        ``nudge`` is called when a claim or an end has made room for the next run.
+        """
+        self._services = services
+        self._settings = services.settings
+        self._children = children
+        self._leases = leases
+        self._incarnation = incarnation
+        self.nudge = nudge
+        self.draining = False
+        self._relays: dict[str, Relay] = {}
+
+    def execute(self, run_id: str) -> None:
+        """Execute a run if it is still to be claimed."""
+        try:
+            attempt = self._claim(run_id)
+        except StoreUnavailable:
+            log.warning("run %s could not be claimed: the database is away; it is published again", run_id)
+            return
+        except Exception:
+            # Left as it is, it would be published and fail here for ever.
+            log.exception("run %s cannot be claimed; it ends as error", run_id)
+            return self._refuse(run_id)
+        if attempt is None:
+            return
+        relay = Relay(attempt, self._services)
+        self._relays[run_id] = relay
+        self._leases.take(attempt)
+        self.nudge()
+        try:
+            self._start(attempt, relay)
+            self._relay(attempt, relay)
+            self._finish(attempt, relay)
+        except AttemptEnded:
+            log.warning("run %s: attempt %d is no longer ours", run_id, attempt.run.attempt)
+        finally:
+            self._clear(attempt, relay)
+            self.nudge()
+
+    def read_inbox(self, run_id: str) -> None:
+        """A worker has sent something over HTTP."""
+        if run_id in self._relays:
+            gevent.spawn(self._read_inbox, self._relays[run_id])
+
+    def read_inboxes(self) -> None:
+        """Any worker may have sent something."""
+        for run_id in self._relays:
+            self.read_inbox(run_id)
+
+    def _read_inbox(self, relay: Relay) -> None:
+        try:
+            relay.read_inbox()
+        except StreamUnavailable:
+            log.warning("run %s: its inbox could not be read", relay.attempt.run.id)
+
+    # ── claim ───────────────────────────────────────────────────────────────
+
+    def _claim(self, run_id: str) -> Attempt | None:
+        if self.draining:
+            self._services.database.write(backlog.put_back, [run_id])
+            return None
+        before = time.monotonic()
+        lease = self._settings.pool.lease
+        claim = self._services.database.write(
+            attempts.claim, run_id, self._incarnation, lease, self._histories()
+        )
+        if claim is None:
+            log.info("run %s is not to be claimed; a message came twice or late", run_id)
+            return None
+        transcript = Transcript(
+            claim.run, len(claim.earlier), self._settings.run.max_message, self._settings.run.max_log
+        )
+        return Attempt(claim, transcript, before + lease)
+
+    def _refuse(self, run_id: str) -> None:
+        error = RunError("start_failed", "The run could not be read; the log of its pool says why.")
+        self._services.database.write(attempts.refuse, run_id, error)
+
+    def _histories(self) -> dict[str, int]:
+        workers = self._services.registry.workers.values()
+        default = {"": self._settings.run.history}
+        return default | {worker.id: worker.history for worker in workers if worker.history is not None}
+
+    # ── start ───────────────────────────────────────────────────────────────
+
+    def _start(self, attempt: Attempt, relay: Relay) -> None:
+        """Start the child while the log is opened."""
+        run = attempt.run
+        opening = gevent.spawn(
+            relay.begin, [*birth(run, attempt.claim.output_state), events.run_started(run)]
+        )
+        try:
+            worker = self._services.registry.get(run.worker_id)
+            attempt.child = self._children.start(worker, run_id=run.id, environ=self._environ(run))
+        except UnknownWorker as error:
+            attempt.transcript.fail(RunError("worker_unknown", f"{error} The pool does not have it."))
+        except ChildFailed as error:
+            attempt.transcript.fail(RunError("start_failed", str(error)))
+        else:
+            attempt.child.send(self._first_line(attempt))
+            attempt.on_stop = lambda why: self._stop(attempt, why)
+            if attempt.stopped:
+                self._stop(attempt, attempt.stopped)
+        finally:
+            opening.get()
+
+    def _environ(self, run: Run) -> dict[str, str]:
+        return {
+            "BRANCHLINE_RUN_ID": run.id,
+            "BRANCHLINE_API_URL": self._settings.api_url,
+            "BRANCHLINE_RUN_TOKEN": run_token(self._settings, run.id, run.attempt),
+        }
+
+    def _first_line(self, attempt: Attempt) -> bytes:
+        claim = attempt.claim
+        return orjson.dumps(
+            {
+                "type": "run",
+                "protocol": _PROTOCOL,
+                "run": claim.run.encode(),
+                "config": claim.run.config,
+                "args": claim.run.args,
+                "messages": [message.encode() for message in claim.messages],
+                "earlier": [message.encode() for message in claim.earlier],
+                "answers": claim.run.answers,
+            }
+        )
+
+    # ── relay ───────────────────────────────────────────────────────────────
+
+    def _relay(self, attempt: Attempt, relay: Relay) -> None:
+        if attempt.child is None:
+            return
+        deadline = gevent.spawn_later(attempt.run.timeout_seconds, attempt.stop, Stop.TIMEOUT)
+        try:
+            relay.run(attempt.child)
+        finally:
+            deadline.kill(block=False)
+        if attempt.transcript.outcome is None:
+            self._read_inbox(relay)
+        if attempt.lost:
+            raise AttemptEnded
+
+    def _stop(self, attempt: Attempt, why: Stop) -> None:
+        """End the child: ask, then TERM, then KILL; at once where the lease is lost."""
+        grace = 0.0 if why in (Stop.LOST, Stop.TOO_LARGE) else self._settings.pool.kill_grace
+        if attempt.child is not None:
+            if why is Stop.CANCELLED:
+                attempt.child.send(b'{"type":"cancel"}')
+            gevent.spawn(attempt.child.stop, grace)
+
+    # ── finish ──────────────────────────────────────────────────────────────
+
+    def _finish(self, attempt: Attempt, relay: Relay) -> None:
+        """Commit how the attempt ended, then say so."""
+        transcript = attempt.transcript
+        status, error = self._judge(attempt, relay)
+        if attempt.stopped is Stop.DRAIN and status is None:
+            return self._give_up(attempt, relay, lambda c, left: attempts.hand_back(c, attempt.run, left))
+        if error and error.retryable and attempt.run.failures + 1 < attempt.run.max_attempts:
+            backoff = self._settings.run.retry_backoff * 2**attempt.run.failures
+            return self._give_up(
+                attempt, relay, lambda c, left: attempts.retry(c, attempt.run, backoff, left)
+            )
+        confirmation = transcript.outcome.confirmation if transcript.outcome else None
+        if confirmation and status is None:
+            left = self._remains(attempt, MessageStatus.COMPLETE)
+            run = self._commit(attempt, attempts.wait, attempt.run, confirmation, transcript.usage, left)
+            last = events.run_waiting(run)
+        else:
+            status = status or RunStatus.SUCCESS
+            complete = status is RunStatus.SUCCESS and transcript.outcome is not None
+            left = self._remains(attempt, MessageStatus.COMPLETE if complete else MessageStatus.PARTIAL)
+            run = self._commit(
+                attempt, attempts.finish, attempt.run, status, left, error=error, usage=transcript.usage
+            )
+            last = events.run_completed(run)
+        transcript.committed(left.messages)
+        if relay.close([last]) and run.status.terminal:
+            self._leases.announced(run.id)
+        self._services.announcer.hint_run(run)
+
+    def _judge(self, attempt: Attempt, relay: Relay) -> tuple[RunStatus | None, RunError | None]:
+        """How it ended. No status: it ended well, or is to go on elsewhere."""
+        transcript = attempt.transcript
+        error: RunError | None = None
+        if transcript.outcome is not None:
+            error = transcript.outcome.error
+        elif attempt.stopped is None:
+            error = self._exit_error(attempt.child)  # waits; it may be stopped meanwhile
+        if attempt.stopped is Stop.LOST:
+            raise AttemptEnded
+        if attempt.stopped in (Stop.CANCELLED, Stop.TOO_LARGE, Stop.TIMEOUT):
+            return self._stopped_as(attempt)
+        if transcript.outcome is None and attempt.stopped is Stop.DRAIN:
+            return None, None
+        if error is None:
+            return (None if transcript.outcome is not None else RunStatus.SUCCESS), None
+        relay.wait_for_log(_LAST_WORDS)
+        return RunStatus.ERROR, replace(error, log_tail=transcript.log.tail())
+
+    def _stopped_as(self, attempt: Attempt) -> tuple[RunStatus, RunError | None]:
+        run = attempt.run
+        match attempt.stopped:
+            case Stop.CANCELLED:
+                return RunStatus.CANCELLED, None
+            case Stop.TOO_LARGE:
+                message = f"A message of the worker is larger than {self._settings.run.max_message} bytes."
+                code, status = "output_too_large", RunStatus.ERROR
+            case _:
+                message = f"The run took longer than the {run.timeout_seconds:g} seconds that it may take."
+                code, status = "timeout", RunStatus.TIMEOUT
+        return status, RunError(code, message, log_tail=attempt.transcript.log.tail())
+
+    def _exit_error(self, child: Child | RemoteChild | None) -> RunError | None:
+        code = child.wait(self._settings.pool.kill_grace) if child else None
+        if code == 0:
+            return None
+        if code is None:
+            return RunError("worker_crashed", "The worker closed its output but did not end.")
+        if code < 0:
+            return RunError("worker_crashed", f"The worker was killed by {signal.Signals(-code).name}.")
+        return RunError("worker_crashed", f"The worker ended with exit code {code}.")
+
+    def _give_up(
+        self, attempt: Attempt, relay: Relay, change: Callable[[attempts.Connection, attempts.Remains], Run]
+    ) -> None:
+        """The run goes back to the queue and another attempt will follow."""
+        left = self._remains(attempt, MessageStatus.PARTIAL)
+        run = self._commit(attempt, change, left)
+        self._services.announcer.retried(run)
+
+    def _remains(self, attempt: Attempt, status: MessageStatus) -> attempts.Remains:
+        transcript = attempt.transcript
+        messages = transcript.close(status)
+        return attempts.Remains(
+            messages, transcript.unsaved_steps(), transcript.log.text(), transcript.log.truncated
+        )
+
+    def _commit(self, attempt: Attempt, change: Callable[..., Run], *args: object, **kwargs: object) -> Run:
+        """Write the end, for as long as it takes the database to come back and the lease lasts."""
+        while True:
+            try:
+                return self._services.database.write(change, *args, **kwargs)
+            except StoreUnavailable:
+                if attempt.lost:
+                    raise AttemptEnded from None
+                gevent.sleep(_PATIENCE)
+
+    def _clear(self, attempt: Attempt, relay: Relay) -> None:
+        if attempt.child is not None:
+            if not attempt.stopped:
+                attempt.child.wait(_LAST_WORDS)
+            attempt.child.stop(0.0)
+        relay.end()
+        if attempt.child is not None:
+            attempt.child.close()
+        self._leases.drop(attempt)
+        if self._relays.get(attempt.run.id) is relay:
+            del self._relays[attempt.run.id]

@@ -1,0 +1,380 @@
+"""The records that everything else speaks of, and the values they may take.
+
+Records are frozen. ``encode`` gives the JSON shape that the Thread API and the
+event log share; times are RFC 3339 in UTC. Ids are UUIDv7 strings (RFC 9562,
+section 5.7), so that ids sort by the time they were made.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+Json = Any
+"""What ``json.loads`` may return."""
+
+
+def new_id() -> str:
+    """A UUIDv7: 48 bits of milliseconds, 12 of the fraction below, 62 random ones.
+
+    With the fraction (RFC 9562, section 6.2, method 3) ids of one process sort in
+    the order in which they were made.
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    high = milliseconds << 16 | 0x7000 | (rest << 12) // 1_000_000
+    low = int.from_bytes(os.urandom(8), "big") & ~(0x3 << 62) | 0x2 << 62
+    text = f"{high:016x}{low:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def encode_time(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds: ``2026-01-31T12:00:00.000Z``."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def utc_now() -> datetime:
+    """This process's clock; for display only. What decides is the database's clock."""
+    return datetime.now(UTC)
+
+
+class ThreadStatus(StrEnum):
+    """What the owner has done with a thread."""
+
+    ACTIVE = "active"
+    """In the list. Set at creation, and by the owner."""
+    ARCHIVED = "archived"
+    """Kept, out of the list. Set by the owner."""
+
+
+class RunStatus(StrEnum):
+    """Where a run is on its way. docs/architecture.md draws the transitions."""
+
+    QUEUED = "queued"
+    """Accepted, waits for a slot. Set by dispatch, by the reaper after a lost
+    attempt, by a draining pool, and by the answer to a confirmation."""
+    RUNNING = "running"
+    """An attempt holds the lease. Set by the pool that claims."""
+    WAITING = "waiting"
+    """Asked its user something and holds no process. Set by the executor."""
+    SUCCESS = "success"
+    """Ended by itself. Set by the executor."""
+    ERROR = "error"
+    """Failed, or failed too often. Set by the executor or the reaper."""
+    TIMEOUT = "timeout"
+    """Ran longer than it may. Set by the executor or the reaper."""
+    CANCELLED = "cancelled"
+    """Ended at the user's wish. Set by web while it waits, else by the executor
+    or the reaper."""
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the run has ended and will never change again."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({RunStatus.SUCCESS, RunStatus.ERROR, RunStatus.TIMEOUT, RunStatus.CANCELLED})
+
+
+class MessageStatus(StrEnum):
+    """Whether a message is all that its author meant to say."""
+
+    COMPLETE = "complete"
+    """Set by whoever wrote the message to its end."""
+    PARTIAL = "partial"
+    """Still being written, or cut off when its run ended. Set by the executor
+    and the reaper."""
+
+
+class Role(StrEnum):
+    """Who speaks, as chat models know it."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class MessageType(StrEnum):
+    """What ``content`` and ``data`` hold."""
+
+    TEXT = "text"
+    """Markdown."""
+    CODE = "code"
+    """Source text; ``data.language`` may name the language."""
+    CONSOLE = "console"
+    """What a terminal would show."""
+    IMAGE = "image"
+    """``data`` names the file; ``content`` is the alternative text."""
+    FUNCTION = "function"
+    """A call or its result: ``data`` has name, call id, arguments, result."""
+    CONFIRMATION = "confirmation"
+    """A question of the worker: ``data`` has options and, later, the answer."""
+
+
+class Channel(StrEnum):
+    """Whether a message is meant for the reader or is the model's thinking."""
+
+    ANSWER = "answer"
+    REASONING = "reasoning"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a state."""
+
+    id: str
+    state_id: str
+    position: int
+    role: Role
+    content: str
+    type: MessageType = MessageType.TEXT
+    channel: Channel = Channel.ANSWER
+    author: str | None = None
+    data: Mapping[str, Json] = field(default_factory=dict)
+    status: MessageStatus = MessageStatus.COMPLETE
+    run_id: str | None = None
+    attempt: int = 0
+    created_at: datetime | None = None
+
+    def encode(self) -> dict[str, Json]:
+        """The message as API and events show it."""
+        return {
+            "id": self.id,
+            "state_id": self.state_id,
+            "position": self.position,
+            "role": self.role,
+            "type": self.type,
+            "channel": self.channel,
+            "author": self.author,
+            "content": self.content,
+            "data": dict(self.data),
+            "status": self.status,
+            "run_id": self.run_id,
+            "created_at": encode_time(self.created_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A node of a thread: a parent and the messages that are new here."""
+
+    id: str
+    thread_id: str
+    parent_id: str | None
+    depth: int
+    ordinal: int
+    """Place among its siblings, from 0, in order of creation."""
+    children: int
+    """How many child states there are."""
+    run_id: str | None
+    label: str | None
+    starred: bool
+    created_at: datetime
+    messages: tuple[Message, ...] | None = None
+    """None where they were not asked for."""
+
+    def encode(self) -> dict[str, Json]:
+        """The state as API and events show it."""
+        out: dict[str, Json] = {
+            "id": self.id,
+            "thread_id": self.thread_id,
+            "parent_id": self.parent_id,
+            "depth": self.depth,
+            "ordinal": self.ordinal,
+            "children": self.children,
+            "run_id": self.run_id,
+            "label": self.label,
+            "starred": self.starred,
+            "created_at": encode_time(self.created_at),
+        }
+        if self.messages is not None:
+            out["messages"] = [message.encode() for message in self.messages]
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A conversation, owned by a user's workspace."""
+
+    id: str
+    workspace_id: str
+    user_id: str
+    title: str | None
+    worker_id: str | None
+    config: Mapping[str, Json]
+    metadata: Mapping[str, Json]
+    status: ThreadStatus
+    root_state_id: str
+    latest_state_id: str
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None = None
+
+    def encode(self) -> dict[str, Json]:
+        """The thread as API and events show it."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "worker_id": self.worker_id,
+            "config": dict(self.config),
+            "metadata": dict(self.metadata),
+            "status": self.status,
+            "root_state_id": self.root_state_id,
+            "latest_state_id": self.latest_state_id,
+            "created_at": encode_time(self.created_at),
+            "updated_at": encode_time(self.updated_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run did not succeed."""
+
+    code: str
+    """One of: worker_error, worker_crashed, output_too_large, protocol_error,
+    start_failed, timeout, cancelled, lost, worker_unknown, worker_unavailable."""
+    message: str
+    retryable: bool = False
+    log_tail: str = ""
+
+    def encode(self) -> dict[str, Json]:
+        """The error as API and events show it."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "retryable": self.retryable,
+            "log_tail": self.log_tail,
+        }
+
+    @classmethod
+    def decode(cls, data: Mapping[str, Json] | None) -> RunError | None:
+        """The error back from the database; None stays None."""
+        return None if data is None else cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a worker on an input state; it fills one output state."""
+
+    id: str
+    thread_id: str
+    workspace_id: str
+    user_id: str
+    parent_run_id: str | None
+    input_state_id: str
+    output_state_id: str
+    worker_id: str
+    worker_digest: str
+    pool: str
+    config: Mapping[str, Json]
+    args: Json
+    status: RunStatus
+    attempt: int
+    failures: int
+    max_attempts: int
+    timeout_seconds: float
+    priority: int
+    created_at: datetime
+    lease_until: datetime | None = None
+    claimed_by: str | None = None
+    cancel_requested_at: datetime | None = None
+    published_at: datetime | None = None
+    announced_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: RunError | None = None
+    usage: Mapping[str, Json] | None = None
+    confirmation: Mapping[str, Json] | None = None
+    """The open question of a waiting run: ``{id, prompt, options, message_id}``."""
+    answers: tuple[Mapping[str, Json], ...] = ()
+    """What was answered so far: ``{confirmation_id, answer}``, oldest first."""
+
+    def encode(self) -> dict[str, Json]:
+        """The run as API and events show it."""
+        return {
+            "id": self.id,
+            "thread_id": self.thread_id,
+            "parent_run_id": self.parent_run_id,
+            "input_state_id": self.input_state_id,
+            "output_state_id": self.output_state_id,
+            "worker_id": self.worker_id,
+            "worker_digest": self.worker_digest,
+            "pool": self.pool,
+            "config": dict(self.config),
+            "args": self.args,
+            "status": self.status,
+            "attempt": self.attempt,
+            "failures": self.failures,
+            "max_attempts": self.max_attempts,
+            "timeout_seconds": self.timeout_seconds,
+            "priority": self.priority,
+            "error": self.error.encode() if self.error else None,
+            "usage": dict(self.usage) if self.usage is not None else None,
+            "confirmation": dict(self.confirmation) if self.confirmation is not None else None,
+            "cancel_requested_at": encode_time(self.cancel_requested_at),
+            "created_at": encode_time(self.created_at),
+            "started_at": encode_time(self.started_at),
+            "finished_at": encode_time(self.finished_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody with an account; owns a personal workspace."""
+
+    id: str
+    workspace_id: str
+    email: str
+    name: str | None
+    created_at: datetime
+
+    def encode(self) -> dict[str, Json]:
+        """The user as API and events show it."""
+        return {
+            "id": self.id,
+            "email": self.email,
+            "name": self.name,
+            "created_at": encode_time(self.created_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A program's credential. The secret itself is never stored."""
+
+    id: str
+    user_id: str
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None = None
+
+    def encode(self) -> dict[str, Json]:
+        """The token as the API lists it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "created_at": encode_time(self.created_at),
+            "last_used_at": encode_time(self.last_used_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool process that reported itself."""
+
+    name: str
+    incarnation: str
+    slots: int
+    busy: int
+    seen_at: datetime
+    alive: bool
+    """Whether it reported itself within the lease."""
+    workers: Mapping[str, Json]
+    """Worker id → ``{"digest": …, "available": bool, "reason": str | None}``."""

@@ -1,0 +1,70 @@
+"""What the processes of Branchline are made of, put together once per process."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from celery import Celery
+
+from runtime.announce import Announcer
+from runtime.backlog import Backlog
+from runtime.celery_app import make_celery
+from runtime.registry import Registry, discover
+from runtime.settings import Settings
+from runtime.standing import Standings
+from runtime.store import Database
+from runtime.stream import EventLog, Link, Notices
+
+
+class Services:
+    """Everything is made when first asked for, so that a process has only what it uses."""
+
+    def __init__(self, settings: Settings, celery: Celery | None = None) -> None:
+        """``celery``: the one to publish with, where the process already has one."""
+        self.settings = settings
+        self._celery = celery
+
+    @cached_property
+    def celery(self) -> Celery:
+        """The app to publish with."""
+        return self._celery or make_celery(self.settings)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The workers found in the worker folders."""
+        return discover(self.settings.worker_folders)
+
+    @cached_property
+    def database(self) -> Database:
+        """The database."""
+        return Database(self.settings.database_url, self.settings.database)
+
+    @cached_property
+    def link(self) -> Link:
+        """The connections to Redis."""
+        return Link(self.settings.redis_url, self.settings.redis)
+
+    @cached_property
+    def log(self) -> EventLog:
+        """The event logs of all threads."""
+        return EventLog(self.link, self.settings.log)
+
+    @cached_property
+    def notices(self) -> Notices:
+        """Wake-ups and hints."""
+        return Notices(self.link)
+
+    @cached_property
+    def standings(self) -> Standings:
+        """Which workers can run."""
+        return Standings(self.database, self.settings.pool.lease)
+
+    @cached_property
+    def announcer(self) -> Announcer:
+        """Tells the log what is committed."""
+        return Announcer(self.database, self.log, self.notices)
+
+    @cached_property
+    def backlog(self) -> Backlog:
+        """Gets runs to the broker."""
+        return Backlog(self.database, self.celery, self.settings.pool.lease)

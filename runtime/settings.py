@@ -1,0 +1,328 @@
+"""Settings: read once from config/default.toml and the environment, validated whole, frozen.
+
+No other module reads the environment. A value that does not parse is an error
+that names the variable, never silently a text.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from runtime.errors import ConfigurationError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DEFAULTS = CHECKOUT / "config" / "default.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Addresses and folders. Environment variables without a prefix."""
+
+    port: int
+    host: str
+    flower_port: int
+    branchline_home: str
+    database_url: str
+    redis_url: str
+    broker_url: str
+    workers_path: str
+    api_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Accounts, cookies and tokens."""
+
+    secret_key: str
+    cookie_secure: bool
+    session_days: int
+    jwt_minutes: int
+    registration: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Connections to the database; seconds."""
+
+    pool_size: int
+    pool_timeout: float
+    busy_timeout: float
+    statement_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Redis:
+    """Connections to Redis; seconds."""
+
+    connections: int
+    timeout: float
+    connect_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """How much of a thread's event log is kept."""
+
+    entries: int
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Server-sent events; seconds unless named otherwise."""
+
+    heartbeat: float
+    reread: float
+    ring: int
+    retry_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The web process."""
+
+    workers: int
+    connections: int
+    max_body: int
+    drain: float
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """A pool process; seconds."""
+
+    slots: int
+    lease: float
+    renew: float
+    drain: float
+    kill_grace: float
+    host_recycle: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """Defaults and bounds of every run."""
+
+    timeout: float
+    max_attempts: int
+    retry_backoff: float
+    history: int
+    max_message: int
+    max_log: int
+    coalesce_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Admission."""
+
+    queued_per_user: int
+    queued_per_pool: int
+    running_per_user: int
+    logins_per_minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reaper:
+    """The reaper's rhythm; seconds."""
+
+    interval: float
+    publish_grace: float
+    announce_grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flower:
+    """Flower's sign-in."""
+
+    user: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Development:
+    """The account that ``branchline up`` makes."""
+
+    email: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. One attribute per section of config/default.toml."""
+
+    service: Service
+    security: Security
+    database: Database
+    redis: Redis
+    log: Log
+    stream: Stream
+    web: Web
+    pool: PoolSettings
+    run: RunSettings
+    limits: Limits
+    reaper: Reaper
+    flower: Flower
+    development: Development
+
+    @property
+    def home(self) -> Path:
+        """The data folder."""
+        return Path(self.service.branchline_home or CHECKOUT / ".branchline").absolute()
+
+    @property
+    def database_url(self) -> str:
+        """Where the database is; SQLite in the data folder unless set."""
+        return self.service.database_url or f"sqlite:///{self.home / 'branchline.db'}"
+
+    @property
+    def redis_url(self) -> str:
+        """Where Redis is.
+
+        Without REDIS_URL, the embedded one's address, which ``branchline up``
+        leaves in the data folder.
+        """
+        return self.service.redis_url or _kept(self.home / "redis.url") or "redis://127.0.0.1:6379/0"
+
+    @property
+    def broker_url(self) -> str:
+        """Where Celery's broker is: Redis unless set."""
+        return self.service.broker_url or self.redis_url
+
+    @property
+    def api_url(self) -> str:
+        """How a child reaches the API."""
+        return self.service.api_url or f"http://127.0.0.1:{self.service.port}"
+
+    @property
+    def worker_folders(self) -> tuple[Path, ...]:
+        """The folders that hold worker folders; the project's own comes first."""
+        more = self.service.workers_path.split(os.pathsep) if self.service.workers_path else []
+        return (CHECKOUT / "workers", *(Path(folder) for folder in more if folder))
+
+    @property
+    def secret_key(self) -> str:
+        """The key that signs cookies and tokens."""
+        return self.security.secret_key or keep_secret(self.home / "secret")
+
+    @property
+    def flower_password(self) -> str:
+        """Flower's password."""
+        return self.flower.password or keep_secret(self.home / "flower.password", 12)
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the defaults, lay ``environ`` (the process's own if None) over them, check all.
+
+    Raises ConfigurationError that names every variable that cannot be used.
+    """
+    environ = os.environ if environ is None else environ
+    defaults = tomllib.loads(DEFAULTS.read_text())
+    wrong: list[str] = []
+    hints = get_type_hints(Settings)
+    sections = {name: _section(name, hints[name], defaults[name], environ, wrong) for name in defaults}
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
+    settings = Settings(**sections)
+    _check(settings)
+    return settings
+
+
+@cache
+def current() -> Settings:
+    """This process's settings; read at the first call."""
+    return load()
+
+
+def keep_secret(path: Path, length: int = 43) -> str:
+    """A random text that is made once and kept in ``path``, readable by its owner only."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _kept(path, wait=True)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(48)[:length])
+    return _kept(path)
+
+
+def variable(section: str, name: str) -> str:
+    """The environment variable of a setting."""
+    return name.upper() if section == "service" else f"BRANCHLINE_{section}_{name}".upper()
+
+
+def _kept(path: Path, wait: bool = False) -> str:
+    try:
+        text = path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+    if wait and not text:  # another process has made the file and is about to write it
+        raise ConfigurationError(f"{path} is empty; delete it and start again")
+    return text
+
+
+def _section(
+    section: str, kind: type, defaults: Mapping[str, Any], environ: Mapping[str, str], wrong: list[str]
+) -> Any:
+    hints = get_type_hints(kind)
+    if set(hints) != set(defaults):
+        raise ConfigurationError(f"[{section}] of {DEFAULTS} does not match {kind.__name__}")
+    values = {}
+    for field in fields(kind):
+        name = variable(section, field.name)
+        values[field.name] = defaults[field.name]
+        if environ.get(name, "") != "":
+            try:
+                values[field.name] = _parse(environ[name], hints[field.name])
+            except ValueError:
+                wrong.append(f"{name}={environ[name]!r} is not {_PLAIN[hints[field.name]]}")
+    return kind(**values)
+
+
+_PLAIN = types.MappingProxyType(
+    {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+)
+_BOOLEANS = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
+
+
+def _parse(text: str, kind: type) -> Any:
+    if kind is bool:
+        try:
+            return _BOOLEANS[text.strip().lower()]
+        except KeyError:
+            raise ValueError(text) from None
+    return kind(text)
+
+
+def _check(settings: Settings) -> None:
+    """What no single value can show."""
+    wrong = []
+    for name, port in (("PORT", settings.service.port), ("FLOWER_PORT", settings.service.flower_port)):
+        if not 0 < port < 65536:
+            wrong.append(f"{name}={port} is not a port number (1 to 65535)")
+    if settings.pool.renew * 2 > settings.pool.lease:
+        wrong.append(
+            "BRANCHLINE_POOL_RENEW must be at most half of BRANCHLINE_POOL_LEASE, "
+            "or one late renewal loses every run"
+        )
+    if settings.pool.slots < 1:
+        wrong.append("BRANCHLINE_POOL_SLOTS must be at least 1")
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))

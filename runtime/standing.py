@@ -1,0 +1,59 @@
+"""Standing: whether a worker can run now, as its pools have reported it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from runtime.model import Pool
+from runtime.registry import Worker
+from runtime.store import Database, pools
+
+_FRESH = 1.0
+"""Seconds for which a look at the pools is good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a worker stands."""
+
+    available: bool
+    reason: str | None
+    """Why it is not available, as a sentence for users."""
+    refused: bool
+    """Whether a run would be refused. Where only its pool is missing, it waits."""
+    slots: int
+    busy: int
+
+
+class Standings:
+    """Looks at the pools at most once a second, however many requests ask."""
+
+    def __init__(self, database: Database, lease: float) -> None:
+        """``lease``: seconds within which a pool must have reported itself."""
+        self._database = database
+        self._lease = lease
+        self._pools: list[Pool] = []
+        self._seen = float("-inf")
+
+    def refresh(self) -> None:
+        """Look again if the last look is too old. Not inside a transaction."""
+        if time.monotonic() - self._seen > _FRESH:
+            self._pools = self._database.read(pools.listing, self._lease)
+            self._seen = time.monotonic()
+
+    def of(self, worker: Worker) -> Standing:
+        """How ``worker`` stands, by the last look."""
+        alive = [pool for pool in self._pools if pool.name == worker.pool and pool.alive]
+        slots, busy = sum(pool.slots for pool in alive), sum(pool.busy for pool in alive)
+        reports = [pool.workers[worker.id] for pool in alive if worker.id in pool.workers]
+        # A secret is set where the pool runs; only without a pool do we look around here.
+        reasons = [report["reason"] for report in reports] or [worker.unavailable(os.environ)]
+        blocked = all(reasons)
+        if blocked and (alive or not worker.enabled):
+            return Standing(False, reasons[0], True, slots, busy)
+        if not alive:
+            reason = reasons[0] or f"No pool named {worker.pool!r} is running; a run waits until one is."
+            return Standing(False, reason, blocked, slots, busy)
+        return Standing(True, None, False, slots, busy)

@@ -1,0 +1,253 @@
+"""Attempts: what the pool that holds a run's lease may change.
+
+Every write names the attempt and that it still runs. It is refused with
+StaleAttempt, in the same transaction, once that is no longer so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from runtime.errors import StaleAttempt
+from runtime.model import Json, Message, Run, RunError, RunStatus, State
+from runtime.store import messages, states
+from runtime.store.runs import COLUMNS, record
+from runtime.store.tables import Id, now, run_logs, run_steps, runs
+
+Connection = sa.Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that is ours to execute, and what its worker is given."""
+
+    run: Run
+    output_state: State
+    messages: list[Message]
+    """The path from the root to the input state, its newest part, oldest first."""
+    earlier: list[Message]
+    """What earlier attempts of this run wrote before they waited for an answer."""
+
+
+def claim(
+    c: Connection, run_id: str, incarnation: str, lease: float, history: Mapping[str, int]
+) -> Claim | None:
+    """Begin the next attempt of a queued run; None where there is nothing to claim.
+
+    ``history`` says how many messages a worker is given, by worker id; "" is the default.
+    """
+    row = c.execute(_CLAIM, {"this_run": run_id, "claimant": incarnation, "lease": lease}).one_or_none()
+    if row is None:
+        return None
+    run = record(row)
+    output = states.by_id(c, run.output_state_id)
+    count = history.get(run.worker_id, history[""])
+    window = states.window(c, run.input_state_id, count)
+    earlier = messages.of_state(c, run.output_state_id) if run.answers else []
+    return Claim(run, output, window, earlier)
+
+
+def refuse(c: Connection, run_id: str, error: RunError) -> None:
+    """End a queued run that cannot be claimed; the reaper announces it."""
+    c.execute(
+        runs.update()
+        .where(runs.c.id == run_id, runs.c.status == sa.literal_column("'queued'"))
+        .values(status=RunStatus.ERROR, error=error.encode(), attempt=runs.c.attempt + 1, finished_at=now())
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A running attempt, as its pool holds it, and its text that has grown."""
+
+    run_id: str
+    attempt: int
+    open: Sequence[Message] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What the renewal found out."""
+
+    lost: list[str]
+    """Runs that are no longer ours to execute."""
+    cancelled: list[str]
+    """Runs whose user wants them to end."""
+
+
+def renew(c: Connection, incarnation: str, held: Sequence[Held], lease: float) -> Renewed:
+    """Renew all leases of a pool and save the open text of its runs."""
+    if not held:
+        return Renewed([], [])
+    rows = c.execute(
+        runs.update()
+        .where(
+            runs.c.claimed_by == incarnation,
+            _IS_RUNNING,
+            runs.c.id.in_([h.run_id for h in held]),
+        )
+        .values(lease_until=now(lease))
+        .returning(runs.c.id, runs.c.attempt, runs.c.cancel_requested_at)
+    ).all()
+    attempts = {row.id: row.attempt for row in rows}
+    ours = [h for h in held if attempts.get(h.run_id) == h.attempt]
+    messages.save(c, [message for h in ours for message in h.open])
+    kept = {h.run_id for h in ours}
+    return Renewed(
+        [h.run_id for h in held if h.run_id not in kept],
+        [row.id for row in rows if row.cancel_requested_at is not None and row.id in kept],
+    )
+
+
+def prove(c: Connection, run: Run) -> None:
+    """Raise StaleAttempt unless this attempt is still the one that runs."""
+    found = c.execute(guarded(sa.select(runs.c.id), run)).one_or_none()
+    if found is None:
+        raise StaleAttempt
+
+
+def save_messages(c: Connection, run: Run, done: Sequence[Message]) -> None:
+    """Commit messages of a running attempt."""
+    query = guarded(sa.select(runs.c.id), run)
+    if c.execute(query.with_for_update()).one_or_none() is None:
+        raise StaleAttempt
+    messages.save(c, done)
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What an attempt leaves behind besides its status."""
+
+    messages: Sequence[Message] = ()
+    steps: Sequence[tuple[int, str]] = ()
+    log: str = ""
+    log_truncated: bool = False
+
+
+def finish(
+    c: Connection,
+    run: Run,
+    status: RunStatus,
+    remains: Remains,
+    *,
+    error: RunError | None = None,
+    usage: Mapping[str, Json] | None = None,
+) -> Run:
+    """End a running attempt with a terminal ``status`` and keep what it left."""
+    ended = {
+        "this_run": run.id,
+        "this_attempt": run.attempt,
+        "new_status": status,
+        "new_error": error.encode() if error else None,
+        "new_usage": usage,
+    }
+    row = c.execute(_FINISH, ended).one_or_none()
+    if row is None:
+        raise StaleAttempt
+    keep(c, run, remains)
+    return replace(
+        run,
+        status=status,
+        error=error,
+        usage=usage,
+        lease_until=None,
+        claimed_by=None,
+        **row._mapping,
+    )
+
+
+def wait(
+    c: Connection,
+    run: Run,
+    confirmation: Mapping[str, Json],
+    usage: Mapping[str, Json] | None,
+    remains: Remains,
+) -> Run:
+    """The worker asks its user something; the attempt ends and holds nothing."""
+    return _end(c, run, remains, status=RunStatus.WAITING, confirmation=confirmation, usage=usage)
+
+
+def retry(c: Connection, run: Run, backoff: float, remains: Remains) -> Run:
+    """The worker failed in a way that another attempt may mend; its text is void."""
+    ended = _end(
+        c,
+        run,
+        remains,
+        status=RunStatus.QUEUED,
+        failures=runs.c.failures + 1,
+        published_at=None,
+        not_before=now(backoff),
+    )
+    messages.void(c, run.id, run.attempt)
+    return ended
+
+
+def hand_back(c: Connection, run: Run, remains: Remains) -> Run:
+    """A pool that drains gives the run to another one; that costs no attempt."""
+    ended = _end(c, run, remains, status=RunStatus.QUEUED, published_at=None)
+    messages.void(c, run.id, run.attempt)
+    return ended
+
+
+def _end(c: Connection, run: Run, remains: Remains, **values: Any) -> Run:
+    row = c.execute(
+        guarded(runs.update(), run).values(lease_until=None, claimed_by=None, **values).returning(*COLUMNS)
+    ).one_or_none()
+    if row is None:
+        raise StaleAttempt
+    keep(c, run, remains)
+    return record(row)
+
+
+def guarded(statement: Any, run: Run) -> Any:
+    """``statement`` for as long as this attempt is the one that runs."""
+    return statement.where(runs.c.id == run.id, runs.c.attempt == run.attempt, _IS_RUNNING)
+
+
+def keep(c: Connection, run: Run, remains: Remains) -> None:
+    """Keep what an attempt left; ``run`` as it was while it ran."""
+    messages.save(c, remains.messages)
+    attempt = {"run_id": run.id, "attempt": run.attempt}
+    if remains.steps:
+        said = [{**attempt, "number": number, "description": text} for number, text in remains.steps]
+        c.execute(_INSERT_STEPS, said)
+    if remains.log:
+        c.execute(run_logs.insert(), {**attempt, "text": remains.log, "truncated": remains.log_truncated})
+
+
+_RUN = sa.bindparam("this_run", type_=Id)
+_IS_RUNNING = runs.c.status == sa.literal_column("'running'")
+_CLAIM = (
+    runs.update()
+    .where(
+        runs.c.id == _RUN,
+        runs.c.status == sa.literal_column("'queued'"),
+        sa.or_(runs.c.not_before.is_(None), runs.c.not_before <= now()),
+    )
+    .values(
+        status=RunStatus.RUNNING,
+        attempt=runs.c.attempt + 1,
+        lease_until=now(sa.bindparam("lease", type_=sa.Float)),
+        claimed_by=sa.bindparam("claimant", type_=sa.Text),
+        started_at=sa.func.coalesce(runs.c.started_at, now()),
+    )
+    .returning(*COLUMNS)
+)
+_FINISH = (
+    runs.update()
+    .where(runs.c.id == _RUN, runs.c.attempt == sa.bindparam("this_attempt", type_=sa.Integer), _IS_RUNNING)
+    .values(
+        status=sa.bindparam("new_status", type_=sa.Text),
+        error=sa.bindparam("new_error", type_=runs.c.error.type),
+        usage=sa.bindparam("new_usage", type_=runs.c.usage.type),
+        finished_at=now(),
+        lease_until=None,
+        claimed_by=None,
+    )
+    .returning(runs.c.finished_at, runs.c.cancel_requested_at)
+)
+_INSERT_STEPS = run_steps.insert().values(created_at=now())

@@ -1,0 +1,119 @@
+"""Messages as rows: saving those that a run writes, and reading those of a state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+
+from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Role, utc_now
+from runtime.store.tables import messages, runs
+
+Connection = sa.Connection
+
+COLUMNS = [messages.c[name] for name in Message.__dataclass_fields__]
+
+
+def record(row: Any) -> Message:
+    """The record of a row that has :data:`COLUMNS`."""
+    return Message(
+        id=row.id,
+        state_id=row.state_id,
+        position=row.position,
+        role=Role(row.role),
+        content=row.content,
+        type=MessageType(row.type),
+        channel=Channel(row.channel),
+        author=row.author,
+        data=row.data,
+        status=MessageStatus(row.status),
+        run_id=row.run_id,
+        attempt=row.attempt,
+        created_at=row.created_at,
+    )
+
+
+def save(c: Connection, written: Sequence[Message]) -> None:
+    """Insert messages, or replace the text of those that were saved while still open."""
+    if written:
+        c.execute(_SAVE[c.dialect.name], [_values(message) for message in written])
+
+
+def of_state(c: Connection, state_id: str) -> list[Message]:
+    """The messages of a state that count, in order."""
+    query = (
+        sa.select(*COLUMNS)
+        .where(messages.c.state_id == state_id, messages.c.void.is_(sa.false()))
+        .order_by(messages.c.position)
+    )
+    return [record(row) for row in c.execute(query)]
+
+
+def of_attempts(c: Connection, run_id: str, state_id: str) -> dict[int, list[Message]]:
+    """All that a run ever wrote, by attempt, void messages too."""
+    query = (
+        sa.select(*COLUMNS)
+        .where(messages.c.state_id == state_id, messages.c.run_id == run_id)
+        .order_by(messages.c.attempt, messages.c.position)
+    )
+    found: dict[int, list[Message]] = {}
+    for row in c.execute(query):
+        found.setdefault(row.attempt, []).append(record(row))
+    return found
+
+
+def void(c: Connection, run_id: str, attempt: int) -> list[str]:
+    """The attempt was lost: what it wrote stays readable, but is not history. Returns the ids."""
+    statement = (
+        messages.update()
+        .where(messages.c.state_id == _state_of(run_id), messages.c.attempt == attempt)
+        .values(void=True)
+        .returning(messages.c.id)
+    )
+    return list(c.execute(statement).scalars())
+
+
+def set_answer(c: Connection, message_id: str | None, answer: Json) -> None:
+    """Write the answer into the message that asked for it."""
+    row = c.execute(sa.select(messages.c.data).where(messages.c.id == message_id)).one_or_none()
+    if row is not None:
+        c.execute(
+            messages.update().where(messages.c.id == message_id).values(data={**row.data, "answer": answer})
+        )
+
+
+def _state_of(run_id: str) -> Any:
+    return sa.select(runs.c.output_state_id).where(runs.c.id == run_id).scalar_subquery()
+
+
+def _values(message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "state_id": message.state_id,
+        "position": message.position,
+        "attempt": message.attempt,
+        "void": False,
+        "role": message.role,
+        "type": message.type,
+        "channel": message.channel,
+        "author": message.author,
+        "content": message.content,
+        "data": dict(message.data),
+        "status": message.status,
+        "run_id": message.run_id,
+        "created_at": message.created_at or utc_now(),
+    }
+
+
+def _save(insert: Any) -> Any:
+    statement = insert(messages)
+    fresh = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["id"], set_={"content": fresh.content, "data": fresh.data, "status": fresh.status}
+    )
+
+
+_SAVE = {"postgresql": _save(insert_postgresql), "sqlite": _save(insert_sqlite)}

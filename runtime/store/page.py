@@ -1,0 +1,89 @@
+"""One page of a list, and the opaque cursor that leads to the next.
+
+Lists are paged by key, never by offset: a page costs the same wherever it is,
+and what is added meanwhile shifts nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import orjson
+
+from runtime.errors import FieldError, Invalid
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_GREATEST_NUMBER = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items of a list."""
+
+    items: list[T]
+    next: str | None
+    """The cursor of the page after this one; None at the end of the list."""
+
+    @classmethod
+    def of(
+        cls, rows: Sequence[R], limit: int, item: Callable[[R], T], key: Callable[[R], tuple[Any, ...]]
+    ) -> Page[T]:
+        """A page of at most ``limit`` items, made of up to ``limit + 1`` rows.
+
+        The row too many only says that there is a next page. ``key`` gives the
+        values that the next page begins after.
+        """
+        shown = rows[:limit]
+        return cls(
+            [item(row) for row in shown], encode_cursor(*key(shown[-1])) if len(rows) > limit else None
+        )
+
+
+def encode_cursor(*values: Any) -> str:
+    """``values`` (what JSON can hold, and times) as an opaque text that is safe in a URL."""
+    packed = orjson.dumps([value.isoformat() if isinstance(value, datetime) else value for value in values])
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def decode_cursor(text: str, *kinds: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """The values of a cursor, each passed through its ``kind`` (such as :func:`id_of`) if any are given.
+
+    Raises Invalid for whatever :func:`encode_cursor` did not make.
+    """
+    try:
+        values = orjson.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        if not kinds:
+            return tuple(values)
+        return tuple(kind(value) for kind, value in zip(kinds, values, strict=True))
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise Invalid(
+            "The cursor is not valid; use `next` of the page before as it is.",
+            [FieldError(("cursor",), "not a cursor of this list")],
+        ) from error
+
+
+def id_of(value: Any) -> str:
+    """A cursor's value as an id. Raises ValueError."""
+    return str(uuid.UUID(value))
+
+
+def number_of(value: Any) -> int:
+    """A cursor's value as a number that fits a column. Raises ValueError."""
+    if not isinstance(value, int) or not 0 <= value <= _GREATEST_NUMBER:
+        raise ValueError(value)
+    return value
+
+
+def time_of(value: Any) -> datetime:
+    """A cursor's value as a time in UTC. Raises ValueError, OverflowError."""
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError(value)
+    return moment.astimezone(UTC)

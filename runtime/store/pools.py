@@ -1,0 +1,77 @@
+"""Pools: the pool processes that are alive, as they report themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+
+from runtime.model import Json, Pool
+from runtime.store.tables import now, pools, runs
+
+Connection = sa.Connection
+
+FORGET_AFTER = 3600
+"""Seconds after which a pool process that reports no more is forgotten."""
+
+
+def report(c: Connection, name: str, incarnation: str, slots: int, workers: Mapping[str, Json]) -> None:
+    """This pool process is alive; it can run these workers."""
+    insert: Any = insert_sqlite if c.dialect.name == "sqlite" else insert_postgresql
+    row = insert(pools).values(
+        incarnation=incarnation, name=name, slots=slots, workers=dict(workers), seen_at=now()
+    )
+    c.execute(
+        row.on_conflict_do_update(
+            index_elements=["incarnation"],
+            set_={
+                "slots": row.excluded.slots,
+                "workers": row.excluded.workers,
+                "seen_at": row.excluded.seen_at,
+            },
+        )
+    )
+
+
+def withdraw(c: Connection, incarnation: str) -> None:
+    """This pool process takes no more runs."""
+    c.execute(pools.delete().where(pools.c.incarnation == incarnation))
+
+
+def listing(c: Connection, lease: float) -> list[Pool]:
+    """Every pool process that was seen in the last hour."""
+    busy = (
+        sa.select(runs.c.claimed_by, sa.func.count().label("n"))
+        .where(runs.c.status == sa.literal_column("'running'"))
+        .group_by(runs.c.claimed_by)
+        .subquery()
+    )
+    query = (
+        sa.select(
+            pools, sa.func.coalesce(busy.c.n, 0).label("busy"), (pools.c.seen_at > now(-lease)).label("alive")
+        )
+        .outerjoin(busy, busy.c.claimed_by == pools.c.incarnation)
+        .order_by(pools.c.name, pools.c.incarnation)
+    )
+    return [
+        Pool(row.name, row.incarnation, row.slots, row.busy, row.seen_at, bool(row.alive), row.workers)
+        for row in c.execute(query)
+    ]
+
+
+def names_with_backlog(c: Connection) -> list[str]:
+    """Pools for which a run waits that is not published."""
+    query = (
+        sa.select(runs.c.pool)
+        .where(runs.c.status == sa.literal_column("'queued'"), runs.c.published_at.is_(None))
+        .distinct()
+    )
+    return list(c.execute(query).scalars())
+
+
+def forget(c: Connection) -> None:
+    """Drop what has not reported for an hour."""
+    c.execute(pools.delete().where(pools.c.seen_at < now(-FORGET_AFTER)))

@@ -1,0 +1,114 @@
+"""Recovery: what the reaper finds lost, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from runtime.model import Message, MessageStatus, Run, RunError, RunStatus
+from runtime.store import messages
+from runtime.store.attempts import Remains, guarded, keep
+from runtime.store.runs import COLUMNS, record
+from runtime.store.tables import now, pools, runs
+
+Connection = sa.Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a run whose attempt was lost."""
+
+    run: Run
+    """As it is now."""
+    retried: bool
+    void: list[str]
+    """Where it is tried again: ids of the messages that count no more."""
+    messages: list[Message]
+    """Where it is not: the text that the lost attempt had, as it is kept."""
+
+
+def expired(c: Connection, limit: int = 100) -> list[Run]:
+    """Running runs whose lease has run out, longest ago first."""
+    query = (
+        sa.select(*COLUMNS)
+        .where(runs.c.status == sa.literal_column("'running'"), runs.c.lease_until < now())
+        .order_by(runs.c.lease_until)
+        .limit(limit)
+    )
+    return [record(row) for row in c.execute(query)]
+
+
+def take_over(
+    c: Connection, lost: Run, rescued: Sequence[Message], backoff: float, story: str
+) -> Verdict | None:
+    """Decide about a run whose lease ran out: cancelled, failed too often, or once more.
+
+    ``rescued`` is the open text that the event log still had. None where the
+    run's attempt has ended or been renewed meanwhile.
+    """
+    again = not lost.cancel_requested_at and lost.failures + 1 < lost.max_attempts
+    if again:
+        values: dict[str, Any] = {
+            "status": RunStatus.QUEUED,
+            "published_at": None,
+            "not_before": now(backoff),
+        }
+    elif lost.cancel_requested_at:
+        values = {"status": RunStatus.CANCELLED, "attempt": runs.c.attempt + 1, "finished_at": now()}
+    else:
+        error = RunError("lost", f"{story} It was tried {lost.failures + 1} times.")
+        values = {
+            "status": RunStatus.ERROR,
+            "attempt": runs.c.attempt + 1,
+            "finished_at": now(),
+            "error": error.encode(),
+        }
+    row = c.execute(
+        guarded(runs.update(), lost)
+        .where(runs.c.lease_until < now())
+        .values(
+            failures=runs.c.failures + 1,
+            reaps=runs.c.reaps + 1,
+            lease_until=None,
+            claimed_by=None,
+            **values,
+        )
+        .returning(*COLUMNS)
+    ).one_or_none()
+    if row is None:
+        return None
+    messages.save(c, rescued)
+    void = messages.void(c, lost.id, lost.attempt) if again else []
+    keep(c, lost, Remains(log=f"[branchline] {story}\n"))
+    kept = [m for m in messages.of_state(c, lost.output_state_id) if m.status is MessageStatus.PARTIAL]
+    return Verdict(record(row), again, void, kept)
+
+
+def release(c: Connection, incarnation: str) -> int:
+    """The pool process is dead: its leases end now. Returns how many."""
+    result = c.execute(
+        runs.update()
+        .where(runs.c.claimed_by == incarnation, runs.c.status == sa.literal_column("'running'"))
+        .values(lease_until=now(-1))
+    )
+    c.execute(pools.delete().where(pools.c.incarnation == incarnation))
+    return result.rowcount
+
+
+def unannounced(c: Connection, grace: float, limit: int = 100) -> list[Run]:
+    """Runs that ended ``grace`` seconds ago or earlier and were not announced."""
+    query = (
+        sa.select(*COLUMNS)
+        .where(runs.c.announced_at.is_(None), runs.c.finished_at < now(-grace))
+        .order_by(runs.c.finished_at)
+        .limit(limit)
+    )
+    return [record(row) for row in c.execute(query)]
+
+
+def mark_announced(c: Connection, run_ids: Sequence[str]) -> None:
+    """Their ``run.completed`` is in the log."""
+    c.execute(runs.update().where(runs.c.id.in_(run_ids)).values(announced_at=now()))

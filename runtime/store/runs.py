@@ -1,0 +1,316 @@
+"""Runs: making them, finding them, and what their owners may do with them.
+
+A change of status is one statement that is also its own guard: it names the
+status it expects, so of two that race one finds no row. The executor's changes are
+in ``attempts``, the reaper's in ``recovery``, publishing in ``backlog``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from runtime.errors import Conflict, NotFound, TooMany
+from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
+from runtime.store import backlog, messages, states
+from runtime.store.page import Page, decode_cursor, encode_cursor, id_of
+from runtime.store.tables import Id, now, run_logs, run_steps, runs
+
+Connection = sa.Connection
+
+COLUMNS = [runs.c[name] for name in Run.__dataclass_fields__]
+
+
+def record(row: Any) -> Run:
+    """The record of a row that has :data:`COLUMNS`."""
+    values = dict(row._mapping)
+    values["status"] = RunStatus(values["status"])
+    values["error"] = RunError.decode(values["error"])
+    values["answers"] = tuple(values["answers"])
+    return Run(**values)
+
+
+_INSERT = runs.insert()
+_STORED = [column.name for column in COLUMNS]
+
+
+def _values(run: Run) -> dict[str, Any]:
+    values = {name: getattr(run, name) for name in _STORED}
+    return {**values, "answers": list(run.answers)}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked for; already validated."""
+
+    worker_id: str
+    worker_digest: str
+    pool: str
+    config: Mapping[str, Json]
+    args: Json
+    max_attempts: int
+    timeout_seconds: float
+    priority: int = 0
+    count: int = 1
+    parent_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What a request for runs made."""
+
+    runs: list[Run]
+    states: list[State]
+    """The output states, one per run, in order."""
+    input_state: State
+    input_is_new: bool
+    published: bool
+    """Whether the runs are marked as published, so that the caller must publish them."""
+
+
+def create(
+    c: Connection,
+    thread: Thread,
+    user_id: str,
+    input_state_id: str,
+    new_messages: Sequence[states.NewMessage],
+    order: Order,
+    *,
+    published: bool,
+) -> Created:
+    """Add the input state (if messages were sent), the output states and their runs.
+
+    ``published``: the caller is going to publish them at once. Raises what
+    :func:`states.add` raises.
+    """
+    run_ids = [new_id() for _ in range(order.count)]
+    if new_messages:
+        input_state, outputs = states.add_turn(
+            c, thread_id=thread.id, parent_id=input_state_id, messages=new_messages, run_ids=run_ids
+        )
+    else:
+        outputs = states.add(c, thread_id=thread.id, parent_id=input_state_id, run_ids=run_ids)
+        input_state = states.get(c, thread.workspace_id, input_state_id)
+    made = [
+        Run(
+            id=run_id,
+            thread_id=thread.id,
+            workspace_id=thread.workspace_id,
+            user_id=user_id,
+            parent_run_id=order.parent_run_id,
+            input_state_id=input_state.id,
+            output_state_id=output.id,
+            worker_id=order.worker_id,
+            worker_digest=order.worker_digest,
+            pool=order.pool,
+            config=order.config,
+            args=order.args,
+            status=RunStatus.QUEUED,
+            attempt=0,
+            failures=0,
+            max_attempts=order.max_attempts,
+            timeout_seconds=order.timeout_seconds,
+            priority=order.priority,
+            created_at=output.created_at,
+            published_at=output.created_at if published else None,
+        )
+        for run_id, output in zip(run_ids, outputs, strict=True)
+    ]
+    c.execute(_INSERT, [_values(run) for run in made])
+    return Created(made, outputs, input_state, bool(new_messages), published)
+
+
+def admit(queue: backlog.Queue, pool: str, count: int, per_user: int, per_pool: int) -> None:
+    """Raise TooMany where ``count`` more queued runs would exceed a bound; 0 means none."""
+    if per_user and queue.of_user + count > per_user:
+        raise TooMany(f"You have {queue.of_user} runs waiting; at most {per_user} may wait.", retry_after=5)
+    if per_pool and queue.of_pool + count > per_pool:
+        raise TooMany(f"The pool {pool!r} has {queue.of_pool} runs waiting and takes no more.", retry_after=5)
+
+
+_THIS_RUN = runs.c.id == sa.bindparam("this_run", type_=Id)
+_FIND = sa.select(*COLUMNS).where(_THIS_RUN)
+_GET = _FIND.where(runs.c.workspace_id == sa.bindparam("workspace", type_=Id))
+
+
+def get(c: Connection, workspace_id: str, run_id: str) -> Run:
+    """The run; NotFound where it is not there or of another workspace."""
+    row = c.execute(_GET, {"this_run": run_id, "workspace": workspace_id}).one_or_none()
+    if row is None:
+        raise NotFound("There is no such run.")
+    return record(row)
+
+
+def find(c: Connection, run_id: str) -> Run | None:
+    """The run, whoever's it is; for the processes of the system itself."""
+    row = c.execute(_FIND, {"this_run": run_id}).one_or_none()
+    return record(row) if row else None
+
+
+def listing(
+    c: Connection,
+    workspace_id: str | None,
+    *,
+    status: RunStatus | None = None,
+    worker_id: str | None = None,
+    thread_id: str | None = None,
+    limit: int = 20,
+    cursor: str | None = None,
+) -> Page[Run]:
+    """Runs, newest first; of every workspace where ``workspace_id`` is None."""
+    query = sa.select(*COLUMNS).order_by(runs.c.id.desc()).limit(limit + 1)
+    for column, value in (
+        (runs.c.workspace_id, workspace_id),
+        (runs.c.status, status),
+        (runs.c.worker_id, worker_id),
+        (runs.c.thread_id, thread_id),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if cursor:
+        query = query.where(runs.c.id < decode_cursor(cursor, id_of)[0])
+    found = [record(row) for row in c.execute(query)]
+    more = len(found) > limit
+    return Page(found[:limit], encode_cursor(found[limit - 1].id) if more else None)
+
+
+def of_states(c: Connection, state_ids: Iterable[str]) -> list[Run]:
+    """The runs that fill these states."""
+    query = sa.select(*COLUMNS).where(runs.c.output_state_id.in_(list(state_ids)))
+    return [record(row) for row in c.execute(query)]
+
+
+def of_token(c: Connection, run_id: str, attempt: int) -> Run | None:
+    """The run if it is running this very attempt, for a child that shows its token."""
+    run = find(c, run_id)
+    return run if run and run.status is RunStatus.RUNNING and run.attempt == attempt else None
+
+
+def why_queued(c: Connection, run: Run, lease: float) -> dict[str, Json] | None:
+    """What a queued run waits for; None for any other run."""
+    if run.status is not RunStatus.QUEUED:
+        return None
+    query = sa.select(
+        sa.func.count().filter(runs.c.status == "queued", runs.c.id < run.id).label("before"),
+        sa.func.count().filter(runs.c.status == "running").label("busy"),
+    ).where(runs.c.pool == run.pool, runs.c.status.in_(["queued", "running"]))
+    row = c.execute(query).one()
+    slots = backlog.slots(c, run.pool, lease)
+    if not slots:
+        reason = f"No pool named {run.pool!r} is running. The run starts when one does."
+    elif row.busy >= slots:
+        reason = f"All {slots} slots of the pool {run.pool!r} are busy."
+    else:
+        reason = "It is about to start."
+    return {
+        "position": row.before + 1,
+        "pool": run.pool,
+        "pool_seen": bool(slots),
+        "slots": slots,
+        "busy": row.busy,
+        "reason": reason,
+    }
+
+
+def logs(c: Connection, run_id: str) -> list[dict[str, Json]]:
+    """What each attempt wrote besides its messages, earliest attempt first."""
+    query = sa.select(run_logs).where(run_logs.c.run_id == run_id).order_by(run_logs.c.attempt)
+    return [{"attempt": r.attempt, "text": r.text, "truncated": r.truncated} for r in c.execute(query)]
+
+
+def steps(c: Connection, run_id: str) -> list[dict[str, Json]]:
+    """What the worker said it was doing, in order."""
+    query = (
+        sa.select(run_steps)
+        .where(run_steps.c.run_id == run_id)
+        .order_by(run_steps.c.attempt, run_steps.c.number)
+    )
+    return [
+        {"attempt": r.attempt, "number": r.number, "description": r.description, "at": r.created_at}
+        for r in c.execute(query)
+    ]
+
+
+def request_cancel(c: Connection, workspace_id: str, run_id: str) -> Run:
+    """End a run that holds no process; ask a running one to end; leave an ended one."""
+    mine = (runs.c.id == run_id, runs.c.workspace_id == workspace_id)
+    ended = c.execute(
+        runs.update()
+        .where(*mine, runs.c.status.in_([RunStatus.QUEUED, RunStatus.WAITING]))
+        .values(
+            status=RunStatus.CANCELLED,
+            # An earlier attempt may be alive somewhere; it must not write any more.
+            attempt=sa.case((runs.c.attempt > 0, runs.c.attempt + 1), else_=0),
+            cancel_requested_at=now(),
+            finished_at=now(),
+        )
+        .returning(*COLUMNS)
+    ).one_or_none()
+    if ended is not None:
+        return record(ended)
+    c.execute(
+        runs.update()
+        .where(*mine, runs.c.status == RunStatus.RUNNING, runs.c.cancel_requested_at.is_(None))
+        .values(cancel_requested_at=now())
+    )
+    return get(c, workspace_id, run_id)
+
+
+def answer(c: Connection, workspace_id: str, run_id: str, confirmation_id: str | None, given: Json) -> Run:
+    """Give a waiting run what it waits for; it is queued again.
+
+    Raises Conflict where it does not wait, or waits for something else.
+    """
+    query = sa.select(*COLUMNS).where(runs.c.id == run_id, runs.c.workspace_id == workspace_id)
+    row = c.execute(query.with_for_update()).one_or_none()
+    if row is None:
+        raise NotFound("There is no such run.")
+    run = record(row)
+    asked = run.confirmation or {}
+    if run.status is not RunStatus.WAITING:
+        raise Conflict(f"The run is not waiting for an answer; it is {run.status}.")
+    if confirmation_id not in (None, asked.get("id")):
+        raise Conflict("The run waits for the answer to another question.")
+    messages.set_answer(c, asked.get("message_id"), given)
+    values = {
+        "status": RunStatus.QUEUED,
+        "confirmation": None,
+        "published_at": None,
+        "answers": [*run.answers, {"confirmation_id": asked.get("id"), "answer": given}],
+    }
+    changed = c.execute(runs.update().where(runs.c.id == run_id).values(values).returning(*COLUMNS)).one()
+    return record(changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many runs of a worker have a status, and how often they were tried."""
+
+    worker_id: str
+    pool: str
+    status: str
+    runs: int
+    attempts: int
+    reaps: int
+
+
+def tallies(c: Connection) -> list[Tally]:
+    """All runs that there are, counted."""
+    group = (runs.c.worker_id, runs.c.pool, runs.c.status)
+    query = sa.select(
+        *group, sa.func.count(), sa.func.sum(runs.c.attempt), sa.func.sum(runs.c.reaps)
+    ).group_by(*group)
+    return [Tally(*row) for row in c.execute(query)]
+
+
+def oldest_queued(c: Connection) -> dict[str, float]:
+    """Seconds that the oldest queued run of each pool has waited."""
+    query = (
+        sa.select(runs.c.pool, sa.func.min(runs.c.created_at), now())
+        .where(runs.c.status == sa.literal_column("'queued'"))
+        .group_by(runs.c.pool)
+    )
+    return {pool: (clock - oldest).total_seconds() for pool, oldest, clock in c.execute(query)}

@@ -1,0 +1,457 @@
+"""States and their messages: the tree of a thread.
+
+A state holds only what is new in it, so that a turn costs the same at any
+depth. History is read from a state towards the root and stops at its window;
+a sibling is found by its place under the parent. Both are index look-ups, which
+neither the depth of the tree nor the number of its branches makes dearer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NoReturn, TypedDict, Unpack
+
+import sqlalchemy as sa
+
+from runtime.errors import Conflict, NotFound
+from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Role, State, new_id
+from runtime.store import threads
+from runtime.store.database import Connection
+from runtime.store.messages import COLUMNS, of_state, record
+from runtime.store.page import Page, decode_cursor, encode_cursor, id_of, number_of
+from runtime.store.tables import Id, messages, now, runs, states
+from runtime.store.tables import threads as threads_table
+
+LONGEST_WALK = 1000
+"""States that one window may cross, however few messages they hold."""
+PREVIEW = 80
+"""Characters of a message that the tree shows."""
+
+_END = 2**31 - 1  # behind every position
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message that is about to be stored."""
+
+    role: Role
+    content: str
+    type: MessageType = MessageType.TEXT
+    channel: Channel = Channel.ANSWER
+    author: str | None = None
+    data: Mapping[str, Json] = field(default_factory=dict)
+    status: MessageStatus = MessageStatus.COMPLETE
+    id: str | None = None
+    """Made where it is None."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A window of the messages on the way from the root to a state."""
+
+    items: list[Message]
+    """Oldest first."""
+    next: str | None
+    """The cursor of the window before this one; None where it begins at the root."""
+    states: dict[str, dict[str, Json]]
+    """Of every state in the window: ordinal, sibling_count, previous_id, next_id."""
+
+
+class Marks(TypedDict, total=False):
+    """What may be changed about a state."""
+
+    label: str | None
+    starred: bool
+
+
+def add(
+    c: Connection,
+    *,
+    thread_id: str,
+    parent_id: str,
+    messages: Sequence[NewMessage] = (),
+    run_ids: Sequence[str | None] = (None,),
+) -> list[State]:
+    """New siblings under ``parent_id``, each with these messages.
+
+    One for each of ``run_ids``, the runs that fill them; None where no run does.
+    Raises NotFound where the thread has no such state, Conflict while the run
+    of the parent has not ended.
+    """
+    ids = sorted(new_id() for _ in run_ids)
+    place = _take_places(c, thread_id, parent_id, len(ids), latest=ids[-1])
+    added = [
+        _state(place, state_id, run_id, ordinal=place.ordinal + offset, messages=messages)
+        for offset, (state_id, run_id) in enumerate(zip(ids, run_ids, strict=True))
+    ]
+    insert(c, added)
+    return added
+
+
+def add_turn(
+    c: Connection,
+    *,
+    thread_id: str,
+    parent_id: str,
+    messages: Sequence[NewMessage],
+    run_ids: Sequence[str],
+) -> tuple[State, list[State]]:
+    """A new state with these messages, and under it one state for each run.
+
+    What two calls of :func:`add` would do, in as few statements as one of them.
+    Raises what it raises.
+    """
+    first, *ids = sorted(new_id() for _ in range(1 + len(run_ids)))
+    place = _take_places(c, thread_id, parent_id, 1, latest=ids[-1])
+    said = _state(place, first, None, ordinal=place.ordinal, messages=messages, children=len(ids))
+    below = replace(place, parent_id=said.id, depth=place.depth + 1)
+    outputs = [
+        _state(below, state_id, run_id, ordinal=ordinal)
+        for ordinal, (state_id, run_id) in enumerate(zip(ids, run_ids, strict=True))
+    ]
+    insert(c, [said, *outputs])
+    return said, outputs
+
+
+def insert(c: Connection, added: Sequence[State]) -> None:
+    """Store whole states, and the messages they carry, as they are."""
+    c.execute(_INSERT_STATES, [_values(state, _STATE) for state in added])
+    said = [_values(message, COLUMNS) for state in added for message in state.messages or ()]
+    if said:
+        c.execute(_INSERT_MESSAGES, said)
+
+
+def get(c: Connection, workspace_id: str, state_id: str) -> State:
+    """The state with its messages. Raises NotFound."""
+    row = c.execute(_GET, {"workspace": workspace_id, "state": state_id}).one_or_none()
+    if row is None:
+        raise NotFound("There is no such state.")
+    return State(**row._mapping, messages=tuple(of_state(c, row.id)))
+
+
+def by_id(c: Connection, state_id: str) -> State:
+    """The state without its messages, whoever's it is; for the processes of the system itself."""
+    return State(**c.execute(_BY_ID, {"state": state_id}).one()._mapping)
+
+
+def update(c: Connection, workspace_id: str, state_id: str, **marks: Unpack[Marks]) -> State:
+    """Label or star a state; what is not named stays. Raises NotFound."""
+    if marks:
+        c.execute(_MARK.values(**marks), {"workspace": workspace_id, "state": state_id})
+    return get(c, workspace_id, state_id)
+
+
+def history(
+    c: Connection, workspace_id: str, state_id: str, *, limit: int = 50, cursor: str | None = None
+) -> History:
+    """The newest ``limit`` messages from the root to a state, or those before ``cursor``.
+
+    A window may hold fewer where it crosses very many states without messages.
+    Raises NotFound.
+    """
+    start, before = decode_cursor(cursor, id_of, number_of) if cursor else (state_id, _END)
+    rows = c.execute(_WINDOW, {"start": start, "before": before, "count": limit + 1}).all()
+    shown = rows[:limit]
+    more = len(rows) > limit
+    way = c.execute(
+        _PATH,
+        {
+            "workspace": workspace_id,
+            "state": state_id,
+            "start": start,
+            "floor": shown[-1].depth if more else 0,
+        },
+    ).all()
+    if not way:
+        raise NotFound("There is no such state.")
+    last, place = (shown[-1].state_id, shown[-1].position) if more else (way[-1].parent_id, _END)
+    return History(
+        [record(row) for row in reversed(shown)],
+        encode_cursor(last, place) if last else None,
+        {row.id: _siblings(row) for row in way},
+    )
+
+
+def window(c: Connection, state_id: str, count: int) -> list[Message]:
+    """The newest ``count`` messages on the way to a state, oldest first."""
+    rows = c.execute(_WINDOW, {"start": state_id, "before": _END, "count": count}).all()
+    return [record(row) for row in reversed(rows)]
+
+
+def tree(
+    c: Connection, workspace_id: str, thread_id: str, *, limit: int = 200, cursor: str | None = None
+) -> Page[dict[str, Json]]:
+    """What a picture of the tree shows of each state, in order of creation. Raises NotFound."""
+    threads.get(c, workspace_id, thread_id)
+    after = decode_cursor(cursor, id_of)[0] if cursor else _FIRST_ID
+    rows = c.execute(_TREE, {"thread": thread_id, "after": after, "count": limit + 1}).all()
+    return Page.of(rows, limit, _node, lambda row: (row.id,))
+
+
+def structure(c: Connection, workspace_id: str, thread_id: str) -> dict[str, list[Any]]:
+    """The shape of the whole tree: ``ids`` in order of creation, ``parents`` by their index.
+
+    The root's parent is -1. Raises NotFound.
+    """
+    threads.get(c, workspace_id, thread_id)
+    rows = c.execute(_STRUCTURE, {"thread": thread_id}).all()
+    ids = [row[0] for row in rows]
+    index = {state_id: place for place, state_id in enumerate(ids)}
+    return {"ids": ids, "parents": [index.get(row[1], -1) for row in rows]}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where new states go."""
+
+    thread_id: str
+    parent_id: str
+    depth: int
+    ordinal: int
+    """Of the first of them."""
+    created_at: datetime
+
+
+def _take_places(c: Connection, thread_id: str, parent_id: str, count: int, latest: str) -> _Place:
+    """Take ``count`` places under the parent, and name the thread's latest state.
+
+    One UPDATE of the parent, so that whoever adds at the same moment gets other ordinals.
+    """
+    row = c.execute(_BRANCH, {"parent": parent_id, "thread": thread_id, "count": count}).one_or_none()
+    if row is None:
+        _refuse_parent(c, thread_id, parent_id)
+    if not c.execute(_TOUCH_THREAD, {"thread": thread_id, "latest": latest, "moment": row.moment}).rowcount:
+        raise NotFound("The thread has been deleted.")
+    return _Place(thread_id, parent_id, row.depth + 1, row.children - count, row.moment)
+
+
+def _refuse_parent(c: Connection, thread_id: str, parent_id: str) -> NoReturn:
+    if c.execute(_PARENT, {"parent": parent_id, "thread": thread_id}).one_or_none() is None:
+        raise NotFound("The thread has no such state.")
+    raise Conflict("The run that fills this state has not ended; wait for it, or cancel it.")
+
+
+def _state(
+    place: _Place,
+    state_id: str,
+    run_id: str | None,
+    *,
+    ordinal: int,
+    messages: Sequence[NewMessage] = (),
+    children: int = 0,
+) -> State:
+    return State(
+        id=state_id,
+        thread_id=place.thread_id,
+        parent_id=place.parent_id,
+        depth=place.depth,
+        ordinal=ordinal,
+        children=children,
+        run_id=run_id,
+        label=None,
+        starred=False,
+        created_at=place.created_at,
+        messages=tuple(
+            _message(state_id, position, message, run_id, place.created_at)
+            for position, message in enumerate(messages)
+        ),
+    )
+
+
+def _message(
+    state_id: str, position: int, new: NewMessage, run_id: str | None, created_at: datetime
+) -> Message:
+    return Message(
+        id=new.id or new_id(),
+        state_id=state_id,
+        position=position,
+        role=new.role,
+        content=new.content,
+        type=new.type,
+        channel=new.channel,
+        author=new.author,
+        data=new.data,
+        status=new.status,
+        run_id=run_id,
+        created_at=created_at,
+    )
+
+
+def _values(record: Any, columns: Sequence[sa.Column[Any]]) -> dict[str, Any]:
+    return {column.name: getattr(record, column.name) for column in columns}
+
+
+def _siblings(row: sa.Row[Any]) -> dict[str, Json]:
+    return {
+        "ordinal": row.ordinal,
+        "sibling_count": row.sibling_count,
+        "previous_id": row.previous_id,
+        "next_id": row.next_id,
+    }
+
+
+def _node(row: sa.Row[Any]) -> dict[str, Json]:
+    return {str(name): value for name, value in row._mapping.items()}
+
+
+def _param(name: str, type_: Any = Id) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, type_=type_)
+
+
+_FIRST_ID = "00000000-0000-0000-0000-000000000000"
+_STATE = tuple(states.c[name] for name in State.__dataclass_fields__ if name != "messages")
+_RUN_IS_UNDER_WAY = sa.exists().where(runs.c.id == states.c.run_id, runs.c.finished_at.is_(None))
+_IS_PARENT = (states.c.id == _param("parent"), states.c.thread_id == _param("thread"))
+
+_BRANCH = (
+    states.update()
+    .where(*_IS_PARENT, ~_RUN_IS_UNDER_WAY)
+    .values(children=states.c.children + _param("count", sa.Integer))
+    .returning(states.c.depth, states.c.children, now().label("moment"))
+)
+_PARENT = sa.select(states.c.id).where(*_IS_PARENT)
+_TOUCH_THREAD = (
+    threads_table.update()
+    .where(threads_table.c.id == _param("thread"), threads_table.c.deleted_at.is_(None))
+    .values(latest_state_id=_param("latest"), updated_at=_param("moment", threads_table.c.updated_at.type))
+)
+_INSERT_STATES = states.insert()
+_INSERT_MESSAGES = messages.insert()
+
+_OWNED = (
+    threads_table.c.id == states.c.thread_id,
+    threads_table.c.workspace_id == _param("workspace"),
+    threads_table.c.deleted_at.is_(None),
+)
+_BY_ID = sa.select(*_STATE).where(states.c.id == _param("state"))
+_GET = sa.select(*_STATE).where(states.c.id == _param("state"), *_OWNED)
+_MARK = states.update().where(states.c.id == _param("state"), sa.exists().where(*_OWNED))
+
+
+def _window() -> sa.Select[Any]:
+    """The newest messages up to a place in a state, newest first.
+
+    The walk goes on to the parent until it has enough messages.
+    """
+    start, before = _param("start"), _param("before", sa.Integer)
+    enough = _param("count", sa.Integer)
+
+    def said(state: Any, *more: Any) -> Any:
+        counted = sa.select(sa.func.count()).where(messages.c.state_id == state.c.id, ~messages.c.void, *more)
+        return counted.scalar_subquery()
+
+    walk = (
+        sa.select(
+            states.c.id,
+            states.c.parent_id,
+            states.c.depth,
+            (states.c.depth - LONGEST_WALK).label("floor"),
+            said(states, messages.c.position < before).label("total"),
+        )
+        .where(states.c.id == start)
+        .cte("walk", recursive=True)
+    )
+    parent = states.alias("parent")
+    walk = walk.union_all(
+        sa.select(parent.c.id, parent.c.parent_id, parent.c.depth, walk.c.floor, walk.c.total + said(parent))
+        .join(walk, parent.c.id == walk.c.parent_id)
+        .where(walk.c.total < enough, parent.c.depth > walk.c.floor)
+    )
+    return (
+        sa.select(*COLUMNS, walk.c.depth)
+        .join(walk, messages.c.state_id == walk.c.id)
+        .where(~messages.c.void, (messages.c.state_id != start) | (messages.c.position < before))
+        .order_by(walk.c.depth.desc(), messages.c.position.desc())
+        .limit(enough)
+    )
+
+
+def _path() -> sa.Select[Any]:
+    """The states from ``start`` up to a depth, lowest first, each with its neighbours."""
+    same_thread = sa.select(states.c.thread_id).where(states.c.id == _param("state")).scalar_subquery()
+    walk = (
+        sa.select(
+            states.c.id,
+            states.c.parent_id,
+            states.c.depth,
+            states.c.ordinal,
+            (states.c.depth - LONGEST_WALK).label("floor"),
+        )
+        .where(states.c.id == _param("start"), states.c.thread_id == same_thread, *_OWNED)
+        .cte("walk", recursive=True)
+    )
+    above = states.alias("above")
+    walk = walk.union_all(
+        sa.select(above.c.id, above.c.parent_id, above.c.depth, above.c.ordinal, walk.c.floor)
+        .join(walk, above.c.id == walk.c.parent_id)
+        .where(above.c.depth >= _param("floor", sa.Integer), above.c.depth > walk.c.floor)
+    )
+    parent, previous, following = (
+        states.alias("parent"),
+        states.alias("previous"),
+        states.alias("following"),
+    )
+    beside = walk.outerjoin(parent, parent.c.id == walk.c.parent_id)
+    for sibling, step in ((previous, -1), (following, 1)):
+        beside = beside.outerjoin(
+            sibling, (sibling.c.parent_id == walk.c.parent_id) & (sibling.c.ordinal == walk.c.ordinal + step)
+        )
+    return (
+        sa.select(
+            walk.c.id,
+            walk.c.parent_id,
+            walk.c.ordinal,
+            sa.func.coalesce(parent.c.children, 1).label("sibling_count"),
+            previous.c.id.label("previous_id"),
+            following.c.id.label("next_id"),
+        )
+        .select_from(beside)
+        .order_by(walk.c.depth.desc())
+    )
+
+
+def _tree() -> sa.Select[Any]:
+    """States in order of creation, each with the first message that says something."""
+    said = messages.alias("said")
+    first = (
+        sa.select(said.c.id)
+        .where(said.c.state_id == states.c.id, ~said.c.void, said.c.content != "")
+        .order_by(said.c.position)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return (
+        sa.select(
+            states.c.id,
+            states.c.parent_id,
+            states.c.depth,
+            states.c.ordinal,
+            states.c.children,
+            sa.func.coalesce(sa.func.substr(messages.c.content, 1, PREVIEW), "").label("preview"),
+            sa.func.coalesce(messages.c.author, messages.c.role).label("author"),
+            states.c.run_id,
+            runs.c.status.label("run_status"),
+            runs.c.worker_id,
+            states.c.label,
+            states.c.starred,
+            states.c.created_at,
+        )
+        .select_from(
+            states.outerjoin(messages, messages.c.id == first).outerjoin(runs, runs.c.id == states.c.run_id)
+        )
+        .where(states.c.thread_id == _param("thread"), states.c.id > _param("after"))
+        .order_by(states.c.id)
+        .limit(_param("count", sa.Integer))
+    )
+
+
+_WINDOW = _window()
+_PATH = _path()
+_TREE = _tree()
+_STRUCTURE = (
+    sa.select(states.c.id, states.c.parent_id)
+    .where(states.c.thread_id == _param("thread"))
+    .order_by(states.c.id)
+)

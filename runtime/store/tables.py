@@ -1,0 +1,270 @@
+"""The tables. Migrations under ``migrations/`` create them; a test holds the two together.
+
+Ids are UUIDv7: native on PostgreSQL, 32 hexadecimal digits on SQLite. Times are
+``timestamptz`` on PostgreSQL and sortable text on SQLite; both come from the
+database's own clock (:class:`now`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.compiler import compiles
+
+from runtime.model import MessageStatus, RunStatus, ThreadStatus
+
+
+class Time(sa.types.TypeDecorator[datetime]):
+    """An aware ``datetime`` in UTC."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        """Text of fixed width on SQLite, so that it sorts and compares as time does."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.String(24))
+        return super().load_dialect_impl(dialect)
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
+
+
+class now(sa.sql.functions.FunctionElement[datetime]):
+    """The database's clock, ``seconds`` from now (a number or a bound parameter)."""
+
+    type = Time()
+    inherit_cache = True
+    name = "now"
+
+    def __init__(self, seconds: Any = 0) -> None:
+        super().__init__(sa.literal(seconds, sa.Float()) if isinstance(seconds, int | float) else seconds)
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
+    return f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now', {compiler.process(element.clauses, **kw)} || ' seconds')"
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = sa.Uuid(as_uuid=False)
+Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+workspaces = sa.Table(
+    "workspaces",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("created_at", Time, nullable=False),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("workspace_id", Id, sa.ForeignKey("workspaces.id"), nullable=False),
+    sa.Column("email", sa.Text, nullable=False, unique=True),  # lower case
+    sa.Column("name", sa.Text),
+    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("user_id", Id, sa.ForeignKey("users.id"), nullable=False, index=True),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("expires_at", Time, nullable=False),
+    sa.Column("ended_at", Time),
+)
+
+api_tokens = sa.Table(
+    "api_tokens",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("user_id", Id, sa.ForeignKey("users.id"), nullable=False, index=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("last_used_at", Time),
+)
+
+threads = sa.Table(
+    "threads",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("workspace_id", Id, sa.ForeignKey("workspaces.id"), nullable=False),
+    sa.Column("user_id", Id, sa.ForeignKey("users.id"), nullable=False),
+    sa.Column("title", sa.Text),
+    sa.Column("worker_id", sa.Text),
+    sa.Column("config", Json, nullable=False),
+    sa.Column("metadata", Json, nullable=False),
+    sa.Column("status", sa.String(10), nullable=False, default=ThreadStatus.ACTIVE),
+    sa.Column("root_state_id", Id, nullable=False),
+    sa.Column("latest_state_id", Id, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("updated_at", Time, nullable=False),
+    sa.Column("deleted_at", Time),
+    sa.Index("ix_threads_list", "workspace_id", "status", "updated_at", "id"),
+)
+
+states = sa.Table(
+    "states",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("thread_id", Id, sa.ForeignKey("threads.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("parent_id", Id),
+    sa.Column("depth", sa.Integer, nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+    sa.Column("children", sa.Integer, nullable=False, default=0),
+    sa.Column("run_id", Id),
+    sa.Column("label", sa.Text),
+    sa.Column("starred", sa.Boolean, nullable=False, default=False),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Index("ix_states_tree", "thread_id", "id"),
+    sa.Index("ix_states_siblings", "parent_id", "ordinal", unique=True),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("state_id", Id, sa.ForeignKey("states.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False, default=0),
+    sa.Column("void", sa.Boolean, nullable=False, default=False),  # of an attempt that was lost
+    sa.Column("role", sa.String(10), nullable=False),
+    sa.Column("type", sa.String(12), nullable=False),
+    sa.Column("channel", sa.String(10), nullable=False),
+    sa.Column("author", sa.Text),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("data", Json, nullable=False),
+    sa.Column("status", sa.String(10), nullable=False, default=MessageStatus.COMPLETE),
+    sa.Column("run_id", Id),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Index("ix_messages_state", "state_id", "position"),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("thread_id", Id, sa.ForeignKey("threads.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("workspace_id", Id, nullable=False),
+    sa.Column("user_id", Id, nullable=False),
+    sa.Column("parent_run_id", Id),
+    sa.Column("input_state_id", Id, nullable=False),
+    sa.Column("output_state_id", Id, nullable=False),
+    sa.Column("worker_id", sa.Text, nullable=False),
+    sa.Column("worker_digest", sa.String(64), nullable=False),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("config", Json, nullable=False),
+    sa.Column("args", Json),
+    sa.Column("status", sa.String(10), nullable=False, default=RunStatus.QUEUED),
+    sa.Column("attempt", sa.Integer, nullable=False, default=0),
+    sa.Column("failures", sa.Integer, nullable=False, default=0),
+    sa.Column("reaps", sa.Integer, nullable=False, default=0),  # failures that were lost attempts
+    sa.Column("max_attempts", sa.Integer, nullable=False),
+    sa.Column("timeout_seconds", sa.Float, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False, default=0),
+    sa.Column("lease_until", Time),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("not_before", Time),  # a retry waits for its backoff
+    sa.Column("cancel_requested_at", Time),
+    sa.Column("published_at", Time),
+    sa.Column("announced_at", Time),
+    sa.Column("error", Json),
+    sa.Column("usage", Json),
+    sa.Column("confirmation", Json),
+    sa.Column("answers", Json, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("started_at", Time),
+    sa.Column("finished_at", Time),
+    sa.Index("ix_runs_thread", "thread_id", "id"),
+    sa.Index("ix_runs_list", "workspace_id", "id"),
+    # What is under way is little, however many runs have ended: partial indexes.
+    sa.Index(
+        "ix_runs_backlog",
+        "pool",
+        "published_at",
+        "id",
+        postgresql_where=sa.text("status = 'queued'"),
+        sqlite_where=sa.text("status = 'queued'"),
+    ),
+    sa.Index(
+        "ix_runs_running",
+        "lease_until",
+        postgresql_where=sa.text("status = 'running'"),
+        sqlite_where=sa.text("status = 'running'"),
+    ),
+    sa.Index(
+        "ix_runs_unannounced",
+        "finished_at",
+        postgresql_where=sa.text("finished_at IS NOT NULL AND announced_at IS NULL"),
+        sqlite_where=sa.text("finished_at IS NOT NULL AND announced_at IS NULL"),
+    ),
+)
+
+run_steps = sa.Table(
+    "run_steps",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+)
+
+run_logs = sa.Table(
+    "run_logs",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("truncated", sa.Boolean, nullable=False),  # its beginning was dropped
+)
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("user_id", Id, primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("answer", Json),
+    sa.Column("created_at", Time, nullable=False, index=True),
+)
+
+pools = sa.Table(
+    "pools",
+    metadata,
+    sa.Column("incarnation", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, index=True),
+    sa.Column("slots", sa.Integer, nullable=False),
+    sa.Column("workers", Json, nullable=False),
+    sa.Column("seen_at", Time, nullable=False),
+)

@@ -1,0 +1,208 @@
+"""The format of an exported thread: its parts, and what is wrong with one that cannot be read.
+
+It holds what a thread says and how it came about: its states with their
+messages, parents before children, and what matters of its runs. Ids only tie
+the parts together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields, validate
+
+from runtime.errors import FieldError, Invalid
+from runtime.model import Channel, Json, MessageStatus, MessageType, Role, RunStatus, ThreadStatus
+
+FORMAT = "branchline-thread"
+VERSION = 1
+
+_MOST_STATES = 100_000
+_GREATEST_INTEGER = 2**63 - 1
+
+
+class _Part(ma.Schema):
+    class Meta:
+        unknown = ma.RAISE
+
+
+def _time(**kw: Any) -> fields.Field[Any]:
+    return fields.AwareDateTime(format="iso", default_timezone=UTC, **kw)
+
+
+def _object() -> fields.Field[Any]:
+    return fields.Dict(keys=fields.String(), load_default=dict)
+
+
+def _text(**kw: Any) -> fields.Field[Any]:
+    return fields.String(load_default=None, allow_none=True, **kw)
+
+
+def _count() -> fields.Field[Any]:
+    return fields.Integer(strict=True, load_default=0, validate=validate.Range(0, 2**31 - 1))
+
+
+class MessagePart(_Part):
+    """A message of an export."""
+
+    id = fields.Raw(load_default=None)
+    role = fields.Enum(Role, by_value=True, required=True)
+    type = fields.Enum(MessageType, by_value=True, load_default=MessageType.TEXT)
+    channel = fields.Enum(Channel, by_value=True, load_default=Channel.ANSWER)
+    author = _text()
+    content = fields.String(required=True)
+    data = _object()
+    status = fields.Enum(MessageStatus, by_value=True, load_default=MessageStatus.COMPLETE)
+    created_at = _time(load_default=None, allow_none=True)
+
+
+class StatePart(_Part):
+    """A state of an export."""
+
+    id = fields.String(required=True)
+    parent_id = fields.String(required=True, allow_none=True)
+    run_id = _text()
+    label = _text()
+    starred = fields.Boolean(load_default=False)
+    created_at = _time(required=True)
+    messages = fields.List(fields.Nested(MessagePart), load_default=list)
+
+
+class ErrorPart(_Part):
+    """Why a run of an export did not succeed."""
+
+    code = fields.String(required=True)
+    message = fields.String(required=True)
+    retryable = fields.Boolean(load_default=False)
+    log_tail = fields.String(load_default="")
+
+
+class RunPart(_Part):
+    """A run of an export."""
+
+    id = fields.String(required=True)
+    parent_run_id = _text()
+    input_state_id = fields.String(required=True)
+    output_state_id = fields.String(required=True)
+    worker_id = fields.String(required=True)
+    worker_digest = fields.String(load_default="", validate=validate.Length(max=64))
+    pool = fields.String(required=True)
+    config = _object()
+    args = fields.Raw(load_default=None, allow_none=True)
+    status = fields.Enum(RunStatus, by_value=True, required=True)
+    attempt = _count()
+    failures = _count()
+    max_attempts = _count()
+    timeout_seconds = fields.Float(load_default=0.0)
+    priority = fields.Integer(strict=True, load_default=0, validate=validate.Range(-(2**31), 2**31 - 1))
+    error = fields.Nested(ErrorPart, load_default=None, allow_none=True)
+    usage = fields.Dict(load_default=None, allow_none=True)
+    created_at = _time(required=True)
+    started_at = _time(load_default=None, allow_none=True)
+    finished_at = _time(load_default=None, allow_none=True)
+
+
+class ThreadPart(_Part):
+    """The thread itself in an export."""
+
+    title = _text()
+    worker_id = _text()
+    config = _object()
+    metadata = _object()
+    status = fields.Enum(ThreadStatus, by_value=True, load_default=ThreadStatus.ACTIVE)
+    latest_state_id = _text()
+    created_at = _time(load_default=None, allow_none=True)
+
+
+class ThreadExport(_Part):
+    """A whole thread, as :func:`export_thread` gives it and :func:`import_thread` takes it."""
+
+    format = fields.String(required=True, validate=validate.Equal(FORMAT))
+    version = fields.Integer(strict=True, required=True, validate=validate.Equal(VERSION))
+    thread = fields.Nested(ThreadPart, required=True)
+    states = fields.List(
+        fields.Nested(StatePart), required=True, validate=validate.Length(min=1, max=_MOST_STATES)
+    )
+    runs = fields.List(fields.Nested(RunPart), load_default=list)
+
+
+def load(data: Mapping[str, Json]) -> dict[str, Any]:
+    """What an export holds, in the types of the store, each part tied to one before it.
+
+    Raises Invalid with the path of everything that cannot be used.
+    """
+    unfit = [FieldError(path, message) for path, message in _unfit(data)]
+    if not unfit:
+        try:
+            return _tied(ThreadExport().load(data))
+        except ma.ValidationError as error:
+            unfit = [FieldError(path, message) for path, message in _flat(error.messages)]
+    raise Invalid("This is not an export of a thread.", unfit)
+
+
+def _flat(wrong: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """marshmallow's tree of messages as paths."""
+    if isinstance(wrong, Mapping):
+        for name, below in wrong.items():
+            yield from _flat(below, path if name == "_schema" else (*path, name))
+    else:
+        for message in wrong:
+            yield path, str(message)
+
+
+def _unfit(data: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What no database can hold: NUL, half a surrogate pair, a number over 64 bits."""
+    left: list[tuple[tuple[str | int, ...], Any]] = [((), data)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, Mapping):
+            left += (((*path, name), below) for name, below in value.items())
+            left += ((path, name) for name in value)
+        elif isinstance(value, list):
+            left += (((*path, index), below) for index, below in enumerate(value))
+        elif isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
+            yield path, "contains a character that cannot be stored (NUL, or half a surrogate pair)"
+        elif isinstance(value, int) and abs(value) > _GREATEST_INTEGER:
+            yield path, "is a number of more than 64 bits"
+
+
+def _tied(given: dict[str, Any]) -> dict[str, Any]:
+    """``given``, unless ids are used twice or lead nowhere."""
+    wrong = [*_wrong_states(given), *_wrong_runs(given)]
+    if wrong:
+        raise Invalid("The parts of the export do not fit together.", wrong)
+    return given
+
+
+def _wrong_states(given: Mapping[str, Any]) -> Iterator[FieldError]:
+    runs_there = {part["id"] for part in given["runs"]}
+    before: set[str] = set()
+    for index, part in enumerate(given["states"]):
+        if part["id"] in before:
+            yield FieldError(("states", index, "id"), "is the id of another state too")
+        if index == 0 and (part["parent_id"] is not None or part["messages"]):
+            yield FieldError(("states", 0), "must be the root: no parent, no messages")
+        if index > 0 and part["parent_id"] not in before:
+            yield FieldError(("states", index, "parent_id"), "must be the id of a state before this one")
+        if part["run_id"] is not None and part["run_id"] not in runs_there:
+            yield FieldError(("states", index, "run_id"), "must be the id of a run of the export")
+        before.add(part["id"])
+    latest = given["thread"]["latest_state_id"]
+    if latest is not None and latest not in before:
+        yield FieldError(("thread", "latest_state_id"), "must be the id of a state of the export")
+
+
+def _wrong_runs(given: Mapping[str, Any]) -> Iterator[FieldError]:
+    states_there = {part["id"] for part in given["states"]}
+    before: set[str] = set()
+    for index, part in enumerate(given["runs"]):
+        if part["id"] in before:
+            yield FieldError(("runs", index, "id"), "is the id of another run too")
+        for name in ("input_state_id", "output_state_id"):
+            if part[name] not in states_there:
+                yield FieldError(("runs", index, name), "must be the id of a state of the export")
+        before.add(part["id"])

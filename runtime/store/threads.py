@@ -1,0 +1,171 @@
+"""Threads: their list, their settings, their end.
+
+A deleted thread stays for :data:`KEPT_DAYS`, in which its owner may restore it;
+then the reaper purges it with all that belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict, Unpack
+
+import sqlalchemy as sa
+
+from runtime.errors import NotFound
+from runtime.model import Json, Thread, ThreadStatus, new_id
+from runtime.store.database import Connection
+from runtime.store.page import Page, decode_cursor, id_of, time_of
+from runtime.store.tables import messages, now, states, threads
+
+KEPT_DAYS = 30
+_KEPT_SECONDS = KEPT_DAYS * 86400
+_PURGED_AT_ONCE = 100
+
+
+class Changes(TypedDict, total=False):
+    """What the owner of a thread may change."""
+
+    title: str | None
+    worker_id: str | None
+    config: Mapping[str, Json]
+    metadata: Mapping[str, Json]
+    status: ThreadStatus
+
+
+def create(
+    c: Connection,
+    *,
+    workspace_id: str,
+    user_id: str,
+    title: str | None = None,
+    worker_id: str | None = None,
+    config: Mapping[str, Json] | None = None,
+    metadata: Mapping[str, Json] | None = None,
+) -> Thread:
+    """A new thread and its empty root state."""
+    root_id = new_id()
+    row = c.execute(
+        _CREATE,
+        {
+            "id": new_id(),
+            "workspace_id": workspace_id,
+            "user_id": user_id,
+            "title": title,
+            "worker_id": worker_id,
+            "config": dict(config or {}),
+            "metadata": dict(metadata or {}),
+            "status": ThreadStatus.ACTIVE,
+            "root_state_id": root_id,
+            "latest_state_id": root_id,
+        },
+    ).one()
+    c.execute(_CREATE_ROOT, {"id": root_id, "thread_id": row.id, "created_at": row.created_at})
+    return _thread(row)
+
+
+def get(c: Connection, workspace_id: str, thread_id: str, *, deleted: bool = False) -> Thread:
+    """The thread; a deleted one too if ``deleted``. Raises NotFound."""
+    query = _GET if deleted else _GET_LIVE
+    return _found(c.execute(query, {"workspace": workspace_id, "thread": thread_id}).one_or_none())
+
+
+def listing(
+    c: Connection,
+    workspace_id: str,
+    *,
+    query: str | None = None,
+    status: ThreadStatus | None = None,
+    limit: int = 20,
+    cursor: str | None = None,
+) -> Page[Thread]:
+    """The threads with that status (active ones if None), last updated first.
+
+    ``query`` keeps those whose title or messages contain it, in upper or lower case.
+    """
+    wanted = sa.select(threads).where(
+        threads.c.workspace_id == workspace_id,
+        threads.c.status == (status or ThreadStatus.ACTIVE),
+        threads.c.deleted_at.is_(None),
+    )
+    if query:
+        wanted = wanted.where(threads.c.title.icontains(query, autoescape=True) | _says(query))
+    if cursor:
+        updated_at, thread_id = decode_cursor(cursor, time_of, id_of)
+        here = sa.tuple_(threads.c.updated_at, threads.c.id)
+        there = sa.tuple_(
+            sa.literal(updated_at, threads.c.updated_at.type), sa.literal(thread_id, threads.c.id.type)
+        )
+        wanted = wanted.where(here < there)
+    wanted = wanted.order_by(threads.c.updated_at.desc(), threads.c.id.desc()).limit(limit + 1)
+    return Page.of(c.execute(wanted).all(), limit, _thread, lambda row: (row.updated_at, row.id))
+
+
+def update(c: Connection, workspace_id: str, thread_id: str, **changes: Unpack[Changes]) -> Thread:
+    """Change what is named and leave the rest. Raises NotFound."""
+    changed = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(**changes, updated_at=now())
+    return _returned(c, changed, workspace_id, thread_id)
+
+
+def delete(c: Connection, workspace_id: str, thread_id: str) -> Thread:
+    """Put the thread out of sight; it can be restored for a while. Raises NotFound."""
+    return _returned(c, _DELETE, workspace_id, thread_id)
+
+
+def restore(c: Connection, workspace_id: str, thread_id: str) -> Thread:
+    """Bring a deleted thread back. Raises NotFound where it is too late."""
+    return _returned(c, _RESTORE, workspace_id, thread_id)
+
+
+def purge(c: Connection) -> int:
+    """Erase some threads that nobody can restore any more; how many they were."""
+    return c.execute(_PURGE).rowcount
+
+
+def _says(query: str) -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        states.c.thread_id == threads.c.id,
+        messages.c.state_id == states.c.id,
+        ~messages.c.void,
+        messages.c.content.icontains(query, autoescape=True),
+    )
+
+
+def _of(statement: Any) -> Any:
+    """``statement``, confined to one thread of one workspace."""
+    return statement.where(
+        threads.c.id == sa.bindparam("thread", type_=threads.c.id.type),
+        threads.c.workspace_id == sa.bindparam("workspace", type_=threads.c.id.type),
+    )
+
+
+def _returned(c: Connection, changed: Any, workspace_id: str, thread_id: str) -> Thread:
+    bound = {"workspace": workspace_id, "thread": thread_id}
+    return _found(c.execute(changed.returning(*threads.c), bound).one_or_none())
+
+
+def _found(row: sa.Row[Any] | None) -> Thread:
+    if row is None:
+        raise NotFound
+    return _thread(row)
+
+
+def _thread(row: sa.Row[Any]) -> Thread:
+    fields = dict(row._mapping)
+    return Thread(**{**fields, "status": ThreadStatus(row.status)})
+
+
+_CREATE = threads.insert().values(created_at=now(), updated_at=now()).returning(*threads.c)
+_CREATE_ROOT = states.insert().values(depth=0, ordinal=0)
+_GET = _of(sa.select(threads))
+_GET_LIVE = _GET.where(threads.c.deleted_at.is_(None))
+_DELETE = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(deleted_at=now())
+_RESTORE = (
+    _of(threads.update())
+    .where(threads.c.deleted_at.is_(None) | (threads.c.deleted_at > now(-_KEPT_SECONDS)))
+    .values(deleted_at=None)
+)
+_PURGE = threads.delete().where(
+    threads.c.id.in_(
+        sa.select(threads.c.id).where(threads.c.deleted_at <= now(-_KEPT_SECONDS)).limit(_PURGED_AT_ONCE)
+    )
+)

@@ -1,0 +1,215 @@
+"""Threads out of and into Branchline: the whole tree as JSON, one path as Markdown.
+
+An import makes new ids, so that the same export can be imported twice, and its
+runs have all ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from runtime.model import TERMINAL, Json, Message, RunError, RunStatus, State, Thread, encode_time, new_id
+from runtime.store import markdown, states, thread_export, threads
+from runtime.store.database import Connection
+from runtime.store.messages import COLUMNS, record
+from runtime.store.tables import messages, runs
+from runtime.store.tables import states as states_table
+from runtime.store.tables import threads as threads_table
+from runtime.store.thread_export import FORMAT, VERSION, MessagePart, RunPart, StatePart
+
+_PAGE = 1000
+_CUT_SHORT = RunError("cancelled", "The run had not ended when its thread was exported.")
+
+
+def export_thread(c: Connection, workspace_id: str, thread_id: str) -> dict[str, Json]:
+    """The whole tree as JSON. Raises NotFound."""
+    thread = threads.get(c, workspace_id, thread_id)
+    said: dict[str, list[dict[str, Json]]] = {}
+    for row in c.execute(_ALL_MESSAGES, {"thread": thread_id}):
+        said.setdefault(row.state_id, []).append(_message_part(record(row)))
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "thread": {
+            "title": thread.title,
+            "worker_id": thread.worker_id,
+            "config": dict(thread.config),
+            "metadata": dict(thread.metadata),
+            "status": thread.status,
+            "latest_state_id": thread.latest_state_id,
+            "created_at": encode_time(thread.created_at),
+        },
+        "states": [
+            {**_plain(row), "messages": said.get(row.id, [])}
+            for row in c.execute(_ALL_STATES, {"thread": thread_id})
+        ],
+        "runs": [_plain(row) for row in c.execute(_ALL_RUNS, {"thread": thread_id})],
+    }
+
+
+def import_thread(c: Connection, *, workspace_id: str, user_id: str, data: Mapping[str, Json]) -> Thread:
+    """A new thread made of an export; its runs have all ended.
+
+    Raises Invalid with the path of everything in ``data`` that cannot be used.
+    """
+    given = thread_export.load(data)
+    about = given["thread"]
+    thread = threads.create(
+        c,
+        workspace_id=workspace_id,
+        user_id=user_id,
+        title=about["title"],
+        worker_id=about["worker_id"],
+        config=about["config"],
+        metadata=about["metadata"],
+    )
+    root, *others = given["states"]
+    state_ids = _new_ids(others)
+    state_ids[root["id"]] = thread.root_state_id
+    run_ids = _new_ids(given["runs"])
+    grown = _grow(thread, given["states"], state_ids, run_ids)
+    c.execute(_SET_ROOT, {"root": thread.root_state_id, **_marks(grown[0])})
+    if others:
+        states.insert(c, grown[1:])
+    if given["runs"]:
+        c.execute(runs.insert(), [_run(thread, part, state_ids, run_ids) for part in given["runs"]])
+    latest = state_ids.get(about["latest_state_id"], grown[-1].id)
+    c.execute(_SET_THREAD, {"thread": thread.id, "latest": latest, "shown_as": about["status"]})
+    return threads.get(c, workspace_id, thread.id)
+
+
+def export_path(c: Connection, workspace_id: str, state_id: str) -> str:
+    """What was said from the root to a state, as Markdown. Raises NotFound."""
+    thread_id = states.get(c, workspace_id, state_id).thread_id
+    title = threads.get(c, workspace_id, thread_id).title
+    said: list[Message] = []
+    cursor: str | None = None
+    while True:
+        window = states.history(c, workspace_id, state_id, limit=_PAGE, cursor=cursor)
+        said[:0] = window.items
+        if (cursor := window.next) is None:
+            break
+    return markdown.render(title, said)
+
+
+# ── records and rows of what is imported ────────────────────────────────────
+
+
+def _new_ids(parts: list[dict[str, Any]]) -> dict[str, str]:
+    """A new id for each part, in the same order."""
+    return dict(zip((part["id"] for part in parts), sorted(new_id() for _ in parts), strict=True))
+
+
+def _grow(
+    thread: Thread, parts: list[dict[str, Any]], state_ids: Mapping[str, str], run_ids: Mapping[str, str]
+) -> list[State]:
+    """The states of the new tree, each with its depth and its place among its siblings."""
+    children: dict[str, int] = {}
+    for part in parts[1:]:
+        children[part["parent_id"]] = children.get(part["parent_id"], 0) + 1
+    depths: dict[str | None, int] = {None: -1}
+    placed: dict[str | None, int] = {}
+    grown = []
+    for part in parts:
+        parent_id = part["parent_id"]
+        depths[part["id"]] = depths[parent_id] + 1
+        placed[parent_id] = placed.get(parent_id, -1) + 1
+        state_id, run_id = state_ids[part["id"]], run_ids.get(part["run_id"])
+        grown.append(
+            State(
+                id=state_id,
+                thread_id=thread.id,
+                parent_id=None if parent_id is None else state_ids[parent_id],
+                depth=depths[part["id"]],
+                ordinal=placed[parent_id],
+                children=children.get(part["id"], 0),
+                run_id=run_id,
+                label=part["label"],
+                starred=part["starred"],
+                created_at=part["created_at"],
+                messages=tuple(_messages(part, state_id, run_id)),
+            )
+        )
+    return grown
+
+
+def _messages(part: Mapping[str, Any], state_id: str, run_id: str | None) -> Iterator[Message]:
+    for position, said in enumerate(part["messages"]):
+        made = {**said, "id": new_id(), "created_at": said["created_at"] or part["created_at"]}
+        yield Message(**made, state_id=state_id, position=position, run_id=run_id)
+
+
+def _marks(root: State) -> dict[str, Json]:
+    return {"number": root.children, "named": root.label, "marked": root.starred}
+
+
+def _run(
+    thread: Thread, part: Mapping[str, Any], state_ids: Mapping[str, str], run_ids: Mapping[str, str]
+) -> dict[str, Any]:
+    ended = part["status"] in TERMINAL
+    finished_at = part["finished_at"] or part["created_at"]
+    return {
+        **part,
+        "id": run_ids[part["id"]],
+        "thread_id": thread.id,
+        "workspace_id": thread.workspace_id,
+        "user_id": thread.user_id,
+        "parent_run_id": run_ids.get(part["parent_run_id"]),
+        "input_state_id": state_ids[part["input_state_id"]],
+        "output_state_id": state_ids[part["output_state_id"]],
+        "status": part["status"] if ended else RunStatus.CANCELLED,
+        "error": part["error"] if ended else _CUT_SHORT.encode(),
+        "answers": [],
+        "finished_at": finished_at,
+        "announced_at": finished_at,
+    }
+
+
+# ── what is exported ────────────────────────────────────────────────────────
+
+
+def _message_part(message: Message) -> dict[str, Json]:
+    whole = message.encode()
+    return {name: whole[name] for name in MessagePart().fields}
+
+
+def _plain(row: sa.Row[Any]) -> dict[str, Json]:
+    return {
+        str(name): encode_time(value) if name.endswith("_at") else value
+        for name, value in row._mapping.items()
+    }
+
+
+_THREAD = sa.bindparam("thread", type_=threads_table.c.id.type)
+_ALL_STATES = (
+    sa.select(*(states_table.c[name] for name in StatePart().fields if name != "messages"))
+    .where(states_table.c.thread_id == _THREAD)
+    .order_by(states_table.c.depth, states_table.c.parent_id, states_table.c.ordinal)
+)
+_ALL_MESSAGES = (
+    sa.select(*COLUMNS)
+    .join(states_table, states_table.c.id == messages.c.state_id)
+    .where(states_table.c.thread_id == _THREAD, ~messages.c.void)
+    .order_by(messages.c.state_id, messages.c.position)
+)
+_ALL_RUNS = (
+    sa.select(*(runs.c[name] for name in RunPart().fields))
+    .where(runs.c.thread_id == _THREAD)
+    .order_by(runs.c.id)
+)
+_SET_ROOT = (
+    states_table.update()
+    .where(states_table.c.id == sa.bindparam("root", type_=states_table.c.id.type))
+    .values(children=sa.bindparam("number"), label=sa.bindparam("named"), starred=sa.bindparam("marked"))
+)
+_SET_THREAD = (
+    threads_table.update()
+    .where(threads_table.c.id == _THREAD)
+    .values(
+        latest_state_id=sa.bindparam("latest", type_=threads_table.c.id.type),
+        status=sa.bindparam("shown_as"),
+    )
+)

@@ -1,0 +1,174 @@
+"""Users, their sessions and their API tokens.
+
+A session ends at sign-out, when the password changes, or when its days are
+over. Of an API token only the hash is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from runtime.errors import Conflict, NotFound
+from runtime.model import ApiToken, User, new_id
+from runtime.store.database import Connection
+from runtime.store.tables import Id, api_tokens, now, sessions, users, workspaces
+
+_TOKEN_PREFIX = "bl_"
+_TOKEN_BYTES = 30  # 40 characters of base64
+_USE_NOTED_EVERY = 60  # seconds
+
+
+def register(c: Connection, *, email: str, password_hash: str, name: str | None = None) -> User:
+    """A new user with a personal workspace. Raises Conflict where the address has an account."""
+    email = _plain(email)
+    workspace_id = new_id()
+    c.execute(_MAKE_WORKSPACE, {"id": workspace_id, "name": name or email})
+    row = {"id": new_id(), "workspace_id": workspace_id, "email": email, "name": name}
+    try:
+        made = c.execute(_MAKE_USER, {**row, "password_hash": password_hash}).one()
+    except exc.IntegrityError as error:
+        raise Conflict(f"There is an account for {email} already; sign in instead.") from error
+    return User(**made._mapping)
+
+
+def by_email(c: Connection, email: str) -> tuple[User, str] | None:
+    """The user of an address, and the hash of the password."""
+    row = c.execute(_BY_EMAIL, {"email": _plain(email)}).one_or_none()
+    if row is None:
+        return None
+    *fields, password_hash = row
+    return User(*fields), password_hash
+
+
+def open_session(c: Connection, user_id: str, days: float) -> str:
+    """Sign a user in for ``days``; the session's id."""
+    session_id = new_id()
+    c.execute(_OPEN_SESSION, {"id": session_id, "user_id": user_id, "seconds": days * 86400})
+    return session_id
+
+
+def by_session(c: Connection, session_id: str) -> User | None:
+    """The user who is signed in with that session; None once it has ended."""
+    row = c.execute(_BY_SESSION, {"session": session_id}).one_or_none()
+    return None if row is None else User(**row._mapping)
+
+
+def end_session(c: Connection, session_id: str) -> None:
+    """Sign out; nothing happens to a session that has ended."""
+    c.execute(_END_SESSION, {"session": session_id})
+
+
+def end_sessions(c: Connection, user_id: str) -> None:
+    """Sign a user out everywhere."""
+    c.execute(_END_SESSIONS, {"user": user_id})
+
+
+def set_password(c: Connection, user_id: str, password_hash: str) -> None:
+    """Give a user another password, which ends all sessions. Raises NotFound."""
+    if not c.execute(_SET_PASSWORD, {"user": user_id, "new_hash": password_hash}).rowcount:
+        raise NotFound
+    end_sessions(c, user_id)
+
+
+def create_token(c: Connection, user_id: str, name: str) -> tuple[ApiToken, str]:
+    """A new API token, and its secret, which cannot be had a second time."""
+    secret = _TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
+    row = c.execute(
+        _CREATE_TOKEN, {"id": new_id(), "user_id": user_id, "name": name, "hash": _hash(secret)}
+    ).one()
+    return ApiToken(**row._mapping), secret
+
+
+def by_token(c: Connection, secret: str) -> User | None:
+    """The user whose API token that is; None for any that was revoked or never was."""
+    row = c.execute(_BY_TOKEN, {"secret_hash": _hash(secret)}).one_or_none()
+    if row is None:
+        return None
+    *fields, token_id, use_unnoted = row
+    if use_unnoted:
+        _note_use(c, token_id)
+    return User(*fields)
+
+
+def tokens(c: Connection, user_id: str) -> list[ApiToken]:
+    """A user's API tokens, oldest first."""
+    return [ApiToken(**row._mapping) for row in c.execute(_TOKENS, {"user": user_id})]
+
+
+def revoke_token(c: Connection, user_id: str, token_id: str) -> None:
+    """Make a token worthless. Raises NotFound."""
+    if not c.execute(_REVOKE_TOKEN, {"token": token_id, "user": user_id}).rowcount:
+        raise NotFound
+
+
+def _note_use(c: Connection, token_id: str) -> None:
+    try:
+        c.execute(_NOTE_USE, {"token": token_id})
+    except exc.OperationalError:
+        # SQLite refuses to write in a transaction that began as a reader when
+        # somebody else has written meanwhile. The next request notes it.
+        if c.dialect.name != "sqlite":
+            raise
+
+
+def _plain(email: str) -> str:
+    return email.strip().lower()
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_USER = (users.c.id, users.c.workspace_id, users.c.email, users.c.name, users.c.created_at)
+_TOKEN = (
+    api_tokens.c.id,
+    api_tokens.c.user_id,
+    api_tokens.c.name,
+    api_tokens.c.created_at,
+    api_tokens.c.last_used_at,
+)
+_SESSION_ID = sa.bindparam("session", type_=Id)
+_USER_ID = sa.bindparam("user", type_=Id)
+_TOKEN_ID = sa.bindparam("token", type_=Id)
+
+_MAKE_WORKSPACE = workspaces.insert().values(created_at=now())
+_MAKE_USER = users.insert().values(created_at=now()).returning(*_USER)
+_BY_EMAIL = sa.select(*_USER, users.c.password_hash).where(users.c.email == sa.bindparam("email"))
+_SET_PASSWORD = users.update().where(users.c.id == _USER_ID).values(password_hash=sa.bindparam("new_hash"))
+
+_OPEN_SESSION = sessions.insert().values(
+    created_at=now(), expires_at=now(sa.bindparam("seconds", type_=sa.Float))
+)
+_BY_SESSION = (
+    sa.select(*_USER)
+    .join(sessions, sessions.c.user_id == users.c.id)
+    .where(sessions.c.id == _SESSION_ID, sessions.c.ended_at.is_(None), sessions.c.expires_at > now())
+)
+_END_SESSION = (
+    sessions.update()
+    .where(sessions.c.id == _SESSION_ID, sessions.c.ended_at.is_(None))
+    .values(ended_at=now())
+)
+_END_SESSIONS = (
+    sessions.update()
+    .where(sessions.c.user_id == _USER_ID, sessions.c.ended_at.is_(None))
+    .values(ended_at=now())
+)
+
+_CREATE_TOKEN = api_tokens.insert().values(created_at=now()).returning(*_TOKEN)
+_BY_TOKEN = (
+    sa.select(
+        *_USER,
+        api_tokens.c.id.label("token_id"),
+        sa.func.coalesce(api_tokens.c.last_used_at <= now(-_USE_NOTED_EVERY), sa.true()).label("use_unnoted"),
+    )
+    .join(api_tokens, api_tokens.c.user_id == users.c.id)
+    .where(api_tokens.c.hash == sa.bindparam("secret_hash"))
+)
+_NOTE_USE = api_tokens.update().where(api_tokens.c.id == _TOKEN_ID).values(last_used_at=now())
+_TOKENS = sa.select(*_TOKEN).where(api_tokens.c.user_id == _USER_ID).order_by(api_tokens.c.id)
+_REVOKE_TOKEN = api_tokens.delete().where(api_tokens.c.id == _TOKEN_ID, api_tokens.c.user_id == _USER_ID)

@@ -1,0 +1,198 @@
+"""Watchers: what a stream iterates over. Each holds a place, never a queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import orjson
+from gevent.hub import Waiter, get_hub
+
+from runtime.errors import StreamUnavailable
+from runtime.events import RESET, RUN_COMPLETED, THREAD_DELETED, Cursor
+from runtime.model import encode_time, utc_now
+
+if TYPE_CHECKING:
+    from runtime.stream.feed import Board, Encoded, Feed
+
+MOST_BYTES = 1 << 18
+"""What is yielded at once ends with the entry that reaches this."""
+
+RETRY_AFTER = 0.5
+"""Seconds to wait where Redis could not be read."""
+
+
+def encode_reset(thread_id: str, reason: str, run_id: str | None = None) -> bytes:
+    """A ``reset`` as it is sent. It has no id, so that the client's place stays as it was."""
+    data = {
+        "seq": None,
+        "type": RESET,
+        "thread_id": thread_id,
+        "run_id": run_id,
+        "attempt": 0,
+        "state_id": None,
+        "at": encode_time(utc_now()),
+        "reason": reason,
+    }
+    return b"event: %b\ndata: %b\n\n" % (RESET.encode(), orjson.dumps(data))
+
+
+class Watcher(Iterator[bytes | None]):
+    """Yields bytes to send, and None after ``heartbeat`` seconds without any.
+
+    Blocks cooperatively while there is nothing. ``close`` it when done.
+    """
+
+    __slots__ = ("_due", "_heartbeat", "_leave", "_over", "_waiter", "_woken")
+
+    def __init__(self, heartbeat: float, leave: Callable[[Watcher], None]) -> None:
+        self._heartbeat = heartbeat
+        self._leave = leave
+        self._over = False
+        self._waiter: Any = None
+        self._woken = False
+        self._due = time.monotonic() + heartbeat
+
+    def __next__(self) -> bytes | None:
+        while not self._over:
+            # Clear the flag, then look: who wakes it meanwhile makes it look again.
+            self._woken = False
+            data = self._look()
+            if data or time.monotonic() >= self._due:
+                self._due = time.monotonic() + self._heartbeat
+                return data or None
+            if not self._over and not self._woken:
+                self._wait()
+        self.close()
+        raise StopIteration
+
+    def wake(self) -> None:
+        """Look again. Called from any greenlet of the same thread."""
+        self._woken = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            get_hub().loop.run_callback(waiter.switch, None)
+
+    def beat(self, now: float) -> None:
+        """Wake it if its heartbeat is due."""
+        if now >= self._due:
+            self.wake()
+
+    def end(self) -> None:
+        """Let it end at once."""
+        self._over = True
+        self.wake()
+
+    def close(self) -> None:
+        """Leave; more than once does no harm."""
+        self.end()
+        self._leave(self)
+
+    def _wait(self) -> None:
+        self._waiter = Waiter()
+        try:
+            self._waiter.get()
+        finally:
+            self._waiter = None
+
+    def _look(self) -> bytes:
+        try:
+            return self._advance()
+        except StreamUnavailable:
+            gevent.sleep(RETRY_AFTER)
+            self._woken = True
+            return b""
+
+    def _advance(self) -> bytes:
+        """What there is to send now; may set ``_over``. Raises StreamUnavailable."""
+        raise NotImplementedError
+
+
+class Follower(Watcher):
+    """Follows a thread's log, or one run of it, from a cursor on.
+
+    Ends after ``run.completed`` of its run, after ``thread.deleted``, and when the
+    log cannot be followed further: then ``reset`` says why, and a stream of a whole
+    thread has yielded the ``reset`` event last.
+    """
+
+    __slots__ = ("_epoch", "_feed", "_read", "_run_id", "_seq", "reset")
+
+    def __init__(
+        self,
+        feed: Feed,
+        run_id: str | None,
+        read: Callable[[Cursor], tuple[list[Encoded], str | None]],
+        heartbeat: float,
+        leave: Callable[[Watcher], None],
+    ) -> None:
+        super().__init__(heartbeat, leave)
+        self._feed = feed
+        self._run_id = run_id
+        self._read = read
+        self._epoch, self._seq = "", 0
+        self.reset: str | None = None
+        """Why it ended: epoch, gap or trimmed; None where it ended otherwise, or not yet."""
+
+    @property
+    def cursor(self) -> Cursor:
+        """How far it has come."""
+        return Cursor(self._epoch, self._seq)
+
+    @cursor.setter
+    def cursor(self, cursor: Cursor) -> None:
+        self._epoch, self._seq = cursor.epoch, cursor.seq
+
+    def _advance(self) -> bytes:
+        entries = self._feed.after(self._epoch, self._seq)
+        if entries is None:
+            entries, self.reset = self._read(self.cursor)
+            if self.reset:
+                self._over = True
+                return b"" if self._run_id else encode_reset(self._feed.thread_id, self.reset)
+        return self._select(entries)
+
+    def _select(self, entries: list[Encoded]) -> bytes:
+        chosen: list[bytes] = []
+        size = 0
+        for entry in entries:
+            self._seq = entry.seq
+            if self._run_id is None or entry.run_id == self._run_id:
+                chosen.append(entry.sse)
+                size += len(entry.sse)
+                if entry.type == RUN_COMPLETED and self._run_id:
+                    self._over = True
+                    break
+            if entry.type == THREAD_DELETED:
+                self._over = True
+                break
+            if size >= MOST_BYTES:
+                break
+        return b"".join(chosen)
+
+
+class HintReader(Watcher):
+    """Follows the hints of a workspace. Where it missed some it yields a ``reload`` hint."""
+
+    __slots__ = ("_board", "_seq")
+
+    def __init__(self, board: Board, heartbeat: float, leave: Callable[[Watcher], None]) -> None:
+        super().__init__(heartbeat, leave)
+        self._board = board
+        self._seq = board.seq
+
+    def _advance(self) -> bytes:
+        hints = self._board.after(self._seq)
+        self._seq = self._board.seq
+        return RELOAD if hints is None else b"".join(hints)
+
+
+def encode_hint(hint: bytes) -> bytes:
+    """A hint as it is sent; its ``type`` names the event."""
+    return b"event: %b\ndata: %b\n\n" % (str(orjson.loads(hint)["type"]).encode(), hint)
+
+
+RELOAD = encode_hint(b'{"type":"reload"}')
+"""Hints may have been missed: read the lists again."""

@@ -1,0 +1,246 @@
+"""The hub of a web process: feeds every open stream from one pub/sub connection (gevent).
+
+A wake-up only says that there is something. Per watched thread one feed reads on
+from Redis, and all streams of that thread take what it read; who is too far
+behind for the feed reads Redis itself. A wake-up that is lost is made up for
+after ``reread`` seconds, a lost connection as soon as there is another.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+
+import gevent
+from gevent.queue import SimpleQueue
+
+from runtime import settings
+from runtime.errors import StreamUnavailable
+from runtime.events import Cursor
+from runtime.stream import keys
+from runtime.stream.feed import Board, Encoded, Feed, encode
+from runtime.stream.follower import RELOAD, Follower, HintReader, Watcher, encode_hint
+from runtime.stream.link import Link
+from runtime.stream.log import EventLog
+from runtime.stream.subscriber import Subscriber
+
+log = logging.getLogger(__name__)
+
+READERS = 8
+"""Feeds that are read from Redis at once."""
+
+RETRY_AFTER = 0.5
+"""Seconds after which a feed that could not be read is read again."""
+
+MOVED_AT_ONCE = 200
+"""Quiet feeds that are looked after with one call."""
+
+BOARD_SIZE = 256
+"""Hints of a workspace that are kept for its slower readers."""
+
+READ_AT_ONCE = 100
+"""Entries that a stream reads at once where its feed cannot serve it."""
+
+
+class Stats(NamedTuple):
+    """What the hub does now."""
+
+    streams: int
+    threads: int
+    """Threads that are watched."""
+    reads: int
+    """Times that the log was read since the start."""
+
+
+class Hub:
+    """Starts its greenlets with the first stream, so that it may be made before a fork."""
+
+    def __init__(self, log: EventLog, link: Link, limits: settings.Stream) -> None:
+        self._log = log
+        self._link = link
+        self._limits = limits
+        self._feeds: dict[str, Feed] = {}
+        self._boards: dict[str, Board] = {}
+        self._watchers: set[Watcher] = set()
+        self._due: SimpleQueue[Feed] = SimpleQueue()
+        self._subscriber = Subscriber(link, self._heard, self._subscribed)
+        self._greenlets: list[gevent.Greenlet[..., None]] = []
+        self._closed = False
+        self._reads = 0
+
+    # ── for streams ──
+
+    def follow(self, thread_id: str, cursor: Cursor | None, run_id: str | None = None) -> Follower:
+        """Follow a thread, or one run of it, from ``cursor`` on (None: from now on).
+
+        Iterate over the result: bytes to send, None as heartbeat. Close it when
+        done. Raises StreamUnavailable when Redis is away now.
+        """
+        self._start()
+        channel = keys.wake(thread_id)
+        feed = self._feeds.get(channel)
+        if feed is None:
+            feed = self._feeds[channel] = Feed(thread_id, self._limits.ring)
+            self._subscriber.add(channel)
+        leave = partial(self._leave_feed, channel, feed)
+        follower = Follower(feed, run_id, partial(self._read, thread_id), self._limits.heartbeat, leave)
+        self._join(feed, follower)
+        try:
+            if feed.opened is not None:
+                feed.opened.wait(self._link.timeout)
+            if feed.cursor is None:
+                raise StreamUnavailable
+        except BaseException:
+            follower.close()
+            raise
+        follower.cursor = cursor or feed.cursor
+        return follower
+
+    def hints(self, workspace_id: str) -> HintReader:
+        """The hints of a workspace from now on; like ``follow`` otherwise."""
+        self._start()
+        channel = keys.workspace(workspace_id)
+        board = self._boards.get(channel)
+        if board is None:
+            board = self._boards[channel] = Board(BOARD_SIZE)
+            self._subscriber.add(channel)
+        reader = HintReader(board, self._limits.heartbeat, partial(self._leave_board, channel, board))
+        self._join(board, reader)
+        try:
+            if not board.opened.wait(self._link.timeout):
+                raise StreamUnavailable
+        except BaseException:
+            reader.close()
+            raise
+        return reader
+
+    def stats(self) -> Stats:
+        """How much it carries."""
+        return Stats(len(self._watchers), len(self._feeds), self._reads)
+
+    def close(self) -> None:
+        """End all streams, and refuse new ones."""
+        self._closed = True
+        for watcher in list(self._watchers):
+            watcher.end()
+        self._subscriber.close()
+        gevent.killall(self._greenlets, block=False)
+
+    def _start(self) -> None:
+        if self._closed:
+            raise StreamUnavailable("This process is about to stop; connect again.")
+        if not self._greenlets:
+            bodies = [*[self._read_due] * READERS, self._look_after, self._beat]
+            self._greenlets = [gevent.spawn(body) for body in bodies]
+
+    def _join(self, source: Feed | Board, watcher: Watcher) -> None:
+        source.watchers.add(watcher)
+        self._watchers.add(watcher)
+
+    def _leave_feed(self, channel: str, feed: Feed, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
+        feed.watchers.discard(watcher)
+        if not feed.watchers and self._feeds.get(channel) is feed:
+            del self._feeds[channel]
+            self._subscriber.remove(channel)
+
+    def _leave_board(self, channel: str, board: Board, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)
+        board.watchers.discard(watcher)
+        if not board.watchers and self._boards.get(channel) is board:
+            del self._boards[channel]
+            self._subscriber.remove(channel)
+
+    def _read(self, thread_id: str, cursor: Cursor) -> tuple[list[Encoded], str | None]:
+        self._reads += 1
+        chunk = self._log.read(thread_id, cursor, READ_AT_ONCE)
+        return encode(chunk.epoch, chunk.entries), chunk.reset
+
+    # ── wake-ups ──
+
+    def _heard(self, channel: str, message: bytes) -> None:
+        if feed := self._feeds.get(channel):
+            if str(feed.cursor).encode() != message:
+                self._want(feed)
+        elif board := self._boards.get(channel):
+            board.take(encode_hint(message))
+
+    def _subscribed(self, channel: str) -> None:
+        if feed := self._feeds.get(channel):
+            self._want(feed)
+        elif board := self._boards.get(channel):
+            if board.opened.is_set():
+                board.take(RELOAD)
+            board.opened.set()
+
+    def _want(self, feed: Feed) -> None:
+        feed.wanted = True
+        if not feed.scheduled:
+            feed.scheduled = True
+            self._due.put(feed)
+
+    # ── greenlets ──
+
+    def _read_due(self) -> None:
+        while True:
+            feed = self._due.get()
+            try:
+                while feed.wanted:
+                    # Clear the flag, then read: a wake-up during the reading is not lost.
+                    feed.wanted = False
+                    while self._read_on(feed):
+                        pass
+                feed.scheduled = False
+            except Exception as error:  # whatever it is, neither this feed nor the others may stand still
+                if not isinstance(error, StreamUnavailable):
+                    log.exception("thread %s could not be read", feed.thread_id)
+                feed.wanted = True
+                gevent.spawn_later(RETRY_AFTER, self._due.put, feed)
+
+    def _read_on(self, feed: Feed) -> bool:
+        """Read once; whether there is more."""
+        if feed.cursor is None:
+            feed.start(self._log.cursor(feed.thread_id))
+            return False
+        self._reads += 1
+        chunk = self._log.read(feed.thread_id, feed.cursor)
+        if chunk.reset:
+            feed.start(self._log.cursor(feed.thread_id))
+        else:
+            feed.take(chunk)
+        feed.wake()
+        return not chunk.reset and feed.cursor.seq < chunk.head
+
+    def _look_after(self) -> None:
+        """Read on where a wake-up was lost, and empty the rings that nobody needs."""
+        while True:
+            feeds = [feed for feed in self._feeds.values() if feed.cursor is not None]
+            pause = self._limits.reread / (len(feeds) // MOVED_AT_ONCE + 1)
+            for at in range(0, len(feeds) or 1, MOVED_AT_ONCE):
+                gevent.sleep(pause)
+                with suppress(StreamUnavailable):
+                    self._look_after_some(feeds[at : at + MOVED_AT_ONCE])
+
+    def _look_after_some(self, feeds: list[Feed]) -> None:
+        quiet = []
+        for feed in feeds:
+            if feed.active:
+                feed.active = False
+            else:
+                feed.forget()
+            if feed.cursor is not None:
+                quiet.append((feed, feed.cursor))
+        moved = self._log.moved([(feed.thread_id, cursor) for feed, cursor in quiet]) if quiet else []
+        for at in moved:
+            self._want(quiet[at][0])
+
+    def _beat(self) -> None:
+        step = min(1.0, self._limits.heartbeat / 4)
+        while True:
+            gevent.sleep(step)
+            now = time.monotonic()
+            for watcher in self._watchers:
+                watcher.beat(now)

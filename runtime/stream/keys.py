@@ -1,0 +1,65 @@
+"""Every Redis key and channel is spelled here and nowhere else.
+
+All keys of a thread carry its id as hash tag, so that they live in one slot and
+one script may touch them all.
+"""
+
+from __future__ import annotations
+
+PREFIX = "branchline"
+
+
+def head(thread_id: str) -> str:
+    """Hash: ``epoch``, ``seq`` (of the newest entry), ``server`` (run id the epoch began under)."""
+    return f"{PREFIX}:{{{thread_id}}}:head"
+
+
+def log(thread_id: str) -> str:
+    """Stream: the entries, with ids ``<seq>-0`` and fields t (type), r (run id), d (payload)."""
+    return f"{PREFIX}:{{{thread_id}}}:log"
+
+
+def open(thread_id: str) -> str:
+    """Hash: ``<run id>/<message id>`` → payload of the ``message.created`` of an open message."""
+    return f"{PREFIX}:{{{thread_id}}}:open"
+
+
+def partial(thread_id: str, message_id: str = "") -> str:
+    """String: the text so far of an open message. Without an id: what all such keys begin with."""
+    return f"{PREFIX}:{{{thread_id}}}:partial:{message_id}"
+
+
+def run(thread_id: str, run_id: str) -> str:
+    """Hash: what the log knows of a run.
+
+    ``fence`` (attempt), ``last`` (run-local number), ``server`` (run id the fence
+    was proven under), ``queued`` and ``ended`` (cursors of its first and its last
+    entry), ``k:<event key>``, ``m:<message id>`` (attempt that wrote it) and
+    ``n:<message id>`` (deltas of an open message).
+    """
+    return f"{PREFIX}:{{{thread_id}}}:run:{run_id}"
+
+
+def inbox(thread_id: str, run_id: str, attempt: int) -> str:
+    """List: lines that a worker sent over HTTP and the executor has not taken yet."""
+    return f"{PREFIX}:{{{thread_id}}}:inbox:{run_id}:{attempt}"
+
+
+def inbox_state(thread_id: str, run_id: str, attempt: int) -> str:
+    """Hash: ``bytes`` waiting in the inbox, ``token`` and ``taken`` of the latest taking."""
+    return f"{PREFIX}:{{{thread_id}}}:inbox-state:{run_id}:{attempt}"
+
+
+def wake(thread_id: str) -> str:
+    """Channel: the cursor of a thread's newest entry, as a wake-up."""
+    return f"{PREFIX}:wake:{thread_id}"
+
+
+def pool(incarnation: str) -> str:
+    """Channel: messages to one pool process."""
+    return f"{PREFIX}:pool:{incarnation}"
+
+
+def workspace(workspace_id: str) -> str:
+    """Channel: hints to everybody who looks at a workspace."""
+    return f"{PREFIX}:workspace:{workspace_id}"

@@ -1,0 +1,255 @@
+"""The event log of a thread, in Redis: numbered entries without holes.
+
+Every call is one round trip, and each script in ``lua/`` does all of it or
+nothing. What an attempt may write is decided there: see ``lua/append.lua``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from runtime import settings
+from runtime.errors import LogLost, StaleAttempt
+from runtime.events import Cursor, Event
+from runtime.model import Json
+from runtime.stream import keys
+from runtime.stream.link import Argument, Link, Script
+
+APPEND = Script("epoch", "append")
+REOPEN = Script("epoch", "reopen")
+PLACE = Script("epoch", "place")
+READ = Script("read")
+RUN = Script("run")
+OPEN = Script("open")
+MOVED = Script("moved")
+
+CHUNK_BYTES = 1 << 20
+"""A chunk ends with the entry that reaches so many bytes of payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where the log is after an append."""
+
+    epoch: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One numbered event, as stored."""
+
+    seq: int
+    type: str
+    run_id: str
+    """Empty where the event is of no run."""
+    payload: bytes
+    """JSON of ``data``, still without ``seq``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What was read on from a cursor."""
+
+    epoch: str
+    """Of the log; empty where there is no log."""
+    head: int
+    """Number of the newest entry there was; ``entries`` reach it unless they were too many."""
+    entries: list[Entry]
+    reset: str | None = None
+    """Why the cursor cannot be served: epoch, gap or trimmed. There are no entries then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a run begins and ends; None for an entry that the log does not have (any more)."""
+
+    queued: Cursor | None
+    """At its first ``run.queued``."""
+    completed: Cursor | None
+    """At its ``run.completed``: nothing of the run comes after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMessage:
+    """A message that is being written."""
+
+    message_id: str
+    run_id: str
+    attempt: int
+    message: dict[str, Json]
+    """The message as ``message.created`` had it; its content is empty."""
+    text: str
+    """Its text so far."""
+    n: int
+    """Number of its last delta."""
+
+
+class EventLog:
+    """The logs of all threads. Every call raises StreamUnavailable when Redis is away."""
+
+    def __init__(self, link: Link, limits: settings.Log) -> None:
+        self._link = link
+        self._limits = limits
+
+    # ── writing ──
+
+    def begin(self, thread_id: str, run_id: str, attempt: int, events: Sequence[Event]) -> Appended:
+        """Start an attempt: writes of earlier ones are refused from now on.
+
+        ``events`` get the run-local numbers from 1; sent again, only what is missing
+        is appended. Raises StaleAttempt.
+        """
+        return self._append("begin", thread_id, run_id, attempt, 1, events)
+
+    def append(
+        self,
+        thread_id: str,
+        run_id: str,
+        attempt: int,
+        first: int,
+        events: Sequence[Event],
+    ) -> Appended:
+        """Go on with an attempt. ``first`` is the run-local number of ``events[0]``.
+
+        Numbers that the log has are skipped, so that a batch may be sent again.
+        Raises StaleAttempt; LogLost when the log does not know what came before
+        (prove the attempt in the database, then ``reopen``).
+        """
+        return self._append("append", thread_id, run_id, attempt, first, events)
+
+    def announce(self, thread_id: str, run_id: str | None, attempt: int, events: Sequence[Event]) -> Appended:
+        """Append what the database decided; an event whose key the log has seen is skipped.
+
+        An attempt above the fence raises it. A ``run.retried`` is told which messages
+        are void. Raises StaleAttempt when a later attempt has begun.
+        """
+        return self._append("announce", thread_id, run_id, attempt, 0, events)
+
+    def reopen(
+        self,
+        thread_id: str,
+        run_id: str,
+        attempt: int,
+        last: int,
+        open: Sequence[OpenMessage],
+        completed: Sequence[str] = (),
+    ) -> None:
+        """Tell the log again what it lost: last run-local number and the open messages, whole.
+
+        ``completed`` are the ids of the attempt's messages that are complete, for a later
+        ``run.retried``. Nothing is appended; readers are reset. Raises StaleAttempt.
+        """
+        args: list[Argument] = [
+            run_id, attempt, last, keys.wake(thread_id), keys.partial(thread_id), self._limits.ttl,
+            len(completed), *completed,
+        ]  # fmt: skip
+        for one in open:
+            created = {
+                "run_id": one.run_id,
+                "attempt": one.attempt,
+                "message": one.message,
+            }
+            args += (one.message_id, orjson.dumps(created), one.text, one.n)
+        _accepted(self._link.call(REOPEN, self._keys(thread_id, run_id), args))
+
+    def _append(
+        self,
+        mode: str,
+        thread_id: str,
+        run_id: str | None,
+        attempt: int,
+        first: int,
+        events: Sequence[Event],
+    ) -> Appended:
+        args: list[Argument] = [
+            mode, run_id or "", attempt, first, keys.wake(thread_id), keys.partial(thread_id),
+            self._limits.entries, self._limits.ttl,
+        ]  # fmt: skip
+        for event in events:
+            args += (
+                event.type,
+                event.payload,
+                event.key,
+                event.message_id,
+                event.text,
+                event.n,
+            )
+        return _accepted(self._link.call(APPEND, self._keys(thread_id, run_id), args))
+
+    @staticmethod
+    def _keys(thread_id: str, run_id: str | None) -> list[str]:
+        names = [keys.head(thread_id), keys.log(thread_id), keys.open(thread_id)]
+        return [*names, keys.run(thread_id, run_id)] if run_id else names
+
+    # ── reading ──
+
+    def read(self, thread_id: str, after: Cursor | None, count: int = 500) -> Chunk:
+        """At most ``count`` entries after ``after`` (None: from the oldest on), in order."""
+        after = after or self.oldest(thread_id)
+        names = (keys.head(thread_id), keys.log(thread_id))
+        answer = self._link.call(READ, names, (after.epoch, after.seq, count, CHUNK_BYTES))
+        epoch, head, lines = answer[0].decode(), answer[1], answer[2]
+        if len(answer) > 3:
+            return Chunk(epoch, head, [], answer[3].decode())
+        return Chunk(epoch, head, [_entry(line) for line in lines.split(b"\n")] if lines else [])
+
+    def cursor(self, thread_id: str) -> Cursor:
+        """Now: everything so far was seen. From here on the epoch is fixed."""
+        epoch, seq, _ = self._place(thread_id)
+        return Cursor(epoch, seq)
+
+    def oldest(self, thread_id: str) -> Cursor:
+        """Just before the oldest entry that is kept."""
+        epoch, _, seq = self._place(thread_id)
+        return Cursor(epoch, seq)
+
+    def span(self, thread_id: str, run_id: str) -> Span:
+        """Where a run begins and ends in the log."""
+        names = (keys.head(thread_id), keys.log(thread_id), keys.run(thread_id, run_id))
+        epoch, first, last = self._link.call(RUN, names, ())
+        places = [Cursor(epoch.decode(), seq) if seq else None for seq in (first, last)]
+        return Span(*places)
+
+    def open_messages(self, thread_id: str) -> list[OpenMessage]:
+        """The messages that are being written, with their text so far."""
+        prefixes = (keys.partial(thread_id), keys.run(thread_id, ""))
+        answer = self._link.call(OPEN, (keys.open(thread_id),), prefixes)
+        return [_open_message(*answer[at : at + 4]) for at in range(0, len(answer), 4)]
+
+    def moved(self, cursors: Sequence[tuple[str, Cursor]]) -> list[int]:
+        """Of pairs of thread id and cursor, the places of those with something to read or a reset."""
+        names = [keys.head(thread_id) for thread_id, _ in cursors]
+        return list(self._link.call(MOVED, names, [str(cursor) for _, cursor in cursors]))
+
+    def _place(self, thread_id: str) -> tuple[str, int, int]:
+        names = (keys.head(thread_id), keys.log(thread_id))
+        epoch, newest, oldest = self._link.call(PLACE, names, (self._limits.ttl,))
+        return epoch.decode(), newest, oldest
+
+
+def _accepted(answer: Any) -> Appended:
+    if answer[0] == b"ok":
+        return Appended(answer[1].decode(), answer[2])
+    raise StaleAttempt if answer[0] == b"stale" else LogLost
+
+
+def _entry(line: bytes) -> Entry:
+    seq, type, run_id, payload = line.split(b" ", 3)
+    return Entry(int(seq), type.decode(), run_id.decode(), payload)
+
+
+def _open_message(message_id: bytes, created: bytes, text: bytes, n: bytes) -> OpenMessage:
+    data = orjson.loads(created)
+    return OpenMessage(
+        message_id.decode(),
+        data["run_id"],
+        data["attempt"],
+        data["message"],
+        text.decode(),
+        int(n),
+    )

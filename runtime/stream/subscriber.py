@@ -1,0 +1,151 @@
+"""One pub/sub connection for all that a process listens to (gevent)."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
+
+from runtime.stream.link import PING_AFTER, RECONNECT_AFTER, Link
+
+log = logging.getLogger(__name__)
+
+CHANNELS_AT_ONCE = 500
+
+
+class Subscriber:
+    """Keeps the wanted channels subscribed, over reconnections.
+
+    ``heard(channel, message)`` is called for each message, ``subscribed(channel)``
+    each time Redis has acknowledged a subscription: what was published before it
+    may have been missed. Neither may block.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        heard: Callable[[str, bytes], None],
+        subscribed: Callable[[str], None],
+    ) -> None:
+        self._link = link
+        self._heard = heard
+        self._subscribed = subscribed
+        self._wanted: set[str] = set()
+        self._told: set[str] = set()
+        self._changed: set[str] = set()
+        self._awaited: Counter[str] = Counter()
+        self._ping = False
+        self._something_to_send = Event()
+        self._greenlet: gevent.Greenlet[[], None] | None = None
+
+    def add(self, channel: str) -> None:
+        """Want ``channel``; ``subscribed`` tells when it is."""
+        self._wanted.add(channel)
+        self._change(channel)
+        if self._greenlet is None:
+            self._greenlet = gevent.spawn(self._run)
+
+    def remove(self, channel: str) -> None:
+        """Want ``channel`` no longer."""
+        self._wanted.discard(channel)
+        self._change(channel)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+
+    def _change(self, channel: str) -> None:
+        self._changed.add(channel)
+        self._something_to_send.set()
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            connection = self._link.new_connection()
+            sender = None
+            try:
+                connection.connect()
+                failures = 0
+                self._told, self._awaited, self._changed = (
+                    set(),
+                    Counter(),
+                    set(self._wanted),
+                )
+                self._something_to_send.set()
+                sender = gevent.spawn(self._send, connection)
+                self._receive(connection)
+            except Exception as error:  # whatever it is, streams must not go deaf
+                if not isinstance(error, RedisError | OSError):
+                    log.exception("the pub/sub connection failed")
+                gevent.sleep(RECONNECT_AFTER[min(failures, len(RECONNECT_AFTER) - 1)])
+                failures += 1
+            finally:
+                if sender is not None:
+                    sender.kill()
+                connection.disconnect()
+
+    def _send(self, connection: Any) -> None:
+        """Only this greenlet writes, so that commands never mix.
+
+        It uses the socket itself: redis-py closes a connection whose sending fails,
+        under the feet of the greenlet that reads from it.
+        """
+        sock = connection._sock
+        try:
+            while True:
+                self._something_to_send.wait()
+                self._something_to_send.clear()
+                changed, self._changed = self._changed, set()
+                new = (changed & self._wanted) - self._told
+                old = (changed & self._told) - self._wanted
+                self._told |= new
+                self._told -= old
+                self._awaited.update(new)
+                for command in (
+                    *_commands("UNSUBSCRIBE", old),
+                    *_commands("SUBSCRIBE", new),
+                ):
+                    sock.sendall(b"".join(connection.pack_command(*command)))
+                if self._ping:
+                    self._ping = False
+                    sock.sendall(b"".join(connection.pack_command("PING")))
+        except OSError:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)  # so that the receiver sees the end
+
+    def _receive(self, connection: Any) -> None:
+        silent = False
+        while True:
+            try:
+                reply = connection.read_response(timeout=PING_AFTER, disconnect_on_error=False)
+            except TimeoutError:
+                if silent:
+                    raise ConnectionError("no sign of life") from None
+                silent = self._ping = True
+                self._something_to_send.set()
+                continue
+            silent = False
+            if reply[0] == b"message":
+                self._heard(reply[1].decode(), reply[2])
+            elif reply[0] == b"subscribe":
+                self._acknowledged(reply[1].decode())
+
+    def _acknowledged(self, channel: str) -> None:
+        self._awaited[channel] -= 1
+        if self._awaited[channel] == 0:  # else it was removed and added again; a later one counts
+            del self._awaited[channel]
+            if channel in self._wanted:
+                self._subscribed(channel)
+
+
+def _commands(name: str, channels: set[str]) -> list[tuple[str, ...]]:
+    listed = list(channels)
+    return [(name, *listed[at : at + CHANNELS_AT_ONCE]) for at in range(0, len(listed), CHANNELS_AT_ONCE)]

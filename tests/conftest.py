@@ -1,0 +1,197 @@
+"""What tests stand on: real databases, a real Redis, and settings of their own.
+
+PostgreSQL is taken from BRANCHLINE_TEST_POSTGRESQL (a URL of a server where the
+user may create databases), else looked for on 127.0.0.1:5432, RabbitMQ from
+BRANCHLINE_TEST_RABBITMQ, else on 127.0.0.1:5672. Where there is none its tests
+are skipped, but with CI=true they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+import sqlalchemy as sa
+
+from runtime import settings as settings_module
+from runtime.model import Thread, User
+from runtime.settings import Settings
+from runtime.store import Database, migrate, threads, users
+from runtime.store.tables import metadata
+from tests.support import rabbitmq as rabbitmq_server
+from tests.support.rabbitmq import RabbitMQ
+from tests.support.redis_server import RedisServer
+
+POSTGRESQL = os.environ.get("BRANCHLINE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")
+NO_POSTGRESQL = (
+    "No PostgreSQL answers at {url}. Start one (docker run --rm -p 5432:5432 "
+    "-e POSTGRES_HOST_AUTH_METHOD=trust postgres:16) or set BRANCHLINE_TEST_POSTGRESQL."
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The defaults, with a data folder of the test's own."""
+    return settings_module.load({"BRANCHLINE_HOME": str(tmp_path / "home")})
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty, migrated database; the test runs once on each kind."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def database(database_url: str, settings: Settings) -> Iterator[Database]:
+    """The test's database, opened."""
+    database = Database(database_url, settings.database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def user(database: Database) -> User:
+    """Somebody with an account."""
+    return database.write(users.register, email="ada@example.com", password_hash="-", name="Ada")
+
+
+@pytest.fixture
+def thread(database: Database, user: User) -> Thread:
+    """An empty thread of ``user``."""
+    return database.write(threads.create, workspace_id=user.workspace_id, user_id=user.id)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file, made once and copied for each test."""
+    path = tmp_path_factory.mktemp("template") / "branchline.db"
+    migrate.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A migrated SQLite database of the test's own."""
+    path = tmp_path / "branchline.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> str:
+    """The URL of a PostgreSQL server; skips the test where there is none."""
+    try:
+        psycopg.connect(POSTGRESQL, connect_timeout=3).close()
+    except psycopg.OperationalError:
+        text = NO_POSTGRESQL.format(url=POSTGRESQL)
+        if os.environ.get("CI") == "true":
+            pytest.fail(text)
+        pytest.skip(text)
+    return POSTGRESQL
+
+
+@pytest.fixture(scope="session")
+def postgresql_session(postgresql_server: str) -> Iterator[str]:
+    """A migrated PostgreSQL database for this test session; dropped at its end."""
+    with _empty_postgresql(postgresql_server) as url:
+        migrate.upgrade(url)
+        yield url
+
+
+@pytest.fixture
+def postgresql_url(postgresql_session: str) -> str:
+    """The session's PostgreSQL database, emptied."""
+    tables = ", ".join(metadata.tables)
+    with psycopg.connect(postgresql_session) as connection:
+        connection.execute(f"TRUNCATE {tables}")
+    return postgresql_session
+
+
+@pytest.fixture
+def empty_postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """A PostgreSQL database of the test's own, without any table."""
+    with _empty_postgresql(postgresql_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def stack_database_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A database for the whole stack that a module's tests share, once of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('database')}/branchline.db"
+    else:
+        with _empty_postgresql(request.getfixturevalue("postgresql_server")) as url:
+            yield url
+
+
+@pytest.fixture(scope="module")
+def stack_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for the whole stack that a module's tests share; they may kill it and start it again."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The Redis that the tests of a session share; do not kill it (see ``own_redis``)."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The shared Redis, emptied."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis for this test alone, which it may kill and start again."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = RedisServer(folder)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """A virtual host of a RabbitMQ server that a module's tests share; skips them where there is none."""
+    with ExitStack() as undo:
+        try:
+            made = undo.enter_context(rabbitmq_server.virtual_host())
+            made.check()
+        except (LookupError, OSError) as reason:
+            text = rabbitmq_server.NONE.format(reason=reason)
+            if os.environ.get("CI") == "true":
+                pytest.fail(text)
+            pytest.skip(text)
+        yield made
+
+
+@contextmanager
+def _empty_postgresql(server: str) -> Iterator[str]:
+    """An empty database with a random name, as long as the ``with`` lasts; its URL."""
+    name = f"branchline_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,0 +1,206 @@
+"""The OpenAPI document is valid, is true to the records, and names every call."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import orjson
+import pytest
+from flask import Flask
+
+from runtime import settings as settings_module
+from runtime.model import (
+    ApiToken,
+    Message,
+    Role,
+    Run,
+    RunError,
+    RunStatus,
+    State,
+    Thread,
+    ThreadStatus,
+    User,
+    new_id,
+)
+from web import create_app
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+CALLS = """
+POST /api/auth/register · POST /api/auth/login · POST /api/auth/logout · GET /api/me
+GET /api/tokens · POST /api/tokens · DELETE /api/tokens/{}
+GET /api/workers · GET /api/workers/{} · GET /api/events
+GET /api/threads · POST /api/threads · GET /api/threads/{} · PATCH /api/threads/{} · DELETE /api/threads/{}
+POST /api/threads/{}/restore · GET /api/threads/{}/export · POST /api/threads/import
+GET /api/threads/{}/states · POST /api/threads/{}/states · GET /api/states/{} · PATCH /api/states/{}
+GET /api/states/{}/messages · GET /api/threads/{}/snapshot · GET /api/threads/{}/events
+POST /api/threads/{}/runs · POST /api/runs · GET /api/runs · GET /api/runs/{} · GET /api/runs/{}/events
+GET /api/runs/{}/wait · GET /api/runs/{}/log · GET /api/runs/{}/attempts · POST /api/runs/{}/cancel
+POST /api/runs/{}/answer
+GET /worker/runs/{} · GET /worker/runs/{}/messages · POST /worker/runs/{}/events
+GET /worker/runs/{}/commands
+"""
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    """An app that has nothing to connect to, and needs nothing."""
+    home = tmp_path_factory.mktemp("home")
+    environ = {"BRANCHLINE_HOME": str(home), "REDIS_URL": "redis://127.0.0.1:1/0"}
+    return create_app(settings_module.load(environ))
+
+
+@pytest.fixture(scope="module")
+def document(app: Flask) -> dict[str, Any]:
+    return orjson.loads(app.test_client().get("/api/openapi.json").data)
+
+
+def message() -> Message:
+    return Message(new_id(), new_id(), 0, Role.USER, "Hello", created_at=NOW)
+
+
+def run() -> Run:
+    return Run(
+        id=new_id(), thread_id=new_id(), workspace_id=new_id(), user_id=new_id(), parent_run_id=None,
+        input_state_id=new_id(), output_state_id=new_id(), worker_id="echo", worker_digest="", pool="python",
+        config={}, args=None, status=RunStatus.ERROR, attempt=1, failures=1, max_attempts=3,
+        timeout_seconds=5, priority=0, created_at=NOW, finished_at=NOW,
+        error=RunError("lost", "It was lost."), usage={"a": 1},
+    )  # fmt: skip
+
+
+RECORDS = {
+    "Message": message(),
+    "State": State(new_id(), new_id(), None, 0, 0, 0, None, None, False, NOW, (message(),)),
+    "Thread": Thread(
+        new_id(), new_id(), new_id(), None, None, {}, {}, ThreadStatus.ACTIVE, new_id(), new_id(), NOW, NOW
+    ),
+    "Run": run(),
+    "User": User(new_id(), new_id(), "ada@example.com", None, NOW),
+    "Token": ApiToken(new_id(), new_id(), "laptop", NOW),
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_schema_has_the_very_fields_of_its_record(document: dict[str, Any], name: str) -> None:
+    encoded = orjson.loads(orjson.dumps(RECORDS[name].encode()))
+
+    assert set(document["components"]["schemas"][name]["properties"]) == set(encoded)
+    schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+    jsonschema.Draft202012Validator(schema).validate(encoded)
+
+
+def test_every_call_is_documented_and_no_other(document: dict[str, Any]) -> None:
+    documented = {
+        f"{method.upper()} {''.join('{}' if part.startswith('{') else part for part in split(path))}"
+        for path, operations in document["paths"].items()
+        for method in operations
+        if method != "parameters"
+    }
+
+    assert documented == set(CALLS.strip().replace("\n", " · ").split(" · "))
+
+
+def split(path: str) -> list[str]:
+    parts = path.split("/")
+    return [text for part in parts[1:] for text in ("/", part)]
+
+
+def test_every_operation_says_what_it_does_and_how_it_fails(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if method == "parameters":
+                continue
+            assert operation["summary"], path
+            assert operation["responses"]["default"] == {"$ref": "#/components/responses/DEFAULT_ERROR"}
+
+
+def test_errors_are_documented_as_problem_documents(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    for response in document["components"]["responses"].values():
+        assert list(response["content"]) == ["application/problem+json"]
+
+
+def test_every_schema_is_valid_and_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    for schema in document["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    for ref in references(document):
+        place: Any = document
+        for part in ref.removeprefix("#/").split("/"):
+            place = place[part]
+
+
+def references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        inner = [ref for item in value.values() for ref in references(item)]
+        return [*inner, value["$ref"]] if "$ref" in value else inner
+    return [ref for item in value for ref in references(item)] if isinstance(value, list) else []
+
+
+def test_the_page_to_try_the_api_loads_nothing_from_elsewhere(app: Flask) -> None:
+    client = app.test_client()
+    page = client.get("/api/docs")
+
+    assert page.status_code == 200
+    assert "https://" not in page.text
+    for file in ("/api/docs/swagger-ui-bundle.js", "/api/docs/swagger-ui.css", "/static/docs.js"):
+        assert file in page.text
+        with client.get(file) as answer:
+            assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/api/docs", "/api/me", "/healthz", "/nowhere"])
+def test_every_answer_keeps_browsers_safe(app: Flask, path: str) -> None:
+    headers = app.test_client().get(path).headers
+
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("PUT", "/api/threads", 405),
+        ("GET", "/api/threads/not-an-id", 404),
+        ("GET", "/api/me", 401),
+    ],
+)
+def test_every_error_is_a_problem_document(app: Flask, method: str, path: str, status: int) -> None:
+    answer = app.test_client().open(path, method=method)
+
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+    assert answer.json is not None
+    assert answer.json["status"] == status
+    assert all(answer.json[field] for field in ("type", "title", "detail"))
+
+
+def test_the_process_is_alive_but_not_ready_without_what_it_needs(app: Flask, tmp_path: Path) -> None:
+    client = app.test_client()
+
+    assert client.get("/healthz").status_code == 200
+    ready = client.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json is not None
+    assert {missing["what"] for missing in ready.json["missing"]} >= {"migrations", "redis", "broker"}
+
+
+def test_a_wrong_method_says_which_are_right(app: Flask) -> None:
+    allowed = app.test_client().put("/api/threads").headers["Allow"]
+
+    assert {"GET", "POST"} <= set(allowed.split(", "))
+
+
+def test_a_database_that_is_away_is_said_to_be_and_when_to_come_again(tmp_path: Path) -> None:
+    nowhere = {"BRANCHLINE_HOME": str(tmp_path), "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    client = create_app(settings_module.load(nowhere)).test_client()
+
+    answer = client.get("/api/me", headers={"Authorization": "Bearer bl_token"})
+
+    assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
+    assert int(answer.headers["Retry-After"]) > 0

@@ -1,0 +1,186 @@
+"""Any process may die: runs go on, and nothing that was read is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.reader import Reader
+from tests.support.redis_server import RedisServer
+from tests.support.stack import Client, Stack, until
+
+WORDS = " ".join(f"word{number}" for number in range(60))
+SLOW = {"delay_ms": 50}
+
+
+QUICK = {"BRANCHLINE_POOL_LEASE": "4", "BRANCHLINE_POOL_RENEW": "1", "BRANCHLINE_POOL_DRAIN": "0.5"}
+
+
+@pytest.fixture(scope="module")
+def whole_stack(
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_database_url: str
+) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("stack")
+    with Stack(home, stack_database_url, stack_redis.url, **QUICK) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(whole_stack: Stack) -> Stack:
+    whole_stack.mend()
+    return whole_stack
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Client]:
+    with_account = stack.client()
+    yield with_account
+    with_account.close()
+
+
+def ask(client: Client, text: str = WORDS, **more) -> tuple[dict, Reader]:
+    asked = client.ask(client.thread(), text, config=SLOW, **more)
+    reader = Reader(client, asked["runs"][0])
+    until(lambda: reader.deltas() > 3, what="the answer has begun")
+    return asked["runs"][0], reader
+
+
+def assert_whole(client: Client, run: dict, reader: Reader, *, attempt: int) -> None:
+    events = reader.wait()
+    result = client.wait(run)
+    assert (result["run"]["status"], result["run"]["attempt"]) == ("success", attempt)
+    assert [message["content"] for message in result["messages"]] == [WORDS]
+    assert list(reader.text.messages.values()) == [WORDS]
+    numbers = [event.data["seq"] for event in events if "seq" in event.data]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_a_killed_pool_process_hands_its_run_on(stack, client):
+    run, reader = ask(client)
+
+    os.kill(stack.pool_process(), signal.SIGKILL)
+
+    assert_whole(client, run, reader, attempt=2)
+    [retried] = [event for event in reader.events if event.type == "run.retried"]
+    assert retried.data["discarded"]
+    attempts = client.get(f"/api/runs/{run['id']}/attempts").json()["items"]
+    assert WORDS.startswith(attempts[0]["messages"][0]["content"])
+    assert attempts[0]["messages"][0]["content"]
+    [reaps] = re.findall(r'branchline_reaps_total{pool="python",worker="echo"} (\S+)', metrics(client))
+    assert float(reaps) >= 1
+
+
+def test_a_killed_guardian_takes_its_pool_process_with_it_and_the_run_goes_on(stack, client):
+    run, reader = ask(client)
+
+    stack.kill("pool python")
+    stack.start("pool python")
+
+    assert_whole(client, run, reader, attempt=2)
+
+
+def test_a_pool_that_is_told_to_stop_hands_its_run_back_without_cost(stack, client):
+    run, reader = ask(client)
+
+    stack.kill("pool python", signal.SIGTERM)
+    stack.start("pool python")
+
+    assert_whole(client, run, reader, attempt=2)
+    assert client.wait(run)["run"]["failures"] == 0
+
+
+def test_a_stopped_pool_that_wakes_up_again_writes_nothing(stack, client):
+    run, reader = ask(client)
+    zombie = stack.pool_process()
+
+    os.kill(zombie, signal.SIGSTOP)
+    stack.start("pool python", key="second pool")  # the first is only asleep
+    try:
+        until(lambda: client.get(f"/api/runs/{run['id']}").json()["run"]["attempt"] == 2, 30)
+    finally:
+        os.kill(zombie, signal.SIGCONT)
+
+    assert_whole(client, run, reader, attempt=2)
+    stack.kill("second pool")
+
+
+def test_a_killed_web_process_is_followed_by_another_with_no_gap(stack, client):
+    run, reader = ask(client)
+
+    os.killpg(stack.processes["web"].pid, signal.SIGKILL)
+    stack.processes["web"].wait()
+    stack.start("web")
+
+    assert_whole(client, run, reader, attempt=1)
+    assert "reset" not in [event.type for event in reader.events]
+
+
+def test_a_killed_child_ends_its_run_with_the_reason(stack, client):
+    run, reader = ask(client)
+
+    hosts = children_of(stack.pool_process())
+    for child in [child for host in hosts for child in children_of(host)]:
+        os.kill(child, signal.SIGKILL)
+
+    reader.wait()
+    result = client.wait(run)["run"]
+    assert (result["status"], result["error"]["code"]) == ("error", "worker_crashed")
+    assert "SIGKILL" in result["error"]["message"]
+
+
+def test_an_emptied_redis_resets_readers_and_they_end_with_the_right_text(stack, client, stack_redis):
+    run, reader = ask(client)
+
+    with redis.Redis.from_url(stack_redis.url) as server:
+        server.flushall()
+
+    events = reader.wait()
+    assert "reset" in [event.type for event in events]
+    assert list(reader.text.messages.values()) == [WORDS]
+    assert client.wait(run)["run"]["status"] == "success"
+
+
+def test_a_restarted_redis_loses_no_run_and_no_text(stack, client, stack_redis):
+    run, reader = ask(client)
+
+    stack_redis.kill()
+    late = client.ask(client.thread(), "asked while Redis is away")["runs"][0]
+    stack_redis.start()
+
+    reader.wait()
+    assert list(reader.text.messages.values()) == [WORDS]
+    assert client.wait(run)["run"]["status"] == "success"
+    assert client.wait(late, timeout=30)["run"]["status"] == "success"
+
+
+def test_a_cancelled_run_of_a_dead_pool_is_not_run_again(stack, client):
+    run, reader = ask(client)
+    os.kill(stack.processes["pool python"].pid, signal.SIGSTOP)  # the guardian, so that nobody notices
+    os.kill(stack.pool_process(), signal.SIGKILL)
+
+    client.post(f"/api/runs/{run['id']}/cancel")
+    result = client.wait(run, timeout=30)
+    os.kill(stack.processes["pool python"].pid, signal.SIGCONT)
+
+    assert result["run"]["status"] == "cancelled"
+    [message] = result["messages"]
+    assert message["status"] == "partial"
+    assert WORDS.startswith(message["content"])
+    assert message["content"] in "".join(reader.text.messages.values()) or reader.text.messages
+
+
+def metrics(client: Client) -> str:
+    """What Prometheus would read."""
+    return client.get("/metrics").text
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that ``pid`` has started."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]

@@ -1,0 +1,116 @@
+"""A worker may misbehave in any way: its run ends once, with all that it said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.redis_server import RedisServer
+from tests.support.stack import CHECKOUT, Client, Stack
+
+WORKER = """
+id = "coded"
+name = "Coded"
+description = "Does what its arguments say. For tests."
+type = "exec"
+command = ["{python}", "coded.py"]
+"""
+CODE = """
+import json, os, sys, time, urllib.request
+args = json.loads(sys.stdin.readline())["args"]
+
+def say(**event):
+    print(json.dumps(event), flush=True)
+
+def post(*events):
+    request = urllib.request.Request(
+        f"{os.environ['BRANCHLINE_API_URL']}/worker/runs/{os.environ['BRANCHLINE_RUN_ID']}/events",
+        json.dumps(events).encode(),
+        {"Authorization": "Bearer " + os.environ["BRANCHLINE_RUN_TOKEN"], "Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request, timeout=10).read()
+
+exec(args["code"])
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_database_url: str
+) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("stack")
+    folder = home / "workers" / "coded"
+    folder.mkdir(parents=True)
+    (folder / "worker.toml").write_text(WORKER.format(python=shutil.which("python3")))
+    (folder / "coded.py").write_text(CODE)
+    paths = {"WORKERS_PATH": f"{CHECKOUT}/tests/workers:{folder.parent}"}
+    with Stack(home, stack_database_url, stack_redis.url, ("python", "exec"), **paths) as stack:
+        yield stack
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Client]:
+    with_account = stack.client()
+    yield with_account
+    with_account.close()
+
+
+def coded(client: Client, code: str, **args: object) -> dict:
+    arguments = {"code": textwrap.dedent(code), **args}
+    return client.ask(client.thread(), "go", worker_id="coded", args=arguments)["runs"][0]
+
+
+def test_a_flood_of_short_messages_is_kept_whole(client):
+    run = coded(client, "for n in range(3000): say(type='message', role='assistant', content=str(n))")
+
+    result = client.wait(run)
+
+    assert result["run"]["status"] == "success"
+    assert [message["content"] for message in result["messages"]] == [str(n) for n in range(3000)]
+
+
+def test_a_run_cancelled_while_its_process_outlives_its_output_is_cancelled(client):
+    run = coded(client, "say(type='delta', text='x'); os.close(1); time.sleep(60)")
+    with client.stream(f"/api/runs/{run['id']}/events") as events:
+        next(event for event in events if event.type == "message.delta")
+
+    answer = client.post(f"/api/runs/{run['id']}/cancel", json={"wait": True}).json()["run"]
+
+    assert (answer["status"], answer["error"]) == ("cancelled", None)
+
+
+def test_what_a_worker_sent_over_http_before_its_end_counts(client):
+    run = coded(client, "post({'type': 'delta', 'text': 'over HTTP'}); say(type='done')")
+
+    result = client.wait(run)
+
+    assert [message["content"] for message in result["messages"]] == ["over HTTP"]
+
+
+def test_what_a_worker_sends_over_http_is_streamed_at_once(client, tmp_path: Path):
+    gate = tmp_path / "gate"
+    code = """
+        post({"type": "delta", "text": "early"})
+        while not os.path.exists(args["gate"]):
+            time.sleep(0.01)
+        """
+    run = coded(client, code, gate=str(gate))
+    with client.stream(f"/api/runs/{run['id']}/events") as events:
+        assert next(event.data["text"] for event in events if event.type == "message.delta") == "early"
+        gate.touch()
+
+    assert client.wait(run)["run"]["status"] == "success"
+
+
+@pytest.mark.parametrize("args", [0, 1.5, -(2**53), True, None, "1", [1], {"a": 1}], ids=json.dumps)
+def test_arguments_of_every_json_type_reach_the_worker(client, args):
+    run = client.ask(client.thread(), "go", args=args)["runs"][0]
+
+    result = client.wait(run)["run"]
+
+    assert (result["status"], result["args"]) == ("success", args)

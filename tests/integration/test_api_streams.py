@@ -1,0 +1,529 @@
+"""Streams over HTTP, from a real web process: the test plays the pool."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from runtime import settings as settings_module
+from runtime.model import RunStatus
+from runtime.services import Services
+from runtime.store import recovery
+from runtime.tokens import run_token
+from tests.conftest import RedisServer
+from tests.support.attempt import Attempt, stored_run, stored_text
+from tests.support.sse import Received, Text, parse
+from tests.support.stack import Client, Stack, until
+
+HARD_TEXT = (" leading", "\n", "\n\n", "", "\u2028", "a\r\nb", "😀", "data: x\n\n", "\ttab ", "x" * (1 << 20))
+HEARTBEAT = 0.5
+
+Environment = Callable[[], Stack]
+
+
+@pytest.fixture(scope="module")
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for these tests, which they may kill, but start again."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def environment(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, own_redis: RedisServer
+) -> Environment:
+    """Makes a stack on a database of its own."""
+
+    def make() -> Stack:
+        folder = tmp_path_factory.mktemp("web")
+        shutil.copyfile(sqlite_template, folder / "branchline.db")
+        url = f"sqlite:///{folder / 'branchline.db'}"
+        return Stack(folder, url, own_redis.url, pools=(), BRANCHLINE_STREAM_HEARTBEAT=str(HEARTBEAT))
+
+    return make
+
+
+@contextmanager
+def web_only(stack: Stack) -> Iterator[Stack]:
+    stack.start("web")
+    try:
+        until(stack.ready, 40, "the web process is ready")
+        yield stack
+    finally:
+        stack.__exit__()
+
+
+@pytest.fixture(scope="module")
+def stack(environment: Environment) -> Iterator[Stack]:
+    """A web process and nothing else; these tests share it."""
+    with web_only(environment()) as stack:
+        yield stack
+
+
+@pytest.fixture
+def services(stack: Stack) -> Iterator[Services]:
+    """What the test plays the pool with."""
+    services = Services(settings_module.load(stack.environ))
+    yield services
+    services.database.close()
+    services.link.close()
+
+
+@pytest.fixture
+def ada(stack: Stack) -> Iterator[Client]:
+    """A client with an account."""
+    with closing(stack.client()) as client:
+        yield client
+
+
+def new_run(client: Client, **body: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    thread = client.thread()
+    return thread, client.ask(thread, "Hello", **body)["runs"][0]
+
+
+def types(events: list[Received]) -> list[str]:
+    return [event.type for event in events]
+
+
+def text_of(events: list[Received]) -> Text:
+    text = Text()
+    for event in events:
+        text.take(event)
+    return text
+
+
+def test_a_run_streams_from_its_beginning_to_its_end(ada: Client, services: Services) -> None:
+    _, run = new_run(ada)
+    with ada.stream(f"/api/runs/{run['id']}/events") as events:
+        assert next(events).type == "run.queued"
+        attempt = Attempt(services, run["id"])
+        assert next(events).type == "run.started"
+        message = attempt.say(*HARD_TEXT)
+        ended = attempt.finish(usage={"output_tokens": 3})
+        rest = list(events)
+
+    assert types(rest) == [
+        "message.created",
+        *["message.delta"] * len(HARD_TEXT),
+        "message.completed",
+        "run.completed",
+    ]
+    assert text_of(rest).complete == {message: "".join(HARD_TEXT)}
+    assert stored_text(services, ended) == ["".join(HARD_TEXT)]
+    last = rest[-1].data
+    assert (last["status"], last["usage"], last["output_state_id"]) == (
+        "success",
+        {"output_tokens": 3},
+        run["output_state_id"],
+    )
+    assert [event.data["seq"] for event in rest] == list(
+        range(rest[0].data["seq"], rest[0].data["seq"] + len(rest))
+    )
+
+
+def test_resuming_at_every_event_gives_the_rest_and_nothing_twice(ada: Client, services: Services) -> None:
+    _, run = new_run(ada)
+    attempt = Attempt(services, run["id"])
+    attempt.say("one ", "two")
+    attempt.finish()
+    whole = ada.follow(run)
+
+    for place, event in enumerate(whole[:-1]):
+        assert event.id is not None
+        assert ada.follow(run, after=event.id) == whole[place + 1 :]
+
+
+def test_who_has_seen_the_end_is_told_to_stop(ada: Client, services: Services) -> None:
+    _, run = new_run(ada)
+    Attempt(services, run["id"]).finish()
+    last = ada.follow(run)[-1].id
+    path = f"/api/runs/{run['id']}/events"
+
+    header = ada.get(path, headers={"Last-Event-ID": last or ""})
+    query = ada.get(path, params={"after": last})
+    both = ada.get(path, params={"after": "0"}, headers={"Last-Event-ID": last or ""})
+
+    assert [answer.status_code for answer in (header, query, both)] == [204, 204, 204]
+
+
+def test_a_run_that_redis_has_forgotten_is_told_from_the_database(
+    ada: Client, services: Services, own_redis: RedisServer
+) -> None:
+    _, run = new_run(ada)
+    attempt = Attempt(services, run["id"])
+    message = attempt.say(*HARD_TEXT)
+    attempt.finish()
+    before = ada.follow(run)
+    own_redis.restart()
+
+    rebuilt = ada.follow(run)
+
+    assert types(rebuilt) == [
+        "run.queued", "run.started", "run.step", "message.created", "message.delta", "message.completed",
+        "run.completed",
+    ]  # fmt: skip
+    assert [event.id for event in rebuilt] == [f"db-{run['id']}-1:{n}" for n in range(1, len(rebuilt) + 1)]
+    assert text_of(rebuilt).complete == {message: "".join(HARD_TEXT)}
+    assert (
+        ada.get(f"/api/runs/{run['id']}/events", headers={"Last-Event-ID": rebuilt[-1].id or ""}).status_code
+        == 204
+    )
+    for cursor in (before[2].id, before[-1].id, rebuilt[2].id):
+        again = ada.follow(run, after=cursor)
+        assert (again[0].type, again[0].id) == ("reset", None)
+        assert again[1:] == rebuilt
+
+
+def test_an_ended_run_is_told_also_while_redis_is_away(
+    ada: Client, services: Services, own_redis: RedisServer
+) -> None:
+    _, run = new_run(ada)
+    attempt = Attempt(services, run["id"])
+    attempt.say("Hello")
+    attempt.finish()
+    _, waiting = new_run(ada)
+    own_redis.kill()
+    try:
+        assert types(ada.follow(run))[-1] == "run.completed"
+        answer = ada.get(f"/api/runs/{waiting['id']}/events")
+    finally:
+        own_redis.start()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+
+
+def test_a_stream_goes_on_with_the_right_text_when_redis_forgets_in_the_middle(
+    ada: Client, services: Services, own_redis: RedisServer
+) -> None:
+    _, run = new_run(ada)
+    attempt = Attempt(services, run["id"])
+    done = attempt.say("first message")
+    half = attempt.begin_message()
+    attempt.write(half, "to be ", "con")
+    with ada.stream(f"/api/runs/{run['id']}/events") as events:
+        assert [next(events).type for _ in range(8)][-1] == "message.delta"
+        attempt.save()
+        with redis.Redis.from_url(own_redis.url) as client:
+            client.flushall()
+        attempt.reopen()
+        attempt.write(half, "tinu", "ed")
+        attempt.end_message(half)
+        ended = attempt.finish()
+        rest = list(events)
+
+    resets = [place for place, event in enumerate(rest) if event.type == "reset"]
+    assert resets
+    text: dict[str, str] = {}
+    for event in rest[resets[-1] + 1 :]:
+        if event.type == "message.delta":
+            text[event.data["message_id"]] = text.get(event.data["message_id"], "") + event.data["text"]
+    assert text == {done: "first message", half: "to be continued"}
+    assert rest[-1].type == "run.completed"
+    assert stored_text(services, ended) == ["first message", "to be continued"]
+
+
+def test_a_thread_stream_tells_of_all_branches_from_now_on(ada: Client, services: Services) -> None:
+    thread, run = new_run(ada)
+    with ada.stream(f"/api/threads/{thread['id']}/events") as events:
+        next_event = threaded(events)
+        attempt = Attempt(services, run["id"])
+        other = ada.ask(thread, "And?")["runs"][0]
+        ada.patch(f"/api/threads/{thread['id']}", json={"title": "Oak"})
+        attempt.finish()
+        ada.delete(f"/api/threads/{thread['id']}")
+        seen = next_event()
+
+    assert types(seen) == [
+        "run.started", "state.created", "state.created", "run.queued", "thread.updated", "run.completed",
+        "thread.deleted",
+    ]  # fmt: skip
+    assert seen[3].data["run"]["id"] == other["id"]
+    assert seen[4].data["thread"]["title"] == "Oak"
+
+
+def test_a_thread_stream_from_zero_begins_with_the_oldest_entry(ada: Client, services: Services) -> None:
+    thread, run = new_run(ada)
+    Attempt(services, run["id"]).finish()
+    with ada.stream(f"/api/threads/{thread['id']}/events", after="0") as events:
+        seen = [next(events) for _ in range(5)]
+    assert types(seen) == ["state.created", "state.created", "run.queued", "run.started", "run.completed"]
+
+    with ada.stream(f"/api/threads/{thread['id']}/events", seen[2].id) as events:
+        assert [next(events), next(events)] == seen[3:]
+
+
+def test_a_cursor_that_cannot_be_served_gets_a_reset_and_the_end(ada: Client) -> None:
+    thread, run = new_run(ada)
+    for shown in ("nonsense", "0:", "-1", "abc:99999", ":", "é", f"db-{run['id']}-0:1"):
+        url = f"/api/threads/{thread['id']}/events"
+        with httpx.Client.stream(ada, "GET", url, params={"after": shown}) as response:
+            [event] = list(parse(response.iter_raw()))
+        assert (event.type, event.id) == ("reset", None), shown
+        assert event.data["reason"] == ("epoch" if shown == "abc:99999" else "malformed")
+
+
+def test_following_the_reset_by_the_snapshot_ends_with_the_right_text(
+    ada: Client, services: Services, own_redis: RedisServer
+) -> None:
+    thread, run = new_run(ada)
+    attempt = Attempt(services, run["id"])
+    message = attempt.begin_message()
+    attempt.write(message, "so ", "far")
+    with ada.stream(f"/api/threads/{thread['id']}/events", after="0") as events:
+        assert next(events).type == "state.created"
+        with redis.Redis.from_url(own_redis.url) as client:
+            client.flushall()
+        attempt.reopen()
+        seen = list(events)
+    assert seen[-1].type == "reset"
+
+    snapshot = ada.get(
+        f"/api/threads/{thread['id']}/snapshot", params={"state": run["output_state_id"]}
+    ).json()
+    [written] = snapshot["open"]
+    text, n = written["message"]["content"], written["n"]
+    attempt.write(message, " so", " good")
+    attempt.end_message(message)
+    attempt.finish()
+    with ada.stream(f"/api/threads/{thread['id']}/events", snapshot["cursor"]) as events:
+        for event in events:
+            if event.type == "message.delta":
+                assert event.data["n"] == n + 1
+                text, n = text + event.data["text"], n + 1
+            if event.type == "run.completed":
+                break
+    assert text == "so far so good"
+
+
+def test_a_retried_run_says_what_is_void_and_starts_over(ada: Client, services: Services) -> None:
+    _, run = new_run(ada)
+    first = Attempt(services, run["id"])
+    lost = first.begin_message()
+    first.write(lost, "never ")
+    services.database.write(recovery.release, "pool-of-a-test")
+    verdict = services.database.write(
+        recovery.take_over, stored_run(services, run["id"]), [], 0, "The pool vanished."
+    )
+    assert verdict is not None
+    services.announcer.retried(verdict.run)
+    second = Attempt(services, run["id"])
+    kept = second.say("done")
+    second.finish()
+
+    events = ada.follow(run)
+
+    text = text_of(events)
+    assert (text.void, text.complete) == ({lost}, {kept: "done"})
+    assert [event.data["attempt"] for event in events if event.type == "run.started"] == [1, 2]
+
+
+def test_silence_is_broken_by_heartbeats(ada: Client) -> None:
+    thread, _ = new_run(ada)
+    with httpx.Client.stream(ada, "GET", f"/api/threads/{thread['id']}/events") as response:
+        lines = response.iter_lines()
+        assert next(lines) == "retry: 1000"
+        assert next(line for line in lines if line.startswith(":")) == ": hb"
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["x-accel-buffering"] == "no"
+
+
+def test_a_stream_ends_soon_after_its_reader_has_signed_out(ada: Client) -> None:
+    thread, run = new_run(ada)
+    paths = (f"/api/threads/{thread['id']}/events", f"/api/runs/{run['id']}/events", "/api/events")
+    with ExitStack() as open_streams:
+        readers = [threaded(open_streams.enter_context(ada.stream(path))) for path in paths]
+        ada.post("/api/auth/logout")
+
+        for remaining in readers:
+            assert types(remaining(within=20 * HEARTBEAT)) in ([], ["run.queued"])
+
+
+def test_hints_say_what_has_changed_in_the_lists(ada: Client, stack: Stack, services: Services) -> None:
+    with (
+        closing(stack.client()) as bob,
+        ada.stream("/api/events") as hints,
+        bob.stream("/api/events") as others,
+    ):
+        thread, run = new_run(ada)
+        told = [next(hints), next(hints)]
+        assert [(hint.type, hint.data["thread_id"]) for hint in told] == [
+            ("thread.updated", thread["id"]), ("run.changed", thread["id"]),
+        ]  # fmt: skip
+        assert told[1].data["status"] == "queued"
+        own = bob.thread()
+        assert next(others).data["thread_id"] == own["id"]
+        assert run["status"] == "queued"
+
+
+def test_waiting_answers_as_soon_as_the_run_has_ended(ada: Client, services: Services) -> None:
+    _, run = new_run(ada)
+    attempt = Attempt(services, run["id"])
+    waiting = in_background(lambda: ada.wait(run, 30))
+    attempt.say("Hello")
+    attempt.finish()
+    began = time.monotonic()
+
+    result = waiting()
+
+    assert time.monotonic() - began < 5
+    assert (result["run"]["status"], result["messages"][0]["content"]) == ("success", "Hello")
+
+
+def test_cancelling_with_wait_answers_once_the_run_has_ended(ada: Client, services: Services) -> None:
+    _, run = new_run(ada)
+    attempt = Attempt(services, run["id"])
+    path = f"/api/runs/{run['id']}/cancel"
+    assert ada.post(path, json={"wait": 0.1}).json()["run"]["status"] == "running"
+    waiting = in_background(lambda: ada.post(path, json={"wait": True}).json())
+    attempt.finish(RunStatus.CANCELLED)
+
+    assert waiting()["run"]["status"] == "cancelled"
+
+
+def test_a_reader_who_goes_away_leaves_nothing_behind(ada: Client) -> None:
+    thread, _ = new_run(ada)
+    until(lambda: metric(ada, "branchline_open_streams") == 0)
+    with ada.stream(f"/api/threads/{thread['id']}/events"):
+        until(lambda: metric(ada, "branchline_open_streams") == 1)
+    until(lambda: metric(ada, "branchline_open_streams") == 0)
+
+
+def test_head_opens_no_stream(ada: Client) -> None:
+    thread, run = new_run(ada)
+    until(lambda: metric(ada, "branchline_open_streams") == 0)
+    for path in (f"/api/threads/{thread['id']}/events", f"/api/runs/{run['id']}/events", "/api/events"):
+        assert ada.head(path).status_code == 200
+    assert metric(ada, "branchline_open_streams") == 0
+
+
+def test_a_process_that_is_told_to_stop_ends_its_streams(environment: Environment) -> None:
+    with web_only(environment()) as stack, closing(stack.client()) as client:
+        thread, run = new_run(client)
+        paths = (f"/api/threads/{thread['id']}/events", f"/api/runs/{run['id']}/events", "/api/events")
+        with ExitStack() as open_streams:
+            readers = [threaded(open_streams.enter_context(client.stream(path))) for path in paths]
+            stack.processes["web"].terminate()
+            for remaining in readers:
+                assert types(remaining()) in ([], ["run.queued"])
+        assert stack.processes["web"].wait(15) == 0
+
+
+def test_metrics_show_runs_and_how_fast_deltas_travel(ada: Client, services: Services) -> None:
+    _, run = new_run(ada)
+    with ada.stream(f"/api/runs/{run['id']}/events") as events:
+        assert next(events).type == "run.queued"
+        attempt = Attempt(services, run["id"])
+        assert next(events).type == "run.started"
+        message = attempt.begin_message()
+        assert next(events).type == "message.created"
+        attempt.write(message, "x")
+        assert next(events).type == "message.delta"
+        attempt.finish()
+
+    labels = '{pool="python",status="success",worker="echo"}'
+    assert metric(ada, f"branchline_runs{labels}") >= 1
+    assert metric(ada, 'branchline_claims_total{pool="python",worker="echo"}') >= 1
+    assert metric(ada, "branchline_delta_latency_seconds_count") >= 1
+    assert metric(ada, 'branchline_queue_age_seconds{pool="python"}') >= 0
+
+
+def test_a_worker_elsewhere_is_told_to_cancel_and_then_that_it_is_over(
+    ada: Client, services: Services, stack: Stack
+) -> None:
+    _, run = new_run(ada)
+    attempt = Attempt(services, run["id"])
+    with worker_client(stack, services, attempt) as worker, worker.stream("/commands") as commands:
+        ada.post(f"/api/runs/{run['id']}/cancel")
+        assert next(commands).type == "cancel"
+        attempt.finish(RunStatus.CANCELLED)
+        assert types(list(commands)) == ["end"]
+
+
+def test_lines_of_a_worker_elsewhere_are_taken_while_it_still_sends(
+    ada: Client, services: Services, stack: Stack
+) -> None:
+    _, run = new_run(ada)
+    attempt = Attempt(services, run["id"])
+    inbox = (attempt.run.thread_id, run["id"], attempt.run.attempt)
+
+    def lines() -> Iterator[bytes]:
+        yield b'{"type":"delta","te'
+        yield b'xt":"one"}\n{"type":"delta","text":"two"}\n'
+        taken: list[bytes] = []
+        until(lambda: taken.extend(services.notices.inbox_pop(*inbox, 10)) or len(taken) == 2)
+        yield b'{"type":"done"}'
+
+    with worker_client(stack, services, attempt) as worker:
+        answer = worker.post("/events", content=lines(), headers={"Content-Type": "application/x-ndjson"})
+
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 3})
+    assert services.notices.inbox_pop(*inbox, 10) == [b'{"type":"done"}']
+
+
+@pytest.mark.parametrize("body", [b'5\r\n{"a"', b"nonsense\r\n", b"2\r\n{}xx\r\n0\r\n\r\n"])
+def test_a_body_that_breaks_off_or_is_no_body_is_a_bad_request(
+    ada: Client, stack: Stack, body: bytes
+) -> None:
+    cookie = "; ".join(f"{name}={value}" for name, value in ada.cookies.items())
+    head = f"POST /api/threads HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=10) as connection:
+        connection.sendall(head.encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        status = connection.makefile("rb").readline()
+
+    assert status.split()[1] == b"400"
+
+
+@contextmanager
+def worker_client(stack: Stack, services: Services, attempt: Attempt) -> Iterator[Client]:
+    token = run_token(services.settings, attempt.run.id, attempt.run.attempt)
+    with Client(f"{stack.url}/worker/runs/{attempt.run.id}") as client:
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
+
+
+def metric(client: Client, name: str) -> float:
+    for line in client.get("/metrics").text.splitlines():
+        key, _, value = line.rpartition(" ")
+        if key == name:
+            return float(value)
+    raise AssertionError(f"there is no figure {name}")
+
+
+def in_background(call: Callable[[], Any]) -> Callable[[], Any]:
+    """Start ``call`` in a thread; calling the result waits for its answer."""
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(call()), daemon=True)
+    thread.start()
+
+    def wait() -> Any:
+        thread.join(30)
+        return answers[0]
+
+    return wait
+
+
+def threaded(events: Iterator[Received]) -> Callable[..., list[Received]]:
+    """Read ``events`` to their end in a thread; calling the result waits for the end."""
+    seen: list[Received] = []
+    thread = threading.Thread(target=lambda: seen.extend(events), daemon=True)
+    thread.start()
+
+    def wait(within: float = 30) -> list[Received]:
+        thread.join(within)
+        assert not thread.is_alive(), f"the stream has not ended; seen: {types(seen)}"
+        return seen
+
+    return wait

@@ -1,0 +1,127 @@
+"""The Worker API over HTTP: a run seen by the worker that executes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from runtime.model import new_id
+from runtime.settings import Settings
+from runtime.tokens import run_token, session_token
+from tests.support.attempt import Attempt
+from tests.support.web import Client
+from web.core import Core
+
+DELTA = {"type": "delta", "text": "Hello"}
+
+
+class Worker:
+    """A worker that executes a run."""
+
+    def __init__(self, client: Client, attempt: Attempt, token: str) -> None:
+        self.attempt = attempt
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._path = f"/worker/runs/{attempt.run.id}"
+
+    def get(self, rest: str = "") -> Any:
+        return self._client.get(self._path + rest, headers=self._headers)
+
+    def send(self, **body: Any) -> Any:
+        return self._client.post(f"{self._path}/events", headers=self._headers, **body)
+
+
+@pytest.fixture
+def worker(ada: Client, nobody: Client, core: Core, web_settings: Settings) -> Worker:
+    run = ada.ask(ada.thread(), "What is an oak?", args={"deep": True}).json["runs"][0]
+    attempt = Attempt(core, run["id"])
+    return Worker(nobody, attempt, run_token(web_settings, run["id"], attempt.run.attempt))
+
+
+def sent(core: Core, worker: Worker) -> list[Any]:
+    run = worker.attempt.run
+    return [orjson.loads(line) for line in core.notices.inbox_pop(run.thread_id, run.id, run.attempt, 100)]
+
+
+def test_a_worker_sees_its_run_and_what_was_said_before(worker: Worker) -> None:
+    told = worker.get().json
+    history = worker.get("/messages").json
+
+    assert (told["run"]["args"], told["run"]["attempt"], told["answers"]) == ({"deep": True}, 1, [])
+    assert [message["content"] for message in history["items"]] == ["What is an oak?"]
+
+
+def test_events_come_as_an_array(worker: Worker, core: Core) -> None:
+    answer = worker.send(json=[DELTA, {"type": "done"}])
+
+    assert (answer.status_code, answer.json) == (202, {"accepted": 2})
+    assert sent(core, worker) == [DELTA, {"type": "done"}]
+
+
+def test_events_come_as_lines(worker: Worker, core: Core) -> None:
+    lines = b'{"type":"delta","text":"\xf0\x9f\x8c\xb3"}\n\n{"type":"done"}'
+
+    answer = worker.send(data=lines, content_type="application/x-ndjson")
+
+    assert (answer.status_code, answer.json) == (202, {"accepted": 2})
+    assert sent(core, worker) == [{"type": "delta", "text": "🌳"}, {"type": "done"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"json": {"type": "done"}}, 422),
+        ({"json": [DELTA, 5]}, 422),
+        ({"json": [{"text": "x"}]}, 422),
+        ({"data": b"[", "content_type": "application/json"}, 400),
+        ({"data": b"nonsense\n", "content_type": "application/x-ndjson"}, 422),
+        ({"data": b"5\n", "content_type": "application/x-ndjson"}, 422),
+    ],
+)
+def test_what_is_no_event_is_refused(worker: Worker, core: Core, body: dict[str, Any], status: int) -> None:
+    assert worker.send(**body).status_code == status
+    assert sent(core, worker) == []
+
+
+def test_a_token_is_for_one_run(worker: Worker, ada: Client, core: Core) -> None:
+    other = ada.ask(ada.thread()).json["runs"][0]
+    Attempt(core, other["id"])
+
+    assert worker.get(f"/../{other['id']}").status_code == 404
+
+
+def test_a_token_dies_with_its_attempt(worker: Worker) -> None:
+    worker.attempt.finish()
+
+    assert worker.get().status_code == 401
+    assert worker.get("/commands").status_code == 401
+    assert worker.send(json=[DELTA]).status_code == 401
+
+
+def test_only_a_run_token_opens_the_worker_api(
+    worker: Worker, ada: Client, nobody: Client, web_settings: Settings
+) -> None:
+    run = worker.attempt.run
+    secret = ada.post("/api/tokens").json["token"]["secret"]
+    useless = [
+        secret,
+        session_token(web_settings, new_id()),
+        run_token(web_settings, run.id, run.attempt + 1),
+        "x",
+        "",
+    ]
+
+    for token in useless:
+        headers = {"Authorization": f"Bearer {token}"}
+        assert nobody.get(f"/worker/runs/{run.id}", headers=headers).status_code == 401
+    assert ada.get(f"/worker/runs/{run.id}").status_code == 401
+
+
+def test_a_run_token_opens_nothing_else(worker: Worker, nobody: Client, web_settings: Settings) -> None:
+    run = worker.attempt.run
+    headers = {"Authorization": f"Bearer {run_token(web_settings, run.id, run.attempt)}"}
+
+    for path in ("/api/me", f"/api/runs/{run.id}", "/api/threads"):
+        assert nobody.get(path, headers=headers).status_code == 401

@@ -1,0 +1,371 @@
+"""The SDK: workers of all shapes, executed by ``python -m runtime.sdk`` as an author would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.settings import CHECKOUT
+
+WITHIN = 20.0
+
+Execute = Callable[..., "Executed"]
+
+
+class Executed:
+    """A worker's process, and what it wrote."""
+
+    def __init__(self, path: Path, line: dict[str, Any]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "runtime.sdk", str(path)],
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert self.process.stdin and self.process.stdout and self.process.stderr
+        self.stdin, self.stdout, self.stderr = self.process.stdin, self.process.stdout, self.process.stderr
+        self.stdin.write(json.dumps({"type": "run", "protocol": 1, **line}).encode() + b"\n")
+        self.stdin.flush()
+
+    def next(self) -> Any:
+        return json.loads(self.stdout.readline())
+
+    def end(self) -> list[Any]:
+        """Everything that it says until it ends."""
+        said = [json.loads(line) for line in self.stdout]
+        self.log = self.stderr.read().decode()
+        self.process.wait(WITHIN)
+        return said
+
+    @property
+    def code(self) -> int:
+        return self.process.wait(WITHIN)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            pipe.close()
+
+
+@pytest.fixture
+def execute(tmp_path: Path) -> Iterator[Execute]:
+    """Execute a worker given as source; what else is given goes into the run's line."""
+    executed: list[Executed] = []
+
+    def execute(source: str, **line: Any) -> Executed:
+        path = tmp_path / "worker_under_test.py"
+        path.write_text(textwrap.dedent(source))
+        executed.append(Executed(path, line))
+        return executed[-1]
+
+    yield execute
+    for one in executed:
+        one.close()
+
+
+HELLO = [{"type": "delta", "text": "Hel"}, {"type": "delta", "text": "lo"}, {"type": "done"}]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def run(run):\n    yield 'Hel'\n    yield 'lo'",
+        "async def run(run):\n    yield 'Hel'\n    yield 'lo'",
+        "def run(run):\n    run.delta('Hel')\n    return 'lo'",
+        "async def run(run):\n    run.delta('Hel')\n    return 'lo'",
+        "def run(run):\n    return iter(['Hel', 'lo'])",
+        "def run(run):\n    yield {'type': 'delta', 'text': 'Hel'}\n    yield None\n    yield 'lo'",
+        "from runtime.sdk import worker\n@worker\ndef hello(run):\n    yield 'Hel'\n    yield 'lo'",
+        "class W:\n    def __call__(self, run):\n        yield 'Hel'\n        yield 'lo'\nrun = W()",
+    ],
+    ids=["generator", "async generator", "function", "coroutine", "iterator", "events", "marked", "object"],
+)
+def test_a_worker_may_have_any_shape(execute: Execute, source: str) -> None:
+    executed = execute(source)
+    assert executed.end() == HELLO
+    assert executed.code == 0
+
+
+def test_a_worker_sees_its_run(execute: Execute) -> None:
+    executed = execute(
+        """
+        def run(run):
+            last = run.messages[-1]
+            yield " ".join([run.id, run.thread_id, str(run.attempt), run.config["a"], run.args[0], last.role,
+                            last.content, last.data["x"], last.type, run.earlier[0].content])
+        """,
+        run={"id": "r1", "thread_id": "t1", "attempt": 2},
+        config={"a": "A"},
+        args=["arg"],
+        messages=[{"role": "user", "content": "hi", "type": "text", "data": {"x": "X"}}],
+        earlier=[{"role": "assistant", "content": "before"}],
+    )
+    assert executed.end()[0]["text"] == "r1 t1 2 A arg user hi X text before"
+
+
+def test_several_messages_may_be_written_at_once(execute: Execute) -> None:
+    executed = execute(
+        """
+        def run(run):
+            call = run.start(type="function", data={"name": "f"})
+            with run.start(channel="reasoning") as thought:
+                call.delta("{}")
+                thought.delta("hm")
+            call.end(data={"result": 1})
+            call.end()
+            run.message("3", role="tool", type="function", author="f")
+        """
+    )
+    head = {"role": "assistant", "message_type": "text", "channel": "answer"}
+    assert executed.end() == [
+        {"type": "start", "ref": "1", **head, "message_type": "function", "data": {"name": "f"}},
+        {"type": "start", "ref": "2", **head, "channel": "reasoning"},
+        {"type": "delta", "ref": "1", "text": "{}"},
+        {"type": "delta", "ref": "2", "text": "hm"},
+        {"type": "end", "ref": "2"},
+        {"type": "end", "ref": "1", "data": {"result": 1}},
+        {"type": "message", "content": "3", "role": "tool", "message_type": "function", "channel": "answer",
+         "author": "f"},
+        {"type": "done"},
+    ]  # fmt: skip
+
+
+def test_steps_and_usage_are_told(execute: Execute) -> None:
+    executed = execute(
+        "def run(run):\n    run.step('Look')\n    run.usage(input_tokens=3)\n    run.usage(cost=0.5)"
+    )
+    assert executed.end() == [
+        {"type": "step", "description": "Look"},
+        {"input_tokens": 3, "type": "usage"},
+        {"cost": 0.5, "type": "usage"},
+        {"type": "done"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud83d", "a\ud83d", "\udc00 b", 'é 😀 \u2028 \x00 \x1f " \\', "line\nbreak\r\n"]
+)
+def test_any_text_survives(execute: Execute, text: str) -> None:
+    executed = execute("def run(run):\n    return run.args", args=text)
+    assert executed.end()[0]["text"] == text
+
+
+def test_print_and_input_do_not_touch_the_protocol(execute: Execute) -> None:
+    executed = execute(
+        """
+        import os, sys
+        print("while it is imported")
+        def run(run):
+            print("printed")
+            os.system("echo from a program; cat")
+            yield sys.stdin.read()
+            yield "answer"
+        """
+    )
+    assert executed.end() == [{"type": "delta", "text": "answer"}, {"type": "done"}]
+    assert executed.log == "while it is imported\nprinted\nfrom a program\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("def run(run):\n    raise ValueError('no')", "ValueError: no"),
+        ("async def run(run):\n    raise ValueError('no')", "ValueError: no"),
+        ("def run(run):\n    yield 5", "TypeError: a worker yields str or dict, not int"),
+        ("def run(run):\n    yield {'x': {1}}", "TypeError: Object of type set is not JSON serializable"),
+        ("from runtime.sdk import Failure\ndef run(run):\n    raise Failure('busy')", "busy"),
+    ],
+    ids=["raise", "raise async", "bad yield", "no JSON", "failure"],
+)  # fmt: skip
+def test_what_goes_wrong_is_told(execute: Execute, source: str, error: str) -> None:
+    executed = execute(source)
+    assert executed.end() == [{"type": "error", "message": error, "retryable": False}]
+    assert executed.code == 1
+
+
+SHAPES = {
+    "generator": """
+        import time
+        def run(run):
+            try:
+                yield "begun"
+                while True:
+                    time.sleep(0.02)
+            finally:
+                run.delta("cleaned up")
+        """,
+    "async": """
+        import asyncio
+        async def run(run):
+            try:
+                run.delta("begun")
+                await asyncio.sleep(600)
+            finally:
+                run.delta("cleaned up")
+        """,
+    "async generator": """
+        import asyncio
+        async def run(run):
+            try:
+                yield "begun"
+                await asyncio.sleep(600)
+            finally:
+                run.delta("cleaned up")
+        """,
+    "busy": """
+        def run(run):
+            try:
+                yield "begun"
+                while True:
+                    pass
+            except BaseException:
+                assert run.cancelled
+                run.delta("cleaned up")
+                raise
+        """,
+    "swallowing": """
+        import time
+        def run(run):
+            try:
+                run.delta("begun")
+                while True:
+                    try:
+                        time.sleep(0.02)
+                    except Exception:
+                        pass
+            finally:
+                run.delta("cleaned up")
+        """,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("way", ["cancel", "close", "SIGTERM", "twice"])
+def test_a_worker_is_stopped_wherever_it_is(execute: Execute, shape: str, way: str) -> None:
+    executed = execute(SHAPES[shape])
+    assert executed.next() == {"type": "delta", "text": "begun"}
+    if way == "close":
+        executed.stdin.close()
+    if way in ("cancel", "twice"):
+        executed.stdin.write(b'\n{"type":"later"}\nnonsense\n{"type":"can')
+        executed.stdin.flush()
+        executed.stdin.write(b'cel"}\n')
+        executed.stdin.flush()
+    if way in ("SIGTERM", "twice"):
+        os.kill(executed.process.pid, signal.SIGTERM)
+    assert executed.end() == [{"type": "delta", "text": "cleaned up"}]
+    assert executed.code == 128 + signal.SIGTERM
+
+
+def test_lines_stay_whole_when_a_flood_is_stopped(execute: Execute) -> None:
+    executed = execute("def run(run):\n    while True:\n        yield 'x' * 3000")
+    for _ in range(50):
+        executed.next()
+    os.kill(executed.process.pid, signal.SIGTERM)
+    assert all(said == {"type": "delta", "text": "x" * 3000} for said in executed.end())
+    assert executed.code == 128 + signal.SIGTERM
+
+
+def test_threads_may_write_too(execute: Execute) -> None:
+    executed = execute(
+        """
+        import threading
+        def run(run):
+            def write(number):
+                with run.start() as message:
+                    for _ in range(200):
+                        message.delta(f"{number}" * 5000)
+            threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+        """
+    )
+    said = executed.end()
+    assert len(said) == 4 * 202 + 1
+
+
+ASKS_TWICE = """
+    def run(run):
+        yield "one "
+        with run.start(channel="reasoning") as thought:
+            thought.delta("hm")
+        name = run.confirm("Name?")
+        yield "two "
+        sure = run.confirm("Sure?", options=["yes", "no"])
+        yield f"{name} {sure}"
+    """
+
+
+def test_a_question_ends_the_process(execute: Execute) -> None:
+    executed = execute(ASKS_TWICE)
+    said = executed.end()
+    assert said[0] == {"type": "delta", "text": "one "}
+    assert said[-1] == {"type": "confirm", "id": "1", "prompt": "Name?", "options": []}
+    assert executed.code == 0
+
+
+def test_what_was_said_before_an_answered_question_is_left_out(execute: Execute) -> None:
+    answers = [{"confirmation_id": "1", "answer": "Ada"}]
+    assert execute(ASKS_TWICE, answers=answers).end() == [
+        {"type": "delta", "text": "two "},
+        {"type": "confirm", "id": "2", "prompt": "Sure?", "options": ["yes", "no"]},
+    ]
+    answers.append({"confirmation_id": "2", "answer": "yes"})
+    assert execute(ASKS_TWICE, answers=answers).end() == [
+        {"type": "delta", "text": "Ada yes"},
+        {"type": "done"},
+    ]
+
+
+def test_a_worker_that_does_not_come_back_to_its_question_fails(execute: Execute) -> None:
+    executed = execute("def run(run):\n    yield 'other'", answers=[{"confirmation_id": "1", "answer": "x"}])
+    (said,) = executed.end()
+    assert said["type"] == "error" and "did not come back" in said["message"]
+
+
+def test_a_worker_that_catches_everything_still_waits(execute: Execute) -> None:
+    executed = execute(
+        """
+        def run(run):
+            try:
+                run.confirm("Sure?")
+            except Exception:
+                yield "swallowed"
+            finally:
+                run.delta("after")
+        """
+    )
+    assert [said["type"] for said in executed.end()] == ["confirm"]
+
+
+def test_an_input_without_a_run_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "w.py"
+    path.write_text("def run(run): ...")
+    command = [sys.executable, "-m", "runtime.sdk", str(path)]
+    done = subprocess.run(command, cwd=CHECKOUT, input=b"", capture_output=True, timeout=WITHIN, check=False)
+    assert done.returncode == 1
+    assert b"before the run came" in done.stderr
+
+
+def test_the_sdk_imports_the_standard_library_only_and_fast() -> None:
+    script = (
+        "import sys, time; t = time.perf_counter(); import runtime.sdk; took = time.perf_counter() - t;"
+        "print(took, *sorted({m.partition('.')[0] for m in sys.modules} - set(sys.stdlib_module_names)))"
+    )
+    command = [sys.executable, "-S", "-c", script]
+    runs = [
+        subprocess.check_output(command, cwd=CHECKOUT, text=True, timeout=WITHIN).split() for _ in range(3)
+    ]
+    assert {name for run in runs for name in run[1:]} <= {"__main__", "runtime"}
+    assert min(float(run[0]) for run in runs) < 0.1

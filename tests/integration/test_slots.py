@@ -1,0 +1,88 @@
+"""A pool process takes as many runs as it has slots, no more and no later; on both brokers."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support.redis_server import RedisServer
+from tests.support.stack import Client, Stack, until
+
+SLOTS = 2
+LONG = {"text": "word " * 300, "config": {"delay_ms": 100}}
+
+
+@pytest.fixture(scope="module", params=["redis", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer
+) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("stack")
+    on_redis = request.param == "redis"
+    settings = {
+        "BROKER_URL": stack_redis.url if on_redis else request.getfixturevalue("rabbitmq").url,
+        "BRANCHLINE_POOL_SLOTS": str(SLOTS),
+        "BRANCHLINE_POOL_DRAIN": "0.5",
+        "BRANCHLINE_REAPER_PUBLISH_GRACE": "60",  # what one process hoards, none but it would execute
+    }
+    with Stack(home, f"sqlite:///{home}/branchline.db", stack_redis.url, **settings) as stack:
+        yield stack
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Client]:
+    with_account = stack.client()
+    yield with_account
+    for run in with_account.get("/api/runs").json()["items"]:
+        with_account.post(f"/api/runs/{run['id']}/cancel", json={"wait": 5})
+    with_account.close()
+
+
+@contextmanager
+def second_pool(stack: Stack) -> Iterator[None]:
+    """Another process of the same pool."""
+    stack.start("pool python", "second pool")
+    try:
+        yield
+    finally:
+        stack.kill("second pool", signal.SIGTERM)
+
+
+def statuses(client: Client, asked: dict) -> list[str]:
+    return [client.get(f"/api/runs/{run['id']}").json()["run"]["status"] for run in asked["runs"]]
+
+
+def test_what_a_pool_process_has_no_slot_for_is_taken_by_another(client, stack):
+    asked = client.ask(client.thread(), **LONG, n=2 * SLOTS)
+    until(lambda: statuses(client, asked).count("running") == SLOTS, what="the slots are taken")
+
+    with second_pool(stack):
+        until(lambda: statuses(client, asked) == ["running"] * 2 * SLOTS, what="the other took the rest")
+
+
+def test_a_slot_that_becomes_free_is_taken_at_once(client):
+    asked = client.ask(client.thread(), "a b c d e f g h i j", config={"delay_ms": 20}, n=5 * SLOTS)
+    began = time.monotonic()
+    for run in asked["runs"]:
+        assert client.wait(run)["run"]["status"] == "success"
+
+    # Five rounds of 0.2 s; a process that is late by the two seconds of Celery's loop takes eight.
+    assert time.monotonic() - began < 5
+
+
+def test_a_full_pool_process_that_is_told_to_stop_hands_on_what_it_runs(client, stack):
+    asked = client.ask(client.thread(), **LONG, n=SLOTS)
+    until(lambda: statuses(client, asked) == ["running"] * SLOTS, what="the slots are taken")
+
+    with second_pool(stack):
+        stack.kill("pool python", signal.SIGTERM)
+
+        def handed_on() -> bool:
+            runs = [client.get(f"/api/runs/{run['id']}").json()["run"] for run in asked["runs"]]
+            return all((r["status"], r["attempt"], r["failures"]) == ("running", 2, 0) for r in runs)
+
+        until(handed_on, 30, "the other process runs them")
+    stack.mend()

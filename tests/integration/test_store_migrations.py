@@ -1,0 +1,104 @@
+"""The migrations make exactly the tables that the code uses."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from runtime.errors import ConfigurationError, StoreUnavailable
+from runtime.settings import Settings
+from runtime.store import Database, migrate
+from runtime.store.tables import metadata
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without any table."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    return str(request.getfixturevalue("empty_postgresql_url"))
+
+
+def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:
+    def differences(c: sa.Connection) -> list[Any]:
+        context = MigrationContext.configure(c, opts={"compare_type": True, "compare_server_default": True})
+        return compare_metadata(context, metadata)
+
+    assert database.read(differences) == []
+
+
+def test_the_migrated_database_has_the_indexes_of_the_code(empty_url: str, settings: Settings) -> None:
+    database = Database(empty_url, settings.database)
+    metadata.create_all(database.engine)
+    made_by_code = database.read(_definitions)
+    metadata.drop_all(database.engine)
+
+    migrate.upgrade(empty_url)
+
+    assert database.read(_definitions) == made_by_code
+    database.close()
+
+
+def test_a_new_database_is_brought_to_the_head_and_stays_there(empty_url: str) -> None:
+    assert migrate.current(empty_url) is None
+
+    migrate.upgrade(empty_url)
+    migrate.upgrade(empty_url)
+
+    assert migrate.current(empty_url) == migrate.head() == "0001"
+
+
+def test_processes_that_start_at_once_migrate_once(empty_url: str) -> None:
+    with multiprocessing.get_context("spawn").Pool(4) as processes:
+        processes.map_async(migrate.upgrade, [empty_url] * 4).get(timeout=60)
+
+    assert migrate.current(empty_url) == migrate.head()
+
+
+def test_a_migration_can_be_taken_back(empty_url: str) -> None:
+    migrate.upgrade(empty_url)
+
+    with migrate._transaction(empty_url, alone=True) as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        assert set(sa.inspect(connection).get_table_names()) == {"alembic_version"}
+
+
+def test_a_database_of_a_later_version_is_left_alone(empty_url: str, settings: Settings) -> None:
+    migrate.upgrade(empty_url)
+    database = Database(empty_url, settings.database)
+    database.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")))
+    database.close()
+
+    with pytest.raises(ConfigurationError, match="later version"):
+        migrate.upgrade(empty_url)
+
+
+def test_the_folder_of_a_database_is_made(tmp_path: Path) -> None:
+    migrate.upgrade(f"sqlite:///{tmp_path / 'new' / 'branchline.db'}")
+
+    assert (tmp_path / "new" / "branchline.db").exists()
+
+
+def test_a_database_that_is_away_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable):
+        migrate.current("postgresql://postgres@127.0.0.1:1/none")
+
+
+def _definitions(c: sa.Connection) -> set[str]:
+    """Every index of the database in its own words."""
+    if c.dialect.name == "sqlite":
+        query = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    else:
+        query = (
+            "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename != 'alembic_version'"
+        )
+    return set(c.execute(sa.text(query)).scalars())

@@ -1,0 +1,225 @@
+"""The whole of Branchline as real processes, with ports and folders of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.sse import Received, parse
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+READY_WITHIN = 40.0
+"""Seconds that a process may take to start on a busy machine."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(check: Callable[[], Any], within: float = 20.0, what: str = "") -> Any:
+    """Wait until ``check`` returns something true, and return that."""
+    deadline = time.monotonic() + within
+    while True:
+        found = check()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s: {what or check}")
+        time.sleep(0.02)
+
+
+class Stack:
+    """Web, pools and reaper, each a process that can be killed and started again."""
+
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        redis_url: str,
+        pools: tuple[str, ...] = ("python",),
+        **more: str,
+    ) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.pools = pools
+        self.environ = {
+            **os.environ,
+            "BRANCHLINE_HOME": str(folder),
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "PORT": str(self.port),
+            "WORKERS_PATH": str(CHECKOUT / "tests" / "workers"),
+            **more,
+        }
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._probe_client = Client(self.url)
+
+    def __enter__(self) -> Stack:
+        self.run("migrate")
+        try:
+            self.start_all()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._probe_client.close()
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.terminate()
+        for name, process in self.processes.items():
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise AssertionError(f"{name} did not end within 15 s of SIGTERM\n{self.log(name)}") from None
+
+    def start_all(self) -> None:
+        """Start every process and wait until the stack is ready."""
+        for name in self._parts:
+            self.start(name)
+        until(self.ready, READY_WITHIN, "the stack is ready")
+
+    def mend(self) -> None:
+        """Start again what has died, and wait until the stack is ready."""
+        for name, process in list(self.processes.items()):
+            if process.poll() is not None and name in self._parts:
+                self.start(name)
+        until(self.ready, READY_WITHIN, "the stack is ready again")
+
+    @property
+    def _parts(self) -> list[str]:
+        return ["web", *(f"pool {pool}" for pool in self.pools), "reaper"]
+
+    def start(self, name: str, key: str = "") -> subprocess.Popen[bytes]:
+        """Start one process: ``web``, ``pool python``, ``reaper``; a second of its kind under another key."""
+        key = key or name
+        with open(self._log_file(key), "ab") as file:
+            self.processes[key] = subprocess.Popen(
+                [sys.executable, "-m", "runtime", *name.split()],
+                cwd=CHECKOUT,
+                env=self.environ,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self.processes[key]
+
+    def run(self, *arguments: str) -> str:
+        """Run a command of ``branchline`` to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "runtime", *arguments],
+            cwd=CHECKOUT,
+            env=self.environ,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, (arguments, done.stdout.decode(), done.stderr.decode())
+        return done.stdout.decode()
+
+    def ready(self) -> bool:
+        """Whether web answers, and every pool has reported itself."""
+        try:
+            if self._probe_client.get("/readyz").status_code != 200:
+                return False
+            if not self._probe_client.cookies:
+                self._register(self._probe_client)
+            workers = self._probe_client.get("/api/workers").json()["items"]
+        except httpx.HTTPError:
+            return False
+        seen = {worker["pool"] for worker in workers if worker["slots"]}
+        return seen.issuperset(self.pools)
+
+    def pool_process(self, pool: str = "python") -> int:
+        """The process id of a pool's Celery process, the child of its guardian."""
+        guardian = self.processes[f"pool {pool}"].pid
+        children = Path(f"/proc/{guardian}/task/{guardian}/children").read_text().split()
+        return int(children[0])
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to one process and wait for its end."""
+        self.processes[name].send_signal(number)
+        self.processes[name].wait(30)
+
+    def log(self, name: str) -> str:
+        """What a process has printed so far."""
+        return self._log_file(name).read_text(errors="replace")
+
+    def _log_file(self, name: str) -> Path:
+        return self.folder / f"{name.replace(' ', '-')}.log"
+
+    def client(self) -> Client:
+        """A client with a new account."""
+        client = Client(self.url)
+        self._register(client)
+        return client
+
+    @staticmethod
+    def _register(client: Client) -> None:
+        account = {"email": f"{uuid.uuid4()}@example.com", "password": "correct horse battery"}
+        client.post("/api/auth/register", json=account).raise_for_status()
+
+
+class Client(httpx.Client):
+    """What a program does with the Thread API."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(base_url=url, timeout=30, headers={"Origin": url})
+
+    def thread(self, **body: Any) -> dict[str, Any]:
+        """A new thread."""
+        return self._ok(self.post("/api/threads", json=body))["thread"]  # type: ignore[no-any-return]
+
+    def ask(
+        self, thread: dict[str, Any], text: str | None, state: str | None = None, **body: Any
+    ) -> dict[str, Any]:
+        """Ask a worker; the whole answer of the API."""
+        messages = [] if text is None else [{"role": "user", "content": text}]
+        request = {
+            "worker_id": "echo",
+            "input_state_id": state or thread["root_state_id"],
+            "messages": messages,
+            **body,
+        }
+        return self._ok(self.post(f"/api/threads/{thread['id']}/runs", json=request))
+
+    def wait(self, run: dict[str, Any], timeout: float = 20) -> dict[str, Any]:
+        """The run once it has ended, with its messages."""
+        path, params = f"/api/runs/{run['id']}/wait", {"timeout": timeout}
+        return self._ok(self.get(path, params=params, timeout=timeout + 10))
+
+    @contextmanager
+    def stream(self, path: str, after: str | None = None, **params: Any) -> Iterator[Iterator[Received]]:
+        """The events of a stream."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
+        with httpx.Client.stream(self, "GET", path, headers=headers, params=params) as response:
+            assert response.status_code == 200, (response.status_code, response.read())
+            yield parse(response.iter_raw())
+
+    def follow(self, run: dict[str, Any], after: str | None = None) -> list[Received]:
+        """All events of a run, to its end."""
+        with self.stream(f"/api/runs/{run['id']}/events", after) as events:
+            return list(events)
+
+    @staticmethod
+    def _ok(response: httpx.Response) -> dict[str, Any]:
+        assert response.status_code < 300, (response.status_code, response.text)
+        return response.json()  # type: ignore[no-any-return]

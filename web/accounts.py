@@ -1,0 +1,118 @@
+"""Accounts: registering, signing in and out, and API tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, request
+from marshmallow import fields
+
+from runtime.errors import Forbidden, Unauthenticated
+from runtime.model import User
+from runtime.store import users
+from runtime.tokens import session_token
+from web import auth
+from web.answers import answer, empty
+from web.core import core
+from web.openapi import Blueprint
+from web.schemas import inputs, outputs
+
+entrance = Blueprint("auth", __name__, url_prefix="/api/auth", security=(), description="Signing in and out")
+account = Blueprint("account", __name__, url_prefix="/api", description="Your account and its API tokens")
+account.before_request(auth.sign_in_required)
+
+_SignedIn = outputs.wrapped(
+    "SignedIn",
+    user=outputs.User,
+    token=fields.String(metadata={"optional": True, "description": "only if it was asked for"}),
+)
+_UserAnswer = outputs.wrapped("UserAnswer", user=outputs.User)
+_TokenAnswer = outputs.wrapped("TokenAnswer", token=outputs.TokenWithSecret)
+
+
+@entrance.route("/register", methods=["POST"])
+@entrance.arguments(inputs.Registration)
+@entrance.response(201, _SignedIn)
+def register(given: dict[str, Any]) -> Response:
+    """Make an account and sign in."""
+    auth.same_origin()
+    if not core.settings.security.registration:
+        raise Forbidden("Nobody can register here; ask whoever runs this for an account.")
+    password_hash = core.passwords.hash(given["password"])
+
+    def make(c: Any) -> tuple[User, str]:
+        user = users.register(c, email=given["email"], password_hash=password_hash, name=given["name"])
+        return user, users.open_session(c, user.id, core.settings.security.session_days)
+
+    user, session_id = core.database.write(make)
+    return _signed_in(user, session_id, given["token"], 201)
+
+
+@entrance.route("/login", methods=["POST"])
+@entrance.arguments(inputs.Credentials)
+@entrance.response(200, _SignedIn)
+def login(given: dict[str, Any]) -> Response:
+    """Sign in."""
+    auth.same_origin()
+    core.logins.count(f"address {request.remote_addr}")
+    core.logins.count(f"account {given['email'].lower()}")
+    found = core.database.read(users.by_email, given["email"])
+    user, password_hash = found or (None, None)
+    if not core.passwords.verify(password_hash, given["password"]) or user is None:
+        raise Unauthenticated("The e-mail address or the password is wrong.")
+    session_id = core.database.write(users.open_session, user.id, core.settings.security.session_days)
+    return _signed_in(user, session_id, given["token"], 200)
+
+
+@entrance.route("/logout", methods=["POST"])
+@entrance.response(204)
+def logout() -> Response:
+    """Sign out; does nothing where nobody is signed in."""
+    credential = auth.credential_shown()
+    if credential is not None and credential.kind == "session":
+        core.database.write(users.end_session, credential.value)
+    auth.forget()
+    return empty()
+
+
+@account.route("/me")
+@account.response(200, _UserAnswer)
+def me() -> Response:
+    """Who you are."""
+    return answer({"user": auth.current_user().encode()})
+
+
+@account.route("/tokens")
+@account.response(200, outputs.page_of(outputs.Token))
+def list_tokens() -> Response:
+    """Your API tokens, without their secrets."""
+    found = core.database.read(users.tokens, auth.current_user().id)
+    return answer({"items": [token.encode() for token in found], "next": None})
+
+
+@account.route("/tokens", methods=["POST"])
+@account.arguments(inputs.NewToken, required=False)
+@account.response(201, _TokenAnswer)
+def create_token(given: dict[str, Any]) -> Response:
+    """Make an API token.
+
+    Its secret is shown now and never again.
+    """
+    token, secret = core.database.write(users.create_token, auth.current_user().id, given["name"])
+    return answer({"token": {**token.encode(), "secret": secret}}, 201)
+
+
+@account.route("/tokens/<id:token_id>", methods=["DELETE"])
+@account.response(204)
+def revoke_token(token_id: str) -> Response:
+    """Make an API token worthless."""
+    core.database.write(users.revoke_token, auth.current_user().id, token_id)
+    return empty()
+
+
+def _signed_in(user: User, session_id: str, with_token: bool, status: int) -> Response:
+    auth.remember(session_id)
+    body: dict[str, Any] = {"user": user.encode()}
+    if with_token:
+        body["token"] = session_token(core.settings, session_id)
+    return answer(body, status)

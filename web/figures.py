@@ -1,0 +1,120 @@
+"""Figures for Prometheus: what this process counts, and what the database knows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from runtime.events import MESSAGE_DELTA
+from runtime.model import Pool, utc_now
+from runtime.store import pools, runs
+from runtime.store.database import Connection
+
+if TYPE_CHECKING:
+    from web.core import Core
+
+_DELTA = f"\nevent: {MESSAGE_DELTA}\n".encode()
+_AT = b'"at":"'
+_TIME_LENGTH = len("2026-01-31T12:00:00.000Z")
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+
+class Figures:
+    """What this web process has seen."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "branchline_http_requests", "Requests answered.", ["method", "status"], registry=self.registry
+        )
+        self._delta_latency = Histogram(
+            "branchline_delta_latency_seconds",
+            "From the moment a pool took a delta from its worker until it is sent to a reader.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+
+    def delivered(self, sse: bytes) -> None:
+        """Entries are about to be sent, as they happen; the first one stands for all."""
+        if _DELTA not in sse[:200]:
+            return
+        start = sse.find(_AT) + len(_AT)
+        try:
+            written = datetime.fromisoformat(sse[start : start + _TIME_LENGTH].decode())
+        except ValueError:
+            return
+        self._delta_latency.observe(max(0.0, (utc_now() - written).total_seconds()))
+
+    def text(self, core: Core) -> bytes:
+        """All figures, as Prometheus reads them. Raises StoreUnavailable."""
+        found = core.database.read(_of_database, core.settings.pool.lease)
+        registry = CollectorRegistry()
+        registry.register(_Told([*found, *_of_streams(core)]))
+        return generate_latest(self.registry) + generate_latest(registry)
+
+
+class _Told:
+    """A collector of metrics that are known already."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = list(metrics)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give them."""
+        yield from self._metrics
+
+
+def _of_database(c: Connection, lease: float) -> list[Metric]:
+    return [*_of_runs(c), *_of_pools(pools.listing(c, lease))]
+
+
+def _of_runs(c: Connection) -> Iterator[Metric]:
+    count = GaugeMetricFamily("branchline_runs", "Runs.", labels=["worker", "pool", "status"])
+    claims = CounterMetricFamily(
+        "branchline_claims", "Attempts that a pool began.", labels=["worker", "pool"]
+    )
+    reaps = CounterMetricFamily(
+        "branchline_reaps",
+        "Attempts that were lost, and whose runs the reaper took over.",
+        labels=["worker", "pool"],
+    )
+    claimed: dict[tuple[str, str], int] = defaultdict(int)
+    reaped: dict[tuple[str, str], int] = defaultdict(int)
+    for tally in runs.tallies(c):
+        count.add_metric([tally.worker_id, tally.pool, tally.status], tally.runs)
+        claimed[tally.worker_id, tally.pool] += tally.attempts
+        reaped[tally.worker_id, tally.pool] += tally.reaps
+    for labels, number in claimed.items():
+        claims.add_metric(labels, number)
+    for labels, number in reaped.items():
+        reaps.add_metric(labels, number)
+    age = GaugeMetricFamily(
+        "branchline_queue_age_seconds", "How long the oldest queued run has waited.", labels=["pool"]
+    )
+    for pool, seconds in runs.oldest_queued(c).items():
+        age.add_metric([pool], seconds)
+    yield from (count, claims, reaps, age)
+
+
+def _of_pools(found: Iterable[Pool]) -> Iterator[Metric]:
+    slots = GaugeMetricFamily("branchline_pool_slots", "Runs a pool can execute at once.", labels=["pool"])
+    busy = GaugeMetricFamily("branchline_pool_busy", "Runs a pool executes now.", labels=["pool"])
+    alive: dict[str, list[Pool]] = defaultdict(list)
+    for pool in found:
+        alive[pool.name] += [pool] if pool.alive else []
+    for name, processes in alive.items():
+        slots.add_metric([name], sum(pool.slots for pool in processes))
+        busy.add_metric([name], sum(pool.busy for pool in processes))
+    yield from (slots, busy)
+
+
+def _of_streams(core: Core) -> Iterator[Metric]:
+    now = core.hub.stats()
+    yield GaugeMetricFamily("branchline_open_streams", "Streams open in this process.", now.streams)
+    yield GaugeMetricFamily("branchline_watched_threads", "Threads watched by this process.", now.threads)
+    yield CounterMetricFamily("branchline_log_reads", "Times this process read event logs.", now.reads)

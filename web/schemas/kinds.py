@@ -1,0 +1,66 @@
+"""The kinds of fields that the schemas are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import fields, validate
+
+
+def says(text: str) -> dict[str, str]:
+    """Metadata: what a field is for."""
+    return {"description": text}
+
+
+def text(longest: int, **options: Any) -> fields.String:
+    """A text of at most ``longest`` characters."""
+    return fields.String(validate=validate.Length(max=longest), **options)
+
+
+def named(longest: int = 200, **options: Any) -> fields.String:
+    """A text that says something."""
+    return fields.String(validate=validate.Length(min=1, max=longest), **options)
+
+
+def one_of(enum: Any, **options: Any) -> fields.String:
+    """One of the values of ``enum``."""
+    values = [str(value) for value in enum]
+    return fields.String(validate=validate.OneOf(values, error="must be one of: {choices}"), **options)
+
+
+def whole(least: int, greatest: int, **options: Any) -> fields.Integer:
+    """A whole number within bounds, and nothing that only looks like one."""
+    return fields.Integer(strict=True, validate=validate.Range(least, greatest), **options)
+
+
+class Flag(fields.Boolean):
+    """``true`` or ``false`` and nothing that only looks like them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Object(fields.Field[dict[str, Any]]):
+    """Any JSON object."""
+
+    default_error_messages = {"invalid": "must be a JSON object"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.make_error("invalid")
+        return value
+
+
+class Value(fields.Raw):
+    """Any JSON value."""
+
+
+class Id(fields.UUID):
+    """An id, as lower-case text."""
+
+    default_error_messages = {"invalid_uuid": "is not an id"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        return str(super()._deserialize(value, attr, data, **kwargs))

@@ -1,0 +1,120 @@
+"""Server-Sent Events, on flask-sse.
+
+Everything of flask-sse is replaced that would lose text or events: data is always
+one line of JSON, silence is broken by heartbeats, one connection to Redis serves
+all streams, and nobody reads what is not theirs. A stream holds a place in the
+event log, and no connection to the database.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import flask_sse
+import orjson
+from flask import Response
+
+from runtime.errors import StoreUnavailable, StreamUnavailable
+from web import auth
+from web.core import Core, core, this_core
+from web.openapi import Blueprint
+
+HEARTBEAT = b": hb\n\n"
+SILENCE = None
+"""What a source yields when there was nothing for the time of a heartbeat."""
+
+DOCUMENTED = {"content_type": "text/event-stream", "description": "Server-Sent Events", "success": True}
+"""How the OpenAPI document describes a stream."""
+
+
+class Source(Protocol):
+    """What a stream sends: bytes, or SILENCE."""
+
+    def __iter__(self) -> Iterator[bytes | None]: ...
+
+    def close(self) -> None:
+        """Nobody reads any more; also called where nobody began."""
+
+
+class Message(flask_sse.Message):  # type: ignore[misc]
+    """An event whose text arrives as it is, leading spaces and line breaks included."""
+
+    def __str__(self) -> str:
+        lines = [f"id: {self.id}"] if self.id else []
+        lines += [f"event: {self.type}"] if self.type else []
+        lines += [f"retry: {self.retry}"] if self.retry else []
+        return "\n".join([*lines, f"data: {orjson.dumps(self.data).decode()}"]) + "\n\n"
+
+    def __bytes__(self) -> bytes:
+        return str(self).encode()
+
+
+class EventStreams(Blueprint, flask_sse.ServerSentEventsBlueprint):  # type: ignore[misc]
+    """flask-sse's blueprint over the hub."""
+
+    @property
+    def redis(self) -> Any:
+        """This process's bounded connections, where flask-sse makes a new one for each call."""
+        return core.link.client
+
+    def publish(
+        self,
+        data: Any,
+        type: str | None = None,
+        id: str | None = None,
+        retry: int | None = None,
+        channel: str = "",
+    ) -> None:
+        """Send a hint to the workspace ``channel``; events are published by appending to a log."""
+        core.notices.to_workspace(channel, {**data, "type": type})
+
+    def messages(self, channel: str = "") -> Any:
+        """The hints of the workspace ``channel``, as a source."""
+        return core.hub.hints(channel)
+
+    def stream(self, source: Source | None = None) -> Response:
+        """Send ``source``, or the hints of the user's workspace, while the user may read."""
+        if source is None:
+            source = self.messages(auth.current_user().workspace_id)
+        credential, this = auth.current_credential(), this_core()
+        return send(this, source, lambda: this.validity.holds(credential))
+
+
+def send(core: Core, source: Source, may_read: Callable[[], bool]) -> Response:
+    """A stream of ``source``; at each heartbeat ``may_read`` is asked whether it goes on."""
+    response = Response(_lines(core, source, may_read), mimetype="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    response.call_on_close(source.close)
+    return response
+
+
+def _lines(core: Core, source: Source, may_read: Callable[[], bool]) -> Iterator[bytes]:
+    yield b"retry: %d\n\n" % core.settings.stream.retry_ms
+    heartbeat = core.settings.stream.heartbeat
+    looked = time.monotonic()
+    live = False
+    try:
+        for data in source:
+            if data is not SILENCE:
+                if live:
+                    core.figures.delivered(data)
+                yield data
+            else:
+                yield HEARTBEAT
+            live = True
+            if time.monotonic() - looked >= heartbeat * 0.9:
+                looked = time.monotonic()
+                if not _still(may_read):
+                    return
+    except (StreamUnavailable, StoreUnavailable):
+        return  # the reader connects again, and finds somebody who can serve it
+
+
+def _still(may_read: Callable[[], bool]) -> bool:
+    try:
+        return may_read()
+    except StoreUnavailable:
+        return True  # asked again at the next heartbeat

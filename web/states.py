@@ -1,0 +1,97 @@
+"""States: the tree of a thread, its nodes, and the history that leads to one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from marshmallow import fields
+
+from runtime.model import Json, State, encode_time
+from runtime.store import states, threads
+from web import auth
+from web.answers import answer, tagged
+from web.core import core
+from web.openapi import Blueprint
+from web.schemas import inputs, outputs, queries
+
+tree = Blueprint(
+    "tree", __name__, url_prefix="/api/threads/<id:thread_id>/states", description="A thread's tree"
+)
+tree.before_request(auth.sign_in_required)
+views = Blueprint("states", __name__, url_prefix="/api/states", description="The nodes of a tree")
+views.before_request(auth.sign_in_required)
+
+_StateAnswer = outputs.wrapped("StateAnswer", state=outputs.State)
+_History = outputs.wrapped(
+    "History",
+    items=[outputs.Message],
+    next=fields.String(allow_none=True, metadata={"description": "leads to what is before"}),
+    states=fields.Dict(
+        keys=fields.String(),
+        values=fields.Nested(outputs.Place),
+        metadata={"description": "by state id"},
+    ),
+)
+
+
+@tree.route("")
+@tree.arguments(queries.TreeQuery, location="query")
+@tree.response(200, {"oneOf": [outputs.page_of(outputs.TreeNode), outputs.Structure]})
+def list_states(given: dict[str, Any], thread_id: str) -> Response:
+    """The tree, oldest state first; with `structure=1` ids and parents only, all at once."""
+    workspace_id = auth.current_user().workspace_id
+    if given.pop("structure"):
+        return tagged(answer(core.database.read(states.structure, workspace_id, thread_id)))
+    page = core.database.read(states.tree, workspace_id, thread_id, **given)
+    return tagged(answer({"items": [_node(node) for node in page.items], "next": page.next}))
+
+
+@tree.route("", methods=["POST"])
+@tree.arguments(inputs.NewState)
+@tree.response(201, _StateAnswer)
+def add_state(given: dict[str, Any], thread_id: str) -> Response:
+    """Add a state below another, without a run.
+
+    409 while the run that fills the parent has not ended.
+    """
+    workspace_id = auth.current_user().workspace_id
+
+    def add(c: Any) -> State:
+        threads.get(c, workspace_id, thread_id)
+        return states.add(c, thread_id=thread_id, **given)[0]
+
+    state = core.database.write(add)
+    core.announcer.state(state)
+    return answer({"state": state.encode()}, 201, Location=f"/api/states/{state.id}")
+
+
+@views.route("/<id:state_id>")
+@views.response(200, _StateAnswer)
+def get_state(state_id: str) -> Response:
+    """One state with its messages."""
+    state = core.database.read(states.get, auth.current_user().workspace_id, state_id)
+    return answer({"state": state.encode()})
+
+
+@views.route("/<id:state_id>", methods=["PATCH"])
+@views.arguments(inputs.StateChanges)
+@views.response(200, _StateAnswer)
+def update_state(given: dict[str, Any], state_id: str) -> Response:
+    """Label a state, or star it."""
+    state = core.database.write(states.update, auth.current_user().workspace_id, state_id, **given)
+    return answer({"state": state.encode()})
+
+
+@views.route("/<id:state_id>/messages")
+@views.arguments(queries.HistoryQuery, location="query")
+@views.response(200, _History)
+def list_messages(given: dict[str, Any], state_id: str) -> Response:
+    """The history from the root to a state: its newest window, oldest message first."""
+    history = core.database.read(states.history, auth.current_user().workspace_id, state_id, **given)
+    items = [message.encode() for message in history.items]
+    return answer({"items": items, "next": history.next, "states": history.states})
+
+
+def _node(node: dict[str, Json]) -> dict[str, Json]:
+    return {**node, "created_at": encode_time(node["created_at"])}

@@ -1,0 +1,112 @@
+"""Anthropic's models through their official library, streamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+
+from runtime.sdk import Failure, OpenMessage, Run
+
+_MODEL = "claude-sonnet-5-5"
+
+# Made once and forked with the host: reading the certificates takes longer than all the rest.
+_CLIENT = anthropic.Anthropic(
+    api_key=os.environ.get("ANTHROPIC_API_KEY", ""), base_url=os.environ.get("ANTHROPIC_BASE_URL") or None
+)
+
+
+def run(run: Run) -> Iterator[str]:
+    """Ask the model and pass on what it says, its thinking as a message of its own."""
+    request = _request(run)
+    try:
+        with _CLIENT.messages.create(**request) as stream:
+            yield from _relay(run, stream)
+    except anthropic.APIError as error:
+        raise _failure(error, request["model"]) from error
+
+
+def _request(run: Run) -> dict[str, Any]:
+    config = run.config
+    conversation = run.conversation()
+    system = [config["system_prompt"]] if config.get("system_prompt") else []
+    system += [text for role, text in conversation if role == "system"]
+    messages = [{"role": role, "content": text} for role, text in conversation if role != "system"]
+    if not messages:
+        raise Failure("There is no message to answer.")
+    request: dict[str, Any] = {
+        "model": config.get("model") or os.environ.get("ANTHROPIC_MODEL") or _MODEL,
+        "max_tokens": config.get("max_tokens", 8192),
+        "messages": messages,
+        "stream": True,
+    }
+    if system:
+        request["system"] = "\n\n".join(system)
+    if config.get("thinking"):
+        request["thinking"] = {"type": "adaptive", "display": "summarized"}
+    return request
+
+
+def _relay(run: Run, stream: anthropic.Stream[Any]) -> Iterator[str]:
+    thinking: OpenMessage | None = None
+    for event in stream:
+        match event.type:
+            case "message_start":
+                _tell_usage(run, event.message.usage)
+            case "content_block_start" if event.content_block.type == "thinking":
+                thinking = run.start(channel="reasoning")
+            case "content_block_delta" if event.delta.type == "thinking_delta" and thinking:
+                thinking.delta(event.delta.thinking)
+            case "content_block_delta" if event.delta.type == "text_delta":
+                yield event.delta.text
+            case "content_block_stop" if thinking:
+                thinking.end()
+                thinking = None
+            case "message_delta":
+                _tell_usage(run, event.usage)
+                _tell_reason(run, event.delta.stop_reason)
+
+
+_REASONS = {
+    "max_tokens": "The answer was cut off: it reached the longest length that was allowed.",
+    "model_context_window_exceeded": "The answer was cut off: the conversation fills the model's window.",
+    "refusal": "The model declined to go on.",
+}
+
+
+def _tell_reason(run: Run, reason: str | None) -> None:
+    if reason in _REASONS:
+        run.step(_REASONS[reason])
+
+
+def _tell_usage(run: Run, usage: Any) -> None:
+    told = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_input_tokens": getattr(usage, "cache_read_input_tokens", None),
+    }
+    run.usage(**{name: amount for name, amount in told.items() if amount is not None})
+
+
+def _failure(error: anthropic.APIError, model: str) -> Failure:
+    """The library's error as a sentence for the user."""
+    said = error.message.strip() or type(error).__name__
+    match error:
+        case anthropic.APITimeoutError():
+            return Failure("The model did not answer in time.", retryable=True)
+        case anthropic.APIConnectionError():
+            host = _CLIENT.base_url.host
+            return Failure(f"{host} could not be reached: {error.__cause__ or said}", retryable=True)
+        case anthropic.AuthenticationError() | anthropic.PermissionDeniedError():
+            return Failure(f"The key in ANTHROPIC_API_KEY was refused: {said}")
+        case anthropic.NotFoundError():
+            return Failure(f"There is no model {model!r}: {said}")
+        case anthropic.RateLimitError():
+            return Failure(f"The model is asked too often: {said}", retryable=True)
+        case anthropic.APIStatusError():
+            retryable = error.status_code >= 500
+            return Failure(f"The model's server answered {error.status_code}: {said}", retryable=retryable)
+        case _:
+            return Failure(f"The model broke off: {said}", retryable=True)

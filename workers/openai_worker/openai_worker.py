@@ -1,0 +1,130 @@
+"""Any model behind an OpenAI-compatible chat completions API, streamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+
+from runtime.sdk import Failure, Run
+
+_MODEL = "gpt-5.4-mini"
+_NO_KEY = "none"
+"""What a server is told that may not have the key; one that wants none does not look."""
+
+# Made once and forked with the host: reading the certificates takes longer than all the rest.
+_CLIENT = openai.OpenAI(
+    api_key=os.environ.get("OPENAI_API_KEY", ""), base_url=os.environ.get("OPENAI_BASE_URL") or None
+)
+
+
+def run(run: Run) -> Iterator[str]:
+    """Ask the model and pass on what it says, its reasoning as a message of its own."""
+    client = _client(run)
+    request = _request(run, client)
+    try:
+        with client.chat.completions.create(**request) as stream:
+            yield from _relay(run, stream)
+    except openai.APIError as error:
+        raise _failure(error, client.base_url.host, request["model"]) from error
+
+
+def _client(run: Run) -> openai.OpenAI:
+    """The client for the server that the config names.
+
+    A server that only a user has chosen is not given the installation's key, or
+    anybody could have it sent to a server of their own.
+    """
+    url = run.config.get("base_url")
+    if not url or _same(url, str(_CLIENT.base_url)):
+        return _CLIENT
+    trusted = any(_same(url, other) for other in os.environ.get("OPENAI_OTHER_BASE_URLS", "").split())
+    return _CLIENT.with_options(base_url=url, **({} if trusted else {"api_key": _NO_KEY}))
+
+
+def _same(one: str, other: str) -> bool:
+    return one.rstrip("/") == other.rstrip("/")
+
+
+def _request(run: Run, client: openai.OpenAI) -> dict[str, Any]:
+    config = run.config
+    conversation = run.conversation()
+    if config.get("system_prompt"):
+        conversation.insert(0, ("system", config["system_prompt"]))
+    if not any(role != "system" for role, _ in conversation):
+        raise Failure("There is no message to answer.")
+    request: dict[str, Any] = {
+        "model": config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL,
+        "messages": [{"role": role, "content": text} for role, text in conversation],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if "temperature" in config:
+        request["temperature"] = config["temperature"]
+    if "max_tokens" in config:
+        # OpenAI's newer models know only the newer name, many other servers only the older one.
+        openai_itself = client.base_url.host == "api.openai.com"
+        request["max_completion_tokens" if openai_itself else "max_tokens"] = config["max_tokens"]
+    return request
+
+
+def _relay(run: Run, stream: openai.Stream[Any]) -> Iterator[str]:
+    reasoning = None
+    for chunk in stream:
+        if chunk.usage:
+            _tell_usage(run, chunk.usage)
+        for choice in chunk.choices or ():
+            delta = choice.delta
+            thought = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
+            if thought:
+                reasoning = reasoning or run.start(channel="reasoning")
+                reasoning.delta(thought)
+            text = delta.content or getattr(delta, "refusal", None)
+            if text:
+                if reasoning:
+                    reasoning.end()
+                    reasoning = None
+                yield text
+            if choice.finish_reason == "length":
+                run.step("The answer was cut off: it reached the longest length that was allowed.")
+            if choice.finish_reason == "content_filter":
+                run.step("The answer was cut off by the server's content filter.")
+    if reasoning:
+        reasoning.end()
+
+
+def _tell_usage(run: Run, usage: Any) -> None:
+    amounts = {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
+    cached = getattr(usage.prompt_tokens_details, "cached_tokens", None)
+    thought = getattr(usage.completion_tokens_details, "reasoning_tokens", None)
+    if cached:
+        amounts["cached_input_tokens"] = cached
+    if thought:
+        amounts["reasoning_tokens"] = thought
+    run.usage(**amounts)
+
+
+def _failure(error: openai.APIError, server: str, model: str) -> Failure:
+    """The library's error as a sentence for the user."""
+    said = error.message.strip() or type(error).__name__
+    match error:
+        case openai.APITimeoutError():
+            return Failure(f"{server} did not answer in time.", retryable=True)
+        case openai.APIConnectionError():
+            return Failure(f"{server} could not be reached: {error.__cause__ or said}", retryable=True)
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            return Failure(f"{server} refused the key: {said}")
+        case openai.NotFoundError():
+            return Failure(f"{server} does not have the model {model!r}: {said}")
+        case openai.RateLimitError() if error.code == "insufficient_quota":
+            return Failure(f"The account's quota at {server} is used up: {said}")
+        case openai.RateLimitError():
+            return Failure(f"{server} is asked too often: {said}", retryable=True)
+        case openai.APIStatusError():
+            return Failure(
+                f"{server} answered {error.status_code}: {said}", retryable=error.status_code >= 500
+            )
+        case _:  # in the middle of the answer
+            return Failure(f"{server} broke off: {said}", retryable=True)
