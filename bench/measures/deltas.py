@@ -1,0 +1,65 @@
+"""Deltas: from the child's write to the client's read, and what each costs."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bench.figures import Figures, quantile
+from bench.measure import Measure
+from bench.measures import floors
+from bench.system import System, spending, watching
+
+
+class Deltas(Measure):
+    """So many runs at once, each saying so much a second."""
+
+    compared = True
+
+    def __init__(self, runs: int, rate: int, seconds: float, targets: tuple[str, str]) -> None:
+        self.name = f"deltas-{runs}x{rate}"
+        self._runs, self._rate, self._each = runs, rate, round(rate * seconds)
+        self._targets = targets
+
+    async def round(self, system: System, figures: Figures) -> None:
+        with spending(system) as spent:
+            gap = 1 / self._rate
+            talks = await asyncio.gather(
+                *(system.talk(place, self._each, gap) for place in range(self._runs))
+            )
+        took = [latency for talk in talks for latency in talk.latencies]
+        if len(took) != self._runs * self._each:
+            raise RuntimeError(f"{len(took)} of {self._runs * self._each} deltas came")
+        what = f"delta, {self._runs} × {self._rate}/s"
+        for share, target in zip((0.5, 0.99), self._targets, strict=True):
+            figures.add(
+                f"{what}, p{share * 100:.0f}", "ms", quantile(took, share) * 1000,
+                samples=len(took), target=target, floors=(floors.APPEND,), beside=system.beside,
+            )  # fmt: skip
+        figures.add(
+            f"{what}, CPU per 1,000 deltas", "s", spent.cpu / len(took) * 1000,
+            samples=len(took), target="≤ 0.35", beside=system.beside,
+        )  # fmt: skip
+
+
+class Flood(Measure):
+    """Ten runs that say all they can."""
+
+    name = "flood"
+    compared = True
+    _RUNS, _EACH = 10, 20_000
+
+    async def round(self, system: System, figures: Figures) -> None:
+        with watching(system.pool_memory) as memory:
+            talks = await asyncio.gather(*(system.talk(place, self._EACH, 0) for place in range(self._RUNS)))
+        came = sum(len(talk.deltas) for talk in talks)
+        if came != self._RUNS * self._EACH:
+            raise RuntimeError(f"{came} of {self._RUNS * self._EACH} deltas came")
+        took = max(talk.ended_at for talk in talks) - min(talk.asked_at for talk in talks)
+        figures.add(
+            "10 runs flooding", "deltas/s", came / took,
+            samples=came, target="≥ 200,000", beside=system.beside,
+        )  # fmt: skip
+        figures.add(
+            "10 runs flooding, growth of the pool process", "MB", (memory.most - memory.before) / 1e6,
+            target="flat", beside=system.beside,
+        )  # fmt: skip

@@ -1,0 +1,53 @@
+"""Start: from the request to the first delta that is read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from bench.branchline import Branchline
+from bench.figures import Figures, quantile
+from bench.measure import Measure
+from bench.measures import floors
+from bench.system import System, Talk
+
+_RUNS = 100
+_WAY = (floors.CELERY, floors.APPEND, floors.FORK)
+
+
+class Start(Measure):
+    """One run after the other, on a system that has nothing else to do."""
+
+    name = "start"
+    compared = True
+
+    async def round(self, system: System, figures: Figures) -> None:
+        talks = [await system.talk(number % 10, 1, 0) for number in range(_RUNS)]
+        _note(figures, "start, idle", talks, system.beside, ("≤ 8", "≤ 16"))
+        if isinstance(system, Branchline):
+            talks = [await system.talk_on_open_stream(number % 10, 1, 0) for number in range(_RUNS)]
+            _note(figures, "start, idle, thread's stream open", talks, False, ("", ""))
+
+
+class Burst(Measure):
+    """A hundred runs that are asked for at once."""
+
+    name = "burst"
+    compared = True
+
+    async def round(self, system: System, figures: Figures) -> None:
+        talks = await asyncio.gather(*(system.talk(place, 1, 0) for place in range(100)))
+        value = quantile((talk.start for talk in talks), 0.5) * 1000
+        figures.add(
+            "first delta of 100 runs at once, p50", "ms", value,
+            samples=100, target="≤ 350", floors=(floors.CELERY_BURST,), beside=system.beside,
+        )  # fmt: skip
+
+
+def _note(figures: Figures, what: str, talks: Sequence[Talk], beside: bool, targets: tuple[str, str]) -> None:
+    for share, target in zip((0.5, 0.99), targets, strict=True):
+        value = quantile((talk.start for talk in talks), share) * 1000
+        figures.add(
+            f"{what}, p{share * 100:.0f}", "ms", value,
+            samples=len(talks), target=target, floors=_WAY, beside=beside,
+        )  # fmt: skip

@@ -1,0 +1,132 @@
+"""A prototype given by ``--prototype``, measured beside Branchline with the same client.
+
+It is a folder with the files that are started here, a web process that answers
+``POST /run`` with a stream of events whose data has a list of ``texts``, each the
+moment of its writing. It needs PostgreSQL, and its packages in this environment.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import psycopg
+
+from bench import database, processes
+from bench.client import Client
+from bench.system import Talk
+from tests.support.redis_server import RedisServer
+from tests.support.stack import free_port, until
+
+_TABLES = (
+    "CREATE TABLE runs (id text PRIMARY KEY, tid text, status text, attempt int, "
+    "lease timestamptz, args jsonb)",
+    "CREATE TABLE msgs (id bigserial PRIMARY KEY, tid text, content text)",
+)
+
+
+class Prototype:
+    """The prototype's processes, running."""
+
+    beside = True
+
+    def __init__(
+        self, port: int, roots: list[int], redis_pid: int, connection: psycopg.Connection[Any]
+    ) -> None:
+        self.client = Client(port)
+        self._roots = roots
+        self._redis_pid = redis_pid
+        self._connection = connection
+
+    async def talk(self, place: int, n: int, gap: float) -> Talk:
+        """One request, whose answer is the stream."""
+        connection, told = await self.client.begin("POST", "/run", {"args": {"n": n, "gap": gap}})
+        await told.begun
+        accepted_at = told.pieces[0][0]
+        await self.client.finish(connection, told)
+        deltas: list[tuple[float, float]] = []
+        for event in told.events():
+            deltas += [(float(text), event.at) for text in orjson.loads(event.data).get("texts", ())]
+        return Talk(told.sent_at, accepted_at, told.pieces[-1][0], deltas)
+
+    def cpu(self) -> float:
+        """CPU seconds of all processes, of Redis, and of the database's own for it."""
+        mine = processes.tree(*self._roots)
+        return processes.cpu([*mine, self._redis_pid, *database.backends(self._connection)])
+
+    def pool_memory(self) -> int:
+        """Bytes that the Celery process has in memory."""
+        return processes.resident(self._roots[-1])
+
+
+@contextmanager
+def running(source: Path, folder: Path, server: str) -> Iterator[Prototype]:
+    """The prototype in ``source``, while the ``with`` lasts; ``server`` is a PostgreSQL."""
+    folder.mkdir()
+    redis = RedisServer(folder)
+    redis.start()
+    try:
+        with database.fresh(server) as url, ExitStack() as stack:
+            connection = stack.enter_context(psycopg.connect(url, autocommit=True))
+            for statement in _TABLES:
+                connection.execute(statement)
+            port = free_port()
+            environ = {
+                **os.environ,
+                "REDIS_PORT": str(redis.port),
+                "DB": url,
+                "FORKHOST": str(folder / "forkhost"),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+            roots = [
+                stack.enter_context(_process(source, folder, environ, *command))
+                for command in (
+                    ("forkhost.py", environ["FORKHOST"]),
+                    ("-m", "gunicorn", "-k", "gevent", "-w", "1", "--worker-connections", "20000",
+                     "-b", f"127.0.0.1:{port}", "webapp:app"),
+                    ("-m", "celery", "-A", "tasks", "worker", "-P", "gevent", "-c", "110",
+                     "--without-gossip", "--without-mingle"),
+                )
+            ]  # fmt: skip
+            until(lambda: _serves(port), 30, "the prototype serves")
+            yield Prototype(port, roots, processes.of_redis(redis.url), connection)
+    finally:
+        redis.kill()
+
+
+@contextmanager
+def _process(source: Path, folder: Path, environ: dict[str, str], *command: str) -> Iterator[int]:
+    with open(folder / "log", "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=source,
+            env=environ,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _serves(port: int) -> bool:
+    """Whether a run goes through; sent early, it waits for the worker."""
+    try:
+        answer = httpx.post(f"http://127.0.0.1:{port}/run", json={"args": {"n": 1}}, timeout=20)
+        return answer.status_code == 200
+    except httpx.HTTPError:
+        return False
