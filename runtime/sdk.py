@@ -32,6 +32,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 _MARK = "__branchline_worker__"
 _STOPPED = 128 + signal.SIGTERM
+_SIGNALS = (signal.SIGTERM, signal.SIGIO)
 
 
 class Cancelled(BaseException):
@@ -354,6 +355,8 @@ def execute(function: Function, wire: Wire | None = None) -> int:
             run._fail(f"{type(error).__name__}: {error}", bool(getattr(error, "retryable", False)))
         return 1
     except (Cancelled, BrokenPipeError):
+        for number in _SIGNALS:  # told once more while it ends, it still says how it ended
+            signal.signal(number, signal.SIG_IGN)
         return _STOPPED
 
 
@@ -401,6 +404,13 @@ def _drive_async(given: Any, run: Run, wire: Wire) -> None:
             if run.cancelled:
                 raise Cancelled from None
             raise
+        finally:
+            # The loop would leave the signals to the kernel, which kills: not even for a moment.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+            wire.take_signals()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     asyncio.run(until_cancelled())
 
@@ -461,12 +471,17 @@ class Wire:
         would cost more than all the rest of a start.
         """
         self._run = run
-        signal.signal(signal.SIGTERM, lambda *_: self.cancel())
-        signal.signal(signal.SIGIO, lambda *_: self.read_commands())
+        self.take_signals()
         fcntl.fcntl(self._input, fcntl.F_SETOWN, os.getpid())
         flags = fcntl.fcntl(self._input, fcntl.F_GETFL)
         fcntl.fcntl(self._input, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
         self.read_commands()  # what came before the kernel was asked
+
+    def take_signals(self) -> None:
+        """Stop a worker that runs no event loop by an exception, wherever it is."""
+        self.stop = self._raise_cancelled
+        signal.signal(signal.SIGTERM, lambda *_: self.cancel())
+        signal.signal(signal.SIGIO, lambda *_: self.read_commands())
 
     def read_commands(self) -> None:
         """Something came through the pipe, or its end."""
