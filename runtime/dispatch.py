@@ -71,7 +71,11 @@ class Dispatcher:
         answer again. Raises NotFound, Conflict, Invalid, TooMany, StoreUnavailable.
         """
         self._services.standings.refresh()
-        answer, created = self._services.database.write(self._accept, user, target, request, idempotency)
+        created: runs.Created | None
+        if idempotency is None and isinstance(target, str):
+            answer, created = self._accept_on_thread(user, target, request)
+        else:
+            answer, created = self._services.database.write(self._accept, user, target, request, idempotency)
         if created is not None:
             self._tell(created)
         return answer
@@ -103,29 +107,31 @@ class Dispatcher:
             if before is not None:
                 return before, None
         thread, root = self._thread(c, user, target, request)
-        order = self._order(thread, request)
-        limits = self._settings.limits
-        queue = backlog.look(c, order.pool, user.id, self._settings.pool.lease)
-        runs.admit(queue, order.pool, order.count, limits.queued_per_user, limits.queued_per_pool)
-        created = runs.create(
-            c,
-            thread,
-            user.id,
-            request.input_state_id or thread.root_state_id,
-            request.messages,
-            order,
-            published=queue.room >= order.count,
-        )
-        answer: dict[str, Json] = {
-            "runs": [run.encode() for run in created.runs],
-            "states": [state.encode() for state in created.states],
-            "input_state": created.input_state.encode(),
-        }
+        created = runs.accept(c, *self._asked(user, thread, request))
+        answer = _answer(created)
         if root is not None:
             answer |= {"thread": thread.encode(), "root_state": root.encode()}
         if key is not None:
             requests.finish(c, user.id, key.key, answer)
         return answer, created
+
+    def _accept_on_thread(
+        self, user: User, thread_id: str, request: RunRequest
+    ) -> tuple[dict[str, Json], runs.Created]:
+        """The same for the most frequent request, whose parts need no transaction around them."""
+        database = self._services.database
+        thread = database.read(threads.get, user.workspace_id, thread_id)
+        created = database.write(runs.accept, *self._asked(user, thread, request))
+        return _answer(created), created
+
+    def _asked(
+        self, user: User, thread: Thread, request: RunRequest
+    ) -> tuple[Thread, str, str, Sequence[states.NewMessage], runs.Order, runs.Bounds]:
+        """What :func:`runs.accept` is to be told."""
+        limits = self._settings.limits
+        bounds = runs.Bounds(limits.queued_per_user, limits.queued_per_pool, self._settings.pool.lease)
+        start = request.input_state_id or thread.root_state_id
+        return thread, user.id, start, request.messages, self._order(thread, request), bounds
 
     def _thread(
         self, c: Any, user: User, target: str | NewThread, request: RunRequest
@@ -178,3 +184,11 @@ class Dispatcher:
             new = []
         if created.published:
             self._services.backlog.publish([backlog.ticket(run) for run in created.runs])
+
+
+def _answer(created: runs.Created) -> dict[str, Json]:
+    return {
+        "runs": [run.encode() for run in created.runs],
+        "states": [state.encode() for state in created.states],
+        "input_state": created.input_state.encode(),
+    }

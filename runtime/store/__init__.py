@@ -6,6 +6,7 @@ after what they do to the module's noun: ``database.write(threads.create, …)``
 
 from __future__ import annotations
 
+from runtime.store import quick  # noqa: F401  registers itself
 from runtime.store.database import Connection, Database
 from runtime.store.page import Page
 

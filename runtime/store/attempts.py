@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,13 +41,12 @@ def claim(
 
     ``history`` says how many messages a worker is given, by worker id; "" is the default.
     """
-    row = c.execute(_CLAIM, {"this_run": run_id, "claimant": incarnation, "lease": lease}).one_or_none()
+    row = c.execute(CLAIM, {"this_run": run_id, "claimant": incarnation, "lease": lease}).one_or_none()
     if row is None:
         return None
     run = record(row)
     output = states.by_id(c, run.output_state_id)
-    count = history.get(run.worker_id, history[""])
-    window = states.window(c, run.input_state_id, count)
+    window = states.window(c, run.input_state_id, history.get(run.worker_id, history[""]))
     earlier = messages.of_state(c, run.output_state_id) if run.answers else []
     return Claim(run, output, window, earlier)
 
@@ -138,17 +138,29 @@ def finish(
     usage: Mapping[str, Json] | None = None,
 ) -> Run:
     """End a running attempt with a terminal ``status`` and keep what it left."""
-    ended = {
+    change = {
         "this_run": run.id,
         "this_attempt": run.attempt,
         "new_status": status,
         "new_error": error.encode() if error else None,
         "new_usage": usage,
     }
-    row = c.execute(_FINISH, ended).one_or_none()
+    row = c.execute(_FINISH, change).one_or_none()
     if row is None:
         raise StaleAttempt
     keep(c, run, remains)
+    return ended(run, status, error, usage, *row)
+
+
+def ended(
+    run: Run,
+    status: RunStatus,
+    error: RunError | None,
+    usage: Mapping[str, Json] | None,
+    finished_at: datetime,
+    cancel_requested_at: datetime | None,
+) -> Run:
+    """The run after its end."""
     return replace(
         run,
         status=status,
@@ -156,7 +168,8 @@ def finish(
         usage=usage,
         lease_until=None,
         claimed_by=None,
-        **row._mapping,
+        finished_at=finished_at,
+        cancel_requested_at=cancel_requested_at,
     )
 
 
@@ -173,7 +186,7 @@ def wait(
 
 def retry(c: Connection, run: Run, backoff: float, remains: Remains) -> Run:
     """The worker failed in a way that another attempt may mend; its text is void."""
-    ended = _end(
+    given_back = _end(
         c,
         run,
         remains,
@@ -183,14 +196,14 @@ def retry(c: Connection, run: Run, backoff: float, remains: Remains) -> Run:
         not_before=now(backoff),
     )
     messages.void(c, run.id, run.attempt)
-    return ended
+    return given_back
 
 
 def hand_back(c: Connection, run: Run, remains: Remains) -> Run:
     """A pool that drains gives the run to another one; that costs no attempt."""
-    ended = _end(c, run, remains, status=RunStatus.QUEUED, published_at=None)
+    given_back = _end(c, run, remains, status=RunStatus.QUEUED, published_at=None)
     messages.void(c, run.id, run.attempt)
-    return ended
+    return given_back
 
 
 def _end(c: Connection, run: Run, remains: Remains, **values: Any) -> Run:
@@ -221,7 +234,7 @@ def keep(c: Connection, run: Run, remains: Remains) -> None:
 
 _RUN = sa.bindparam("this_run", type_=Id)
 _IS_RUNNING = runs.c.status == sa.literal_column("'running'")
-_CLAIM = (
+CLAIM = (
     runs.update()
     .where(
         runs.c.id == _RUN,

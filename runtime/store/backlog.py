@@ -128,7 +128,7 @@ def slots(c: Connection, pool: str, lease: float) -> int:
 
 def _room(c: Connection, pool: str, lease: float) -> int:
     """How many more may be published; 0 also where none waits."""
-    row = c.execute(_ROOM, {"pool": pool, "lease": -lease}).one()
+    row = c.execute(ROOM, {"pool": pool, "lease": -lease}).one()
     return int(min(row.unpublished, 2 * row.slots - row.published))
 
 
@@ -146,7 +146,7 @@ _LOOK = sa.select(
     sa.func.count().filter(runs.c.pool == _POOL, _UNPUBLISHED).label("unpublished"),
     _SLOTS.label("slots"),
 ).where(_IS_QUEUED)
-_ROOM = sa.select(
+ROOM = sa.select(
     sa.func.count().filter(_UNPUBLISHED).label("unpublished"),
     sa.func.count().filter(~_UNPUBLISHED).label("published"),
     _SLOTS.label("slots"),

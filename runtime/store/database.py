@@ -8,14 +8,22 @@ Under gevent a PostgreSQL connection waits cooperatively, but SQLite would stop
 every greenlet of the process; there the whole function runs in a thread of the
 hub's pool. Such threads must not meet a patched lock, hence no connection pool
 on SQLite: each thread keeps one raw connection to itself.
+
+PostgreSQL's connections are in autocommit, and a transaction that writes begins
+by BEGIN. So what is a single statement needs no more than its own round trip:
+what the run's way asks for most is one, in ``quick``.
 """
 
 from __future__ import annotations
 
 import contextvars
+import importlib
+import select
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import orjson
@@ -35,8 +43,30 @@ Connection = sa.Connection
 _SQLITE_THREADS = 8
 _CONNECT_TIMEOUT = 5
 """Seconds."""
-_READ = "BEGIN"
-_WRITE = "BEGIN IMMEDIATE"
+_READ, _WRITE = "read", "write"
+_BEGIN = {
+    "sqlite": {_READ: "BEGIN", _WRITE: "BEGIN IMMEDIATE"},
+    # READ COMMITTED shows each statement its own snapshot anyway; there is nothing to begin.
+    "postgresql": {_WRITE: "BEGIN"},
+}
+
+UNUSUAL: Any = object()
+"""What a quick way answers that has changed nothing, for the usual way to be taken."""
+
+_quick: dict[Any, Callable[..., Any]] = {}
+
+
+def quick_way_of(function: Any) -> Callable[[T], T]:
+    """For a decorator: on PostgreSQL this is asked instead of ``function``.
+
+    It is given psycopg's own connection, in autocommit, and may answer UNUSUAL.
+    """
+
+    def mark(quick: T) -> T:
+        _quick[function] = cast(Callable[..., Any], quick)
+        return quick
+
+    return mark
 
 
 class Database:
@@ -47,7 +77,6 @@ class Database:
         self.url = with_driver(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _sqlite(self.url, settings) if self.sqlite else _postgresql(self.url, settings)
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._threads: Any = None
 
     def read(
@@ -74,45 +103,47 @@ class Database:
         """Close all idle connections."""
         self.engine.dispose()
 
-    def _run(self, begin: str, function: Any, args: Any, kwargs: Any) -> Any:
-        if self.sqlite and _gevent_patched():
+    def _run(self, kind: str, function: Any, args: Any, kwargs: Any) -> Any:
+        if not self.sqlite:
+            if quick := _quick.get(function):
+                result = self._quickly(quick, args, kwargs)
+                if result is not UNUSUAL:
+                    return result
+        elif _gevent_patched():
             # Functions may look at their caller's context (Flask's, say) there, too.
             context = contextvars.copy_context()
             result, error = self._thread_pool().apply(
-                context.run, (self._outcome, begin, function, args, kwargs)
+                context.run, (self._outcome, kind, function, args, kwargs)
             )
             if error is not None:
                 raise error
             return result
-        return self._transaction(begin, function, args, kwargs)
+        return self._transaction(kind, function, args, kwargs)
 
-    def _outcome(self, begin: str, function: Any, args: Any, kwargs: Any) -> tuple[Any, Exception | None]:
+    def _outcome(self, kind: str, function: Any, args: Any, kwargs: Any) -> tuple[Any, Exception | None]:
         """The result or the error. gevent prints whatever a thread raises, a user's mistakes too."""
         try:
-            return self._transaction(begin, function, args, kwargs), None
+            return self._transaction(kind, function, args, kwargs), None
         except Exception as error:
             return None, error
 
-    def _transaction(self, begin: str, function: Any, args: Any, kwargs: Any) -> Any:
-        for last in (False, True):
+    def _quickly(self, function: Any, args: Any, kwargs: Any) -> Any:
+        with _translated():
+            pooled = self.engine.raw_connection()
             try:
-                if begin == _READ and not self.sqlite:
-                    # Nothing to commit, and READ COMMITTED shows each statement its own
-                    # snapshot anyway: this spares BEGIN and ROLLBACK their round trips.
-                    with self._autocommit.connect() as connection:
-                        return function(connection, *args, **kwargs)
-                with self.engine.connect() as connection:
-                    connection.info["begin"] = begin
-                    with connection.begin():
-                        return function(connection, *args, **kwargs)
-            except exc.DBAPIError as error:
-                # A pooled connection that broke while idle: its pool is empty now, try afresh.
-                stale = error.connection_invalidated and not last
-                if not stale:
-                    raise _translate(error) from error
-            except exc.TimeoutError as error:
-                raise StoreUnavailable from error
-        raise AssertionError("unreachable")
+                return function(pooled.driver_connection, *args, **kwargs)
+            except psycopg.Error as error:
+                if cast(Any, pooled.driver_connection).closed:
+                    pooled.invalidate(error)
+                raise
+            finally:
+                pooled.close()
+
+    def _transaction(self, kind: str, function: Any, args: Any, kwargs: Any) -> Any:
+        with _translated(), self.engine.connect() as connection:
+            connection.info["begin"] = _BEGIN[self.engine.dialect.name].get(kind)
+            with connection.begin():
+                return function(connection, *args, **kwargs)
 
     def _thread_pool(self) -> Any:
         if self._threads is None:
@@ -122,10 +153,24 @@ class Database:
         return self._threads
 
 
-def _translate(error: exc.DBAPIError) -> Exception:
-    if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.InternalError):
-        return StoreUnavailable()
-    return error
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Within it, a database that is busy or away is StoreUnavailable."""
+    try:
+        yield
+    except _AWAY as error:
+        raise StoreUnavailable from error
+
+
+_AWAY = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.InternalError,
+    exc.TimeoutError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+)
 
 
 def with_driver(url: str) -> sa.URL:
@@ -160,13 +205,14 @@ def _postgresql(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
             from runtime.store import cooperative
 
             kind = cooperative.Connection
-        connection = kind.connect(dsn, connect_timeout=_CONNECT_TIMEOUT, options=options)
+        connection = kind.connect(dsn, connect_timeout=_CONNECT_TIMEOUT, options=options, autocommit=True)
         # SQLAlchemy sets this only for connections that it opens itself. The standard library
         # reads whole numbers of any size, which no answer can hold; here they become floats.
         set_json_loads(orjson.loads, connection)
+        connection.adapters.register_loader("uuid", _TextLoader)
         return connection
 
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         creator=connect,
         json_serializer=_dumps,
@@ -176,6 +222,41 @@ def _postgresql(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
         pool_timeout=settings.pool_timeout,
         pool_use_lifo=True,
     )
+    event.listen(engine, "begin", _begin)
+    event.listen(engine, "checkout", _refuse_broken)
+    return engine
+
+
+class _TextLoader(psycopg.adapt.Loader):
+    """A value as the text that the server sends."""
+
+    def load(self, data: Any) -> str:
+        """Of psycopg."""
+        return bytes(data).decode()
+
+
+def _begin(connection: sa.Connection) -> None:
+    # The drivers' own transactions begin too late: SQLite's so that the write lock is not
+    # taken first, and one that is upgraded in mid-transaction fails instead of waiting.
+    begin = connection.info.pop("begin", "BEGIN")
+    if begin:
+        connection.exec_driver_sql(begin)
+
+
+def _refuse_broken(connection: Any, *pooled: Any) -> None:
+    """Where the server has closed an idle connection, do without it and the others.
+
+    Found out before anything is sent, so that no statement need ever be sent twice.
+    """
+    poll = _original("select", "poll")()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    if not poll.poll(0):
+        return
+    try:
+        for _ in range(2):  # its last words, then its end
+            connection.pgconn.consume_input()
+    except psycopg.OperationalError as error:
+        raise exc.InvalidatePoolError("the server has closed the connection") from error
 
 
 class _Kept(sqlite3.Connection):
@@ -186,7 +267,7 @@ class _Kept(sqlite3.Connection):
 
 
 def _sqlite(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
-    kept = _thread_local()
+    kept = _original("threading", "local")()
 
     def connect() -> sqlite3.Connection:
         if not hasattr(kept, "connection"):
@@ -210,12 +291,7 @@ def _sqlite(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
         url, creator=connect, poolclass=NullPool, json_serializer=_dumps, json_deserializer=_loads
     )
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        # sqlite3's own transactions begin too late to take the write lock first,
-        # and a lock that is upgraded in mid-transaction fails instead of waiting.
-        connection.exec_driver_sql(connection.info.pop("begin", "BEGIN"))
-
+    event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -223,12 +299,11 @@ def _lower(text: str | None) -> str | None:
     return None if text is None else text.lower()
 
 
-def _thread_local() -> Any:
-    """``threading.local``, also where gevent has replaced it."""
+@cache
+def _original(module: str, name: str) -> Any:
+    """A name of the standard library, also where gevent has replaced it."""
     if _gevent_patched():
         from gevent.monkey import get_original
 
-        return get_original("threading", "local")()
-    import threading
-
-    return threading.local()
+        return get_original(module, name)
+    return getattr(importlib.import_module(module), name)

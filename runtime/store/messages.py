@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,30 +10,26 @@ from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Role, utc_now
-from runtime.store.tables import messages, runs
+from runtime.store.tables import Id, messages, runs
 
 Connection = sa.Connection
 
 COLUMNS = [messages.c[name] for name in Message.__dataclass_fields__]
+_NAMES = [column.name for column in COLUMNS]
+_DECODED: list[tuple[int, Callable[[Any], Any]]] = [
+    (_NAMES.index("role"), Role),
+    (_NAMES.index("type"), MessageType),
+    (_NAMES.index("channel"), Channel),
+    (_NAMES.index("status"), MessageStatus),
+]
 
 
-def record(row: Any) -> Message:
-    """The record of a row that has :data:`COLUMNS`."""
-    return Message(
-        id=row.id,
-        state_id=row.state_id,
-        position=row.position,
-        role=Role(row.role),
-        content=row.content,
-        type=MessageType(row.type),
-        channel=Channel(row.channel),
-        author=row.author,
-        data=row.data,
-        status=MessageStatus(row.status),
-        run_id=row.run_id,
-        attempt=row.attempt,
-        created_at=row.created_at,
-    )
+def record(row: Sequence[Any]) -> Message:
+    """The record of a row that begins with :data:`COLUMNS`."""
+    values = list(row[: len(COLUMNS)])
+    for place, decode in _DECODED:
+        values[place] = decode(values[place])
+    return Message(*values)
 
 
 def save(c: Connection, written: Sequence[Message]) -> None:
@@ -44,12 +40,7 @@ def save(c: Connection, written: Sequence[Message]) -> None:
 
 def of_state(c: Connection, state_id: str) -> list[Message]:
     """The messages of a state that count, in order."""
-    query = (
-        sa.select(*COLUMNS)
-        .where(messages.c.state_id == state_id, messages.c.void.is_(sa.false()))
-        .order_by(messages.c.position)
-    )
-    return [record(row) for row in c.execute(query)]
+    return [record(row) for row in c.execute(OF_STATE, {"state": state_id})]
 
 
 def of_attempts(c: Connection, run_id: str, state_id: str) -> dict[int, list[Message]]:
@@ -106,6 +97,13 @@ def _values(message: Message) -> dict[str, Any]:
         "run_id": message.run_id,
         "created_at": message.created_at or utc_now(),
     }
+
+
+OF_STATE = (
+    sa.select(*COLUMNS)
+    .where(messages.c.state_id == sa.bindparam("state", type_=Id), messages.c.void.is_(sa.false()))
+    .order_by(messages.c.position)
+)
 
 
 def _save(insert: Any) -> Any:

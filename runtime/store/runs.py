@@ -7,7 +7,7 @@ in ``attempts``, the reaper's in ``recovery``, publishing in ``backlog``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +24,21 @@ Connection = sa.Connection
 COLUMNS = [runs.c[name] for name in Run.__dataclass_fields__]
 
 
-def record(row: Any) -> Run:
-    """The record of a row that has :data:`COLUMNS`."""
-    values = dict(row._mapping)
-    values["status"] = RunStatus(values["status"])
-    values["error"] = RunError.decode(values["error"])
-    values["answers"] = tuple(values["answers"])
-    return Run(**values)
+def record(row: Sequence[Any]) -> Run:
+    """The record of a row that is :data:`COLUMNS`."""
+    values = list(row)
+    for place, decode in _DECODED:
+        values[place] = decode(values[place])
+    return Run(*values)
 
 
 _INSERT = runs.insert()
 _STORED = [column.name for column in COLUMNS]
+_DECODED: list[tuple[int, Callable[[Any], Any]]] = [
+    (_STORED.index("status"), RunStatus),
+    (_STORED.index("error"), RunError.decode),
+    (_STORED.index("answers"), tuple),
+]
 
 
 def _values(run: Run) -> dict[str, Any]:
@@ -71,6 +75,36 @@ class Created:
     """Whether the runs are marked as published, so that the caller must publish them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may wait; 0 means any number."""
+
+    per_user: int = 0
+    per_pool: int = 0
+    lease: float = 10.0
+    """Seconds within which a pool must have reported itself to count."""
+
+
+def accept(
+    c: Connection,
+    thread: Thread,
+    user_id: str,
+    input_state_id: str,
+    new_messages: Sequence[states.NewMessage],
+    order: Order,
+    bounds: Bounds,
+) -> Created:
+    """Queue the runs of ``order``: :func:`create` after a look at the queue.
+
+    They are marked as published where the pool has room for them. Raises TooMany
+    where a bound would be exceeded, and what :func:`create` raises.
+    """
+    queue = backlog.look(c, order.pool, user_id, bounds.lease)
+    admit(queue, order.pool, order.count, bounds)
+    published = queue.room >= order.count
+    return create(c, thread, user_id, input_state_id, new_messages, order, published=published)
+
+
 def create(
     c: Connection,
     thread: Thread,
@@ -94,14 +128,29 @@ def create(
     else:
         outputs = states.add(c, thread_id=thread.id, parent_id=input_state_id, run_ids=run_ids)
         input_state = states.get(c, thread.workspace_id, input_state_id)
-    made = [
+    made = queued(thread, user_id, input_state.id, outputs, order, published=published)
+    c.execute(_INSERT, [_values(run) for run in made])
+    return Created(made, outputs, input_state, bool(new_messages), published)
+
+
+def queued(
+    thread: Thread,
+    user_id: str,
+    input_state_id: str,
+    outputs: Sequence[State],
+    order: Order,
+    *,
+    published: bool,
+) -> list[Run]:
+    """The runs that fill these states, as they are when they are accepted."""
+    return [
         Run(
-            id=run_id,
+            id=output.run_id or new_id(),
             thread_id=thread.id,
             workspace_id=thread.workspace_id,
             user_id=user_id,
             parent_run_id=order.parent_run_id,
-            input_state_id=input_state.id,
+            input_state_id=input_state_id,
             output_state_id=output.id,
             worker_id=order.worker_id,
             worker_digest=order.worker_digest,
@@ -117,28 +166,28 @@ def create(
             created_at=output.created_at,
             published_at=output.created_at if published else None,
         )
-        for run_id, output in zip(run_ids, outputs, strict=True)
+        for output in outputs
     ]
-    c.execute(_INSERT, [_values(run) for run in made])
-    return Created(made, outputs, input_state, bool(new_messages), published)
 
 
-def admit(queue: backlog.Queue, pool: str, count: int, per_user: int, per_pool: int) -> None:
-    """Raise TooMany where ``count`` more queued runs would exceed a bound; 0 means none."""
-    if per_user and queue.of_user + count > per_user:
-        raise TooMany(f"You have {queue.of_user} runs waiting; at most {per_user} may wait.", retry_after=5)
-    if per_pool and queue.of_pool + count > per_pool:
+def admit(queue: backlog.Queue, pool: str, count: int, bounds: Bounds) -> None:
+    """Raise TooMany where ``count`` more queued runs would exceed a bound."""
+    if bounds.per_user and queue.of_user + count > bounds.per_user:
+        raise TooMany(
+            f"You have {queue.of_user} runs waiting; at most {bounds.per_user} may wait.", retry_after=5
+        )
+    if bounds.per_pool and queue.of_pool + count > bounds.per_pool:
         raise TooMany(f"The pool {pool!r} has {queue.of_pool} runs waiting and takes no more.", retry_after=5)
 
 
 _THIS_RUN = runs.c.id == sa.bindparam("this_run", type_=Id)
 _FIND = sa.select(*COLUMNS).where(_THIS_RUN)
-_GET = _FIND.where(runs.c.workspace_id == sa.bindparam("workspace", type_=Id))
+GET = _FIND.where(runs.c.workspace_id == sa.bindparam("workspace", type_=Id))
 
 
 def get(c: Connection, workspace_id: str, run_id: str) -> Run:
     """The run; NotFound where it is not there or of another workspace."""
-    row = c.execute(_GET, {"this_run": run_id, "workspace": workspace_id}).one_or_none()
+    row = c.execute(GET, {"this_run": run_id, "workspace": workspace_id}).one_or_none()
     if row is None:
         raise NotFound("There is no such run.")
     return record(row)

@@ -103,15 +103,23 @@ def add_turn(
     What two calls of :func:`add` would do, in as few statements as one of them.
     Raises what it raises.
     """
-    first, *ids = sorted(new_id() for _ in range(1 + len(run_ids)))
+    ids = sorted(new_id() for _ in range(1 + len(run_ids)))
     place = _take_places(c, thread_id, parent_id, 1, latest=ids[-1])
-    said = _state(place, first, None, ordinal=place.ordinal, messages=messages, children=len(ids))
+    said, outputs = turn(place, ids, messages, run_ids)
+    insert(c, [said, *outputs])
+    return said, outputs
+
+
+def turn(
+    place: Place, ids: Sequence[str], messages: Sequence[NewMessage], run_ids: Sequence[str]
+) -> tuple[State, list[State]]:
+    """The states of a turn: what was said, and under it one for each run. ``ids`` in this order."""
+    said = _state(place, ids[0], None, ordinal=place.ordinal, messages=messages, children=len(run_ids))
     below = replace(place, parent_id=said.id, depth=place.depth + 1)
     outputs = [
         _state(below, state_id, run_id, ordinal=ordinal)
-        for ordinal, (state_id, run_id) in enumerate(zip(ids, run_ids, strict=True))
+        for ordinal, (state_id, run_id) in enumerate(zip(ids[1:], run_ids, strict=True))
     ]
-    insert(c, [said, *outputs])
     return said, outputs
 
 
@@ -133,7 +141,7 @@ def get(c: Connection, workspace_id: str, state_id: str) -> State:
 
 def by_id(c: Connection, state_id: str) -> State:
     """The state without its messages, whoever's it is; for the processes of the system itself."""
-    return State(**c.execute(_BY_ID, {"state": state_id}).one()._mapping)
+    return State(*c.execute(BY_ID, {"state": state_id}).one())
 
 
 def update(c: Connection, workspace_id: str, state_id: str, **marks: Unpack[Marks]) -> State:
@@ -152,7 +160,7 @@ def history(
     Raises NotFound.
     """
     start, before = decode_cursor(cursor, id_of, number_of) if cursor else (state_id, _END)
-    rows = c.execute(_WINDOW, {"start": start, "before": before, "count": limit + 1}).all()
+    rows = c.execute(WINDOW, {"start": start, "before": before, "count": limit + 1}).all()
     shown = rows[:limit]
     more = len(rows) > limit
     way = c.execute(
@@ -176,8 +184,13 @@ def history(
 
 def window(c: Connection, state_id: str, count: int) -> list[Message]:
     """The newest ``count`` messages on the way to a state, oldest first."""
-    rows = c.execute(_WINDOW, {"start": state_id, "before": _END, "count": count}).all()
+    rows = c.execute(WINDOW, newest(state_id, count)).all()
     return [record(row) for row in reversed(rows)]
+
+
+def newest(state_id: str, count: int) -> dict[str, Json]:
+    """The parameters of :data:`WINDOW` for the newest ``count`` messages, newest first."""
+    return {"start": state_id, "before": _END, "count": count}
 
 
 def tree(
@@ -203,7 +216,7 @@ def structure(c: Connection, workspace_id: str, thread_id: str) -> dict[str, lis
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where new states go."""
 
     thread_id: str
@@ -214,7 +227,7 @@ class _Place:
     created_at: datetime
 
 
-def _take_places(c: Connection, thread_id: str, parent_id: str, count: int, latest: str) -> _Place:
+def _take_places(c: Connection, thread_id: str, parent_id: str, count: int, latest: str) -> Place:
     """Take ``count`` places under the parent, and name the thread's latest state.
 
     One UPDATE of the parent, so that whoever adds at the same moment gets other ordinals.
@@ -224,7 +237,7 @@ def _take_places(c: Connection, thread_id: str, parent_id: str, count: int, late
         _refuse_parent(c, thread_id, parent_id)
     if not c.execute(_TOUCH_THREAD, {"thread": thread_id, "latest": latest, "moment": row.moment}).rowcount:
         raise NotFound("The thread has been deleted.")
-    return _Place(thread_id, parent_id, row.depth + 1, row.children - count, row.moment)
+    return Place(thread_id, parent_id, row.depth + 1, row.children - count, row.moment)
 
 
 def _refuse_parent(c: Connection, thread_id: str, parent_id: str) -> NoReturn:
@@ -234,7 +247,7 @@ def _refuse_parent(c: Connection, thread_id: str, parent_id: str) -> NoReturn:
 
 
 def _state(
-    place: _Place,
+    place: Place,
     state_id: str,
     run_id: str | None,
     *,
@@ -325,7 +338,7 @@ _OWNED = (
     threads_table.c.workspace_id == _param("workspace"),
     threads_table.c.deleted_at.is_(None),
 )
-_BY_ID = sa.select(*_STATE).where(states.c.id == _param("state"))
+BY_ID = sa.select(*_STATE).where(states.c.id == _param("state"))
 _GET = sa.select(*_STATE).where(states.c.id == _param("state"), *_OWNED)
 _MARK = states.update().where(states.c.id == _param("state"), sa.exists().where(*_OWNED))
 
@@ -447,7 +460,7 @@ def _tree() -> sa.Select[Any]:
     )
 
 
-_WINDOW = _window()
+WINDOW = _window()
 _PATH = _path()
 _TREE = _tree()
 _STRUCTURE = (

@@ -6,7 +6,7 @@ then the reaper purges it with all that belongs to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import sqlalchemy as sa
@@ -65,8 +65,8 @@ def create(
 
 def get(c: Connection, workspace_id: str, thread_id: str, *, deleted: bool = False) -> Thread:
     """The thread; a deleted one too if ``deleted``. Raises NotFound."""
-    query = _GET if deleted else _GET_LIVE
-    return _found(c.execute(query, {"workspace": workspace_id, "thread": thread_id}).one_or_none())
+    query = _GET if deleted else GET_LIVE
+    return found(c.execute(query, {"workspace": workspace_id, "thread": thread_id}).one_or_none())
 
 
 def listing(
@@ -82,7 +82,7 @@ def listing(
 
     ``query`` keeps those whose title or messages contain it, in upper or lower case.
     """
-    wanted = sa.select(threads).where(
+    wanted = sa.select(*_COLUMNS).where(
         threads.c.workspace_id == workspace_id,
         threads.c.status == (status or ThreadStatus.ACTIVE),
         threads.c.deleted_at.is_(None),
@@ -140,24 +140,30 @@ def _of(statement: Any) -> Any:
 
 def _returned(c: Connection, changed: Any, workspace_id: str, thread_id: str) -> Thread:
     bound = {"workspace": workspace_id, "thread": thread_id}
-    return _found(c.execute(changed.returning(*threads.c), bound).one_or_none())
+    return found(c.execute(changed.returning(*_COLUMNS), bound).one_or_none())
 
 
-def _found(row: sa.Row[Any] | None) -> Thread:
+def found(row: Sequence[Any] | None) -> Thread:
+    """The record of a row of the table; raises NotFound where there is none."""
     if row is None:
         raise NotFound
     return _thread(row)
 
 
-def _thread(row: sa.Row[Any]) -> Thread:
-    fields = dict(row._mapping)
-    return Thread(**{**fields, "status": ThreadStatus(row.status)})
+def _thread(row: Sequence[Any]) -> Thread:
+    values = list(row)
+    values[_STATUS] = ThreadStatus(values[_STATUS])
+    return Thread(*values)
 
 
-_CREATE = threads.insert().values(created_at=now(), updated_at=now()).returning(*threads.c)
+_COLUMNS = [threads.c[name] for name in Thread.__dataclass_fields__]
+_STATUS = list(Thread.__dataclass_fields__).index("status")
+
+
+_CREATE = threads.insert().values(created_at=now(), updated_at=now()).returning(*_COLUMNS)
 _CREATE_ROOT = states.insert().values(depth=0, ordinal=0)
-_GET = _of(sa.select(threads))
-_GET_LIVE = _GET.where(threads.c.deleted_at.is_(None))
+_GET = _of(sa.select(*_COLUMNS))
+GET_LIVE = _GET.where(threads.c.deleted_at.is_(None))
 _DELETE = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(deleted_at=now())
 _RESTORE = (
     _of(threads.update())

@@ -1,7 +1,8 @@
 """Users, their sessions and their API tokens.
 
 A session ends at sign-out, when the password changes, or when its days are
-over. Of an API token only the hash is kept.
+over. Of an API token only the hash is kept. Web processes remember for a moment
+whose a credential is: whoever ends one announces it (:class:`runtime.stream.Revocations`).
 """
 
 from __future__ import annotations
@@ -57,9 +58,10 @@ def by_session(c: Connection, session_id: str) -> User | None:
     return None if row is None else User(**row._mapping)
 
 
-def end_session(c: Connection, session_id: str) -> None:
-    """Sign out; nothing happens to a session that has ended."""
-    c.execute(_END_SESSION, {"session": session_id})
+def end_session(c: Connection, session_id: str) -> str | None:
+    """Sign out; the id of the user who was signed in, None for a session that has ended."""
+    user_id: str | None = c.execute(_END_SESSION, {"session": session_id}).scalar_one_or_none()
+    return user_id
 
 
 def end_sessions(c: Connection, user_id: str) -> None:
@@ -152,6 +154,7 @@ _END_SESSION = (
     sessions.update()
     .where(sessions.c.id == _SESSION_ID, sessions.c.ended_at.is_(None))
     .values(ended_at=now())
+    .returning(sessions.c.user_id)
 )
 _END_SESSIONS = (
     sessions.update()

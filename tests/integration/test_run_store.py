@@ -314,10 +314,10 @@ def test_a_user_may_not_queue_without_end(database, user, make):
     queue = database.read(backlog.look, "python", user.id, LEASE)
 
     with pytest.raises(TooMany):
-        runs.admit(queue, "python", 1, 3, 0)
+        runs.admit(queue, "python", 1, runs.Bounds(per_user=3))
     with pytest.raises(TooMany):
-        runs.admit(queue, "python", 1, 0, 3)
-    runs.admit(queue, "python", 1, 4, 4)
+        runs.admit(queue, "python", 1, runs.Bounds(per_pool=3))
+    runs.admit(queue, "python", 1, runs.Bounds(4, 4))
 
 
 def test_a_queued_run_says_what_it_waits_for(database, make):
