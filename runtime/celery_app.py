@@ -14,7 +14,7 @@ of doing so that suits both brokers: see :class:`_AskWhenRoom` for Redis and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import kombu.exceptions
@@ -45,23 +45,28 @@ _BROKEN = (
 )
 
 
-def queue(pool: str) -> Queue:
+@cache
+def queue(pool: str, **options: Any) -> Queue:
     """The queue that a pool consumes."""
     name = f"runs.{pool}"
-    return Queue(name, _EXCHANGE, routing_key=name, durable=True)
+    return Queue(name, _EXCHANGE, routing_key=name, durable=True, **options)
 
 
 def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
     """Celery as this project uses it; ``pools`` are those this process consumes or shows."""
     app = Celery("branchline", broker=settings.broker_url, set_as_current=False)
     on_redis = settings.broker_url.startswith(("redis", "rediss", "unix", "sentinel"))
+    app.on_redis = on_redis
     app.conf.update(
         # messages
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
+        result_backend_thread_safe=True,  # there is none; else each task makes one anew
         task_acks_late=False,
-        task_queues=[queue(pool) for pool in pools],
+        # On Redis an acknowledgement is bookkeeping of Celery's own, two round trips a message,
+        # for the sake of bringing back what the reaper brings back anyway.
+        task_queues=[queue(pool, no_ack=on_redis) for pool in pools],
         task_create_missing_queues=False,
         # A pool process takes no more than it can start.
         worker_prefetch_multiplier=1,
@@ -88,6 +93,7 @@ def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
     )
     if on_redis:
         app.steps["consumer"].add(_AskWhenRoom)
+        app.Task.Strategy = f"{__name__}:_receive_unacknowledged"
     else:
         app.steps["consumer"].add(_AcknowledgeWhenRoom)
         app.Task.Strategy = f"{__name__}:_receive_if_room"
@@ -100,27 +106,36 @@ def publish(app: Celery, ticket: Ticket) -> None:
     Raises BrokerUnavailable; the message may have arrived nevertheless.
     """
     try:
-        with app.producer_pool.acquire(block=True) as producer:
-            try:
-                app.send_task(
-                    TASK,
-                    args=[ticket.run_id],
-                    # What Flower shows; the receiver reads nothing but the run's id.
-                    shadow=f"{ticket.worker_id}, attempt {ticket.attempt}",
-                    argsrepr=f"run {ticket.run_id}",
-                    queue=queue(ticket.pool),
-                    ignore_result=True,
-                    confirm_timeout=_CONFIRMED_WITHIN,
-                    retry=True,  # once: a connection from the pool may have died since it was used last
-                    retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0},
-                    producer=producer,
-                )
-            except _BROKEN:
-                # A late confirmation of this message would be taken for that of the next.
-                producer.connection.collect()
-                raise
+        try:
+            _publish(app, ticket)
+        except _BROKEN:  # a connection from the pool may have died since it was used last
+            _publish(app, ticket)
     except _BROKEN as error:
         raise BrokerUnavailable from error
+
+
+def _publish(app: Celery, ticket: Ticket) -> None:
+    to = queue(ticket.pool)
+    with app.producer_pool.acquire(block=True) as producer:
+        try:
+            app.send_task(
+                TASK,
+                args=[ticket.run_id],
+                # What Flower shows; the receiver reads nothing but the run's id.
+                shadow=f"{ticket.worker_id}, attempt {ticket.attempt}",
+                argsrepr=f"run {ticket.run_id}",
+                queue=to,
+                # RabbitMQ drops what is sent to a queue that nobody has declared; Redis needs none.
+                declare=() if app.on_redis else (to,),
+                ignore_result=True,
+                confirm_timeout=_CONFIRMED_WITHIN,
+                retry=False,
+                producer=producer,
+            )
+        except _BROKEN:
+            # A late confirmation of this message would be taken for that of the next.
+            producer.connection.collect()
+            raise
 
 
 class _AskWhenRoom(bootsteps.Step):  # type: ignore[misc]
@@ -174,6 +189,20 @@ class _AcknowledgeWhenRoom(bootsteps.StartStopStep):  # type: ignore[misc]
         acknowledge, self._last = self._last, None
         if acknowledge is not None:
             acknowledge()
+
+
+def _receive_unacknowledged(task: Any, app: Celery, consumer: Any) -> Callable[..., Any]:
+    """Celery's way of receiving a message that nobody waits to hear of."""
+    started = receive(task, app, consumer)
+
+    def receive_one(message: Any, body: Any, ack: Callable[..., None], *more: Any) -> Any:
+        return started(message, body, _nothing, *more)
+
+    return receive_one
+
+
+def _nothing(*_: Any) -> None:
+    """Do nothing."""
 
 
 def _receive_if_room(task: Any, app: Celery, consumer: Any) -> Callable[..., Any]:
