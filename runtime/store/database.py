@@ -197,7 +197,8 @@ def _loads(value: Any) -> Any:
 
 def _postgresql(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    options = f"-c statement_timeout={int(settings.statement_timeout * 1000)} -c timezone=UTC"
+    # No query is so long that it would pay to compile it, but some look so to the planner.
+    options = f"-c statement_timeout={int(settings.statement_timeout * 1000)} -c timezone=UTC -c jit=off"
 
     def connect() -> Any:
         kind: Any = psycopg.Connection

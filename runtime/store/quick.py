@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from runtime.errors import NotFound, StaleAttempt
 from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
-from runtime.store import attempts, backlog, messages, runs, states, threads
+from runtime.store import attempts, backlog, messages, runs, states, tables, threads
 from runtime.store.database import UNUSUAL, quick_way_of
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -56,9 +56,10 @@ def _json(value: Any) -> str:
 _DIALECT: sa.Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _THREAD = Compiled(threads.GET_LIVE)
 _RUN = Compiled(runs.GET)
-_CLAIM = Compiled(attempts.CLAIM)
-_OUTPUT = Compiled(states.BY_ID)
-_WINDOW = Compiled(states.WINDOW)
+_CLAIM = Compiled(
+    attempts.CLAIM.where(tables.states.c.id == tables.runs.c.output_state_id).returning(*states.COLUMNS)
+)
+_WINDOW = Compiled(states.WINDOW["postgresql"])
 _MESSAGES = Compiled(messages.OF_STATE)
 _ROOM = Compiled(backlog.ROOM)
 
@@ -139,8 +140,7 @@ def claim(
     row = _CLAIM.row(c, {"this_run": run_id, "claimant": incarnation, "lease": lease})
     if row is None:
         return None
-    run = runs.record(row)
-    output = State(*_OUTPUT.rows(c, {"state": run.output_state_id})[0])
+    run, output = runs.record(row[: len(runs.COLUMNS)]), State(*row[len(runs.COLUMNS) :])
     wanted = states.newest(run.input_state_id, history.get(run.worker_id, history[""]))
     window = [messages.record(row) for row in reversed(_WINDOW.rows(c, wanted))]
     earlier = _MESSAGES.rows(c, {"state": run.output_state_id}) if run.answers else []

@@ -19,7 +19,8 @@ from runtime.errors import Conflict, NotFound
 from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Role, State, new_id
 from runtime.store import threads
 from runtime.store.database import Connection
-from runtime.store.messages import COLUMNS, of_state, record
+from runtime.store.messages import COLUMNS as MESSAGE_COLUMNS
+from runtime.store.messages import of_state, record
 from runtime.store.page import Page, decode_cursor, encode_cursor, id_of, number_of
 from runtime.store.tables import Id, messages, now, runs, states
 from runtime.store.tables import threads as threads_table
@@ -30,6 +31,8 @@ PREVIEW = 80
 """Characters of a message that the tree shows."""
 
 _END = 2**31 - 1  # behind every position
+
+COLUMNS = tuple(states.c[name] for name in State.__dataclass_fields__ if name != "messages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,8 @@ def turn(
 
 def insert(c: Connection, added: Sequence[State]) -> None:
     """Store whole states, and the messages they carry, as they are."""
-    c.execute(_INSERT_STATES, [_values(state, _STATE) for state in added])
-    said = [_values(message, COLUMNS) for state in added for message in state.messages or ()]
+    c.execute(_INSERT_STATES, [_values(state, COLUMNS) for state in added])
+    said = [_values(message, MESSAGE_COLUMNS) for state in added for message in state.messages or ()]
     if said:
         c.execute(_INSERT_MESSAGES, said)
 
@@ -160,7 +163,7 @@ def history(
     Raises NotFound.
     """
     start, before = decode_cursor(cursor, id_of, number_of) if cursor else (state_id, _END)
-    rows = c.execute(WINDOW, {"start": start, "before": before, "count": limit + 1}).all()
+    rows = c.execute(WINDOW[c.dialect.name], {"start": start, "before": before, "count": limit + 1}).all()
     shown = rows[:limit]
     more = len(rows) > limit
     way = c.execute(
@@ -184,7 +187,7 @@ def history(
 
 def window(c: Connection, state_id: str, count: int) -> list[Message]:
     """The newest ``count`` messages on the way to a state, oldest first."""
-    rows = c.execute(WINDOW, newest(state_id, count)).all()
+    rows = c.execute(WINDOW[c.dialect.name], newest(state_id, count)).all()
     return [record(row) for row in reversed(rows)]
 
 
@@ -314,7 +317,6 @@ def _param(name: str, type_: Any = Id) -> sa.BindParameter[Any]:
 
 
 _FIRST_ID = "00000000-0000-0000-0000-000000000000"
-_STATE = tuple(states.c[name] for name in State.__dataclass_fields__ if name != "messages")
 _RUN_IS_UNDER_WAY = sa.exists().where(runs.c.id == states.c.run_id, runs.c.finished_at.is_(None))
 _IS_PARENT = (states.c.id == _param("parent"), states.c.thread_id == _param("thread"))
 
@@ -338,12 +340,12 @@ _OWNED = (
     threads_table.c.workspace_id == _param("workspace"),
     threads_table.c.deleted_at.is_(None),
 )
-BY_ID = sa.select(*_STATE).where(states.c.id == _param("state"))
-_GET = sa.select(*_STATE).where(states.c.id == _param("state"), *_OWNED)
+BY_ID = sa.select(*COLUMNS).where(states.c.id == _param("state"))
+_GET = sa.select(*COLUMNS).where(states.c.id == _param("state"), *_OWNED)
 _MARK = states.update().where(states.c.id == _param("state"), sa.exists().where(*_OWNED))
 
 
-def _window() -> sa.Select[Any]:
+def window_on(dialect: str) -> sa.Select[Any]:
     """The newest messages up to a place in a state, newest first.
 
     The walk goes on to the parent until it has enough messages.
@@ -372,13 +374,25 @@ def _window() -> sa.Select[Any]:
         .join(walk, parent.c.id == walk.c.parent_id)
         .where(walk.c.total < enough, parent.c.depth > walk.c.floor)
     )
-    return (
-        sa.select(*COLUMNS, walk.c.depth)
-        .join(walk, messages.c.state_id == walk.c.id)
-        .where(~messages.c.void, (messages.c.state_id != start) | (messages.c.position < before))
-        .order_by(walk.c.depth.desc(), messages.c.position.desc())
-        .limit(enough)
+    of_walk = (
+        messages.c.state_id == walk.c.id,
+        ~messages.c.void,
+        (messages.c.state_id != start) | (messages.c.position < before),
     )
+    if dialect == "postgresql":
+        # State by state: a planner that knows the tables as they were when they were small
+        # would read all messages that there are, and hash them.
+        shown = (
+            sa.select(*MESSAGE_COLUMNS)
+            .where(*of_walk)
+            .order_by(messages.c.position.desc())
+            .limit(enough)
+            .lateral("shown")
+        )
+        found = sa.select(*shown.c, walk.c.depth).select_from(walk.join(shown, sa.true()))
+    else:
+        found = sa.select(*MESSAGE_COLUMNS, walk.c.depth).join(walk, sa.and_(*of_walk))
+    return found.order_by(sa.desc("depth"), sa.desc("position")).limit(enough)
 
 
 def _path() -> sa.Select[Any]:
@@ -460,7 +474,7 @@ def _tree() -> sa.Select[Any]:
     )
 
 
-WINDOW = _window()
+WINDOW = {dialect: window_on(dialect) for dialect in ("postgresql", "sqlite")}
 _PATH = _path()
 _TREE = _tree()
 _STRUCTURE = (

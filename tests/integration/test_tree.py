@@ -342,7 +342,7 @@ def test_a_window_crosses_many_states_without_messages_in_steps(
     for _ in range(6):
         state = tree.add(state.id)
     monkeypatch.setattr(states, "LONGEST_WALK", 3)
-    monkeypatch.setattr(states, "WINDOW", states._window())
+    monkeypatch.setattr(states, "WINDOW", {name: states.window_on(name) for name in ("postgresql", "sqlite")})
     monkeypatch.setattr(states, "_PATH", states._path())
 
     page = tree.history(state.id)
@@ -445,7 +445,11 @@ def test_nothing_is_searched_through_however_deep_the_tree(tree: Tree) -> None:
     path = {"workspace": tree.thread.workspace_id, "state": state.id, "start": state.id, "floor": DEEP - 50}
     branch = {"parent": state.id, "thread": tree.thread.id, "count": 1}
 
-    for statement, values in ((states.WINDOW, start), (states._PATH, path), (states._BRANCH, branch)):
+    for statement, values in (
+        (states.WINDOW[tree.database.engine.dialect.name], start),
+        (states._PATH, path),
+        (states._BRANCH, branch),
+    ):
         plan = tree.database.write(_plan, statement, values)
         assert not re.search(r"(SCAN|Seq Scan on) (states|messages)", plan), plan
     assert tree.texts(state.id, limit=3) == ["1997", "1998", "1999"]
