@@ -7,18 +7,19 @@ A worker is a function of a :class:`Run`, plain or generator, sync or async::
 
 What it yields or returns is a piece of the answer (str) or an event of the protocol
 (dict). docs/writing-workers.md explains the rest. This module needs the standard
-library only and imports fast, for it is a part of every worker's start.
+library only and imports fast, for it is a part of every worker's start. It does without
+threading, whose preparations for a fork's child double what a fork costs.
 """
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import io
 import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from json.encoder import encode_basestring as _quote
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -331,9 +332,8 @@ def _function(module: ModuleType) -> Function:
     return function  # type: ignore[no-any-return]
 
 
-def execute(function: Function, wire: Wire | None = None) -> int:
-    """Execute one run, which the first line on stdin brings. Returns an exit code."""
-    wire = wire or Wire()
+def execute(function: Function, wire: Wire) -> int:
+    """Execute one run, which the first line of ``wire`` brings. Returns an exit code."""
     line = wire.first_line()
     if line is None:
         print("the input ended before the run came", file=sys.stderr)
@@ -364,7 +364,7 @@ def _drive(function: Function, run: Run, wire: Wire) -> None:
     given = function(run)
     if hasattr(given, "__await__") or hasattr(given, "__aiter__"):
         _drive_async(given, run, wire)
-    elif isinstance(given, Iterator):
+    elif hasattr(given, "__next__"):  # an ABC's isinstance() would cost a start more
         _drive_iterator(given, run)
     else:
         run._take(given)
@@ -416,21 +416,14 @@ def _drive_async(given: Any, run: Run, wire: Wire) -> None:
 
 
 class Wire:
-    """The pipes to and from the pool.
+    """The pipes to and from the pool."""
 
-    The worker's own stdin is empty and its stdout is stderr, so that neither it nor a
-    program that it starts can read the pool's commands or write among the answers.
-    """
-
-    def __init__(self) -> None:
-        self._input = os.dup(0)
-        self._output = os.dup(1)
-        with open(os.devnull, "rb") as nothing:
-            os.dup2(nothing.fileno(), 0)
-        os.dup2(2, 1)
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(line_buffering=True)
-        self._lock = threading.Lock()
+    def __init__(self, input: int, output: int) -> None:
+        """Takes over two descriptors, which programs that the worker starts do not inherit."""
+        self._input = input
+        self._output = output
+        self._main = _thread.get_ident()
+        self._lock = _thread.allocate_lock()
         self._writing = False
         self._stop_after_write = False
         self._unread = b""
@@ -440,7 +433,7 @@ class Wire:
 
     def write(self, line: bytes) -> None:
         """Write a line, whole even when the run is cancelled meanwhile."""
-        main = threading.get_ident() == threading.main_thread().ident
+        main = _thread.get_ident() == self._main
         with self._lock:
             try:
                 self._writing = main
@@ -523,11 +516,32 @@ def _print_traceback() -> None:
     traceback.print_exc()
 
 
+def print_by_lines() -> None:
+    """What a worker prints is in its log with the end of the line, not with that of the process."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+
+
+def _take_pipes() -> Wire:
+    """Stdin and stdout as a wire.
+
+    The worker's own stdin is empty and its stdout is stderr, so that neither it nor a
+    program that it starts can read the pool's commands or write among the answers.
+    """
+    wire = Wire(os.dup(0), os.dup(1))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    print_by_lines()
+    return wire
+
+
 def main() -> int:
     """``python -m runtime.sdk FILE``: execute one run in a fresh interpreter. Returns an exit code."""
     path = os.path.abspath(sys.argv[1])
     sys.path.insert(0, os.path.dirname(path))
-    wire = Wire()
+    wire = _take_pipes()
     function = load(path)
     os.chdir(os.path.dirname(path))
     return execute(function, wire)

@@ -2,8 +2,9 @@
 
 There is one for each python worker: it imports the worker once, and a run costs a
 fork of what is in memory already. One more starts the commands of all other workers.
-It is run as ``python -m runtime.child.host DESCRIPTOR``, with one end of a Unix
-socket that keeps message boundaries. Each message is a JSON object.
+While nothing else is to be done it forks one ahead, the spare, which becomes the next
+child at once. It is run as ``python -m runtime.child.host DESCRIPTOR``, with one end of
+a Unix socket that keeps message boundaries. Each message is a JSON object.
 
 ============================  =====================================================
 to the host                   ``{"type": "serve", "entrypoint": path or null}``, first of all
@@ -27,28 +28,25 @@ no subreapers, and what daemonises itself gets away.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from runtime import sdk
+from runtime.child import forked, kernel
 
-_LINUX = sys.platform == "linux"
-_CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_MAX_MESSAGE = 256 * 1024
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
+_LULL_MS = 3
+"""How long nothing must have happened before a spare is forked, in whose way it then is not."""
+_LOOK_MS = None if kernel.LINUX else 1000
+"""How often a host looks whether its pool lives, where the kernel does not tell."""
 _LAST_SWEEPS = 5.0
 """Seconds that the host gives the killed to vanish before it ends itself."""
 
@@ -63,8 +61,10 @@ class Host:
         self._worker: sdk.Function | None = None
         self._fresh: list[str] | None = None
         """How to start a child where the worker cannot be forked."""
-        self._children: dict[int, int] = {}
-        """Pid → the pool's number of the child."""
+        self._children: dict[int, int | None] = {}
+        """Pid → the pool's number of the child; the spare has none yet."""
+        self._spare: tuple[int, socket.socket] | None = None
+        """A process that waits for its order: its pid, and where it is told."""
         self._helpers: frozenset[int] = frozenset()
         """What importing the worker has started."""
         self._wake, self._woken = os.pipe()
@@ -74,33 +74,36 @@ class Host:
         """Work until the pool closes the socket or has ended; then kill what is left."""
         self._adopt()
         first = self._receive()
-        if first is None or not self._prepare(first[0]["entrypoint"]):
+        if first is None or not self._prepare(json.loads(first[0])["entrypoint"]):
             return
-        # What is in memory now is shared by all children; the collector must not touch it.
-        gc.collect()
-        gc.freeze()
+        self._settle()
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
+        lull = True
         while self._pool == os.getppid():
-            for descriptor, _ in poll.poll(None if _LINUX else 1000):
+            happened = poll.poll(_LULL_MS if lull else _LOOK_MS)
+            for descriptor, _ in happened:
                 if descriptor == self._wake:
                     os.read(self._wake, 4096)
                     self._reap()
                 elif not self._obey():
                     return self._end()
+            if lull and not happened:
+                self._fork_spare()
+            lull = bool(happened) and self._spare is None and self._fresh is None
         self._end()
 
     # ── the beginning ───────────────────────────────────────────────────────
 
     def _adopt(self) -> None:
         """Become the parent of whatever loses its own, and hear of ends."""
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        kernel.adopt_orphans()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._terminated)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        kernel.die_with_parent(signal.SIGTERM)
 
     def _terminated(self, *_: object) -> None:
         """SIGTERM only makes us look whether the pool has ended.
@@ -127,13 +130,24 @@ class Host:
             return False
         if _is_async(self._worker):
             import asyncio  # noqa: F401  every run needs it
-        self._helpers = frozenset(_children_of(os.getpid()))
-        threads = _threads() - 1
+        self._helpers = frozenset(kernel.children_of(self._pid))
+        threads = kernel.threads() - 1
         if threads:
             # A fork copies one thread only, and the locks that the others hold for ever.
             self._fresh = [sys.executable, "-m", "runtime.sdk", entrypoint]
         self._report(type="ready", threads=threads)
         return True
+
+    def _settle(self) -> None:
+        """Bring everything into the state in which all children are to find it."""
+        sdk.print_by_lines()
+        # From now on the end of the pool is told as the end of the socket, and by a signal
+        # that is not held back.
+        signal.pthread_sigmask(signal.SIG_BLOCK, forked.HELD_BACK)
+        kernel.die_with_parent(signal.SIGCHLD)
+        # What is in memory now is shared by all children; the collector must not touch it.
+        gc.collect()
+        gc.freeze()
 
     # ── what the pool asks ──────────────────────────────────────────────────
 
@@ -142,10 +156,11 @@ class Host:
         message = self._receive()
         if message is None:
             return False
-        order, descriptors = message
+        data, descriptors = message
         try:
+            order = json.loads(data)
             if order["type"] == "start":
-                self._start(order, descriptors)
+                self._start(order, data, descriptors)
             else:
                 self._kill(order["child"], order["signal"])
         finally:
@@ -153,51 +168,67 @@ class Host:
                 os.close(descriptor)
         return True
 
-    def _start(self, order: dict[str, Any], descriptors: list[int]) -> None:
-        command = order["command"] or self._fresh
-        # A SIGTERM that comes before the child is itself must wait, not meet our handler.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    def _start(self, order: dict[str, Any], data: bytes, descriptors: list[int]) -> None:
+        child = order["child"]
+        try:
+            pid = self._give_away(data, descriptors) or self._fork(order, descriptors)
+        except OSError as error:
+            message = f"no process could be made: {error.strerror}"
+            return self._report(type="refused", child=child, message=message)
+        self._children[pid] = child
+        self._report(type="started", child=child, pid=pid)
+
+    def _give_away(self, data: bytes, descriptors: list[int]) -> int | None:
+        """Make the spare the child; its pid, or None where there is none that can be told."""
+        if self._spare is None:
+            return None
+        pid, told = self._spare
+        self._spare = None
+        with told:
+            try:
+                socket.send_fds(told, [data], descriptors)
+            except OSError:
+                return None  # it was killed; _reap will find it
+        return pid
+
+    def _fork(self, order: dict[str, Any], descriptors: list[int]) -> int:
+        """Fork the child of an order. Raises OSError."""
+        pid = os.fork()
+        if pid == 0:
+            if self._fresh:
+                order = {**order, "command": self._fresh, "folder": forked.CHECKOUT}
+            self._become_child(order, descriptors)
+        return pid
+
+    def _fork_spare(self) -> None:
+        """Fork what will be the next child, if that can be."""
+        theirs, ours = socket.socketpair(socket.AF_UNIX, self._control.type)
         try:
             pid = os.fork()
-        except OSError as error:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-            message = f"no process could be made: {error.strerror}"
-            return self._report(type="refused", child=order["child"], message=message)
+        except OSError:
+            theirs.close()
+            return ours.close()  # the next child is tried again, and refused if need be
         if pid == 0:
-            try:
-                self._become_child(order, descriptors)
-                if command:
-                    _execute(command)
-                _run(self._worker)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(70)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-        self._children[pid] = order["child"]
-        self._report(type="started", child=order["child"], pid=pid)
+            os.close(ours.fileno())
+            self._become_child(None, [], theirs)
+        theirs.close()
+        self._spare = (pid, ours)
+        self._children[pid] = None
 
-    def _become_child(self, order: dict[str, Any], descriptors: list[int]) -> None:
-        """All that a child is given, and nothing of the host's."""
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != self._pid:
-            os._exit(1)  # the host died before the kernel could have told us
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        os.setsid()
-        for target, descriptor in enumerate(descriptors):
-            os.dup2(descriptor, target)
-        for descriptor in (*descriptors, self._wake, self._woken):
-            os.close(descriptor)
-        self._control.close()
-        os.chdir(_CHECKOUT if self._fresh else order["folder"])
-        os.environ.update(order["environ"])
-        _limit(resource.RLIMIT_NOFILE, order["open_files"])
-        # Data, not address space: programs reserve far more of that than they use.
-        _limit(resource.RLIMIT_DATA, order["memory_bytes"])
+    def _become_child(
+        self, order: dict[str, Any] | None, descriptors: list[int], told: socket.socket | None = None
+    ) -> NoReturn:
+        """The rest of a forked process's life. Without an order it is ``told`` one."""
+        try:
+            forked.leave_host(self._pid, (self._wake, self._woken, self._control.fileno()))
+            if told is not None:
+                order, descriptors = forked.await_order(told)
+            assert order is not None
+            forked.execute(self._worker, order, descriptors)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(70)
 
     def _kill(self, child: int, number: int) -> None:
         """Signal a child's process group; SIGKILL goes to all that descends from it."""
@@ -205,46 +236,46 @@ class Host:
         if pid is None:
             return
         if number == signal.SIGKILL:
-            for descendant in [*_descendants(pid)]:
-                _signal(descendant, signal.SIGKILL)
+            for descendant in [*kernel.descendants(pid)]:
+                kernel.send_signal(descendant, signal.SIGKILL)
         try:
             os.killpg(pid, number)
         except ProcessLookupError:
-            _signal(pid, number)  # not yet the leader of its group
+            kernel.send_signal(pid, number)  # not yet the leader of its group
 
     # ── what the kernel tells ───────────────────────────────────────────────
 
     def _reap(self) -> None:
         """Report children that have ended, after their remains were killed."""
-        ended = []
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            if pid in self._children:
-                ended.append((self._children.pop(pid), os.waitstatus_to_exitcode(status)))
-                _signal_group(pid, signal.SIGKILL)
+        codes: dict[int, int] = {}
+        for pid, status in _ended():
+            if pid not in self._children:
+                continue
+            kernel.signal_group(pid, signal.SIGKILL)
+            child = self._children.pop(pid)
+            if child is not None:
+                codes[child] = os.waitstatus_to_exitcode(status)
+            elif self._spare is not None and self._spare[0] == pid:
+                self._spare[1].close()
+                self._spare = None
         self._sweep()
-        for child, code in ended:
+        for child, code in codes.items():
             self._report(type="ended", child=child, code=code)
 
     def _sweep(self) -> int:
         """Kill what ended children have left; the end of each calls us again. How many."""
         known = self._helpers | self._children.keys()
-        orphans = [pid for pid in _children_of(os.getpid()) if pid not in known]
+        orphans = [pid for pid in kernel.children_of(self._pid) if pid not in known]
         for orphan in orphans:
-            for pid in [*_descendants(orphan), orphan]:
-                _signal(pid, signal.SIGKILL)
+            for pid in [*kernel.descendants(orphan), orphan]:
+                kernel.send_signal(pid, signal.SIGKILL)
         return len(orphans)
 
     def _end(self) -> None:
         self._control.close()
         deadline = time.monotonic() + _LAST_SWEEPS
         for pid in list(self._children):
-            _signal_group(pid, signal.SIGKILL)
+            kernel.signal_group(pid, signal.SIGKILL)
         self._children.clear()
         self._helpers = frozenset()
         self._sweep()
@@ -259,12 +290,12 @@ class Host:
 
     # ── the socket ──────────────────────────────────────────────────────────
 
-    def _receive(self) -> tuple[dict[str, Any], list[int]] | None:
+    def _receive(self) -> tuple[bytes, list[int]] | None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._control, _MAX_MESSAGE, 3)
+            data, descriptors, _, _ = socket.recv_fds(self._control, forked.MAX_MESSAGE, 3)
         except ConnectionError:
             return None
-        return (json.loads(data), descriptors) if data else None
+        return (data, descriptors) if data else None
 
     def _report(self, **message: Any) -> None:
         try:
@@ -273,98 +304,21 @@ class Host:
             pass  # the pool has ended; so shall we, at the next look at the socket
 
 
-def _run(worker: sdk.Function | None) -> NoReturn:
-    """The rest of a forked child's life."""
-    assert worker is not None
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()  # all children would draw the same numbers
-    code = 70
-    try:
-        code = sdk.execute(worker)
-    except SystemExit as end:
-        code = _exit_code(end)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (OSError, ValueError):
-                continue
-        os._exit(code)
-
-
-def _exit_code(end: SystemExit) -> int:
-    if end.code is None or isinstance(end.code, int):
-        return (end.code or 0) & 0xFF
-    print(end.code, file=sys.stderr)
-    return 1
-
-
-def _execute(command: list[str]) -> NoReturn:
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; programs do not expect that
-    try:
-        os.execv(command[0], command)
-    except OSError as error:
-        os.write(2, f"{command[0]} could not be executed: {error.strerror}\n".encode())
-    os._exit(126)
+def _ended() -> Iterator[tuple[int, int]]:
+    """Pids and statuses of the processes below us that have ended."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, status
 
 
 def _is_async(function: sdk.Function) -> bool:
     code = getattr(function, "__code__", None)
     return code is not None and bool(code.co_flags & 0x280)  # CO_COROUTINE | CO_ASYNC_GENERATOR
-
-
-def _threads() -> int:
-    return len(os.listdir("/proc/self/task")) if _LINUX else threading.active_count()
-
-
-def _limit(kind: int, value: int | None) -> None:
-    if value is not None:
-        hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
-
-
-def _signal_group(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
-
-
-def _children_of(pid: int) -> list[int]:
-    """The children of all threads of a process."""
-    found: list[int] = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                found += map(int, file.read().split())
-    except OSError:  # it has ended meanwhile, or this is no Linux
-        pass
-    return found
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    for child in _children_of(pid):
-        yield from _descendants(child)
-        yield child
-
-
-def _prctl(option: int, value: int) -> None:
-    if _LIBC is not None:
-        _LIBC.prctl(option, value, 0, 0, 0)
-
-
-_LIBC = ctypes.CDLL(None) if _LINUX else None
 
 
 def main() -> None:

@@ -85,7 +85,9 @@ class WritePipe:
         """Takes over ``descriptor``."""
         self._descriptor = descriptor
         self._queue: deque[bytes] = deque()
-        self._ready = _readiness(descriptor, write=True)
+        self._ready: _Blocking | _Cooperative | None = None
+        """Needed once something does not fit, which is rare."""
+        os.set_blocking(descriptor, False)
         self._closing = False
         self._lock = threading.Lock()
         self._writer: threading.Thread | None = None
@@ -97,6 +99,7 @@ class WritePipe:
                 return
             self._queue.append(data)
             if self._writer is None and not self._write():
+                self._ready = self._ready or _readiness(self._descriptor, write=True)
                 self._writer = threading.Thread(target=self._write_on, daemon=True)
                 self._writer.start()
 
@@ -115,6 +118,7 @@ class WritePipe:
             if self._writer is None:
                 self._close()
             else:
+                assert self._ready is not None
                 self._ready.interrupt()
 
     def _write(self) -> bool:
@@ -133,6 +137,7 @@ class WritePipe:
         return True
 
     def _write_on(self) -> None:
+        assert self._ready is not None
         while True:
             self._ready.wait()
             with self._lock:
@@ -144,7 +149,11 @@ class WritePipe:
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
+        if descriptor < 0:
+            return
+        if self._ready is None:
+            close(descriptor)
+        else:
             self._ready.close()
 
     def __del__(self) -> None:

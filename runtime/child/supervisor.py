@@ -147,24 +147,36 @@ class Children:
         self._locks: dict[str, threading.Lock] = {}
         self._closed = False
 
-    def start(self, worker: Worker, *, run_id: str, environ: Mapping[str, str]) -> Child | RemoteChild:
+    def start(
+        self, worker: Worker, *, run_id: str, environ: Mapping[str, str], line: bytes = b""
+    ) -> Child | RemoteChild:
         """Start a child for a run; ``environ`` is added to what the worker may see.
 
-        Raises ChildFailed: it cannot be executed, or its import fails.
+        It finds ``line`` on its stdin, and need not wait for it until we know that it
+        has started. Raises ChildFailed: it cannot be executed, or its import fails.
         """
         if worker.type is WorkerType.HTTP:
             from runtime.child.remote import RemoteChild  # few pools need an HTTP client
 
-            return RemoteChild(worker, {"BRANCHLINE_RUN_ID": run_id, **environ})
+            remote = RemoteChild(worker, {"BRANCHLINE_RUN_ID": run_id, **environ})
+            if line:
+                remote.send(line)
+            return remote
+        command = self._command(worker)
         order = {
             "type": "start",
-            "command": self._command(worker),
+            "command": command,
             "folder": str(worker.folder),
-            "environ": {**self._worker_environ(worker), "BRANCHLINE_RUN_ID": run_id, **environ},
+            # What its host has from the start, a fork of it need not be told.
+            "environ": {
+                **(self._worker_environ(worker) if command else {}),
+                "BRANCHLINE_RUN_ID": run_id,
+                **environ,
+            },
             "memory_bytes": worker.limits.memory_bytes,
             "open_files": worker.limits.open_files,
         }
-        return self._host(worker).start(order)
+        return self._host(worker).start(order, line)
 
     def warm(self, worker: Worker) -> None:
         """Start the worker's host, so that its first run need not wait. Raises ChildFailed."""
@@ -293,14 +305,16 @@ class _Host:
         if self._broken is not None:
             raise ChildFailed(f"The worker could not be imported: {self._broken}.")
 
-    def start(self, order: dict[str, Any]) -> Child:
-        """Start a child. Raises ChildFailed."""
+    def start(self, order: dict[str, Any], line: bytes) -> Child:
+        """Start a child that finds ``line`` on its stdin. Raises ChildFailed."""
         number = next(self._numbers)
         with pipes() as (ours, theirs):
             child = Child(self, number, WritePipe(ours[0]), ReadPipe(ours[1]), ReadPipe(ours[2]))
             ours.clear()
             self._children[number] = child
             self.started += 1
+            if line:
+                child.send(line)
             message = json.dumps({**order, "child": number}).encode()
             try:
                 socket.send_fds(self._control, [message], theirs)

@@ -296,6 +296,100 @@ def test_the_end_of_one_run_leaves_the_processes_of_others_alone(start: Start) -
     assert alive(int(staying.text)) and staying.child.wait(0) is None
 
 
+def spare_of(host: int) -> int:
+    """The process that a host has forked ahead."""
+    found: list[str] = []
+
+    def there() -> bool:
+        found[:] = Path(f"/proc/{host}/task/{host}/children").read_text().split()
+        return len(found) == 1
+
+    wait_until(there, "a spare")
+    return int(found[0])
+
+
+def host_of(children: Children, worker: Worker) -> int:
+    children.warm(worker)
+    return children._host(worker)._process.pid
+
+
+@linux
+@pytest.mark.parametrize("worker", [FAKE, SHELL], ids=["forked", "command"])
+def test_a_process_that_was_forked_ahead_becomes_the_next_child(
+    start: Start, children: Children, worker: Worker
+) -> None:
+    host = host_of(children, worker)
+    spares = []
+    for _ in range(2):
+        spares.append(spare_of(host))
+        talk = start(worker=worker).to_the_end()
+        assert talk.child.pid == spares[-1]
+        assert talk.child.wait(WITHIN) == 0
+    assert spares[0] != spares[1]
+
+
+@linux
+def test_a_spare_that_was_killed_is_not_missed(start: Start, children: Children) -> None:
+    host = host_of(children, FAKE)
+    killed = spare_of(host)
+    os.kill(killed, signal.SIGKILL)
+    talk = start(text="x").to_the_end()
+    assert talk.child.pid != killed or talk.child.wait(WITHIN) == -signal.SIGKILL
+    wait_until(lambda: not alive(killed), "the end of the spare")
+    assert start(text="again").to_the_end().text == "again"
+
+
+@linux
+def test_a_spare_holds_nothing_of_a_run_and_ends_with_its_host(start: Start, children: Children) -> None:
+    host = host_of(children, FAKE)
+    start(text="x").to_the_end().child.wait(WITHIN)
+    spare = spare_of(host)
+    wait_until(lambda: os.getsid(spare) == spare, "a session of its own")
+    kinds = [os.readlink(f"/proc/{spare}/fd/{number}") for number in os.listdir(f"/proc/{spare}/fd")]
+    assert sum(kind.startswith("pipe:") for kind in kinds) <= 2, kinds  # stdout and stderr of the pool
+    children.close()
+    wait_until(lambda: not alive(spare), "the end of the spare")
+
+
+@linux
+def test_a_child_stopped_before_it_is_itself_ends_at_once(children: Children) -> None:
+    host = host_of(children, FAKE)
+    for spare in (True, False):
+        if spare:
+            spare_of(host)
+        child = children.start(FAKE, run_id="r", environ={})
+        assert isinstance(child, Child)
+        child.stop(WITHIN)
+        assert child.wait(0) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+        child.close()
+
+
+def test_a_child_finds_its_line_when_it_starts(children: Children) -> None:
+    text = "é" * 100_000  # more than a pipe holds
+    line = {"type": "run", "run": {}, "config": {"mode": "ok", "text": text, "count": 1}}
+    child = children.start(FAKE, run_id="r", environ={}, line=json.dumps(line).encode() + b"\n")
+    assert isinstance(child, Child)
+    decoder = protocol.Decoder()
+    said: list[protocol.Said] = []
+    while chunk := child.read():
+        said += decoder.feed(chunk)
+    assert "".join(one.text for one in said if isinstance(one, protocol.Delta)) == text
+    assert child.wait(WITHIN) == 0
+
+
+def test_a_host_does_without_threading() -> None:
+    """Importing it doubles what the fork of a light worker costs."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", "import runtime.child.host, sys; print('threading' in sys.modules)"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN,
+        check=True,
+    )
+    assert done.stdout == "False\n"
+
+
 @linux
 def test_everything_ends_with_the_pool(settings: Settings, tmp_path: Path) -> None:
     """The pool process is killed, with a child, a program and a daemon below it."""
@@ -350,6 +444,46 @@ def test_sigterm_to_everybody_leaves_children_to_the_pool(start: Start) -> None:
     os.kill(parent_of(talk.child.pid), signal.SIGTERM)
     assert talk.to_the_end().text == "xx"
     assert start(text="again").to_the_end().text == "again"
+
+
+@linux
+def test_sigterm_to_everybody_does_not_end_the_host_of_a_worker_with_threads(
+    children: Children, make_worker: Any
+) -> None:
+    worker = make_worker(
+        """
+        import threading, time
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        def run(run):
+            yield "x"
+            time.sleep(0.2)
+            yield "y"
+        """
+    )
+    child = children.start(worker, run_id="r", environ={})
+    assert isinstance(child, Child)
+    talk = Talk(child, {}).until_text("x")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(parent_of(child.pid), number)
+    assert talk.to_the_end().text == "xy"
+    assert child.wait(WITHIN) == 0
+
+
+@linux
+def test_programs_that_a_worker_starts_have_none_of_its_pipes(children: Children, make_worker: Any) -> None:
+    worker = make_worker(
+        """
+        import subprocess
+        def run(run):
+            listed = ["ls", "-l", "/proc/self/fd"]
+            return subprocess.run(listed, close_fds=False, capture_output=True, text=True).stdout
+        """
+    )
+    for _ in range(2):  # a fork of its own, and the spare
+        child = children.start(worker, run_id="r", environ={})
+        text = Talk(child, {}).to_the_end().text
+        assert text.count("pipe:") == 2 and "socket:" not in text, text  # those that subprocess made
+        spare_of(host_of(children, worker))
 
 
 def test_a_closed_stdout_is_the_end_of_what_is_read_but_not_of_the_child(start: Start) -> None:

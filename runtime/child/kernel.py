@@ -1,0 +1,86 @@
+"""What a host asks of the kernel: who descends from whom, and what becomes of whom."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+
+LINUX = sys.platform == "linux"
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_CHILDREN = 1 << 16
+"""Bytes of pids that are read at a time."""
+_LIBC = ctypes.CDLL(None) if LINUX else None
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all that descends from this process and loses its own."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(number: int) -> None:
+    """Get the signal ``number`` when the parent ends."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def threads() -> int:
+    """How many threads this process has, those that Python does not know too."""
+    if LINUX:
+        return len(os.listdir("/proc/self/task"))
+    import threading  # all children would pay for it, see runtime.sdk
+
+    return threading.active_count()
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of all threads of a process."""
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            found += _children_of_thread(f"/proc/{pid}/task/{task}/children")
+    except OSError:  # it has ended meanwhile, or this is no Linux
+        pass
+    return found
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """All that descends from a process, the youngest first."""
+    for child in children_of(pid):
+        yield from descendants(child)
+        yield child
+
+
+def send_signal(pid: int, number: int) -> None:
+    """Signal a process, if it is still there."""
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Signal a process group, if something is left of it."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _children_of_thread(path: str) -> list[int]:
+    # Not open(): this is read at every end of a child, and that would be most of its time.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        parts = []
+        while part := os.read(descriptor, _CHILDREN):
+            parts.append(part)
+    finally:
+        os.close(descriptor)
+    return [int(pid) for pid in b"".join(parts).split()]
+
+
+def _prctl(option: int, value: int) -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(option, value, 0, 0, 0)
