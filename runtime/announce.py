@@ -15,7 +15,7 @@ from runtime import events
 from runtime.errors import StaleAttempt, StreamUnavailable, Unavailable
 from runtime.model import Json, Message, Run, RunStatus, State, Thread
 from runtime.store import Database, recovery
-from runtime.stream import EventLog, Notices
+from runtime.stream import EventLog, Hint, Notices
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +26,14 @@ def birth(run: Run, *created: State) -> list[events.Event]:
     return [*(events.state_created(state, newborn) for state in created), events.run_queued(newborn)]
 
 
+def run_hint(run: Run) -> Hint:
+    """What tells the lists and badges of the run's owner."""
+    about: dict[str, Json] = {"thread_id": run.thread_id, "run_id": run.id, "status": run.status}
+    return Hint(run.workspace_id, {"type": "run.changed", **about})
+
+
 class Announcer:
-    """Appends events that no attempt writes, and sends hints for lists."""
+    """Appends events that no attempt writes, and the hints for lists with them."""
 
     def __init__(self, database: Database, log: EventLog, notices: Notices) -> None:
         self._database = database
@@ -36,29 +42,26 @@ class Announcer:
 
     def created(self, run: Run, *states: State) -> None:
         """A run was accepted; ``states`` were made for it."""
-        self._append(run.thread_id, run.id, 0, birth(run, *states))
-        self.hint_run(run)
+        self._append(run.thread_id, run.id, 0, birth(run, *states), run_hint(run))
 
     def requeued(self, run: Run) -> None:
         """A waiting run was given its answer."""
-        self._append(run.thread_id, run.id, run.attempt, [events.run_queued(run)])
-        self.hint_run(run)
+        self._append(run.thread_id, run.id, run.attempt, [events.run_queued(run)], run_hint(run))
 
     def retried(self, run: Run, void: Sequence[str] = ()) -> None:
         """An attempt was lost; what it wrote is void, above all the messages ``void``."""
-        self._append(run.thread_id, run.id, run.attempt + 1, [events.run_retried(run, void)])
-        self.hint_run(run)
+        retried = [events.run_retried(run, void)]
+        self._append(run.thread_id, run.id, run.attempt + 1, retried, run_hint(run))
 
     def ended(self, run: Run, messages: Sequence[Message] = ()) -> bool:
         """A run has ended. True if the log has it now."""
-        last = [events.message_completed(run, message) for message in messages]
-        told = self._append(run.thread_id, run.id, run.attempt, [*last, events.run_completed(run)])
+        last = [*(events.message_completed(run, message) for message in messages), events.run_completed(run)]
+        told = self._append(run.thread_id, run.id, run.attempt, last, run_hint(run))
         if told:
             try:
                 self._database.write(recovery.mark_announced, [run.id])
             except Unavailable:
                 log.info("run %s is announced but not marked; the reaper will do it again", run.id)
-        self.hint_run(run)
         return told
 
     def state(self, state: State) -> None:
@@ -68,26 +71,30 @@ class Announcer:
     def thread(self, thread: Thread, *, deleted: bool = False) -> None:
         """A thread's own fields changed, or it was deleted."""
         event = events.thread_deleted(thread) if deleted else events.thread_updated(thread)
-        self._append(thread.id, None, 0, [event])
-        self._hint(thread.workspace_id, {"type": event.type, "thread_id": thread.id})
+        hint = Hint(thread.workspace_id, {"type": event.type, "thread_id": thread.id})
+        self._append(thread.id, None, 0, [event], hint)
 
     def hint_run(self, run: Run) -> None:
-        """Tell the lists and badges of the run's owner."""
-        hint = {"type": "run.changed", "thread_id": run.thread_id, "run_id": run.id, "status": run.status}
-        self._hint(run.workspace_id, hint)
-
-    def _append(self, thread_id: str, run_id: str | None, attempt: int, entries: list[events.Event]) -> bool:
+        """Tell the lists and badges of the run's owner, where no event goes out."""
+        hint = run_hint(run)
         try:
-            self._log.announce(thread_id, run_id, attempt, entries)
+            self._notices.to_workspace(hint.workspace_id, hint.about)
+        except StreamUnavailable:
+            log.debug("a hint was not sent: Redis is away")
+
+    def _append(
+        self,
+        thread_id: str,
+        run_id: str | None,
+        attempt: int,
+        entries: list[events.Event],
+        hint: Hint | None = None,
+    ) -> bool:
+        try:
+            self._log.announce(thread_id, run_id, attempt, entries, hint)
         except StaleAttempt:
             return True  # a later attempt has told more than this
         except StreamUnavailable:
             log.warning("Redis is away; %s of run %s is not announced yet", entries[-1].type, run_id)
             return False
         return True
-
-    def _hint(self, workspace_id: str, hint: dict[str, Json]) -> None:
-        try:
-            self._notices.to_workspace(workspace_id, hint)
-        except StreamUnavailable:
-            log.debug("a hint was not sent: Redis is away")

@@ -18,7 +18,7 @@ import gevent
 import orjson
 
 from runtime import events
-from runtime.announce import birth
+from runtime.announce import birth, run_hint
 from runtime.attempt import Attempt, Stop
 from runtime.child import Child, Children, RemoteChild
 from runtime.errors import AttemptEnded, ChildFailed, StoreUnavailable, StreamUnavailable, UnknownWorker
@@ -141,17 +141,18 @@ class Executor:
         """Start the child while the log is opened."""
         run = attempt.run
         opening = gevent.spawn(
-            relay.begin, [*birth(run, attempt.claim.output_state), events.run_started(run)]
+            relay.begin, [events.run_started(run)], lambda: birth(run, attempt.claim.output_state)
         )
         try:
             worker = self._services.registry.get(run.worker_id)
-            attempt.child = self._children.start(worker, run_id=run.id, environ=self._environ(run))
+            attempt.child = self._children.start(
+                worker, run_id=run.id, environ=self._environ(run), line=self._first_line(attempt)
+            )
         except UnknownWorker as error:
             attempt.transcript.fail(RunError("worker_unknown", f"{error} The pool does not have it."))
         except ChildFailed as error:
             attempt.transcript.fail(RunError("start_failed", str(error)))
         else:
-            attempt.child.send(self._first_line(attempt))
             attempt.on_stop = lambda why: self._stop(attempt, why)
             if attempt.stopped:
                 self._stop(attempt, attempt.stopped)
@@ -230,9 +231,8 @@ class Executor:
             )
             last = events.run_completed(run)
         transcript.committed(left.messages)
-        if relay.close([last]) and run.status.terminal:
+        if relay.close([last], run_hint(run)) and run.status.terminal:
             self._leases.announced(run.id)
-        self._services.announcer.hint_run(run)
 
     def _judge(self, attempt: Attempt, relay: Relay) -> tuple[RunStatus | None, RunError | None]:
         """How it ended. No status: it ended well, or is to go on elsewhere."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gevent
 import gevent.lock
@@ -25,7 +25,7 @@ from runtime.errors import LogLost, OutputTooLarge, StaleAttempt, StoreUnavailab
 from runtime.model import Message
 from runtime.services import Services
 from runtime.store import attempts
-from runtime.stream import OpenMessage
+from runtime.stream import Hint, OpenMessage
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +61,14 @@ class Relay:
         """Whether the log has all that we believe it has."""
         self._readers: list[gevent.Greenlet[..., None]] = []
 
-    def begin(self, first: Sequence[events.Event]) -> None:
-        """Open the log for this attempt; where Redis is away, go on without."""
+    def begin(self, first: Sequence[events.Event], birth: Callable[[], Sequence[events.Event]]) -> None:
+        """Open the log for this attempt; where Redis is away, go on without.
+
+        ``birth`` gives what the log is to hold of the run before, if it does not.
+        """
         run = self.attempt.run
         try:
-            self._log.begin(run.thread_id, run.id, run.attempt, first)
+            self._log.begin(run.thread_id, run.id, run.attempt, first, birth)
         except StreamUnavailable:
             self._in_step = False
         self._number = len(first)
@@ -121,11 +124,11 @@ class Relay:
             self._save(due.commit)
             transcript.committed(due.commit)
 
-    def close(self, last: Sequence[events.Event]) -> bool:
-        """Append what is left and ``last``. False where Redis is away."""
+    def close(self, last: Sequence[events.Event], hint: Hint) -> bool:
+        """Append what is left and ``last``, and send ``hint``. False where Redis is away."""
         due = [*self.attempt.transcript.due().events, *last]
         try:
-            self._append_once(due)
+            self._append_once(due, hint)
         except (StreamUnavailable, StaleAttempt):
             return False
         return True
@@ -189,17 +192,17 @@ class Relay:
                     return
                 gevent.sleep(_PATIENCE)
 
-    def _append_once(self, due: list[events.Event]) -> None:
+    def _append_once(self, due: list[events.Event], hint: Hint | None = None) -> None:
         if not due:
             return
         run = self.attempt.run
         if not self._in_step:
             self._reopen(due)
         try:
-            self._log.append(run.thread_id, run.id, run.attempt, self._number + 1, due)
+            self._log.append(run.thread_id, run.id, run.attempt, self._number + 1, due, hint)
         except LogLost:
             self._reopen(due)
-            self._log.append(run.thread_id, run.id, run.attempt, self._number + 1, due)
+            self._log.append(run.thread_id, run.id, run.attempt, self._number + 1, due, hint)
         self._number += len(due)
         self._appended_at = time.monotonic()
 

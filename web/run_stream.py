@@ -65,6 +65,10 @@ class RunStream:
     def _open(self, shown: str | None, fresh: bool) -> bool:
         if not fresh and (place := Place.decode(shown or "")) is not None:
             return self._open_at_place(place)
+        if fresh and not self._run.status.terminal:
+            self._follower = self._core.hub.follow_run(self._run.thread_id, self._run.id)
+            if self._follower is not None:
+                return True
         span = self._core.log.span(self._run.thread_id, self._run.id)
         if fresh:
             cursor = span.queued and Cursor(span.queued.epoch, span.queued.seq - 1)

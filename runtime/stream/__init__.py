@@ -4,7 +4,8 @@ from runtime.stream.follower import Follower, encode_reset
 from runtime.stream.hub import Hub
 from runtime.stream.link import Link
 from runtime.stream.log import Appended, Chunk, Entry, EventLog, OpenMessage, Span
-from runtime.stream.notices import Notices
+from runtime.stream.notices import Hint, Notices
+from runtime.stream.revocations import Revocations
 
 __all__ = [
     "Appended",
@@ -12,10 +13,12 @@ __all__ = [
     "Entry",
     "EventLog",
     "Follower",
+    "Hint",
     "Hub",
     "Link",
     "Notices",
     "OpenMessage",
+    "Revocations",
     "Span",
     "encode_reset",
 ]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gevent.event import Event
 
-from runtime.events import Cursor, encode_sse, with_seq
+from runtime.events import RUN_QUEUED, Cursor, encode_sse, with_seq
 from runtime.stream.follower import Watcher
 from runtime.stream.log import Chunk, Entry
 
@@ -45,12 +45,14 @@ class Feed:
     """
 
     __slots__ = (
-        "_bytes", "_ring", "_size", "active", "cursor", "opened", "scheduled",
+        "_bytes", "_ring", "_size", "active", "cursor", "first_run", "opened", "scheduled",
         "thread_id", "wanted", "watchers",
     )  # fmt: skip
 
-    def __init__(self, thread_id: str, size: int) -> None:
+    def __init__(self, thread_id: str, size: int, first_run: str | None = None) -> None:
         self.thread_id = thread_id
+        self.first_run = first_run
+        """The run whose first watcher opens this feed: it begins with that run's entries."""
         self.cursor: Cursor | None = None
         """Everything up to here was read; None until the first read."""
         self.watchers: set[Watcher] = set()
@@ -64,16 +66,31 @@ class Feed:
         self._bytes = 0
         self._ring: list[Encoded] = []
 
-    def start(self, cursor: Cursor) -> None:
-        """Begin at ``cursor``; what was held before is of another epoch."""
+    def start(self, cursor: Cursor, chunk: Chunk | None = None) -> None:
+        """Begin at ``cursor`` and with what follows on it; what was held before is of another epoch."""
         self.cursor = cursor
         self._ring, self._bytes = [], 0
+        if chunk is not None:
+            self.take(chunk)
         if self.opened is not None:
             self.opened.set()
             self.opened = None
 
+    def hear(self, chunk: Chunk) -> bool:
+        """Take what a wake-up says. False where only Redis can tell what comes next."""
+        mine = self.cursor
+        if mine is None or chunk.epoch != mine.epoch:
+            return False
+        if chunk.head <= mine.seq:  # it was read before its wake-up came
+            return True
+        if self.scheduled or not chunk.entries or chunk.entries[0].seq != mine.seq + 1:
+            return False
+        self.take(chunk)
+        self.wake()
+        return True
+
     def take(self, chunk: Chunk) -> None:
-        """Hold what was read on."""
+        """Hold what follows on the cursor."""
         if not chunk.entries:
             return
         new = encode(chunk.epoch, chunk.entries)
@@ -93,6 +110,15 @@ class Feed:
         if missing <= 0:
             return []
         return self._ring[-missing:] if missing <= len(self._ring) else None
+
+    def beginning(self, run_id: str) -> Cursor | None:
+        """The place before the first entry of a run; None where the ring does not hold it."""
+        mine = self.cursor
+        if mine is not None:
+            for entry in self._ring:
+                if entry.type == RUN_QUEUED and entry.run_id == run_id:
+                    return Cursor(mine.epoch, entry.seq - 1)
+        return None
 
     def forget(self) -> None:
         """Empty the ring: nothing has happened for a while, so that all who keep up have seen it."""

@@ -141,9 +141,18 @@ class Follower(Watcher):
         """How far it has come."""
         return Cursor(self._epoch, self._seq)
 
-    @cursor.setter
-    def cursor(self, cursor: Cursor) -> None:
-        self._epoch, self._seq = cursor.epoch, cursor.seq
+    def start(self, cursor: Cursor | None) -> None:
+        """Begin at ``cursor``; None: where the feed, which is open, is now."""
+        place = cursor or self._feed.cursor
+        if place is not None:
+            self._epoch, self._seq = place.epoch, place.seq
+
+    def start_at_run(self) -> bool:
+        """Begin before the first entry of its run; False where the feed does not hold that."""
+        place = self._feed.beginning(self._run_id) if self._run_id else None
+        if place is not None:
+            self.start(place)
+        return place is not None
 
     def _advance(self) -> bytes:
         entries = self._feed.after(self._epoch, self._seq)

@@ -1,9 +1,10 @@
 """The hub of a web process: feeds every open stream from one pub/sub connection (gevent).
 
-A wake-up only says that there is something. Per watched thread one feed reads on
-from Redis, and all streams of that thread take what it read; who is too far
-behind for the feed reads Redis itself. A wake-up that is lost is made up for
-after ``reread`` seconds, a lost connection as soon as there is another.
+Per watched thread there is one feed. A wake-up brings it what was appended, if that
+is little and follows on what it has; else it reads on from Redis. All streams of the
+thread take what the feed has; who is too far behind for it reads Redis itself. A
+wake-up that is lost is made up for after ``reread`` seconds, a lost connection as
+soon as there is another.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from runtime.stream import keys
 from runtime.stream.feed import Board, Encoded, Feed, encode
 from runtime.stream.follower import RELOAD, Follower, HintReader, Watcher, encode_hint
 from runtime.stream.link import Link
-from runtime.stream.log import EventLog
+from runtime.stream.log import EventLog, decode_wake
 from runtime.stream.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
@@ -79,25 +80,24 @@ class Hub:
         Iterate over the result: bytes to send, None as heartbeat. Close it when
         done. Raises StreamUnavailable when Redis is away now.
         """
-        self._start()
-        channel = keys.wake(thread_id)
-        feed = self._feeds.get(channel)
-        if feed is None:
-            feed = self._feeds[channel] = Feed(thread_id, self._limits.ring)
-            self._subscriber.add(channel)
-        leave = partial(self._leave_feed, channel, feed)
-        follower = Follower(feed, run_id, partial(self._read, thread_id), self._limits.heartbeat, leave)
-        self._join(feed, follower)
-        try:
-            if feed.opened is not None:
-                feed.opened.wait(self._link.timeout)
-            if feed.cursor is None:
-                raise StreamUnavailable
-        except BaseException:
-            follower.close()
-            raise
-        follower.cursor = cursor or feed.cursor
+        follower = self._watch(thread_id, run_id)
+        follower.start(cursor)
         return follower
+
+    def follow_run(self, thread_id: str, run_id: str) -> Follower | None:
+        """Follow a run from its first entry on. None where the feed does not hold that.
+
+        The first watcher's feed begins there, with one call of Redis; to those that
+        come while the feed holds it the beginning costs none. Otherwise like ``follow``,
+        but where Redis is known to be away it does not wait for it.
+        """
+        if self._subscriber.failing:
+            return None
+        follower = self._watch(thread_id, run_id, first_run=run_id)
+        if follower.start_at_run():
+            return follower
+        follower.close()
+        return None
 
     def hints(self, workspace_id: str) -> HintReader:
         """The hints of a workspace from now on; like ``follow`` otherwise."""
@@ -136,6 +136,27 @@ class Hub:
             bodies = [*[self._read_due] * READERS, self._look_after, self._beat]
             self._greenlets = [gevent.spawn(body) for body in bodies]
 
+    def _watch(self, thread_id: str, run_id: str | None, first_run: str | None = None) -> Follower:
+        """Join the thread's feed, once that is open."""
+        self._start()
+        channel = keys.wake(thread_id)
+        feed = self._feeds.get(channel)
+        if feed is None:
+            feed = self._feeds[channel] = Feed(thread_id, self._limits.ring, first_run)
+            self._subscriber.add(channel)
+        leave = partial(self._leave_feed, channel, feed)
+        follower = Follower(feed, run_id, partial(self._read, thread_id), self._limits.heartbeat, leave)
+        self._join(feed, follower)
+        try:
+            if feed.opened is not None:
+                feed.opened.wait(self._link.timeout)
+            if feed.cursor is None:
+                raise StreamUnavailable
+        except BaseException:
+            follower.close()
+            raise
+        return follower
+
     def _join(self, source: Feed | Board, watcher: Watcher) -> None:
         source.watchers.add(watcher)
         self._watchers.add(watcher)
@@ -163,7 +184,8 @@ class Hub:
 
     def _heard(self, channel: str, message: bytes) -> None:
         if feed := self._feeds.get(channel):
-            if str(feed.cursor).encode() != message:
+            chunk = decode_wake(message)
+            if chunk is None or not feed.hear(chunk):
                 self._want(feed)
         elif board := self._boards.get(channel):
             board.take(encode_hint(message))
@@ -203,7 +225,7 @@ class Hub:
     def _read_on(self, feed: Feed) -> bool:
         """Read once; whether there is more."""
         if feed.cursor is None:
-            feed.start(self._log.cursor(feed.thread_id))
+            self._open(feed)
             return False
         self._reads += 1
         chunk = self._log.read(feed.thread_id, feed.cursor)
@@ -213,6 +235,14 @@ class Hub:
             feed.take(chunk)
         feed.wake()
         return not chunk.reset and feed.cursor.seq < chunk.head
+
+    def _open(self, feed: Feed) -> None:
+        """Begin with the entries of its first run, or else now."""
+        chunk = self._log.read_run(feed.thread_id, feed.first_run) if feed.first_run else None
+        if chunk is None or chunk.entries[-1].seq < chunk.head:
+            feed.start(self._log.cursor(feed.thread_id))
+        else:  # up to now, so that who wants to follow from now on finds it there
+            feed.start(Cursor(chunk.epoch, chunk.entries[0].seq - 1), chunk)
 
     def _look_after(self) -> None:
         """Read on where a wake-up was lost, and empty the rings that nobody needs."""

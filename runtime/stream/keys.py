@@ -51,7 +51,7 @@ def inbox_state(thread_id: str, run_id: str, attempt: int) -> str:
 
 
 def wake(thread_id: str) -> str:
-    """Channel: the cursor of a thread's newest entry, as a wake-up."""
+    """Channel: the cursor of a thread's newest entry, as a wake-up; then the entries, if they are small."""
     return f"{PREFIX}:wake:{thread_id}"
 
 
@@ -63,3 +63,8 @@ def pool(incarnation: str) -> str:
 def workspace(workspace_id: str) -> str:
     """Channel: hints to everybody who looks at a workspace."""
     return f"{PREFIX}:workspace:{workspace_id}"
+
+
+def revocations() -> str:
+    """Channel: ids of users some of whose credentials have ended."""
+    return f"{PREFIX}:revocations"

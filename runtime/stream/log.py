@@ -6,7 +6,7 @@ nothing. What an attempt may write is decided there: see ``lua/append.lua``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,14 @@ from runtime.events import Cursor, Event
 from runtime.model import Json
 from runtime.stream import keys
 from runtime.stream.link import Argument, Link, Script
+from runtime.stream.notices import Hint
 
-APPEND = Script("epoch", "append")
+APPEND = Script("epoch", "entries", "append")
 REOPEN = Script("epoch", "reopen")
 PLACE = Script("epoch", "place")
-READ = Script("read")
+READ = Script("entries", "read")
 RUN = Script("run")
+RUN_BEGIN = Script("entries", "run_begin")
 OPEN = Script("open")
 MOVED = Script("moved")
 
@@ -98,13 +100,27 @@ class EventLog:
 
     # ── writing ──
 
-    def begin(self, thread_id: str, run_id: str, attempt: int, events: Sequence[Event]) -> Appended:
+    def begin(
+        self,
+        thread_id: str,
+        run_id: str,
+        attempt: int,
+        events: Sequence[Event],
+        birth: Callable[[], Sequence[Event]] | None = None,
+    ) -> Appended:
         """Start an attempt: writes of earlier ones are refused from now on.
 
         ``events`` get the run-local numbers from 1; sent again, only what is missing
-        is appended. Raises StaleAttempt.
+        is appended. Where the log was not told of the run it is told what ``birth``
+        gives first, without numbers. Raises StaleAttempt.
         """
-        return self._append("begin", thread_id, run_id, attempt, 1, events)
+        if birth is None:
+            return self._append("begin", thread_id, run_id, attempt, 1, events)
+        try:
+            return self._append("resume", thread_id, run_id, attempt, 1, events)
+        except _Unborn:
+            self._append("announce", thread_id, run_id, attempt, 0, birth())
+            return self._append("resume", thread_id, run_id, attempt, 1, events)
 
     def append(
         self,
@@ -113,22 +129,31 @@ class EventLog:
         attempt: int,
         first: int,
         events: Sequence[Event],
+        hint: Hint | None = None,
     ) -> Appended:
         """Go on with an attempt. ``first`` is the run-local number of ``events[0]``.
 
         Numbers that the log has are skipped, so that a batch may be sent again.
-        Raises StaleAttempt; LogLost when the log does not know what came before
-        (prove the attempt in the database, then ``reopen``).
+        ``hint`` goes out with them. Raises StaleAttempt; LogLost when the log does not
+        know what came before (prove the attempt in the database, then ``reopen``).
         """
-        return self._append("append", thread_id, run_id, attempt, first, events)
+        return self._append("append", thread_id, run_id, attempt, first, events, hint)
 
-    def announce(self, thread_id: str, run_id: str | None, attempt: int, events: Sequence[Event]) -> Appended:
+    def announce(
+        self,
+        thread_id: str,
+        run_id: str | None,
+        attempt: int,
+        events: Sequence[Event],
+        hint: Hint | None = None,
+    ) -> Appended:
         """Append what the database decided; an event whose key the log has seen is skipped.
 
         An attempt above the fence raises it. A ``run.retried`` is told which messages
-        are void. Raises StaleAttempt when a later attempt has begun.
+        are void. ``hint`` goes out with it. Raises StaleAttempt when a later attempt
+        has begun.
         """
-        return self._append("announce", thread_id, run_id, attempt, 0, events)
+        return self._append("announce", thread_id, run_id, attempt, 0, events, hint)
 
     def reopen(
         self,
@@ -165,10 +190,11 @@ class EventLog:
         attempt: int,
         first: int,
         events: Sequence[Event],
+        hint: Hint | None = None,
     ) -> Appended:
         args: list[Argument] = [
             mode, run_id or "", attempt, first, keys.wake(thread_id), keys.partial(thread_id),
-            self._limits.entries, self._limits.ttl,
+            self._limits.entries, self._limits.ttl, *((hint.channel, hint.message) if hint else ("", "")),
         ]  # fmt: skip
         for event in events:
             args += (
@@ -196,7 +222,13 @@ class EventLog:
         epoch, head, lines = answer[0].decode(), answer[1], answer[2]
         if len(answer) > 3:
             return Chunk(epoch, head, [], answer[3].decode())
-        return Chunk(epoch, head, [_entry(line) for line in lines.split(b"\n")] if lines else [])
+        return Chunk(epoch, head, _entries(lines))
+
+    def read_run(self, thread_id: str, run_id: str, count: int = 500) -> Chunk | None:
+        """Read on from the first entry of a run; None where the log does not have it (any more)."""
+        names = (keys.head(thread_id), keys.log(thread_id), keys.run(thread_id, run_id))
+        epoch, head, lines = self._link.call(RUN_BEGIN, names, (count, CHUNK_BYTES))
+        return Chunk(epoch.decode(), head, _entries(lines)) if lines else None
 
     def cursor(self, thread_id: str) -> Cursor:
         """Now: everything so far was seen. From here on the epoch is fixed."""
@@ -232,10 +264,31 @@ class EventLog:
         return epoch.decode(), newest, oldest
 
 
+class _Unborn(Exception):
+    """The log was not told of the run, or has forgotten it."""
+
+
+_REFUSALS = {b"stale": StaleAttempt, b"lost": LogLost, b"unborn": _Unborn}
+
+
 def _accepted(answer: Any) -> Appended:
     if answer[0] == b"ok":
         return Appended(answer[1].decode(), answer[2])
-    raise StaleAttempt if answer[0] == b"stale" else LogLost
+    raise _REFUSALS[answer[0]]
+
+
+def decode_wake(message: bytes) -> Chunk | None:
+    """What a wake-up says: where the log is, and its newest entries if they were small.
+
+    None where it says nothing that we understand, as of another version of this program.
+    """
+    place, *lines = message.split(b"\n")
+    cursor = Cursor.decode(place.decode("latin-1"))
+    return Chunk(cursor.epoch, cursor.seq, [_entry(line) for line in lines]) if cursor else None
+
+
+def _entries(lines: bytes) -> list[Entry]:
+    return [_entry(line) for line in lines.split(b"\n")] if lines else []
 
 
 def _entry(line: bytes) -> Entry:

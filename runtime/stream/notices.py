@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
 
@@ -24,6 +25,25 @@ INBOX_TTL = 86_400
 """Bounds of an inbox; the last in seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Tells everybody who looks at a workspace that something changed there."""
+
+    workspace_id: str
+    about: dict[str, Json]
+    """Its ``type``, and which thread or run it is about."""
+
+    @property
+    def channel(self) -> str:
+        """Where it goes."""
+        return keys.workspace(self.workspace_id)
+
+    @property
+    def message(self) -> bytes:
+        """What it is sent as."""
+        return orjson.dumps(self.about)
+
+
 class Notices:
     """Sends and receives notices. A notice may be lost; nothing may depend on it alone.
 
@@ -39,8 +59,9 @@ class Notices:
         self._link.publish(keys.pool(incarnation), orjson.dumps(message))
 
     def to_workspace(self, workspace_id: str, hint: dict[str, Json]) -> None:
-        """Tell everybody who looks at a workspace that something changed. Raises StreamUnavailable."""
-        self._link.publish(keys.workspace(workspace_id), orjson.dumps(hint))
+        """Send a hint that goes with no event of a log. Raises StreamUnavailable."""
+        sent = Hint(workspace_id, hint)
+        self._link.publish(sent.channel, sent.message)
 
     def pool_messages(self, incarnation: str) -> Iterator[dict[str, Json]]:
         """What is sent to this pool process, for ever; reconnects by itself.

@@ -25,7 +25,8 @@ class Subscriber:
 
     ``heard(channel, message)`` is called for each message, ``subscribed(channel)``
     each time Redis has acknowledged a subscription: what was published before it
-    may have been missed. Neither may block.
+    may have been missed. ``lost()`` is called when the connection has ended.
+    None of them may block.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class Subscriber:
         link: Link,
         heard: Callable[[str, bytes], None],
         subscribed: Callable[[str], None],
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._link = link
         self._heard = heard
         self._subscribed = subscribed
+        self._lost = lost
         self._wanted: set[str] = set()
         self._told: set[str] = set()
         self._changed: set[str] = set()
@@ -44,6 +47,8 @@ class Subscriber:
         self._ping = False
         self._something_to_send = Event()
         self._greenlet: gevent.Greenlet[[], None] | None = None
+        self.failing = False
+        """Whether the connection was lost, or refused, and is not there again."""
 
     def add(self, channel: str) -> None:
         """Want ``channel``; ``subscribed`` tells when it is."""
@@ -73,7 +78,7 @@ class Subscriber:
             sender = None
             try:
                 connection.connect()
-                failures = 0
+                failures, self.failing = 0, False
                 self._told, self._awaited, self._changed = (
                     set(),
                     Counter(),
@@ -81,8 +86,12 @@ class Subscriber:
                 )
                 self._something_to_send.set()
                 sender = gevent.spawn(self._send, connection)
-                self._receive(connection)
+                try:
+                    self._receive(connection)
+                finally:
+                    self._lost()
             except Exception as error:  # whatever it is, streams must not go deaf
+                self.failing = True
                 if not isinstance(error, RedisError | OSError):
                     log.exception("the pub/sub connection failed")
                 gevent.sleep(RECONNECT_AFTER[min(failures, len(RECONNECT_AFTER) - 1)])
@@ -104,7 +113,9 @@ class Subscriber:
                 self._something_to_send.wait()
                 self._something_to_send.clear()
                 changed, self._changed = self._changed, set()
-                new = (changed & self._wanted) - self._told
+                # One that was told is told again: it was removed and added meanwhile, and
+                # whoever added it waits for an acknowledgement.
+                new = changed & self._wanted
                 old = (changed & self._told) - self._wanted
                 self._told |= new
                 self._told -= old

@@ -194,6 +194,70 @@ def a_thousand_watchers_share_one_read_per_event(url: str) -> None:
     assert stage.hub.stats()[:2] == (1000, 1)
 
 
+def what_is_little_comes_with_its_wake_up_and_what_is_much_is_read(url: str) -> None:
+    stage = Stage(url)
+    reader = stage.watch()
+    before = stage.hub.stats().reads
+    for number in range(10):
+        stage.say(str(number))
+        until(lambda number=number: len(reader.events) == number + 1)
+    assert stage.hub.stats().reads == before
+    stage.say("x" * 100_000)
+    until(lambda: len(reader.events) == 11)
+    assert stage.hub.stats().reads == before + 1
+    stage.say("after")
+    until(lambda: len(reader.events) == 12)
+    assert [str(text)[:5] for text in reader.texts[10:]] == ["xxxxx", "after"]
+
+
+def wake_ups_that_are_doubled_late_or_senseless_change_nothing(url: str) -> None:
+    stage = Stage(url, reread=0.2)
+    heard, chance = stage.hub._subscriber._heard, random.Random(5)
+    kept: list[bytes] = []
+
+    def unreliable(channel: str, message: bytes) -> None:
+        kept.append(message)
+        told = (chance.choice(kept), message, b"", b"what\nis this", chance.choice(kept))
+        for one in told[chance.randrange(3) :]:
+            heard(channel, one)
+
+    stage.hub._subscriber._heard = unreliable
+    readers = [stage.watch() for _ in range(5)]
+    for number in range(300):
+        stage.say(str(number))
+    until(lambda: all(len(reader.events) == 300 for reader in readers))
+    assert all(reader.texts == [str(number) for number in range(300)] for reader in readers)
+
+
+def watchers_of_a_run_share_its_beginning(url: str) -> None:
+    stage = Stage(url)
+    stage.say("before the run")
+    stage.log.announce(stage.thread, RUN, 0, [event("run.queued", "q", text="queued")])
+    stage.begin(event("run.started", "s", text="started"))
+    followers = [stage.hub.follow_run(stage.thread, RUN) for _ in range(50)]
+    now = stage.watch()
+    stage.append(event("run.completed", "e", text="completed"))
+    for follower in followers:
+        assert follower is not None
+        found = parse(b"".join(data for data in follower if data))
+        assert [one["text"] for one in found] == ["queued", "started", "completed"]
+    until(lambda: now.texts == ["completed"])
+    assert stage.hub.stats().reads == 0
+
+
+def a_run_that_the_log_does_not_have_or_that_is_long_is_left_to_its_caller(url: str) -> None:
+    stage = Stage(url)
+    assert stage.hub.follow_run(stage.thread, "unknown") is None
+    stage.log.announce(stage.thread, RUN, 0, [event("run.queued", "q")])
+    for number in range(600):
+        stage.say(str(number))
+    assert stage.hub.follow_run(stage.thread, RUN) is None
+    assert stage.hub.stats()[:2] == (0, 0)
+    now = stage.watch()
+    stage.say("after")
+    until(lambda: now.texts == ["after"])
+
+
 def a_wake_up_that_is_lost_is_made_up_for(url: str) -> None:
     stage = Stage(url, reread=0.2)
     stage.hub._subscriber._heard = lambda channel, message: None
@@ -224,6 +288,16 @@ def killed_pub_sub_connections_leave_no_gap(url: str) -> None:
             kill_pubsub(stage.link)
     until(lambda: all(len(reader.events) == 200 for reader in readers))
     assert all(reader.texts == [str(number) for number in range(200)] for reader in readers)
+
+
+def a_stream_may_follow_at_once_on_the_last_one_of_its_thread(url: str) -> None:
+    stage = Stage(url)
+    for number in range(20):
+        follower = stage.hub.follow(stage.thread, None)
+        stage.say(str(number))
+        data = next(follower)
+        assert data is not None and [one["text"] for one in parse(data)] == [str(number)]
+        follower.close()
 
 
 def streams_that_come_and_go_miss_no_wake_up(url: str) -> None:

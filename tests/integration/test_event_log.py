@@ -10,12 +10,14 @@ from dataclasses import replace
 
 import orjson
 import pytest
+import redis
 
 from runtime.errors import LogLost, StaleAttempt, StreamUnavailable
 from runtime.events import Cursor, Event
 from runtime.model import new_id
 from runtime.settings import Settings
-from runtime.stream import Chunk, EventLog, Link, OpenMessage, Span
+from runtime.stream import Chunk, EventLog, Hint, Link, OpenMessage, Span, keys
+from runtime.stream.log import decode_wake
 from tests.support.redis_server import RedisServer
 
 RUN = "run-1"
@@ -183,6 +185,45 @@ def test_an_event_with_a_key_is_refused_the_second_time(log: EventLog, thread: s
         "run.started",
         "run.step",
     ]
+
+
+def test_the_birth_of_a_run_is_asked_for_only_where_the_log_does_not_know_it(
+    log: EventLog, thread: str, link: Link
+) -> None:
+    asked: list[str] = []
+
+    def birth() -> list[Event]:
+        asked.append("")
+        return [event("state.created", "state.created:s"), queued()]
+
+    log.announce(thread, RUN, 0, birth())
+    asked.clear()
+    log.begin(thread, RUN, 1, [started()], birth)
+    log.append(thread, RUN, 1, 2, [created("m")])
+    assert not asked
+
+    link.client.flushdb()
+    for _ in range(2):  # the second time as after a lost answer
+        log.begin(thread, RUN, 2, [started(2)], birth)
+    log.append(thread, RUN, 2, 2, [created("m", 2)])
+    assert asked == [""]
+    assert [type for _, type in everything(log, thread)] == [
+        "state.created",
+        "run.queued",
+        "run.started",
+        "message.created",
+    ]
+    with pytest.raises(StaleAttempt):
+        log.begin(thread, RUN, 1, [started()], birth)
+
+
+def test_a_begin_that_asked_for_the_birth_still_fences(log: EventLog, thread: str) -> None:
+    log.begin(thread, RUN, 1, [started(), created("old")])  # nobody told of its birth
+    log.begin(thread, RUN, 2, [started(2)], lambda: [queued()])
+    with pytest.raises(StaleAttempt):
+        log.append(thread, RUN, 1, 3, [delta("old", 1, "a")])
+    assert log.open_messages(thread) == []
+    log.append(thread, RUN, 2, 2, [created("new", 2)])
 
 
 def test_events_of_no_run_are_appended_each_time(log: EventLog, thread: str) -> None:
@@ -529,3 +570,40 @@ def test_which_of_many_cursors_have_something_to_read(log: EventLog, link: Link)
     log.announce(threads[1], None, 0, [event("thread.updated")])
     link.client.delete(f"branchline:{{{threads[3]}}}:head")
     assert log.moved(cursors) == [1, 3]
+
+
+# ── what goes out with an append ──
+
+
+def heard(link: Link, *channels: str) -> redis.client.PubSub:
+    listener = link.client.pubsub(ignore_subscribe_messages=False)
+    listener.subscribe(*channels)
+    for _ in channels:
+        assert listener.get_message(timeout=5)["type"] == "subscribe"
+    return listener
+
+
+def test_a_wake_up_carries_few_bytes_and_announces_many(log: EventLog, thread: str, link: Link) -> None:
+    listener = heard(link, keys.wake(thread))
+    log.begin(thread, RUN, 1, [started(), created("m")])
+    log.append(thread, RUN, 1, 3, [delta("m", 1, "x" * 10_000)])
+    little, much = (decode_wake(listener.get_message(timeout=5)["data"]) for _ in range(2))
+    assert little is not None and much is not None
+    assert little.entries == whole(log, thread).entries[:2]
+    assert (little.head, much.head, much.entries) == (2, 3, [])
+    assert decode_wake(b"") is None
+    listener.close()
+
+
+def test_a_hint_goes_out_with_what_is_appended_and_not_with_what_is_refused(
+    log: EventLog, thread: str, link: Link
+) -> None:
+    hint = Hint("workspace", {"type": "run.changed"})
+    listener = heard(link, hint.channel)
+    log.begin(thread, RUN, 2, [started(2)])
+    with pytest.raises(StaleAttempt):
+        log.announce(thread, RUN, 1, [retried(1)], Hint("workspace", {"type": "refused"}))
+    log.append(thread, RUN, 2, 2, [created("m", 2)], hint)
+    assert listener.get_message(timeout=5)["data"] == hint.message
+    assert listener.get_message(timeout=0) is None
+    listener.close()

@@ -1,11 +1,12 @@
 -- Append events to a thread's log: all of them or, when refused, none.
 --
 -- KEYS  head log open [run]
--- ARGV  server mode run_id attempt first channel partial_prefix entries ttl
+-- ARGV  server mode run_id attempt first channel partial_prefix entries ttl hint_channel hint
 --       then per event: type payload key message_id text n
--- Answers {'ok', epoch, seq} | {'stale'} | {'lost'}.
+-- Answers {'ok', epoch, seq} | {'stale'} | {'lost'} | {'unborn'}.
 --
 -- mode  begin     the start of an attempt: sets the fence, numbers begin at 1
+--       resume    the same, but 'unborn' where the log has not been told of the run
 --       append    an attempt goes on: the fence must be its own
 --       announce  what the database decided: keyed events without numbers
 --
@@ -16,14 +17,16 @@ local head, log, open, run = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local server, mode, run_id = ARGV[1], ARGV[2], ARGV[3]
 local attempt, first = tonumber(ARGV[4]), tonumber(ARGV[5])
 local channel, partial_prefix, entries, ttl = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local EVENTS, WIDTH = 10, 6
+local hint_channel, hint = ARGV[10], ARGV[11]
+local EVENTS, WIDTH = 12, 6
+local PUSHED = 8192 -- bytes of entries that a wake-up carries at most
 
 local fence, last, ended = nil, 0, false
 local deltas = {} -- message id -> number of its last delta
 
 -- What is known of the run, and of the open messages that these events write to.
 if run then
-  local fields, asked = { 'fence', 'last', 'server', 'ended' }, {}
+  local fields, asked = { 'fence', 'last', 'server', 'ended', 'queued' }, {}
   for at = EVENTS, #ARGV, WIDTH do
     local message = ARGV[at + 3]
     if ARGV[at] == 'message.delta' and not asked[message] then
@@ -33,10 +36,11 @@ if run then
   end
   local known = redis.call('HMGET', run, unpack(fields))
   fence, last, ended = tonumber(known[1] or nil), tonumber(known[2] or 0), known[4]
-  for i = 5, #fields do
+  for i = 6, #fields do
     deltas[string.sub(fields[i], 3)] = tonumber(known[i] or nil)
   end
   if fence and fence > attempt then return { 'stale' } end
+  if mode == 'resume' and not known[5] then return { 'unborn' } end
   if mode == 'append' then
     -- A fence that was set under another server may hide a later attempt that
     -- the restart has lost; the attempt has to be proven again.
@@ -116,17 +120,20 @@ if raised then
   drop_open_messages_of_run()
   redis.call('HSET', run, 'fence', attempt, 'last', 0, 'server', server)
   keep = true
-elseif mode == 'begin' then
+elseif mode == 'begin' or mode == 'resume' then
   redis.call('HSET', run, 'server', server)
 end
 
 local texts = {} -- message id -> pieces to append
+local lines, size = { '' }, 0
 
 for _, at in ipairs(fresh) do
   local type, payload, key, message = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   seq = seq + 1
   if type == 'run.retried' then payload = with_discarded(payload) end
   redis.call('XADD', log, 'MAXLEN', '~', entries, seq .. '-0', 't', type, 'r', run_id, 'd', payload)
+  size = size + #payload
+  if size <= PUSHED then lines[#lines + 1] = line(seq, type, run_id, payload) end
   if type == 'message.delta' then
     texts[message] = texts[message] or {}
     table.insert(texts[message], ARGV[at + 4])
@@ -174,8 +181,12 @@ if #fields > 0 then redis.call('HSET', run, unpack(fields)) end
 
 if seq > before then
   redis.call('HSET', head, 'seq', seq)
-  redis.call('PUBLISH', channel, epoch .. ':' .. seq)
+  local wake = epoch .. ':' .. seq
+  -- Few bytes go along, so that nobody has to ask for them; more are worth being read together.
+  if size <= PUSHED then wake = wake .. table.concat(lines, '\n') end
+  redis.call('PUBLISH', channel, wake)
 end
+if hint ~= '' then redis.call('PUBLISH', hint_channel, hint) end
 if keep then
   for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ttl) end
   for _, field in ipairs(redis.call('HKEYS', open)) do
