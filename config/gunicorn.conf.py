@@ -43,11 +43,13 @@ logconfig_dict = tomllib.loads((Path(__file__).parent / "logging.toml").read_tex
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Have the streams end when the process is told to stop; by themselves they never would."""
+    """Hear of revocations from now on, and have the streams end when the process is told to stop."""
+    core = worker.wsgi.extensions["branchline"]
+    core.holders.listen()
 
-    def end_streams() -> None:
+    def end_streams() -> None:  # by themselves they never would
         while worker.alive:
             gevent.sleep(0.1)
-        worker.wsgi.extensions["branchline"].end_streams()
+        core.end_streams()
 
     gevent.spawn(end_streams)

@@ -70,7 +70,9 @@ def logout() -> Response:
     """Sign out; does nothing where nobody is signed in."""
     credential = auth.credential_shown()
     if credential is not None and credential.kind == "session":
-        core.database.write(users.end_session, credential.value)
+        user_id = core.database.write(users.end_session, credential.value)
+        if user_id is not None:
+            core.holders.revoked(user_id)
     auth.forget()
     return empty()
 
@@ -106,7 +108,9 @@ def create_token(given: dict[str, Any]) -> Response:
 @account.response(204)
 def revoke_token(token_id: str) -> Response:
     """Make an API token worthless."""
-    core.database.write(users.revoke_token, auth.current_user().id, token_id)
+    user_id = auth.current_user().id
+    core.database.write(users.revoke_token, user_id, token_id)
+    core.holders.revoked(user_id)
     return empty()
 
 

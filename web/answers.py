@@ -1,8 +1,12 @@
-"""Answers: JSON by orjson, compressed where it pays, with headers that keep browsers safe."""
+"""Answers: JSON by orjson, compressed where it pays, with headers that keep browsers safe.
+
+No header here speaks of the connection, so that they suit HTTP/2 as well.
+"""
 
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -14,18 +18,23 @@ from runtime.model import Json
 _COMPRESSED_FROM = 2048
 """Bytes under which compression costs more than it saves."""
 
+_LEVEL = 1
+"""Of gzip: level 4 takes 60 % longer for 5 % less of a history."""
+
 _COMPRESSED_TYPES = ("application/json", "text/html", "text/markdown", "text/css", "text/javascript")
 
-_SAFE = {
-    "Content-Security-Policy": (
+_SAFE = (
+    (
+        "Content-Security-Policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
+_OF_THE_API = (*_SAFE, ("Cache-Control", "no-store"))
 
 
 class OrjsonProvider(JSONProvider):
@@ -60,8 +69,15 @@ def empty() -> Response:
 def tagged(response: Response) -> Response:
     """``response``, or 304 where the client has the same already."""
     response.add_etag(weak=True)
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response.make_conditional(request)  # type: ignore[return-value]
+    return _conditional(response)
+
+
+def tagged_by(tag: str, make: Callable[[], Response]) -> Response:
+    """What ``make`` gives, or 304, without making it, where the client has what ``tag`` stands for."""
+    known = request.if_none_match.contains_weak(tag)
+    response = Response(status=304) if known else make()
+    response.set_etag(tag, weak=True)
+    return _conditional(response)
 
 
 def init_app(app: Flask) -> None:
@@ -70,22 +86,28 @@ def init_app(app: Flask) -> None:
     app.after_request(_finished)
 
 
+def _conditional(response: Response) -> Response:
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.vary.add("Accept-Encoding")
+    return response.make_conditional(request)  # type: ignore[return-value]
+
+
 def _finished(response: Response) -> Response:
-    for name, value in _SAFE.items():
-        response.headers.setdefault(name, value)
-    if request.path.startswith("/api/"):
-        response.headers.setdefault("Cache-Control", "no-store")
+    given = {name.lower() for name, _ in response.headers}
+    wanted = _OF_THE_API if request.path.startswith("/api/") else _SAFE
+    response.headers.extend([(name, value) for name, value in wanted if name.lower() not in given])
     return _compressed(response)
 
 
 def _compressed(response: Response) -> Response:
-    if response.mimetype not in _COMPRESSED_TYPES or response.is_streamed or response.direct_passthrough:
-        return response
-    response.vary.add("Accept-Encoding")
-    if not request.accept_encodings.quality("gzip") or "Content-Encoding" in response.headers:
+    # The cheap questions first: most answers are small.
+    if response.direct_passthrough or response.is_streamed:
         return response
     body = response.get_data()
-    if len(body) >= _COMPRESSED_FROM:
-        response.set_data(gzip.compress(body, 4, mtime=0))
+    if len(body) < _COMPRESSED_FROM or response.mimetype not in _COMPRESSED_TYPES:
+        return response
+    response.vary.add("Accept-Encoding")
+    if request.accept_encodings.quality("gzip"):
+        response.set_data(gzip.compress(body, _LEVEL, mtime=0))
         response.headers["Content-Encoding"] = "gzip"
     return response

@@ -1,7 +1,8 @@
 """Who asks: a browser by its cookie, a program by its bearer token.
 
-Each request costs one query. A write that comes with a cookie must come from our
-own pages: browsers say where they come from, and another origin is refused.
+Whose a credential is costs a query every few seconds, not at each request. A write
+that comes with a cookie must come from our own pages: browsers say where they come
+from, and another origin is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import hashlib
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from flask import Flask, g, request, session
+from flask import Flask, Request, Response, g, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 
 from runtime.errors import Forbidden, Unauthenticated
 from runtime.model import User
@@ -24,8 +26,22 @@ _PORTS = {"http": 80, "https": 443}
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+class _Cookies(SecureCookieSessionInterface):
+    """Flask's signed cookies, free of charge for a request that brings none."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """What the cookie says."""
+        return super().open_session(app, request) if "Cookie" in request.headers else self.session_class()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Set the cookie where it changed."""
+        if session.accessed or session.modified:
+            super().save_session(app, session, response)
+
+
 def init_app(app: Flask, settings: Settings) -> None:
     """Let the app keep a session's id in a signed cookie."""
+    app.session_interface = _Cookies()
     key = settings.secret_key
     app.config.update(
         SECRET_KEY=key,
@@ -43,7 +59,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 def sign_in_required() -> None:
     """For ``before_request`` of a blueprint: find out who asks. Raises Unauthenticated, Forbidden."""
     credential = credential_shown()
-    user = credential.user(core.database) if credential else None
+    user = core.holders.of(credential) if credential else None
     if credential is None or user is None:
         raise Unauthenticated
     g.user, g.credential = user, credential

@@ -17,8 +17,8 @@ from runtime.errors import StreamUnavailable
 from runtime.events import THREAD_UPDATED
 from runtime.model import Thread
 from runtime.services import Services
-from runtime.stream import Hub
-from web.credentials import Validity
+from runtime.stream import Hub, Revocations
+from web.credentials import Holders
 from web.figures import Figures
 from web.passwords import Passwords, Throttle
 
@@ -54,9 +54,9 @@ class Core(Services):
         return Throttle(self.settings.limits.logins_per_minute)
 
     @cached_property
-    def validity(self) -> Validity:
-        """Tells streams whether their reader may still read."""
-        return Validity(self.database, self.settings.stream.heartbeat / 2)
+    def holders(self) -> Holders:
+        """Tells whose a credential is, at each request and at each heartbeat of a stream."""
+        return Holders(self.database, Revocations(self.link))
 
     @cached_property
     def figures(self) -> Figures:

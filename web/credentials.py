@@ -6,10 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.errors import StreamUnavailable
 from runtime.model import User
 from runtime.store import Database, users
+from runtime.stream import Revocations
 
-_KEPT = 10_000
+_REMEMBERED_FOR = 5.0
+"""Seconds. Also how long a session outlives its last day, and a revocation stays unheard at worst."""
+
+_REMEMBERED = 10_000
 """Credentials that are remembered at most."""
 
 
@@ -27,27 +32,74 @@ class Credential:
         return database.read(find, self.value)
 
 
-class Validity:
-    """Whether credentials still hold, looked up at most once in ``seconds`` for each.
+class Holders:
+    """Whose a credential is: looked up, then remembered for a few seconds.
 
-    Streams ask at every heartbeat, thousands of them for the same user.
+    It remembers only while this process hears of every revocation as it happens, and
+    only what no revocation may have overtaken. So a credential that has ended is
+    refused at once here, and elsewhere as soon as the announcement is there. Without
+    Redis each request costs its query again.
     """
 
     def __init__(
-        self, database: Database, seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        revocations: Revocations,
+        clock: Callable[[], float] = time.monotonic,
+        size: int = _REMEMBERED,
     ) -> None:
         self._database = database
-        self._seconds = seconds
+        self._revocations = revocations
         self._clock = clock
-        self._seen: dict[Credential, tuple[float, bool]] = {}
+        self._size = size
+        self._known: dict[Credential, tuple[float, User]] = {}
+        """Until when, and whose; the oldest first."""
+        self._hearing = False
+        self._changes = 0
+        """Grows with each revocation, and when hearing begins or ends."""
+        self.lookups = 0
+        """Times that the database was asked."""
 
-    def holds(self, credential: Credential) -> bool:
-        """Whether there is still somebody to whom it belongs. Raises StoreUnavailable."""
-        seen, held = self._seen.get(credential, (float("-inf"), False))
-        if self._clock() - seen < self._seconds:
-            return held
-        held = credential.user(self._database) is not None
-        if len(self._seen) >= _KEPT:
-            self._seen.clear()
-        self._seen[credential] = (self._clock(), held)
-        return held
+    def listen(self) -> None:
+        """Begin to hear of revocations, and so to remember (gevent)."""
+        self._revocations.listen(self._forget, self._hear, self._go_deaf)
+
+    def of(self, credential: Credential) -> User | None:
+        """Whose it is; None where it is worth nothing (any more). Raises StoreUnavailable."""
+        until, user = self._known.get(credential, (0.0, None))
+        return user if self._clock() < until else self._look_up(credential)
+
+    def revoked(self, user_id: str) -> None:
+        """Credentials of a user have ended, and that is committed: nobody may remember them."""
+        self._forget(user_id)
+        try:
+            self._revocations.announce(user_id)
+        except StreamUnavailable:
+            pass  # the others hear nothing either then, and remember nothing
+
+    def _look_up(self, credential: Credential) -> User | None:
+        asked_at, changes = self._clock(), self._changes
+        self.lookups += 1
+        user = credential.user(self._database)
+        if user is not None and self._hearing and changes == self._changes:
+            self._remember(credential, user, asked_at + _REMEMBERED_FOR)
+        return user
+
+    def _remember(self, credential: Credential, user: User, until: float) -> None:
+        self._known.pop(credential, None)
+        if len(self._known) >= self._size:
+            del self._known[next(iter(self._known))]
+        self._known[credential] = (until, user)
+
+    def _forget(self, user_id: str) -> None:
+        self._changes += 1
+        self._known = {shown: known for shown, known in self._known.items() if known[1].id != user_id}
+
+    def _hear(self) -> None:
+        self._changes += 1
+        self._hearing = True
+
+    def _go_deaf(self) -> None:
+        self._changes += 1
+        self._hearing = False
+        self._known.clear()

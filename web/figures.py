@@ -54,7 +54,7 @@ class Figures:
         """All figures, as Prometheus reads them. Raises StoreUnavailable."""
         found = core.database.read(_of_database, core.settings.pool.lease)
         registry = CollectorRegistry()
-        registry.register(_Told([*found, *_of_streams(core)]))
+        registry.register(_Told([*found, *_of_process(core)]))
         return generate_latest(self.registry) + generate_latest(registry)
 
 
@@ -113,8 +113,13 @@ def _of_pools(found: Iterable[Pool]) -> Iterator[Metric]:
     yield from (slots, busy)
 
 
-def _of_streams(core: Core) -> Iterator[Metric]:
+def _of_process(core: Core) -> Iterator[Metric]:
     now = core.hub.stats()
     yield GaugeMetricFamily("branchline_open_streams", "Streams open in this process.", now.streams)
     yield GaugeMetricFamily("branchline_watched_threads", "Threads watched by this process.", now.threads)
+    yield CounterMetricFamily(
+        "branchline_credential_lookups",
+        "Times this process asked the database whose a credential is.",
+        core.holders.lookups,
+    )
     yield CounterMetricFamily("branchline_log_reads", "Times this process read event logs.", now.reads)

@@ -79,7 +79,7 @@ class EventStreams(Blueprint, flask_sse.ServerSentEventsBlueprint):  # type: ign
         if source is None:
             source = self.messages(auth.current_user().workspace_id)
         credential, this = auth.current_credential(), this_core()
-        return send(this, source, lambda: this.validity.holds(credential))
+        return send(this, source, lambda: this.holders.of(credential) is not None)
 
 
 def send(core: Core, source: Source, may_read: Callable[[], bool]) -> Response:

@@ -10,7 +10,7 @@ from marshmallow import fields
 from runtime.model import Json, State, encode_time
 from runtime.store import states, threads
 from web import auth
-from web.answers import answer, tagged
+from web.answers import answer, tagged, tagged_by
 from web.core import core
 from web.openapi import Blueprint
 from web.schemas import inputs, outputs, queries
@@ -42,7 +42,7 @@ def list_states(given: dict[str, Any], thread_id: str) -> Response:
     """The tree, oldest state first; with `structure=1` ids and parents only, all at once."""
     workspace_id = auth.current_user().workspace_id
     if given.pop("structure"):
-        return tagged(answer(core.database.read(states.structure, workspace_id, thread_id)))
+        return _structure(workspace_id, thread_id)
     page = core.database.read(states.tree, workspace_id, thread_id, **given)
     return tagged(answer({"items": [_node(node) for node in page.items], "next": page.next}))
 
@@ -91,6 +91,15 @@ def list_messages(given: dict[str, Any], state_id: str) -> Response:
     history = core.database.read(states.history, auth.current_user().workspace_id, state_id, **given)
     items = [message.encode() for message in history.items]
     return answer({"items": items, "next": history.next, "states": history.states})
+
+
+def _structure(workspace_id: str, thread_id: str) -> Response:
+    """Nothing is erased, and each new state is the thread's latest: its id stands for the whole shape.
+
+    It is read first, so that a state which comes meanwhile can only cost one reading more.
+    """
+    latest = core.database.read(threads.get, workspace_id, thread_id).latest_state_id
+    return tagged_by(latest, lambda: answer(core.database.read(states.structure, workspace_id, thread_id)))
 
 
 def _node(node: dict[str, Json]) -> dict[str, Json]:

@@ -229,6 +229,23 @@ def test_a_tree_that_has_not_changed_is_not_sent_again(ada: Client) -> None:
     assert (same.status_code, same.data, changed.status_code) == (304, b"", 200)
 
 
+def test_a_structure_that_has_not_grown_is_not_sent_again(ada: Client, bob: Client) -> None:
+    thread = ada.thread()
+    path = at(thread, "/states?structure=1")
+    first = ada.get(path)
+    known = {"If-None-Match": first.headers["ETag"]}
+
+    same = ada.get(path, headers=known)
+    ada.say(thread, "x")
+    grown = ada.get(path, headers=known)
+
+    assert (same.status_code, same.data, same.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    assert (grown.status_code, len(grown.json["ids"])) == (200, 2)
+    assert grown.headers["ETag"] != first.headers["ETag"]
+    assert first.headers["Cache-Control"] == same.headers["Cache-Control"] == "private, no-cache"
+    assert bob.get(path, headers=known).status_code == 404
+
+
 def test_a_state_is_labelled_and_starred(ada: Client) -> None:
     state = ada.say(ada.thread(), "x")
     path = f"/api/states/{state['id']}"
@@ -336,6 +353,15 @@ def test_a_snapshot_shows_a_branch_and_where_to_go_on(ada: Client, core: Core) -
     assert contents(ada.get(at(thread, f"/snapshot?state={left['id']}")).json["messages"]) == ["left"]
     assert ada.get(at(thread, f"/snapshot?state={new_id()}")).status_code == 404
     assert ada.get(at(thread, f"/snapshot?state={ada.thread()['root_state_id']}")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["", "/states", "/states?structure=1", "/export", "/snapshot"])
+def test_no_header_speaks_of_the_connection(ada: Client, path: str) -> None:
+    headers = ada.get(at(ada.thread(), path)).headers
+
+    assert not {name.lower() for name, _ in headers} & {
+        "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    }  # fmt: skip
 
 
 def test_large_answers_are_compressed_for_those_who_can_read_it(ada: Client) -> None:

@@ -1,0 +1,122 @@
+"""What ends a credential in one web process ends it in every other: real processes, one Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import httpx
+import pytest
+
+from tests.support.redis_server import RedisServer
+from tests.support.stack import Client, Stack, free_port, until
+
+AT_ONCE = 2.5
+"""Seconds; much less than a credential is remembered, for this must not pass by forgetting."""
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_database_url: str
+) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("stack"), stack_database_url, stack_redis.url, pools=()) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def second(stack: Stack) -> str:
+    """The address of another web process."""
+    port = free_port()
+    stack.environ["PORT"] = str(port)
+    stack.start("web", key="second web")
+    url = f"http://127.0.0.1:{port}"
+    with Client(url) as client:
+        until(lambda: answers(client), 40, "the second web process answers")
+    return url
+
+
+@pytest.fixture
+def here(stack: Stack) -> Iterator[Client]:
+    """Somebody with an account, at the first process."""
+    with closing(stack.client()) as client:
+        yield client
+
+
+@pytest.fixture
+def there(here: Client, second: str) -> Iterator[Client]:
+    """The same browser at the second process."""
+    with Client(second) as client:
+        client.cookies = here.cookies
+        yield client
+
+
+def answers(client: Client) -> bool:
+    try:
+        return client.get("/healthz").is_success
+    except httpx.HTTPError:
+        return False
+
+
+def lookups(client: Client) -> float:
+    [line] = [
+        line
+        for line in client.get("/metrics").text.splitlines()
+        if line.startswith("branchline_credential_lookups_total ")
+    ]
+    return float(line.split()[1])
+
+
+def remembers(client: Client) -> bool:
+    """Whether the client's process knows whose its credential is."""
+    assert client.get("/api/me").status_code == 200
+    before = lookups(client)
+    assert client.get("/api/me").status_code == 200
+    return lookups(client) == before
+
+
+def refused(client: Client) -> bool:
+    return client.get("/api/me").status_code == 401
+
+
+def test_signing_out_is_known_everywhere_at_once(here: Client, there: Client) -> None:
+    cookies = httpx.Cookies(here.cookies)
+    until(lambda: remembers(here) and remembers(there))
+
+    assert here.post("/api/auth/logout").status_code == 204
+
+    here.cookies = cookies
+    assert refused(here)
+    until(lambda: refused(there), AT_ONCE)
+
+
+def test_a_token_that_is_revoked_is_worth_nothing_anywhere(here: Client, second: str) -> None:
+    token = here.post("/api/tokens").json()["token"]
+    with Client(second) as program:
+        program.headers["Authorization"] = f"Bearer {token['secret']}"
+        until(lambda: remembers(program))
+
+        assert here.delete(f"/api/tokens/{token['id']}").status_code == 204
+
+        until(lambda: refused(program), AT_ONCE)
+
+
+def test_where_revocations_cannot_be_heard_nothing_is_remembered(
+    here: Client, there: Client, stack_redis: RedisServer
+) -> None:
+    until(lambda: remembers(there))
+    stack_redis.kill()
+    try:
+        until(lambda: not remembers(there), AT_ONCE)
+
+        assert here.post("/api/auth/logout").status_code == 204
+
+        assert refused(there)
+    finally:
+        stack_redis.start()
+
+
+def test_it_is_remembered_again_once_revocations_are_heard(here: Client, stack_redis: RedisServer) -> None:
+    until(lambda: remembers(here))
+    stack_redis.restart()
+
+    until(lambda: remembers(here))
