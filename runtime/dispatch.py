@@ -178,12 +178,14 @@ class Dispatcher:
         return worker
 
     def _tell(self, created: runs.Created) -> None:
+        # Published first: the pool sets about it while we announce. Should it be quicker,
+        # the log has from it what we would have told.
+        if created.published:
+            self._services.backlog.publish([backlog.ticket(run) for run in created.runs])
         new = [created.input_state] if created.input_is_new else []
         for run, output in zip(created.runs, created.states, strict=True):
             self._services.announcer.created(run, *new, output)
             new = []
-        if created.published:
-            self._services.backlog.publish([backlog.ticket(run) for run in created.runs])
 
 
 def _answer(created: runs.Created) -> dict[str, Json]:

@@ -41,7 +41,9 @@ from runtime.store import pools
 log = logging.getLogger(__name__)
 
 _GATHER = 0.02
-"""Seconds in which ends and claims gather before one look at the backlog serves them all."""
+_GATHER_QUIETLY = 0.1
+"""Seconds in which ends and claims gather before one look at the backlog serves them all;
+more of them while nothing waits there, for what is published by then keeps the slots busy."""
 _EVENTS = 500
 _SEND_EVENTS = 0.5
 """Task events are sent when so many have gathered, or after so many seconds."""
@@ -141,12 +143,13 @@ class PoolProcess:
 
     def _publish(self) -> None:
         """Publish what there is room for, once however many runs have made room."""
+        published = 0
         while True:
             self._room.wait()
-            gevent.sleep(_GATHER)
+            gevent.sleep(_GATHER if published else _GATHER_QUIETLY)
             self._room.clear()
             try:
-                self.services.backlog.publish_next(self.name)
+                published = self.services.backlog.publish_next(self.name)
             except StoreUnavailable:
                 log.warning("the database is away; the reaper publishes what waits")
                 gevent.sleep(1)

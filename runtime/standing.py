@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 
+from runtime.errors import StoreUnavailable
 from runtime.model import Pool
 from runtime.registry import Worker
 from runtime.store import Database, pools
@@ -38,10 +39,21 @@ class Standings:
         self._seen = float("-inf")
 
     def refresh(self) -> None:
-        """Look again if the last look is too old. Not inside a transaction."""
-        if time.monotonic() - self._seen > _FRESH:
+        """Look again if the last look is too old. Not inside a transaction.
+
+        While one request looks, the others go by the last look.
+        """
+        before = self._seen
+        if time.monotonic() - before <= _FRESH:
+            return
+        if self._pools:
+            self._seen = time.monotonic()
+        try:
             self._pools = self._database.read(pools.listing, self._lease)
             self._seen = time.monotonic()
+        except StoreUnavailable:
+            self._seen = before
+            raise
 
     def of(self, worker: Worker) -> Standing:
         """How ``worker`` stands, by the last look."""

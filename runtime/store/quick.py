@@ -37,16 +37,16 @@ class Compiled:
 
     def __init__(self, statement: sa.ClauseElement) -> None:
         compiled = statement.compile(dialect=_DIALECT)
-        self._sql = str(compiled)
+        self._sql = str(compiled).encode()
         self._given = compiled.params
 
     def rows(self, c: Connection, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it; all rows."""
-        return c.execute(self._sql.encode(), {**self._given, **parameters}).fetchall()
+        return c.execute(self._sql, {**self._given, **parameters}).fetchall()
 
     def row(self, c: Connection, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Execute it; the only row, or None."""
-        return c.execute(self._sql.encode(), {**self._given, **parameters}).fetchone()
+        return c.execute(self._sql, {**self._given, **parameters}).fetchone()
 
 
 def _json(value: Any) -> str:
