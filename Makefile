@@ -16,7 +16,7 @@ help:
 	@echo 'make lint         check the code only: ruff, mypy, import-linter'
 	@echo 'make format       format the code'
 	@echo 'make real-model   run the tests that talk to a real language model'
-	@echo 'make bench        measure latency and throughput'
+	@echo 'make bench        measure everything, in five minutes; ARGS="rate start" chooses'
 	@echo 'make lock         choose the newest versions that setup.cfg allows'
 	@echo 'make clean        remove what was installed and built; the data in .branchline stays'
 
@@ -39,12 +39,12 @@ format: $(VENV)/installed-test
 real-model: $(VENV)/installed-real-model
 	@$(BIN)/python -m pytest -m real_model $(ARGS)
 
-bench: $(VENV)/installed-test
+bench: $(VENV)/installed-bench
 	@$(BIN)/python -m bench $(ARGS)
 
 lock: | $(BIN)/python
 	@rm -rf $(VENV)/lock && $(BIN)/python -m venv $(VENV)/lock
-	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -e '.[test,real-model]'
+	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -e '.[test,bench,real-model]'
 	@echo '# One exact version of everything, made by `make lock`; pip takes it as constraints.' > $(LOCK)
 	@$(VENV)/lock/bin/python -m pip freeze --exclude-editable >> $(LOCK)
 	@rm -rf $(VENV)/lock
@@ -58,9 +58,10 @@ clean:
 
 $(VENV)/installed: EXTRAS :=
 $(VENV)/installed-test: EXTRAS := [test]
+$(VENV)/installed-bench: EXTRAS := [test,bench]
 $(VENV)/installed-real-model: EXTRAS := [test,real-model]
 
-$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-real-model: $(SOURCE) | $(BIN)/python
+$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-bench $(VENV)/installed-real-model: $(SOURCE) | $(BIN)/python
 	@echo "Installing what Branchline needs into $(VENV) (the first time takes about a minute) ..."
 	@$(BIN)/python -m pip install --disable-pip-version-check -c $(LOCK) -e '.$(EXTRAS)'
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from bench import database, processes
 from bench.client import Client, Reply
 from bench.system import Talk
 from tests.support.redis_server import RedisServer
-from tests.support.stack import CHECKOUT, Stack
+from tests.support.stack import CHECKOUT, READY_WITHIN, Stack, free_port
 
 PLACES = 100
 """Threads that are made before anything is measured."""
+SLOTS = 100
+"""Of a pool process, by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,22 @@ class Branchline:
     """A stack that runs, and one account on it."""
 
     beside = False
+    client: Client
+    """Of the first web process."""
+    clients: list[Client]
+    """One for each web process. A run is asked for at one of them, and read from the next."""
 
     def __init__(self, stack: Stack, redis_url: str, postgresql: psycopg.Connection[Any] | None) -> None:
         self.stack = stack
+        self.database_url = stack.environ["DATABASE_URL"]
         self.spots: list[Spot] = []
         self._redis_url = redis_url
         self._postgresql = postgresql
         with closing(stack.client()) as account:
             token = account.post("/api/tokens", json={"name": "bench"}).json()["token"]["secret"]
-        self.client = Client(stack.port, Authorization=f"Bearer {token}")
+        self._credentials = {"Authorization": f"Bearer {token}"}
+        self.client = Client(stack.port, **self._credentials)
+        self.clients = [self.client]
 
     async def prepare(self) -> None:
         """Make the threads."""
@@ -49,14 +59,49 @@ class Branchline:
             made = (await self.client.request("POST", "/api/threads", {})).json()
             self.spots.append(Spot(made["thread"]["id"], made["root_state"]["id"]))
 
-    async def ask(self, spot: Spot, n: int, gap: float) -> tuple[Reply, str]:
+    async def widen(self, webs: int, pools: int) -> None:
+        """Start more processes, until there are so many web and so many pool processes."""
+        for number in range(len(self.clients), webs):
+            port = free_port()
+            self.stack.start("web", f"web {number + 1}", PORT=str(port))
+            self.clients.append(Client(port, **self._credentials))
+        had = await self.slots()
+        for number in range(1, pools):
+            self.stack.start("pool python", f"pool python {number + 1}")
+        await self.reaches(had + (pools - 1) * SLOTS)
+        for client in self.clients:
+            await self._answers(client)
+
+    async def slots(self) -> int:
+        """How many runs at once the living pool processes can execute."""
+        found = (await self.client.request("GET", "/api/workers/stamp")).json()["worker"]
+        return int(found["slots"])
+
+    async def reaches(self, slots: int) -> None:
+        """Wait until the living pool processes have so many slots."""
+        async with asyncio.timeout(READY_WITHIN):
+            while await self.slots() < slots:
+                await asyncio.sleep(0.1)
+
+    async def _answers(self, client: Client) -> None:
+        async with asyncio.timeout(READY_WITHIN):
+            while True:
+                try:
+                    await client.request("GET", "/readyz")
+                    return
+                except (OSError, RuntimeError):
+                    await asyncio.sleep(0.1)
+
+    async def ask(
+        self, spot: Spot, n: int, gap: float, *, text: str = "What time is it?", client: Client | None = None
+    ) -> tuple[Reply, str]:
         """Ask for a run: the answer as it came, and the run's id."""
-        reply = await self.client.request(
+        reply = await (client or self.client).request(
             "POST",
             f"/api/threads/{spot.thread_id}/runs",
             {
                 "input_state_id": spot.state_id,
-                "messages": [{"role": "user", "content": "What time is it?"}],
+                "messages": [{"role": "user", "content": text}],
                 "worker_id": "stamp",
                 "args": {"n": n, "gap": gap},
             },
@@ -65,13 +110,14 @@ class Branchline:
 
     async def talk(self, place: int, n: int, gap: float) -> Talk:
         """Ask for a run, then read its stream."""
-        return await self.talk_at(self.spots[place], n, gap)
+        return await self.talk_at(self.spots[place], n, gap, place)
 
-    async def talk_at(self, spot: Spot, n: int, gap: float) -> Talk:
+    async def talk_at(self, spot: Spot, n: int, gap: float, place: int = 0) -> Talk:
         """The same at any state."""
-        asked, run_id = await self.ask(spot, n, gap)
-        connection, told = await self.client.begin("GET", f"/api/runs/{run_id}/events")
-        await self.client.finish(connection, told)
+        asked_at, read_at = (self.clients[(place + step) % len(self.clients)] for step in (0, 1))
+        asked, run_id = await self.ask(spot, n, gap, client=asked_at)
+        connection, told = await read_at.begin("GET", f"/api/runs/{run_id}/events")
+        await read_at.finish(connection, told)
         return _talk(asked, told, run_id)
 
     async def talk_on_open_stream(self, place: int, n: int, gap: float) -> Talk:
@@ -89,11 +135,32 @@ class Branchline:
         await self.client.request("POST", f"/api/runs/{run_id}/cancel", {"wait": True})
 
     def cpu(self) -> float:
-        """CPU seconds of all processes, of Redis, and of the database's own for us."""
-        mine = [*self.processes(), processes.of_redis(self._redis_url)]
+        """CPU seconds of all parts."""
+        return sum(self.cpu_by_part().values())
+
+    def cpu_by_part(self) -> dict[str, float]:
+        """CPU seconds of each part: web, pool, children, reaper, Redis, and the database's own for us."""
+        webs, pools, reapers, children = set[int](), set[int](), set[int](), set[int]()
+        for key, process in self.stack.processes.items():
+            found = processes.tree(process.pid)
+            if key.startswith("pool"):
+                # The guardian and the pool process; the rest are hosts and what they have forked.
+                own = {process.pid, *processes.children(process.pid)}
+                pools |= own
+                children |= found - own
+            else:
+                (webs if key.startswith("web") else reapers).update(found)
+        parts = {"web": webs, "pool": pools, "hosts and children": children, "reaper": reapers}
+        parts["Redis"] = {processes.of_redis(self._redis_url)}
         if self._postgresql is not None:
-            mine += database.backends(self._postgresql)
-        return processes.cpu(mine)
+            parts["database"] = set(database.backends(self._postgresql))
+        used = {part: processes.cpu(pids) for part, pids in parts.items()}
+        ended = processes.cpu_of_children(pools)  # hosts that were replaced
+        return {
+            **used,
+            "pool": used["pool"] - ended,
+            "hosts and children": used["hosts and children"] + ended,
+        }
 
     def processes(self) -> set[int]:
         """Web, pool, reaper, and all that they have started."""
@@ -106,6 +173,16 @@ class Branchline:
     def pool_memory(self) -> int:
         """Bytes that the process has in memory which supervises the children."""
         return processes.resident(self.stack.pool_process())
+
+    def stored(self) -> dict[str, int]:
+        """Bytes that the database holds once what is void has been cleared away, and that Redis holds."""
+        with redis.Redis.from_url(self._redis_url) as client:
+            in_redis = int(client.info("memory")["used_memory_dataset"])
+        if self._postgresql is None:
+            return {"Redis": in_redis}
+        self._postgresql.execute("VACUUM FULL")
+        row = self._postgresql.execute("SELECT pg_database_size(current_database())").fetchone()
+        return {"database": int(row[0]) if row else 0, "Redis": in_redis}
 
     def log_reads(self) -> int:
         """How often an event log was read in Redis, since its start."""

@@ -157,7 +157,8 @@ class Connection(asyncio.Protocol):
 
     def _end(self, reply: Reply) -> None:
         self.reply = None
-        reply.ended.set_result(None)
+        if not reply.ended.done():  # whoever waited may have given up
+            reply.ended.set_result(None)
 
 
 class Client:

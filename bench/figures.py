@@ -60,6 +60,9 @@ class Figures:
             figure.rounds.append(value)
             figure.samples += samples
 
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
     def table(self) -> str:
         """All figures as a Markdown table."""
         rows = [self._row(figure) for figure in self._all.values() if figure.rounds]

@@ -21,25 +21,38 @@ def tree(*roots: int) -> set[int]:
         if pid in found or not Path(f"/proc/{pid}").exists():
             continue
         found.add(pid)
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            try:
-                left += map(int, children.read_text().split())
-            except OSError:  # the thread has ended meanwhile
-                continue
+        left += children(pid)
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, file.read_text().split())
+        except OSError:  # the thread has ended meanwhile
+            continue
     return found
 
 
 def cpu(pids: Iterable[int]) -> float:
     """CPU seconds that they and their ended children have used."""
-    return sum(map(_cpu, set(pids)))
+    return sum(sum(_cpu(pid)) for pid in set(pids))
 
 
-def _cpu(pid: int) -> float:
+def cpu_of_children(pids: Iterable[int]) -> float:
+    """CPU seconds that their ended children have used."""
+    return sum(_cpu(pid)[1] for pid in set(pids))
+
+
+def _cpu(pid: int) -> tuple[float, float]:
+    """Of the process itself, and of its ended children."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0.0
-    return sum(map(int, fields[11:15])) / _TICKS
+        return 0.0, 0.0
+    return sum(map(int, fields[11:13])) / _TICKS, sum(map(int, fields[13:15])) / _TICKS
 
 
 def pss(pids: Iterable[int]) -> int:

@@ -56,10 +56,13 @@ class Prototype:
             deltas += [(float(text), event.at) for text in orjson.loads(event.data).get("texts", ())]
         return Talk(told.sent_at, accepted_at, told.pieces[-1][0], deltas)
 
-    def cpu(self) -> float:
-        """CPU seconds of all processes, of Redis, and of the database's own for it."""
-        mine = processes.tree(*self._roots)
-        return processes.cpu([*mine, self._redis_pid, *database.backends(self._connection)])
+    def cpu_by_part(self) -> dict[str, float]:
+        """CPU seconds of each part, as those of Branchline are named."""
+        host, web, pool = self._roots
+        parts = {"web": processes.tree(web), "pool": processes.tree(pool)}
+        parts |= {"hosts and children": processes.tree(host), "Redis": {self._redis_pid}}
+        parts["database"] = set(database.backends(self._connection))
+        return {part: processes.cpu(pids) for part, pids in parts.items()}
 
     def pool_memory(self) -> int:
         """Bytes that the Celery process has in memory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -43,8 +43,8 @@ class System(Protocol):
         """
         ...
 
-    def cpu(self) -> float:
-        """CPU seconds that all its processes have used, Redis and the database's included."""
+    def cpu_by_part(self) -> dict[str, float]:
+        """CPU seconds that its parts have used, Redis and the database's own processes among them."""
         ...
 
     def pool_memory(self) -> int:
@@ -54,17 +54,22 @@ class System(Protocol):
 
 @dataclass(slots=True)
 class Spent:
-    """What was used while something ran."""
+    """CPU seconds that were used while something ran."""
 
-    cpu: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def cpu(self) -> float:
+        """Of all parts."""
+        return sum(self.parts.values())
 
 
 @contextmanager
 def spending(system: System) -> Iterator[Spent]:
     """Within it, what the system uses is counted."""
-    spent, before = Spent(), system.cpu()
+    spent, before = Spent(), system.cpu_by_part()
     yield spent
-    spent.cpu = system.cpu() - before
+    spent.parts = {part: used - before.get(part, 0.0) for part, used in system.cpu_by_part().items()}
 
 
 @dataclass(slots=True)

@@ -28,10 +28,10 @@ CELERY_RATE = "bare Celery no-ops, 20 at a time"
 APPEND = "bare Redis append + publish → SSE client, p50"
 FORK = "bare fork of a process with the SDK, p50"
 
-_NOOPS = 100
-_RATE_NOOPS = 600
-_ENTRIES = 100
-_FORKS = 100
+_NOOPS = 50
+_RATE_NOOPS = 300
+_ENTRIES = 50
+_FORKS = 50
 
 
 class Floors:

@@ -108,14 +108,17 @@ class Stack:
     def _parts(self) -> list[str]:
         return ["web", *(f"pool {pool}" for pool in self.pools), "reaper"]
 
-    def start(self, name: str, key: str = "") -> subprocess.Popen[bytes]:
-        """Start one process: ``web``, ``pool python``, ``reaper``; a second of its kind under another key."""
+    def start(self, name: str, key: str = "", **more: str) -> subprocess.Popen[bytes]:
+        """Start one process: ``web``, ``pool python``, ``reaper``; a second of its kind under another key.
+
+        ``more`` is added to its environment.
+        """
         key = key or name
         with open(self._log_file(key), "ab") as file:
             self.processes[key] = subprocess.Popen(
                 [sys.executable, "-m", "runtime", *name.split()],
                 cwd=CHECKOUT,
-                env=self.environ,
+                env={**self.environ, **more},
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
