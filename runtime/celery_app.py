@@ -14,6 +14,7 @@ of doing so that suits both brokers: see :class:`_AskWhenRoom` for Redis and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import cache, partial
 from typing import Any
 
@@ -23,6 +24,8 @@ from celery import Celery, bootsteps, signals
 from celery.worker import state
 from celery.worker.strategy import default as receive
 from kombu import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import redis as redis_transport
 from kombu.transport.pyamqp import Transport as RabbitMQ
 
 from runtime.errors import BrokerUnavailable
@@ -136,6 +139,27 @@ def _publish(app: Celery, ticket: Ticket) -> None:
             # A late confirmation of this message would be taken for that of the next.
             producer.connection.collect()
             raise
+
+
+class _Channel(redis_transport.Channel):
+    """kombu's channel on Redis, but it does not make a client anew for each message."""
+
+    _kept: Any = None
+
+    def conn_or_acquire(self, client: Any = None) -> Any:
+        """Of kombu."""
+        if self._kept is None or self._kept.connection_pool is not self.pool:
+            self._kept = self._create_client()  # type: ignore[no-untyped-call]
+        return nullcontext(client or self._kept)
+
+
+class _Redis(redis_transport.Transport):
+    """kombu's transport with that channel."""
+
+    Channel = _Channel
+
+
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:_Redis"))
 
 
 class _AskWhenRoom(bootsteps.Step):  # type: ignore[misc]

@@ -18,6 +18,7 @@ from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.store import backlog, messages, states
 from runtime.store.page import Page, decode_cursor, encode_cursor, id_of
 from runtime.store.tables import Id, now, run_logs, run_steps, runs
+from runtime.store.tables import states as states_table
 
 Connection = sa.Connection
 
@@ -228,8 +229,8 @@ def listing(
 
 def of_states(c: Connection, state_ids: Iterable[str]) -> list[Run]:
     """The runs that fill these states."""
-    query = sa.select(*COLUMNS).where(runs.c.output_state_id.in_(list(state_ids)))
-    return [record(row) for row in c.execute(query)]
+    filling = sa.select(states_table.c.run_id).where(states_table.c.id.in_(list(state_ids)))
+    return [record(row) for row in c.execute(sa.select(*COLUMNS).where(runs.c.id.in_(filling)))]
 
 
 def of_token(c: Connection, run_id: str, attempt: int) -> Run | None:
