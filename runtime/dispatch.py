@@ -6,6 +6,7 @@ after; what fails there is made up for by the reaper.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,9 @@ from runtime.model import Json, Run, RunStatus, State, Thread, User
 from runtime.registry import Worker
 from runtime.services import Services
 from runtime.store import backlog, requests, runs, states, threads
+
+_ACCEPTED_AT_ONCE = 4
+"""In a burst, who came first is to be served first: all at once would all be served last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Dispatcher:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._settings = services.settings
+        self._accepting = threading.BoundedSemaphore(_ACCEPTED_AT_ONCE)
 
     def create(
         self,
@@ -72,10 +77,13 @@ class Dispatcher:
         """
         self._services.standings.refresh()
         created: runs.Created | None
-        if idempotency is None and isinstance(target, str):
-            answer, created = self._accept_on_thread(user, target, request)
-        else:
-            answer, created = self._services.database.write(self._accept, user, target, request, idempotency)
+        with self._accepting:
+            if idempotency is None and isinstance(target, str):
+                answer, created = self._accept_on_thread(user, target, request)
+            else:
+                answer, created = self._services.database.write(
+                    self._accept, user, target, request, idempotency
+                )
         if created is not None:
             self._tell(created)
         return answer

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import gevent
+import gevent.lock
 import orjson
 
 from runtime import events
@@ -36,6 +37,8 @@ T = TypeVar("T")
 _PROTOCOL = 1
 _LAST_WORDS = 0.5
 """Seconds that stderr is given to end after a failure."""
+_CLAIMED_AT_ONCE = 4
+"""In a burst the first runs are to start while the others are still being claimed."""
 _PATIENCE = 0.25
 """Seconds between two tries while the database is away."""
 
@@ -62,12 +65,14 @@ class Executor:
         self._incarnation = incarnation
         self.nudge = nudge
         self.draining = False
+        self._claiming = gevent.lock.BoundedSemaphore(_CLAIMED_AT_ONCE)
         self._relays: dict[str, Relay] = {}
 
     def execute(self, run_id: str) -> None:
         """Execute a run if it is still to be claimed."""
         try:
-            attempt = self._claim(run_id)
+            with self._claiming:
+                attempt = self._claim(run_id)
         except StoreUnavailable:
             log.warning("run %s could not be claimed: the database is away; it is published again", run_id)
             return

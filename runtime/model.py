@@ -36,7 +36,9 @@ def encode_time(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC with milliseconds: ``2026-01-31T12:00:00.000Z``."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
 
 
 def utc_now() -> datetime:
