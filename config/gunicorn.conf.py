@@ -6,6 +6,7 @@ thousands of them. Nothing is preloaded: each process patches itself first.
 
 from __future__ import annotations
 
+import gc
 import tomllib
 from pathlib import Path
 
@@ -53,3 +54,7 @@ def post_worker_init(worker: Worker) -> None:
         core.end_streams()
 
     gevent.spawn(end_streams)
+    # What is here now stays; thousands of streams make many objects, and few that refer in circles.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)

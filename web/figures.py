@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from runtime.events import MESSAGE_DELTA
-from runtime.model import Pool, utc_now
+from runtime.model import Pool
 from runtime.store import pools, runs
 from runtime.store.database import Connection
 
@@ -32,30 +35,61 @@ class Figures:
         self.requests = Counter(
             "branchline_http_requests", "Requests answered.", ["method", "status"], registry=self.registry
         )
-        self._delta_latency = Histogram(
-            "branchline_delta_latency_seconds",
-            "From the moment a pool took a delta from its worker until it is sent to a reader.",
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
+        self._latencies = _Latencies()
+        self._last: tuple[bytes, float | None] = b"", None
+        self._tallied = _Tallied()
 
     def delivered(self, sse: bytes) -> None:
-        """Entries are about to be sent, as they happen; the first one stands for all."""
-        if _DELTA not in sse[:200]:
-            return
-        start = sse.find(_AT) + len(_AT)
-        try:
-            written = datetime.fromisoformat(sse[start : start + _TIME_LENGTH].decode())
-        except ValueError:
-            return
-        self._delta_latency.observe(max(0.0, (utc_now() - written).total_seconds()))
+        """Entries are being sent to a reader, as they happen; the first one stands for all.
+
+        Every reader counts, so that the figure shows how long the last one of many waits.
+        The same bytes go to all of them, one after the other, and are looked into once.
+        """
+        if sse is not self._last[0]:
+            self._last = sse, _written(sse)
+        if (written := self._last[1]) is not None:
+            self._latencies.observe(max(0.0, time.time() - written))
 
     def text(self, core: Core) -> bytes:
         """All figures, as Prometheus reads them. Raises StoreUnavailable."""
-        found = core.database.read(_of_database, core.settings.pool.lease)
+        found = core.database.read(_of_database, self._tallied, core.settings.pool.lease)
         registry = CollectorRegistry()
-        registry.register(_Told([*found, *_of_process(core)]))
+        registry.register(_Told([*found, *_of_process(core), self._latencies.metric()]))
         return generate_latest(self.registry) + generate_latest(registry)
+
+
+def _written(sse: bytes) -> float | None:
+    """When a pool took the first of these entries from its worker, if that is a delta."""
+    if _DELTA not in sse[:200]:
+        return None
+    start = sse.find(_AT) + len(_AT)
+    try:
+        return datetime.fromisoformat(sse[start : start + _TIME_LENGTH].decode()).timestamp()
+    except ValueError:
+        return None
+
+
+class _Latencies:
+    """A histogram that costs little to add to: with many readers that is done for each of them."""
+
+    def __init__(self) -> None:
+        self._sum = 0.0
+        self._counts = [0] * (len(_SECONDS) + 1)
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self._sum += seconds
+        self._counts[bisect_left(_SECONDS, seconds)] += 1
+
+    def metric(self) -> Metric:
+        """As Prometheus reads it."""
+        bounds = [*(str(float(bound)) for bound in _SECONDS), "+Inf"]
+        return HistogramMetricFamily(
+            "branchline_delta_latency_seconds",
+            "From the moment a pool took a delta from its worker until it is sent to a reader.",
+            buckets=list(zip(bounds, accumulate(self._counts), strict=True)),
+            sum_value=self._sum,
+        )
 
 
 class _Told:
@@ -69,11 +103,30 @@ class _Told:
         yield from self._metrics
 
 
-def _of_database(c: Connection, lease: float) -> list[Metric]:
-    return [*_of_runs(c), *_of_pools(pools.listing(c, lease))]
+class _Tallied:
+    """All runs, counted. That reads every one of them, so it may take a hundredth of the time."""
+
+    _SHARE = 0.01
+
+    def __init__(self) -> None:
+        self._tallies: list[runs.Tally] = []
+        self._good_until = float("-inf")
+
+    def now(self, c: Connection) -> list[runs.Tally]:
+        """As of the last count."""
+        began = time.monotonic()
+        if began >= self._good_until:
+            self._tallies = runs.tallies(c)
+            ended = time.monotonic()
+            self._good_until = ended + (ended - began) / self._SHARE
+        return self._tallies
 
 
-def _of_runs(c: Connection) -> Iterator[Metric]:
+def _of_database(c: Connection, tallied: _Tallied, lease: float) -> list[Metric]:
+    return [*_of_runs(c, tallied), *_of_pools(pools.listing(c, lease))]
+
+
+def _of_runs(c: Connection, tallied: _Tallied) -> Iterator[Metric]:
     count = GaugeMetricFamily("branchline_runs", "Runs.", labels=["worker", "pool", "status"])
     claims = CounterMetricFamily(
         "branchline_claims", "Attempts that a pool began.", labels=["worker", "pool"]
@@ -85,7 +138,7 @@ def _of_runs(c: Connection) -> Iterator[Metric]:
     )
     claimed: dict[tuple[str, str], int] = defaultdict(int)
     reaped: dict[tuple[str, str], int] = defaultdict(int)
-    for tally in runs.tallies(c):
+    for tally in tallied.now(c):
         count.add_metric([tally.worker_id, tally.pool, tally.status], tally.runs)
         claimed[tally.worker_id, tally.pool] += tally.attempts
         reaped[tally.worker_id, tally.pool] += tally.reaps

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runtime.errors import StreamUnavailable
 from runtime.events import Cursor
 from runtime.model import Run
-from runtime.stream import Follower, OpenMessage, encode_reset
+from runtime.stream import Follower, OpenMessage, Outlet, encode_reset
 from web.core import Core
 from web.rebuild import Place, Rebuilt, recall
 
@@ -22,9 +22,11 @@ class RunStream:
     follow on the same connection.
     """
 
-    def __init__(self, core: Core, run: Run) -> None:
+    def __init__(self, core: Core, run: Run, outlet: Outlet | None = None) -> None:
         self._core = core
         self._run = run
+        self._outlet = outlet
+        """For what is sent as the log has it; what follows on a rebuilt beginning is not."""
         self._follower: Follower | None = None
         self._rebuilt: Rebuilt | None = None
         self._whole = False
@@ -66,7 +68,7 @@ class RunStream:
         if not fresh and (place := Place.decode(shown or "")) is not None:
             return self._open_at_place(place)
         if fresh and not self._run.status.terminal:
-            self._follower = self._core.hub.follow_run(self._run.thread_id, self._run.id)
+            self._follower = self._core.hub.follow_run(self._run.thread_id, self._run.id, self._outlet)
             if self._follower is not None:
                 return True
         span = self._core.log.span(self._run.thread_id, self._run.id)
@@ -79,7 +81,7 @@ class RunStream:
         end = span.completed
         if end is not None and end.epoch == cursor.epoch and end.seq <= cursor.seq:
             return False
-        self._follower = self._core.hub.follow(self._run.thread_id, cursor, self._run.id)
+        self._follower = self._core.hub.follow(self._run.thread_id, cursor, self._run.id, self._outlet)
         return True
 
     def _open_at_place(self, place: Place) -> bool:

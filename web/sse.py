@@ -9,8 +9,8 @@ event log, and no connection to the database.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 import flask_sse
 import orjson
@@ -20,6 +20,10 @@ from runtime.errors import StoreUnavailable, StreamUnavailable
 from web import auth
 from web.core import Core, core, this_core
 from web.openapi import Blueprint
+from web.outlet import Outlet
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 HEARTBEAT = b": hb\n\n"
 SILENCE = None
@@ -74,17 +78,34 @@ class EventStreams(Blueprint, flask_sse.ServerSentEventsBlueprint):  # type: ign
         """The hints of the workspace ``channel``, as a source."""
         return core.hub.hints(channel)
 
-    def stream(self, source: Source | None = None) -> Response:
-        """Send ``source``, or the hints of the user's workspace, while the user may read."""
+    def stream(self, source: Source | None = None, outlet: Outlet | None = None) -> Response:
+        """Send ``source``, or the hints of the user's workspace, while the user may read.
+
+        ``outlet`` is the one that the source uses, if it uses one.
+        """
         if source is None:
             source = self.messages(auth.current_user().workspace_id)
         credential, this = auth.current_credential(), this_core()
-        return send(this, source, lambda: this.holders.of(credential) is not None)
+        return send(this, source, lambda: this.holders.of(credential) is not None, outlet)
 
 
-def send(core: Core, source: Source, may_read: Callable[[], bool]) -> Response:
+class Stream(Response):
+    """An answer that opens its outlet, if it has one."""
+
+    outlet: Outlet | None = None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer, as WSGI has it."""
+        body = super().__call__(environ, start_response)
+        if self.outlet is not None:
+            self.outlet.connect(environ, start_response)
+        return body
+
+
+def send(core: Core, source: Source, may_read: Callable[[], bool], outlet: Outlet | None = None) -> Response:
     """A stream of ``source``; at each heartbeat ``may_read`` is asked whether it goes on."""
-    response = Response(_lines(core, source, may_read), mimetype="text/event-stream")
+    response = Stream(_lines(core, source, may_read), mimetype="text/event-stream")
+    response.outlet = outlet
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(source.close)

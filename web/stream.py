@@ -13,6 +13,7 @@ from runtime.stream import encode_reset
 from web import auth
 from web.answers import empty
 from web.core import core, this_core
+from web.outlet import Outlet
 from web.run_stream import RunStream
 from web.schemas import queries
 from web.sse import DOCUMENTED, EventStreams
@@ -45,7 +46,8 @@ def thread_events(given: dict[str, Any], thread_id: str) -> Response:
     cursor = core.log.oldest(thread_id) if shown == "0" else Cursor.decode(shown or "")
     if shown is not None and cursor is None:
         return streams.stream(_OnlyReset(thread_id, "malformed"))
-    return streams.stream(core.hub.follow(thread_id, cursor))
+    outlet = Outlet(core.figures)
+    return streams.stream(core.hub.follow(thread_id, cursor, outlet=outlet), outlet)
 
 
 @streams.route("/runs/<id:run_id>/events")
@@ -55,8 +57,9 @@ def thread_events(given: dict[str, Any], thread_id: str) -> Response:
 def run_events(given: dict[str, Any], run_id: str) -> Response:
     """Everything that happens in a run, from its beginning or from a cursor, to its end."""
     run = core.database.read(runs.get, auth.current_user().workspace_id, run_id)
-    source = RunStream(this_core(), run)
-    return streams.stream(source) if source.open(_shown(given)) else empty()
+    outlet = Outlet(core.figures)
+    source = RunStream(this_core(), run, outlet)
+    return streams.stream(source, outlet) if source.open(_shown(given)) else empty()
 
 
 class _OnlyReset:

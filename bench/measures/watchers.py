@@ -62,7 +62,7 @@ class Watchers(Measure):
             )  # fmt: skip
         figures.add(f"{what}, all joined after", "s", joined, samples=self._count, target="≤ 5")
         figures.add(
-            f"{what}, reads of Redis per delta", "", reads / len(written), samples=len(written), target="1"
+            f"{what}, reads of Redis per delta", "", reads / len(written), samples=len(written), target="≤ 1"
         )
         figures.add(
             f"{what}, CPU of web per 1,000 deliveries", "s", used / len(took) * 1000, samples=len(took)
@@ -108,7 +108,7 @@ class Streams(Measure):
     """Streams on which nothing happens: what each keeps in memory. They stay open over the rounds."""
 
     name = "streams"
-    _MORE = 1000
+    _MORE = 2000
 
     def __init__(self) -> None:
         self._open: list[tuple[Connection, Reply]] = []

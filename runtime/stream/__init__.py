@@ -1,6 +1,6 @@
 """The event log in Redis: written by attempts, read by streams."""
 
-from runtime.stream.follower import Follower, encode_reset
+from runtime.stream.follower import Follower, Outlet, encode_reset
 from runtime.stream.hub import Hub
 from runtime.stream.link import Link
 from runtime.stream.log import Appended, Chunk, Entry, EventLog, OpenMessage, Span
@@ -18,6 +18,7 @@ __all__ = [
     "Link",
     "Notices",
     "OpenMessage",
+    "Outlet",
     "Revocations",
     "Span",
     "encode_reset",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gevent.event import Event
 
 from runtime.events import RUN_QUEUED, Cursor, encode_sse, with_seq
-from runtime.stream.follower import Watcher
+from runtime.stream.follower import Passage, Watcher, select
 from runtime.stream.log import Chunk, Entry
 
 RING_BYTES = 1 << 20
@@ -45,7 +45,7 @@ class Feed:
     """
 
     __slots__ = (
-        "_bytes", "_ring", "_size", "active", "cursor", "first_run", "opened", "scheduled",
+        "_bytes", "_passed", "_ring", "_size", "active", "cursor", "first_run", "opened", "scheduled",
         "thread_id", "wanted", "watchers",
     )  # fmt: skip
 
@@ -65,11 +65,12 @@ class Feed:
         self._size = size
         self._bytes = 0
         self._ring: list[Encoded] = []
+        self._passed: tuple[tuple[str, int, str | None], Passage] | None = None
 
     def start(self, cursor: Cursor, chunk: Chunk | None = None) -> None:
         """Begin at ``cursor`` and with what follows on it; what was held before is of another epoch."""
         self.cursor = cursor
-        self._ring, self._bytes = [], 0
+        self.forget()
         if chunk is not None:
             self.take(chunk)
         if self.opened is not None:
@@ -98,6 +99,7 @@ class Feed:
         self._bytes += sum(len(entry.sse) for entry in new)
         self.cursor = Cursor(chunk.epoch, new[-1].seq)
         self.active = True
+        self._passed = None
         if len(self._ring) > 2 * self._size or self._bytes > RING_BYTES:
             self._trim()
 
@@ -111,6 +113,19 @@ class Feed:
             return []
         return self._ring[-missing:] if missing <= len(self._ring) else None
 
+    def passage(self, epoch: str, seq: int, run_id: str | None) -> Passage | None:
+        """What follows on that place, for a run or for the thread; None where only Redis can tell.
+
+        Put together once for all who come from one place one after the other, as they do when all keep up.
+        """
+        place = (epoch, seq, run_id)
+        if self._passed is None or self._passed[0] != place:
+            entries = self.after(epoch, seq)
+            if entries is None:
+                return None
+            self._passed = place, select(entries, seq, run_id)
+        return self._passed[1]
+
     def beginning(self, run_id: str) -> Cursor | None:
         """The place before the first entry of a run; None where the ring does not hold it."""
         mine = self.cursor
@@ -122,7 +137,7 @@ class Feed:
 
     def forget(self) -> None:
         """Empty the ring: nothing has happened for a while, so that all who keep up have seen it."""
-        self._ring, self._bytes = [], 0
+        self._ring, self._bytes, self._passed = [], 0, None
 
     def wake(self) -> None:
         """Wake everybody who watches."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import gevent
 import orjson
@@ -39,13 +39,61 @@ def encode_reset(thread_id: str, reason: str, run_id: str | None = None) -> byte
     return b"event: %b\ndata: %b\n\n" % (RESET.encode(), orjson.dumps(data))
 
 
+class Outlet(Protocol):
+    """A way to a stream's reader that needs no turn of the stream's greenlet.
+
+    A follower uses it only while the greenlet waits in it: whatever it has yielded
+    was sent before, and nobody else writes.
+    """
+
+    open: bool
+    """Whether it may be used."""
+
+    def offer(self, data: bytes) -> bool:
+        """Send ``data`` without waiting. False where ``finish`` has to send the rest of it.
+
+        Raises nothing once a byte of it was sent.
+        """
+
+    def finish(self) -> None:
+        """Send what remains, as fast as the reader reads. Raises OSError where that has gone."""
+
+
+class Passage(NamedTuple):
+    """What follows for those who are at one place of a log, as it is sent."""
+
+    data: bytes
+    seq: int
+    """Where it leads to."""
+    ends: bool
+    """Whether nothing comes after it."""
+
+
+def select(entries: Sequence[Encoded], seq: int, run_id: str | None) -> Passage:
+    """What follows on ``seq`` of a whole thread, or of one run; ends early where that is much."""
+    chosen: list[bytes] = []
+    size = 0
+    for entry in entries:
+        seq = entry.seq
+        if run_id is None or entry.run_id == run_id:
+            chosen.append(entry.sse)
+            size += len(entry.sse)
+            if entry.type == RUN_COMPLETED and run_id:
+                return Passage(b"".join(chosen), seq, ends=True)
+        if entry.type == THREAD_DELETED:
+            return Passage(b"".join(chosen), seq, ends=True)
+        if size >= MOST_BYTES:
+            break
+    return Passage(b"".join(chosen), seq, ends=False)
+
+
 class Watcher(Iterator[bytes | None]):
-    """Yields bytes to send, and None after ``heartbeat`` seconds without any.
+    """Yields bytes to send, and None where it has yielded nothing for ``heartbeat`` seconds.
 
     Blocks cooperatively while there is nothing. ``close`` it when done.
     """
 
-    __slots__ = ("_due", "_heartbeat", "_leave", "_over", "_waiter", "_woken")
+    __slots__ = ("_called", "_due", "_heartbeat", "_leave", "_over", "_waiter", "_woken")
 
     def __init__(self, heartbeat: float, leave: Callable[[Watcher], None]) -> None:
         self._heartbeat = heartbeat
@@ -53,6 +101,7 @@ class Watcher(Iterator[bytes | None]):
         self._over = False
         self._waiter: Any = None
         self._woken = False
+        self._called = False
         self._due = time.monotonic() + heartbeat
 
     def __next__(self) -> bytes | None:
@@ -71,9 +120,9 @@ class Watcher(Iterator[bytes | None]):
     def wake(self) -> None:
         """Look again. Called from any greenlet of the same thread."""
         self._woken = True
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            get_hub().loop.run_callback(waiter.switch, None)
+        if self._waiter is not None and not self._called:
+            self._called = True
+            get_hub().loop.run_callback(self._turn)
 
     def beat(self, now: float) -> None:
         """Wake it if its heartbeat is due."""
@@ -91,11 +140,31 @@ class Watcher(Iterator[bytes | None]):
         self._leave(self)
 
     def _wait(self) -> None:
-        self._waiter = Waiter()
+        waiter = self._waiter = Waiter()
         try:
-            self._waiter.get()
+            waiter.get()
         finally:
             self._waiter = None
+
+    def _turn(self) -> None:
+        """In gevent's hub: serve the reader from here, or else wake the greenlet if it still waits."""
+        self._called = False
+        waiter = self._waiter
+        if waiter is None:
+            return
+        served = False
+        try:
+            # The greenlet ends the stream, and has a turn with each heartbeat, however much
+            # passes by it: whoever iterates may want to look whether to go on.
+            served = not self._over and time.monotonic() < self._due and self._serve()
+        finally:
+            if not served:
+                self._waiter = None
+                waiter.switch(None)
+
+    def _serve(self) -> bool:
+        """Do without the greenlet, which waits. False where it has to look itself; must not block."""
+        return False
 
     def _look(self) -> bytes:
         try:
@@ -118,7 +187,7 @@ class Follower(Watcher):
     thread has yielded the ``reset`` event last.
     """
 
-    __slots__ = ("_epoch", "_feed", "_read", "_run_id", "_seq", "reset")
+    __slots__ = ("_epoch", "_feed", "_outlet", "_read", "_run_id", "_seq", "reset")
 
     def __init__(
         self,
@@ -127,8 +196,10 @@ class Follower(Watcher):
         read: Callable[[Cursor], tuple[list[Encoded], str | None]],
         heartbeat: float,
         leave: Callable[[Watcher], None],
+        outlet: Outlet | None = None,
     ) -> None:
         super().__init__(heartbeat, leave)
+        self._outlet = outlet
         self._feed = feed
         self._run_id = run_id
         self._read = read
@@ -155,31 +226,32 @@ class Follower(Watcher):
         return place is not None
 
     def _advance(self) -> bytes:
-        entries = self._feed.after(self._epoch, self._seq)
-        if entries is None:
+        passage = self._feed.passage(self._epoch, self._seq, self._run_id)
+        if passage is None:
             entries, self.reset = self._read(self.cursor)
             if self.reset:
                 self._over = True
                 return b"" if self._run_id else encode_reset(self._feed.thread_id, self.reset)
-        return self._select(entries)
+            passage = select(entries, self._seq, self._run_id)
+        self._seq = passage.seq
+        if passage.ends:
+            self._over = True
+        return passage.data
 
-    def _select(self, entries: list[Encoded]) -> bytes:
-        chosen: list[bytes] = []
-        size = 0
-        for entry in entries:
-            self._seq = entry.seq
-            if self._run_id is None or entry.run_id == self._run_id:
-                chosen.append(entry.sse)
-                size += len(entry.sse)
-                if entry.type == RUN_COMPLETED and self._run_id:
-                    self._over = True
-                    break
-            if entry.type == THREAD_DELETED:
-                self._over = True
-                break
-            if size >= MOST_BYTES:
-                break
-        return b"".join(chosen)
+    def _serve(self) -> bool:
+        if self._outlet is None or not self._outlet.open:
+            return False
+        passage = self._feed.passage(self._epoch, self._seq, self._run_id)
+        if passage is None or passage.ends or len(passage.data) >= MOST_BYTES:
+            return False
+        served = not passage.data or self._outlet.offer(passage.data)
+        self._seq = passage.seq
+        return served
+
+    def _wait(self) -> None:
+        super()._wait()
+        if self._outlet is not None:
+            self._outlet.finish()
 
 
 class HintReader(Watcher):

@@ -23,7 +23,7 @@ from runtime.errors import StreamUnavailable
 from runtime.events import Cursor
 from runtime.stream import keys
 from runtime.stream.feed import Board, Encoded, Feed, encode
-from runtime.stream.follower import RELOAD, Follower, HintReader, Watcher, encode_hint
+from runtime.stream.follower import RELOAD, Follower, HintReader, Outlet, Watcher, encode_hint
 from runtime.stream.link import Link
 from runtime.stream.log import EventLog, decode_wake
 from runtime.stream.subscriber import Subscriber
@@ -74,17 +74,24 @@ class Hub:
 
     # ── for streams ──
 
-    def follow(self, thread_id: str, cursor: Cursor | None, run_id: str | None = None) -> Follower:
+    def follow(
+        self,
+        thread_id: str,
+        cursor: Cursor | None,
+        run_id: str | None = None,
+        outlet: Outlet | None = None,
+    ) -> Follower:
         """Follow a thread, or one run of it, from ``cursor`` on (None: from now on).
 
-        Iterate over the result: bytes to send, None as heartbeat. Close it when
-        done. Raises StreamUnavailable when Redis is away now.
+        Iterate over the result: bytes to send, None as heartbeat. What can be sent
+        through ``outlet`` while it waits is not yielded. Close it when done. Raises
+        StreamUnavailable when Redis is away now.
         """
-        follower = self._watch(thread_id, run_id)
+        follower = self._watch(thread_id, run_id, outlet)
         follower.start(cursor)
         return follower
 
-    def follow_run(self, thread_id: str, run_id: str) -> Follower | None:
+    def follow_run(self, thread_id: str, run_id: str, outlet: Outlet | None = None) -> Follower | None:
         """Follow a run from its first entry on. None where the feed does not hold that.
 
         The first watcher's feed begins there, with one call of Redis; to those that
@@ -93,7 +100,7 @@ class Hub:
         """
         if self._subscriber.failing:
             return None
-        follower = self._watch(thread_id, run_id, first_run=run_id)
+        follower = self._watch(thread_id, run_id, outlet, first_run=run_id)
         if follower.start_at_run():
             return follower
         follower.close()
@@ -136,7 +143,9 @@ class Hub:
             bodies = [*[self._read_due] * READERS, self._look_after, self._beat]
             self._greenlets = [gevent.spawn(body) for body in bodies]
 
-    def _watch(self, thread_id: str, run_id: str | None, first_run: str | None = None) -> Follower:
+    def _watch(
+        self, thread_id: str, run_id: str | None, outlet: Outlet | None, first_run: str | None = None
+    ) -> Follower:
         """Join the thread's feed, once that is open."""
         self._start()
         channel = keys.wake(thread_id)
@@ -145,7 +154,8 @@ class Hub:
             feed = self._feeds[channel] = Feed(thread_id, self._limits.ring, first_run)
             self._subscriber.add(channel)
         leave = partial(self._leave_feed, channel, feed)
-        follower = Follower(feed, run_id, partial(self._read, thread_id), self._limits.heartbeat, leave)
+        read = partial(self._read, thread_id)
+        follower = Follower(feed, run_id, read, self._limits.heartbeat, leave, outlet)
         self._join(feed, follower)
         try:
             if feed.opened is not None:

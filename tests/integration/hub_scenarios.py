@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import gevent
+import gevent.event
 import orjson
 import redis
 
@@ -67,16 +68,52 @@ class Stage:
         """An event of the thread itself."""
         self.log.announce(self.thread, None, 0, [event("thread.updated", text=text)])
 
-    def watch(self, cursor: Cursor | None = None, run: str | None = None) -> Reader:
-        return Reader(self.hub, self.thread, cursor, run)
+    def watch(self, cursor: Cursor | None = None, run: str | None = None, pipe: Pipe | None = None) -> Reader:
+        return Reader(self.hub, self.thread, cursor, run, pipe)
+
+
+class Pipe:
+    """An outlet that takes each piece whole, in part or not at all, as it is told."""
+
+    open = True
+
+    def __init__(self, takes: Callable[[], float] = lambda: 1) -> None:
+        self.raw: list[bytes] = []
+        self.offered = 0
+        self.reads = gevent.event.Event()
+        """Set while the reader reads what remains."""
+        self.reads.set()
+        self._takes = takes
+        self._rest = b""
+
+    def offer(self, data: bytes) -> bool:
+        assert not self._rest, "there is something before it"
+        self.offered += 1
+        taken = int(self._takes() * len(data))
+        self.raw.append(data[:taken])
+        self._rest = data[taken:]
+        return not self._rest
+
+    def finish(self) -> None:
+        if self._rest:
+            self.reads.wait()
+            self.raw.append(self._rest)
+            self._rest = b""
 
 
 class Reader:
     """A client that keeps up: what it has received so far."""
 
-    def __init__(self, hub: Hub, thread: str, cursor: Cursor | None, run: str | None = None) -> None:
-        self.follower = hub.follow(thread, cursor, run)
-        self.raw: list[bytes] = []
+    def __init__(
+        self,
+        hub: Hub,
+        thread: str,
+        cursor: Cursor | None,
+        run: str | None = None,
+        pipe: Pipe | None = None,
+    ) -> None:
+        self.follower = hub.follow(thread, cursor, run, pipe)
+        self.raw: list[bytes] = pipe.raw if pipe else []
         self.heartbeats = 0
         self.greenlet = gevent.spawn(self._read)
 
@@ -410,6 +447,114 @@ def a_client_that_follows_a_reset_ends_with_the_right_text(url: str) -> None:
     again = stage.watch(cursor)
     until(lambda: again.events)
     assert snapshot.text + "".join(map(str, again.texts)) == "1 2 3 4 5 6 7"
+
+
+def what_is_new_passes_by_a_greenlet_that_waits(url: str) -> None:
+    stage = Stage(url)
+    pipes = [Pipe() for _ in range(50)]
+    readers = [stage.watch(pipe=pipe) for pipe in pipes]
+    until(lambda: all(reader.follower._waiter for reader in readers))
+    for number in range(20):
+        stage.say(str(number))
+        until(lambda number=number: all(len(pipe.raw) > number for pipe in pipes))
+    assert all(pipe.offered == 20 for pipe in pipes)
+    assert all(reader.texts == [str(number) for number in range(20)] for reader in readers)
+    assert all(pipe.raw[-1] is pipes[0].raw[-1] for pipe in pipes)  # put together once
+    head = stage.log.cursor(stage.thread)
+    assert all(reader.follower.cursor == head for reader in readers)
+
+
+def a_run_that_passes_by_its_greenlet_has_its_entries_only_and_ends(url: str) -> None:
+    stage = Stage(url)
+    pipe = Pipe()
+    mine = stage.watch(Cursor(stage.log.cursor(stage.thread).epoch, 0), RUN, pipe)
+    until(lambda: mine.follower._waiter)
+    stage.begin(event("run.started", "s", text="mine"))
+    until(lambda: pipe.offered == 1)
+    stage.say("thread")
+    stage.append(event("run.step", "1", text="more"))
+    until(lambda: pipe.offered == 2)
+    stage.say("thread")
+    stage.append(event("run.completed", "e", text="end"))
+    until(lambda: mine.greenlet.dead)
+    assert mine.texts == ["mine", "more", "end"]
+    assert pipe.offered == 2
+
+
+def nothing_is_sent_before_what_remains(url: str) -> None:
+    stage = Stage(url)
+    pipe = Pipe(takes=lambda: 0.5)
+    reader = stage.watch(pipe=pipe)
+    quick = stage.watch()
+    until(lambda: reader.follower._waiter)
+    pipe.reads.clear()
+    for number in range(10):
+        stage.say(str(number))
+        until(lambda number=number: len(quick.events) == number + 1)
+    assert (pipe.offered, len(pipe.raw)) == (1, 1)
+    pipe.reads.set()
+    until(lambda: len(reader.events) == 10)
+    assert b"".join(reader.raw) == b"".join(quick.raw)
+    reader.follower.close()
+    until(lambda: reader.greenlet.dead)
+
+
+def readers_that_take_what_they_like_miss_nothing(url: str) -> None:
+    stage = Stage(url, reread=0.2, heartbeat=0.1, ring=4)
+    chance = random.Random(7)
+    heard = stage.hub._subscriber._heard
+    stage.hub._subscriber._heard = lambda *of: heard(*of) if chance.random() < 0.8 else None
+    pipes = [Pipe(takes=lambda: chance.choice((0, 0.3, 1, 1, 1))) for _ in range(20)]
+    readers = [stage.watch(pipe=pipe) for pipe in pipes]
+    for number in range(300):
+        stage.say(str(number))
+        for pipe in pipes:
+            if chance.random() < 0.3:
+                pipe.reads.clear()
+            else:
+                pipe.reads.set()
+    for pipe in pipes:
+        pipe.reads.set()
+    until(lambda: all(len(reader.events) == 300 for reader in readers))
+    assert all(reader.texts == [str(number) for number in range(300)] for reader in readers)
+    assert sum(pipe.offered for pipe in pipes)
+
+
+def a_greenlet_has_its_turn_however_much_passes_by_it(url: str) -> None:
+    stage = Stage(url, heartbeat=0.2)
+    pipe = Pipe()
+    reader = stage.watch(pipe=pipe)
+    until(lambda: reader.follower._waiter)
+    said: list[str] = []
+    while len(pipe.raw) - pipe.offered + reader.heartbeats < 3:
+        said.append(str(len(said)))
+        stage.say(said[-1])
+        until(lambda: len(reader.events) == len(said))
+    assert pipe.offered
+    assert reader.texts == said
+
+
+def a_closed_outlet_is_not_used(url: str) -> None:
+    stage = Stage(url)
+    pipe = Pipe()
+    pipe.open = False
+    reader = stage.watch(pipe=pipe)
+    stage.say("one")
+    until(lambda: reader.texts == ["one"])
+    assert pipe.offered == 0
+
+
+def a_reader_without_a_place_in_the_log_is_told_so(url: str) -> None:
+    stage = Stage(url, reread=0.2)
+    pipe = Pipe()
+    reader = stage.watch(pipe=pipe)
+    until(lambda: reader.follower._waiter)
+    stage.say("before")
+    until(lambda: reader.texts == ["before"])
+    stage.link.client.flushall()
+    until(lambda: reader.greenlet.dead)
+    assert pipe.offered == 1
+    assert [one["type"] for one in reader.events] == ["thread.updated", "reset"]
 
 
 def a_stream_of_a_run_has_its_entries_only_and_ends(url: str) -> None:
