@@ -37,7 +37,7 @@ T = TypeVar("T")
 _PROTOCOL = 1
 _LAST_WORDS = 0.5
 """Seconds that stderr is given to end after a failure."""
-_CLAIMED_AT_ONCE = 4
+_CLAIMED_AT_ONCE = 2
 """In a burst the first runs are to start while the others are still being claimed."""
 _PATIENCE = 0.25
 """Seconds between two tries while the database is away."""
