@@ -17,7 +17,7 @@ from runtime.registry import Worker
 from runtime.services import Services
 from runtime.store import backlog, requests, runs, states, threads
 
-_ACCEPTED_AT_ONCE = 2
+_ACCEPTED_AT_ONCE = 3
 """In a burst, who came first is to be served first: all at once would all be served last."""
 
 
