@@ -431,6 +431,7 @@ def test_metrics_show_runs_and_how_fast_deltas_travel(ada: Client, services: Ser
         attempt.write(message, "x")
         assert next(events).type == "message.delta"
         attempt.finish()
+    new_run(ada)  # which waits
 
     labels = '{pool="python",status="success",worker="echo"}'
     assert metric(ada, f"branchline_runs{labels}") >= 1
