@@ -1,9 +1,9 @@
-"""The quick ways on PostgreSQL: what the run's way asks for most, each in one statement.
+"""The quick ways on PostgreSQL: what the run's way asks for most, in few statements.
 
 A statement that is a round trip of its own costs its process as much as the server,
-and a transaction adds two. So a run is accepted, claimed and ended by one statement
-each, in autocommit, on psycopg's own cursor: SQLAlchemy has compiled what it has to
-once, when this module was imported.
+and a transaction adds two. So a run is accepted and ended by one statement each, in
+autocommit, and claimed by two, on psycopg's own cursor: SQLAlchemy has compiled what
+it has to once, when this module was imported.
 
 Nothing is decided here that the function with the same name does not decide the same
 way. Where a statement finds that it cannot do all of its work it does nothing, and
@@ -13,6 +13,7 @@ that function finds out why, or does it another way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -136,15 +137,21 @@ def accept(
 def claim(
     c: Connection, run_id: str, incarnation: str, lease: float, history: Mapping[str, int]
 ) -> attempts.Claim | None:
-    """Begin the next attempt; what its worker is given is read once it is ours."""
+    """Begin the next attempt. Where its worker cannot be given what it needs, it was not claimed."""
     row = _CLAIM.row(c, {"this_run": run_id, "claimant": incarnation, "lease": lease})
     if row is None:
         return None
-    run, output = runs.record(row[: len(runs.COLUMNS)]), State(*row[len(runs.COLUMNS) :])
-    wanted = states.newest(run.input_state_id, history.get(run.worker_id, history[""]))
-    window = [messages.record(row) for row in reversed(_WINDOW.rows(c, wanted))]
-    earlier = _MESSAGES.rows(c, {"state": run.output_state_id}) if run.answers else []
-    return attempts.Claim(run, output, window, [messages.record(row) for row in earlier])
+    try:
+        run, output = runs.record(row[: len(runs.COLUMNS)]), State(*row[len(runs.COLUMNS) :])
+        wanted = states.newest(run.input_state_id, history.get(run.worker_id, history[""]))
+        window = [messages.record(row) for row in reversed(_WINDOW.rows(c, wanted))]
+        earlier = _MESSAGES.rows(c, {"state": run.output_state_id}) if run.answers else []
+        return attempts.Claim(run, output, window, [messages.record(row) for row in earlier])
+    except Exception:
+        # Nothing was begun, so the number is free again. Should the database have gone, the lease ends.
+        with suppress(psycopg.Error):
+            c.execute(_UNCLAIM, {"run": run_id, "claimant": incarnation})
+        raise
 
 
 @quick_way_of(attempts.finish)
@@ -245,6 +252,13 @@ WITH queue AS (
 SELECT depth, children, moment, publish FROM parent
 """
 """No row: the parent is not there or under way, the thread is gone, or a bound would be exceeded."""
+
+_UNCLAIM = b"""
+UPDATE runs
+SET status = 'queued', attempt = attempt - 1, lease_until = NULL, claimed_by = NULL,
+    started_at = CASE WHEN attempt > 1 THEN started_at END
+WHERE id = %(run)s::uuid AND status = 'running' AND claimed_by = %(claimant)s
+"""
 
 _FINISH = b"""
 WITH ended AS (

@@ -16,6 +16,7 @@ from runtime.model import Message, MessageStatus, Role, Run, RunStatus, Thread, 
 from runtime.settings import Settings
 from runtime.store import Database, attempts, pools, runs, states, threads
 from runtime.store import database as database_module
+from runtime.store import messages as messages_module
 from runtime.store.tables import messages as messages_table
 from runtime.store.tables import metadata
 
@@ -211,6 +212,25 @@ def test_a_later_attempt_keeps_the_end_of_an_earlier_one_out(
     assert database.read(lambda c: c.execute(sa.select(messages_table.c.content)).scalars().all()) == [
         message.content for message in SAID
     ]
+
+
+def test_a_run_that_cannot_be_read_is_not_claimed(
+    database: Database, accept: Callable[..., runs.Created], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [run] = accept().runs
+    with monkeypatch.context() as broken:
+        for module in (messages_module, states):
+            broken.setattr(module, "record", unreadable)
+        with pytest.raises(ValueError, match="unreadable"):
+            database.write(attempts.claim, run.id, "python@here", 10.0, {"": 200})
+
+    found = database.read(runs.find, run.id)
+    assert found is not None and (found.status, found.attempt) == (RunStatus.QUEUED, 0)
+    assert claim(database, run.id).run.attempt == 1
+
+
+def unreadable(row: Any) -> Message:
+    raise ValueError("unreadable")
 
 
 @pytest.mark.parametrize("size", [10, 300_000])
