@@ -37,6 +37,13 @@ class Deltas(Measure):
                 f"{what}, p{share * 100:.0f}", "ms", quantile(took, share) * 1000,
                 samples=len(took), target=target, floors=(floors.APPEND,), beside=system.beside,
             )  # fmt: skip
+        if self._runs > 1:
+            begun = max(talk.deltas[0][1] for talk in talks)
+            later = [read - written for talk in talks for written, read in talk.deltas if written > begun]
+            figures.add(
+                f"{what}, p99 once all have begun", "ms", quantile(later, 0.99) * 1000,
+                samples=len(later), target=self._targets[1], beside=system.beside,
+            )  # fmt: skip
         figures.add(
             f"{what}, CPU per 1,000 deltas", "s", spent.cpu / len(took) * 1000,
             samples=len(took), target=self._cpu_target, beside=system.beside,

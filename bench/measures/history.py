@@ -55,7 +55,7 @@ class History(Measure):
         figures.add(
             f"structure of {_STATES:,} states, compressed, per state", "B", size / _STATES, target="≤ 60"
         )
-        for name in (f"depth {_DEPTHS[0]:,}", f"depth {_DEPTHS[-1]:,}"):
+        for name in (f"depth {depth:,}" for depth in _DEPTHS):
             talks = [await system.talk_at(self._spots[name], 1, 0) for _ in range(_STARTS)]
             value = quantile((talk.start for talk in talks), 0.5) * 1000
             figures.add(f"start at {name}, p50", "ms", value, samples=_STARTS)

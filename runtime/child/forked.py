@@ -29,6 +29,9 @@ MAX_MESSAGE = 256 * 1024
 HELD_BACK = (int(signal.SIGTERM), int(signal.SIGINT))
 """Blocked in the host, so that what comes before a child is itself waits for it."""
 
+_NICE = 5
+"""Yielded to the pool, which must renew its leases however many children compute."""
+
 _HANDLED = (int(signal.SIGCHLD), *HELD_BACK)
 _SIGKILL = int(signal.SIGKILL)
 _UNBLOCK, _DEFAULT = int(signal.SIG_UNBLOCK), int(signal.SIG_DFL)
@@ -45,6 +48,7 @@ def leave_host(host: int, descriptors: Sequence[int]) -> None:
         os._exit(1)  # the host died before the kernel could have told us
     kernel.adopt_orphans()
     os.setsid()
+    os.nice(_NICE)
     for descriptor in descriptors:
         os.close(descriptor)
 

@@ -197,8 +197,12 @@ def _loads(value: Any) -> Any:
 
 def _postgresql(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    # No query is so long that it would pay to compile it, but some look so to the planner.
-    options = f"-c statement_timeout={int(settings.statement_timeout * 1000)} -c timezone=UTC -c jit=off"
+    # No query is so long that it would pay to compile it, but some look so to the planner. And a
+    # plan that was made while the tables were small, and read them whole, would be kept as they grow.
+    options = (
+        f"-c statement_timeout={int(settings.statement_timeout * 1000)} -c timezone=UTC"
+        " -c jit=off -c enable_seqscan=off"
+    )
 
     def connect() -> Any:
         kind: Any = psycopg.Connection

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,19 +17,18 @@ Connection = sa.Connection
 
 COLUMNS = [messages.c[name] for name in Message.__dataclass_fields__]
 _NAMES = [column.name for column in COLUMNS]
-_DECODED: list[tuple[int, Callable[[Any], Any]]] = [
-    (_NAMES.index("role"), Role),
-    (_NAMES.index("type"), MessageType),
-    (_NAMES.index("channel"), Channel),
-    (_NAMES.index("status"), MessageStatus),
+_DECODED: list[tuple[int, Mapping[str, StrEnum]]] = [
+    (_NAMES.index(name), {member.value: member for member in kind})
+    for name, kind in (("role", Role), ("type", MessageType), ("channel", Channel), ("status", MessageStatus))
 ]
+"""Looked up, which costs half of what a call of the enum does: a run may begin by reading hundreds."""
 
 
 def record(row: Sequence[Any]) -> Message:
     """The record of a row that begins with :data:`COLUMNS`."""
     values = list(row[: len(COLUMNS)])
-    for place, decode in _DECODED:
-        values[place] = decode(values[place])
+    for place, members in _DECODED:
+        values[place] = members[values[place]]
     return Message(*values)
 
 

@@ -610,6 +610,11 @@ def test_limits_hold(start: Start) -> None:
     assert talk.unknown == f"77\n{(1 << 30) // 1024}\n"
 
 
+def test_children_yield_to_the_pool_when_the_processors_are_busy(start: Start) -> None:
+    talk = start(worker=replace(SHELL, command=("/bin/sh", "-c", "nice"))).to_the_end()
+    assert int(talk.unknown) == min(os.nice(0) + 5, 19)
+
+
 def test_an_import_that_fails_says_where(children: Children, make_worker: Any) -> None:
     worker = make_worker("import json\nimport no_such_module\n")
     with pytest.raises(ChildFailed, match=r"No module named 'no_such_module' \(made.py, line 2\)"):

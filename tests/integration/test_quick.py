@@ -98,6 +98,18 @@ def _plain(key: str, value: Any, names: dict[str, str]) -> Any:
     return bool(value) if key == "lease_until" else value
 
 
+def test_plans_made_while_the_tables_are_small_serve_when_they_are_large(
+    database: Database, accept: Callable[..., runs.Created]
+) -> None:
+    accept()
+
+    def plan(c: sa.Connection) -> str:
+        asked = states.WINDOW["postgresql"].params(states.newest(new_id(), 200)).compile(c.engine)
+        return "\n".join(c.exec_driver_sql(f"EXPLAIN {asked}", asked.params).scalars())
+
+    assert "Seq Scan" not in database.read(plan)
+
+
 def test_both_ways_leave_the_same(
     database: Database, accept: Callable[..., runs.Created], monkeypatch: pytest.MonkeyPatch
 ) -> None:
