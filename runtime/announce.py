@@ -8,8 +8,11 @@ it twice shows once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import ParamSpec
+
+import gevent
 
 from runtime import events
 from runtime.errors import StaleAttempt, StreamUnavailable, Unavailable
@@ -18,6 +21,15 @@ from runtime.store import Database, recovery
 from runtime.stream import EventLog, Hint, Notices
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
+
+_TOLD_WITHIN = 1.0
+"""Seconds that a client waits for others to be told of what is committed already."""
+
+
+def tell(how: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    """Do what follows on a commit. Where Redis or the broker hangs it goes on, but its caller too."""
+    gevent.spawn(how, *args, **kwargs).join(_TOLD_WITHIN)
 
 
 def birth(run: Run, *created: State) -> list[events.Event]:
@@ -56,7 +68,9 @@ class Announcer:
     def ended(self, run: Run, messages: Sequence[Message] = ()) -> bool:
         """A run has ended. True if the log has it now."""
         last = [*(events.message_completed(run, message) for message in messages), events.run_completed(run)]
-        told = self._append(run.thread_id, run.id, run.attempt, last, run_hint(run))
+        told = self._close_gaps(run, messages) and self._append(
+            run.thread_id, run.id, run.attempt, last, run_hint(run)
+        )
         if told:
             try:
                 self._database.write(recovery.mark_announced, [run.id])
@@ -81,6 +95,24 @@ class Announcer:
             self._notices.to_workspace(hint.workspace_id, hint.about)
         except StreamUnavailable:
             log.debug("a hint was not sent: Redis is away")
+
+    def _close_gaps(self, run: Run, messages: Sequence[Message]) -> bool:
+        """Where the log has not all of a message's text, begin it anew: its readers are reset, and told all.
+
+        False where Redis is away.
+        """
+        if not messages:
+            return True
+        kept = {message.id: message.content for message in messages}
+        try:
+            told = self._log.open_messages(run.thread_id)
+            if any(one.text != kept.get(one.message_id, one.text) for one in told):
+                self._log.reopen(run.thread_id, run.id, run.attempt, 0, ())
+        except StaleAttempt:
+            pass  # the log knows of the end already, or of a later attempt
+        except StreamUnavailable:
+            return False
+        return True
 
     def _append(
         self,

@@ -13,6 +13,7 @@ of doing so that suits both brokers: see :class:`_AskWhenRoom` for Redis and
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from functools import cache, partial
@@ -31,6 +32,9 @@ from kombu.transport.pyamqp import Transport as RabbitMQ
 from runtime.errors import BrokerUnavailable
 from runtime.settings import Settings, current
 from runtime.store.backlog import Ticket
+from runtime.stream import KEEPALIVE
+
+log = logging.getLogger(__name__)
 
 TASK = "branchline.run"
 
@@ -38,6 +42,12 @@ _EXCHANGE = Exchange("runs", type="direct", durable=True)
 
 _CONFIRMED_WITHIN = 2.0
 """Seconds that RabbitMQ may take to confirm a message; it does not while its memory or disk is full."""
+
+_HEARTBEAT = 10
+"""Seconds after two of which a RabbitMQ that says nothing counts as gone."""
+
+_AGAIN = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
+"""Seconds between two tries of a pool process to reach a broker that is away."""
 
 _BROKEN = (
     kombu.exceptions.KombuError,
@@ -82,6 +92,7 @@ def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=settings.redis.connect_timeout,
+        broker_heartbeat=_HEARTBEAT,
         # RabbitMQ closes a channel, not the connection, when something about a queue is not to its liking.
         broker_channel_error_retry=True,
         broker_pool_limit=8,
@@ -94,6 +105,7 @@ def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
         worker_redirect_stdouts=False,
         enable_utc=True,
     )
+    app.steps["consumer"].add(_ReachAgainSoon)
     if on_redis:
         app.steps["consumer"].add(_AskWhenRoom)
         app.Task.Strategy = f"{__name__}:_receive_unacknowledged"
@@ -160,6 +172,30 @@ class _Redis(redis_transport.Transport):
 
 
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:_Redis"))
+
+
+class _ReachAgainSoon(bootsteps.Step):  # type: ignore[misc]
+    """A pool process that has lost its broker tries to reach it again often, and says once that it does.
+
+    Left alone, one whose broker was away for some minutes waits up to half a minute
+    longer than the broker was away.
+    """
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        consumer.ensure_connected = self._reach
+        self._away = False
+
+    def _reach(self, connection: Any) -> Any:
+        try:
+            return connection.ensure_connection(self._say, callback=state.maybe_shutdown, **_AGAIN)
+        finally:
+            self._away = False
+
+    def _say(self, error: Exception, _: float) -> None:
+        if not self._away:
+            log.warning("the broker is away (%s); trying to reach it until it is back", error)
+        self._away = True
 
 
 class _AskWhenRoom(bootsteps.Step):  # type: ignore[misc]
@@ -245,7 +281,9 @@ def _redis_options(settings: Settings) -> dict[str, Any]:
         "socket_timeout": settings.redis.timeout,
         "socket_connect_timeout": settings.redis.connect_timeout,
         "socket_keepalive": True,
-        "health_check_interval": 10,
+        "socket_keepalive_options": KEEPALIVE,
+        # A consumer whose question stays unanswered for so long asks on a new connection.
+        "health_check_interval": settings.redis.timeout,
     }
 
 

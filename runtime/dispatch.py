@@ -7,11 +7,20 @@ after; what fails there is made up for by the reaper.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.errors import FieldError, Invalid, StreamUnavailable, WorkerUnavailable
+from runtime.announce import tell
+from runtime.errors import (
+    FieldError,
+    Invalid,
+    StoreUnavailable,
+    StreamUnavailable,
+    Unavailable,
+    WorkerUnavailable,
+)
 from runtime.model import Json, Run, RunStatus, State, Thread, User
 from runtime.registry import Worker
 from runtime.services import Services
@@ -77,7 +86,7 @@ class Dispatcher:
         """
         self._services.standings.refresh()
         created: runs.Created | None
-        with self._accepting:
+        with self._turn():
             if idempotency is None and isinstance(target, str):
                 answer, created = self._accept_on_thread(user, target, request)
             else:
@@ -85,27 +94,33 @@ class Dispatcher:
                     self._accept, user, target, request, idempotency
                 )
         if created is not None:
-            self._tell(created)
+            tell(self._announce, created)
         return answer
 
     def cancel(self, user: User, run_id: str) -> Run:
         """End a run that holds no process at once; have a running one ended. Idempotent."""
         run = self._services.database.write(runs.request_cancel, user.workspace_id, run_id)
         if run.status is RunStatus.CANCELLED and run.announced_at is None:
-            self._services.announcer.ended(run)
+            tell(self._services.announcer.ended, run)
         elif run.status is RunStatus.RUNNING and run.claimed_by:
-            try:
-                self._services.notices.to_pool(run.claimed_by, {"type": "cancel", "run_id": run.id})
-            except StreamUnavailable:
-                pass  # the pool learns of it when it renews the lease
+            tell(self._ask_to_cancel, run.claimed_by, run.id)
         return run
 
     def answer(self, user: User, run_id: str, confirmation_id: str | None, answer: Json) -> Run:
         """Answer what a waiting run asked; it goes on. Raises Conflict if it does not wait."""
         run = self._services.database.write(runs.answer, user.workspace_id, run_id, confirmation_id, answer)
-        self._services.announcer.requeued(run)
-        self._services.backlog.publish_next(run.pool)
+        tell(self._requeue, run)
         return run
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for one's turn to be accepted. Raises StoreUnavailable where those before take too long."""
+        if not self._accepting.acquire(timeout=self._settings.database.pool_timeout):
+            raise StoreUnavailable
+        try:
+            yield
+        finally:
+            self._accepting.release()
 
     def _accept(
         self, c: Any, user: User, target: str | NewThread, request: RunRequest, key: IdempotencyKey | None
@@ -185,7 +200,20 @@ class Dispatcher:
             raise WorkerUnavailable(worker_id, standing.reason or "it cannot run now")
         return worker
 
-    def _tell(self, created: runs.Created) -> None:
+    def _ask_to_cancel(self, incarnation: str, run_id: str) -> None:
+        try:
+            self._services.notices.to_pool(incarnation, {"type": "cancel", "run_id": run_id})
+        except StreamUnavailable:
+            pass  # the pool learns of it when it renews the lease
+
+    def _requeue(self, run: Run) -> None:
+        self._services.announcer.requeued(run)
+        try:
+            self._services.backlog.publish_next(run.pool)
+        except Unavailable:
+            pass  # the reaper publishes it
+
+    def _announce(self, created: runs.Created) -> None:
         # Published first: the pool sets about it while we announce. Should it be quicker,
         # the log has from it what we would have told.
         if created.published:

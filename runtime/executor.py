@@ -65,17 +65,22 @@ class Executor:
         self._incarnation = incarnation
         self.nudge = nudge
         self.draining = False
+        self.executing = 0
+        """How many runs it has in hand, those included that it is about to claim."""
         self._claiming = gevent.lock.BoundedSemaphore(_CLAIMED_AT_ONCE)
         self._relays: dict[str, Relay] = {}
 
     def execute(self, run_id: str) -> None:
         """Execute a run if it is still to be claimed."""
+        self.executing += 1
         try:
-            with self._claiming:
-                attempt = self._claim(run_id)
-        except StoreUnavailable:
-            log.warning("run %s could not be claimed: the database is away; it is published again", run_id)
-            return
+            self._execute(run_id)
+        finally:
+            self.executing -= 1
+
+    def _execute(self, run_id: str) -> None:
+        try:
+            attempt = self._claim_patiently(run_id)
         except Exception:
             # Left as it is, it would be published and fail here for ever.
             log.exception("run %s cannot be claimed; it ends as error", run_id)
@@ -113,6 +118,26 @@ class Executor:
             log.warning("run %s: its inbox could not be read", relay.attempt.run.id)
 
     # ── claim ───────────────────────────────────────────────────────────────
+
+    def _claim_patiently(self, run_id: str) -> Attempt | None:
+        """Claim it, also where the database is away for a while. Later the run is published again."""
+        until = time.monotonic() + self._settings.reaper.publish_grace
+        while True:
+            try:
+                return self._claim_in_turn(run_id)
+            except StoreUnavailable:
+                if self.draining or time.monotonic() > until:
+                    log.warning("run %s could not be claimed; it is published again", run_id)
+                    return None
+                gevent.sleep(_PATIENCE)
+
+    def _claim_in_turn(self, run_id: str) -> Attempt | None:
+        if not self._claiming.acquire(timeout=self._settings.database.pool_timeout):
+            raise StoreUnavailable
+        try:
+            return self._claim(run_id)
+        finally:
+            self._claiming.release()
 
     def _claim(self, run_id: str) -> Attempt | None:
         if self.draining:

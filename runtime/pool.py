@@ -47,6 +47,12 @@ more of them while nothing waits there, for what is published by then keeps the 
 _EVENTS = 500
 _SEND_EVENTS = 0.5
 """Task events are sent when so many have gathered, or after so many seconds."""
+_PATIENCE = 0.5
+"""Seconds between two tries to renew the leases while the database is away."""
+_WATCH = 0.2
+"""Seconds between two looks for leases that are about to end."""
+_FAREWELL = 2.0
+"""Seconds that Celery may take to part from its broker, once no run is left here."""
 _NOTE_ANNOUNCED = 0.5
 """Seconds between two notes of what was announced."""
 
@@ -62,7 +68,7 @@ class PoolProcess:
         self.celery = make_celery(settings, [name])
         self.services = Services(settings, self.celery)
         self.children = Children(settings)
-        self.leases = Leases(self.services.database, incarnation, settings.pool.lease, settings.pool.renew)
+        self.leases = Leases(self.services.database, incarnation, settings.pool.lease)
         self._room = Event()
         self._look = Event()
         self._main: Any = gevent.getcurrent()
@@ -75,6 +81,7 @@ class PoolProcess:
         self._report()
         for duty in (
             self._keep_leases,
+            self._watch_leases,
             self._listen,
             self._publish,
             self._note_announced,
@@ -123,11 +130,16 @@ class PoolProcess:
         pause = self.settings.pool.renew
         while True:
             began = time.monotonic()
-            if not self.executor.draining:
+            renewed = self.leases.renew()
+            if renewed and not self.executor.draining:
                 self._report()
-            self.leases.renew()
-            self._look.wait(max(0.05, pause - (time.monotonic() - began)))
+            self._look.wait(max(0.05, pause - (time.monotonic() - began)) if renewed else _PATIENCE)
             self._look.clear()
+
+    def _watch_leases(self) -> None:
+        while True:
+            gevent.sleep(_WATCH)
+            self.leases.stop_expiring()
 
     def _listen(self) -> None:
         """Obey what other processes tell this one."""
@@ -191,21 +203,28 @@ class PoolProcess:
         self.executor.draining = True
         gevent.spawn(self._drain)
 
-    def _drain(self) -> None:
-        log.info("draining: %d runs have %g s to finish", len(self.leases), self.settings.pool.drain)
+    def _withdraw(self) -> None:
         try:
             self.services.database.write(pools.withdraw, self.incarnation)
         except StoreUnavailable:
             pass  # it will be noticed by its silence
+
+    def _drain(self) -> None:
+        log.info("draining: %d runs have %g s to finish", len(self.leases), self.settings.pool.drain)
+        gevent.spawn(self._withdraw)
         until = time.monotonic() + self.settings.pool.drain
-        while self.leases and time.monotonic() < until:
+        while self.executor.executing and time.monotonic() < until:
             gevent.sleep(0.05)
-        self.leases.stop_all(Stop.DRAIN)
-        while self.leases:
+        until = time.monotonic() + self.settings.pool.lease  # after which nothing here is ours any more
+        while self.executor.executing and time.monotonic() < until:
+            self.leases.stop_all(Stop.DRAIN)
             gevent.sleep(0.05)
         if self._consumer is not None and self._consumer.blueprint.state == RUN:
             # Celery looks every two seconds whether it is to stop; there is nothing to wait for.
             gevent.get_hub().loop.run_callback(self._main.throw, WorkerShutdown(0))
+        # Where the broker is away Celery would try to reach it for as long as we let it.
+        gevent.sleep(_FAREWELL)
+        os._exit(0)
 
 
 def main(arguments: list[str]) -> None:

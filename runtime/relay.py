@@ -13,6 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import gevent
 import gevent.lock
@@ -22,7 +23,7 @@ from runtime import events
 from runtime.attempt import Attempt, Stop
 from runtime.child import Child, RemoteChild, protocol
 from runtime.errors import LogLost, OutputTooLarge, StaleAttempt, StoreUnavailable, StreamUnavailable
-from runtime.model import Message
+from runtime.model import Message, RunStatus
 from runtime.services import Services
 from runtime.store import attempts
 from runtime.stream import Hint, OpenMessage
@@ -68,7 +69,7 @@ class Relay:
         """
         run = self.attempt.run
         try:
-            self._log.begin(run.thread_id, run.id, run.attempt, first, birth)
+            self._log.begin(run.thread_id, run.id, run.attempt, first, birth, self._retrial)
         except StreamUnavailable:
             self._in_step = False
         self._number = len(first)
@@ -142,6 +143,11 @@ class Relay:
                 self.take(self._inbox.feed(chunk), len(chunk))
                 self._room.wait()
 
+    def _retrial(self) -> list[events.Event]:
+        """That this attempt makes those before it void, where nobody could say so when they were lost."""
+        before = replace(self.attempt.run, attempt=self.attempt.run.attempt - 1, status=RunStatus.QUEUED)
+        return [events.run_retried(before)]
+
     def _read(self, child: Child | RemoteChild) -> None:
         decoder = protocol.Decoder()
         try:
@@ -180,13 +186,14 @@ class Relay:
             self.attempt.wake.clear()
 
     def _append(self, due: list[events.Event]) -> None:
-        """Append, for as long as it takes Redis to come back and the attempt lives."""
+        """Append, for as long as it takes Redis to come back and nothing else is held up."""
         while True:
             try:
                 return self._append_once(due)
             except StreamUnavailable:
-                if self.attempt.stopped or self._ended:
-                    # Nobody could read it now; it is in the message that is committed.
+                if self.attempt.stopped or self._ended or not self._room.is_set():
+                    # Nobody could read it now; it is in the message that is committed, and
+                    # readers are told all of it once the log is opened again.
                     self._in_step = False
                     self._number += len(due)
                     return

@@ -178,6 +178,11 @@ class Transcript:
             writing.saved = writing.n
         return [writing.as_message(MessageStatus.PARTIAL) for writing in fresh]
 
+    def forget_saved(self) -> None:
+        """What :meth:`grown` handed out last did not reach the database: hand it out again."""
+        for writing in self._open.values():
+            writing.saved = 0
+
     def unsaved_steps(self) -> list[tuple[int, str]]:
         """Steps, numbered from 1, that were not handed out before."""
         fresh, self._unsaved_steps = self.steps[self._unsaved_steps :], len(self.steps)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.announce import tell
 from runtime.errors import StreamUnavailable
 from runtime.model import User
 from runtime.store import Database, users
@@ -72,6 +73,9 @@ class Holders:
     def revoked(self, user_id: str) -> None:
         """Credentials of a user have ended, and that is committed: nobody may remember them."""
         self._forget(user_id)
+        tell(self._announce, user_id)
+
+    def _announce(self, user_id: str) -> None:
         try:
             self._revocations.announce(user_id)
         except StreamUnavailable:

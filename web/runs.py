@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from flask import Response, request
 
+from runtime.announce import tell
 from runtime.dispatch import IdempotencyKey, NewThread, RunRequest
 from runtime.errors import FieldError, Invalid
 from runtime.model import Json, Message, Run, RunStatus, encode_time
@@ -146,7 +147,7 @@ def cancel_run(given: dict[str, Any], run_id: str) -> Response:
     """End a run, whether it has started or not; one that has ended stays as it is."""
     run = core.dispatcher.cancel(auth.current_user(), run_id)
     if not run.status.terminal:
-        core.announcer.hint_run(run)
+        tell(core.announcer.hint_run, run)
     if given["wait"]:
         run = waiting.until_ended(core, run, _CANCEL_WAIT if given["wait"] is True else float(given["wait"]))
     return answer({"run": run.encode()}, 202)

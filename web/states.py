@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response
 from marshmallow import fields
 
+from runtime.announce import tell
 from runtime.model import Json, State, encode_time
 from runtime.store import states, threads
 from web import auth
@@ -62,7 +63,7 @@ def add_state(given: dict[str, Any], thread_id: str) -> Response:
         return states.add(c, thread_id=thread_id, **given)[0]
 
     state = core.database.write(add)
-    core.announcer.state(state)
+    tell(core.announcer.state, state)
     return answer({"state": state.encode()}, 201, Location=f"/api/states/{state.id}")
 
 

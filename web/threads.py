@@ -8,6 +8,7 @@ from typing import Any
 from flask import Response
 from marshmallow import fields
 
+from runtime.announce import tell
 from runtime.errors import NotFound
 from runtime.model import Json, Run, State, Thread, ThreadStatus
 from runtime.store import runs, states, threads, transfer
@@ -95,7 +96,7 @@ def update_thread(given: dict[str, Any], thread_id: str) -> Response:
         return threads.update(c, workspace_id, thread_id, **given)
 
     thread = core.database.write(change)
-    core.announcer.thread(thread)
+    tell(core.announcer.thread, thread)
     return _one(thread)
 
 
@@ -104,7 +105,7 @@ def update_thread(given: dict[str, Any], thread_id: str) -> Response:
 def delete_thread(thread_id: str) -> Response:
     """Delete a thread; within 30 days it can be restored."""
     thread = core.database.write(threads.delete, auth.current_user().workspace_id, thread_id)
-    core.announcer.thread(thread, deleted=True)
+    tell(core.announcer.thread, thread, deleted=True)
     return empty()
 
 
@@ -113,7 +114,7 @@ def delete_thread(thread_id: str) -> Response:
 def restore_thread(thread_id: str) -> Response:
     """Bring a deleted thread back."""
     thread = core.database.write(threads.restore, auth.current_user().workspace_id, thread_id)
-    core.announcer.thread(thread)
+    tell(core.announcer.thread, thread)
     return _one(thread)
 
 
@@ -200,7 +201,7 @@ def _one(thread: Thread) -> Response:
 
 
 def _made(thread: Thread, root: State) -> Response:
-    core.hint_thread(thread)
+    tell(core.hint_thread, thread)
     body = {"thread": thread.encode(), "root_state": root.encode()}
     return answer(body, 201, Location=f"/api/threads/{thread.id}")
 

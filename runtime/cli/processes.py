@@ -12,7 +12,7 @@ from runtime import guardian
 from runtime.settings import CHECKOUT, current
 
 CONFIG = CHECKOUT / "config"
-_LAST_WRITES = 10.0
+_LAST_WRITES = 15.0
 """Seconds that a pool process may take to hand its runs on once it has drained."""
 
 

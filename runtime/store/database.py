@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextvars
 import importlib
-import select
+import logging
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -29,20 +29,20 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import orjson
 import psycopg
 import sqlalchemy as sa
-from psycopg.types.json import set_json_loads
 from sqlalchemy import event, exc
 from sqlalchemy.pool import NullPool
 
 from runtime import settings as settings_module
 from runtime.errors import StoreUnavailable
+from runtime.store import postgresql
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Connection = sa.Connection
 
 _SQLITE_THREADS = 8
-_CONNECT_TIMEOUT = 5
-"""Seconds."""
 _READ, _WRITE = "read", "write"
 _BEGIN = {
     "sqlite": {_READ: "BEGIN", _WRITE: "BEGIN IMMEDIATE"},
@@ -78,6 +78,11 @@ class Database:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _sqlite(self.url, settings) if self.sqlite else _postgresql(self.url, settings)
         self._threads: Any = None
+        self._distrusted = False
+        """Whether a connection broke in use: those that lie idle are no better."""
+        self._away = False
+        if not self.sqlite:
+            event.listen(self.engine, "checkout", self._refuse_broken)
 
     def read(
         self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -104,6 +109,21 @@ class Database:
         self.engine.dispose()
 
     def _run(self, kind: str, function: Any, args: Any, kwargs: Any) -> Any:
+        """Once said in the log when the database is away, and once when it is back."""
+        try:
+            result = self._perform(kind, function, args, kwargs)
+        except StoreUnavailable as error:
+            if not self._away:
+                self._away = True
+                cause = getattr(error.__cause__, "orig", error.__cause__)
+                log.warning("the database is busy or away: %s", str(cause).strip())
+            raise
+        if self._away:
+            self._away = False
+            log.warning("the database answers again")
+        return result
+
+    def _perform(self, kind: str, function: Any, args: Any, kwargs: Any) -> Any:
         if not self.sqlite:
             if quick := _quick.get(function):
                 result = self._quickly(quick, args, kwargs)
@@ -134,6 +154,7 @@ class Database:
                 return function(pooled.driver_connection, *args, **kwargs)
             except psycopg.Error as error:
                 if cast(Any, pooled.driver_connection).closed:
+                    self._distrusted = True
                     pooled.invalidate(error)
                 raise
             finally:
@@ -144,6 +165,12 @@ class Database:
             connection.info["begin"] = _BEGIN[self.engine.dialect.name].get(kind)
             with connection.begin():
                 return function(connection, *args, **kwargs)
+
+    def _refuse_broken(self, connection: Any, *pooled: Any) -> None:
+        """Where an idle connection has ended, or one broke in use, do without it and all the others."""
+        if self._distrusted or postgresql.ended(connection):
+            self._distrusted = False
+            raise exc.InvalidatePoolError("the server has closed the connection, or does not answer")
 
     def _thread_pool(self) -> Any:
         if self._threads is None:
@@ -197,29 +224,9 @@ def _loads(value: Any) -> Any:
 
 def _postgresql(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    # No query is so long that it would pay to compile it, but some look so to the planner. And a
-    # plan that was made while the tables were small, and read them whole, would be kept as they grow.
-    options = (
-        f"-c statement_timeout={int(settings.statement_timeout * 1000)} -c timezone=UTC"
-        " -c jit=off -c enable_seqscan=off"
-    )
-
-    def connect() -> Any:
-        kind: Any = psycopg.Connection
-        if _gevent_patched():
-            from runtime.store import cooperative
-
-            kind = cooperative.Connection
-        connection = kind.connect(dsn, connect_timeout=_CONNECT_TIMEOUT, options=options, autocommit=True)
-        # SQLAlchemy sets this only for connections that it opens itself. The standard library
-        # reads whole numbers of any size, which no answer can hold; here they become floats.
-        set_json_loads(orjson.loads, connection)
-        connection.adapters.register_loader("uuid", _TextLoader)
-        return connection
-
     engine = sa.create_engine(
         url,
-        creator=connect,
+        creator=lambda: postgresql.connect(dsn, settings.statement_timeout),
         json_serializer=_dumps,
         json_deserializer=orjson.loads,
         pool_size=settings.pool_size,
@@ -228,16 +235,7 @@ def _postgresql(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
         pool_use_lifo=True,
     )
     event.listen(engine, "begin", _begin)
-    event.listen(engine, "checkout", _refuse_broken)
     return engine
-
-
-class _TextLoader(psycopg.adapt.Loader):
-    """A value as the text that the server sends."""
-
-    def load(self, data: Any) -> str:
-        """Of psycopg."""
-        return bytes(data).decode()
 
 
 def _begin(connection: sa.Connection) -> None:
@@ -246,22 +244,6 @@ def _begin(connection: sa.Connection) -> None:
     begin = connection.info.pop("begin", "BEGIN")
     if begin:
         connection.exec_driver_sql(begin)
-
-
-def _refuse_broken(connection: Any, *pooled: Any) -> None:
-    """Where the server has closed an idle connection, do without it and the others.
-
-    Found out before anything is sent, so that no statement need ever be sent twice.
-    """
-    poll = _original("select", "poll")()
-    poll.register(connection.pgconn.socket, select.POLLIN)
-    if not poll.poll(0):
-        return
-    try:
-        for _ in range(2):  # its last words, then its end
-            connection.pgconn.consume_input()
-    except psycopg.OperationalError as error:
-        raise exc.InvalidatePoolError("the server has closed the connection") from error
 
 
 class _Kept(sqlite3.Connection):

@@ -80,7 +80,9 @@ def take_over(
     ).one_or_none()
     if row is None:
         return None
-    messages.save(c, rescued)
+    # While Redis was away, what was saved with the leases grew beyond what the log has.
+    saved = {m.id: len(m.content) for m in messages.of_state(c, lost.output_state_id)}
+    messages.save(c, [m for m in rescued if len(m.content) > saved.get(m.id, -1)])
     void = messages.void(c, lost.id, lost.attempt) if again else []
     keep(c, lost, Remains(log=f"[branchline] {story}\n"))
     kept = [m for m in messages.of_state(c, lost.output_state_id) if m.status is MessageStatus.PARTIAL]

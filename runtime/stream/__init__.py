@@ -2,12 +2,13 @@
 
 from runtime.stream.follower import Follower, Outlet, encode_reset
 from runtime.stream.hub import Hub
-from runtime.stream.link import Link
+from runtime.stream.link import KEEPALIVE, Link
 from runtime.stream.log import Appended, Chunk, Entry, EventLog, OpenMessage, Span
 from runtime.stream.notices import Hint, Notices
 from runtime.stream.revocations import Revocations
 
 __all__ = [
+    "KEEPALIVE",
     "Appended",
     "Chunk",
     "Entry",

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import queue
+import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, NoScriptError, ReadOnlyError, RedisError
+from redis.exceptions import ConnectionError, NoScriptError, ReadOnlyError, RedisError, TimeoutError
 from redis.retry import Retry
 
 from runtime import settings
@@ -28,7 +30,14 @@ PING_AFTER = 10.0
 RECONNECT_AFTER = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts to get a pub/sub connection again; the last one repeats."""
 
+_TCP = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 5000}
+KEEPALIVE = {getattr(socket, name): value for name, value in _TCP.items() if hasattr(socket, name)}
+"""Of a connection's socket: a peer that is gone without a word shows within seconds, not hours."""
+
 LUA = Path(__file__).parent / "lua"
+
+_PAUSE = 1.0
+"""Seconds in which a server that did not answer is not asked again, so that not everybody waits for it."""
 
 Argument = str | bytes | int
 
@@ -93,11 +102,13 @@ class Link:
             socket_timeout=limits.timeout,
             socket_connect_timeout=limits.connect_timeout,
             socket_keepalive=True,
+            socket_keepalive_options=KEEPALIVE,
             retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
             redis_connect_func=_greet,
             client_name="branchline",
             driver_info=None,
         )
+        self._silent_until = 0.0
         self.client = redis.Redis(connection_pool=self._pool)
         """For commands that need no script; the caller handles RedisError."""
 
@@ -115,7 +126,7 @@ class Link:
         with ``resend=False`` only if it broke before the call, for scripts that
         must not run twice. Raises StreamUnavailable.
         """
-        with translated():
+        with translated(), self._unless_silent():
             connection = self._pool.get_connection()
             try:
                 if not resend:
@@ -134,8 +145,18 @@ class Link:
 
     def publish(self, channel: str, message: bytes) -> int:
         """Send ``message`` to the subscribers; how many there were. Raises StreamUnavailable."""
-        with translated():
+        with translated(), self._unless_silent():
             return int(self.client.publish(channel, message))
+
+    @contextmanager
+    def _unless_silent(self) -> Iterator[None]:
+        if time.monotonic() < self._silent_until:
+            raise TimeoutError("it did not answer a moment ago")
+        try:
+            yield
+        except TimeoutError:
+            self._silent_until = time.monotonic() + _PAUSE
+            raise
 
     def new_connection(self) -> Any:
         """A connection outside the pool, for pub/sub; not connected yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 
@@ -111,6 +112,20 @@ def test_a_broker_that_says_nothing_holds_up_nobody_for_long(client, cable):
 
     cable.join()
     assert client.wait(asked["runs"][0])["messages"][0]["content"] == "into the silence"
+
+
+def test_a_pool_ends_in_time_though_its_broker_is_silent(stack, client, cable):
+    run = client.ask(client.thread(), LONG, config=SLOW)["runs"][0]
+    until(lambda: client.get(f"/api/runs/{run['id']}").json()["run"]["status"] == "running")
+    cable.silence()
+    began = time.monotonic()
+    stack.kill("pool python", signal.SIGTERM)
+    assert time.monotonic() - began < 0.5 + 10
+    found = client.get(f"/api/runs/{run['id']}").json()["run"]
+    assert (found["status"], found["failures"]) == ("queued", 0)
+
+    cable.join()
+    stack.mend()
 
 
 def test_a_queue_that_was_deleted_is_made_again(client, rabbitmq):

@@ -191,6 +191,19 @@ def test_a_run_that_is_lost_too_often_ends_as_error_and_keeps_its_text(database,
     assert (kept.content, kept.status) == ("half", MessageStatus.PARTIAL)
 
 
+def test_text_that_the_log_has_less_of_than_the_database_is_not_rescued(database, make):
+    [run] = make(replace(ORDER, max_attempts=1)).runs
+    claim(database, run, lease=-1)
+    [lost] = database.read(recovery.expired)
+    saved = answer(lost, "half and more", MessageStatus.PARTIAL)
+    database.write(attempts.save_messages, lost, [saved])
+
+    database.write(recovery.take_over, lost, [replace(saved, content="half")], 0, "Lost.")
+
+    [kept] = database.read(messages.of_state, run.output_state_id)
+    assert kept.content == "half and more"
+
+
 def test_a_lost_run_that_was_to_be_cancelled_is_not_tried_again(database, user, make):
     [run] = make().runs
     claim(database, run, lease=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import httpx
 
@@ -41,4 +42,4 @@ class Reader:
                         last = event.id or last
                         self.text.take(event)
             except httpx.TransportError:
-                continue
+                time.sleep(0.05)

@@ -18,8 +18,10 @@ STARTS_WITHIN = 10.0
 class RedisServer:
     """A redis-server on a free port, with a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
+        """``options`` as the program takes them, such as ``--appendonly yes``."""
         self.folder = folder
+        self._options = options
         self.port = _free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
@@ -36,7 +38,9 @@ class RedisServer:
             str(self.folder),
         ]
         self._process = subprocess.Popen(
-            [*command, "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL, start_new_session=True
+            [*command, "--save", "", "--appendonly", "no", *self._options],
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         deadline = time.monotonic() + STARTS_WITHIN
         with redis.Redis.from_url(self.url) as client:
@@ -51,6 +55,16 @@ class RedisServer:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def freeze(self) -> None:
+        """Have it stand still: connections stay, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         """Kill it and start it anew, empty, on the same port."""

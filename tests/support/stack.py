@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,15 @@ class Stack:
         database_url: str,
         redis_url: str,
         pools: tuple[str, ...] = ("python",),
+        apart: Mapping[str, Mapping[str, str]] | None = None,
         **more: str,
     ) -> None:
+        """``more`` is in the environment of every process, ``apart`` in that of single ones."""
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.pools = pools
+        self._apart = apart or {}
         self.environ = {
             **os.environ,
             "BRANCHLINE_HOME": str(folder),
@@ -108,17 +111,19 @@ class Stack:
     def _parts(self) -> list[str]:
         return ["web", *(f"pool {pool}" for pool in self.pools), "reaper"]
 
-    def start(self, name: str, key: str = "", **more: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, key: str = "", through: Sequence[str] = (), **more: str
+    ) -> subprocess.Popen[bytes]:
         """Start one process: ``web``, ``pool python``, ``reaper``; a second of its kind under another key.
 
-        ``more`` is added to its environment.
+        ``more`` is added to its environment; ``through`` is a program that becomes it.
         """
         key = key or name
         with open(self._log_file(key), "ab") as file:
             self.processes[key] = subprocess.Popen(
-                [sys.executable, "-m", "runtime", *name.split()],
+                [*through, sys.executable, "-m", "runtime", *name.split()],
                 cwd=CHECKOUT,
-                env={**self.environ, **more},
+                env={**self.environ, **self._apart.get(name, {}), **more},
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -181,6 +186,10 @@ class Stack:
         client.post("/api/auth/register", json=account).raise_for_status()
 
 
+class Away(httpx.TransportError):
+    """A stream was answered 503: what it needs is away."""
+
+
 class Client(httpx.Client):
     """What a program does with the Thread API."""
 
@@ -214,6 +223,8 @@ class Client(httpx.Client):
         """The events of a stream."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         with httpx.Client.stream(self, "GET", path, headers=headers, params=params) as response:
+            if response.status_code == 503:
+                raise Away(response.read())
             assert response.status_code == 200, (response.status_code, response.read())
             yield parse(response.iter_raw())
 

@@ -187,6 +187,14 @@ def test_only_text_that_has_grown_is_saved_again(transcript):
     assert [m.content for m in transcript.grown()] == ["ab"]
 
 
+def test_text_whose_saving_failed_is_handed_out_again(transcript):
+    transcript.take([p.Delta(None, "a")])
+    transcript.due()
+    transcript.grown()
+    transcript.forget_saved()
+    assert [m.content for m in transcript.grown()] == ["a"]
+
+
 def test_a_message_has_a_largest_size(transcript):
     transcript.take([p.Delta(None, "ä" * 50)])
 

@@ -1,0 +1,147 @@
+"""PostgreSQL connections: bounded in time, and cooperative under gevent.
+
+A server that is stopped, or behind a network that swallows everything, says
+nothing. So what is sent must be acknowledged by its kernel within seconds, and a
+statement be answered within a few more than the server itself gives it.
+
+psycopg waits in ``select.poll``, which gevent replaces by one that makes new
+watchers at each call. A query is one wait, so there a connection keeps its own.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+import gevent
+import orjson
+import psycopg
+from gevent.monkey import get_original, is_module_patched
+from psycopg import waiting
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
+from psycopg.types.json import set_json_loads
+
+_READ, _WRITE = 1, 2
+_poll = get_original("select", "poll")
+
+_BOUNDS: dict[str, Any] = {
+    "connect_timeout": 3,
+    "tcp_user_timeout": 3000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+"""Of libpq; all in seconds but the second, which is in milliseconds. A lease must survive one of them."""
+
+_GRACE = 2.0
+"""Seconds that an answer may take longer than the server gives a statement."""
+
+
+def connect(dsn: str, statement_timeout: float) -> psycopg.Connection[Any]:
+    """A new connection in autocommit. ``dsn`` may have bounds of its own.
+
+    ``statement_timeout`` in seconds.
+    """
+    # No query is so long that it would pay to compile it, but some look so to the planner. And a
+    # plan that was made while the tables were small, and read them whole, would be kept as they grow.
+    limit = f"-c statement_timeout={int(statement_timeout * 1000)}"
+    options = f"{limit} -c timezone=UTC -c jit=off -c enable_seqscan=off"
+    kind = Cooperative if is_module_patched("socket") else Connection
+    given = _BOUNDS | conninfo_to_dict(dsn)
+    connection = kind.connect(**given | {"options": options}, autocommit=True)
+    connection.patience = statement_timeout + _GRACE
+    # SQLAlchemy sets this only for connections that it opens itself. The standard library
+    # reads whole numbers of any size, which no answer can hold; here they become floats.
+    set_json_loads(orjson.loads, connection)
+    connection.adapters.register_loader("uuid", _TextLoader)
+    return connection
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection that is given up when its server does not answer."""
+
+    patience: float | None = None
+    """Seconds that one statement may take."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Drive one of psycopg's generators to its end; its result."""
+        try:
+            return self._drive(gen, interval, timeout or self.patience)
+        except psycopg.OperationalError:
+            # An answer that comes yet would be taken for that of the next statement.
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
+
+    def _drive(self, gen: Any, interval: float, timeout: float | None) -> Any:
+        return super().wait(gen, interval, timeout)
+
+
+class Cooperative(Connection):
+    """A connection whose waits let other greenlets run."""
+
+    _readable: Any = None
+    _usable: Any = None
+
+    def _drive(self, gen: Any, interval: float, timeout: float | None) -> Any:
+        try:
+            state = next(gen)
+            with gevent.Timeout(timeout, psycopg.OperationalError("the server does not answer")):
+                while True:
+                    state = gen.send(self._until(state))
+        except StopIteration as end:
+            return end.value
+
+    def _until(self, state: int) -> int:
+        """Wait as the generator asks; what the socket is ready for."""
+        hub = gevent.get_hub()
+        descriptor = self.pgconn.socket
+        if state == waiting.WAIT_R:
+            if self._readable is None:
+                self._readable = hub.loop.io(descriptor, _READ)
+            hub.wait(self._readable)
+            return waiting.READY_R
+        if self._usable is None:
+            self._usable = hub.loop.io(descriptor, _READ | _WRITE if state == waiting.WAIT_RW else _WRITE)
+        hub.wait(self._usable)
+        return _ready(descriptor)
+
+    def close(self) -> None:
+        """Close the connection and its watchers."""
+        for watcher in (self._readable, self._usable):
+            if watcher is not None:
+                watcher.close()
+        self._readable = self._usable = None
+        super().close()
+
+
+class _TextLoader(psycopg.adapt.Loader):
+    """A value as the text that the server sends."""
+
+    def load(self, data: Any) -> str:
+        """Of psycopg."""
+        return bytes(data).decode()
+
+
+def ended(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server has closed an idle connection. Sends nothing, so no statement is sent twice."""
+    poll = _poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    if not poll.poll(0):
+        return False
+    try:
+        for _ in range(2):  # its last words, then its end
+            connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return True
+    return False
+
+
+def _ready(descriptor: int) -> int:
+    poll = _poll()
+    poll.register(descriptor, select.POLLIN | select.POLLOUT)
+    found = sum(event for _, event in poll.poll(0))
+    return (waiting.READY_R if found & select.POLLIN else 0) | (
+        waiting.READY_W if found & select.POLLOUT else 0
+    )

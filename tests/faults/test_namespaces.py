@@ -1,0 +1,183 @@
+"""A pool on a machine of its own, as the kernel has it, from which packets are lost without a word."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.postgresql_server import NoPostgreSQL, PostgreSQLServer
+from tests.support.reader import Reader
+from tests.support.redis_server import RedisServer
+from tests.support.stack import READY_WITHIN, Client, Stack, until
+
+pytestmark = pytest.mark.soak
+
+SETTINGS = {
+    "BRANCHLINE_POOL_LEASE": "8",
+    "BRANCHLINE_POOL_RENEW": "1",
+    "BRANCHLINE_POOL_DRAIN": "0.5",
+    "BRANCHLINE_REDIS_TIMEOUT": "2",
+}
+
+
+class Machine:
+    """A network namespace with a line to the database and another to Redis."""
+
+    def __init__(self) -> None:
+        self.name = f"branchline-{secrets.token_hex(3)}"
+        number = secrets.randbelow(250)
+        self._lines = {"database": f"bld{number}", "redis": f"blr{number}"}
+        self._networks = {"database": f"10.213.{number}", "redis": f"10.214.{number}"}
+
+    def __enter__(self) -> Machine:
+        _ip("netns", "add", self.name)
+        for what, line in self._lines.items():
+            network = self._networks[what]
+            _ip("link", "add", line, "type", "veth", "peer", "name", f"{line}p", "netns", self.name)
+            _ip("address", "add", f"{network}.1/30", "dev", line)
+            _ip("link", "set", line, "up")
+            _ip("-n", self.name, "address", "add", f"{network}.2/30", "dev", f"{line}p")
+            _ip("-n", self.name, "link", "set", f"{line}p", "up")
+        _ip("-n", self.name, "link", "set", "lo", "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _ip("netns", "delete", self.name)
+
+    def address(self, what: str) -> str:
+        """Where it sees the server, which is here."""
+        return f"{self._networks[what]}.1"
+
+    def cut(self, what: str) -> None:
+        """Drop every packet of that line."""
+        _ip("link", "set", self._lines[what], "down")
+
+    def join(self) -> None:
+        """Let packets pass again."""
+        for line in self._lines.values():
+            _ip("link", "set", line, "up")
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("only root, with iproute2, can make network namespaces")
+    with ExitStack() as undo:
+        try:
+            made = undo.enter_context(Machine())
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"this root may not make network namespaces: {error.stderr.decode().strip()}")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def site(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, str]]:
+    folder = Path(tempfile.mkdtemp(prefix="branchline-"))  # PostgreSQL's user may not look into pytest's
+    addresses = ("127.0.0.1", machine.address("database"))
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder)
+        try:
+            postgresql = PostgreSQLServer(folder / "postgresql", addresses=addresses, fsync="off")
+        except NoPostgreSQL as reason:
+            pytest.skip(str(reason))
+        postgresql.start()
+        undo.callback(postgresql.stop)
+        open_to_it = ("--bind", "127.0.0.1", machine.address("redis"), "--protected-mode", "no")
+        server = RedisServer(tmp_path_factory.mktemp("redis"), *open_to_it)
+        server.start()
+        undo.callback(server.kill)
+        url = postgresql.database("branchline")
+        home = tmp_path_factory.mktemp("stack")
+        stack = undo.enter_context(Stack(home, url, server.url, pools=(), **SETTINGS))
+        stack.start(
+            "pool python",
+            through=("ip", "netns", "exec", machine.name),
+            DATABASE_URL=url.replace("127.0.0.1", addresses[1]),
+            REDIS_URL=server.url.replace("127.0.0.1", machine.address("redis")),
+        )
+        stack.pools = ("python",)
+        until(stack.ready, READY_WITHIN, "the pool has reported itself")
+        undo.callback(machine.join)
+        yield stack, url
+
+
+@pytest.fixture
+def client(site: tuple[Stack, str]) -> Iterator[Client]:
+    with_account = site[0].client()
+    yield with_account
+    with_account.close()
+
+
+def value(url: str, run: dict, column: str) -> object:
+    with psycopg.connect(url) as c:
+        row = c.execute(f"SELECT {column} FROM runs WHERE id = %s", [run["id"]]).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def assert_whole(client: Client, run: dict, text: str, attempt: int) -> None:
+    result = client.wait(run)
+    assert (result["run"]["status"], result["run"]["attempt"]) == ("success", attempt)
+    assert [message["content"] for message in result["messages"]] == [text]
+
+
+def test_a_machine_that_loses_the_database_ends_its_child_before_the_lease(site, machine, client, tmp_path):
+    stack, url = site
+    config = {"mode": "child", "path": str(tmp_path / "pid"), "until_attempt": 2, "text": "done"}
+    run = client.ask(client.thread(), "go", worker_id="fake", config=config)["runs"][0]
+    reader = Reader(client, run)
+    pid = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+
+    machine.cut("database")
+    leases: list[object] = []
+    until(lambda: leases.append(value(url, run, "lease_until")) or not alive(pid), 20, "the child was ended")
+    assert datetime.now(UTC) < leases[-1]
+
+    stack.start("pool python", key="second pool")
+    until(lambda: value(url, run, "status") == "success", 30, "the run has gone on elsewhere")
+    stack.kill("second pool", signal.SIGTERM)
+    machine.join()
+
+    assert_whole(client, run, "done", attempt=2)
+    reader.wait()
+    assert list(reader.text.messages.values()) == ["done"]
+    assert_whole(client, client.ask(client.thread(), "again")["runs"][0], "again", attempt=1)
+
+
+def test_a_machine_that_loses_redis_goes_on_without_it(site, machine, client):
+    words = " ".join(f"word{number}" for number in range(40))
+    run = client.ask(client.thread(), words, config={"delay_ms": 100})["runs"][0]
+    reader = Reader(client, run)
+    until(lambda: reader.deltas() > 3, what="the answer has begun")
+
+    machine.cut("redis")
+    until(lambda: value(site[1], run, "status") == "success", 40, "the run has ended without Redis")
+    later = client.ask(client.thread(), "later")["runs"][0]
+    machine.join()
+
+    assert_whole(client, run, words, attempt=1)
+    reader.wait()
+    assert list(reader.text.messages.values()) == [words]
+    assert client.wait(later, timeout=30)["messages"][0]["content"] == "later"
