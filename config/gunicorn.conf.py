@@ -7,10 +7,14 @@ thousands of them. Nothing is preloaded: each process patches itself first.
 from __future__ import annotations
 
 import gc
+import socket
+import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import gevent
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
@@ -24,6 +28,11 @@ class ErrorsOnly(Logger):
 
     def access(self, *_: object) -> None:
         """Nothing."""
+
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """That a client has vanished is no error of ours."""
+        if not isinstance(sys.exc_info()[1], TimeoutError):
+            super().exception(msg, *args, **kwargs)
 
 
 wsgi_app = "web:create_app()"
@@ -41,6 +50,17 @@ keepalive = 75
 control_socket_disable = True
 logger_class = ErrorsOnly
 logconfig_dict = tomllib.loads((Path(__file__).parent / "logging.toml").read_text())
+
+
+def when_ready(server: Arbiter) -> None:
+    """Have the kernel give up clients that take nothing, and answer nothing, for too long.
+
+    The connections inherit it. Who reads a stream and is alive comes back and goes on where he was.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        for listener in server.LISTENERS:
+            milliseconds = int(_settings.stream.patience * 1000)
+            listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def post_worker_init(worker: Worker) -> None:

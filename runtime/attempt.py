@@ -26,7 +26,7 @@ class Stop(StrEnum):
     LOST = "lost"
     """The lease is no longer ours, or may not be by the time we would write."""
     TOO_LARGE = "too_large"
-    """It wrote a message over the limit."""
+    """It wrote more than it may."""
 
 
 class Attempt:

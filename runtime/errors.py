@@ -23,7 +23,7 @@
     └── WorkerError                a worker or its child did what it must not
         ├── WorkerInvalid          a folder that cannot be used as a worker
         ├── ProtocolError          a line that is not of the protocol
-        ├── OutputTooLarge         a message over the size limit
+        ├── OutputTooLarge         more output than the limits allow
         └── ChildFailed            the child could not be started
 
 The class docstring is the default text. What identifies the case travels as
@@ -162,7 +162,7 @@ class ProtocolError(WorkerError):
 
 
 class OutputTooLarge(WorkerError):
-    """A message of the worker is larger than 8 MiB."""
+    """The worker said more than it may: in one message, or in all."""
 
 
 class ChildFailed(WorkerError):

@@ -21,6 +21,7 @@ import orjson
 from runtime import events
 from runtime.announce import birth, run_hint
 from runtime.attempt import Attempt, Stop
+from runtime.cells import Cells
 from runtime.child import Child, Children, RemoteChild
 from runtime.errors import AttemptEnded, ChildFailed, StoreUnavailable, StreamUnavailable, UnknownWorker
 from runtime.leases import Leases
@@ -53,10 +54,12 @@ class Executor:
         leases: Leases,
         incarnation: str,
         nudge: Callable[[], None],
+        cells: Cells | None = None,
     ) -> None:
         """``incarnation`` names this process in the leases.
 
         ``nudge`` is called when a claim or an end has made room for the next run.
+        ``cells``: where runs are executed that must not be here; None in a cell.
         """
         self._services = services
         self._settings = services.settings
@@ -64,6 +67,7 @@ class Executor:
         self._leases = leases
         self._incarnation = incarnation
         self.nudge = nudge
+        self._cells = cells
         self.draining = False
         self.executing = 0
         """How many runs it has in hand, those included that it is about to claim."""
@@ -86,7 +90,7 @@ class Executor:
             log.exception("run %s cannot be claimed; it ends as error", run_id)
             return self._refuse(run_id)
         if attempt is None:
-            return
+            return self._pass_on(run_id)
         relay = Relay(attempt, self._services)
         self._relays[run_id] = relay
         self._leases.take(attempt)
@@ -146,15 +150,22 @@ class Executor:
         before = time.monotonic()
         lease = self._settings.pool.lease
         claim = self._services.database.write(
-            attempts.claim, run_id, self._incarnation, lease, self._histories()
+            attempts.claim, run_id, self._incarnation, lease, self._histories(), self._cells is None
         )
         if claim is None:
-            log.info("run %s is not to be claimed; a message came twice or late", run_id)
             return None
-        transcript = Transcript(
-            claim.run, len(claim.earlier), self._settings.run.max_message, self._settings.run.max_log
-        )
+        transcript = Transcript(claim.run, len(claim.earlier), self._settings.run)
         return Attempt(claim, transcript, before + lease)
+
+    def _pass_on(self, run_id: str) -> None:
+        """It was not to be claimed here: for a cell perhaps, or its message came twice or late."""
+        if self._cells is None or self.draining:
+            return
+        try:
+            self._cells.execute(run_id)
+        except StoreUnavailable:
+            log.warning("run %s was not passed on: the database is away; it is published again", run_id)
+        self.nudge()
 
     def _refuse(self, run_id: str) -> None:
         error = RunError("start_failed", "The run could not be read; the log of its pool says why.")
@@ -289,7 +300,11 @@ class Executor:
             case Stop.CANCELLED:
                 return RunStatus.CANCELLED, None
             case Stop.TOO_LARGE:
-                message = f"A message of the worker is larger than {self._settings.run.max_message} bytes."
+                limits = self._settings.run
+                message = (
+                    f"A message of the worker is larger than {limits.max_message} bytes, "
+                    f"or all that it said is larger than {limits.max_output}."
+                )
                 code, status = "output_too_large", RunStatus.ERROR
             case _:
                 message = f"The run took longer than the {run.timeout_seconds:g} seconds that it may take."

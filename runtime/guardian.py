@@ -33,7 +33,7 @@ class Guardian:
         self.slots = slots
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
-        self._told_to_stop = False
+        self._told_to_stop = 0
 
     def run(self) -> int:
         """Returns the exit code to end with."""
@@ -58,9 +58,16 @@ class Guardian:
         return 0
 
     def _live(self, incarnation: str) -> int:
+        """Start a pool process and wait for its end; bury what the kernel gives to us meanwhile."""
         arguments = [sys.executable, "-m", "runtime.pool", self.name, str(self.slots), incarnation]
-        self._process = subprocess.Popen(arguments, preexec_fn=_die_with_parent)
-        return self._process.wait()
+        process = self._process = subprocess.Popen(arguments, preexec_fn=_die_with_parent)
+        if self._stopping():
+            self._signal(signal.SIGTERM)
+        while process.returncode is None:
+            pid, status = os.waitpid(-1, 0)
+            if pid == process.pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode
 
     def _hand_on(self, incarnation: str) -> None:
         arguments = [sys.executable, "-m", "runtime.reaper", "--once", "--released", incarnation]
@@ -70,7 +77,7 @@ class Guardian:
             self._say("handing on took too long; the reaper does it when the leases run out")
 
     def _stopping(self) -> bool:
-        return self._told_to_stop
+        return self._told_to_stop > 0
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -78,9 +85,13 @@ class Guardian:
             time.sleep(0.1)
 
     def _stop(self, *_: object) -> None:
-        self._told_to_stop = True
-        self._signal(signal.SIGTERM)
-        signal.setitimer(signal.ITIMER_REAL, self._patience)
+        """At the first signal the pool process drains, at the next one it hands its runs back now."""
+        self._told_to_stop += 1
+        if self._told_to_stop == 1:
+            self._signal(signal.SIGTERM)
+            signal.setitimer(signal.ITIMER_REAL, self._patience)
+        else:
+            self._signal(signal.SIGUSR2)
 
     def _lose_patience(self, *_: object) -> None:
         self._say("the pool process does not end; it is killed")
@@ -110,14 +121,17 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _kill_orphans() -> None:
-    """Kill what the dead pool process left behind and the kernel gave to us."""
+    """Kill what the dead pool process left behind and the kernel gave to us, but for its cells.
+
+    A cell is told by the kernel to drain; were it killed, its run would end for another's doing.
+    """
     if sys.platform != "linux":
         return
     me = os.getpid()
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         with open(f"/proc/{me}/task/{me}/children") as file:
-            children = [int(pid) for pid in file.read().split()]
+            children = [int(pid) for pid in file.read().split() if not _is_cell(pid)]
         if not children:
             return
         for pid in children:
@@ -126,6 +140,14 @@ def _kill_orphans() -> None:
                 os.waitpid(pid, 0)
             except (ProcessLookupError, ChildProcessError):
                 continue
+
+
+def _is_cell(pid: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return b"runtime.cell" in file.read().split(b"\0")
+    except OSError:
+        return False  # it has ended meanwhile
 
 
 def _describe(code: int) -> str:

@@ -2,7 +2,7 @@
 
 It reports itself, keeps its leases, listens for cancellations, and at SIGTERM
 drains: it claims nothing more, lets its runs finish for a while, and hands back
-what has not, so that it goes on elsewhere. ``runtime.guardian`` starts it, as
+what has not, so that it goes on elsewhere; SIGUSR2 ends that while. ``runtime.guardian`` starts it, as
 ``python -m runtime.pool NAME SLOTS INCARNATION``.
 """
 
@@ -15,9 +15,11 @@ monkey.patch_all()
 
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -28,6 +30,7 @@ from gevent.event import Event
 
 from runtime.attempt import Stop
 from runtime.celery_app import TASK, make_celery
+from runtime.cells import Cells
 from runtime.child import Children
 from runtime.errors import ChildFailed, StoreUnavailable
 from runtime.executor import Executor
@@ -60,7 +63,10 @@ _NOTE_ANNOUNCED = 0.5
 class PoolProcess:
     """What runs beside Celery in a pool process."""
 
-    def __init__(self, settings: Settings, name: str, slots: int, incarnation: str) -> None:
+    def __init__(
+        self, settings: Settings, name: str, slots: int, incarnation: str, with_cells: bool = True
+    ) -> None:
+        """``with_cells``: whether it executes in cells what needs one; a cell itself has none."""
         self.settings = settings
         self.name = name
         self.slots = slots
@@ -73,7 +79,12 @@ class PoolProcess:
         self._look = Event()
         self._main: Any = gevent.getcurrent()
         self._consumer: Any = None
-        self.executor = Executor(self.services, self.children, self.leases, incarnation, nudge=self._room.set)
+        self._drain_until = float("inf")
+        cells = Cells(self.services.database, name, incarnation, settings.pool.cells)
+        self.cells = cells if with_cells else None
+        self.executor = Executor(
+            self.services, self.children, self.leases, incarnation, self._room.set, self.cells
+        )
 
     def run(self) -> None:
         """Consume the pool's queue until told to stop."""
@@ -91,6 +102,7 @@ class PoolProcess:
             gevent.spawn(duty)
         signals.worker_ready.connect(self._note_consumer)
         signals.worker_shutting_down.connect(self._drain_soon)
+        gevent.signal_handler(signal.SIGUSR2, self._hurry)
         self._room.set()
         try:
             self.celery.worker_main(self._celery_arguments())
@@ -182,6 +194,8 @@ class PoolProcess:
 
     def _note_consumer(self, sender: Any, **_: object) -> None:
         self._consumer = sender
+        # A Ctrl-C goes to the guardian as well, which tells us what it means.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if sender.event_dispatcher is not None:
             # Celery gathers task events only in its own event loop; here each would be a
             # message of its own, three for every run.
@@ -200,8 +214,20 @@ class PoolProcess:
 
     def _drain_soon(self, **_: object) -> None:
         """Called in a signal handler: nothing here may wait."""
-        self.executor.draining = True
-        gevent.spawn(self._drain)
+        if not self.executor.draining:
+            self.executor.draining = True
+            self._drain_until = time.monotonic() + self.settings.pool.drain
+            gevent.spawn(self._drain)
+
+    def _hurry(self) -> None:
+        """Hand the runs back now."""
+        self._drain_soon()
+        self._drain_until = time.monotonic()
+        self._tell_cells(signal.SIGUSR2)
+
+    def _tell_cells(self, number: int) -> None:
+        if self.cells is not None:
+            self.cells.signal(number)
 
     def _withdraw(self) -> None:
         try:
@@ -210,15 +236,17 @@ class PoolProcess:
             pass  # it will be noticed by its silence
 
     def _drain(self) -> None:
+        self._tell_cells(signal.SIGTERM)
         log.info("draining: %d runs have %g s to finish", len(self.leases), self.settings.pool.drain)
         gevent.spawn(self._withdraw)
-        until = time.monotonic() + self.settings.pool.drain
-        while self.executor.executing and time.monotonic() < until:
+        while self.executor.executing and time.monotonic() < self._drain_until:
             gevent.sleep(0.05)
         until = time.monotonic() + self.settings.pool.lease  # after which nothing here is ours any more
         while self.executor.executing and time.monotonic() < until:
             self.leases.stop_all(Stop.DRAIN)
             gevent.sleep(0.05)
+        with suppress(StoreUnavailable):  # the reaper publishes them a second later
+            self.services.backlog.publish_next(self.name)
         if self._consumer is not None and self._consumer.blueprint.state == RUN:
             # Celery looks every two seconds whether it is to stop; there is nothing to wait for.
             gevent.get_hub().loop.run_callback(self._main.throw, WorkerShutdown(0))

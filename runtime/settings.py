@@ -80,6 +80,7 @@ class Stream:
     """Server-sent events; seconds unless named otherwise."""
 
     heartbeat: float
+    patience: float
     reread: float
     ring: int
     retry_ms: int
@@ -100,6 +101,7 @@ class PoolSettings:
     """A pool process; seconds."""
 
     slots: int
+    cells: int
     lease: float
     renew: float
     drain: float
@@ -116,6 +118,7 @@ class RunSettings:
     retry_backoff: float
     history: int
     max_message: int
+    max_output: int
     max_log: int
     coalesce_ms: float
 
@@ -324,5 +327,7 @@ def _check(settings: Settings) -> None:
         )
     if settings.pool.slots < 1:
         wrong.append("BRANCHLINE_POOL_SLOTS must be at least 1")
+    if settings.pool.cells < 1:
+        wrong.append("BRANCHLINE_POOL_CELLS must be at least 1")
     if wrong:
         raise ConfigurationError("; ".join(wrong))

@@ -29,7 +29,10 @@ from runtime.model import (
     new_id,
     utc_now,
 )
+from runtime.settings import RunSettings
 
+_LEAST = 256
+"""Bytes that every message and step counts at least: what it costs beside its text."""
 _MAX_USAGE = 64 * 1024
 """Bytes of a run's usage, which every list of runs carries along."""
 
@@ -78,20 +81,19 @@ class Due:
 class Transcript:
     """One attempt's messages, steps, usage and log."""
 
-    def __init__(self, run: Run, first_position: int, max_message: int, max_log: int) -> None:
-        """``first_position``: how many messages its output state has already.
-
-        ``max_message`` and ``max_log`` are in bytes.
-        """
+    def __init__(self, run: Run, first_position: int, limits: RunSettings) -> None:
+        """``first_position``: how many messages its output state has already."""
         self.run = run
-        self.log = LogTail(max_log)
+        self.log = LogTail(limits.max_log)
         self.steps: list[tuple[int, str]] = []
         self.usage: dict[str, Json] | None = dict(run.usage) if run.usage else None
         self.outcome: Outcome | None = None
         self.complete: list[str] = []
         """Ids of the messages that are committed."""
         self._position = first_position
-        self._max_message = max_message
+        self._max_message = limits.max_message
+        self._left = limits.max_output
+        """Bytes that may still be said."""
         self._open: dict[str | None, Writing] = {}
         self._queue: list[events.Event | Writing | Message] = []
         """What is due, in order; deltas that more may be joined to are at its end."""
@@ -192,9 +194,11 @@ class Transcript:
         if self.outcome is not None or self._closed or not text:
             return
         writing = self._open.get(ref) or self._start(ref)
-        writing.size += _bytes(text)
+        size = _bytes(text)
+        writing.size += size
         if writing.size > self._max_message:
             raise OutputTooLarge
+        self._spend(size)
         if not writing.pending:
             self._queue.append(writing)
         writing.pending.append(text)
@@ -219,9 +223,11 @@ class Transcript:
         data: dict[str, Json] | None = None,
         status: MessageStatus = MessageStatus.COMPLETE,
     ) -> None:
-        writing = self._open.pop(ref, None)
-        if writing is None:
+        if ref not in self._open:
             return
+        if data:
+            self._spend(len(orjson.dumps(data)))
+        writing = self._open.pop(ref)
         if data:
             writing.message = replace(writing.message, data={**writing.message.data, **data})
         self._add(writing.as_message(status))
@@ -231,17 +237,25 @@ class Transcript:
             self._end(ref, status=status)
 
     def _whole(self, said: protocol.Whole) -> None:
-        if _bytes(said.content) > self._max_message:
+        size = _bytes(said.content)
+        if size > self._max_message:
             raise OutputTooLarge
+        self._spend(size)
         self._end(None)
         message = self._message(said.role, said.type, said.channel, said.author, said.content, said.data)
         self._add(events.message_created(self.run, message))
         self._add(message)
 
     def _step(self, description: str) -> None:
+        self._spend(_LEAST + _bytes(description))
         number = len(self.steps) + 1
         self.steps.append((number, description))
         self._add(events.run_step(self.run, number, description))
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise OutputTooLarge
 
     def _use(self, data: dict[str, Json]) -> None:
         usage = {**(self.usage or {}), **data}
@@ -282,6 +296,7 @@ class Transcript:
         content: str,
         data: dict[str, Json] | None,
     ) -> Message:
+        self._spend(_LEAST + (len(orjson.dumps(data)) if data else 0))
         position, self._position = self._position, self._position + 1
         return Message(
             id=new_id(),

@@ -100,7 +100,7 @@ def postgresql_server() -> str:
 @pytest.fixture(scope="session")
 def postgresql_session(postgresql_server: str) -> Iterator[str]:
     """A migrated PostgreSQL database for this test session; dropped at its end."""
-    with _empty_postgresql(postgresql_server) as url:
+    with empty_postgresql(postgresql_server) as url:
         migrate.upgrade(url)
         yield url
 
@@ -117,7 +117,7 @@ def postgresql_url(postgresql_session: str) -> str:
 @pytest.fixture
 def empty_postgresql_url(postgresql_server: str) -> Iterator[str]:
     """A PostgreSQL database of the test's own, without any table."""
-    with _empty_postgresql(postgresql_server) as url:
+    with empty_postgresql(postgresql_server) as url:
         yield url
 
 
@@ -129,7 +129,7 @@ def stack_database_url(
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path_factory.mktemp('database')}/branchline.db"
     else:
-        with _empty_postgresql(request.getfixturevalue("postgresql_server")) as url:
+        with empty_postgresql(request.getfixturevalue("postgresql_server")) as url:
             yield url
 
 
@@ -186,7 +186,7 @@ def rabbitmq() -> Iterator[RabbitMQ]:
 
 
 @contextmanager
-def _empty_postgresql(server: str) -> Iterator[str]:
+def empty_postgresql(server: str) -> Iterator[str]:
     """An empty database with a random name, as long as the ``with`` lasts; its URL."""
     name = f"branchline_test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as connection:

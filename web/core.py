@@ -29,6 +29,9 @@ class Core(Services):
     migrated = False
     """Whether the database was seen with all its migrations."""
 
+    ending = False
+    """Whether this process has been told to stop."""
+
     def init_app(self, app: Flask) -> None:
         """Make this the core of ``app``."""
         app.extensions["branchline"] = self
@@ -72,6 +75,7 @@ class Core(Services):
 
     def end_streams(self) -> None:
         """End every open stream, so that its reader goes to another process."""
+        self.ending = True
         if "hub" in self.__dict__:
             self.hub.close()
 

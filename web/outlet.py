@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as plain
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from web.figures import Figures
 
 
+_TCP_INFO = getattr(plain, "TCP_INFO", None)
+_ESTABLISHED = 1
+
+
 class Outlet:
     """Sends pieces of an answer's body (:class:`runtime.stream.Outlet`).
 
@@ -22,23 +27,42 @@ class Outlet:
     goes through gunicorn.
     """
 
-    __slots__ = ("_figures", "_rest", "_socket", "open")
+    __slots__ = ("_answer", "_figures", "_rest", "_socket", "open")
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
         self._socket: Any = None
+        self._answer: Any = None
         self._rest: memoryview | None = None
         self.open = False
 
     def connect(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
         """Learn where the answer goes to, once it has begun."""
         self._socket = environ.get("gunicorn.socket")
-        answer = getattr(start_response, "__self__", None)
+        self._answer = answer = getattr(start_response, "__self__", None)
         self.open = (
             type(self._socket) is socket.socket  # not TLS, which is a subclass
             and environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
             and getattr(answer, "chunked", False) is True
         )
+
+    def gone(self) -> bool:
+        """Whether the reader has closed its end of the connection, or no longer answers.
+
+        A first write to somebody who has closed it succeeds; only the next one would fail.
+        """
+        if self._socket is None or _TCP_INFO is None:
+            return False
+        try:
+            state: bytes = self._socket.getsockopt(plain.IPPROTO_TCP, _TCP_INFO, 1)
+        except OSError:
+            return False
+        return state[0] != _ESTABLISHED
+
+    def send_elsewhere(self) -> None:
+        """Have the connection closed after this answer, so that the next request finds another process."""
+        if self._answer is not None:
+            self._answer.force_close()
 
     def offer(self, data: bytes) -> bool:
         """Send ``data`` as far as that goes without waiting; False where some of it remains."""

@@ -134,7 +134,9 @@ def list_attempts(run_id: str) -> Response:
         run = runs.get(c, workspace_id, run_id)
         said = messages.of_attempts(c, run_id, run.output_state_id)
         steps = runs.steps(c, run_id)
-        numbers = {*range(1, run.attempt + 1)} & {*said, *(step["attempt"] for step in steps), run.attempt}
+        logged = (entry["attempt"] for entry in runs.logs(c, run_id))
+        known = {*said, *(step["attempt"] for step in steps), *logged, run.attempt}
+        numbers = {*range(1, run.attempt + 1)} & known
         return [_attempt(number, said.get(number, []), steps) for number in sorted(numbers)]
 
     return answer({"items": core.database.read(read), "next": None})

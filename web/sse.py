@@ -89,22 +89,32 @@ class EventStreams(Blueprint, flask_sse.ServerSentEventsBlueprint):  # type: ign
         return send(this, source, lambda: this.holders.of(credential) is not None, outlet)
 
 
-class Stream(Response):
-    """An answer that opens its outlet, if it has one."""
+class Nothing:
+    """A source for a reader who is to connect again: an error would tell an EventSource to give up."""
 
-    outlet: Outlet | None = None
+    def __iter__(self) -> Iterator[bytes | None]:
+        return iter(())
+
+    def close(self) -> None:
+        """There is nothing to leave."""
+
+
+class Stream(Response):
+    """An answer that opens its outlet."""
+
+    outlet: Outlet
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, as WSGI has it."""
         body = super().__call__(environ, start_response)
-        if self.outlet is not None:
-            self.outlet.connect(environ, start_response)
+        self.outlet.connect(environ, start_response)
         return body
 
 
 def send(core: Core, source: Source, may_read: Callable[[], bool], outlet: Outlet | None = None) -> Response:
     """A stream of ``source``; at each heartbeat ``may_read`` is asked whether it goes on."""
-    response = Stream(_lines(core, source, may_read), mimetype="text/event-stream")
+    outlet = outlet or Outlet(core.figures)
+    response = Stream(_lines(core, source, may_read, outlet), mimetype="text/event-stream")
     response.outlet = outlet
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
@@ -112,7 +122,7 @@ def send(core: Core, source: Source, may_read: Callable[[], bool], outlet: Outle
     return response
 
 
-def _lines(core: Core, source: Source, may_read: Callable[[], bool]) -> Iterator[bytes]:
+def _lines(core: Core, source: Source, may_read: Callable[[], bool], outlet: Outlet) -> Iterator[bytes]:
     yield b"retry: %d\n\n" % core.settings.stream.retry_ms
     heartbeat = core.settings.stream.heartbeat
     looked = time.monotonic()
@@ -123,6 +133,8 @@ def _lines(core: Core, source: Source, may_read: Callable[[], bool]) -> Iterator
                 if live:
                     core.figures.delivered(data)
                 yield data
+            elif outlet.gone():
+                return
             else:
                 yield HEARTBEAT
             live = True
@@ -132,6 +144,9 @@ def _lines(core: Core, source: Source, may_read: Callable[[], bool]) -> Iterator
                     return
     except (StreamUnavailable, StoreUnavailable):
         return  # the reader connects again, and finds somebody who can serve it
+    finally:
+        if core.ending:
+            outlet.send_elsewhere()
 
 
 def _still(may_read: Callable[[], bool]) -> bool:

@@ -16,10 +16,16 @@ from web.core import core, this_core
 from web.outlet import Outlet
 from web.run_stream import RunStream
 from web.schemas import queries
-from web.sse import DOCUMENTED, EventStreams
+from web.sse import DOCUMENTED, EventStreams, Nothing
 
 streams = EventStreams("events", __name__, url_prefix="/api", description="Server-Sent Events")
 streams.before_request(auth.sign_in_required)
+
+
+@streams.before_request
+def send_elsewhere() -> Response | None:
+    """A process that has been told to stop begins no stream."""
+    return streams.stream(Nothing()) if core.ending else None
 
 
 @streams.route("/events")

@@ -35,13 +35,20 @@ class Claim:
 
 
 def claim(
-    c: Connection, run_id: str, incarnation: str, lease: float, history: Mapping[str, int]
+    c: Connection,
+    run_id: str,
+    incarnation: str,
+    lease: float,
+    history: Mapping[str, int],
+    in_cell: bool = False,
 ) -> Claim | None:
     """Begin the next attempt of a queued run; None where there is nothing to claim.
 
     ``history`` says how many messages a worker is given, by worker id; "" is the default.
+    Only ``in_cell`` it begins an attempt that :func:`needs_cell`.
     """
-    row = c.execute(CLAIM, {"this_run": run_id, "claimant": incarnation, "lease": lease}).one_or_none()
+    given = {"this_run": run_id, "claimant": incarnation, "lease": lease, "in_cell": in_cell}
+    row = c.execute(CLAIM, given).one_or_none()
     if row is None:
         return None
     run = record(row)
@@ -49,6 +56,12 @@ def claim(
     window = states.window(c, run.input_state_id, history.get(run.worker_id, history[""]))
     earlier = messages.of_state(c, run.output_state_id) if run.answers else []
     return Claim(run, output, window, earlier)
+
+
+def needs_cell(c: Connection, run_id: str) -> bool:
+    """Whether a run is due whose next attempt is to be made in a cell: its last one, after a lost one."""
+    query = sa.select(runs.c.id).where(runs.c.id == run_id, _IS_DUE, _NEEDS_CELL)
+    return c.execute(query).one_or_none() is not None
 
 
 def refuse(c: Connection, run_id: str, error: RunError) -> None:
@@ -234,12 +247,17 @@ def keep(c: Connection, run: Run, remains: Remains) -> None:
 
 _RUN = sa.bindparam("this_run", type_=Id)
 _IS_RUNNING = runs.c.status == sa.literal_column("'running'")
+_IS_DUE = sa.and_(
+    runs.c.status == sa.literal_column("'queued'"),
+    sa.or_(runs.c.not_before.is_(None), runs.c.not_before <= now()),
+)
+_NEEDS_CELL = sa.and_(runs.c.reaps > 0, runs.c.failures + 1 >= runs.c.max_attempts)
 CLAIM = (
     runs.update()
     .where(
         runs.c.id == _RUN,
-        runs.c.status == sa.literal_column("'queued'"),
-        sa.or_(runs.c.not_before.is_(None), runs.c.not_before <= now()),
+        _IS_DUE,
+        sa.or_(sa.bindparam("in_cell", type_=sa.Boolean), sa.not_(_NEEDS_CELL)),
     )
     .values(
         status=RunStatus.RUNNING,

@@ -63,11 +63,10 @@ def take(c: Connection, pool: str, lease: float) -> list[Ticket]:
     return [Ticket(row.id, pool, row.worker_id, row.attempt + 1) for row in rows]
 
 
-def put_back(c: Connection, run_ids: Sequence[str]) -> None:
-    """These could not be published after all."""
-    c.execute(
-        runs.update().where(runs.c.id.in_(run_ids), runs.c.status == "queued").values(published_at=None)
-    )
+def put_back(c: Connection, run_ids: Sequence[str], pause: float = 0.0) -> None:
+    """These could not be published, or started, after all; the next try comes after ``pause`` seconds."""
+    values = {"published_at": None} | ({"not_before": now(pause)} if pause else {})
+    c.execute(runs.update().where(runs.c.id.in_(run_ids), runs.c.status == "queued").values(**values))
 
 
 def forget_unclaimed(c: Connection, grace: float, lease: float) -> int:

@@ -135,10 +135,16 @@ def accept(
 
 @quick_way_of(attempts.claim)
 def claim(
-    c: Connection, run_id: str, incarnation: str, lease: float, history: Mapping[str, int]
+    c: Connection,
+    run_id: str,
+    incarnation: str,
+    lease: float,
+    history: Mapping[str, int],
+    in_cell: bool = False,
 ) -> attempts.Claim | None:
     """Begin the next attempt. Where its worker cannot be given what it needs, it was not claimed."""
-    row = _CLAIM.row(c, {"this_run": run_id, "claimant": incarnation, "lease": lease})
+    given = {"this_run": run_id, "claimant": incarnation, "lease": lease, "in_cell": in_cell}
+    row = _CLAIM.row(c, given)
     if row is None:
         return None
     try:

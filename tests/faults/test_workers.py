@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.coded import coded, write_worker
 from tests.support.redis_server import RedisServer
-from tests.support.stack import CHECKOUT, Client, Stack
-
-WORKER = """
-id = "coded"
-name = "Coded"
-description = "Does what its arguments say. For tests."
-type = "exec"
-command = ["{python}", "coded.py"]
-"""
-CODE = """
-import json, os, sys, time, urllib.request
-args = json.loads(sys.stdin.readline())["args"]
-
-def say(**event):
-    print(json.dumps(event), flush=True)
-
-def post(*events):
-    request = urllib.request.Request(
-        f"{os.environ['BRANCHLINE_API_URL']}/worker/runs/{os.environ['BRANCHLINE_RUN_ID']}/events",
-        json.dumps(events).encode(),
-        {"Authorization": "Bearer " + os.environ["BRANCHLINE_RUN_TOKEN"], "Content-Type": "application/json"},
-    )
-    urllib.request.urlopen(request, timeout=10).read()
-
-exec(args["code"])
-"""
+from tests.support.stack import Client, Stack
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +18,8 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_database_url: str
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
-    folder = home / "workers" / "coded"
-    folder.mkdir(parents=True)
-    (folder / "worker.toml").write_text(WORKER.format(python=shutil.which("python3")))
-    (folder / "coded.py").write_text(CODE)
-    paths = {"WORKERS_PATH": f"{CHECKOUT}/tests/workers:{folder.parent}"}
-    with Stack(home, stack_database_url, stack_redis.url, ("python", "exec"), **paths) as stack:
+    pools, paths = ("python", "exec"), write_worker(home)
+    with Stack(home, stack_database_url, stack_redis.url, pools, WORKERS_PATH=paths) as stack:
         yield stack
 
 
@@ -58,11 +28,6 @@ def client(stack: Stack) -> Iterator[Client]:
     with_account = stack.client()
     yield with_account
     with_account.close()
-
-
-def coded(client: Client, code: str, **args: object) -> dict:
-    arguments = {"code": textwrap.dedent(code), **args}
-    return client.ask(client.thread(), "go", worker_id="coded", args=arguments)["runs"][0]
 
 
 def test_a_flood_of_short_messages_is_kept_whole(client):

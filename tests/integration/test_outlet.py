@@ -35,6 +35,17 @@ PATIENCE = 30
 # ── by itself ──
 
 
+def test_it_knows_at_once_when_its_reader_has_closed_the_connection() -> None:
+    with closing(cooperative.create_server(("127.0.0.1", 0))) as listener:
+        theirs = cooperative.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+        with closing(ours):
+            outlet = connected(ours)
+            assert not outlet.gone()
+            theirs.close()
+            gevent.spawn(until, outlet.gone).get(timeout=10)
+
+
 class Answer:
     """As much of gunicorn's response as the outlet looks at."""
 

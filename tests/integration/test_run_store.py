@@ -176,6 +176,26 @@ def test_a_lost_attempt_is_tried_again_and_its_text_is_void_but_kept(database, m
     assert [m.content for m in kept[1]] == ["half"]
 
 
+def test_the_last_attempt_is_made_in_a_cell_once_one_was_lost(database, make):
+    [run] = make(replace(ORDER, max_attempts=2)).runs
+    claim(database, run, lease=-1)
+    [lost] = database.read(recovery.expired)
+    database.write(recovery.take_over, lost, [], 0, "Lost.")
+
+    assert database.read(attempts.needs_cell, run.id)
+    assert database.write(attempts.claim, run.id, POOL, LEASE, HISTORY) is None
+    assert database.write(attempts.claim, run.id, POOL, LEASE, HISTORY, True).run.attempt == 2
+    assert not database.read(attempts.needs_cell, run.id)
+
+
+def test_the_last_attempt_of_a_run_that_only_its_worker_failed_needs_no_cell(database, make):
+    [run] = make(replace(ORDER, max_attempts=2)).runs
+    database.write(attempts.retry, claim(database, run).run, 0, attempts.Remains())
+
+    assert not database.read(attempts.needs_cell, run.id)
+    assert claim(database, run).run.attempt == 2
+
+
 def test_a_run_that_is_lost_too_often_ends_as_error_and_keeps_its_text(database, make):
     [run] = make(replace(ORDER, max_attempts=1)).runs
     claim(database, run, lease=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import orjson
@@ -11,6 +12,7 @@ from runtime.child import protocol as p
 from runtime.errors import OutputTooLarge
 from runtime.events import Event
 from runtime.model import Channel, MessageStatus, MessageType, Role, Run, RunStatus
+from runtime.settings import load
 from runtime.transcript import LogTail, Transcript
 
 RUN = Run(
@@ -36,9 +38,16 @@ RUN = Run(
 )
 
 
+LIMITS = replace(load({}).run, max_message=100, max_output=3000, max_log=50)
+
+
+def whole(content: str) -> p.Whole:
+    return p.Whole(Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER, None, content, {})
+
+
 @pytest.fixture
 def transcript() -> Transcript:
-    return Transcript(RUN, first_position=0, max_message=100, max_log=50)
+    return Transcript(RUN, 0, LIMITS)
 
 
 def told(events: list[Event]) -> list[tuple[str, str]]:
@@ -200,6 +209,29 @@ def test_a_message_has_a_largest_size(transcript):
 
     with pytest.raises(OutputTooLarge):
         transcript.take([p.Delta(None, "x")])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        whole("x" * 100),
+        whole(""),
+        p.Start("ref", data={"a": "x" * 200}),
+        p.Step("x"),
+    ],
+    ids=["text", "many messages", "data", "steps"],
+)
+def test_all_that_is_said_has_a_largest_size(transcript, said):
+    with pytest.raises(OutputTooLarge):
+        transcript.take([said] * 12)
+
+
+def test_what_was_said_before_it_was_too_much_is_kept(transcript):
+    transcript.take([p.Start("code"), p.Delta("code", "x = 1")])
+    with pytest.raises(OutputTooLarge):
+        transcript.take([p.End("code", {"result": "x" * 3000})])
+
+    assert [message.content for message in transcript.close(MessageStatus.PARTIAL)] == ["x = 1"]
 
 
 def test_empty_deltas_open_nothing(transcript):

@@ -81,6 +81,15 @@ def crash(run: Run) -> Iterator[str]:
 
 
 @mode
+def kill_pool(run: Run) -> Iterator[str]:
+    """Says the text and kills the process that supervises it."""
+    yield from ok(run)
+    host = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()
+    os.kill(int(host[1]), signal.SIGKILL)
+    time.sleep(_FOR_EVER)
+
+
+@mode
 def segfault(run: Run) -> Iterator[str]:
     """Says the text and reads address 0."""
     yield from ok(run)
