@@ -67,16 +67,14 @@ class Announcer:
 
     def ended(self, run: Run, messages: Sequence[Message] = ()) -> bool:
         """A run has ended. True if the log has it now."""
-        last = [*(events.message_completed(run, message) for message in messages), events.run_completed(run)]
-        told = self._close_gaps(run, messages) and self._append(
-            run.thread_id, run.id, run.attempt, last, run_hint(run)
-        )
+        told = self._end(run, messages)
         if told:
-            try:
-                self._database.write(recovery.mark_announced, [run.id])
-            except Unavailable:
-                log.info("run %s is announced but not marked; the reaper will do it again", run.id)
+            self._mark([run.id])
         return told
+
+    def cancelled(self, ended: Sequence[Run]) -> None:
+        """These were cancelled while no attempt held them."""
+        self._mark([run.id for run in ended if self._end(run)])
 
     def state(self, state: State) -> None:
         """A state was added without a run."""
@@ -95,6 +93,20 @@ class Announcer:
             self._notices.to_workspace(hint.workspace_id, hint.about)
         except StreamUnavailable:
             log.debug("a hint was not sent: Redis is away")
+
+    def _end(self, run: Run, messages: Sequence[Message] = ()) -> bool:
+        last = [*(events.message_completed(run, message) for message in messages), events.run_completed(run)]
+        return self._close_gaps(run, messages) and self._append(
+            run.thread_id, run.id, run.attempt, last, run_hint(run)
+        )
+
+    def _mark(self, run_ids: Sequence[str]) -> None:
+        if not run_ids:
+            return
+        try:
+            self._database.write(recovery.mark_announced, run_ids)
+        except Unavailable:
+            log.info("%d ends are announced but not marked; the reaper will do it again", len(run_ids))
 
     def _close_gaps(self, run: Run, messages: Sequence[Message]) -> bool:
         """Where the log has not all of a message's text, begin it anew: its readers are reset, and told all.

@@ -1,8 +1,8 @@
 """The backlog: runs that are accepted and wait, and how they get to the broker.
 
-A run is published only while its pool has fewer than twice its slots published
-and unclaimed; all others wait in the database, where cancelling them, their
-priority and fairness between users are SQL.
+A run is published only while its pool has fewer published and unclaimed than slots;
+all others wait in the database, where cancelling them, their priority, fairness between
+users and limits are SQL.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from celery import Celery
 
 from runtime import celery_app
 from runtime.errors import BrokerUnavailable, Unavailable
-from runtime.store import Database, backlog
+from runtime.store import Database, backlog, pools
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +26,27 @@ _PAUSE = 1.0
 class Backlog:
     """Publishes runs, and puts back what could not be published."""
 
-    def __init__(self, database: Database, celery: Celery, lease: float) -> None:
-        """``lease``: seconds within which a pool must have reported itself to count."""
+    def __init__(self, database: Database, celery: Celery, lease: float, per_user: int = 0) -> None:
+        """``lease``: seconds within which a pool must have reported itself to count.
+
+        ``per_user``: how many runs of a user may run at once; 0 means any number.
+        """
         self._database = database
         self._celery = celery
         self._lease = lease
+        self._per_user = per_user
         self._away_until = 0.0
 
     def publish_next(self, pool: str) -> int:
         """Publish what the pool has room for. Returns how many runs that were."""
-        tickets = self._database.write(backlog.take, pool, self._lease)
+        tickets = self._database.write(backlog.take, pool, self._lease, self._per_user)
         self.publish(tickets)
         return len(tickets)
+
+    def publish_after(self, pool: str) -> int:
+        """The same after runs of that pool have ended; their users may have others elsewhere."""
+        names = {pool, *self._database.read(pools.names_with_backlog)} if self._per_user else {pool}
+        return sum(self.publish_next(name) for name in names)
 
     def publish(self, tickets: Sequence[backlog.Ticket]) -> None:
         """Publish runs that are marked as published.

@@ -7,7 +7,7 @@ after; what fails there is made up for by the reaper.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,12 +99,20 @@ class Dispatcher:
 
     def cancel(self, user: User, run_id: str) -> Run:
         """End a run that holds no process at once; have a running one ended. Idempotent."""
-        run = self._services.database.write(runs.request_cancel, user.workspace_id, run_id)
-        if run.status is RunStatus.CANCELLED and run.announced_at is None:
-            tell(self._services.announcer.ended, run)
-        elif run.status is RunStatus.RUNNING and run.claimed_by:
-            tell(self._ask_to_cancel, run.claimed_by, run.id)
+        run, changed = self._services.database.write(runs.cancel, user.workspace_id, run_id)
+        if changed:
+            tell(self._tell_cancelled, [run])
         return run
+
+    def delete_thread(self, user: User, thread_id: str) -> None:
+        """Put a thread out of sight and cancel its runs. Raises NotFound."""
+
+        def delete(c: Any) -> tuple[Thread, list[Run]]:
+            # In this order: the thread is locked, so that no run can begin on it meanwhile.
+            return threads.delete(c, user.workspace_id, thread_id), runs.cancel_all(c, thread_id)
+
+        thread, cancelled = self._services.database.write(delete)
+        tell(self._tell_deleted, thread, cancelled)
 
     def answer(self, user: User, run_id: str, confirmation_id: str | None, answer: Json) -> Run:
         """Answer what a waiting run asked; it goes on. Raises Conflict if it does not wait."""
@@ -152,9 +160,16 @@ class Dispatcher:
     ) -> tuple[Thread, str, str, Sequence[states.NewMessage], runs.Order, runs.Bounds]:
         """What :func:`runs.accept` is to be told."""
         limits = self._settings.limits
-        bounds = runs.Bounds(limits.queued_per_user, limits.queued_per_pool, self._settings.pool.lease)
+        worker = self._worker(request.worker_id or thread.worker_id)
+        crowded = self._services.standings.crowded(worker.pool, request.count, limits.queued_per_pool)
+        bounds = runs.Bounds(
+            per_user=limits.queued_per_user,
+            per_pool=limits.queued_per_pool if crowded else 0,
+            lease=self._settings.pool.lease,
+            limited=bool(limits.running_per_user or worker.max_running),
+        )
         start = request.input_state_id or thread.root_state_id
-        return thread, user.id, start, request.messages, self._order(thread, request), bounds
+        return thread, user.id, start, request.messages, self._order(thread, worker, request), bounds
 
     def _thread(
         self, c: Any, user: User, target: str | NewThread, request: RunRequest
@@ -172,8 +187,7 @@ class Dispatcher:
         )
         return thread, states.get(c, user.workspace_id, thread.root_state_id)
 
-    def _order(self, thread: Thread, request: RunRequest) -> runs.Order:
-        worker = self._worker(request.worker_id or thread.worker_id)
+    def _order(self, thread: Thread, worker: Worker, request: RunRequest) -> runs.Order:
         config = request.config
         if config is None:
             config = thread.config if worker.id == thread.worker_id else {}
@@ -200,24 +214,40 @@ class Dispatcher:
             raise WorkerUnavailable(worker_id, standing.reason or "it cannot run now")
         return worker
 
-    def _ask_to_cancel(self, incarnation: str, run_id: str) -> None:
-        try:
-            self._services.notices.to_pool(incarnation, {"type": "cancel", "run_id": run_id})
-        except StreamUnavailable:
-            pass  # the pool learns of it when it renews the lease
-
     def _requeue(self, run: Run) -> None:
         self._services.announcer.requeued(run)
+        self._publish(self._services.backlog.publish_next, run.pool)
+
+    def _tell_deleted(self, thread: Thread, cancelled: Sequence[Run]) -> None:
+        self._tell_cancelled(cancelled)
+        self._services.announcer.thread(thread, deleted=True)
+
+    def _tell_cancelled(self, cancelled: Sequence[Run]) -> None:
+        """Announce those that have ended, and tell the pools of those that run."""
+        ended = [run for run in cancelled if run.status is RunStatus.CANCELLED]
+        self._services.announcer.cancelled(ended)
+        for run in cancelled:
+            if run.status is RunStatus.RUNNING and run.claimed_by:
+                try:
+                    self._services.notices.to_pool(run.claimed_by, {"type": "cancel", "run_id": run.id})
+                except StreamUnavailable:
+                    pass  # the pool learns of it when it renews the lease
+        for pool in {run.pool for run in ended if run.published_at}:
+            self._publish(self._services.backlog.publish_after, pool)
+
+    def _publish(self, publish: Callable[[str], int], pool: str) -> None:
         try:
-            self._services.backlog.publish_next(run.pool)
+            publish(pool)
         except Unavailable:
-            pass  # the reaper publishes it
+            pass  # what was asked for is committed; the reaper publishes
 
     def _announce(self, created: runs.Created) -> None:
         # Published first: the pool sets about it while we announce. Should it be quicker,
         # the log has from it what we would have told.
         if created.published:
             self._services.backlog.publish([backlog.ticket(run) for run in created.runs])
+        elif created.room:
+            self._publish(self._services.backlog.publish_next, created.runs[0].pool)
         new = [created.input_state] if created.input_is_new else []
         for run, output in zip(created.runs, created.states, strict=True):
             self._services.announcer.created(run, *new, output)

@@ -28,7 +28,7 @@ from runtime.leases import Leases
 from runtime.model import MessageStatus, Run, RunError, RunStatus
 from runtime.relay import Relay
 from runtime.services import Services
-from runtime.store import attempts, backlog
+from runtime.store import attempts, backlog, messages
 from runtime.tokens import run_token
 from runtime.transcript import Transcript
 
@@ -40,6 +40,7 @@ _LAST_WORDS = 0.5
 """Seconds that stderr is given to end after a failure."""
 _CLAIMED_AT_ONCE = 2
 """In a burst the first runs are to start while the others are still being claimed."""
+_AT_MOST_ONCE = "Its pool was shut down, and its worker is started no second time (max_attempts is 1)."
 _PATIENCE = 0.25
 """Seconds between two tries while the database is away."""
 
@@ -150,7 +151,13 @@ class Executor:
         before = time.monotonic()
         lease = self._settings.pool.lease
         claim = self._services.database.write(
-            attempts.claim, run_id, self._incarnation, lease, self._histories(), self._cells is None
+            attempts.claim,
+            run_id,
+            self._incarnation,
+            lease,
+            self._histories(),
+            in_cell=self._cells is None,
+            only_published=self._limited(),
         )
         if claim is None:
             return None
@@ -170,6 +177,10 @@ class Executor:
     def _refuse(self, run_id: str) -> None:
         error = RunError("start_failed", "The run could not be read; the log of its pool says why.")
         self._services.database.write(attempts.refuse, run_id, error)
+
+    def _limited(self) -> bool:
+        workers = self._services.registry.workers.values()
+        return bool(self._settings.limits.running_per_user or any(w.max_running for w in workers))
 
     def _histories(self) -> dict[str, int]:
         workers = self._services.registry.workers.values()
@@ -252,7 +263,9 @@ class Executor:
         transcript = attempt.transcript
         status, error = self._judge(attempt, relay)
         if attempt.stopped is Stop.DRAIN and status is None:
-            return self._give_up(attempt, relay, lambda c, left: attempts.hand_back(c, attempt.run, left))
+            if attempt.run.max_attempts > 1:
+                return self._give_up(attempt, relay, lambda c, left: attempts.hand_back(c, attempt.run, left))
+            status, error = RunStatus.ERROR, RunError("lost", _AT_MOST_ONCE)
         if error and error.retryable and attempt.run.failures + 1 < attempt.run.max_attempts:
             backoff = self._settings.run.retry_backoff * 2**attempt.run.failures
             return self._give_up(
@@ -262,7 +275,6 @@ class Executor:
         if confirmation and status is None:
             left = self._remains(attempt, MessageStatus.COMPLETE)
             run = self._commit(attempt, attempts.wait, attempt.run, confirmation, transcript.usage, left)
-            last = events.run_waiting(run)
         else:
             status = status or RunStatus.SUCCESS
             complete = status is RunStatus.SUCCESS and transcript.outcome is not None
@@ -270,8 +282,12 @@ class Executor:
             run = self._commit(
                 attempt, attempts.finish, attempt.run, status, left, error=error, usage=transcript.usage
             )
-            last = events.run_completed(run)
-        transcript.committed(left.messages)
+        self._tell(attempt, relay, run, left)
+
+    def _tell(self, attempt: Attempt, relay: Relay, run: Run, left: attempts.Remains) -> None:
+        """Append the end, or the question, that was committed."""
+        attempt.transcript.committed(left.messages)
+        last = events.run_waiting(run) if run.status is RunStatus.WAITING else events.run_completed(run)
         if relay.close([last], run_hint(run)) and run.status.terminal:
             self._leases.announced(run.id)
 
@@ -324,10 +340,17 @@ class Executor:
     def _give_up(
         self, attempt: Attempt, relay: Relay, change: Callable[[attempts.Connection, attempts.Remains], Run]
     ) -> None:
-        """The run goes back to the queue and another attempt will follow."""
+        """The run goes back to the queue and another attempt will follow, unless it was cancelled."""
         left = self._remains(attempt, MessageStatus.PARTIAL)
-        run = self._commit(attempt, change, left)
-        self._services.announcer.retried(run)
+
+        def give_up(c: attempts.Connection) -> tuple[Run, list[str]]:
+            return change(c, left), messages.voided(c, attempt.run)
+
+        run, void = self._commit(attempt, give_up)
+        if run.status.terminal:
+            self._tell(attempt, relay, run, left)
+        else:
+            self._services.announcer.retried(run, void)
 
     def _remains(self, attempt: Attempt, status: MessageStatus) -> attempts.Remains:
         transcript = attempt.transcript
@@ -336,7 +359,7 @@ class Executor:
             messages, transcript.unsaved_steps(), transcript.log.text(), transcript.log.truncated
         )
 
-    def _commit(self, attempt: Attempt, change: Callable[..., Run], *args: object, **kwargs: object) -> Run:
+    def _commit(self, attempt: Attempt, change: Callable[..., T], *args: object, **kwargs: object) -> T:
         """Write the end, for as long as it takes the database to come back and the lease lasts."""
         while True:
             try:

@@ -84,6 +84,23 @@ class RunStatus(StrEnum):
 TERMINAL = frozenset({RunStatus.SUCCESS, RunStatus.ERROR, RunStatus.TIMEOUT, RunStatus.CANCELLED})
 
 
+class QueueReason(StrEnum):
+    """Why a queued run has not started."""
+
+    BACKOFF = "backoff"
+    """An attempt has failed; the next one waits a while."""
+    POOL_NOT_SEEN = "pool_not_seen"
+    """No process of its pool is alive."""
+    USER_LIMIT = "user_limit"
+    """Its user has as many runs under way as the settings permit."""
+    WORKER_LIMIT = "worker_limit"
+    """Its worker has as many runs under way as its worker.toml permits."""
+    AHEAD = "ahead"
+    """The slots of its pool are taken, or go to runs before it."""
+    STARTING = "starting"
+    """A slot is free for it."""
+
+
 class MessageStatus(StrEnum):
     """Whether a message is all that its author meant to say."""
 

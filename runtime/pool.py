@@ -130,7 +130,11 @@ class PoolProcess:
 
     def _report(self) -> None:
         workers = {
-            worker.id: {"digest": worker.digest, "reason": worker.unavailable(os.environ)}
+            worker.id: {
+                "digest": worker.digest,
+                "reason": worker.unavailable(os.environ),
+                "max_running": worker.max_running,
+            }
             for worker in self.workers()
         }
         try:
@@ -173,7 +177,7 @@ class PoolProcess:
             gevent.sleep(_GATHER if published else _GATHER_QUIETLY)
             self._room.clear()
             try:
-                published = self.services.backlog.publish_next(self.name)
+                published = self.services.backlog.publish_after(self.name)
             except StoreUnavailable:
                 log.warning("the database is away; the reaper publishes what waits")
                 gevent.sleep(1)

@@ -34,7 +34,7 @@ class Reaper:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._settings = services.settings
-        self._kept_house = 0.0
+        self._kept_house = float("-inf")
 
     def run(self) -> None:
         """Go round until SIGTERM or SIGINT, which wait for the end of a round."""
@@ -117,9 +117,10 @@ class Reaper:
     def _keep_house(self) -> None:
         if time.monotonic() - self._kept_house < _HOUSEKEEPING:
             return
-        self._kept_house = time.monotonic()
-        for chore in (requests.forget_old, threads.purge, pools.forget):
+        for chore in (requests.forget_old, pools.forget):
             self._services.database.write(chore)
+        if not self._services.database.write(threads.purge):  # a few threads a round, until none is left
+            self._kept_house = time.monotonic()
 
     def _attempt(self, duty: Callable[[], object]) -> None:
         try:

@@ -64,6 +64,8 @@ class Worker:
     config_schema: Mapping[str, Json]
     timeout_seconds: float | None
     max_attempts: int | None
+    max_running: int | None
+    """How many of its runs may run at once, in all processes of its pool."""
     env: tuple[str, ...]
     """Environment variables that it needs."""
     optional_env: tuple[str, ...]
@@ -166,6 +168,7 @@ def load(folder: Path) -> Worker:
         config_schema=schema.document,
         timeout_seconds=manifest.get("timeout_seconds"),
         max_attempts=manifest.get("max_attempts"),
+        max_running=manifest.get("max_running"),
         env=tuple(name for name in manifest.get("env", ()) if not name.endswith("?")),
         optional_env=tuple(name[:-1] for name in manifest.get("env", ()) if name.endswith("?")),
         history=manifest.get("history"),
@@ -218,6 +221,7 @@ class _ManifestSchema(Schema):
     pool = fields.String(validate=_NAME)
     timeout_seconds = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=7 * 86400))
     max_attempts = fields.Integer(strict=True, validate=validate.Range(min=1, max=100))
+    max_running = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
     env = fields.List(fields.String(validate=_VARIABLE))
     history = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
     limits = fields.Nested(_LimitsSchema, unknown=RAISE)

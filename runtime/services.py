@@ -67,4 +67,5 @@ class Services:
     @cached_property
     def backlog(self) -> Backlog:
         """Gets runs to the broker."""
-        return Backlog(self.database, self.celery, self.settings.pool.lease)
+        settings = self.settings
+        return Backlog(self.database, self.celery, settings.pool.lease, settings.limits.running_per_user)

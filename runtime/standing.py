@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from runtime.errors import StoreUnavailable
 from runtime.model import Pool
 from runtime.registry import Worker
-from runtime.store import Database, pools
+from runtime.store import Database, backlog, pools
+from runtime.store.database import Connection
 
 _FRESH = 1.0
 """Seconds for which a look at the pools is good."""
@@ -36,6 +37,7 @@ class Standings:
         self._database = database
         self._lease = lease
         self._pools: list[Pool] = []
+        self._queued: dict[str, int] = {}
         self._seen = float("-inf")
 
     def refresh(self) -> None:
@@ -49,11 +51,23 @@ class Standings:
         if self._pools:
             self._seen = time.monotonic()
         try:
-            self._pools = self._database.read(pools.listing, self._lease)
+            self._pools, self._queued = self._database.read(self._look)
             self._seen = time.monotonic()
         except StoreUnavailable:
             self._seen = before
             raise
+
+    def crowded(self, pool: str, count: int, bound: int) -> bool:
+        """Whether ``count`` more queued runs may exceed ``bound``, so that they must be counted.
+
+        By the last look, which is at most a second old, and by what was asked of us since;
+        a tenth is left for what was asked of others.
+        """
+        self._queued[pool] = self._queued.get(pool, 0) + count
+        return self._queued[pool] > 0.9 * bound
+
+    def _look(self, c: Connection) -> tuple[list[Pool], dict[str, int]]:
+        return pools.listing(c, self._lease), backlog.lengths(c)
 
     def of(self, worker: Worker) -> Standing:
         """How ``worker`` stands, by the last look."""

@@ -12,7 +12,7 @@ from runtime.announce import tell
 from runtime.dispatch import IdempotencyKey, NewThread, RunRequest
 from runtime.errors import FieldError, Invalid
 from runtime.model import Json, Message, Run, RunStatus, encode_time
-from runtime.store import messages, runs
+from runtime.store import backlog, messages, runs
 from web import auth, waiting
 from web.answers import answer
 from web.core import core
@@ -33,7 +33,7 @@ _CANCEL_WAIT = 30.0
 
 _RunAnswer = outputs.wrapped("RunAnswer", run=outputs.Run)
 _RunDetail = outputs.wrapped("RunDetail", run=outputs.RunWithQueue)
-_RunResult = outputs.wrapped("RunResult", run=outputs.Run, messages=[outputs.Message])
+_RunResult = outputs.wrapped("RunResult", run=outputs.RunWithQueue, messages=[outputs.Message])
 _Accepted = outputs.wrapped("Accepted", runs=[outputs.Run], states=[outputs.State], input_state=outputs.State)
 _AcceptedWithThread = outputs.wrapped(
     "AcceptedWithThread",
@@ -91,11 +91,10 @@ def list_runs(given: dict[str, Any]) -> Response:
 @views.response(200, _RunDetail)
 def get_run(run_id: str) -> Response:
     """One run; while it is queued, also what it waits for."""
-    workspace_id, lease = auth.current_user().workspace_id, core.settings.pool.lease
+    workspace_id = auth.current_user().workspace_id
 
     def read(c: Any) -> dict[str, Json]:
-        run = runs.get(c, workspace_id, run_id)
-        return {**run.encode(), "queue": runs.why_queued(c, run, lease)}
+        return _with_queue(c, runs.get(c, workspace_id, run_id))
 
     return answer({"run": core.database.read(read)})
 
@@ -108,12 +107,12 @@ def wait_for_run(given: dict[str, Any], run_id: str) -> Response:
     workspace_id = auth.current_user().workspace_id
     waiting.until_ended(core, _get(run_id), given["timeout"])
 
-    def read(c: Any) -> tuple[Run, list[Message]]:
+    def read(c: Any) -> dict[str, Json]:
         run = runs.get(c, workspace_id, run_id)
-        return run, messages.of_state(c, run.output_state_id)
+        said = messages.of_state(c, run.output_state_id)
+        return {"run": _with_queue(c, run), "messages": [message.encode() for message in said]}
 
-    run, said = core.database.read(read)
-    return answer({"run": run.encode(), "messages": [message.encode() for message in said]})
+    return answer(core.database.read(read))
 
 
 @views.route("/<id:run_id>/log")
@@ -193,6 +192,12 @@ def _idempotency_key(given: dict[str, Any]) -> IdempotencyKey | None:
 
 def _get(run_id: str) -> Run:
     return core.database.read(runs.get, auth.current_user().workspace_id, run_id)
+
+
+def _with_queue(c: Any, run: Run) -> dict[str, Json]:
+    settings = core.settings
+    why = backlog.why(c, run, settings.pool.lease, settings.limits.running_per_user)
+    return {**run.encode(), "queue": why}
 
 
 def _attempt(number: int, said: list[Message], steps: list[dict[str, Json]]) -> dict[str, Json]:

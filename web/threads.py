@@ -103,9 +103,8 @@ def update_thread(given: dict[str, Any], thread_id: str) -> Response:
 @views.route("/<id:thread_id>", methods=["DELETE"])
 @views.response(204)
 def delete_thread(thread_id: str) -> Response:
-    """Delete a thread; within 30 days it can be restored."""
-    thread = core.database.write(threads.delete, auth.current_user().workspace_id, thread_id)
-    tell(core.announcer.thread, thread, deleted=True)
+    """Delete a thread and cancel its runs; within 30 days it can be restored."""
+    core.dispatcher.delete_thread(auth.current_user(), thread_id)
     return empty()
 
 

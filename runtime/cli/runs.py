@@ -13,6 +13,7 @@ from runtime.errors import NotFound
 from runtime.model import Run, RunStatus, User, utc_now
 from runtime.services import Services
 from runtime.settings import current
+from runtime.store import backlog
 from runtime.store import runs as stored
 
 _STATUSES = click.Choice([status.value for status in RunStatus])
@@ -62,7 +63,8 @@ def show(run_id: object, json: bool) -> None:
     services = Services(current())
     run = _find(services, str(run_id))
     database = services.database
-    why = database.read(stored.why_queued, run, services.settings.pool.lease)
+    settings = services.settings
+    why = database.read(backlog.why, run, settings.pool.lease, settings.limits.running_per_user)
     steps = database.read(stored.steps, run.id)
     logs = database.read(stored.logs, run.id)
     if json:
@@ -70,7 +72,7 @@ def show(run_id: object, json: bool) -> None:
         return
     _describe(run)
     if why:
-        console.print(f"Place {why['position']} of its queue: {why['reason']}", markup=False)
+        console.print(f"Place {why['position']} of its queue: {why['message']}", markup=False)
     for step in steps:
         console.print(f"step: {step['description']}", markup=False)
     for log in logs:

@@ -40,15 +40,19 @@ def claim(
     incarnation: str,
     lease: float,
     history: Mapping[str, int],
+    *,
     in_cell: bool = False,
+    only_published: bool = False,
 ) -> Claim | None:
     """Begin the next attempt of a queued run; None where there is nothing to claim.
 
     ``history`` says how many messages a worker is given, by worker id; "" is the default.
-    Only ``in_cell`` it begins an attempt that :func:`needs_cell`.
+    Only ``in_cell`` it begins an attempt that :func:`needs_cell`. ``only_published``: leave
+    a run whose message is late and that is back in the backlog; where limits hold, it is
+    not counted there.
     """
-    given = {"this_run": run_id, "claimant": incarnation, "lease": lease, "in_cell": in_cell}
-    row = c.execute(CLAIM, given).one_or_none()
+    how = {"in_cell": in_cell, "only_published": only_published}
+    row = c.execute(CLAIM, {"this_run": run_id, "claimant": incarnation, "lease": lease, **how}).one_or_none()
     if row is None:
         return None
     run = record(row)
@@ -193,12 +197,19 @@ def wait(
     usage: Mapping[str, Json] | None,
     remains: Remains,
 ) -> Run:
-    """The worker asks its user something; the attempt ends and holds nothing."""
+    """The worker asks its user something; the attempt ends and holds nothing.
+
+    Where its user wants it to end, it ends; so do :func:`retry` and :func:`hand_back`.
+    """
+    if _is_to_end(c, run):
+        return finish(c, run, RunStatus.CANCELLED, remains, usage=usage)
     return _end(c, run, remains, status=RunStatus.WAITING, confirmation=confirmation, usage=usage)
 
 
 def retry(c: Connection, run: Run, backoff: float, remains: Remains) -> Run:
     """The worker failed in a way that another attempt may mend; its text is void."""
+    if _is_to_end(c, run):
+        return finish(c, run, RunStatus.CANCELLED, remains)
     given_back = _end(
         c,
         run,
@@ -214,9 +225,20 @@ def retry(c: Connection, run: Run, backoff: float, remains: Remains) -> Run:
 
 def hand_back(c: Connection, run: Run, remains: Remains) -> Run:
     """A pool that drains gives the run to another one; that costs no attempt."""
+    if _is_to_end(c, run):
+        return finish(c, run, RunStatus.CANCELLED, remains)
     given_back = _end(c, run, remains, status=RunStatus.QUEUED, published_at=None)
     messages.void(c, run.id, run.attempt)
     return given_back
+
+
+def _is_to_end(c: Connection, run: Run) -> bool:
+    """Whether the run's user wants it to end; until we commit nobody can wish so."""
+    wish = guarded(sa.select(runs.c.cancel_requested_at), run).with_for_update()
+    row = c.execute(wish).one_or_none()
+    if row is None:
+        raise StaleAttempt
+    return row.cancel_requested_at is not None
 
 
 def _end(c: Connection, run: Run, remains: Remains, **values: Any) -> Run:
@@ -258,6 +280,7 @@ CLAIM = (
         runs.c.id == _RUN,
         _IS_DUE,
         sa.or_(sa.bindparam("in_cell", type_=sa.Boolean), sa.not_(_NEEDS_CELL)),
+        sa.or_(runs.c.published_at.is_not(None), ~sa.bindparam("only_published", type_=sa.Boolean)),
     )
     .values(
         status=RunStatus.RUNNING,

@@ -1,20 +1,28 @@
-"""The backlog: queued runs, and which of them are published.
+"""The backlog: queued runs, which of them are published, and what holds the others.
 
-A run is published while its pool has fewer than twice its slots published and
-unclaimed. All others wait here, where order and fairness are SQL.
+A run is published while its pool has fewer published and unclaimed than slots. All
+others wait here, where order and limits are SQL. A user's runs go by priority, then
+by age; between users whoever has least under way goes first: a run's turn is its place
+among its user's waiting runs, behind what that user has published or running.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from runtime.model import Run
+from runtime.model import Json, QueueReason, Run, RunStatus, encode_time
 from runtime.store.tables import Id, now, pools, runs
 
 Connection = sa.Connection
+
+_LOCK = 0x6272616E63686C71  # any number, the same for every process
+_FEW = 200
+"""Users up to whom it is quicker to look at each one's first runs than at all runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,35 +40,53 @@ def ticket(run: Run) -> Ticket:
     return Ticket(run.id, run.pool, run.worker_id, run.attempt + 1)
 
 
-def take(c: Connection, pool: str, lease: float) -> list[Ticket]:
-    """Mark as published what the pool has room for, fair between users, and return it."""
-    room = _room(c, pool, lease)
-    if room <= 0:
-        return []
-    rank = (
-        sa.func.row_number()
-        .over(partition_by=runs.c.user_id, order_by=[runs.c.priority.desc(), runs.c.id])
-        .label("rank")
-    )
-    backlog = (
-        sa.select(runs.c.id, rank)
-        .where(
-            runs.c.pool == pool,
-            runs.c.status == sa.literal_column("'queued'"),
-            runs.c.published_at.is_(None),
-            sa.or_(runs.c.not_before.is_(None), runs.c.not_before <= now()),
-        )
-        .subquery()
-    )
-    chosen = sa.select(backlog.c.id).order_by(backlog.c.rank, backlog.c.id).limit(room)
-    taken = (
-        runs.update()
-        .where(runs.c.id.in_(chosen), runs.c.status == "queued", runs.c.published_at.is_(None))
-        .values(published_at=now())
-        .returning(runs.c.id, runs.c.worker_id, runs.c.attempt)
-    )
-    rows = sorted(c.execute(taken).all(), key=lambda row: row.id)
-    return [Ticket(row.id, pool, row.worker_id, row.attempt + 1) for row in rows]
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a pool can take, as its living processes report it."""
+
+    slots: int
+    published: int
+    waiting: bool
+    """Whether a run waits that is not published."""
+    limits: Mapping[str, int]
+    """Worker → how many of its runs may run at once, where its worker.toml says so."""
+
+    @property
+    def free(self) -> int:
+        """How many more may be published; 0 also where none waits."""
+        return max(0, self.slots - self.published) if self.waiting else 0
+
+
+def room(rows: Iterable[Sequence[Any]]) -> Room:
+    """From the rows of :data:`ROOM`, one for each process of the pool."""
+    found = Room(0, 0, False, {})
+    for published, waiting, slots, workers in rows:
+        limits = {worker_id: report.get("max_running") for worker_id, report in workers.items()}
+        stricter = {
+            worker_id: min(limit, found.limits.get(worker_id, limit))
+            for worker_id, limit in limits.items()
+            if limit
+        }
+        found = Room(found.slots + slots, published, bool(waiting), {**found.limits, **stricter})
+    return found
+
+
+def take(c: Connection, pool: str, lease: float, per_user: int = 0) -> list[Ticket]:
+    """Mark as published what the pool has room for and no limit holds, and return it in its order.
+
+    ``per_user``: how many runs of a user may be published or running at once; 0 means any number.
+    """
+    if c.dialect.name == "postgresql":
+        # What is free is counted and taken by one process at a time, else two would take it twice.
+        c.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    taken: list[Ticket] = []
+    while (found := _room(c, pool, lease)).free:
+        more = _mark(c, pool, _next(c, pool, found, per_user))
+        taken += more
+        # A run that a limit held back may have been in the way of one that none holds.
+        if not more or not (per_user or found.limits):
+            break
+    return taken
 
 
 def put_back(c: Connection, run_ids: Sequence[str], pause: float = 0.0) -> None:
@@ -87,14 +113,16 @@ def forget_unclaimed(c: Connection, grace: float, lease: float) -> int:
     )
     result = c.execute(
         runs.update()
-        .where(
-            runs.c.status == sa.literal_column("'queued'"),
-            runs.c.published_at < now(-grace),
-            runs.c.pool.in_(free),
-        )
+        .where(_IS_QUEUED, runs.c.published_at < now(-grace), runs.c.pool.in_(free))
         .values(published_at=None)
     )
     return result.rowcount
+
+
+def lengths(c: Connection) -> dict[str, int]:
+    """How many runs are queued, by pool."""
+    query = sa.select(runs.c.pool, sa.func.count()).where(_IS_QUEUED).group_by(runs.c.pool)
+    return {row[0]: row[1] for row in c.execute(query)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,49 +132,245 @@ class Queue:
     of_user: int
     """In all pools."""
     of_pool: int
-    unpublished: int
+    published: int
+    waiting: bool
+    """Whether one waits that is not published, and not for its backoff."""
     slots: int
     """What the pool's living processes can execute at once."""
 
     @property
     def room(self) -> int:
         """How many new runs may be published at once; none while older ones wait."""
-        return 0 if self.unpublished else 2 * self.slots - self.of_pool
+        return 0 if self.waiting else max(0, self.slots - self.published)
 
 
 def look(c: Connection, pool: str, user_id: str, lease: float) -> Queue:
     """The queue as it is now."""
     row = c.execute(_LOOK, {"pool": pool, "user": user_id, "lease": -lease}).one()
-    return Queue(row.of_user, row.of_pool, row.unpublished, row.slots)
+    return Queue(row.of_user, row.of_pool, row.published, bool(row.waiting), row.slots)
 
 
-def slots(c: Connection, pool: str, lease: float) -> int:
-    """How many runs the living processes of a pool can execute at once."""
-    return int(c.execute(sa.select(_SLOTS), {"pool": pool, "lease": -lease}).scalar_one())
+def why(c: Connection, run: Run, lease: float, per_user: int = 0) -> dict[str, Json] | None:
+    """What a queued run waits for; None for any other run. ``per_user`` as for :func:`take`."""
+    if run.status is not RunStatus.QUEUED:
+        return None
+    found = _room(c, run.pool, lease)
+    facts = c.execute(_facts(run)).one()
+    position = _position(c, run, found.published)
+    limit = found.limits.get(run.worker_id, 0)
+    if facts.later:
+        reason, said = QueueReason.BACKOFF, f"It is tried again after {encode_time(facts.not_before)}."
+    elif not found.slots:
+        reason = QueueReason.POOL_NOT_SEEN
+        said = f"No pool named {run.pool!r} is running. The run starts when one does."
+    elif not run.published_at and 0 < per_user <= facts.of_user:
+        reason, said = (
+            QueueReason.USER_LIMIT,
+            f"{facts.of_user} runs of its user are under way, and no more may be.",
+        )
+    elif not run.published_at and 0 < limit <= facts.of_worker:
+        reason = QueueReason.WORKER_LIMIT
+        said = f"{facts.of_worker} runs of the worker {run.worker_id!r} are under way, and no more may be."
+    elif facts.busy + position > found.slots:
+        reason = QueueReason.AHEAD
+        said = f"{facts.busy} of {found.slots} slots of the pool {run.pool!r} are busy"
+        said += f", and {position - 1} runs are before it." if position > 1 else "."
+    else:
+        reason, said = QueueReason.STARTING, "It is about to start."
+    return {
+        "position": position,
+        "pool": run.pool,
+        "pool_seen": found.slots > 0,
+        "slots": found.slots,
+        "busy": facts.busy,
+        "reason": reason,
+        "message": said,
+        "not_before": encode_time(facts.not_before) if facts.later else None,
+    }
 
 
-def _room(c: Connection, pool: str, lease: float) -> int:
-    """How many more may be published; 0 also where none waits."""
-    row = c.execute(ROOM, {"pool": pool, "lease": -lease}).one()
-    return int(min(row.unpublished, 2 * row.slots - row.published))
+def _room(c: Connection, pool: str, lease: float) -> Room:
+    return room(c.execute(ROOM, {"pool": pool, "lease": -lease}).all())
+
+
+def _next(c: Connection, pool: str, found: Room, per_user: int) -> list[str]:
+    """The runs whose turn it is, at most what there is room for."""
+    left = _left(c, found.limits)
+    full = [worker_id for worker_id, n in left.items() if n <= 0]
+    eligible = (_not_held_back(), *((runs.c.worker_id.not_in(full),) if full else ()))
+    turns = _turns(_waiting(c, pool, found.free, eligible), pool, per_user)
+    if left:
+        # Of those that a worker may still start, the first as fairness serves them.
+        within = sa.func.row_number().over(
+            partition_by=turns.c.worker_id, order_by=[turns.c.turn, turns.c.id]
+        )
+        turns = sa.select(turns, within.label("within")).subquery()
+        permitted = sa.case(left, value=turns.c.worker_id, else_=found.free)
+        chosen = sa.select(turns.c.id).where(turns.c.within <= permitted)
+    else:
+        chosen = sa.select(turns.c.id)
+    return list(c.execute(chosen.order_by(turns.c.turn, turns.c.id).limit(found.free)).scalars())
+
+
+def _mark(c: Connection, pool: str, run_ids: Sequence[str]) -> list[Ticket]:
+    taken = (
+        runs.update()
+        .where(runs.c.id.in_(run_ids), runs.c.status == "queued", _UNPUBLISHED)
+        .values(published_at=now())
+        .returning(runs.c.id, runs.c.worker_id, runs.c.attempt)
+    )
+    rows = {row.id: row for row in c.execute(taken)} if run_ids else {}
+    ordered = [rows[run_id] for run_id in run_ids if run_id in rows]
+    return [Ticket(row.id, pool, row.worker_id, row.attempt + 1) for row in ordered]
+
+
+def _left(c: Connection, limits: Mapping[str, int]) -> dict[str, int]:
+    """How many more runs of each worker that has a limit may be published."""
+    if not limits:
+        return {}
+    held = _under_way(runs.c.worker_id.in_(list(limits)))
+    counted = c.execute(sa.select(held.c.worker_id, sa.func.count()).group_by(held.c.worker_id))
+    under_way = {row[0]: row[1] for row in counted}
+    return {worker_id: limit - under_way.get(worker_id, 0) for worker_id, limit in limits.items()}
+
+
+def _waiting(c: Connection, pool: str, count: int, eligible: Sequence[Any]) -> Any:
+    """The first waiting runs of each user, each with its place among them; at least ``count``."""
+    if c.dialect.name == "postgresql":
+        users = list(c.execute(_USERS, {"pool": pool}).scalars())
+        if len(users) <= _FEW:
+            return _first_of(users, pool, count, eligible)
+    return _numbered(pool, eligible)
+
+
+def _numbered(pool: str, eligible: Sequence[Any] = ()) -> Any:
+    """All waiting runs of a pool, each with its place among those of its user."""
+    place = sa.func.row_number().over(partition_by=runs.c.user_id, order_by=_ORDER).label("place")
+    columns = (runs.c.id, runs.c.user_id, runs.c.worker_id)
+    return (
+        sa.select(*columns, place).where(_IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, *eligible).subquery()
+    )
+
+
+def _first_of(users: Sequence[str], pool: str, count: int, eligible: Sequence[Any]) -> Any:
+    """The same of these users only, and of each the first ``count``: read by their index."""
+    ids = sa.func.unnest(sa.cast(list(users), ARRAY(Id)))
+    waiting = ids.table_valued(sa.column("user_id", Id), name="waiting").render_derived()
+    place = sa.func.row_number().over(order_by=_ORDER).label("place")
+    first = (
+        sa.select(runs.c.id, runs.c.user_id, runs.c.worker_id, place)
+        .where(_IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, runs.c.user_id == waiting.c.user_id, *eligible)
+        .order_by(*_ORDER)
+        .limit(count)
+        .lateral("first")
+    )
+    return sa.select(first).select_from(waiting.join(first, sa.true())).subquery()
+
+
+def _turns(waiting: Any, pool: str, per_user: int = 0) -> Any:
+    """Waiting runs with their turns, without those that the limit of their user holds back."""
+    held = _under_way(*(() if per_user else (runs.c.pool == pool,)))
+    counted = (
+        sa.select(
+            held.c.user_id,
+            sa.func.count().filter(held.c.pool == pool).label("here"),
+            sa.func.count().label("anywhere"),
+        )
+        .group_by(held.c.user_id)
+        .subquery()
+    )
+    turn = (sa.func.coalesce(counted.c.here, 0) + waiting.c.place).label("turn")
+    query = sa.select(waiting.c.id, waiting.c.worker_id, turn).outerjoin(
+        counted, counted.c.user_id == waiting.c.user_id
+    )
+    if per_user:
+        query = query.where(sa.func.coalesce(counted.c.anywhere, 0) + waiting.c.place <= per_user)
+    return query.subquery()
+
+
+def _under_way(*which: Any) -> Any:
+    """What is running, or published and about to."""
+    columns = sa.select(runs.c.user_id, runs.c.worker_id, runs.c.pool)
+    return sa.union_all(
+        columns.where(_IS_RUNNING, *which), columns.where(_IS_QUEUED, ~_UNPUBLISHED, *which)
+    ).subquery()
+
+
+def _facts(run: Run) -> Any:
+    of_user, of_worker = (
+        _under_way(runs.c.user_id == run.user_id),
+        _under_way(runs.c.worker_id == run.worker_id),
+    )
+    running = sa.select(sa.func.count()).where(_IS_RUNNING, runs.c.pool == run.pool)
+    return sa.select(
+        runs.c.not_before,
+        sa.func.coalesce(runs.c.not_before > now(), sa.false()).label("later"),
+        running.scalar_subquery().label("busy"),
+        sa.select(sa.func.count()).select_from(of_user).scalar_subquery().label("of_user"),
+        sa.select(sa.func.count()).select_from(of_worker).scalar_subquery().label("of_worker"),
+    ).where(runs.c.id == run.id)
+
+
+def _position(c: Connection, run: Run, published: int) -> int:
+    """The place of a queued run in its pool, from 1, as it would be served now."""
+    if run.published_at:
+        own_place = (sa.literal(run.published_at, runs.c.published_at.type), sa.literal(run.id, Id))
+        earlier = sa.tuple_(runs.c.published_at, runs.c.id) < sa.tuple_(*own_place)
+        before = sa.select(sa.func.count()).where(_IS_QUEUED, runs.c.pool == run.pool, earlier)
+        return int(c.execute(before).scalar_one()) + 1
+    turns = sa.select(_turns(_numbered(run.pool), run.pool)).cte("turns")
+    own = sa.select(turns).where(turns.c.id == run.id).subquery()
+    earlier = sa.or_(turns.c.turn < own.c.turn, sa.and_(turns.c.turn == own.c.turn, turns.c.id < own.c.id))
+    before = sa.select(sa.func.count()).select_from(turns.join(own, earlier))
+    return published + int(c.execute(before).scalar_one()) + 1
+
+
+def _not_held_back() -> Any:
+    return sa.or_(runs.c.not_before.is_(None), runs.c.not_before <= now())
 
 
 _POOL = sa.bindparam("pool", type_=sa.Text)
-_SLOTS = (
-    sa.select(sa.func.coalesce(sa.func.sum(pools.c.slots), 0))
-    .where(pools.c.name == _POOL, pools.c.seen_at > now(sa.bindparam("lease", type_=sa.Float)))
-    .scalar_subquery()
-)
+_ALIVE = (pools.c.name == _POOL, pools.c.seen_at > now(sa.bindparam("lease", type_=sa.Float)))
 _IS_QUEUED = runs.c.status == sa.literal_column("'queued'")
+_IS_RUNNING = runs.c.status == sa.literal_column("'running'")
 _UNPUBLISHED = runs.c.published_at.is_(None)
+_ORDER = (runs.c.priority.desc(), runs.c.id)
+_PUBLISHED = (
+    sa.select(sa.func.count()).where(_IS_QUEUED, ~_UNPUBLISHED, runs.c.pool == _POOL).scalar_subquery()
+)
+_WAITS = sa.exists().where(_IS_QUEUED, _UNPUBLISHED, runs.c.pool == _POOL, _not_held_back())
 _LOOK = sa.select(
-    sa.func.count().filter(runs.c.user_id == sa.bindparam("user", type_=Id)).label("of_user"),
-    sa.func.count().filter(runs.c.pool == _POOL).label("of_pool"),
-    sa.func.count().filter(runs.c.pool == _POOL, _UNPUBLISHED).label("unpublished"),
-    _SLOTS.label("slots"),
-).where(_IS_QUEUED)
+    sa.select(sa.func.count())
+    .where(_IS_QUEUED, runs.c.user_id == sa.bindparam("user", type_=Id))
+    .scalar_subquery()
+    .label("of_user"),
+    sa.select(sa.func.count()).where(_IS_QUEUED, runs.c.pool == _POOL).scalar_subquery().label("of_pool"),
+    _PUBLISHED.label("published"),
+    _WAITS.label("waiting"),
+    sa.select(sa.func.coalesce(sa.func.sum(pools.c.slots), 0))
+    .where(*_ALIVE)
+    .scalar_subquery()
+    .label("slots"),
+)
 ROOM = sa.select(
-    sa.func.count().filter(_UNPUBLISHED).label("unpublished"),
-    sa.func.count().filter(~_UNPUBLISHED).label("published"),
-    _SLOTS.label("slots"),
-).where(_IS_QUEUED, runs.c.pool == _POOL)
+    _PUBLISHED.label("published"), _WAITS.label("waiting"), pools.c.slots, pools.c.workers
+).where(*_ALIVE)
+
+
+def _users() -> Any:
+    """Who has runs waiting in a pool, but no more than :data:`_FEW` and one: a step of the index each."""
+    waiting = (_IS_QUEUED, _UNPUBLISHED, runs.c.pool == _POOL)
+    first = sa.select(runs.c.user_id).where(*waiting).order_by(runs.c.user_id).limit(1).subquery()
+    walk = sa.select(first.c.user_id).cte("walk", recursive=True)
+    following = (
+        sa.select(runs.c.user_id)
+        .where(*waiting, runs.c.user_id > walk.c.user_id)
+        .order_by(runs.c.user_id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    walk = walk.union_all(sa.select(following).where(walk.c.user_id.is_not(None)))
+    return sa.select(walk.c.user_id).where(walk.c.user_id.is_not(None)).limit(_FEW + 1)
+
+
+_USERS = _users()

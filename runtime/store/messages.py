@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
-from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Role, utc_now
+from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Role, Run, utc_now
 from runtime.store.tables import Id, messages, runs
 
 Connection = sa.Connection
@@ -65,6 +65,14 @@ def void(c: Connection, run_id: str, attempt: int) -> list[str]:
         .returning(messages.c.id)
     )
     return list(c.execute(statement).scalars())
+
+
+def voided(c: Connection, run: Run) -> list[str]:
+    """The ids of what this attempt of the run wrote and is void."""
+    query = sa.select(messages.c.id).where(
+        messages.c.state_id == run.output_state_id, messages.c.attempt == run.attempt, messages.c.void
+    )
+    return list(c.execute(query).scalars())
 
 
 def set_answer(c: Connection, message_id: str | None, answer: Json) -> None:

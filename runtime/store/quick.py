@@ -122,15 +122,16 @@ def accept(
             "per_user": bounds.per_user,
             "per_pool": bounds.per_pool,
             "lease": bounds.lease,
+            "limited": bounds.limited,
         },
     ).fetchone()
     if row is None:
         return UNUSUAL  # type: ignore[no-any-return]
-    depth, children, moment, published = row
+    depth, children, moment, published, room = row
     place = states.Place(thread.id, input_state_id, depth + 1, children - 1, moment)
     said, outputs = states.turn(place, ids, given, run_ids)
     made = runs.queued(thread, user_id, said.id, outputs, order, published=published)
-    return runs.Created(made, outputs, said, True, published)
+    return runs.Created(made, outputs, said, True, published, room)
 
 
 @quick_way_of(attempts.claim)
@@ -140,11 +141,13 @@ def claim(
     incarnation: str,
     lease: float,
     history: Mapping[str, int],
+    *,
     in_cell: bool = False,
+    only_published: bool = False,
 ) -> attempts.Claim | None:
     """Begin the next attempt. Where its worker cannot be given what it needs, it was not claimed."""
-    given = {"this_run": run_id, "claimant": incarnation, "lease": lease, "in_cell": in_cell}
-    row = _CLAIM.row(c, given)
+    how = {"in_cell": in_cell, "only_published": only_published}
+    row = _CLAIM.row(c, {"this_run": run_id, "claimant": incarnation, "lease": lease, **how})
     if row is None:
         return None
     try:
@@ -192,35 +195,43 @@ def finish(
 
 
 @quick_way_of(backlog.take)
-def take(c: Connection, pool: str, lease: float) -> list[backlog.Ticket]:
+def take(c: Connection, pool: str, lease: float, per_user: int = 0) -> list[backlog.Ticket]:
     """Mostly there is nothing to publish, and one look says so."""
-    [(unpublished, published, slots)] = _ROOM.rows(c, {"pool": pool, "lease": -lease})
-    if min(unpublished, 2 * slots - published) > 0:
+    if backlog.room(_ROOM.rows(c, {"pool": pool, "lease": -lease})).free:
         return UNUSUAL  # type: ignore[no-any-return]
     return []
 
 
 _ACCEPT = b"""
 WITH queue AS (
-    SELECT count(*) FILTER (WHERE user_id = %(user)s::uuid) AS of_user,
-           count(*) FILTER (WHERE pool = %(pool)s) AS of_pool,
-           count(*) FILTER (WHERE pool = %(pool)s AND published_at IS NULL) AS unpublished
-    FROM runs WHERE status = 'queued'
+    SELECT CASE WHEN %(per_user)s::int > 0 THEN (
+               SELECT count(*) FROM runs WHERE status = 'queued' AND user_id = %(user)s::uuid
+           ) END AS of_user,
+           CASE WHEN %(per_pool)s::int > 0 THEN (
+               SELECT count(*) FROM runs WHERE status = 'queued' AND pool = %(pool)s
+           ) END AS of_pool,
+           (SELECT count(*) FROM runs
+            WHERE status = 'queued' AND published_at IS NOT NULL AND pool = %(pool)s) AS published,
+           EXISTS (SELECT FROM runs
+                   WHERE status = 'queued' AND published_at IS NULL AND pool = %(pool)s
+                     AND (not_before IS NULL OR not_before <= clock_timestamp())) AS waiting,
+           (SELECT coalesce(sum(slots), 0) FROM pools
+            WHERE name = %(pool)s
+              AND seen_at > clock_timestamp() - make_interval(secs => %(lease)s)) AS slots
 ), room AS (
-    SELECT unpublished = 0 AND of_pool + %(count)s::int <= 2 * (
-               SELECT coalesce(sum(slots), 0) FROM pools
-               WHERE name = %(pool)s AND seen_at > clock_timestamp() - make_interval(secs => %(lease)s)
-           ) AS publish
+    SELECT NOT waiting AND NOT %(limited)s::bool AND published + %(count)s::int <= slots AS publish,
+           published < slots AND (%(limited)s::bool OR NOT waiting) AS free
     FROM queue
     WHERE (%(per_user)s::int = 0 OR of_user + %(count)s::int <= %(per_user)s::int)
       AND (%(per_pool)s::int = 0 OR of_pool + %(count)s::int <= %(per_pool)s::int)
 ), parent AS (
     UPDATE states SET children = states.children + 1
-    FROM room, threads
+    FROM room
     WHERE states.id = %(parent)s::uuid AND states.thread_id = %(thread)s::uuid
-      AND threads.id = states.thread_id AND threads.deleted_at IS NULL
+      AND EXISTS (SELECT FROM threads
+                  WHERE id = %(thread)s::uuid AND deleted_at IS NULL FOR NO KEY UPDATE)
       AND NOT EXISTS (SELECT FROM runs WHERE runs.id = states.run_id AND runs.finished_at IS NULL)
-    RETURNING states.depth, states.children, clock_timestamp() AS moment, room.publish
+    RETURNING states.depth, states.children, clock_timestamp() AS moment, room.publish, room.free
 ), touched AS (
     UPDATE threads SET latest_state_id = %(latest)s::uuid, updated_at = moment
     FROM parent WHERE threads.id = %(thread)s::uuid
@@ -255,7 +266,7 @@ WITH queue AS (
            %(priority)s::int, CASE WHEN publish THEN moment END, '[]', moment
     FROM parent, outputs
 )
-SELECT depth, children, moment, publish FROM parent
+SELECT depth, children, moment, publish, free AND NOT publish FROM parent
 """
 """No row: the parent is not there or under way, the thread is gone, or a bound would be exceeded."""
 

@@ -47,7 +47,7 @@ def take_over(
     """Decide about a run whose lease ran out: cancelled, failed too often, or once more.
 
     ``rescued`` is the open text that the event log still had. None where the
-    run's attempt has ended or been renewed meanwhile.
+    run's attempt has ended or been renewed meanwhile, or its user has cancelled it.
     """
     again = not lost.cancel_requested_at and lost.failures + 1 < lost.max_attempts
     if again:
@@ -68,7 +68,11 @@ def take_over(
         }
     row = c.execute(
         guarded(runs.update(), lost)
-        .where(runs.c.lease_until < now())
+        # Whoever has wished for its end since we looked is obeyed when we look again.
+        .where(
+            runs.c.lease_until < now(),
+            runs.c.cancel_requested_at.is_not(None) == bool(lost.cancel_requested_at),
+        )
         .values(
             failures=runs.c.failures + 1,
             reaps=runs.c.reaps + 1,

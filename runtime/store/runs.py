@@ -8,7 +8,7 @@ in ``attempts``, the reaper's in ``recovery``, publishing in ``backlog``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -74,6 +74,8 @@ class Created:
     input_is_new: bool
     published: bool
     """Whether the runs are marked as published, so that the caller must publish them."""
+    room: bool = False
+    """Whether they are not, but the pool has room: the caller publishes from the backlog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Bounds:
     per_pool: int = 0
     lease: float = 10.0
     """Seconds within which a pool must have reported itself to count."""
+    limited: bool = False
+    """Whether a limit holds on how many may run at once: then only the backlog publishes them."""
 
 
 def accept(
@@ -102,8 +106,10 @@ def accept(
     """
     queue = backlog.look(c, order.pool, user_id, bounds.lease)
     admit(queue, order.pool, order.count, bounds)
-    published = queue.room >= order.count
-    return create(c, thread, user_id, input_state_id, new_messages, order, published=published)
+    published = queue.room >= order.count and not bounds.limited
+    created = create(c, thread, user_id, input_state_id, new_messages, order, published=published)
+    room = queue.slots > queue.published and (bounds.limited or not queue.waiting)
+    return replace(created, room=room and not published)
 
 
 def create(
@@ -239,32 +245,6 @@ def of_token(c: Connection, run_id: str, attempt: int) -> Run | None:
     return run if run and run.status is RunStatus.RUNNING and run.attempt == attempt else None
 
 
-def why_queued(c: Connection, run: Run, lease: float) -> dict[str, Json] | None:
-    """What a queued run waits for; None for any other run."""
-    if run.status is not RunStatus.QUEUED:
-        return None
-    query = sa.select(
-        sa.func.count().filter(runs.c.status == "queued", runs.c.id < run.id).label("before"),
-        sa.func.count().filter(runs.c.status == "running").label("busy"),
-    ).where(runs.c.pool == run.pool, runs.c.status.in_(["queued", "running"]))
-    row = c.execute(query).one()
-    slots = backlog.slots(c, run.pool, lease)
-    if not slots:
-        reason = f"No pool named {run.pool!r} is running. The run starts when one does."
-    elif row.busy >= slots:
-        reason = f"All {slots} slots of the pool {run.pool!r} are busy."
-    else:
-        reason = "It is about to start."
-    return {
-        "position": row.before + 1,
-        "pool": run.pool,
-        "pool_seen": bool(slots),
-        "slots": slots,
-        "busy": row.busy,
-        "reason": reason,
-    }
-
-
 def logs(c: Connection, run_id: str) -> list[dict[str, Json]]:
     """What each attempt wrote besides its messages, earliest attempt first."""
     query = sa.select(run_logs).where(run_logs.c.run_id == run_id).order_by(run_logs.c.attempt)
@@ -284,29 +264,36 @@ def steps(c: Connection, run_id: str) -> list[dict[str, Json]]:
     ]
 
 
-def request_cancel(c: Connection, workspace_id: str, run_id: str) -> Run:
-    """End a run that holds no process; ask a running one to end; leave an ended one."""
-    mine = (runs.c.id == run_id, runs.c.workspace_id == workspace_id)
-    ended = c.execute(
+def cancel(c: Connection, workspace_id: str, run_id: str) -> tuple[Run, bool]:
+    """End a run that holds no process; ask a running one to end; leave an ended one.
+
+    Returns the run as it is now, and whether it had not ended before.
+    """
+    changed = _cancel(c, runs.c.id == run_id, runs.c.workspace_id == workspace_id)
+    return (changed[0], True) if changed else (get(c, workspace_id, run_id), False)
+
+
+def cancel_all(c: Connection, thread_id: str) -> list[Run]:
+    """The same for every run of a thread that has not ended. Returns them as they are now."""
+    return _cancel(c, runs.c.thread_id == thread_id)
+
+
+def _cancel(c: Connection, *which: Any) -> list[Run]:
+    # One statement: a run that goes back to the queue, or to its user, between two would slip through.
+    at_once = runs.c.status.in_([RunStatus.QUEUED, RunStatus.WAITING])
+    changed = (
         runs.update()
-        .where(*mine, runs.c.status.in_([RunStatus.QUEUED, RunStatus.WAITING]))
+        .where(*which, sa.or_(at_once, runs.c.status == RunStatus.RUNNING))
         .values(
-            status=RunStatus.CANCELLED,
+            status=sa.case((at_once, RunStatus.CANCELLED), else_=runs.c.status),
             # An earlier attempt may be alive somewhere; it must not write any more.
-            attempt=sa.case((runs.c.attempt > 0, runs.c.attempt + 1), else_=0),
-            cancel_requested_at=now(),
-            finished_at=now(),
+            attempt=sa.case((sa.and_(at_once, runs.c.attempt > 0), runs.c.attempt + 1), else_=runs.c.attempt),
+            cancel_requested_at=sa.func.coalesce(runs.c.cancel_requested_at, now()),
+            finished_at=sa.case((at_once, now())),
         )
         .returning(*COLUMNS)
-    ).one_or_none()
-    if ended is not None:
-        return record(ended)
-    c.execute(
-        runs.update()
-        .where(*mine, runs.c.status == RunStatus.RUNNING, runs.c.cancel_requested_at.is_(None))
-        .values(cancel_requested_at=now())
     )
-    return get(c, workspace_id, run_id)
+    return [record(row) for row in c.execute(changed)]
 
 
 def answer(c: Connection, workspace_id: str, run_id: str, confirmation_id: str | None, given: Json) -> Run:

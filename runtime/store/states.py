@@ -238,14 +238,16 @@ def _take_places(c: Connection, thread_id: str, parent_id: str, count: int, late
     row = c.execute(_BRANCH, {"parent": parent_id, "thread": thread_id, "count": count}).one_or_none()
     if row is None:
         _refuse_parent(c, thread_id, parent_id)
-    if not c.execute(_TOUCH_THREAD, {"thread": thread_id, "latest": latest, "moment": row.moment}).rowcount:
-        raise NotFound("The thread has been deleted.")
+    c.execute(_TOUCH_THREAD, {"thread": thread_id, "latest": latest, "moment": row.moment})
     return Place(thread_id, parent_id, row.depth + 1, row.children - count, row.moment)
 
 
 def _refuse_parent(c: Connection, thread_id: str, parent_id: str) -> NoReturn:
-    if c.execute(_PARENT, {"parent": parent_id, "thread": thread_id}).one_or_none() is None:
+    found = c.execute(_PARENT, {"parent": parent_id, "thread": thread_id}).one_or_none()
+    if found is None:
         raise NotFound("The thread has no such state.")
+    if found.deleted_at:
+        raise NotFound("The thread has been deleted.")
     raise Conflict("The run that fills this state has not ended; wait for it, or cancel it.")
 
 
@@ -320,16 +322,27 @@ _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 _RUN_IS_UNDER_WAY = sa.exists().where(runs.c.id == states.c.run_id, runs.c.finished_at.is_(None))
 _IS_PARENT = (states.c.id == _param("parent"), states.c.thread_id == _param("thread"))
 
+# Locked first, as by whoever deletes it: what begins is either refused, or seen and cancelled.
+_THREAD_IS_LIVE = (
+    sa.select(threads_table.c.id)
+    .where(threads_table.c.id == _param("thread"), threads_table.c.deleted_at.is_(None))
+    .with_for_update(key_share=True)
+    .exists()
+)
 _BRANCH = (
     states.update()
-    .where(*_IS_PARENT, ~_RUN_IS_UNDER_WAY)
+    .where(*_IS_PARENT, ~_RUN_IS_UNDER_WAY, _THREAD_IS_LIVE)
     .values(children=states.c.children + _param("count", sa.Integer))
     .returning(states.c.depth, states.c.children, now().label("moment"))
 )
-_PARENT = sa.select(states.c.id).where(*_IS_PARENT)
+_PARENT = (
+    sa.select(threads_table.c.deleted_at)
+    .join(states, states.c.thread_id == threads_table.c.id)
+    .where(*_IS_PARENT)
+)
 _TOUCH_THREAD = (
     threads_table.update()
-    .where(threads_table.c.id == _param("thread"), threads_table.c.deleted_at.is_(None))
+    .where(threads_table.c.id == _param("thread"))
     .values(latest_state_id=_param("latest"), updated_at=_param("moment", threads_table.c.updated_at.type))
 )
 _INSERT_STATES = states.insert()

@@ -131,6 +131,12 @@ threads = sa.Table(
     sa.Column("updated_at", Time, nullable=False),
     sa.Column("deleted_at", Time),
     sa.Index("ix_threads_list", "workspace_id", "status", "updated_at", "id"),
+    sa.Index(
+        "ix_threads_deleted",
+        "deleted_at",
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+        sqlite_where=sa.text("deleted_at IS NOT NULL"),
+    ),
 )
 
 states = sa.Table(
@@ -211,8 +217,22 @@ runs = sa.Table(
     sa.Index(
         "ix_runs_backlog",
         "pool",
-        "published_at",
+        "user_id",
+        sa.desc("priority"),
         "id",
+        postgresql_where=sa.text("status = 'queued' AND published_at IS NULL"),
+        sqlite_where=sa.text("status = 'queued' AND published_at IS NULL"),
+    ),
+    sa.Index(
+        "ix_runs_published",
+        "pool",
+        "published_at",
+        postgresql_where=sa.text("status = 'queued' AND published_at IS NOT NULL"),
+        sqlite_where=sa.text("status = 'queued' AND published_at IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_runs_queued",
+        "user_id",
         postgresql_where=sa.text("status = 'queued'"),
         sqlite_where=sa.text("status = 'queued'"),
     ),

@@ -19,7 +19,7 @@ from runtime.store.tables import messages, now, states, threads
 
 KEPT_DAYS = 30
 _KEPT_SECONDS = KEPT_DAYS * 86400
-_PURGED_AT_ONCE = 100
+_PURGED_AT_ONCE = 20
 
 
 class Changes(TypedDict, total=False):

@@ -187,10 +187,11 @@ def test_a_key_that_cannot_be_one_is_refused(ada: Client, key: str) -> None:
     assert answer.status_code == 422
 
 
+@pytest.mark.parametrize("whose", ["USER", "POOL"])
 def test_who_has_too_many_runs_waiting_is_told_to_come_again(
-    web_environ: dict[str, str], request: pytest.FixtureRequest
+    web_environ: dict[str, str], request: pytest.FixtureRequest, whose: str
 ) -> None:
-    web_environ["BRANCHLINE_LIMITS_QUEUED_PER_USER"] = "2"
+    web_environ[f"BRANCHLINE_LIMITS_QUEUED_PER_{whose}"] = "2"
     ada: Client = request.getfixturevalue("ada")
     thread = ada.thread()
 
@@ -222,8 +223,9 @@ def test_a_queued_run_says_what_it_waits_for(ada: Client, core: Core) -> None:
     second = ada.ask(ada.thread()).json["runs"][0]
 
     queue = ada.get(f"/api/runs/{second['id']}").json["run"]["queue"]
-    assert (queue["position"], queue["pool_seen"]) == (2, False)
-    assert "No pool" in queue["reason"]
+    assert (queue["position"], queue["pool_seen"], queue["reason"]) == (2, False, "pool_not_seen")
+    assert "No pool" in queue["message"]
+    assert ada.get(f"/api/runs/{second['id']}/wait?timeout=0").json["run"]["queue"] == queue
 
     Attempt(core, first["id"])
     assert ada.get(f"/api/runs/{first['id']}").json["run"]["queue"] is None

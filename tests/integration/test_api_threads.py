@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from runtime.model import new_id
+from runtime.model import RunStatus, new_id
+from runtime.store import runs
+from tests.support.attempt import Attempt
 from tests.support.web import Client
 from web.core import Core
 
@@ -169,6 +171,20 @@ def test_a_deleted_thread_is_gone_until_it_is_restored(ada: Client) -> None:
 
     assert ada.post(at(thread, "/restore")).json["thread"]["title"] == "Oak"
     assert ada.get(at(thread)).status_code == 200
+
+
+def test_deleting_a_thread_cancels_its_runs(ada: Client, core: Core) -> None:
+    thread, other = ada.thread(), ada.thread()
+    queued, running, elsewhere = (ada.ask(t).json["runs"][0]["id"] for t in (thread, thread, other))
+    attempt = Attempt(core, running)
+
+    ada.delete(at(thread))
+
+    assert ada.get(f"/api/runs/{queued}/wait").json["run"]["status"] == "cancelled"
+    assert core.database.read(runs.find, queued).announced_at is not None
+    assert ada.get(f"/api/runs/{running}").json["run"]["cancel_requested_at"] is not None
+    assert ada.get(f"/api/runs/{elsewhere}").json["run"]["status"] == "queued"
+    attempt.finish(RunStatus.CANCELLED)
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from runtime.errors import Conflict, NotFound, StaleAttempt, StoreUnavailable, TooMany
 from runtime.model import Message, MessageStatus, Role, Run, RunStatus, Thread, User, new_id
 from runtime.settings import Settings
-from runtime.store import Database, attempts, pools, runs, states, threads
+from runtime.store import Database, attempts, backlog, pools, runs, states, threads
 from runtime.store import database as database_module
 from runtime.store import messages as messages_module
 from runtime.store.tables import messages as messages_table
 from runtime.store.tables import metadata
+from runtime.store.tables import runs as runs_table
 
 ORDER = runs.Order(
     "echo", "digest", "python", {"a": [1]}, None, max_attempts=3, timeout_seconds=1.5, priority=2
@@ -196,6 +197,26 @@ def test_what_is_refused_changes_nothing(
     with pytest.raises(NotFound):
         accept()
     assert rows(database) == deleted
+
+
+def test_who_publishes_what_is_accepted(
+    database: Database, accept: Callable[..., runs.Created], way: str
+) -> None:
+    def publishes(count: int = 1, **bounds: Any) -> tuple[bool, bool]:
+        created = accept(replace(ORDER, count=count), bounds=runs.Bounds(**bounds))
+        assert {run.published_at is not None for run in created.runs} == {created.published}
+        return created.published, created.room
+
+    assert publishes() == (False, False), "no pool is there"
+    database.write(pools.report, "python", "python@here", 3, {})
+    assert publishes() == (False, False), "another one waits"
+    assert publishes(limited=True) == (False, True), "those before it may be held"
+    assert len(database.write(backlog.take, "python", 10.0)) == 3
+    assert publishes(limited=True) == (False, False), "there is no room"
+    database.write(lambda c: c.execute(runs_table.delete()))
+    assert publishes(count=4) == (False, True), "for some of them"
+    database.write(lambda c: c.execute(runs_table.delete()))
+    assert publishes(count=3) == (True, False)
 
 
 def test_a_run_without_a_new_message_goes_on_from_its_state(

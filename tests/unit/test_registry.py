@@ -51,7 +51,7 @@ def test_what_is_left_out_has_a_default(make: Make) -> None:
     assert (worker.id, worker.name, worker.description, worker.pool) == ("w", "W", "", "python")
     assert worker.entrypoint == folder / "w.py"
     assert worker.enabled and worker.command == () and worker.url is None
-    assert worker.timeout_seconds is worker.max_attempts is worker.history is None
+    assert worker.timeout_seconds is worker.max_attempts is worker.max_running is worker.history is None
     assert worker.limits.memory_bytes is worker.limits.open_files is None
     assert worker.check_config({"anything": 1}) == {"anything": 1}
 
@@ -61,12 +61,13 @@ def test_everything_can_be_set(make: Make) -> None:
         make(
             EXEC
             + 'description = "D"\npool = "gpu"\ntimeout_seconds = 2.5\nmax_attempts = 2\nhistory = 10\n'
+            + "max_running = 4\n"
             + 'env = ["A", "B?"]\nenabled = false\n[limits]\nmemory_bytes = 1_000_000_000\nopen_files = 64\n'
         )
     )
     assert worker.command == ("cat", "-u")
     assert (worker.description, worker.pool, worker.timeout_seconds) == ("D", "gpu", 2.5)
-    assert (worker.max_attempts, worker.history) == (2, 10)
+    assert (worker.max_attempts, worker.max_running, worker.history) == (2, 4, 10)
     assert (worker.env, worker.optional_env) == (("A",), ("B",))
     assert (worker.limits.memory_bytes, worker.limits.open_files) == (1_000_000_000, 64)
     assert not worker.enabled
@@ -103,6 +104,7 @@ def test_an_http_worker_needs_its_url_only(make: Make) -> None:
         (PYTHON + 'pool = "a b"', "pool: must be"),
         (PYTHON + "timeout_seconds = 0", "timeout_seconds:"),
         (PYTHON + "max_attempts = 0", "max_attempts:"),
+        (PYTHON + "max_running = 0", "max_running:"),
         (PYTHON + 'enabled = "yes"', "enabled: Not a valid boolean"),
         (EXEC.replace('["cat", "-u"]', "[]"), "command:"),
         (EXEC.replace('"cat"', '"./gone.sh"'), "'./gone.sh' is not there"),

@@ -7,7 +7,7 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields
 
-from runtime.model import Channel, MessageStatus, MessageType, Role, RunStatus, ThreadStatus
+from runtime.model import Channel, MessageStatus, MessageType, QueueReason, Role, RunStatus, ThreadStatus
 from web.schemas.kinds import Object, Value, one_of, says
 
 
@@ -115,12 +115,14 @@ class RunError(Output):
 class Queue(Output):
     """What a queued run waits for."""
 
-    position = fields.Integer()
+    position = fields.Integer(metadata=says("in its pool, from 1, as it would be served now"))
     pool = fields.String()
     pool_seen = fields.Boolean(metadata=says("whether a pool of that name is alive"))
     slots = fields.Integer()
     busy = fields.Integer()
-    reason = fields.String()
+    reason = one_of(QueueReason)
+    message = fields.String(metadata=says("the reason as a sentence"))
+    not_before = _time(allow_none=True)
 
 
 class Run(Output):

@@ -1,0 +1,227 @@
+"""Who starts next, how many at once, and how runs are cancelled; by real pools with few slots."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from runtime import settings as settings_module
+from runtime.store import Database
+from runtime.store.tables import runs
+from tests.support.redis_server import RedisServer
+from tests.support.stack import Client, Stack, until
+
+SLOTS = 4
+LIMIT = 2 * SLOTS
+SETTINGS = {
+    "BRANCHLINE_POOL_SLOTS": str(SLOTS),
+    "BRANCHLINE_POOL_KILL_GRACE": "0.3",
+    "BRANCHLINE_POOL_DRAIN": "0.2",
+    "BRANCHLINE_RUN_RETRY_BACKOFF": "0.2",
+}
+
+
+only_postgresql = pytest.mark.parametrize("stack_database_url", ["postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_database_url: str
+) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("stack")
+    # With one pool process no user reaches the limit, but publishing goes the way of limits.
+    limits = (
+        {} if stack_database_url.startswith("sqlite") else {"BRANCHLINE_LIMITS_RUNNING_PER_USER": str(LIMIT)}
+    )
+    with Stack(home, stack_database_url, stack_redis.url, **SETTINGS, **limits) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def database(stack_database_url: str) -> Iterator[Database]:
+    database = Database(stack_database_url, settings_module.load({}).database)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def clients(stack: Stack) -> Iterator[list[Client]]:
+    three = [stack.client() for _ in range(3)]
+    yield three
+    for client in three:
+        client.close()
+
+
+def ask_many(client: Client, count: int, **body: Any) -> dict[str, Any]:
+    """``count`` runs on a new thread of the client; returns the thread."""
+    thread = client.thread()
+    while count > 0:
+        client.ask(thread, "go", n=min(16, count), **body)
+        count -= 16
+    return thread
+
+
+def started(database: Database) -> list[Any]:
+    """Runs that have started, in that order."""
+    query = sa.select(runs).where(runs.c.started_at.is_not(None)).order_by(runs.c.started_at)
+    return list(database.read(lambda c: c.execute(query).all()))
+
+
+def at_once(found: list[Any]) -> int:
+    """How many of these runs there were at most at any moment."""
+    moments = [(run.started_at, 1) for run in found] + [(run.finished_at, -1) for run in found]
+    most = now = 0
+    for _, step in sorted(moments):
+        now += step
+        most = max(most, now)
+    return most
+
+
+def test_a_single_run_starts_soon_behind_a_thousand_of_another_user(clients, database):
+    greedy, modest, other = clients
+    busy = {"worker_id": "fake", "config": {"mode": "ok", "count": 2, "gap": 0.1}}
+    thread = ask_many(greedy, 1000, **busy)
+    full = {"input_state_id": thread["root_state_id"], "worker_id": "fake", "n": 16, "messages": []}
+    while (refused := greedy.post(f"/api/threads/{thread['id']}/runs", json=full)).status_code == 202:
+        pass
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) > 0
+
+    single = modest.ask(modest.thread(), "me too")["runs"][0]
+    assert modest.wait(single)["run"]["status"] == "success"
+
+    [mine] = [run for run in started(database) if run.id == single["id"]]
+    between = [r for r in started(database) if mine.created_at < r.started_at < mine.started_at]
+    assert len(between) <= SLOTS
+    even_shares(database, [greedy, modest, other], busy)
+
+    assert greedy.delete(f"/api/threads/{thread['id']}").status_code == 204
+    assert all(
+        not greedy.get("/api/runs", params={"status": s}).json()["items"] for s in ("queued", "waiting")
+    )
+    until(
+        lambda: not greedy.get("/api/runs", params={"status": "running"}).json()["items"],
+        20,
+        "all have ended",
+    )
+
+
+def even_shares(database: Database, clients: list[Client], body: dict[str, Any]) -> None:
+    """Of three users who all wait, each starts about a third."""
+    _, second, third = clients
+    threads = [ask_many(client, 32, **body) for client in (second, third)]
+    users = [client.get("/api/me").json()["user"]["id"] for client in clients]
+    begin = database.read(lambda c: c.execute(sa.select(sa.func.max(runs.c.created_at))).scalar_one())
+    counted = 6 * SLOTS
+
+    def enough() -> list[Any]:
+        found = [run for run in started(database) if run.started_at > begin][SLOTS:]
+        return found[:counted] if len(found) >= counted else []
+
+    shares = Counter(run.user_id for run in until(enough))
+    assert max(shares[user] for user in users) - min(shares[user] for user in users) <= SLOTS, shares
+    for client, thread in zip((second, third), threads, strict=True):
+        client.delete(f"/api/threads/{thread['id']}")
+
+
+def ask(client: Client, **config: Any) -> dict[str, Any]:
+    """A run of the worker ``fake`` that has said something already."""
+    run = client.ask(client.thread(), "go", worker_id="fake", config=config)["runs"][0]
+    with client.stream(f"/api/runs/{run['id']}/events") as events:
+        next(event for event in events if event.type == "message.delta")
+    return run
+
+
+@only_postgresql
+def test_what_ignores_its_cancellation_or_its_timeout_is_killed(clients):
+    client = clients[0]
+    ignoring = ask(client, mode="ignore_term")
+    late = client.ask(client.thread(), "go", worker_id="fake", config={"mode": "ignore_term"}, timeout=0.3)
+
+    for _ in range(2):
+        told = client.post(f"/api/runs/{ignoring['id']}/cancel").json()["run"]
+        assert told["cancel_requested_at"]
+    ended = client.wait(ignoring)
+    assert (ended["run"]["status"], ended["messages"][0]["status"]) == ("cancelled", "partial")
+    assert client.wait(late["runs"][0])["run"]["error"]["code"] == "timeout"
+
+
+@only_postgresql
+def test_only_what_may_be_retried_is_and_its_readers_are_told_what_is_void(clients):
+    client = clients[0]
+    failing = {"worker_id": "fake", "config": {"mode": "fail", "until_attempt": 2, "retryable": True}}
+    run = client.ask(client.thread(), "go", **failing)["runs"][0]
+    final = client.ask(client.thread(), "go", worker_id="fake", config={"mode": "fail"})["runs"][0]
+
+    events = client.follow(run)
+    [retried] = [event for event in events if event.type == "run.retried"]
+    created = [event.data["message"]["id"] for event in events if event.type == "message.created"]
+    assert retried.data["discarded"] == created[:1]
+    ended = client.wait(run)
+    assert (ended["run"]["status"], ended["run"]["attempt"], ended["run"]["failures"]) == ("success", 2, 1)
+    assert [message["id"] for message in ended["messages"]] == created[1:]
+    ended = client.wait(final)["run"]
+    assert (ended["status"], ended["attempt"], ended["error"]["retryable"]) == ("error", 1, False)
+
+
+@only_postgresql
+def test_what_may_run_once_is_never_started_twice(clients, stack):
+    client = clients[0]
+
+    def narrow() -> dict[str, Any]:
+        run = client.ask(client.thread(), "go", worker_id="narrow", args=60)["runs"][0]
+        with client.stream(f"/api/runs/{run['id']}/events") as events:
+            next(event for event in events if event.type == "message.delta")
+        return run
+
+    killed = narrow()
+    os.kill(stack.pool_process(), signal.SIGKILL)
+    lost = client.wait(killed)
+    drained = narrow()
+    stack.kill("pool python", signal.SIGTERM)
+    handed_on = client.wait(drained)
+    stack.mend()
+
+    for ended in (lost, handed_on):
+        assert (ended["run"]["status"], ended["run"]["error"]["code"]) == ("error", "lost")
+        assert [(m["content"], m["status"]) for m in ended["messages"]] == [("begun", "partial")]
+    for run in (killed, drained):
+        tried = client.get(f"/api/runs/{run['id']}/attempts").json()["items"]
+        assert [len(attempt["messages"]) for attempt in tried][1:] in (
+            [],
+            [0],
+        )  # the reaper's end is an attempt
+
+
+@only_postgresql
+def test_no_more_than_the_limits_run_at_once_on_two_pool_processes(clients, stack, database):
+    one, other, _ = clients
+    stack.start("pool python", "second pool", BRANCHLINE_POOL_SLOTS=str(2 * LIMIT))
+    until(lambda: one.get("/api/workers/narrow").json()["worker"]["slots"] > 2 * LIMIT, 30, "there are two")
+    os.kill(stack.processes["reaper"].pid, signal.SIGSTOP)  # an end is to free the next by itself
+    begin = started(database)[-1].created_at
+    asked = [
+        *one.ask(one.thread(), "go", worker_id="narrow", args=0.2, n=4)["runs"],
+        *one.ask(one.thread(), "a b c d e f", n=16, config={"delay_ms": 50})["runs"],
+        *other.ask(other.thread(), "go", worker_id="narrow", args=0.2, n=2)["runs"],
+    ]
+
+    def ended() -> list[Any]:
+        found = [run for run in started(database) if run.created_at > begin]
+        return found if sum(run.finished_at is not None for run in found) == len(asked) else []
+
+    try:
+        found = until(ended, 30)
+    finally:
+        os.kill(stack.processes["reaper"].pid, signal.SIGCONT)
+
+    assert {run.status for run in found} == {"success"}
+    user = one.get("/api/me").json()["user"]["id"]
+    assert at_once([run for run in found if run.user_id == user]) == LIMIT
+    assert at_once([run for run in found if run.worker_id == "narrow"]) == 2
