@@ -8,13 +8,14 @@ SOURCE := setup.cfg pyproject.toml $(LOCK)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format real-model bench lock clean
+.PHONY: help run test lint format audit real-model bench lock clean
 
 help:
 	@echo 'make run          set everything up and start Branchline; Ctrl-C stops it'
 	@echo 'make test         check the code and run the tests; ARGS="-k stream -x" goes to pytest'
 	@echo 'make lint         check the code only: ruff, mypy, import-linter'
 	@echo 'make format       format the code'
+	@echo 'make audit        look for known vulnerabilities in what config/requirements.lock names'
 	@echo 'make real-model   run the tests that talk to a real language model'
 	@echo 'make bench        measure everything, in five minutes; ARGS="rate start" chooses'
 	@echo 'make lock         choose the newest versions that setup.cfg allows'
@@ -36,6 +37,9 @@ format: $(VENV)/installed-test
 	@$(BIN)/ruff check --config config/ruff.toml --fix .
 	@$(BIN)/ruff format --config config/ruff.toml .
 
+audit: $(VENV)/installed-audit
+	@$(BIN)/pip-audit --requirement $(LOCK) --no-deps --disable-pip --progress-spinner off $(ARGS)
+
 real-model: $(VENV)/installed-real-model
 	@$(BIN)/python -m pytest -m real_model $(ARGS)
 
@@ -44,7 +48,7 @@ bench: $(VENV)/installed-bench
 
 lock: | $(BIN)/python
 	@rm -rf $(VENV)/lock && $(BIN)/python -m venv $(VENV)/lock
-	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -e '.[test,bench,real-model]'
+	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -e '.[test,audit,bench,real-model]'
 	@echo '# One exact version of everything, made by `make lock`; pip takes it as constraints.' > $(LOCK)
 	@$(VENV)/lock/bin/python -m pip freeze --exclude-editable >> $(LOCK)
 	@rm -rf $(VENV)/lock
@@ -58,10 +62,11 @@ clean:
 
 $(VENV)/installed: EXTRAS :=
 $(VENV)/installed-test: EXTRAS := [test]
+$(VENV)/installed-audit: EXTRAS := [test,audit]
 $(VENV)/installed-bench: EXTRAS := [test,bench]
 $(VENV)/installed-real-model: EXTRAS := [test,real-model]
 
-$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-bench $(VENV)/installed-real-model: $(SOURCE) | $(BIN)/python
+$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-audit $(VENV)/installed-bench $(VENV)/installed-real-model: $(SOURCE) | $(BIN)/python
 	@echo "Installing what Branchline needs into $(VENV) (the first time takes about a minute) ..."
 	@$(BIN)/python -m pip install --disable-pip-version-check -c $(LOCK) -e '.$(EXTRAS)'
 	@touch $@

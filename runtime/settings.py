@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 from runtime.errors import ConfigurationError
 
@@ -46,6 +47,7 @@ class Security:
     session_days: int
     jwt_minutes: int
     registration: bool
+    insecure: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Web:
     connections: int
     max_body: int
     drain: float
+    trusted_proxies: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,11 @@ class Settings:
         return self.service.api_url or f"http://127.0.0.1:{self.service.port}"
 
     @property
+    def deployed(self) -> bool:
+        """Whether others can reach the web process: it listens beyond loopback, or behind a proxy."""
+        return self.service.host not in _LOOPBACK or self.web.trusted_proxies > 0
+
+    @property
     def worker_folders(self) -> tuple[Path, ...]:
         """The folders that hold worker folders; the project's own comes first."""
         more = self.service.workers_path.split(os.pathsep) if self.service.workers_path else []
@@ -290,6 +298,8 @@ def _section(
     return kind(**values)
 
 
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_SHORTEST_KEY = 32
 _PLAIN = types.MappingProxyType(
     {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 )
@@ -329,5 +339,47 @@ def _check(settings: Settings) -> None:
         wrong.append("BRANCHLINE_POOL_SLOTS must be at least 1")
     if settings.pool.cells < 1:
         wrong.append("BRANCHLINE_POOL_CELLS must be at least 1")
+    if settings.limits.logins_per_minute < 1:
+        wrong.append("BRANCHLINE_LIMITS_LOGINS_PER_MINUTE must be at least 1")
+    for name in ("database_url", "redis_url", "broker_url"):
+        if not _is_url(getattr(settings.service, name)):
+            wrong.append(
+                f"{name.upper()} is not a URL; is there a character in its password that must be written "
+                "as %XX, such as / (%2F), # (%23) or @ (%40)?"
+            )
     if wrong:
         raise ConfigurationError("; ".join(wrong))
+    if settings.deployed and not settings.security.insecure:
+        _check_deployment(settings)
+
+
+def _is_url(text: str) -> bool:
+    """Whether libraries will find a port where they look for one; else they would print what they found."""
+    try:
+        for url in text.split(";"):  # kombu takes several
+            _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return True
+
+
+def _check_deployment(settings: Settings) -> None:
+    security, wrong = settings.security, []
+    key = security.secret_key
+    if len(key) < _SHORTEST_KEY or len(set(key)) < _SHORTEST_KEY // 3:
+        wrong.append(
+            "set BRANCHLINE_SECURITY_SECRET_KEY to at least 32 random characters, the same on every machine "
+            "(openssl rand -base64 36 prints some)"
+        )
+    if not security.cookie_secure:
+        wrong.append("serve it over TLS and set BRANCHLINE_SECURITY_COOKIE_SECURE=true")
+    if wrong:
+        why = (
+            f"HOST={settings.service.host}"
+            if settings.service.host not in _LOOPBACK
+            else f"BRANCHLINE_WEB_TRUSTED_PROXIES={settings.web.trusted_proxies}"
+        )
+        raise ConfigurationError(
+            f"{why} lets others reach Branchline, so {' and '.join(wrong)}. "
+            "In a network that you trust, BRANCHLINE_SECURITY_INSECURE=true does without."
+        )

@@ -1,4 +1,4 @@
-"""Accounts: registering, signing in and out, and API tokens."""
+"""Accounts: registering, signing in and out, passwords, and API tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, request
 from marshmallow import fields
 
-from runtime.errors import Forbidden, Unauthenticated
+from runtime.errors import FieldError, Forbidden, Invalid, Unauthenticated
 from runtime.model import User
 from runtime.store import users
 from runtime.tokens import session_token
@@ -16,6 +16,7 @@ from web.answers import answer, empty
 from web.core import core
 from web.openapi import Blueprint
 from web.schemas import inputs, outputs
+from web.throttle import network
 
 entrance = Blueprint("auth", __name__, url_prefix="/api/auth", security=(), description="Signing in and out")
 account = Blueprint("account", __name__, url_prefix="/api", description="Your account and its API tokens")
@@ -38,6 +39,7 @@ def register(given: dict[str, Any]) -> Response:
     auth.same_origin()
     if not core.settings.security.registration:
         raise Forbidden("Nobody can register here; ask whoever runs this for an account.")
+    _count_try(given["email"])
     password_hash = core.passwords.hash(given["password"])
 
     def make(c: Any) -> tuple[User, str]:
@@ -54,14 +56,13 @@ def register(given: dict[str, Any]) -> Response:
 def login(given: dict[str, Any]) -> Response:
     """Sign in."""
     auth.same_origin()
-    core.logins.count(f"address {request.remote_addr}")
-    core.logins.count(f"account {given['email'].lower()}")
-    found = core.database.read(users.by_email, given["email"])
-    user, password_hash = found or (None, None)
-    if not core.passwords.verify(password_hash, given["password"]) or user is None:
+    _count_try(given["email"])
+    found = _account(given["email"], given["password"])
+    days = core.settings.security.session_days
+    session_id = core.database.write(users.sign_in, found[0].id, found[1], days) if found else None
+    if found is None or session_id is None:
         raise Unauthenticated("The e-mail address or the password is wrong.")
-    session_id = core.database.write(users.open_session, user.id, core.settings.security.session_days)
-    return _signed_in(user, session_id, given["token"], 200)
+    return _signed_in(found[0], session_id, given["token"], 200)
 
 
 @entrance.route("/logout", methods=["POST"])
@@ -75,6 +76,32 @@ def logout() -> Response:
             core.holders.revoked(user_id)
     auth.forget()
     return empty()
+
+
+@account.route("/auth/password", methods=["POST"])
+@account.arguments(inputs.PasswordChange)
+@account.response(200, _SignedIn)
+def change_password(given: dict[str, Any]) -> Response:
+    """Change your password.
+
+    Every session ends, and with it its streams and tokens; this answer brings a new one.
+    API tokens stay.
+    """
+    email = auth.current_user().email
+    _count_try(email)
+    found = _account(email, given["current_password"])
+    if found is None:
+        raise Invalid("The current password is wrong.", [FieldError(("current_password",), "is wrong")])
+    user, old_hash = found
+    new_hash = core.passwords.hash(given["new_password"])
+
+    def change(c: Any) -> str:
+        users.set_password(c, user.id, new_hash, instead_of=old_hash)
+        return users.open_session(c, user.id, core.settings.security.session_days)
+
+    session_id = core.database.write(change)
+    core.holders.revoked(user.id)
+    return _signed_in(user, session_id, given["token"], 200)
 
 
 @account.route("/me")
@@ -112,6 +139,17 @@ def revoke_token(token_id: str) -> Response:
     core.database.write(users.revoke_token, user_id, token_id)
     core.holders.revoked(user_id)
     return empty()
+
+
+def _count_try(email: str) -> None:
+    """Raises TooMany where there were too many from this address, or at this account."""
+    core.logins.count(f"address {network(request.remote_addr)}", f"account {email.lower()}")
+
+
+def _account(email: str, password: str) -> tuple[User, str] | None:
+    """The account and the hash of its password, where ``password`` is right."""
+    found = core.database.read(users.by_email, email)
+    return found if core.passwords.verify(found[1] if found else None, password) else None
 
 
 def _signed_in(user: User, session_id: str, with_token: bool, status: int) -> Response:

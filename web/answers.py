@@ -6,7 +6,8 @@ No header here speaks of the connection, so that they suit HTTP/2 as well.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -33,8 +34,13 @@ _SAFE = (
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ("Cache-Control", "no-store"),
 )
-_OF_THE_API = (*_SAFE, ("Cache-Control", "no-store"))
+"""What every answer has that does not say otherwise itself."""
+
+_TLS_ONLY = ("Strict-Transport-Security", "max-age=31536000")
 
 
 class OrjsonProvider(JSONProvider):
@@ -80,10 +86,10 @@ def tagged_by(tag: str, make: Callable[[], Response]) -> Response:
     return _conditional(response)
 
 
-def init_app(app: Flask) -> None:
-    """Make the app's answers like this."""
+def init_app(app: Flask, tls_only: bool) -> None:
+    """Make the app's answers like this; ``tls_only``: browsers shall not come without TLS again."""
     app.json = OrjsonProvider(app)
-    app.after_request(_finished)
+    app.after_request(partial(_finished, (*_SAFE, _TLS_ONLY) if tls_only else _SAFE))
 
 
 def _conditional(response: Response) -> Response:
@@ -92,9 +98,8 @@ def _conditional(response: Response) -> Response:
     return response.make_conditional(request)  # type: ignore[return-value]
 
 
-def _finished(response: Response) -> Response:
+def _finished(wanted: Sequence[tuple[str, str]], response: Response) -> Response:
     given = {name.lower() for name, _ in response.headers}
-    wanted = _OF_THE_API if request.path.startswith("/api/") else _SAFE
     response.headers.extend([(name, value) for name, value in wanted if name.lower() not in given])
     return _compressed(response)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from runtime import settings as settings_module
 from runtime.settings import Settings
@@ -31,13 +32,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body
     Core(settings).init_app(app)
-    answers.init_app(app)
+    answers.init_app(app, tls_only=settings.security.cookie_secure)
     auth.init_app(app, settings)
     ops.init_app(app)
     app.register_blueprint(pages.pages)
     app.register_blueprint(ops.ops)
     _register_api(app)
     errors.init_app(app)
+    if proxies := settings.web.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     return app
 
 

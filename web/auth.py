@@ -109,8 +109,9 @@ def remember(session_id: str) -> None:
 
 
 def forget() -> None:
-    """Take the cookie back."""
-    session.clear()
+    """Take the cookie back, if one came: a form of another site brings none, and shall end nothing."""
+    if session:
+        session.clear()
 
 
 def _bearer(header: str) -> Credential | None:

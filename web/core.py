@@ -17,10 +17,11 @@ from runtime.errors import StreamUnavailable
 from runtime.events import THREAD_UPDATED
 from runtime.model import Thread
 from runtime.services import Services
-from runtime.stream import Hub, Revocations
+from runtime.stream import Hub, Revocations, Tries
 from web.credentials import Holders
 from web.figures import Figures
-from web.passwords import Passwords, Throttle
+from web.passwords import Passwords
+from web.throttle import WINDOW, Throttle
 
 
 class Core(Services):
@@ -54,7 +55,8 @@ class Core(Services):
     @cached_property
     def logins(self) -> Throttle:
         """Counts who tries to sign in."""
-        return Throttle(self.settings.limits.logins_per_minute)
+        per_minute = self.settings.limits.logins_per_minute
+        return Throttle(Tries(self.link, per_minute, WINDOW), per_minute)
 
     @cached_property
     def holders(self) -> Holders:

@@ -24,7 +24,7 @@ _COMMANDS = {
         "check": ("runtime.cli.check:check", "Check the settings and every worker folder."),
         "migrate": ("runtime.cli.database:migrate", "Bring the database up to date."),
         "runs": ("runtime.cli.runs:runs", "List, show and cancel runs."),
-        "user": ("runtime.cli.users:user", "Add accounts."),
+        "user": ("runtime.cli.users:user", "Add accounts, and change passwords."),
         "token": ("runtime.cli.users:token", "Make API tokens."),
     },
     "Use": {

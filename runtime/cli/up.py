@@ -135,7 +135,9 @@ def _prepare(settings: Settings, supervisor: Supervisor) -> None:
 
 
 def _development_account(settings: Settings) -> bool:
-    """Make it if it is not there. Returns whether it was made."""
+    """Make it if it is not there, and where nobody else can reach it. Returns whether it was made."""
+    if settings.deployed:
+        return False
     database = Database(settings.database_url, settings.database)
     try:
         if database.read(users.by_email, settings.development.email):
@@ -206,19 +208,23 @@ def _processes() -> dict[str, str]:
 
 def _address(settings: Settings, port: int) -> str:
     host = settings.service.host
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"http://{shown}:{port}"
 
 
 def _panel(settings: Settings) -> Panel:
     address = _address(settings, settings.service.port)
     flower = _address(settings, settings.service.flower_port)
-    account = settings.development
+    if settings.deployed:  # what is printed here may end up in a log
+        account, password = "branchline user add EMAIL makes one", "as set, or as kept in the data folder"
+    else:
+        account = f"{settings.development.email}, password {settings.development.password}"
+        password = settings.flower_password
     rows = {
         "Branchline": address,
         "Try the API": f"{address}/api/docs",
-        "Account": f"{account.email}, password {account.password}",
-        "Flower": f"{flower}, user {settings.flower.user}, password {settings.flower_password}",
+        "Account": account,
+        "Flower": f"{flower}, user {settings.flower.user}, password {password}",
         "Chat here": f"{Path(sys.executable).with_name('branchline')} chat",
         "Data": str(settings.home),
         "Stop": "Ctrl-C; your data stays",

@@ -1,4 +1,4 @@
-"""Accounts and tokens, made by whoever operates Branchline."""
+"""Accounts, passwords and tokens, given by whoever operates Branchline."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import argon2
 import click
 
 from runtime.cli.terminal import as_json, print_json
-from runtime.errors import Invalid, NotFound
+from runtime.errors import Invalid, NotFound, StreamUnavailable
 from runtime.model import User
 from runtime.settings import current
 from runtime.store import Database, users
+from runtime.stream import Link, Revocations
 
 MIN_PASSWORD = 8
 
 
 @click.group()
 def user() -> None:
-    """Add accounts."""
+    """Add accounts, and change passwords."""
 
 
 @user.command("add")
@@ -31,6 +32,24 @@ def add(email: str, name: str | None, password: str, json: bool) -> None:
         print_json({"user": made.encode()})
     else:
         click.echo(f"{made.email} may sign in now.")
+
+
+@user.command("password")
+@click.argument("email")
+@click.password_option(help="The new password; asked for where it is not given.")
+def password(email: str, password: str) -> None:
+    """Give the account EMAIL another password and sign it out everywhere.
+
+    Its API tokens stay.
+    """
+    database = _database()
+    owner = _owner(database, email)
+    database.write(users.set_password, owner.id, _hash(password))
+    try:
+        Revocations(Link(current().redis_url, current().redis)).announce(owner.id)
+    except StreamUnavailable:
+        pass  # the web processes hear nothing either then, and remember nobody
+    click.echo(f"{owner.email} has another password, and is signed out everywhere.")
 
 
 @click.group()
@@ -48,10 +67,7 @@ def create(email: str, name: str, json: bool) -> None:
     Send it as: Authorization: Bearer TOKEN
     """
     database = _database()
-    owner = database.read(users.by_email, email)
-    if owner is None:
-        raise NotFound(f"There is no account for {email}. Make one: branchline user add {email}")
-    made, secret = database.write(users.create_token, owner[0].id, name)
+    made, secret = database.write(users.create_token, _owner(database, email).id, name)
     if json:
         print_json({"token": made.encode(), "secret": secret})
     else:
@@ -62,10 +78,20 @@ def register(database: Database, email: str, password: str, name: str | None = N
     """Make an account. Raises Conflict if there is one, Invalid if the password is too short."""
     if "@" not in email:
         raise Invalid(f"{email!r} is not an email address.")
+    return database.write(users.register, email=email, password_hash=_hash(password), name=name)
+
+
+def _hash(password: str) -> str:
     if len(password) < MIN_PASSWORD:
         raise Invalid(f"A password needs at least {MIN_PASSWORD} characters.")
-    password_hash = argon2.PasswordHasher().hash(password)
-    return database.write(users.register, email=email, password_hash=password_hash, name=name)
+    return argon2.PasswordHasher().hash(password)
+
+
+def _owner(database: Database, email: str) -> User:
+    found = database.read(users.by_email, email)
+    if found is None:
+        raise NotFound(f"There is no account for {email}. Make one: branchline user add {email}")
+    return found[0]
 
 
 def _database() -> Database:

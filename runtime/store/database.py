@@ -227,6 +227,7 @@ def _postgresql(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
     engine = sa.create_engine(
         url,
         creator=lambda: postgresql.connect(dsn, settings.statement_timeout),
+        hide_parameters=True,  # in errors, and so in logs: texts, and hashes of passwords
         json_serializer=_dumps,
         json_deserializer=orjson.loads,
         pool_size=settings.pool_size,
@@ -275,7 +276,12 @@ def _sqlite(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
         return kept.connection  # type: ignore[no-any-return]
 
     engine = sa.create_engine(
-        url, creator=connect, poolclass=NullPool, json_serializer=_dumps, json_deserializer=_loads
+        url,
+        creator=connect,
+        poolclass=NullPool,
+        hide_parameters=True,
+        json_serializer=_dumps,
+        json_deserializer=_loads,
     )
 
     event.listen(engine, "begin", _begin)

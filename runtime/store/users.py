@@ -18,7 +18,7 @@ from runtime.model import ApiToken, User, new_id
 from runtime.store.database import Connection
 from runtime.store.tables import Id, api_tokens, now, sessions, users, workspaces
 
-_TOKEN_PREFIX = "bl_"
+_TOKEN_PREFIX = "bl_"  # noqa: S105  no secret, only what secrets begin with
 _TOKEN_BYTES = 30  # 40 characters of base64
 _USE_NOTED_EVERY = 60  # seconds
 
@@ -52,6 +52,16 @@ def open_session(c: Connection, user_id: str, days: float) -> str:
     return session_id
 
 
+def sign_in(c: Connection, user_id: str, password_hash: str, days: float) -> str | None:
+    """Sign in a user who has shown the password of that hash; None where there is another by now.
+
+    A change of the password waits for this, or this for the change: no session that
+    the old one opened outlives it.
+    """
+    still = c.execute(_STILL, {"user": user_id, "hash": password_hash}).one_or_none()
+    return open_session(c, user_id, days) if still else None
+
+
 def by_session(c: Connection, session_id: str) -> User | None:
     """The user who is signed in with that session; None once it has ended."""
     row = c.execute(_BY_SESSION, {"session": session_id}).one_or_none()
@@ -69,10 +79,18 @@ def end_sessions(c: Connection, user_id: str) -> None:
     c.execute(_END_SESSIONS, {"user": user_id})
 
 
-def set_password(c: Connection, user_id: str, password_hash: str) -> None:
-    """Give a user another password, which ends all sessions. Raises NotFound."""
-    if not c.execute(_SET_PASSWORD, {"user": user_id, "new_hash": password_hash}).rowcount:
+def set_password(c: Connection, user_id: str, password_hash: str, *, instead_of: str | None = None) -> None:
+    """Give a user another password, which ends all sessions.
+
+    ``instead_of``: the hash that is to be there until now. Raises NotFound, or Conflict
+    where it is another.
+    """
+    found = c.execute(_PASSWORD, {"user": user_id}).scalar_one_or_none()
+    if found is None:
         raise NotFound
+    if instead_of not in (None, found):
+        raise Conflict("The password has been changed meanwhile.")
+    c.execute(_SET_PASSWORD, {"user": user_id, "new_hash": password_hash})
     end_sessions(c, user_id)
 
 
@@ -140,6 +158,8 @@ _TOKEN_ID = sa.bindparam("token", type_=Id)
 _MAKE_WORKSPACE = workspaces.insert().values(created_at=now())
 _MAKE_USER = users.insert().values(created_at=now()).returning(*_USER)
 _BY_EMAIL = sa.select(*_USER, users.c.password_hash).where(users.c.email == sa.bindparam("email"))
+_PASSWORD = sa.select(users.c.password_hash).where(users.c.id == _USER_ID).with_for_update()
+_STILL = _PASSWORD.where(users.c.password_hash == sa.bindparam("hash"))
 _SET_PASSWORD = users.update().where(users.c.id == _USER_ID).values(password_hash=sa.bindparam("new_hash"))
 
 _OPEN_SESSION = sessions.insert().values(

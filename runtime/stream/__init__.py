@@ -6,6 +6,7 @@ from runtime.stream.link import KEEPALIVE, Link
 from runtime.stream.log import Appended, Chunk, Entry, EventLog, OpenMessage, Span
 from runtime.stream.notices import Hint, Notices
 from runtime.stream.revocations import Revocations
+from runtime.stream.tries import Tries
 
 __all__ = [
     "KEEPALIVE",
@@ -22,5 +23,6 @@ __all__ = [
     "Outlet",
     "Revocations",
     "Span",
+    "Tries",
     "encode_reset",
 ]

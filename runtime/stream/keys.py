@@ -68,3 +68,8 @@ def workspace(workspace_id: str) -> str:
 def revocations() -> str:
     """Channel: ids of users some of whose credentials have ended."""
     return f"{PREFIX}:revocations"
+
+
+def tries(name: str) -> str:
+    """List: when something was tried under a name, in milliseconds, the latest first."""
+    return f"{PREFIX}:tries:{name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jwt
 import pytest
 from flask import Flask
+from werkzeug.test import TestResponse
 
 from tests.support.web import PASSWORD, Client
 
@@ -91,6 +92,64 @@ def test_too_many_tries_to_sign_in_are_slowed_down(
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
 
 
+def test_too_many_tries_to_register_are_slowed_down(
+    web_environ: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    web_environ["BRANCHLINE_LIMITS_LOGINS_PER_MINUTE"] = "2"
+    nobody: Client = request.getfixturevalue("nobody")
+
+    accounts = [{**ADA, "email": f"ada{number}@example.com"} for number in range(3)]
+    answers = [nobody.post("/api/auth/register", json=account).status_code for account in accounts]
+
+    assert answers == [201, 201, 429]
+
+
+def change(client: Client, current: str, new: str, **more: object) -> TestResponse:
+    return client.post("/api/auth/password", json={"current_password": current, "new_password": new, **more})
+
+
+def test_another_password_ends_every_session_but_this_one(ada: Client, app: Flask) -> None:
+    elsewhere, program = app.test_client(), app.test_client()
+    token = elsewhere.post("/api/auth/login", json={**ADA, "token": True}).json["token"]
+    secret = ada.post("/api/tokens").json["token"]["secret"]
+
+    changed = change(ada, PASSWORD, "another password", token=True)
+
+    assert changed.status_code == 200
+    assert changed.json["user"] == ada.user
+    assert ada.get("/api/me").status_code == 200
+    assert elsewhere.get("/api/me").status_code == 401
+    assert program.get("/api/me", headers=bearer(token)).status_code == 401
+    assert program.get("/api/me", headers=bearer(changed.json["token"])).status_code == 200
+    assert program.get("/api/me", headers=bearer(secret)).status_code == 200
+    assert elsewhere.post("/api/auth/login", json=ADA).status_code == 401
+    assert elsewhere.post("/api/auth/login", json={**ADA, "password": "another password"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("current", "new", "path"),
+    [("wrong password", "another password", "current_password"), (PASSWORD, "short", "new_password")],
+)
+def test_a_password_that_cannot_be_changed_stays(ada: Client, current: str, new: str, path: str) -> None:
+    answer = change(ada, current, new)
+
+    assert answer.status_code == 422
+    assert [error["path"] for error in answer.json["errors"]] == [path]
+    assert ada.get("/api/me").status_code == 200
+    assert ada.post("/api/auth/login", json=ADA).status_code == 200
+
+
+def test_a_stolen_session_guesses_the_password_no_quicker(
+    web_environ: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    web_environ["BRANCHLINE_LIMITS_LOGINS_PER_MINUTE"] = "3"
+    ada: Client = request.getfixturevalue("ada")  # that is one
+
+    answers = [change(ada, "wrong password", "another password").status_code for _ in range(3)]
+
+    assert answers == [422, 422, 429]
+
+
 def test_signing_out_ends_the_session_and_its_tokens(ada: Client, app: Flask) -> None:
     token = ada.post("/api/auth/login", json={**ADA, "token": True}).json["token"]
     program = app.test_client()
@@ -167,6 +226,12 @@ def test_a_write_with_a_cookie_must_come_from_our_own_pages(
     assert ada.post("/api/threads", json={}, headers=headers).status_code == status
 
 
+def test_signing_out_without_a_cookie_takes_none_away(nobody: Client) -> None:
+    answer = nobody.post("/api/auth/logout", headers={"Origin": "https://elsewhere.example"})
+
+    assert "Set-Cookie" not in answer.headers
+
+
 def test_reading_with_a_cookie_is_allowed_from_any_origin(ada: Client) -> None:
     assert ada.get("/api/me", headers={"Origin": "https://elsewhere.example"}).status_code == 200
 
@@ -174,7 +239,8 @@ def test_reading_with_a_cookie_is_allowed_from_any_origin(ada: Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/api/me"), ("GET", "/api/tokens"), ("POST", "/api/tokens"), ("GET", "/api/workers"),
+        ("GET", "/api/me"), ("POST", "/api/auth/password"),
+        ("GET", "/api/tokens"), ("POST", "/api/tokens"), ("GET", "/api/workers"),
         ("GET", "/api/threads"), ("POST", "/api/threads"), ("GET", "/api/events"), ("GET", "/api/runs"),
         ("POST", "/api/runs"), ("POST", "/api/threads/import"),
         ("GET", f"/api/threads/{UNKNOWN}"), ("GET", f"/api/runs/{UNKNOWN}/events"),

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from runtime import settings as settings_module
+from runtime.cli import up
 from runtime.model import Role, User
 from runtime.store import Database, states, threads, users
 from runtime.store import runs as stored
@@ -85,7 +88,7 @@ def test_help_names_every_command_and_takes_no_time(branchline: Command) -> None
 
 COMMANDS = (
     "up|web|pool|reaper|flower|doctor|check|migrate|runs list|runs show|runs cancel|"
-    "user add|token create|chat|openapi"
+    "user add|user password|token create|chat|openapi"
 )
 
 
@@ -136,6 +139,55 @@ def test_an_account_and_its_token_are_made_from_the_command_line(
     owner = database.write(users.by_token, secret)
     database.close()
     assert owner is not None and owner.name == "Ada"
+
+
+def test_a_password_is_changed_from_the_command_line(migrated: Command, home: Path, settings: Any) -> None:
+    migrated("user", "add", "ada@example.com", "--password", "correct horse")
+    database = Database(f"sqlite:///{home}/branchline.db", settings.database)
+    user, before = database.read(users.by_email, "ada@example.com") or pytest.fail("no account")
+    session = database.write(users.open_session, user.id, 1)
+
+    result = migrated("user", "password", "ada@example.com", said="another horse\nanother horse\n")
+
+    assert result.returncode == 0
+    assert "another horse" not in result.stdout + result.stderr
+    assert database.read(users.by_email, "ada@example.com") != (user, before)
+    assert database.read(users.by_session, session) is None
+    database.close()
+
+
+@pytest.mark.parametrize("command", ["web", "up", "pool python"])
+def test_nothing_starts_as_in_development_where_others_can_reach_it(
+    branchline: Command, command: str
+) -> None:
+    result = branchline(*command.split(), HOST="0.0.0.0")
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "BRANCHLINE_SECURITY_SECRET_KEY" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_account_for_development_is_made_on_loopback_only(sqlite_url: str, tmp_path: Path) -> None:
+    environ = {"BRANCHLINE_HOME": str(tmp_path), "DATABASE_URL": sqlite_url}
+    reachable = {"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_INSECURE": "true"}
+
+    assert not up._development_account(settings_module.load(environ | reachable))
+    assert up._development_account(settings_module.load(environ))
+
+
+def test_what_is_printed_where_others_can_reach_it_holds_no_password(tmp_path: Path) -> None:
+    environ = {"BRANCHLINE_HOME": str(tmp_path), "BRANCHLINE_FLOWER_PASSWORD": "s3cr3t"}
+    reachable = {"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_INSECURE": "true"}
+
+    assert "s3cr3t" not in text_of(up._panel(settings_module.load(environ | reachable)))
+    assert "s3cr3t" in text_of(up._panel(settings_module.load(environ)))
+
+
+def text_of(panel: Any) -> str:
+    console = Console(width=500)
+    with console.capture() as captured:
+        console.print(panel)
+    return captured.get()
 
 
 def test_a_second_account_for_an_address_is_refused(migrated: Command) -> None:

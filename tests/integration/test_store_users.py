@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from runtime.errors import Conflict, NotFound
 from runtime.model import User, new_id
-from runtime.store import Connection, Database, users
+from runtime.store import Connection, Database, tables, users
 from runtime.store.tables import api_tokens, now
 
 
@@ -64,6 +65,48 @@ def test_another_password_ends_all_sessions(database: Database, user: User) -> N
     assert database.read(users.by_email, user.email) == (user, "new")
     with pytest.raises(NotFound):
         database.write(users.set_password, new_id(), "nobody's")
+
+
+def test_another_password_can_be_bound_to_the_present_one(database: Database, user: User) -> None:
+    with pytest.raises(Conflict):
+        database.write(users.set_password, user.id, "new", instead_of="other")
+    assert database.read(users.by_email, user.email) == (user, "-")
+
+    database.write(users.set_password, user.id, "new", instead_of="-")
+    assert database.read(users.by_email, user.email) == (user, "new")
+
+
+def test_a_password_that_was_changed_meanwhile_opens_no_session(database: Database, user: User) -> None:
+    assert database.write(users.sign_in, user.id, "-", 1)
+    database.write(users.set_password, user.id, "new")
+
+    assert database.write(users.sign_in, user.id, "-", 1) is None
+
+
+def test_no_session_slips_past_a_change_of_the_password(database: Database, user: User) -> None:
+    with ThreadPoolExecutor(1) as elsewhere:
+
+        def sign_in_slowly(c: Connection) -> tuple[str | None, Future[None]]:
+            session = users.sign_in(c, user.id, "-", 1)
+            change = elsewhere.submit(database.write, users.set_password, user.id, "new")
+            with pytest.raises(TimeoutError):  # it waits for this one
+                change.result(timeout=0.5)
+            return session, change
+
+        session, change = database.write(sign_in_slowly)
+        change.result(timeout=20)
+
+    assert session is not None
+    assert database.read(users.by_session, session) is None
+
+
+def test_errors_of_the_database_do_not_show_what_was_to_be_stored(database: Database, user: User) -> None:
+    twice = {"id": user.id, "workspace_id": user.workspace_id, "email": user.email}
+    again = tables.users.insert().values(created_at=now(), password_hash="the hash", **twice)
+
+    with pytest.raises(IntegrityError) as error:
+        database.write(lambda c: c.execute(again))
+    assert "the hash" not in str(error.value)
 
 
 def test_a_token_is_worth_something_until_it_is_revoked(database: Database, user: User) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from typing import Any
 
 import jsonschema
@@ -10,6 +11,25 @@ import orjson
 from flask import Flask
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
+
+_SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def check_safe(headers: Mapping[str, str]) -> None:
+    """Raise AssertionError where an answer's headers let a browser do what it need not."""
+    policy = headers["Content-Security-Policy"].split("; ")
+    assert {"default-src 'none'", "script-src 'self'", "style-src 'self'"} <= set(policy), policy
+    assert {"base-uri 'none'", "frame-ancestors 'none'"} <= set(policy), policy
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert {name: headers.get(name) for name in _SAFE} == _SAFE
+    assert "camera=()" in headers["Permissions-Policy"]
+    assert headers["Cache-Control"]
 
 
 class Contract:
@@ -24,6 +44,7 @@ class Contract:
 
     def check(self, response: TestResponse) -> None:
         """Raise AssertionError where the document does not allow ``response``."""
+        check_safe(response.headers)
         request = response.request
         if not request.path.startswith(("/api/", "/worker/")) or request.path.startswith("/api/docs"):
             return

@@ -16,20 +16,22 @@ STARTS_WITHIN = 10.0
 
 
 class RedisServer:
-    """A redis-server on a free port, with a folder of its own."""
+    """A redis-server on a free port, with a folder of its own, and a password if wanted."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, password: str = "") -> None:
         """``options`` as the program takes them, such as ``--appendonly yes``."""
         self.folder = folder
         self._options = options
         self.port = _free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
+        (folder / "redis.conf").write_text(f'requirepass "{password}"\n')
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [
             _program(),
+            str(self.folder / "redis.conf"),
             "--port",
             str(self.port),
             "--bind",
@@ -48,6 +50,11 @@ class RedisServer:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"redis-server did not start: {command}")
                 time.sleep(0.01)
+
+    def signal(self, number: int) -> None:
+        """Stop it in its tracks (SIGSTOP), or let it go on (SIGCONT)."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """End it as a power cut would."""

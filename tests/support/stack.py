@@ -67,6 +67,7 @@ class Stack:
             "REDIS_URL": redis_url,
             "PORT": str(self.port),
             "WORKERS_PATH": str(CHECKOUT / "tests" / "workers"),
+            "BRANCHLINE_LIMITS_LOGINS_PER_MINUTE": "100000",
             **more,
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -32,6 +32,11 @@ def _email(**options: Any) -> fields.String:
     return fields.String(required=True, validate=address, metadata={"format": "email"}, **options)
 
 
+def _new_password() -> fields.String:
+    length = validate.Length(8, 1024, error="must have {min} to {max} characters")
+    return fields.String(required=True, validate=length, metadata={"format": "password"})
+
+
 class Credentials(Input):
     """Who signs in."""
 
@@ -44,11 +49,15 @@ class Credentials(Input):
 class Registration(Credentials):
     """Who makes an account."""
 
-    password = fields.String(
-        required=True,
-        validate=validate.Length(8, 1024, error="must have {min} to {max} characters"),
-        metadata={"format": "password"},
-    )
+    password = _new_password()
+
+
+class PasswordChange(Input):
+    """Another password."""
+
+    current_password = text(1024, required=True, metadata={"format": "password"})
+    new_password = _new_password()
+    token = Flag(load_default=False, metadata=says("also answer with a token for programs"))
 
 
 class NewToken(Input):

@@ -1,0 +1,74 @@
+"""Settings: what is refused, and in which words."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime import settings
+from runtime.errors import ConfigurationError
+
+KEY = {"BRANCHLINE_SECURITY_SECRET_KEY": "gHq2-vX9_bT4kLm8Zr1sWc6yPd3nJf7a"}
+TLS = {"BRANCHLINE_SECURITY_COOKIE_SECURE": "true"}
+REACHABLE = [
+    {"HOST": "0.0.0.0"},
+    {"HOST": "::"},
+    {"HOST": "10.1.2.3"},
+    {"BRANCHLINE_WEB_TRUSTED_PROXIES": "1"},
+]
+
+
+@pytest.mark.parametrize("where", REACHABLE)
+def test_where_others_reach_it_it_does_not_start_as_in_development(where: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        settings.load(where)
+
+    [(name, value)] = where.items()
+    for word in (f"{name}={value}", *KEY, *TLS, "BRANCHLINE_SECURITY_INSECURE=true"):
+        assert word in str(refused.value)
+
+
+@pytest.mark.parametrize("where", REACHABLE)
+def test_where_others_reach_it_it_starts_with_a_key_and_tls(where: dict[str, str]) -> None:
+    assert settings.load({**where, **KEY, **TLS}).deployed
+
+
+@pytest.mark.parametrize("given", [KEY, TLS])
+def test_one_of_the_two_is_not_enough(given: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        settings.load({"HOST": "0.0.0.0", **given})
+
+    [missing] = (KEY | TLS).keys() - given.keys()
+    [there] = given
+    assert missing in str(refused.value)
+    assert there not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["short", "x" * 64, "changeme" * 8])
+def test_a_key_that_can_be_guessed_is_none(key: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        settings.load({"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_SECRET_KEY": key, **TLS})
+
+    assert "BRANCHLINE_SECURITY_SECRET_KEY" in str(refused.value)
+    assert key not in str(refused.value)
+
+
+def test_it_starts_as_in_development_where_it_is_told_to() -> None:
+    assert settings.load({"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_INSECURE": "true"}).deployed
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_on_loopback_nothing_need_be_set(host: str) -> None:
+    assert not settings.load({"HOST": host}).deployed
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL", "BROKER_URL"])
+def test_a_password_that_breaks_its_url_is_not_shown(name: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        settings.load({name: "redis://user:s3cr3t/#@host:6379/0"})
+
+    assert name in str(refused.value)
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_brokers_may_be_several() -> None:
+    settings.load({"BROKER_URL": "sentinel://one:26379;sentinel://two:26379"})
