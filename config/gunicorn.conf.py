@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
@@ -34,6 +35,18 @@ class ErrorsOnly(Logger):
         if not isinstance(sys.exc_info()[1], TimeoutError):
             super().exception(msg, *args, **kwargs)
 
+
+def write_problem(client: socket.socket, status: int, reason: str, detail: str) -> None:
+    """Answer what is no HTTP, and never reaches the app, as the app answers everything else."""
+    from web.errors import problem  # not before the worker has patched itself
+
+    answer = problem(status, reason.lower().replace(" ", "-"), reason, detail or reason)
+    answer.headers["Connection"] = "close"
+    head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+    util.write_nonblock(client, f"HTTP/1.1 {answer.status}\r\n{head}\r\n".encode("latin-1") + answer.data)
+
+
+util.write_error = write_problem  # which every worker class calls, and none lets be chosen
 
 wsgi_app = "web:create_app()"
 chdir = str(Path(__file__).resolve().parent.parent)

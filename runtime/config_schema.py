@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from referencing.jsonschema import DRAFT202012
 
 from runtime.errors import FieldError, Invalid, WorkerInvalid
 from runtime.model import Json
+
+_ENOUGH_WRONG = 100
+"""Errors that one answer names."""
 
 ANYTHING: Mapping[str, Json] = {"type": "object"}
 """The schema of a worker that brings none."""
@@ -39,8 +43,10 @@ class ConfigSchema:
         except jsonschema.SchemaError as error:
             at = "/".join(map(str, error.absolute_path)) or "its top level"
             raise WorkerInvalid(
-                f"its config schema is not valid JSON Schema at {at}: {error.message}"
+                f"its config schema is not valid JSON Schema at {at}: {_shorten(error.message)}"
             ) from error
+        except RecursionError as error:
+            raise WorkerInvalid("its config schema nests too deeply") from error
         self.document = document
         self._validator: Any = kind(document, registry=REGISTRY, format_checker=kind.FORMAT_CHECKER)
 
@@ -66,7 +72,8 @@ class ConfigSchema:
         filled = {**config}
         try:
             _fill(self.document, filled)
-            found = sorted(self._validator.iter_errors(filled), key=lambda error: list(map(str, error.path)))
+            wrong = islice(self._validator.iter_errors(filled), _ENOUGH_WRONG)
+            found = sorted(wrong, key=lambda error: list(map(str, error.path)))
         except (Unresolvable, RecursionError) as error:
             raise Invalid(
                 "The config cannot be checked: its nesting or its schema is too involved."
@@ -86,7 +93,7 @@ def _validator(document: Mapping[str, Json]) -> Any:
     unknown: Any = None
     try:
         kind = validator_for(document, default=unknown)
-    except (AttributeError, ValueError):  # not even a URI
+    except (AttributeError, TypeError, ValueError):  # not even a URI
         kind = unknown
     if kind is unknown:
         raise WorkerInvalid(
@@ -115,7 +122,7 @@ def _check_references(document: Mapping[str, Json]) -> None:
     for reference in _references(document):
         try:
             resolver.lookup(reference)
-        except Unresolvable as error:
+        except (Unresolvable, LookupError, TypeError, ValueError) as error:  # the last three: odd pointers
             raise WorkerInvalid(
                 f"its config schema refers to {reference!r}, which is not in it; put that part under $defs"
             ) from error

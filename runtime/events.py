@@ -54,7 +54,7 @@ class Event:
 
 
 def _payload(type: str, thread_id: str, run: Run | None, state_id: str | None, /, **more: Any) -> bytes:
-    payload = orjson.dumps(
+    return one_line(
         {
             "type": type,
             "thread_id": thread_id,
@@ -65,6 +65,11 @@ def _payload(type: str, thread_id: str, run: Run | None, state_id: str | None, /
             **more,
         }
     )
+
+
+def one_line(data: Any) -> bytes:
+    """``data`` as JSON in which nothing can be taken for the end of a line."""
+    payload = orjson.dumps(data)
     return payload if payload.isascii() else _LINE_BREAKS.sub(_escape, payload)
 
 

@@ -130,7 +130,7 @@ def discover(folders: Sequence[Path]) -> Registry:
     for folder in dict.fromkeys(Path(folder).absolute() for folder in folders):
         try:
             candidates = list(_candidates(folder))
-        except WorkerInvalid as error:
+        except (WorkerInvalid, OSError) as error:
             broken[str(folder)] = str(error)
             continue
         for candidate in candidates:
@@ -147,6 +147,13 @@ def discover(folders: Sequence[Path]) -> Registry:
 
 def load(folder: Path) -> Worker:
     """The worker in ``folder``. Raises WorkerInvalid that says what is wrong."""
+    try:
+        return _load(folder)
+    except OSError as error:
+        raise WorkerInvalid(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _load(folder: Path) -> Worker:
     manifest = _manifest(folder)
     limits = manifest.get("limits", {})
     path = manifest.get("config_schema_path")
@@ -193,7 +200,19 @@ _NAME = validate.Regexp(
     r"[a-z0-9][a-z0-9_-]{0,63}\Z",
     error="must be 1 to 64 of a-z, 0-9, _ and -, and begin with a letter or digit",
 )
-_FILE = validate.Length(min=1, max=500)
+
+
+def _no_nul(text: str) -> None:
+    if "\0" in text:
+        raise ValidationError("may not contain the NUL character")
+
+
+def _text(least: int = 0, most: int | None = None, **options: Any) -> fields.String:
+    return fields.String(validate=[validate.Length(least, most), _no_nul], **options)
+
+
+_MOST = 2**62
+"""What the kernel takes as a limit."""
 _VARIABLE = validate.Regexp(
     r"(?!BRANCHLINE_)[A-Za-z_][A-Za-z0-9_]{0,127}\??\Z",
     error='must be the name of an environment variable, with "?" after it if it is optional; '
@@ -203,21 +222,21 @@ _NEEDS = {"python": "entrypoint_path", "node": "entrypoint_path", "exec": "comma
 
 
 class _LimitsSchema(Schema):
-    memory_bytes = fields.Integer(strict=True, validate=validate.Range(min=1 << 20))
-    open_files = fields.Integer(strict=True, validate=validate.Range(min=16))
+    memory_bytes = fields.Integer(strict=True, validate=validate.Range(min=1 << 20, max=_MOST))
+    open_files = fields.Integer(strict=True, validate=validate.Range(min=16, max=_MOST))
 
 
 class _ManifestSchema(Schema):
     """worker.toml."""
 
     id = fields.String(required=True, validate=_NAME)
-    name = fields.String(required=True, validate=validate.Length(min=1, max=100))
-    description = fields.String(validate=validate.Length(max=2000))
+    name = _text(1, 100, required=True)
+    description = _text(0, 2000)
     type = fields.String(required=True, validate=validate.OneOf(list(WorkerType)))
-    entrypoint_path = fields.String(validate=_FILE)
-    command = fields.List(fields.String(), validate=validate.Length(min=1))
+    entrypoint_path = _text(1, 500)
+    command = fields.List(_text(), validate=validate.Length(min=1))
     url = fields.Url(schemes={"http", "https"}, require_tld=False)
-    config_schema_path = fields.String(validate=_FILE)
+    config_schema_path = _text(1, 500)
     pool = fields.String(validate=_NAME)
     timeout_seconds = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=7 * 86400))
     max_attempts = fields.Integer(strict=True, validate=validate.Range(min=1, max=100))
@@ -248,6 +267,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise WorkerInvalid(f"its worker.toml cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise WorkerInvalid(f"its worker.toml is wrong: {_sentence(error.normalized_messages())}") from error
+    except RecursionError as error:
+        raise WorkerInvalid("its worker.toml nests too deeply") from error
     except ValueError as error:
         raise WorkerInvalid(f"its worker.toml is not TOML: {error}") from error
     return manifest
@@ -263,7 +284,10 @@ def _sentence(messages: Any, at: str = "") -> str:
 
 def _inside(folder: Path, relative: str) -> Path:
     """The file at ``relative``, which may not lead out of ``folder``, not by a link either."""
-    path = (folder / relative).resolve()
+    try:
+        path = (folder / relative).resolve()
+    except RuntimeError as error:  # Python 3.11 and 3.12 say so, later ones find no file
+        raise WorkerInvalid(f"{relative!r} is a link to itself; name a file") from error
     if not path.is_relative_to(folder.resolve()):
         raise WorkerInvalid(f"{relative!r} leads out of its folder; name a file inside it")
     if not path.is_file():
@@ -281,12 +305,9 @@ def _digest(folder: Path) -> str:
     Of a file over 16 MiB (a model's weights) the size and both ends count.
     """
     total = hashlib.sha256()
-    try:
-        for path in sorted(_files(folder)):
-            total.update(f"{path.relative_to(folder).as_posix()}\0".encode(errors="surrogateescape"))
-            total.update(_file_digest(path))
-    except OSError as error:
-        raise WorkerInvalid(f"{error.filename} cannot be read: {error.strerror}") from error
+    for path in sorted(_files(folder)):
+        total.update(f"{path.relative_to(folder).as_posix()}\0".encode(errors="surrogateescape"))
+        total.update(_file_digest(path))
     return total.hexdigest()
 
 

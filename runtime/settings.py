@@ -6,6 +6,7 @@ that names the variable, never silently a text.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import tomllib
@@ -301,7 +302,7 @@ def _section(
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SHORTEST_KEY = 32
 _PLAIN = types.MappingProxyType(
-    {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    {int: "a whole number from 0", float: "a number from 0", bool: "true or false", str: "a text in UTF-8"}
 )
 _BOOLEANS = {
     "true": True,
@@ -321,7 +322,13 @@ def _parse(text: str, kind: type) -> Any:
             return _BOOLEANS[text.strip().lower()]
         except KeyError:
             raise ValueError(text) from None
-    return kind(text)
+    if kind is str:
+        text.encode()  # what is no UTF-8 could not be signed with, connected to or stored
+        return text
+    number = kind(text)
+    if not 0 <= number < math.inf:
+        raise ValueError(text)
+    return number
 
 
 def _check(settings: Settings) -> None:

@@ -29,7 +29,7 @@ def run_token(settings: Settings, run_id: str, attempt: int) -> str:
 
 def read_run_token(settings: Settings, text: str) -> tuple[str, int] | None:
     """Run id and attempt of a run token; None where it is not genuine."""
-    claims = _read(settings, "run", text)
+    claims = _read(settings, "run", text, "run", "attempt")
     return (claims["run"], claims["attempt"]) if claims else None
 
 
@@ -45,13 +45,15 @@ def session_token(settings: Settings, session_id: str) -> str:
 
 def read_session_token(settings: Settings, text: str) -> str | None:
     """Session id of a session's token; None where it is not genuine, or too old."""
-    claims = _read(settings, "session", text)
+    claims = _read(settings, "session", text, "sid")
     return claims["sid"] if claims else None
 
 
-def _read(settings: Settings, kind: str, text: str) -> dict[str, Any] | None:
+def _read(settings: Settings, kind: str, text: str, *needed: str) -> dict[str, Any] | None:
     try:
-        claims: dict[str, Any] = jwt.decode(text, _key(settings, kind), algorithms=[_ALGORITHM])
+        claims: dict[str, Any] = jwt.decode(
+            text, _key(settings, kind), algorithms=[_ALGORITHM], options={"require": list(needed)}
+        )
     except jwt.InvalidTokenError:
         return None
     return claims if claims.get("typ") == kind else None

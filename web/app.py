@@ -30,6 +30,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or settings_module.current()
     app = Flask("web", static_folder="assets", static_url_path="/static")
     app.url_map.strict_slashes = False
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # it would answer about what is not one's own
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body
     Core(settings).init_app(app)
     answers.init_app(app, tls_only=settings.security.cookie_secure)

@@ -34,6 +34,9 @@ _STATUS: Mapping[type[Exception], tuple[int, str]] = {
     errors.Unavailable: (503, "Not available"),
 }
 
+MOST_FIELDS = 100
+"""Fields that one answer names at most; a body may have a million that are wrong."""
+
 _DETAIL = {
     404: "There is nothing at this address.",
     413: "The request's body is too large.",
@@ -59,7 +62,7 @@ def problem(
         "detail": detail,
     }
     if fields:
-        body["errors"] = [_field(field) for field in fields]
+        body["errors"] = [_field(field) for field in fields[:MOST_FIELDS]]
     response = Response(orjson.dumps(body), status, mimetype="application/problem+json")
     for name, value in headers.items():
         response.headers[name.replace("_", "-")] = value

@@ -6,6 +6,7 @@ keep (a NUL character, nesting without end) is refused here, for every call alik
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, NoReturn
 
 import marshmallow as ma
@@ -18,7 +19,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from runtime.errors import FieldError, Invalid
 from runtime.model import Json
-from web.errors import field_errors
+from web.errors import MOST_FIELDS, field_errors
 
 MAX_DEPTH = 64
 """How deep a body may nest."""
@@ -45,7 +46,7 @@ class Parser(FlaskParser):
     ) -> NoReturn:
         """Raise Invalid with the path of every field that is wrong."""
         [(location, messages)] = error.messages_dict.items()
-        fields = list(field_errors(messages))
+        fields = list(islice(field_errors(messages), MOST_FIELDS))
         what = "body" if location == "json" else location
         raise Invalid(f"The {what} is not valid: {_summary(fields)}", fields) from error
 
@@ -69,14 +70,35 @@ def load_json(raw: bytes) -> Json:
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"The body is not valid JSON: {error}") from error
     # Most bodies can have neither; only the others are walked through.
-    if b"\\u0000" in raw or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
-        fields = list(_unkeepable(value, ()))
-        if fields:
-            raise Invalid(f"The body is not valid: {_summary(fields)}", fields)
+    suspect = b"\\u0000" in raw or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
+    if suspect and not _keepable(value):
+        fields = list(islice(_unkeepable(value, ()), MOST_FIELDS))
+        raise Invalid(f"The body is not valid: {_summary(fields)}", fields)
     return value
 
 
 _NUL = "may not contain the NUL character"
+
+
+def _keepable(value: Json) -> bool:
+    """Whether :func:`_unkeepable` finds nothing. Level by level: a body may hold millions of values."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Json] = []
+        for one in level:
+            if isinstance(one, str):
+                if "\0" in one:
+                    return False
+            elif isinstance(one, list):
+                below += one
+            elif isinstance(one, dict):
+                if any("\0" in key for key in one):
+                    return False
+                below += one.values()
+        if not below:
+            return True
+        level = below
+    return False
 
 
 def _unkeepable(value: Json, path: tuple[str | int, ...]) -> Any:

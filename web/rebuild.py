@@ -16,7 +16,7 @@ import orjson
 
 from runtime import events
 from runtime.announce import birth
-from runtime.events import Event, encode_sse, with_seq
+from runtime.events import Event, encode_sse, one_line, with_seq
 from runtime.model import Json, Message, MessageStatus, Run, RunStatus, encode_time
 from runtime.store import messages, runs
 from runtime.store.database import Connection
@@ -147,4 +147,4 @@ def _ending(run: Run) -> Iterator[_Dated]:
 
 
 def _encode(run: Run, n: int, type: str, data: Mapping[str, Json]) -> bytes:
-    return encode_sse(f"db-{run.id}-{run.attempt}:{n}", type, with_seq(orjson.dumps(data), n))
+    return encode_sse(f"db-{run.id}-{run.attempt}:{n}", type, with_seq(one_line(data), n))

@@ -217,8 +217,15 @@ def _dumps(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
+def _dumps_for_sqlite(value: Any) -> str | bytes:
+    """A column of type JSON is numeric for SQLite: a text that reads like a number would be kept as
+    a number of its own choice (1 for 1.0), bytes are left alone."""
+    text = _dumps(value)
+    return text.encode() if isinstance(value, int | float) else text
+
+
 def _loads(value: Any) -> Any:
-    """A column of type JSON is numeric for SQLite: what reads like a number comes back as one."""
+    """What was kept before numbers were kept as bytes comes back as a number."""
     return value if isinstance(value, int | float) else orjson.loads(value)
 
 
@@ -280,7 +287,7 @@ def _sqlite(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
         creator=connect,
         poolclass=NullPool,
         hide_parameters=True,
-        json_serializer=_dumps,
+        json_serializer=_dumps_for_sqlite,
         json_deserializer=_loads,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC
+from itertools import islice
 from typing import Any
 
 import marshmallow as ma
@@ -22,7 +23,31 @@ FORMAT = "branchline-thread"
 VERSION = 1
 
 _MOST_STATES = 100_000
+_ENOUGH_WRONG = 100
 _GREATEST_INTEGER = 2**63 - 1
+
+
+class Several(fields.List[Any]):
+    """A list that is measured before any of its items is looked at, and left alone after some wrong ones.
+
+    A body may hold millions of items, and to say what is wrong with each takes minutes.
+    """
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        self._validate(value)
+        items, wrong = [], {}
+        for index, item in enumerate(value):
+            try:
+                items.append(self.inner.deserialize(item, **kwargs))
+            except ma.ValidationError as error:
+                wrong[index] = error.messages
+                if len(wrong) == _ENOUGH_WRONG:
+                    break
+        if wrong:
+            raise ma.ValidationError(wrong)
+        return items
 
 
 class _Part(ma.Schema):
@@ -69,7 +94,7 @@ class StatePart(_Part):
     label = _text()
     starred = fields.Boolean(load_default=False)
     created_at = _time(required=True)
-    messages = fields.List(fields.Nested(MessagePart), load_default=list)
+    messages = Several(fields.Nested(MessagePart), load_default=list)
 
 
 class ErrorPart(_Part):
@@ -124,10 +149,10 @@ class ThreadExport(_Part):
     format = fields.String(required=True, validate=validate.Equal(FORMAT))
     version = fields.Integer(strict=True, required=True, validate=validate.Equal(VERSION))
     thread = fields.Nested(ThreadPart, required=True)
-    states = fields.List(
+    states = Several(
         fields.Nested(StatePart), required=True, validate=validate.Length(min=1, max=_MOST_STATES)
     )
-    runs = fields.List(fields.Nested(RunPart), load_default=list)
+    runs = Several(fields.Nested(RunPart), load_default=list, validate=validate.Length(max=_MOST_STATES))
 
 
 def load(data: Mapping[str, Json]) -> dict[str, Any]:
@@ -135,7 +160,7 @@ def load(data: Mapping[str, Json]) -> dict[str, Any]:
 
     Raises Invalid with the path of everything that cannot be used.
     """
-    unfit = [FieldError(path, message) for path, message in _unfit(data)]
+    unfit = [FieldError(path, message) for path, message in islice(_unfit(data), _ENOUGH_WRONG)]
     if not unfit:
         try:
             return _tied(ThreadExport().load(data))

@@ -38,7 +38,7 @@ class Contract:
     def __init__(self, app: Flask) -> None:
         api = app.extensions["flask-smorest"]["apis"][""]["ext_obj"]
         self.document: dict[str, Any] = orjson.loads(api.document)
-        self._components = {"schemas": _closed(self.document["components"]["schemas"])}
+        self._components = {"schemas": closed(self.document["components"]["schemas"])}
         self._app = app
         self._validators: dict[str, Any] = {}
 
@@ -69,7 +69,7 @@ class Contract:
     def _operation(self, method: str, path: str) -> dict[str, Any] | None:
         adapter = self._app.url_map.bind("localhost")
         rule, _ = adapter.match(path, method=method, return_rule=True)
-        return self.document["paths"].get(_template(rule), {}).get(method.lower())
+        return self.document["paths"].get(template(rule), {}).get(method.lower())
 
     def _check_schema(self, schema: dict[str, Any], response: TestResponse) -> None:
         key = str(schema)
@@ -86,11 +86,12 @@ def _body(response: TestResponse) -> Any:
     return orjson.loads(gzip.decompress(data) if response.content_encoding == "gzip" else data)
 
 
-def _template(rule: Rule) -> str:
+def template(rule: Rule) -> str:
+    """The path of a rule as the OpenAPI document has it."""
     return "".join(f"{{{part.rpartition(':')[2]}}}" if dynamic else part for dynamic, part in rule._trace)[1:]
 
 
-def _closed(schemas: dict[str, Any]) -> dict[str, Any]:
+def closed(schemas: dict[str, Any]) -> dict[str, Any]:
     """The schemas, where what they do not name is forbidden: an answer must not surprise."""
     return {
         name: {**schema, "additionalProperties": schema.get("additionalProperties", False)}

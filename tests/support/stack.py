@@ -19,6 +19,7 @@ import httpx
 from tests.support.sse import Received, parse
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
+PASSWORD = "correct horse battery"
 READY_WITHIN = 40.0
 """Seconds that a process may take to start on a busy machine."""
 
@@ -183,7 +184,7 @@ class Stack:
 
     @staticmethod
     def _register(client: Client) -> None:
-        account = {"email": f"{uuid.uuid4()}@example.com", "password": "correct horse battery"}
+        account = {"email": f"{uuid.uuid4()}@example.com", "password": PASSWORD}
         client.post("/api/auth/register", json=account).raise_for_status()
 
 

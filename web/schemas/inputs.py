@@ -9,8 +9,10 @@ from marshmallow import fields, validate
 
 from runtime.model import Channel, MessageType, Role, ThreadStatus
 from runtime.store.states import NewMessage
-from web.schemas.kinds import Flag, Id, Object, Value, named, one_of, says, text, whole
+from web.schemas.kinds import Flag, Id, Number, Object, Several, Value, named, one_of, says, text, whole
 
+MAX_FIELDS = 100
+"""Names that an object may have; none here knows as many."""
 MAX_SIBLINGS = 16
 MAX_TIMEOUT = 7 * 86400
 """Seconds that a request may give a run."""
@@ -25,6 +27,12 @@ class Input(ma.Schema):
         unknown = ma.RAISE
 
     error_messages = {"unknown": "is not known here", "type": "must be a JSON object"}
+
+    @ma.pre_load
+    def _check_size(self, values: Any, **_: Any) -> Any:
+        if isinstance(values, dict) and len(values) > MAX_FIELDS:
+            raise ma.ValidationError(f"has more than {MAX_FIELDS} fields")
+        return values
 
 
 def _email(**options: Any) -> fields.String:
@@ -107,19 +115,16 @@ class MessageInput(Input):
         )
 
 
-def _messages(**options: Any) -> fields.List[Any]:
-    return fields.List(fields.Nested(MessageInput), validate=validate.Length(max=1000), **options)
+def _messages(least: int = 0, **options: Any) -> fields.List[Any]:
+    length = validate.Length(least, 1000, error="must have {min} to {max} messages")
+    return Several(fields.Nested(MessageInput), validate=length, **options)
 
 
 class NewState(Input):
     """A state to be added below another, without a run."""
 
     parent_id = Id(required=True)
-    messages = fields.List(
-        fields.Nested(MessageInput),
-        required=True,
-        validate=validate.Length(1, 1000, error="must have {min} to {max} messages"),
-    )
+    messages = _messages(1, required=True)
 
 
 class Export(ma.Schema):
@@ -131,8 +136,8 @@ class Export(ma.Schema):
     format = fields.String(required=True)
     version = fields.Integer(required=True, strict=True)
     thread = Object(required=True)
-    states = fields.List(Object(), required=True)
-    runs = fields.List(Object(), required=True)
+    states = Several(Object(), required=True)
+    runs = Several(Object(), required=True)
 
 
 class StateChanges(Input):
@@ -158,7 +163,7 @@ class _RunOptions(Input):
     priority = whole(
         -100, 100, load_default=0, metadata=says("among your own waiting runs; higher is sooner")
     )
-    timeout = fields.Float(
+    timeout = Number(
         load_default=None,
         allow_none=True,
         validate=validate.Range(0, MAX_TIMEOUT, min_inclusive=False),

@@ -6,6 +6,10 @@ from typing import Any
 
 from marshmallow import fields, validate
 
+from runtime.store.thread_export import Several
+
+__all__ = ["Flag", "Id", "Number", "Object", "Several", "Value", "named", "one_of", "says", "text", "whole"]
+
 
 def says(text: str) -> dict[str, str]:
     """Metadata: what a field is for."""
@@ -31,6 +35,15 @@ def one_of(enum: Any, **options: Any) -> fields.String:
 def whole(least: int, greatest: int, **options: Any) -> fields.Integer:
     """A whole number within bounds, and nothing that only looks like one."""
     return fields.Integer(strict=True, validate=validate.Range(least, greatest), **options)
+
+
+class Number(fields.Float):
+    """A number, and nothing that only looks like one."""
+
+    def _validated(self, value: Any) -> float:
+        if isinstance(value, str | bool):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
 
 
 class Flag(fields.Boolean):

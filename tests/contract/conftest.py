@@ -1,0 +1,65 @@
+"""A web process that contract tests talk to; they play its pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from runtime import settings as settings_module
+from runtime.services import Services
+from tests.support.redis_server import RedisServer
+from tests.support.stack import Client, Stack, until
+
+ENVIRON = {
+    "BRANCHLINE_LIMITS_LOGINS_PER_MINUTE": "1000000",
+    "BRANCHLINE_LIMITS_QUEUED_PER_USER": "0",
+    "BRANCHLINE_STREAM_HEARTBEAT": "0.5",
+}
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_database_url: str
+) -> Iterator[Stack]:
+    """A web process and nothing else."""
+    folder = tmp_path_factory.mktemp("web")
+    stack = Stack(folder, stack_database_url, stack_redis.url, (), **ENVIRON)
+    stack.run("migrate")
+    try:
+        stack.start("web")
+        until(stack.ready, 40, "the web process is ready")
+        yield stack
+    finally:
+        stack.__exit__()
+
+
+@pytest.fixture(scope="module")
+def services(stack: Stack) -> Iterator[Services]:
+    """What the tests play the pool with."""
+    services = Services(settings_module.load(stack.environ))
+    yield services
+    services.database.close()
+    services.link.close()
+
+
+@pytest.fixture
+def ada(stack: Stack) -> Iterator[Client]:
+    """A client with an account."""
+    with closing(stack.client()) as client:
+        yield client
+
+
+@pytest.fixture
+def bob(stack: Stack) -> Iterator[Client]:
+    """A client with another account."""
+    with closing(stack.client()) as client:
+        yield client
+
+
+@pytest.fixture
+def nobody(stack: Stack) -> Iterator[Client]:
+    """A client that is not signed in."""
+    with closing(Client(stack.url)) as client:
+        yield client

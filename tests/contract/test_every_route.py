@@ -1,0 +1,281 @@
+"""Nobody reaches what is not theirs: every route, every method, everybody who might try.
+
+The routes are those of the app, so that a new one cannot be forgotten: it needs an
+example in :mod:`tests.support.world`, or a place among what is for everybody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from runtime import tokens
+from runtime.services import Services
+from runtime.store.page import encode_cursor
+from runtime.tokens import run_token
+from tests.support.attempt import Attempt
+from tests.support.contract import template
+from tests.support.stack import PASSWORD, Client, Stack
+from tests.support.world import SECRET_TEXT, Call, World, bearer
+from web import create_app
+
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
+
+FOR_EVERYBODY = {
+    "GET /", "GET /static/{filename}", "OPTIONS /static/{filename}",
+    "GET /api/docs", "GET /api/docs/{file}", "GET /api/openapi.json",
+    "GET /healthz", "GET /readyz", "GET /metrics",
+    "POST /api/auth/register", "POST /api/auth/login", "POST /api/auth/logout",
+}  # fmt: skip
+"""What needs no credentials: pages, figures for operators, and the entrance."""
+
+FOR_EACH_THEIR_OWN = {
+    "GET /api/me", "GET /api/tokens", "POST /api/tokens", "GET /api/workers", "GET /api/workers/{worker_id}",
+    "GET /api/events", "GET /api/threads", "POST /api/threads", "POST /api/threads/import", "GET /api/runs",
+    "POST /api/runs",
+}  # fmt: skip
+"""What names nobody's things: whoever has an account is served, and is shown only what is theirs."""
+
+
+FILE = Call({"filename": "front.css", "file": "swagger-ui.css"})
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """Who tries, by what they show."""
+
+    name: str
+    client: Client
+    headers: Mapping[str, str] = field(default_factory=dict)
+    has_account: bool = False
+    has_run: bool = False
+
+
+@pytest.fixture
+def world(ada: Client, services: Services) -> World:
+    return World(ada, services)
+
+
+@pytest.fixture(scope="module")
+def routes(services: Services) -> dict[str, set[str]]:
+    """The methods of every path that the app has."""
+    found: dict[str, set[str]] = {}
+    for rule in create_app(services.settings).url_map.iter_rules():
+        found.setdefault(template(rule), set()).update(rule.methods or ())
+    return found
+
+
+@pytest.fixture
+def everybody_else(world: World, bob: Client, stack: Stack, services: Services) -> Iterator[list[Somebody]]:
+    """All that the owner is not."""
+    with ExitStack() as ends:
+        yield list(others(world, bob, services, lambda: ends.enter_context(Client(stack.url))))
+
+
+def others(world: World, bob: Client, services: Services, client: Callable[[], Client]) -> Iterator[Somebody]:
+    def shows(name: str, secret: str, **more: bool) -> Somebody:
+        return Somebody(name, client(), bearer(secret), **more)
+
+    def signed(kind: str, **claims: Any) -> str:
+        return jwt.encode({"typ": kind, **claims}, tokens._key(services.settings, kind))
+
+    yield Somebody("nobody", client())
+    yield Somebody("another user", bob, has_account=True)
+    secret = bob.post("/api/tokens").json()["token"]["secret"]
+    yield shows("another user's API token", secret, has_account=True)
+
+    made = world.client.post("/api/tokens").json()["token"]
+    world.client.delete(f"/api/tokens/{made['id']}")
+    yield shows("a revoked API token", made["secret"])
+
+    account = {"email": world.user["email"], "password": PASSWORD, "token": True}
+    left = client()
+    token = left.post("/api/auth/login", json=account).json()["token"]
+    cookies = httpx.Cookies(left.cookies)
+    left.post("/api/auth/logout")
+    left.cookies = cookies
+    assert cookies
+    yield Somebody("an ended session", left)
+    yield shows("the token of an ended session", token)
+
+    token = client().post("/api/auth/login", json=account).json()["token"]
+    session = {"sid": jwt.decode(token, options={"verify_signature": False})["sid"]}
+    past = int(time.time()) - 1
+    yield shows("an expired session token", signed("session", **session, exp=past))
+    yield shows("a forged session token", jwt.encode({"typ": "session", **session}, "x" * 32))
+    yield shows(
+        "an unsigned session token", jwt.encode({"typ": "session", **session}, None, algorithm="none")
+    )
+
+    run, before, ended = world.running.run, world.superseded.run, world.ended.run
+    claims = {"run": run.id, "attempt": run.attempt}
+    bobs = Attempt(services, bob.ask(bob.thread(), "Hello")["runs"][0]["id"]).run
+    yield shows("the token of another run", run_token(services.settings, bobs.id, bobs.attempt), has_run=True)
+    yield shows("an expired run token", signed("run", **claims, exp=past))
+    assert (before.id, before.attempt + 1) == (run.id, run.attempt)
+    yield shows("the token of a superseded attempt", run_token(services.settings, before.id, before.attempt))
+    yield shows("the token of a run that has ended", run_token(services.settings, ended.id, ended.attempt))
+    yield shows("a run token under the key of sessions", signed("session", **claims))
+
+
+def test_every_route_has_an_example_or_is_for_everybody(routes: Mapping[str, set[str]], world: World) -> None:
+    asked = {f"{method} {path}" for path, methods in routes.items() for method in methods - {"HEAD"}}
+
+    assert asked == FOR_EVERYBODY | set(world.calls())
+
+
+def test_the_owner_is_served_everywhere(world: World) -> None:
+    """Else that others are refused would show nothing."""
+    refused = {}
+    for operation, call in world.calls().items():
+        headers = bearer(world.run_token) if "/worker/" in operation else {}
+        status, _ = send(Somebody("the owner", world.client, headers), operation, call)
+        if not 200 <= status < 300:
+            refused[operation] = status
+
+    assert refused == {}
+
+
+def test_nobody_else_is_served_anywhere(
+    routes: Mapping[str, set[str]],
+    world: World,
+    everybody_else: list[Somebody],
+    record_property: Callable[[str, object], None],
+) -> None:
+    calls, known, before = world.calls(), world.known(), world.picture()
+    tried: Counter[str] = Counter()
+    wrong = []
+
+    for somebody in everybody_else:
+        for path, methods in routes.items():
+            example = next((call for name, call in calls.items() if name.endswith(f" {path}")), FILE)
+            for method in METHODS if somebody.has_account or not somebody.headers else sorted(methods):
+                operation = f"{'GET' if method == 'HEAD' else method} {path}"
+                if operation in FOR_EVERYBODY:
+                    continue
+                call = calls.get(operation, replace(example, body=None))
+                status, text = send(somebody, f"{method} {path}", call)
+                tried[somebody.name] += 1
+                right = expected(somebody, operation) if method in methods else {405}
+                if status not in right:
+                    wrong.append(f"{somebody.name}: {method} {path}: {status}, not {right}")
+                wrong += [f"{somebody.name}: {method} {path} shows {one}" for one in known if one in text]
+
+    assert not wrong, "\n".join(wrong)
+    assert world.picture() == before
+    what = f"{len(routes)} routes, {len(tried)} identities, {tried.total()} requests"
+    record_property("tried", what)
+    print(what)
+
+
+def test_what_is_named_in_bodies_and_queries_must_be_ones_own_too(
+    world: World, bob: Client, services: Services
+) -> None:
+    thread, theirs = bob.thread(title="mine"), world.state["id"]
+    root = thread["root_state_id"]
+    at = f"/api/threads/{thread['id']}"
+    waiting = Attempt(services, bob.ask(thread, "Hello")["runs"][0]["id"])
+    waiting.ask("Sure?")
+    asked = (world.waiting.run.confirmation or {})["id"]
+    said = [{"role": "user", "content": "Hello"}]
+    on_theirs = {"input_state_id": theirs, "worker_id": "echo"}
+    place, number = encode_cursor(theirs, 5), encode_cursor(world.queued["id"])
+    run = Attempt(services, bob.ask(thread, "Hello")["runs"][0]["id"]).run
+    worker = bearer(run_token(services.settings, run.id, run.attempt))
+    tries: list[tuple[int, str, str, dict[str, Any]]] = [
+        (404, "POST", f"{at}/states", {"json": {"parent_id": theirs, "messages": said}}),
+        (404, "POST", f"{at}/runs", {"json": on_theirs}),
+        (
+            404,
+            "POST",
+            f"{at}/runs",
+            {"json": {"input_state_id": theirs, "worker_id": "echo", "messages": said}},
+        ),
+        (404, "GET", f"{at}/snapshot", {"params": {"state": theirs}}),
+        (404, "GET", f"{at}/export", {"params": {"state": theirs, "format": "markdown"}}),
+        (404, "GET", f"/api/states/{root}/messages", {"params": {"cursor": place}}),
+        (404, "GET", f"/worker/runs/{run.id}/messages", {"params": {"cursor": place}, "headers": worker}),
+        (200, "GET", f"{at}/states", {"params": {"cursor": number}}),
+        (200, "GET", "/api/runs", {"params": {"cursor": number}}),
+        (200, "GET", "/api/runs", {"params": {"thread": world.thread["id"]}}),
+        (200, "GET", "/api/threads", {"params": {"q": SECRET_TEXT}}),
+        (200, "GET", "/api/threads", {"params": {"cursor": encode_cursor("2100-01-01T00:00:00Z", theirs)}}),
+        (
+            409,
+            "POST",
+            f"/api/runs/{waiting.run.id}/answer",
+            {"json": {"confirmation_id": asked, "answer": 1}},
+        ),
+    ]
+
+    for status, method, path, rest in tries:
+        answer = bob.request(method, path, **rest)
+        assert answer.status_code == status, (method, path, rest, answer.text)
+        assert not [one for one in world.known() if one in answer.text], (method, path, rest)
+
+
+def test_an_idempotency_key_is_its_users_own(world: World, bob: Client) -> None:
+    body = {"worker_id": "echo", "messages": [{"role": "user", "content": "Hello"}]}
+    headers = {"Idempotency-Key": "the same"}
+
+    first, second = (
+        client.post("/api/runs", json=body, headers=headers).json() for client in (world.client, bob)
+    )
+
+    assert first["thread"]["id"] != second["thread"]["id"]
+    assert bob.get(f"/api/threads/{first['thread']['id']}").status_code == 404
+
+
+@pytest.mark.parametrize("mark", ["their cursor", "their rebuilt event"])
+def test_a_cursor_of_another_thread_shows_nothing_of_it(
+    world: World, bob: Client, services: Services, mark: str
+) -> None:
+    snapshot = world.client.get(f"/api/threads/{world.thread['id']}/snapshot").json()
+    after = snapshot["cursor"] if mark == "their cursor" else f"db-{world.ended.run.id}-1:1"
+    thread = bob.thread()
+    attempt = Attempt(services, bob.ask(thread, "Hello")["runs"][0]["id"])
+    attempt.say("mine")
+    attempt.finish()
+
+    for path in (f"/api/threads/{thread['id']}/events", f"/api/runs/{attempt.run.id}/events"):
+        with httpx.Client.stream(bob, "GET", path, headers={"Last-Event-ID": after}) as answer:
+            text = until_silence(answer)
+        assert answer.status_code in (200, 204)
+        assert not [one for one in world.known() if one in text], text
+
+
+def until_silence(answer: httpx.Response) -> str:
+    """What a stream sends before its first heartbeat, or its end."""
+    text = ""
+    for piece in answer.iter_text():
+        text += piece
+        if ": hb" in text:
+            break
+    return text
+
+
+def expected(somebody: Somebody, operation: str) -> set[int]:
+    """The statuses that ``operation`` may answer ``somebody`` who is not the owner."""
+    if "/worker/" in operation:
+        return {404} if somebody.has_run else {401}
+    if not somebody.has_account:
+        return {401}
+    return {200, 201, 202} if operation in FOR_EACH_THEIR_OWN else {404}
+
+
+def send(somebody: Somebody, operation: str, call: Call) -> tuple[int, str]:
+    """Status and text of the answer; of a stream only that it is one."""
+    method, _, path = operation.partition(" ")
+    arguments = call.arguments()
+    arguments["headers"] = {**arguments["headers"], **somebody.headers}
+    with httpx.Client.stream(somebody.client, method, path.format_map(call.path), **arguments) as answer:
+        streams = answer.headers.get("Content-Type", "").startswith("text/event-stream")
+        return answer.status_code, "" if streams else answer.read().decode()

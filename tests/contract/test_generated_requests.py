@@ -1,0 +1,195 @@
+"""Requests that schemathesis makes of the OpenAPI document: none breaks the server, and it keeps its word."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import orjson
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from runtime.services import Services
+from tests.support.contract import closed
+from tests.support.stack import Client, Stack
+from tests.support.world import Call, World, bearer
+from web import create_app
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+EXAMPLES = 12
+IDS = ("input_state_id", "parent_id", "worker_id", "config")
+STREAMS = ("/events", "/commands")
+STREAMED_FOR = 0.3
+"""Seconds; what a stream sends is looked at elsewhere."""
+
+pytestmark = pytest.mark.parametrize("stack_database_url", ["postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def document(services: Services) -> dict[str, Any]:
+    """The OpenAPI document, where what an answer does not name is forbidden in it."""
+    document: dict[str, Any] = orjson.loads(
+        create_app(services.settings).test_client().get("/api/openapi.json").data
+    )
+    document["components"]["schemas"] = closed(document["components"]["schemas"])
+    return document
+
+
+@pytest.fixture(scope="module")
+def operations(stack: Stack, document: dict[str, Any]) -> dict[str, Any]:
+    """What the document offers, by method and path."""
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.base_url = stack.url
+    schema.config.max_stream_events = 1
+    schema.config.generation.with_security_parameters = False
+    found = [result.ok() for result in schema.get_all_operations()]
+    return {f"{one.method.upper()} {one.path}": one for one in found}
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    """A connection that keeps no cookies."""
+    with requests.Session() as session:
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        yield session
+
+
+def test_with_an_account_every_operation_is_reached_and_none_breaks(
+    operations: Mapping[str, Any],
+    ada: Client,
+    services: Services,
+    session: requests.Session,
+    record_property: Callable[[str, object], None],
+) -> None:
+    world = World(ada, services)
+    secret = ada.post("/api/tokens").json()["token"]["secret"]
+    answered: dict[str, Counter[int]] = defaultdict(Counter)
+
+    for operation, call in world.calls().items():
+        shown = world.run_token if "/worker/" in operation else secret
+        for status in answers(operations[operation], call, session, bearer(shown), EXAMPLES):
+            answered[operation][status] += 1
+
+    assert set(answered) == set(operations)
+    served = {one: sum(n for status, n in seen.items() if status < 300) for one, seen in answered.items()}
+    assert [one for one, count in served.items() if not count] == []
+    refused = {one: seen for one, seen in answered.items() if seen[401] and one != "POST /api/auth/login"}
+    assert refused == {}
+    total = sum((seen for seen in answered.values()), Counter())
+    record_property("requests", total.total())
+    print(f"{len(operations)} operations, {total.total()} requests: {dict(sorted(total.items()))}")
+
+
+def test_without_an_account_only_the_entrance_is_open_and_none_breaks(
+    operations: Mapping[str, Any], ada: Client, services: Services, session: requests.Session
+) -> None:
+    for operation, call in World(ada, services).calls().items():
+        seen = set(answers(operations[operation], call, session, {}, EXAMPLES // 3))
+        assert seen == {401} or operation.startswith("POST /api/auth/"), (operation, seen)
+
+
+def test_every_field_of_every_body_refuses_what_it_is_not(
+    document: Mapping[str, Any], ada: Client, services: Services
+) -> None:
+    tried = 0
+    for operation, call in World(ada, services).calls().items():
+        method, _, path = operation.partition(" ")
+        asked = document["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
+        schema = asked.get("application/json", {}).get("schema", {})
+        for name, field in fields(document, schema).items():
+            for value in [one for kind in kinds(field) for one in WRONG.get(kind, ())]:
+                body = {**(call.body or {}), name: value}
+                answer = ada.request(method, path.format_map(call.path), json=body)
+                tried += 1
+                assert answer.status_code == 422, (operation, name, value, answer.text)
+                named = [error["path"].split(".")[0] for error in answer.json()["errors"]]
+                assert named == [name], (operation, name, value, answer.text)
+    assert tried > 100
+
+
+NUL = "may\0not"
+WRONG = {
+    "string": (5, True, [], {}, 10**30, NUL),
+    "integer": ("5", 1.5, True, [], {}, 10**30, -(10**18)),
+    "number": ("5", True, [], {}, 10**30),
+    "boolean": ("true", 1, [], {}),
+    "array": (5, "x", {}, [NUL]),
+    "object": (5, "x", [], {NUL: 1}, {"a": [NUL]}),
+}
+
+
+def fields(document: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a body's schema."""
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema.get("properties", {})  # type: ignore[no-any-return]
+
+
+def kinds(field: Mapping[str, Any]) -> list[str]:
+    """The kind of a field's values, null aside; none where several kinds will do."""
+    given = field.get("type", [])
+    found = [kind for kind in ([given] if isinstance(given, str) else given) if kind != "null"]
+    return found if len(found) == 1 else []
+
+
+def answers(
+    operation: Any, call: Call, session: requests.Session, headers: Mapping[str, str], count: int
+) -> list[int]:
+    """The statuses of what the operation answers, each answer held to the document."""
+    statuses: list[int] = []
+    streams = operation.path.endswith(STREAMS) and operation.method.upper() == "GET"
+
+    def ask(case: Any) -> None:
+        case.headers.update({**call.headers, **headers})
+        answer = case.call(session=session, timeout=STREAMED_FOR if streams else 30)
+        statuses.append(answer.status_code)
+        case.validate_response(answer, checks=CHECKS)
+
+    body = {} if call.body is None else {"body": call.body, "media_type": "application/json"}
+    ask(operation.Case(path_parameters=dict(call.path), query=dict(call.query), **body))
+    bounds = settings(
+        max_examples=max(2, count // 4) if streams else count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    bounds(given(cases(operation, call))(ask))()
+    return statuses
+
+
+def cases(operation: Any, call: Call) -> st.SearchStrategy[Any]:
+    """Requests that fit the document, and some that do not; most are about what is there."""
+    path = {"path_parameters": dict(call.path)} if call.path else {}
+    fitting = operation.as_strategy(**path)
+    kinds = [fitting, fitting.map(lambda case: on_what_is_there(case, call)), operation.as_strategy()]
+    if operation.body or operation.query:
+        kinds.append(operation.as_strategy(generation_mode=GenerationMode.NEGATIVE, **path))
+    return st.one_of(kinds)
+
+
+def on_what_is_there(case: Any, call: Call) -> Any:
+    """The case, with the ids of the example."""
+    if isinstance(case.body, dict) and isinstance(call.body, dict):
+        case.body = {**case.body, **{name: call.body[name] for name in IDS if name in call.body}}
+    return case

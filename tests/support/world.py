@@ -1,0 +1,156 @@
+"""One user's world: a thing of every kind, and for every operation of the API a request that it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.model import Json
+from runtime.services import Services
+from runtime.store import attempts
+from runtime.tokens import run_token
+from tests.support.attempt import Attempt
+from tests.support.stack import PASSWORD, Client
+
+SECRET_TEXT = "only for its owner"
+"""Is in what the user said, and so in nothing that anybody else may be shown."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that an operation serves."""
+
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Json = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def arguments(self) -> dict[str, Any]:
+        """For httpx, but for the path."""
+        body = {} if self.body is None else {"json": self.body}
+        return {"params": dict(self.query), "headers": dict(self.headers), **body}
+
+
+class World:
+    """What a user has: made through the API, and by attempts where a worker would have to."""
+
+    def __init__(self, client: Client, services: Services) -> None:
+        self.client = client
+        self.user = client.get("/api/me").json()["user"]
+        self.thread = client.thread(title=SECRET_TEXT, worker_id="echo")
+        self.state = self._say(SECRET_TEXT)
+        self.queued = self._run()
+        self.waiting = self._attempt(services)
+        self.waiting.ask(SECRET_TEXT)
+        self.ended = self._attempt(services)
+        self.message = self.ended.say(SECRET_TEXT)
+        self.ended.finish(log=SECRET_TEXT)
+        self.superseded = self._attempt(services)
+        services.database.write(attempts.hand_back, self.superseded.run, attempts.Remains())
+        self.running = Attempt(services, self.superseded.run.id)
+        self.token = client.post("/api/tokens").json()["token"]
+        self.run_token = run_token(services.settings, self.running.run.id, self.running.run.attempt)
+
+    def known(self) -> set[str]:
+        """What nobody else may be shown."""
+        own = (self.waiting, self.ended, self.running)
+        runs = [self.queued["id"], *(one.run.id for one in own)]
+        states = [self.thread["root_state_id"], self.state["id"], *(one.run.output_state_id for one in own)]
+        return {
+            SECRET_TEXT,
+            self.user["id"],
+            self.thread["id"],
+            self.message,
+            self.token["id"],
+            *runs,
+            *states,
+        }
+
+    def picture(self) -> dict[str, Any]:
+        """All of it as the user sees it, to be compared later."""
+        thread, runs = self.thread["id"], (self.queued["id"], self.waiting.run.id, self.running.run.id)
+        paths = (
+            "/api/me",
+            "/api/threads",
+            "/api/runs",
+            f"/api/threads/{thread}/export",
+            f"/api/threads/{thread}/states",
+            *(f"/api/runs/{run}" for run in runs),
+        )
+        seen: dict[str, Any] = {path: self.client.get(path).json() for path in paths}
+        return {**seen, "tokens": [token["id"] for token in self.client.get("/api/tokens").json()["items"]]}
+
+    def calls(self) -> dict[str, Call]:
+        """By method and OpenAPI path, in an order in which the owner can make them all."""
+        thread, state, token = {"thread_id": self.thread["id"]}, {"state_id": self.state["id"]}, self.token
+        said = [{"role": "user", "content": "Hello"}]
+        root = self.thread["root_state_id"]
+        run, waits = {"run_id": self.ended.run.id}, {"run_id": self.waiting.run.id}
+        works = {"run_id": self.running.run.id}
+        account = {"email": self.user["email"], "password": PASSWORD}
+        export = self.client.get(f"/api/threads/{self.client.thread()['id']}/export").json()
+        return {
+            "POST /api/auth/register": Call(body={**account, "email": f"new.{account['email']}"}),
+            "POST /api/auth/login": Call(body={**account, "token": True}),
+            "GET /api/me": Call(),
+            "GET /api/tokens": Call(),
+            "POST /api/tokens": Call(body={"name": "laptop"}),
+            "GET /api/workers": Call(),
+            "GET /api/workers/{worker_id}": Call({"worker_id": "echo"}),
+            "GET /api/events": Call(),
+            "GET /api/threads": Call(query={"q": SECRET_TEXT}),
+            "POST /api/threads": Call(body={"title": "x", "worker_id": "echo", "config": {}}),
+            "POST /api/threads/import": Call(body=export),
+            "GET /api/threads/{thread_id}": Call(thread),
+            "PATCH /api/threads/{thread_id}": Call(thread, body={"metadata": {"a": 1}}),
+            "GET /api/threads/{thread_id}/export": Call(thread, {"format": "markdown", **_state(state)}),
+            "GET /api/threads/{thread_id}/snapshot": Call(thread, _state(state)),
+            "GET /api/threads/{thread_id}/events": Call(thread, {"after": "0"}),
+            "GET /api/threads/{thread_id}/states": Call(thread, {"limit": "2"}),
+            "POST /api/threads/{thread_id}/states": Call(thread, body={"parent_id": root, "messages": said}),
+            "GET /api/states/{state_id}": Call(state),
+            "PATCH /api/states/{state_id}": Call(state, body={"label": "here", "starred": True}),
+            "GET /api/states/{state_id}/messages": Call(state),
+            "POST /api/threads/{thread_id}/runs": Call(
+                thread,
+                body={"input_state_id": root, "messages": said, "worker_id": "echo"},
+                headers={"Idempotency-Key": "the first"},
+            ),
+            "POST /api/runs": Call(body={"messages": said, "worker_id": "echo"}),
+            "GET /api/runs": Call(query={"thread": self.thread["id"]}),
+            "GET /api/runs/{run_id}": Call(run),
+            "GET /api/runs/{run_id}/wait": Call(run, {"timeout": "0"}),
+            "GET /api/runs/{run_id}/log": Call(run),
+            "GET /api/runs/{run_id}/attempts": Call(run),
+            "GET /api/runs/{run_id}/events": Call(run),
+            "POST /api/runs/{run_id}/answer": Call(waits, body={"answer": "yes"}),
+            "POST /api/runs/{run_id}/cancel": Call(waits, body={"wait": 0}),
+            "GET /worker/runs/{run_id}": Call(works),
+            "GET /worker/runs/{run_id}/messages": Call(works, {"limit": "2"}),
+            "POST /worker/runs/{run_id}/events": Call(works, body=[{"type": "delta", "text": "x"}]),
+            "GET /worker/runs/{run_id}/commands": Call(works),
+            "DELETE /api/tokens/{token_id}": Call({"token_id": token["id"]}),
+            "DELETE /api/threads/{thread_id}": Call(thread),
+            "POST /api/threads/{thread_id}/restore": Call(thread),
+            "POST /api/auth/logout": Call(),
+        }
+
+    def _say(self, text: str) -> dict[str, Any]:
+        body = {"parent_id": self.thread["root_state_id"], "messages": [{"role": "user", "content": text}]}
+        return self.client.post(f"/api/threads/{self.thread['id']}/states", json=body).json()["state"]
+
+    def _run(self) -> dict[str, Any]:
+        return self.client.ask(self.thread, SECRET_TEXT)["runs"][0]
+
+    def _attempt(self, services: Services) -> Attempt:
+        return Attempt(services, self._run()["id"])
+
+
+def _state(state: Mapping[str, str]) -> dict[str, str]:
+    return {"state": state["state_id"]}
+
+
+def bearer(secret: str) -> dict[str, str]:
+    """The header that shows ``secret``."""
+    return {"Authorization": f"Bearer {secret}"}
