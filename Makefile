@@ -8,7 +8,7 @@ SOURCE := setup.cfg pyproject.toml $(LOCK)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format audit real-model bench lock clean
+.PHONY: help run test lint format audit real-model bench soak lock clean
 
 help:
 	@echo 'make run          set everything up and start Branchline; Ctrl-C stops it'
@@ -18,6 +18,7 @@ help:
 	@echo 'make audit        look for known vulnerabilities in what config/requirements.lock names'
 	@echo 'make real-model   run the tests that talk to a real language model'
 	@echo 'make bench        measure everything, in five minutes; ARGS="rate start" chooses'
+	@echo 'make soak         break everything under load for ten minutes; SEED=7 SECONDS=60 choose'
 	@echo 'make lock         choose the newest versions that setup.cfg allows'
 	@echo 'make clean        remove what was installed and built; the data in .branchline stays'
 
@@ -45,6 +46,10 @@ real-model: $(VENV)/installed-real-model
 
 bench: $(VENV)/installed-bench
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/installed-bench
+	@$(BIN)/python -m tests.support.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+	@$(BIN)/python -m pytest -m soak
 
 lock: | $(BIN)/python
 	@rm -rf $(VENV)/lock && $(BIN)/python -m venv $(VENV)/lock

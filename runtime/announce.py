@@ -16,7 +16,7 @@ import gevent
 
 from runtime import events
 from runtime.errors import StaleAttempt, StreamUnavailable, Unavailable
-from runtime.model import Json, Message, Run, RunStatus, State, Thread
+from runtime.model import Json, Message, MessageType, Run, RunStatus, State, Thread
 from runtime.store import Database, recovery
 from runtime.stream import EventLog, Hint, Notices
 
@@ -36,6 +36,26 @@ def birth(run: Run, *created: State) -> list[events.Event]:
     """The first events of a run, the same whoever appends them."""
     newborn = replace(run, attempt=0, failures=0, status=RunStatus.QUEUED, started_at=None, answers=())
     return [*(events.state_created(state, newborn) for state in created), events.run_queued(newborn)]
+
+
+def past(run: Run, state: State, earlier: Sequence[Message]) -> list[events.Event]:
+    """What the log ought to have of a run before an attempt, whatever it lost or was not told.
+
+    ``state`` is its output state; ``earlier`` are the messages that led to its questions.
+    """
+    told = birth(run, state)
+    for message in earlier:
+        then = replace(run, attempt=message.attempt)
+        told += _whole(then, message)
+        if message.type is MessageType.CONFIRMATION:
+            asked = {"id": message.data.get("id"), "options": message.data.get("options")}
+            question = {**asked, "prompt": message.content, "message_id": message.id}
+            told += [events.run_waiting(replace(then, confirmation=question)), events.run_queued(then)]
+    return told
+
+
+def _whole(run: Run, message: Message) -> list[events.Event]:
+    return [events.message_created(run, message), events.message_completed(run, message)]
 
 
 def run_hint(run: Run) -> Hint:
@@ -59,6 +79,17 @@ class Announcer:
     def requeued(self, run: Run) -> None:
         """A waiting run was given its answer."""
         self._append(run.thread_id, run.id, run.attempt, [events.run_queued(run)], run_hint(run))
+
+    def waiting(
+        self, run: Run, state: State, earlier: Sequence[Message], messages: Sequence[Message]
+    ) -> bool:
+        """A run asks its user something, after all that it had said. True if the log has it now."""
+        told = past(run, state, earlier)
+        for message in messages:
+            told += _whole(run, message)
+        return self._append(
+            run.thread_id, run.id, run.attempt, [*told, events.run_waiting(run)], run_hint(run)
+        )
 
     def retried(self, run: Run, void: Sequence[str] = ()) -> None:
         """An attempt was lost; what it wrote is void, above all the messages ``void``."""

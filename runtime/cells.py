@@ -34,13 +34,14 @@ class Cells:
         self._pool = pool
         self._incarnation = incarnation
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        """By run."""
 
     def __len__(self) -> int:
         return len(self._processes)
 
     def execute(self, run_id: str) -> None:
         """Execute a run in a cell if it needs one, and wait for its end. Raises StoreUnavailable."""
-        if not self._database.read(attempts.needs_cell, run_id):
+        if not self._database.read(attempts.needs_cell, run_id) or run_id in self._processes:
             log.info("run %s is not to be claimed; a message came twice or late", run_id)
         elif len(self) >= self._most:
             self._database.write(backlog.put_back, [run_id], _PAUSE)
@@ -55,11 +56,11 @@ class Cells:
     def _live(self, run_id: str, incarnation: str) -> None:
         arguments = [sys.executable, "-m", "runtime.cell", self._pool, incarnation, run_id]
         process = subprocess.Popen(arguments, preexec_fn=_drain_with_parent)
-        self._processes[incarnation] = process
+        self._processes[run_id] = process
         try:
             code = process.wait()
         finally:
-            del self._processes[incarnation]
+            del self._processes[run_id]
         if code != 0:
             log.warning("the cell of run %s ended with code %d", run_id, code)
             self._release(incarnation)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,13 +19,13 @@ import gevent.lock
 import orjson
 
 from runtime import events
-from runtime.announce import birth, run_hint
+from runtime.announce import run_hint
 from runtime.attempt import Attempt, Stop
 from runtime.cells import Cells
 from runtime.child import Child, Children, RemoteChild
 from runtime.errors import AttemptEnded, ChildFailed, StoreUnavailable, StreamUnavailable, UnknownWorker
 from runtime.leases import Leases
-from runtime.model import MessageStatus, Run, RunError, RunStatus
+from runtime.model import Message, MessageStatus, Run, RunError, RunStatus
 from runtime.relay import Relay
 from runtime.services import Services
 from runtime.store import attempts, backlog, messages
@@ -192,9 +192,7 @@ class Executor:
     def _start(self, attempt: Attempt, relay: Relay) -> None:
         """Start the child while the log is opened."""
         run = attempt.run
-        opening = gevent.spawn(
-            relay.begin, [events.run_started(run)], lambda: birth(run, attempt.claim.output_state)
-        )
+        opening = gevent.spawn(relay.begin, [events.run_started(run)])
         try:
             worker = self._services.registry.get(run.worker_id)
             attempt.child = self._children.start(
@@ -288,8 +286,16 @@ class Executor:
         """Append the end, or the question, that was committed."""
         attempt.transcript.committed(left.messages)
         last = events.run_waiting(run) if run.status is RunStatus.WAITING else events.run_completed(run)
-        if relay.close([last], run_hint(run)) and run.status.terminal:
+        told = relay.close([last], run_hint(run))
+        if told and run.status.terminal:
             self._leases.announced(run.id)
+        elif not told and run.status is RunStatus.WAITING:
+            gevent.spawn(self._announce_question, run, attempt.claim, left.messages)
+
+    def _announce_question(self, run: Run, claim: attempts.Claim, said: Sequence[Message]) -> None:
+        """Tell the log, once Redis is back, what nobody would answer who had not heard of it."""
+        while not self._services.announcer.waiting(run, claim.output_state, claim.earlier, said):
+            gevent.sleep(_PATIENCE)
 
     def _judge(self, attempt: Attempt, relay: Relay) -> tuple[RunStatus | None, RunError | None]:
         """How it ended. No status: it ended well, or is to go on elsewhere."""

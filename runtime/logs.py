@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging.config
-import textwrap
 import tomllib
 from typing import Any
 
@@ -13,7 +12,6 @@ _FILE = CHECKOUT / "config" / "logging.toml"
 
 _CONTROL = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 _SHOWN = {number: f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" for number in _CONTROL}
-_SHOWN_IN_LINES = {number: shown for number, shown in _SHOWN.items() if number != 0x0A}
 
 
 class OneLine(logging.Formatter):
@@ -28,7 +26,8 @@ class OneLine(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         """The traceback, indented."""
-        return textwrap.indent(super().formatException(ei).translate(_SHOWN_IN_LINES), "  ", lambda _: True)
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"  {line.translate(_SHOWN)}" for line in lines)
 
 
 def configure(settings: Settings) -> None:

@@ -12,17 +12,24 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import gevent
 import gevent.lock
 from gevent.event import Event as Flag
 
-from runtime import events
+from runtime import announce, events
 from runtime.attempt import Attempt, Stop
 from runtime.child import Child, RemoteChild, protocol
-from runtime.errors import LogLost, OutputTooLarge, StaleAttempt, StoreUnavailable, StreamUnavailable
+from runtime.errors import (
+    AttemptEnded,
+    LogLost,
+    OutputTooLarge,
+    StaleAttempt,
+    StoreUnavailable,
+    StreamUnavailable,
+)
 from runtime.model import Message, RunStatus
 from runtime.services import Services
 from runtime.store import attempts
@@ -62,17 +69,24 @@ class Relay:
         """Whether the log has all that we believe it has."""
         self._readers: list[gevent.Greenlet[..., None]] = []
 
-    def begin(self, first: Sequence[events.Event], birth: Callable[[], Sequence[events.Event]]) -> None:
-        """Open the log for this attempt; where Redis is away, go on without.
-
-        ``birth`` gives what the log is to hold of the run before, if it does not.
-        """
-        run = self.attempt.run
+    def begin(self, first: Sequence[events.Event]) -> None:
+        """Open the log for this attempt; where Redis is away, go on without."""
+        run, state = self.attempt.run, self.attempt.claim.output_state
         try:
-            self._log.begin(run.thread_id, run.id, run.attempt, first, birth, self._retrial)
+            if run.attempt > 1:
+                self._log.announce(run.thread_id, run.id, run.attempt, self._past())
+            self._log.begin(run.thread_id, run.id, run.attempt, first, lambda: announce.birth(run, state))
         except StreamUnavailable:
             self._in_step = False
         self._number = len(first)
+
+    def _past(self) -> list[events.Event]:
+        """What came before this attempt; of which the log has most, or all."""
+        run, claim = self.attempt.run, self.attempt.claim
+        told = announce.past(run, claim.output_state, claim.earlier)
+        if run.attempt - 1 not in {message.attempt for message in claim.earlier}:  # it was lost
+            told.append(events.run_retried(replace(run, attempt=run.attempt - 1, status=RunStatus.QUEUED)))
+        return told
 
     def run(self, child: Child | RemoteChild) -> None:
         """Relay until the child says that it is done, or its output ends.
@@ -130,7 +144,7 @@ class Relay:
         due = [*self.attempt.transcript.due().events, *last]
         try:
             self._append_once(due, hint)
-        except (StreamUnavailable, StaleAttempt):
+        except (StreamUnavailable, AttemptEnded):
             return False
         return True
 
@@ -142,11 +156,6 @@ class Relay:
                 chunk = b"\n".join(lines) + b"\n"
                 self.take(self._inbox.feed(chunk), len(chunk))
                 self._room.wait()
-
-    def _retrial(self) -> list[events.Event]:
-        """That this attempt makes those before it void, where nobody could say so when they were lost."""
-        before = replace(self.attempt.run, attempt=self.attempt.run.attempt - 1, status=RunStatus.QUEUED)
-        return [events.run_retried(before)]
 
     def _read(self, child: Child | RemoteChild) -> None:
         decoder = protocol.Decoder()
@@ -190,7 +199,7 @@ class Relay:
         while True:
             try:
                 return self._append_once(due)
-            except StreamUnavailable:
+            except (StreamUnavailable, LogLost):
                 if self.attempt.stopped or self._ended or not self._room.is_set():
                     # Nobody could read it now; it is in the message that is committed, and
                     # readers are told all of it once the log is opened again.
@@ -219,18 +228,12 @@ class Relay:
         self._database.read(attempts.prove, run)
         fresh = Counter(event.message_id for event in due if event.type == events.MESSAGE_DELTA)
         unknown = {event.message_id for event in due if event.type == events.MESSAGE_CREATED}
-        known = [
-            OpenMessage(
-                message_id=writing.message.id,
-                run_id=run.id,
-                attempt=run.attempt,
-                message=writing.message.encode(),
-                text="".join(writing.streamed[: writing.n - fresh[writing.message.id]]),
-                n=writing.n - fresh[writing.message.id],
-            )
-            for writing in self.attempt.transcript.open()
-            if writing.message.id not in unknown
-        ]
+        known = []
+        for writing in self.attempt.transcript.told():
+            n = (writing.told or 0) - fresh[writing.message.id]
+            if writing.message.id not in unknown:
+                message, text = writing.message.encode(), "".join(writing.streamed[:n])
+                known.append(OpenMessage(writing.message.id, run.id, run.attempt, message, text, n))
         complete = self.attempt.transcript.complete
         self._log.reopen(run.thread_id, run.id, run.attempt, self._number, known, complete)
         self._in_step = True

@@ -296,13 +296,16 @@ def _section(
                 values[field.name] = _parse(environ[name], hints[field.name])
             except ValueError:
                 wrong.append(f"{name}={environ[name]!r} is not {_PLAIN[hints[field.name]]}")
+            else:
+                if hints[field.name] in (int, float) and values[field.name] < 0:
+                    wrong.append(f"{name}={environ[name]} is less than 0")
     return kind(**values)
 
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SHORTEST_KEY = 32
 _PLAIN = types.MappingProxyType(
-    {int: "a whole number from 0", float: "a number from 0", bool: "true or false", str: "a text in UTF-8"}
+    {int: "a whole number", float: "a number", bool: "true or false", str: "a text in UTF-8"}
 )
 _BOOLEANS = {
     "true": True,
@@ -326,7 +329,7 @@ def _parse(text: str, kind: type) -> Any:
         text.encode()  # what is no UTF-8 could not be signed with, connected to or stored
         return text
     number = kind(text)
-    if not 0 <= number < math.inf:
+    if not -math.inf < number < math.inf:
         raise ValueError(text)
     return number
 

@@ -44,14 +44,16 @@ class Writing:
     message: Message
     """Without its text."""
     streamed: list[str] = field(default_factory=list)
-    """What the event log has."""
+    """What is joined into deltas, the first of which the event log has."""
     pending: list[str] = field(default_factory=list)
     """What it will be given next."""
     n: int = 0
-    """How many deltas the log has."""
+    """How many deltas that makes."""
     size: int = 0
     saved: int = 0
     """How many deltas the text in the database has."""
+    told: int | None = None
+    """Number of the last delta that was handed out; None until the message's beginning was."""
 
     def text(self) -> str:
         """All that was said so far."""
@@ -95,6 +97,8 @@ class Transcript:
         self._left = limits.max_output
         """Bytes that may still be said."""
         self._open: dict[str | None, Writing] = {}
+        self._unfinished: dict[str, Writing] = {}
+        """By message id, those whose end was not handed out: more than are open."""
         self._queue: list[events.Event | Writing | Message] = []
         """What is due, in order; deltas that more may be joined to are at its end."""
         self._unsaved_steps = 0
@@ -135,9 +139,9 @@ class Transcript:
         for index, one in enumerate(self._queue):
             if isinstance(one, Message):
                 ready, self._queue = self._queue[:index], self._queue[index:]
-                return Due(self._events(ready), [m for m in self._queue if isinstance(m, Message)])
+                return Due(self._hand_out(ready), [m for m in self._queue if isinstance(m, Message)])
         ready, self._queue = self._queue, []
-        return Due(self._events(ready), [])
+        return Due(self._hand_out(ready), [])
 
     def committed(self, messages: Iterable[Message]) -> None:
         """What :meth:`due` or :meth:`close` showed is committed: its events may follow.
@@ -169,9 +173,9 @@ class Transcript:
         """Whether more than deltas wait, which nothing may hold up."""
         return self.outcome is not None or any(not isinstance(one, Writing) for one in self._queue)
 
-    def open(self) -> list[Writing]:
-        """Messages that are being written."""
-        return list(self._open.values())
+    def told(self) -> list[Writing]:
+        """Messages that the event log was told the beginning of, but not the end."""
+        return [writing for writing in self._unfinished.values() if writing.told is not None]
 
     def grown(self) -> list[Message]:
         """Open messages whose text the database does not have yet; they count as saved now."""
@@ -214,7 +218,7 @@ class Transcript:
     ) -> Writing:
         message = self._message(role, type, channel, author, "", data)
         self._add(events.message_created(self.run, message))
-        writing = self._open[ref] = Writing(message)
+        writing = self._open[ref] = self._unfinished[message.id] = Writing(message)
         return writing
 
     def _end(
@@ -284,8 +288,14 @@ class Transcript:
             self._queue[index] = self._join(last)
         self._queue.append(one)
 
-    def _events(self, queue: list[events.Event | Writing | Message]) -> list[events.Event]:
-        return [self._join(one) if isinstance(one, Writing) else one for one in queue]  # type: ignore[misc]
+    def _hand_out(self, queue: list[events.Event | Writing | Message]) -> list[events.Event]:
+        due: list[events.Event] = [self._join(one) if isinstance(one, Writing) else one for one in queue]  # type: ignore[misc]
+        for event in due:
+            if event.type == events.MESSAGE_COMPLETED:
+                self._unfinished.pop(event.message_id, None)
+            elif writing := self._unfinished.get(event.message_id):
+                writing.told = event.n
+        return due
 
     def _message(
         self,

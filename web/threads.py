@@ -156,7 +156,7 @@ def snapshot(given: dict[str, Any], thread_id: str) -> Response:
         history = states.history(c, workspace_id, state_id, limit=given["limit"])
         return _picture(c, thread, history, partials)
 
-    return answer({"cursor": str(cursor), **core.database.read(read)})
+    return answer({"cursor": str(cursor), **core.database.picture(read)})
 
 
 def _picture(c: Any, thread: Thread, history: states.History, partials: list[OpenMessage]) -> dict[str, Json]:

@@ -43,11 +43,11 @@ T = TypeVar("T")
 Connection = sa.Connection
 
 _SQLITE_THREADS = 8
-_READ, _WRITE = "read", "write"
+_READ, _PICTURE, _WRITE = "read", "picture", "write"
 _BEGIN = {
-    "sqlite": {_READ: "BEGIN", _WRITE: "BEGIN IMMEDIATE"},
-    # READ COMMITTED shows each statement its own snapshot anyway; there is nothing to begin.
-    "postgresql": {_WRITE: "BEGIN"},
+    "sqlite": {_READ: "BEGIN", _PICTURE: "BEGIN", _WRITE: "BEGIN IMMEDIATE"},
+    # READ COMMITTED shows each statement its own snapshot anyway; for a read there is nothing to begin.
+    "postgresql": {_PICTURE: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", _WRITE: "BEGIN"},
 }
 
 UNUSUAL: Any = object()
@@ -87,11 +87,18 @@ class Database:
     def read(
         self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run ``function(connection, …)`` in a transaction that changes nothing.
+        """Run ``function(connection, …)``, which changes nothing.
 
-        Raises StoreUnavailable where the database is busy or away.
+        On PostgreSQL each of its statements may see what was committed since the one
+        before. Raises StoreUnavailable where the database is busy or away.
         """
         return cast(T, self._run(_READ, function, args, kwargs))
+
+    def picture(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same, but all that it reads is of one moment."""
+        return cast(T, self._run(_PICTURE, function, args, kwargs))
 
     def write(
         self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import orjson
 from gevent.event import Event
 
 from runtime.events import RUN_QUEUED, Cursor, encode_sse, with_seq
@@ -35,6 +36,11 @@ def encode(epoch: str, entries: Sequence[Entry]) -> list[Encoded]:
         )
         for entry in entries
     ]
+
+
+def _is_first(queued: Encoded) -> bool:
+    """Whether the run was queued because it was accepted, and not because its question was answered."""
+    return bool(orjson.loads(queued.sse.rpartition(b"\ndata: ")[2])["attempt"] == 0)
 
 
 class Feed:
@@ -131,7 +137,7 @@ class Feed:
         mine = self.cursor
         if mine is not None:
             for entry in self._ring:
-                if entry.type == RUN_QUEUED and entry.run_id == run_id:
+                if entry.type == RUN_QUEUED and entry.run_id == run_id and _is_first(entry):
                     return Cursor(mine.epoch, entry.seq - 1)
         return None
 

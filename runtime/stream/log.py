@@ -107,23 +107,20 @@ class EventLog:
         attempt: int,
         events: Sequence[Event],
         birth: Callable[[], Sequence[Event]] | None = None,
-        retrial: Callable[[], Sequence[Event]] | None = None,
     ) -> Appended:
         """Start an attempt: writes of earlier ones are refused from now on.
 
         ``events`` get the run-local numbers from 1; sent again, only what is missing
         is appended. Where the log was not told of the run it is told what ``birth``
-        gives first, without numbers; where it was not told that an earlier attempt is
-        void, what ``retrial`` gives. Raises StaleAttempt.
+        gives first, without numbers. Raises StaleAttempt.
         """
-        for _ in range(2 if birth else 0):
-            try:
-                return self._append("resume", thread_id, run_id, attempt, 1, events)
-            except _Untold as missing:
-                made_up_for = birth if isinstance(missing, _Unborn) else retrial
-                if made_up_for:
-                    self._append("announce", thread_id, run_id, attempt, 0, made_up_for())
-        return self._append("begin", thread_id, run_id, attempt, 1, events)
+        if birth is None:
+            return self._append("begin", thread_id, run_id, attempt, 1, events)
+        try:
+            return self._append("resume", thread_id, run_id, attempt, 1, events)
+        except _Unborn:
+            self._append("announce", thread_id, run_id, attempt, 0, birth())
+            return self._append("resume", thread_id, run_id, attempt, 1, events)
 
     def append(
         self,
@@ -267,15 +264,11 @@ class EventLog:
         return epoch.decode(), newest, oldest
 
 
-class _Untold(Exception):
-    """The log was not told that an earlier attempt is void."""
-
-
-class _Unborn(_Untold):
+class _Unborn(Exception):
     """The log was not told of the run, or has forgotten it."""
 
 
-_REFUSALS = {b"stale": StaleAttempt, b"lost": LogLost, b"untold": _Untold, b"unborn": _Unborn}
+_REFUSALS = {b"stale": StaleAttempt, b"lost": LogLost, b"unborn": _Unborn}
 
 
 def _accepted(answer: Any) -> Appended:

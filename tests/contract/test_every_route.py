@@ -40,7 +40,7 @@ FOR_EVERYBODY = {
 FOR_EACH_THEIR_OWN = {
     "GET /api/me", "GET /api/tokens", "POST /api/tokens", "GET /api/workers", "GET /api/workers/{worker_id}",
     "GET /api/events", "GET /api/threads", "POST /api/threads", "POST /api/threads/import", "GET /api/runs",
-    "POST /api/runs",
+    "POST /api/runs", "POST /api/auth/password",
 }  # fmt: skip
 """What names nobody's things: whoever has an account is served, and is shown only what is theirs."""
 

@@ -15,11 +15,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.support.postgresql_server import NoPostgreSQL, PostgreSQLServer
 from tests.support.reader import Reader
 from tests.support.redis_server import RedisServer
 from tests.support.stack import READY_WITHIN, Client, Stack, until
+
+SELECT = sql.SQL("SELECT {} FROM runs WHERE id = %s")
 
 pytestmark = pytest.mark.soak
 
@@ -125,7 +128,7 @@ def client(site: tuple[Stack, str]) -> Iterator[Client]:
 
 def value(url: str, run: dict, column: str) -> object:
     with psycopg.connect(url) as c:
-        row = c.execute(f"SELECT {column} FROM runs WHERE id = %s", [run["id"]]).fetchone()
+        row = c.execute(SELECT.format(sql.Identifier(column)), [run["id"]]).fetchone()
     assert row is not None
     return row[0]
 

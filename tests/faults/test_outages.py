@@ -15,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 import redis
+from psycopg import sql
 
 from runtime.celery_app import make_celery, publish
 from runtime.settings import load
@@ -24,6 +25,8 @@ from tests.support.postgresql_server import NoPostgreSQL, PostgreSQLServer
 from tests.support.reader import Reader
 from tests.support.redis_server import RedisServer
 from tests.support.stack import READY_WITHIN, Client, Stack, until
+
+SELECT = sql.SQL("SELECT {} FROM runs WHERE id = %s")
 
 LEASE = 4.0
 SETTINGS = {
@@ -67,7 +70,7 @@ class Site:
     def value(self, run: dict, column: str) -> object:
         """What the database says of a run, whatever web says."""
         with psycopg.connect(self.database_url, connect_timeout=3) as c:
-            row = c.execute(f"SELECT {column} FROM runs WHERE id = %s", [run["id"]]).fetchone()
+            row = c.execute(SELECT.format(sql.Identifier(column)), [run["id"]]).fetchone()
         assert row is not None
         return row[0]
 

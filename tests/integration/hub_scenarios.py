@@ -269,7 +269,7 @@ def wake_ups_that_are_doubled_late_or_senseless_change_nothing(url: str) -> None
 def watchers_of_a_run_share_its_beginning(url: str) -> None:
     stage = Stage(url)
     stage.say("before the run")
-    stage.log.announce(stage.thread, RUN, 0, [event("run.queued", "q", text="queued")])
+    stage.log.announce(stage.thread, RUN, 0, [event("run.queued", "q", text="queued", attempt=0)])
     stage.begin(event("run.started", "s", text="started"))
     followers = [stage.hub.follow_run(stage.thread, RUN) for _ in range(50)]
     now = stage.watch()
@@ -285,7 +285,7 @@ def watchers_of_a_run_share_its_beginning(url: str) -> None:
 def a_run_that_the_log_does_not_have_or_that_is_long_is_left_to_its_caller(url: str) -> None:
     stage = Stage(url)
     assert stage.hub.follow_run(stage.thread, "unknown") is None
-    stage.log.announce(stage.thread, RUN, 0, [event("run.queued", "q")])
+    stage.log.announce(stage.thread, RUN, 0, [event("run.queued", "q", attempt=0)])
     for number in range(600):
         stage.say(str(number))
     assert stage.hub.follow_run(stage.thread, RUN) is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 import redis
 
 from runtime.model import RunError, RunStatus
+from runtime.store import states
 from tests.support.attempt import Attempt, report_pool
 from tests.support.web import Client
 from web.core import Core
@@ -363,6 +365,29 @@ def test_a_snapshot_has_the_text_so_far_of_what_is_being_written(ada: Client, co
     snapshot = ada.get(f"/api/threads/{thread['id']}/snapshot?state={run['output_state_id']}").json
     assert snapshot["open"] == []
     assert snapshot["messages"][-1]["status"] == "partial"
+
+
+def test_a_snapshot_is_of_one_moment_also_where_a_run_ends_meanwhile(
+    ada: Client, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = ada.thread()
+    run = ada.ask(thread).json["runs"][0]
+    attempt = Attempt(core, run["id"])
+    attempt.write(attempt.begin_message(), "the end")
+    history = states.history
+
+    def history_and_then_the_end(*args: Any, **kwargs: Any) -> states.History:
+        found = history(*args, **kwargs)
+        ending = threading.Thread(target=attempt.finish)  # on a connection of its own
+        ending.start()
+        ending.join()
+        return found
+
+    monkeypatch.setattr("web.threads.states.history", history_and_then_the_end)
+    snapshot = ada.get(f"/api/threads/{thread['id']}/snapshot?state={run['output_state_id']}").json
+
+    assert [one["message"]["content"] for one in snapshot["open"]] == ["the end"]
+    assert [r["status"] for r in snapshot["runs"]] == ["running"]
 
 
 def test_a_thread_forgets_nothing_when_redis_does(ada: Client, core: Core, redis_url: str) -> None:

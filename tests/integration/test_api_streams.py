@@ -246,8 +246,9 @@ def test_a_thread_stream_tells_of_all_branches_from_now_on(ada: Client, services
 
     assert types(seen) == [
         "run.started", "state.created", "state.created", "run.queued", "thread.updated", "run.completed",
-        "thread.deleted",
+        "run.completed", "thread.deleted",
     ]  # fmt: skip
+    assert (seen[6].data["run_id"], seen[6].data["status"]) == (other["id"], "cancelled")
     assert seen[3].data["run"]["id"] == other["id"]
     assert seen[4].data["thread"]["title"] == "Oak"
 

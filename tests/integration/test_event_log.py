@@ -217,19 +217,6 @@ def test_the_birth_of_a_run_is_asked_for_only_where_the_log_does_not_know_it(
         log.begin(thread, RUN, 1, [started()], birth)
 
 
-def test_an_attempt_says_that_those_before_are_void_where_nobody_has(log: EventLog, thread: str) -> None:
-    def retrial() -> list[Event]:
-        return [event("run.retried", "run.retried:2", discarded=[])]
-
-    log.begin(thread, RUN, 1, [queued(), started(), created("old")])
-    for _ in range(2):  # the second time as after a lost answer
-        log.begin(thread, RUN, 2, [started(2)], lambda: [queued()], retrial)
-
-    told = whole(log, thread).entries
-    assert [entry.type for entry in told][3:] == ["run.retried", "run.started"]
-    assert orjson.loads(told[3].payload)["discarded"] == ["old"]
-
-
 def test_a_begin_that_asked_for_the_birth_still_fences(log: EventLog, thread: str) -> None:
     log.begin(thread, RUN, 1, [started(), created("old")])  # nobody told of its birth
     log.begin(thread, RUN, 2, [started(2)], lambda: [queued()])

@@ -184,7 +184,7 @@ def test_the_last_attempt_is_made_in_a_cell_once_one_was_lost(database, make):
 
     assert database.read(attempts.needs_cell, run.id)
     assert database.write(attempts.claim, run.id, POOL, LEASE, HISTORY) is None
-    assert database.write(attempts.claim, run.id, POOL, LEASE, HISTORY, True).run.attempt == 2
+    assert database.write(attempts.claim, run.id, POOL, LEASE, HISTORY, in_cell=True).run.attempt == 2
     assert not database.read(attempts.needs_cell, run.id)
 
 

@@ -116,10 +116,10 @@ def test_secrets_stay_where_they_belong(stack: Stack, own_redis: RedisServer, fl
         runs, told = go_wrong(client, stack)
         seen = {"Flower": shown_by(flower), "process list": process_list()}
         own_redis.kill()
-        until(lambda: client.get("/readyz").status_code == 503, what="Redis is missed")
+        until(lambda: client.get("/readyz").status_code == 503, 60, "Redis is missed")
         told.append(client.get("/readyz").text)
         own_redis.start()
-        until(lambda: client.get("/readyz").status_code == 200, what="Redis is back")
+        until(lambda: client.get("/readyz").status_code == 200, 60, "Redis is back")
         told += [client.get(path).text for path in ("/metrics", "/healthz", "/api/openapi.json")]
 
     settings = settings_module.load(stack.environ)
@@ -184,7 +184,7 @@ def hanging(client: Client) -> Iterator[None]:
 def shown_by(flower: httpx.Client) -> str:
     """All that Flower says."""
     pages = ("/api/tasks", "/api/workers", "/workers", "/tasks", "/broker", "/metrics")
-    until(lambda: "fake, attempt 1" in _get(flower, "/api/tasks"), what="Flower knows the runs")
+    until(lambda: "fake, attempt 1" in _get(flower, "/api/tasks"), 60, "Flower knows the runs")
     return "".join(_get(flower, page) for page in pages)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -184,9 +183,9 @@ def test_a_redis_that_does_not_answer_keeps_nobody_waiting_for_long(
     visit: Visit, second: str, email: str, stack_redis: RedisServer
 ) -> None:
     client = visit(second)
-    stack_redis.signal(signal.SIGSTOP)
+    stack_redis.freeze()
     try:
         assert sign_in(client, email).status_code == 200
         assert client.get("/api/me").status_code == 200
     finally:
-        stack_redis.signal(signal.SIGCONT)
+        stack_redis.thaw()

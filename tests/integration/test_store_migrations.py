@@ -26,9 +26,16 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("empty_postgresql_url"))
 
 
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
 def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:
     def differences(c: sa.Connection) -> list[Any]:
-        context = MigrationContext.configure(c, opts={"compare_type": True, "compare_server_default": True})
+        options = {
+            "compare_type": True,
+            "compare_server_default": True,
+            # On SQLite the comparison cannot see that it descends; the next test compares all indexes.
+            "include_object": lambda _, name, *__: name != "ix_runs_backlog",
+        }
+        context = MigrationContext.configure(c, opts=options)
         return compare_metadata(context, metadata)
 
     assert database.read(differences) == []

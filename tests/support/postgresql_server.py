@@ -65,10 +65,10 @@ class PostgreSQLServer:
             )
         until(lambda: answering(self.url), _STARTS_WITHIN, f"PostgreSQL answers ({self._folder / 'log'})")
 
-    def stop(self) -> None:
-        """End it, and its connections, in good order; it may be started again."""
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """End it, and its connections; SIGQUIT as a crash would. It may be started again."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)  # at SIGTERM it would wait for its clients to leave
+            self._process.send_signal(number)  # at SIGTERM it would wait for its clients to leave
             self._process.wait()
             self._process = None
 

@@ -18,10 +18,14 @@ STARTS_WITHIN = 10.0
 class RedisServer:
     """A redis-server on a free port, with a folder of its own, and a password if wanted."""
 
-    def __init__(self, folder: Path, *options: str, password: str = "") -> None:
-        """``options`` as the program takes them, such as ``--appendonly yes``."""
+    def __init__(self, folder: Path, *options: str, password: str = "", durable: bool = False) -> None:
+        """``options`` as the program takes them, such as ``--maxmemory 8mb``.
+
+        ``durable``: what was written is there again after a restart (an append-only file).
+        """
         self.folder = folder
         self._options = options
+        self._durable = durable
         self.port = _free_port()
         self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
         (folder / "redis.conf").write_text(f'requirepass "{password}"\n')
@@ -39,8 +43,9 @@ class RedisServer:
             "--dir",
             str(self.folder),
         ]
+        kept = "yes" if self._durable else "no"
         self._process = subprocess.Popen(
-            [*command, "--save", "", "--appendonly", "no", *self._options],
+            [*command, "--save", "", "--appendonly", kept, *self._options],
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -51,11 +56,6 @@ class RedisServer:
                     raise RuntimeError(f"redis-server did not start: {command}")
                 time.sleep(0.01)
 
-    def signal(self, number: int) -> None:
-        """Stop it in its tracks (SIGSTOP), or let it go on (SIGCONT)."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
     def kill(self) -> None:
         """End it as a power cut would."""
         if self._process is not None:
@@ -65,18 +65,24 @@ class RedisServer:
 
     def freeze(self) -> None:
         """Have it stand still: connections stay, and nothing is answered."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def forget(self) -> None:
+        """While it is down: have it start empty."""
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
 
     def restart(self) -> None:
         """Kill it and start it anew, empty, on the same port."""
         self.kill()
         self.start()
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
 
 
 def _answers(client: redis.Redis) -> bool:

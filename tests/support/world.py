@@ -133,6 +133,7 @@ class World:
             "DELETE /api/tokens/{token_id}": Call({"token_id": token["id"]}),
             "DELETE /api/threads/{thread_id}": Call(thread),
             "POST /api/threads/{thread_id}/restore": Call(thread),
+            "POST /api/auth/password": Call(body={"current_password": PASSWORD, "new_password": PASSWORD}),
             "POST /api/auth/logout": Call(),
         }
 

@@ -289,8 +289,20 @@ def test_any_environment_is_a_setting_or_an_error_that_names_the_variable(enviro
     for section in fields(read):
         values = getattr(read, section.name)
         for value in (getattr(values, field.name) for field in fields(values)):
-            assert not isinstance(value, float) or math.isfinite(value)
+            assert not isinstance(value, int | float) or 0 <= value < math.inf
             str(value).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BRANCHLINE_POOL_LEASE", "nan"), ("BRANCHLINE_RUN_TIMEOUT", "inf"),
+        ("BRANCHLINE_WEB_MAX_BODY", "-5"), ("BRANCHLINE_SECURITY_SECRET_KEY", "\udcff"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_could_not_be_worked_with_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        settings_module.load({name: value})
 
 
 @SETTINGS
@@ -311,7 +323,7 @@ def _base64(text: str) -> str:
 @SETTINGS
 @given(
     st.text(max_size=60)
-    | st.sampled_from(["a\n12:00:00 INFO    web: forged", "\x1b[2J", "a\r\nb", "\u2028x"])
+    | st.sampled_from(["a\n12:00:00 INFO    web: forged", "\x1b[2J", "a\r\nb", "\u2028x", "\n"])
 )
 def test_no_text_in_the_log_passes_for_a_line_of_its_own(text: str) -> None:
     written = io.StringIO()

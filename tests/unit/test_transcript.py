@@ -132,8 +132,31 @@ def test_messages_may_be_written_at_the_same_time(transcript):
     )
     transcript.due()
 
-    assert [writing.text() for writing in transcript.open()] == ["13", "2"]
-    assert [writing.message.position for writing in transcript.open()] == [0, 1]
+    assert [writing.text() for writing in transcript.told()] == ["13", "2"]
+    assert [writing.message.position for writing in transcript.told()] == [0, 1]
+
+
+def test_a_message_counts_as_told_from_its_beginning_until_its_end_was_handed_out(transcript):
+    transcript.take([p.Delta(None, "a")])
+    assert transcript.told() == []
+    transcript.due()
+    transcript.take([p.Delta(None, "b"), p.Done()])
+    [writing] = transcript.told()
+    assert (writing.told, writing.text()) == (1, "ab")
+
+    due = transcript.due()
+    assert [writing.told for writing in transcript.told()] == [2]
+    transcript.committed(due.commit)
+    transcript.due()
+    assert transcript.told() == []
+
+
+def test_what_waits_behind_an_uncommitted_message_was_not_told(transcript):
+    transcript.take([p.Start("a"), p.Delta("a", "1"), p.End("a", {}), p.Delta(None, "2"), p.Step("on")])
+    transcript.due()
+
+    [writing] = transcript.told()
+    assert (writing.text(), writing.told) == ("1", 1)
 
 
 def test_a_whole_message_ends_the_answer_before_it(transcript):

@@ -3,11 +3,10 @@
 -- KEYS  head log open [run]
 -- ARGV  server mode run_id attempt first channel partial_prefix entries ttl hint_channel hint
 --       then per event: type payload key message_id text n
--- Answers {'ok', epoch, seq} | {'stale'} | {'lost'} | {'unborn'} | {'untold'}.
+-- Answers {'ok', epoch, seq} | {'stale'} | {'lost'} | {'unborn'}.
 --
 -- mode  begin     the start of an attempt: sets the fence, numbers begin at 1
---       resume    the same, but 'unborn' where the log has not been told of the run, and
---                 'untold' where its readers hold text of earlier attempts that is void
+--       resume    the same, but 'unborn' where the log has not been told of the run
 --       append    an attempt goes on: the fence must be its own
 --       announce  what the database decided: keyed events without numbers
 --
@@ -24,17 +23,6 @@ local PUSHED = 8192 -- bytes of entries that a wake-up carries at most
 
 local fence, last, ended = nil, 0, false
 local deltas = {} -- message id -> number of its last delta
-
--- Of the messages that attempts before `before` wrote: those that nothing has settled.
-local function unsettled(before)
-  local fields, found = redis.call('HGETALL', run), {}
-  for i = 1, #fields, 2 do
-    if string.sub(fields[i], 1, 2) == 'm:' and tonumber(fields[i + 1]) < before then
-      found[#found + 1] = fields[i]
-    end
-  end
-  return found
-end
 
 -- What is known of the run, and of the open messages that these events write to.
 if run then
@@ -53,7 +41,6 @@ if run then
   end
   if fence and fence > attempt then return { 'stale' } end
   if mode == 'resume' and not known[5] then return { 'unborn' } end
-  if mode == 'resume' and attempt > 1 and #unsettled(attempt) > 0 then return { 'untold' } end
   if mode == 'append' then
     -- A fence that was set under another server may hide a later attempt that
     -- the restart has lost; the attempt has to be proven again.
@@ -100,12 +87,14 @@ local function drop_open_messages_of_run()
   end
 end
 
--- Their ids, and they count as settled.
+-- The ids of messages that attempts before `before` wrote and nothing has settled, forgotten at once.
 local function take_messages(before)
-  local ids = {}
-  for _, field in ipairs(unsettled(before)) do
-    ids[#ids + 1] = string.sub(field, 3)
-    redis.call('HDEL', run, field)
+  local fields, ids = redis.call('HGETALL', run), {}
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'm:' and tonumber(fields[i + 1]) < before then
+      ids[#ids + 1] = string.sub(fields[i], 3)
+      redis.call('HDEL', run, fields[i])
+    end
   end
   table.sort(ids)
   return ids

@@ -1,0 +1,137 @@
+"""The relay: what a child says reaches the event log whole, also where Redis forgets or is away."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+import redis
+
+from runtime.attempt import Attempt
+from runtime.child import protocol as p
+from runtime.events import run_started, run_waiting
+from runtime.model import MessageStatus, Run
+from runtime.relay import Relay
+from runtime.store import attempts, messages
+from runtime.transcript import Transcript
+from tests.support.attempt import INCARNATION, LEASE
+from tests.support.web import Client
+from web.core import Core
+
+SAID = (
+    [p.Delta(None, "one ")],
+    [p.Delta(None, "two ")],
+    [p.Start("a"), p.Delta("a", "code"), p.Delta(None, "three"), p.Step("on")],
+    [p.End("a", {}), p.Delta(None, "four ")],
+    [p.Delta(None, "five"), p.Done()],
+)
+
+
+@pytest.fixture
+def run_id(ada: Client) -> str:
+    return ada.ask(ada.thread()).json["runs"][0]["id"]
+
+
+def begin(core: Core, run_id: str) -> Relay:
+    """The run's next attempt, as the executor begins it."""
+    claim = core.database.write(attempts.claim, run_id, INCARNATION, LEASE, {"": 200})
+    assert claim is not None
+    transcript = Transcript(claim.run, len(claim.earlier), core.settings.run)
+    relay = Relay(Attempt(claim, transcript, float("inf")), core)
+    relay.begin([run_started(claim.run)])
+    return relay
+
+
+def wait(core: Core, relay: Relay, *, told: bool = True) -> Run:
+    """The attempt has asked its user, who has answered."""
+    run, transcript = relay.attempt.run, relay.attempt.transcript
+    relay.take([p.Delta(None, "before"), p.Confirm("1", "Shall I?", [])], 0)
+    relay.flush()
+    left = transcript.close(MessageStatus.COMPLETE)
+    asked = core.database.write(
+        attempts.wait, run, transcript.outcome.confirmation, None, attempts.Remains(left)
+    )
+    transcript.committed(left)
+    if told:
+        relay.close([run_waiting(asked)], None)
+    return asked
+
+
+def forget(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+
+
+def told(core: Core, run: Run) -> list[tuple[str, str | list[str] | None]]:
+    """What the log tells of a run: each event's type, and its text or what it discards."""
+    chunk = core.log.read_run(run.thread_id, run.id)
+    data = [(entry.type, orjson.loads(entry.payload)) for entry in chunk.entries if entry.run_id == run.id]
+    return [(type, one.get("message", {}).get("content", one.get("discarded"))) for type, one in data]
+
+
+@pytest.mark.parametrize("forgotten", range(len(SAID)))
+def test_a_log_that_redis_forgot_is_opened_again_with_what_it_had(core, run_id, redis_url, forgotten):
+    relay = begin(core, run_id)
+    for place, said in enumerate(SAID):
+        relay.take(said, 0)
+        if place == forgotten:
+            forget(redis_url)
+        relay.flush()
+        log = core.log.open_messages(relay.attempt.run.thread_id)
+        written = relay.attempt.transcript.told()
+        assert sorted(one.text for one in log) == sorted(one.text() for one in written)
+
+
+def test_a_log_that_redis_forgot_while_a_run_waited_tells_it_from_its_beginning(ada, core, run_id, redis_url):
+    run = wait(core, begin(core, run_id))
+    ada.post(f"/api/runs/{run_id}/answer", json={"answer": "yes"})
+    forget(redis_url)
+
+    begin(core, run_id)
+
+    assert [one for one in told(core, run) if one[1] or one[0].startswith("run.")] == [
+        ("run.queued", None),
+        ("message.completed", "before"),
+        ("message.completed", "Shall I?"),
+        ("run.waiting", None),
+        ("run.queued", None),
+        ("run.started", None),
+    ]
+
+
+def test_a_question_that_is_told_late_comes_after_all_that_led_to_it(core, run_id, redis_url):
+    relay = begin(core, run_id)
+    run = wait(core, relay, told=False)
+    forget(redis_url)
+    claim, said = relay.attempt.claim, core.database.read(messages.of_state, run.output_state_id)
+
+    assert core.announcer.waiting(run, claim.output_state, claim.earlier, said)
+
+    beginning = [("run.queued", None), ("message.created", ""), ("message.completed", "before")]
+    assert [one for one in told(core, run) if one[0] != "state.created"][:3] == beginning
+    assert told(core, run)[-1] == ("run.waiting", None)
+
+
+def test_what_led_to_a_question_that_was_not_announced_stays_when_a_later_attempt_is_lost(ada, core, run_id):
+    run = wait(core, begin(core, run_id), told=False)
+    ada.post(f"/api/runs/{run_id}/answer", json={"answer": "yes"})
+    relay = begin(core, run_id)
+    relay.take([p.Delta(None, "after")], 0)
+    relay.flush()
+    [lost] = core.log.open_messages(run.thread_id)
+
+    core.announcer.retried(core.database.write(attempts.retry, relay.attempt.run, -1.0, attempts.Remains()))
+
+    assert told(core, run)[-1] == ("run.retried", [lost.message_id])
+
+
+def test_the_next_attempt_tells_what_is_void_where_nobody_could(core, run_id):
+    relay = begin(core, run_id)
+    relay.take([p.Delta(None, "void")], 0)
+    relay.flush()
+    run = relay.attempt.run
+    [lost] = core.log.open_messages(run.thread_id)
+    core.database.write(attempts.retry, run, -1.0, attempts.Remains())
+
+    begin(core, run_id)
+
+    assert told(core, run)[-2:] == [("run.retried", [lost.message_id]), ("run.started", None)]

@@ -1,0 +1,213 @@
+"""The plan: what is asked for and what is broken, when and how, all from one seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+USERS = 4
+WARM_UP = 1.5
+"""Seconds without faults at the beginning."""
+CALM = 2.0
+"""Seconds without new faults at the end."""
+
+_TEXT = (
+    "run thread state delta lease fence child pool naïve Übermut 東京 日本語 привет мир 🙂 "
+    '👩\u200d👧 e\u0301 \u2028 a\u0085b ﷽ \\ " </script> data: id: {} \t \n\n 0 -1'
+)
+_WORDS = _TEXT.split(" ")
+"""What is said; some of it has broken protocols before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Somebody who reads along."""
+
+    kind: str
+    """``run`` or ``thread``, whose stream it reads."""
+    seed: int
+    """Of when its connections break."""
+    delay: float
+    """Seconds after the acceptance at which it joins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request for runs, and what a faultless world would make of it."""
+
+    number: int
+    at: float
+    user: int
+    kind: str
+    text: str
+    """Of the user; it contains a mark that no other has."""
+    worker_id: str
+    config: dict[str, object]
+    said: tuple[tuple[str, str], ...]
+    """Type and content of each message that the worker says."""
+    count: int
+    branch: float | None
+    """Which of the user's earlier outputs it goes on from, as a share of them; None: a new thread."""
+    cancel_after: float | None
+    asked_twice: bool
+    """Whether the same request is sent again though it was answered."""
+    watches: tuple[Watch, ...]
+
+    @property
+    def mark(self) -> str:
+        """What makes its text unlike any other."""
+        return f"«{self.number}»"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that breaks."""
+
+    number: int
+    at: float
+    target: str
+    action: str
+    which: float
+    """Which of several targets, as a share of them."""
+    seconds: float
+    """How long it stays broken, where that can be chosen; else until it is started again."""
+
+    @property
+    def kind(self) -> str:
+        """What the summary counts it as."""
+        return f"{self.target} {self.action}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided before it begins."""
+
+    seed: int
+    seconds: float
+    asks: tuple[Ask, ...]
+    faults: tuple[Fault, ...]
+
+
+PROCESSES = ("child", "host", "pool", "guardian", "web", "web worker", "reaper")
+KINDS = (
+    *((target, action) for target in PROCESSES for action in ("kill", "stop")),
+    *((target, "term") for target in ("child", "pool", "guardian", "web", "reaper")),
+    *(("redis", action) for action in ("restart", "empty", "disconnect", "unsubscribe", "sleep")),
+    *(("broker", action) for action in ("lose", "double", "delay")),
+)
+ON_POSTGRESQL = (("database", "disconnect"),)
+ON_OWN_POSTGRESQL = (("database", "restart"),)
+_PAST_THE_LEASE = frozenset({"pool"})
+
+
+def make(
+    seed: int,
+    seconds: float,
+    *,
+    lease: float,
+    asks: int,
+    faults: int,
+    kinds: tuple[tuple[str, str], ...] = KINDS,
+) -> Plan:
+    """The plan of ``seed``: so many ``asks`` and ``faults`` in so many ``seconds``."""
+    return Plan(
+        seed,
+        seconds,
+        tuple(_asks(random.Random(f"{seed} asks"), seconds, asks)),
+        tuple(_faults(random.Random(f"{seed} faults"), seconds, faults, kinds, lease)),
+    )
+
+
+def _asks(chance: random.Random, seconds: float, number: int) -> Iterator[Ask]:
+    moments = sorted(chance.uniform(0, seconds) for _ in range(number))
+    for place, at in enumerate(moments):
+        yield _ask(chance, place, at)
+
+
+def _ask(chance: random.Random, number: int, at: float) -> Ask:
+    kind = chance.choices(["echo", "say", "messages", "confirm", "flaky", "steps"], [50, 15, 12, 10, 8, 5])[0]
+    text = f"«{number}» " + " ".join(chance.choices(_WORDS, k=chance.randint(3, 40)))
+    worker_id, config, said = _work(chance, kind, text)
+    if config.get("piece") == "word" and chance.random() < 0.3:
+        config = {**config, "delay_ms": chance.randint(100, 250)}
+    cancelled = chance.random() < 0.12
+    return Ask(
+        number=number,
+        at=at,
+        user=chance.randrange(USERS),
+        kind=kind,
+        text=text,
+        worker_id=worker_id,
+        config=config,
+        said=said,
+        count=2 if chance.random() < 0.15 else 1,
+        branch=chance.random() if chance.random() < 0.4 else None,
+        cancel_after=chance.expovariate(1) if cancelled and kind != "confirm" else None,
+        asked_twice=chance.random() < 0.1,
+        watches=tuple(_watches(chance)),
+    )
+
+
+def _work(
+    chance: random.Random, kind: str, text: str
+) -> tuple[str, dict[str, object], tuple[tuple[str, str], ...]]:
+    """Who does it, how, and what is said."""
+    if kind == "echo":
+        piece = chance.choice(["word", "word", "character"])
+        delay = chance.randint(5, 60) if piece == "word" else chance.randint(1, 8)
+        return "echo", {"delay_ms": delay, "piece": piece}, (("text", text),)
+    times, gap = chance.randint(1, 6), round(chance.uniform(0.02, 0.3), 3)
+    config: dict[str, object] = {"text": text, "count": times, "gap": gap}
+    once = ("text", text * times)
+    match kind:
+        case "messages":
+            return "fake", {"mode": "messages"}, _MESSAGES
+        case "confirm":
+            said = (once, ("confirmation", "Shall I?"), ("text", "You said yes."))
+            return "fake", {**config, "mode": "confirm"}, said
+        case "flaky":
+            return "fake", {**config, "mode": "fail", "retryable": True, "until_attempt": 2}, (once,)
+        case "steps":
+            return "fake", {**config, "mode": "steps"}, (once,)
+        case _:
+            return "fake", config, (once,)
+
+
+_MESSAGES = (
+    ("text", "Let me think."),
+    ("function", '{"a":1,"b":2}'),
+    ("code", "1 + 2"),
+    ("function", "3"),
+    ("text", "The sum is 3."),
+)
+
+
+def _watches(chance: random.Random) -> Iterator[Watch]:
+    yield Watch("run", chance.randrange(2**32), 0)
+    if chance.random() < 0.35:
+        yield Watch("run", chance.randrange(2**32), chance.uniform(0.1, 3))
+    if chance.random() < 0.35:
+        yield Watch("thread", chance.randrange(2**32), chance.choice([0, chance.uniform(0, 2)]))
+
+
+def _faults(
+    chance: random.Random, seconds: float, number: int, kinds: tuple[tuple[str, str], ...], lease: float
+) -> Iterator[Fault]:
+    room = max(seconds - WARM_UP - CALM, 1.0)
+    dealt = _dealt(chance, kinds)
+    for place in range(number):
+        target, action = next(dealt)
+        length = chance.uniform(0.3, 3)
+        if action == "stop" and target in _PAST_THE_LEASE:
+            length = lease + chance.uniform(1, 3)
+        elif action == "sleep":
+            length = chance.uniform(1, 8)
+        at = WARM_UP + room * (place + chance.random()) / number
+        yield Fault(place, at, target, action, chance.random(), length)
+
+
+def _dealt(chance: random.Random, kinds: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+    """All kinds in a random order, again and again, so that each comes as often as any other."""
+    while True:
+        yield from chance.sample(kinds, len(kinds))

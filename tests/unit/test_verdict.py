@@ -1,0 +1,197 @@
+"""The chaos run's own judgement: a promise that is broken is found out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.chaos import plan
+from tests.support.chaos.ledger import Accepted, Ledger, Sight, Struck
+from tests.support.chaos.plan import Ask, Fault
+from tests.support.chaos.readers import Numbers
+from tests.support.chaos.stored import Stored, StoredMessage, StoredRun
+from tests.support.chaos.verdict import judge
+from tests.support.chaos.view import Shown, View
+from tests.support.sse import Received
+
+TEXT = "«1» Übermut"
+ASK = Ask(1, 0.0, 0, "echo", TEXT, "echo", {}, (("text", TEXT),), 1, None, None, False, ())
+MESSAGE = StoredMessage("m", "out", 0, 1, False, "text", TEXT, "complete", "r")
+RUN = StoredRun(
+    "r", "t", "out", "success", 1, 0, 0, 0, False, True, True, False, 100.0, 110.0, None, "", (MESSAGE,)
+)
+LOST = "[attempt 1] Attempt 1 was lost: its pool process (python@a) stopped answering."
+
+
+def ledger() -> Ledger:
+    """One run, accepted and watched."""
+    ledger = Ledger()
+    ledger.accepted[1] = Accepted(ASK, "t", "in", ["r"], ["out"], 100.0)
+    view = View({"m": Shown("r", 1, TEXT, 2, True)}, {"r": "success"})
+    ledger.watch(Sight("r", "run", view, done=True))
+    return ledger
+
+
+def stored(**changes: object) -> Stored:
+    """What became of it; ``changes`` to the run."""
+    found = Stored(runs={"r": replace(RUN, **changes)}, said={"in": [TEXT]})
+    found.completions["r"] = 1
+    return found
+
+
+def violations(known: Ledger, found: Stored) -> str:
+    return "\n".join(violation.text for violation in judge(known, found))
+
+
+def test_a_run_that_went_well_breaks_no_promise():
+    assert violations(ledger(), stored()) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"status": "running", "finished_at": None}, "has not ended"),
+        ({"announced": False}, "was not announced"),
+        ({"messages": (replace(MESSAGE, content="«1» Üübermut"),)}, "was to say"),
+        ({"messages": (MESSAGE, replace(MESSAGE, id="m2", position=1))}, "was to say"),
+        ({"messages": (replace(MESSAGE, status="partial"),)}, "a message is ['partial']"),
+        ({"status": "cancelled"}, "for no reason"),
+        ({"status": "error", "error": {"code": "worker_crashed"}}, "for no reason"),
+        ({"attempt": 2, "failures": 1, "reaps": 1, "log": LOST}, "was lost without a fault"),
+        ({"attempt": 2}, "have no reason"),
+        ({"failures": 1}, "1 failures"),
+        ({"leased": True}, "lease was left behind"),
+        ({"status": "queued", "finished_at": None}, "nobody has claimed it"),
+    ],
+)
+def test_a_run_that_is_not_as_promised_is_found(changes, complaint):
+    assert complaint in violations(ledger(), stored(**changes))
+
+
+def test_a_lost_run_and_one_that_nobody_was_told_of_are_found():
+    lost, doubled = stored(), stored()
+    lost.runs.clear()
+    doubled.runs["r2"] = replace(RUN, id="r2")
+
+    assert "is lost" in violations(ledger(), lost)
+    assert "carried out twice" in violations(ledger(), doubled)
+
+
+def test_what_a_user_said_twice_or_not_at_all_is_found():
+    lost, doubled = stored(), stored()
+    lost.said.clear()
+    doubled.said["another"] = [TEXT]
+
+    assert "stored is []" in violations(ledger(), lost)
+    assert "it is there 2 times" in violations(ledger(), doubled)
+
+
+@pytest.mark.parametrize("of_log", [0, 1])
+def test_a_second_end_is_found(of_log):
+    known, found = ledger(), stored()
+    if of_log:
+        found.completions["r"] = 2
+    else:
+        known.sights[0].view.take(Received("run.completed", "e:9", {"run_id": "r", "status": "success"}))
+        known.sights[0].wrong += known.sights[0].view.wrong
+
+    assert "run.completed" in violations(known, found)
+
+
+def test_a_reader_with_another_text_another_end_or_none_is_found():
+    text, end, none = ledger(), ledger(), ledger()
+    text.sights[0].view.messages["m"].text += "t"
+    end.sights[0].view.ended["r"] = "error"
+    none.sights[0].done = False
+
+    assert "stored is" in violations(text, stored())
+    assert "saw it end as error" in violations(end, stored())
+    assert "never saw its end" in violations(none, stored())
+
+
+def test_an_answer_that_was_false_is_found():
+    known = ledger()
+    known.tell(ASK, {"id": "r", "status": "cancelled", "finished_at": "now"})
+
+    assert "told to be cancelled" in violations(known, stored())
+
+
+def test_what_is_left_behind_is_found():
+    found = stored()
+    found.waiting_messages, found.processes, found.memory = 1, {5: "sleep"}, {"pool": 2 << 30}
+
+    assert len(judge(ledger(), found)) == 3
+
+
+@pytest.mark.parametrize(("hit", "explained"), [("python@a", True), ("python@b", False)])
+def test_an_attempt_is_explained_by_a_fault_of_its_own_pool_only(hit, explained):
+    known = ledger()
+    known.struck.append(Struck(Fault(0, 1.0, "pool", "kill", 0.0, 0.0), 105.0, 105.0, {hit}))
+    found = stored(attempt=2, failures=1, reaps=1, log=LOST)
+
+    assert (violations(known, found) == "") is explained
+
+
+def delta(n: int, text: str) -> Received:
+    data = {"run_id": "r", "attempt": 1, "message_id": "m", "n": n, "text": text}
+    return Received("message.delta", f"e:{n + 1}", data)
+
+
+def told(type: str, seq: int, **data: object) -> Received:
+    return Received(type, f"e:{seq}", {"run_id": "r", "attempt": 1, **data})
+
+
+CREATED = told("message.created", 1, message={"id": "m", "content": ""})
+
+
+@pytest.mark.parametrize(
+    ("events", "complaint"),
+    [
+        ([delta(1, "a"), delta(3, "c")], "came after 1"),
+        (
+            [delta(1, "a"), told("message.completed", 4, message={"id": "m", "content": "aa"})],
+            "was streamed as",
+        ),
+        ([delta(1, "a"), told("run.completed", 4, status="success")], "ended before its message"),
+        ([delta(1, "a"), told("run.retried", 4, attempt=2, discarded=[])], "was not discarded"),
+    ],
+)
+def test_a_stream_that_breaks_the_rules_is_found(events, complaint):
+    view = View()
+    for event in [CREATED, *events]:
+        view.take(event)
+
+    assert complaint in view.wrong[0]
+
+
+def test_a_delta_that_comes_twice_is_passed_over():
+    view = View()
+    for event in [CREATED, delta(1, "a"), delta(1, "a"), delta(2, "b")]:
+        view.take(event)
+
+    assert (view.texts("r"), view.wrong) == ({"m": "ab"}, [])
+
+
+@pytest.mark.parametrize(
+    ("ids", "whole", "fine"),
+    [
+        (["e:1", "e:2"], True, True),
+        (["e:1", "e:3"], True, False),
+        (["e:1", "e:3"], False, True),
+        (["e:3", "e:3"], False, False),
+        (["e:3", "f:4"], False, False),
+        (["db-r-1:4", "e:3"], False, True),
+    ],
+)
+def test_numbers_follow_on_each_other(ids, whole, fine):
+    numbers = Numbers(whole=whole)
+
+    assert any(numbers.next(Received("run.step", one)) for one in ids) is not fine
+
+
+def test_the_same_seed_makes_the_same_plan_and_another_seed_another():
+    make = [plan.make(seed, 60, lease=4, asks=50, faults=40) for seed in (3, 3, 4)]
+
+    assert make[0] == make[1] != make[2]
+    assert {(fault.target, fault.action) for fault in make[0].faults} == set(plan.KINDS)
