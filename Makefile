@@ -5,34 +5,39 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := config/requirements.lock
 SOURCE := setup.cfg pyproject.toml $(LOCK)
+UI     := web/static/index.html
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format audit real-model bench soak lock clean
+.NOTPARALLEL:
+.PHONY: help run test lint format ui audit real-model bench soak lock clean
 
 help:
 	@echo 'make run          set everything up and start Branchline; Ctrl-C stops it'
 	@echo 'make test         check the code and run the tests; ARGS="-k stream -x" goes to pytest'
-	@echo 'make lint         check the code only: ruff, mypy, import-linter'
+	@echo 'make lint         check the code only: ruff, mypy, import-linter, tsc'
 	@echo 'make format       format the code'
 	@echo 'make audit        look for known vulnerabilities in what config/requirements.lock names'
+	@echo 'make ui           build the browser interface'
 	@echo 'make real-model   run the tests that talk to a real language model'
 	@echo 'make bench        measure everything, in five minutes; ARGS="rate start" chooses'
 	@echo 'make soak         break everything under load for ten minutes; SEED=7 SECONDS=60 choose'
 	@echo 'make lock         choose the newest versions that setup.cfg allows'
 	@echo 'make clean        remove what was installed and built; the data in .branchline stays'
 
-run: $(VENV)/installed
+run: $(VENV)/installed $(UI)
 	@exec $(BIN)/branchline up $(ARGS)
 
 test: lint
+	@cd web/ui && ./with-node npm run --silent test
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
-lint: $(VENV)/installed-test
+lint: $(VENV)/installed-test $(UI)
 	@$(BIN)/ruff check --config config/ruff.toml .
 	@$(BIN)/ruff format --config config/ruff.toml --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --config setup.cfg
+	@cd web/ui && ./with-node npm run --silent check
 
 format: $(VENV)/installed-test
 	@$(BIN)/ruff check --config config/ruff.toml --fix .
@@ -53,14 +58,44 @@ soak: $(VENV)/installed-bench
 
 lock: | $(BIN)/python
 	@rm -rf $(VENV)/lock && $(BIN)/python -m venv $(VENV)/lock
-	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -e '.[test,audit,bench,real-model]'
+	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -e '.[test,audit,ui,bench,real-model]'
 	@echo '# One exact version of everything, made by `make lock`; pip takes it as constraints.' > $(LOCK)
 	@$(VENV)/lock/bin/python -m pip freeze --exclude-editable >> $(LOCK)
 	@rm -rf $(VENV)/lock
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) web/static web/ui/node_modules web/ui/openapi.json web/ui/src/api/schema.d.ts
+	rm -rf build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ── the browser interface ───────────────────────────────────────────────────
+# Its types are made from the API's document, which is written anew only where it has changed.
+
+UI_SOURCES := $(shell find web/ui -path web/ui/node_modules -prune -o -type f \
+	! -name openapi.json ! -name schema.d.ts ! -name '*.test.ts' -print)
+API := $(wildcard web/*.py web/schemas/*.py) runtime/model.py
+NPM := cd web/ui && ./with-node npm
+
+ui: $(VENV)/installed $(UI)
+
+$(UI): $(UI_SOURCES) web/ui/openapi.json web/ui/node_modules/.package-lock.json
+	@echo 'Building the browser interface ...'
+	@$(NPM) run --silent types >/dev/null
+	@$(NPM) run --silent build -- --logLevel warn
+	@touch $@
+
+web/ui/node_modules/.package-lock.json: web/ui/package.json web/ui/package-lock.json
+	@echo 'Fetching what the browser interface is made of (the first time takes about half a minute) ...'
+	@$(NPM) ci --loglevel=error --no-progress >/dev/null
+	@touch $@
+
+web/ui/openapi.json: $(VENV)/openapi
+	@:
+
+$(VENV)/openapi: $(API)
+	@$(BIN)/branchline openapi > web/ui/openapi.new
+	@cmp -s web/ui/openapi.new web/ui/openapi.json && rm web/ui/openapi.new || mv web/ui/openapi.new web/ui/openapi.json
+	@touch $@
 
 # ── installing ──────────────────────────────────────────────────────────────
 # Each stamp is newer than what it was made from, so a second call costs nothing.

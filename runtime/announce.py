@@ -74,7 +74,16 @@ class Announcer:
 
     def created(self, run: Run, *states: State) -> None:
         """A run was accepted; ``states`` were made for it."""
-        self._append(run.thread_id, run.id, 0, birth(run, *states), run_hint(run))
+        told = birth(run, *states)
+        try:
+            self._log.announce(run.thread_id, run.id, 0, told, run_hint(run))
+        except StaleAttempt:
+            # The pool was quicker: it has told of the run and its output, and knows of no new input.
+            for state in states:
+                if state.run_id is None:
+                    self.state(state)
+        except StreamUnavailable:
+            _not_told(run.id, told)
 
     def requeued(self, run: Run) -> None:
         """A waiting run was given its answer."""
@@ -170,6 +179,10 @@ class Announcer:
         except StaleAttempt:
             return True  # a later attempt has told more than this
         except StreamUnavailable:
-            log.warning("Redis is away; %s of run %s is not announced yet", entries[-1].type, run_id)
+            _not_told(run_id, entries)
             return False
         return True
+
+
+def _not_told(run_id: str | None, entries: Sequence[events.Event]) -> None:
+    log.warning("Redis is away; %s of run %s is not announced yet", entries[-1].type, run_id)

@@ -36,9 +36,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     answers.init_app(app, tls_only=settings.security.cookie_secure)
     auth.init_app(app, settings)
     ops.init_app(app)
-    app.register_blueprint(pages.pages)
     app.register_blueprint(ops.ops)
     _register_api(app)
+    app.register_blueprint(pages.pages)
     errors.init_app(app)
     if proxies := settings.web.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]

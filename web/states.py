@@ -28,11 +28,7 @@ _History = outputs.wrapped(
     "History",
     items=[outputs.Message],
     next=fields.String(allow_none=True, metadata={"description": "leads to what is before"}),
-    states=fields.Dict(
-        keys=fields.String(),
-        values=fields.Nested(outputs.Place),
-        metadata={"description": "by state id"},
-    ),
+    states=outputs.places(),
 )
 
 

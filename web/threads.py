@@ -31,6 +31,7 @@ _Snapshot = outputs.wrapped(
     next=fields.String(allow_none=True, metadata={"description": "cursor of the history before `messages`"}),
     open=[outputs.OpenMessage],
     runs=[outputs.Run],
+    states=outputs.places(),
 )
 
 _RECENT_RUNS = 100
@@ -175,6 +176,7 @@ def _picture(c: Any, thread: Thread, history: states.History, partials: list[Ope
         "next": history.next,
         "open": [{"message": {**one.message, "content": one.text}, "n": one.n} for one in open_now.values()],
         "runs": [run.encode() for run in sorted(shown.values(), key=lambda run: run.id)],
+        "states": history.states,
     }
 
 

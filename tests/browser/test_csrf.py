@@ -12,11 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import chromium
 from tests.support.redis_server import RedisServer
 from tests.support.stack import Client, Stack, until
-
-pytestmark = pytest.mark.browser
 
 ADA = {"email": "ada@example.com", "password": "correct horse battery"}
 EVE = {"email": "eve@example.com", "password": "battery horse correct"}
@@ -86,15 +83,9 @@ def url(
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def ada(browser: Any, url: str) -> Iterator[Any]:
+def ada(chromium: Any, url: str) -> Iterator[Any]:
     """Ada's page, signed in."""
-    context = browser.new_context()
+    context = chromium.new_context()
     page = context.new_page()
     page.goto(url)
     status, _ = call(page, "POST", "/api/auth/login", ADA)

@@ -30,12 +30,14 @@ from web import create_app
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 
 FOR_EVERYBODY = {
-    "GET /", "GET /static/{filename}", "OPTIONS /static/{filename}",
+    "GET /", "GET /login", "GET /register", "GET /settings",
+    "GET /t/{thread_id}", "GET /t/{thread_id}/{view}/{state_id}", "GET /ui/{file}",
+    "GET /static/{filename}", "OPTIONS /static/{filename}",
     "GET /api/docs", "GET /api/docs/{file}", "GET /api/openapi.json",
     "GET /healthz", "GET /readyz", "GET /metrics",
     "POST /api/auth/register", "POST /api/auth/login", "POST /api/auth/logout",
 }  # fmt: skip
-"""What needs no credentials: pages, figures for operators, and the entrance."""
+"""What needs no credentials: pages, which are the same for all, figures for operators, and the entrance."""
 
 FOR_EACH_THEIR_OWN = {
     "GET /api/me", "GET /api/tokens", "POST /api/tokens", "GET /api/workers", "GET /api/workers/{worker_id}",
@@ -44,8 +46,16 @@ FOR_EACH_THEIR_OWN = {
 }  # fmt: skip
 """What names nobody's things: whoever has an account is served, and is shown only what is theirs."""
 
-
-FILE = Call({"filename": "front.css", "file": "swagger-ui.css"})
+NOWHERE = "01900000-0000-7000-8000-000000000000"
+PAGE = Call(
+    {
+        "filename": "front.css",
+        "file": "swagger-ui.css",
+        "thread_id": NOWHERE,
+        "view": "s",
+        "state_id": NOWHERE,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -156,7 +166,7 @@ def test_nobody_else_is_served_anywhere(
 
     for somebody in everybody_else:
         for path, methods in routes.items():
-            example = next((call for name, call in calls.items() if name.endswith(f" {path}")), FILE)
+            example = next((call for name, call in calls.items() if name.endswith(f" {path}")), PAGE)
             for method in METHODS if somebody.has_account or not somebody.headers else sorted(methods):
                 operation = f"{'GET' if method == 'HEAD' else method} {path}"
                 if operation in FOR_EVERYBODY:

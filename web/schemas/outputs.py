@@ -201,6 +201,12 @@ class Place(Output):
     next_id = _id(allow_none=True)
 
 
+def places() -> fields.Dict:
+    """The places of the states on the way that an answer shows."""
+    says_order = says("by state id; the lowest state first, its ancestors after it")
+    return fields.Dict(keys=fields.String(), values=fields.Nested(Place), metadata=says_order)
+
+
 class OpenMessage(Output):
     """A message that is being written."""
 

@@ -1,0 +1,57 @@
+"""Fixtures of the browser tests: Chromium, and the whole stack behind it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.support.browser import Visitor
+from tests.support.redis_server import RedisServer
+from tests.support.stack import CHECKOUT, Stack
+
+expect.set_options(timeout=20_000)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A browser; skips the test where there is none."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        text = "No Chromium is here for the browser tests (Debian: apt install chromium)."
+        if os.environ.get("CI") == "true":
+            pytest.fail(text)
+        pytest.skip(text)
+    assert (CHECKOUT / "web/static/index.html").exists(), "the interface is not built: make ui"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer) -> Iterator[Stack]:
+    """Web, a pool and the reaper, for the tests of a module."""
+    folder = tmp_path_factory.mktemp("stack")
+    with Stack(
+        folder, f"sqlite:///{folder}/branchline.db", stack_redis.url, BRANCHLINE_POOL_DRAIN="1"
+    ) as stack:
+        yield stack
+
+
+@pytest.fixture
+def visitor(chromium: Browser, stack: Stack) -> Iterator[Visitor]:
+    """Somebody with an account and a browser, in whose console nothing may be wrong at the end."""
+    visitor = Visitor(chromium, stack)
+    yield visitor
+    visitor.leave()

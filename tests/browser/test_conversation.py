@@ -1,0 +1,320 @@
+"""Asking, reading, stopping, and branching, as a person does it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect
+
+from tests.support.browser import Visitor, opened, turn, write
+from tests.support.stack import Stack, until
+
+PASSWORD = "correct horse battery"
+
+
+def test_from_signing_up_to_the_first_answer_and_out_again(chromium: Browser, stack: Stack) -> None:
+    page = chromium.new_context().new_page()
+    page.goto(f"{stack.url}/register")
+    page.get_by_label("E-mail").fill("grace@example.com")
+    page.get_by_label("Password").fill("short")
+    page.get_by_role("button", name="Make account").click()
+    expect(page.get_by_text("must have 8 to 1024 characters")).to_be_visible()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Make account").click()
+
+    write(page, "Hello there, Branchline")
+    expect(page.locator(".turn-theirs .prose")).to_have_text("Hello there, Branchline")
+    expect(page).to_have_title(re.compile("Hello there, Branchline"))
+    expect(
+        page.get_by_role("navigation", name="Threads").get_by_text("Hello there, Branchline")
+    ).to_be_visible()
+
+    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("menuitem", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.get_by_label("E-mail").fill("grace@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("link", name="Hello there, Branchline")).to_be_visible()
+    page.context.close()
+
+
+def test_an_edit_becomes_a_branch_and_both_stay(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    first = visitor.client.ask(thread, "The first wording")
+    visitor.client.wait(first["runs"][0])
+    page = visitor.open(thread)
+    mine = page.locator(".turn-mine")
+    mine.hover()
+    mine.get_by_role("button", name="Edit").click()
+    page.get_by_label("New wording").fill("The second wording")
+    page.get_by_role("button", name="Save and run").click()
+
+    expect(page.locator(".turn-theirs .prose")).to_have_text("The second wording")
+    expect(mine.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
+    expect(mine.get_by_text("2 more messages on other branches")).to_be_visible()
+    before = mine.get_by_role("group").bounding_box()
+    mine.get_by_role("button", name="Branch before").click()
+    expect(page.locator(".turn-theirs .prose")).to_have_text("The first wording")
+    expect(page).to_have_url(re.compile(first["states"][0]["id"]))
+    after = mine.get_by_role("group").bounding_box()
+    assert before is not None
+    assert after is not None
+    assert abs(before["y"] - after["y"]) < 2
+
+    mine.hover()
+    mine.get_by_role("button", name="Edit").click()
+    page.get_by_label("New wording").fill("Only kept")
+    page.get_by_role("button", name="Save as branch").click()
+    expect(mine).to_contain_text("Only kept")
+    expect(mine.get_by_role("group", name="Branch 3 of 3")).to_be_visible()
+    expect(page.locator(".turn-theirs")).to_have_count(0)
+    expect(page.get_by_role("treeitem")).to_have_count(5)
+
+
+def test_a_fork_remembers_which_branch_was_chosen_last(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    first = visitor.answered(thread, "Question", text="one")
+    question = first["input_state"]["id"]
+    second = visitor.answered(thread, None, question, text="two")
+    visitor.answered(thread, None, question, text="three")
+    other = visitor.answered(thread, "Another question", text="four")
+    page = visitor.open(thread, second["states"][0])
+    expect(turn(page, second["states"][0])).to_contain_text("two")
+
+    page.locator(".turn-mine").get_by_role("button", name="Next branch").click()
+    expect(turn(page, other["states"][0])).to_contain_text("four")
+    page.locator(".turn-mine").get_by_role("button", name="Branch before").click()
+    expect(turn(page, second["states"][0])).to_contain_text("two")
+
+
+def test_asking_again_and_comparing_several_answers(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(visitor.url)
+    visitor.configure(page, text="Red green blue")
+    page.get_by_role("button", name="Worker: Fake").click()
+    page.get_by_role("button", name="More answers").click()
+    page.keyboard.press("Escape")
+    write(page, "Name three colours")
+    columns = page.get_by_role("article")
+    expect(columns).to_have_count(2)
+    expect(columns.nth(1)).to_contain_text("Red green blue")
+
+    visitor.configure(page, text="Red yellow blue")
+    page.get_by_role("button", name="Back to the chat").click()
+    answer = page.locator(".turn-theirs")
+    answer.hover()
+    expect(answer.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
+    answer.get_by_role("button", name="Ask again").click()
+    expect(answer.get_by_role("group", name="Branch 3 of 3")).to_be_visible()
+
+    thread = {"id": page.url.split("/t/")[1].split("/")[0]}
+    question = visitor.client.get(f"/api/threads/{thread['id']}/states?limit=10").json()["items"][1]["id"]
+    visitor.answered(thread, None, question, text="Red yellow blue")
+    answer.get_by_text("more messages on other branches").click()
+    expect(columns).to_have_count(4)
+    page.get_by_role("button", name="What differs").click()
+    expect(columns.nth(3).locator("del")).to_have_text("green")
+    expect(columns.nth(3).locator("ins")).to_have_text("yellow")
+    columns.nth(3).get_by_role("button", name="Go on with this").click()
+    expect(answer).to_contain_text("Red yellow blue")
+
+
+def test_two_workers_side_by_side(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(visitor.url)
+    page.get_by_role("button", name="Worker:").click()
+    expect(page.get_by_text("ANTHROPIC_API_KEY is not set")).to_be_visible()
+    page.get_by_label("Ask several side by side").check()
+    page.get_by_role("button", name=re.compile("^Fake")).click()
+    page.keyboard.press("Escape")
+    write(page, "Both of you")
+    expect(page.get_by_role("article")).to_have_count(2)
+    expect(page.get_by_role("article").nth(0)).to_contain_text("Both of you")
+    expect(page.get_by_role("article").nth(1)).to_contain_text("Hello, world!")
+
+
+def test_what_is_stopped_keeps_its_words(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(visitor.url)
+    visitor.configure(page, mode="hang", text="As far as this")
+    write(page, "Go on for ever")
+    answer = page.locator(".turn-theirs")
+    expect(answer).to_contain_text("As far as this")
+    page.get_by_role("button", name="Stop answering").click()
+    expect(answer).to_contain_text("Stopped. What it had said until then is kept.")
+    expect(answer).to_contain_text("As far as this")
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
+
+
+def test_what_failed_says_why_shows_its_log_and_is_tried_again(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    visitor.answered(thread, "Break", mode="crash", text="Nearly ")
+    page = visitor.open(thread)
+    answer = page.locator(".turn-theirs")
+    expect(answer.get_by_role("alert")).to_contain_text("The worker broke down in the middle.")
+    expect(answer).to_contain_text("Nearly")
+    answer.get_by_role("button", name="Log").click()
+    expect(page.get_by_role("dialog")).to_contain_text("about to crash")
+    page.keyboard.press("Escape")
+    expect(answer.get_by_role("button", name="Log")).to_be_focused()
+    answer.get_by_role("button", name="Try again").click()
+    expect(answer.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
+    expect(answer.get_by_role("alert")).to_contain_text("exit code 3")
+
+
+def test_a_question_of_a_run_is_answered_in_a_card(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    visitor.fake(thread, "May I?", mode="confirm", text="Well. ")
+    page = visitor.open(thread)
+    card = page.get_by_role("group", name="A question to you")
+    expect(card).to_contain_text("Shall I?")
+    card.get_by_role("button", name="yes").click()
+    expect(page.locator(".turn-theirs")).to_contain_text("You said yes.")
+    expect(card).to_be_hidden()
+
+
+def test_every_kind_of_message_has_its_look(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    visitor.answered(thread, "Show all", mode="messages")
+    page = visitor.open(thread)
+    answer = page.locator(".turn-theirs")
+    expect(answer).to_contain_text("The sum is 3.")
+    thought = answer.locator("details").filter(has_text="What it thought")
+    expect(thought.get_by_text("Let me think.")).to_be_hidden()
+    thought.locator("summary").click()
+    expect(thought.get_by_text("Let me think.")).to_be_visible()
+    call = answer.locator("details").filter(has_text="add")
+    call.locator("summary").click()
+    expect(call).to_contain_text('"a": 1')
+    expect(call).to_contain_text("Result")
+    expect(answer.locator("figure.code .hljs-number").first).to_be_visible()
+
+
+def test_a_reload_in_mid_answer_shows_the_same_text_and_moves_nothing(
+    visitor: Visitor, tmp_path: Path
+) -> None:
+    thread = visitor.client.thread()
+    lines = "".join(f"{number}. a line of a long answer\n" for number in range(1, 81))
+    gate = tmp_path / "gate"
+    asked = visitor.fake(thread, "Count", mode="gate", text=lines, path=str(gate))
+    page = visitor.open(thread, asked["states"][0])
+    answer = turn(page, asked["states"][0])
+    expect(answer).to_contain_text("a line of a long answer")
+    expect(answer.locator("li")).to_have_count(80)
+
+    page.reload()
+    expect(answer.locator("li")).to_have_count(80)
+    box = page.locator(".conversation")
+    box.hover()
+    page.mouse.wheel(0, -1500)
+    expect(page.get_by_role("button", name="Newest")).to_be_visible()
+    before = box.evaluate("box => box.scrollTop")
+    opened(gate)
+    expect(answer).not_to_have_attribute("data-status", "running")
+    expect(answer.locator("li")).to_have_count(160)
+    assert box.evaluate("box => box.scrollTop") == before
+    page.get_by_role("button", name="Newest").click()
+    expect(page.get_by_role("button", name="Newest")).to_be_hidden()
+
+
+def test_a_run_of_another_tab_moves_neither_selection_nor_scroll(visitor: Visitor, tmp_path: Path) -> None:
+    thread = visitor.client.thread()
+    shown = visitor.answered(thread, "Shown", text="A line.\n\n", count=60)
+    page = visitor.open(thread, shown["states"][0])
+    expect(turn(page, shown["states"][0]).locator("p")).to_have_count(60)
+    box = page.locator(".conversation")
+    box.hover()
+    page.mouse.wheel(0, -800)
+    expect(page.get_by_role("button", name="Newest")).to_be_visible()
+    place = "box => [box.scrollTop, location.pathname]"
+    before = box.evaluate(place)
+
+    other = visitor.tab()
+    other.goto(f"{visitor.url}/t/{thread['id']}/s/{thread['root_state_id']}")
+    gate = tmp_path / "gate"
+    asked = visitor.fake(thread, "Elsewhere", mode="gate", text="far away ", path=str(gate))
+    row = page.get_by_role("treeitem", name=re.compile("far away"))
+    expect(row).to_have_attribute("data-status", "running")
+    expect(other.get_by_role("treeitem", name=re.compile("far away"))).to_be_visible()
+    opened(gate)
+    expect(row).to_have_attribute("data-status", "success")
+    assert box.evaluate(place) == before
+    expect(page.get_by_role("treeitem", selected=True)).to_have_attribute(
+        "data-row", shown["states"][0]["id"]
+    )
+
+    row.click()
+    expect(turn(page, asked["states"][0])).to_contain_text("far away far away")
+
+
+def test_two_tabs_share_their_streams_and_the_second_takes_over(visitor: Visitor, tmp_path: Path) -> None:
+    thread = visitor.client.thread()
+    gate = tmp_path / "gate"
+    asked = visitor.fake(thread, "Wait", mode="gate", text="half ", path=str(gate))
+    page = visitor.open(thread)
+    expect(turn(page, asked["states"][0])).to_contain_text("half")
+    other = visitor.tab()
+    streams: list[str] = []
+    other.on("request", lambda request: "/events" in request.url and streams.append(request.url))
+    other.goto(page.url)
+    expect(turn(other, asked["states"][0])).to_contain_text("half")
+    expect(other.get_by_text("Live", exact=True)).to_be_visible()
+    assert streams == []
+
+    page.close()
+    until(lambda: other.wait_for_timeout(20) or len(streams) == 2, what="the second tab leads")
+    opened(gate)
+    expect(turn(other, asked["states"][0])).to_contain_text("half half")
+
+
+HOSTILE = (
+    """Harmless <b>words</b>
+<script>window.hit = 'script'</script>
+<img src=x onerror="window.hit = 'onerror'">
+<svg onload="window.hit = 'onload'"><a xlink:href="javascript:window.hit = 1">x</a></svg>
+<iframe src="javascript:parent.hit = 'iframe'"></iframe>
+<style>body { display: none }</style>
+<div style="position: fixed; inset: 0; background: red" class="dialog veil" id="app">cover</div>
+<form action="https://evil.example"><input name="password"></form>
+
+[a link](javascript:window.hit='link') [data](data:text/html,<script>parent.hit=1</script>)
+![beacon](https://evil.example/beacon.png) ![inline](data:image/svg+xml,<svg onload=alert(1)>)
+
+```html
+<script>window.hit = 'code'</script>
+```
+
+$\\href{javascript:window.hit='math'}{x}$ and $$\\class{veil}{y}$$
+
+| wide | """
+    + " | ".join(f"column {number}" for number in range(60))
+    + """ |
+|---|"""
+    + "---|" * 60
+    + """
+| cell |"""
+    + " cell |" * 60
+)
+
+
+def test_what_a_model_says_can_do_no_harm(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    outside: list[str] = []
+    visitor.page.on(
+        "request", lambda request: not request.url.startswith(visitor.url) and outside.append(request.url)
+    )
+    visitor.answered(thread, HOSTILE, text=HOSTILE)
+    page = visitor.open(thread)
+    answer = page.locator(".turn-theirs")
+    expect(answer.locator("math").first).to_be_visible()
+    expect(answer.locator("table")).to_be_visible()
+    for link in answer.locator("a").all():
+        assert link.get_attribute("href") in ("https://evil.example/beacon.png",)
+    assert page.evaluate("window.hit") is None
+    forbidden = "script, iframe, style, form, input, img, [onerror], [style], [id], .veil, .dialog"
+    assert answer.locator(".said").locator(forbidden).count() == 0
+    assert outside == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(page.locator(".turn-mine .words")).to_contain_text("<script>")

@@ -1,0 +1,91 @@
+"""What a person sees of it when something behind the page goes away and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from playwright.sync_api import Browser, expect
+
+from tests.support.browser import Visitor, opened, turn, write
+from tests.support.redis_server import RedisServer
+from tests.support.stack import Stack
+
+TEXT = "These words are said twice. "
+
+
+@pytest.fixture
+def visitor(chromium: Browser, stack: Stack) -> Iterator[Visitor]:
+    """A visitor in whose console failed requests may be."""
+    visitor = Visitor(chromium, stack)
+    yield visitor
+    visitor.leave(forgive="Failed to load resource")
+
+
+def test_the_web_process_is_killed_in_mid_answer_and_the_text_is_complete(
+    visitor: Visitor, stack: Stack, tmp_path: Path
+) -> None:
+    thread = visitor.client.thread()
+    asked = visitor.fake(thread, "Twice", mode="gate", text=TEXT, path=str(tmp_path / "gate"))
+    page = visitor.open(thread)
+    answer = turn(page, asked["states"][0])
+    expect(answer.locator(".prose")).to_have_text(TEXT.strip())
+    page.get_by_label("Message", exact=True).fill("What I had begun to write")
+
+    stack.kill("web")
+    expect(page.get_by_text("Offline", exact=True)).to_be_visible()
+    opened(tmp_path / "gate")
+    stack.mend()
+    expect(answer.locator(".prose")).to_have_text((TEXT * 2).strip())
+    expect(answer).to_have_attribute("data-status", "success")
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    expect(page.get_by_label("Message", exact=True)).to_have_value("What I had begun to write")
+
+
+def test_redis_is_emptied_in_mid_answer_and_the_text_is_right(
+    visitor: Visitor, stack_redis: RedisServer, tmp_path: Path
+) -> None:
+    thread = visitor.client.thread()
+    asked = visitor.fake(thread, "Twice", mode="gate", text=TEXT, path=str(tmp_path / "gate"))
+    page = visitor.open(thread)
+    answer = turn(page, asked["states"][0])
+    expect(answer.locator(".prose")).to_have_text(TEXT.strip())
+    with redis.Redis.from_url(stack_redis.url) as client:
+        client.flushall()
+    opened(tmp_path / "gate")
+    expect(answer.locator(".prose")).to_have_text((TEXT * 2).strip())
+    expect(answer).to_have_attribute("data-status", "success")
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+
+
+def test_what_is_sent_while_offline_waits_and_says_so(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(visitor.url)
+    expect(page.get_by_role("button", name="Worker: Echo")).to_be_visible()
+    visitor.context.set_offline(True)
+    write(page, "Sent from a tunnel")
+    expect(page.get_by_text("Not sent yet")).to_be_visible()
+    expect(page.get_by_label("Message", exact=True)).to_have_value("Sent from a tunnel")
+    visitor.context.set_offline(False)
+    expect(page.locator(".turn-theirs .prose")).to_have_text("Sent from a tunnel")
+    assert len(visitor.client.get("/api/threads").json()["items"]) == 1
+
+
+def test_a_second_visitor_joins_in_the_middle_and_sees_the_same(
+    visitor: Visitor, chromium: Browser, tmp_path: Path
+) -> None:
+    thread = visitor.client.thread()
+    asked = visitor.fake(thread, "Twice", mode="gate", text=TEXT, path=str(tmp_path / "gate"))
+    page = visitor.open(thread)
+    expect(turn(page, asked["states"][0]).locator(".prose")).to_have_text(TEXT.strip())
+    telephone = chromium.new_context(viewport={"width": 390, "height": 800})
+    telephone.add_cookies(visitor.context.cookies())  # type: ignore[arg-type]
+    second = telephone.new_page()
+    second.goto(page.url)
+    expect(turn(second, asked["states"][0]).locator(".prose")).to_have_text(TEXT.strip())
+    opened(tmp_path / "gate")
+    for one in (page, second):
+        expect(turn(one, asked["states"][0]).locator(".prose")).to_have_text((TEXT * 2).strip())
+    telephone.close()

@@ -1,0 +1,326 @@
+"""Every view: for the keyboard, for screen readers, in the dark, on a telephone, and with very much in it."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.browser import Visitor, axe, turn, write
+from tests.support.stack import Stack
+
+MARKDOWN = """# Title\n\nWords, `code` and **more**, $x^2$.\n
+```python\nprint("hello")  # says it\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n
+- [ ] to do\n- [x] done\n\n> quoted\n"""
+
+
+def grown(visitor: Visitor) -> dict[str, Any]:
+    """A thread with a bit of everything; its interesting states by name."""
+    thread = visitor.client.thread(title="A bit of everything")
+    first = visitor.answered(thread, "What is there?", text=MARKDOWN)
+    question = first["input_state"]["id"]
+    second = visitor.answered(thread, None, question, text="Something else")
+    end = first["states"][0]["id"]
+    kinds = visitor.answered(thread, "Every kind", end, mode="messages")
+    failed = visitor.answered(thread, "Fail", end, mode="fail")
+    asks = visitor.fake(thread, "Ask me", end, mode="confirm", text="So: ")
+    visitor.client.patch(f"/api/states/{end}", json={"starred": True, "label": "Good"}).raise_for_status()
+    return {
+        "thread": thread,
+        "question": question,
+        "second": second["states"][0]["id"],
+        **{
+            name: one["states"][0]["id"]
+            for name, one in (("kinds", kinds), ("failed", failed), ("asks", asks))
+        },
+    }
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_axe_finds_nothing_wrong_with_any_view(
+    chromium: Browser, stack: Stack, scheme: str, width: int
+) -> None:
+    visitor = Visitor(
+        chromium,
+        stack,
+        color_scheme=scheme,
+        viewport={"width": width, "height": 800},
+        reduced_motion="reduce",
+    )
+    page, found = visitor.page, {}
+    made = grown(visitor)
+    thread = made["thread"]
+
+    def look(name: str) -> None:
+        found[name] = axe(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+
+    for name in ("kinds", "failed", "asks", "second"):
+        visitor.open(thread, made[name])
+        expect(turn(page, made[name])).to_be_visible()
+        for fold in turn(page, made[name]).locator("summary").all():
+            fold.click()
+        look(name)
+    if width < 1000:
+        page.get_by_role("button", name="Show the outline").click()
+    expect(page.get_by_role("treeitem").first).to_be_visible()
+    look("outline")
+    visitor.open(thread, made["question"], "compare")
+    expect(page.get_by_role("article")).to_have_count(2)
+    page.get_by_role("button", name="What differs").click()
+    expect(page.locator("ins").first).to_be_visible()
+    look("compare")
+    visitor.open(thread, made["kinds"], "map")
+    expect(page.locator(".map-node").first).to_be_visible()
+    look("map")
+    page.goto(f"{visitor.url}/settings")
+    expect(page.get_by_role("heading", name="API tokens")).to_be_visible()
+    look("settings")
+    page.goto(visitor.url)
+    page.get_by_role("button", name="Worker:").click()
+    expect(page.get_by_text("Repeats your last message")).to_be_visible()
+    look("chooser")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Configure").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    look("configuration")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("option", name="New thread")).to_be_visible()
+    look("palette")
+    page.keyboard.press("Escape")
+    if width < 1000:
+        page.get_by_role("button", name="Show the list of threads").click()
+    expect(page.get_by_role("link", name="A bit of everything")).to_be_visible()
+    look("threads")
+    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("menuitem", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    look("entrance")
+    page.get_by_role("link", name="Make an account").click()
+    expect(page.get_by_role("button", name="Make account")).to_be_visible()
+    look("register")
+    wrong = {name: one for name, one in found.items() if one}
+    assert not wrong, "\n".join(f"{name}: {one}" for name, some in wrong.items() for one in some)
+    visitor.leave(forgive="401")
+
+
+def test_the_tree_by_keyboard_alone(visitor: Visitor) -> None:
+    made = grown(visitor)
+    page = visitor.open(made["thread"], made["kinds"])
+    page.get_by_role("treeitem", selected=True).focus()
+    focused = lambda: page.evaluate("document.activeElement.getAttribute('aria-label')")  # noqa: E731
+
+    def press(key: str, words: str) -> None:
+        page.keyboard.press(key)
+        page.wait_for_function(
+            "words => document.activeElement.getAttribute('aria-label')?.includes(words)", arg=words
+        )
+
+    assert "Let me think." in focused()
+    press("Home", "What is there?")
+    press("ArrowDown", "Good")
+    press("ArrowRight", "Every kind")
+    press("ArrowLeft", "Good")
+    row = page.get_by_role("treeitem", name=re.compile("Good"))
+    page.keyboard.press("ArrowLeft")
+    expect(row).to_have_attribute("aria-expanded", "false")
+    press("ArrowDown", "Something else")
+    press("ArrowUp", "Good")
+    page.keyboard.press("ArrowRight")
+    expect(row).to_have_attribute("aria-expanded", "true")
+    press("End", "Something else")
+    press("f", "Fail")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(turn(page, made["failed"]).get_by_role("alert")).to_be_visible()
+    expect(page.get_by_role("treeitem", selected=True)).to_have_attribute("data-row", made["failed"])
+    assert (
+        page.get_by_role("treeitem").evaluate_all("rows => rows.filter(row => row.tabIndex === 0).length")
+        == 1
+    )
+
+
+def test_searching_the_tree_shows_what_matches_though_it_was_folded(visitor: Visitor) -> None:
+    made = grown(visitor)
+    page = visitor.open(made["thread"], made["second"])
+    page.get_by_role("button", name="Fold the other branches").click()
+    expect(page.get_by_role("treeitem", name=re.compile("Every kind"))).to_have_count(0)
+    page.get_by_label("Search the tree").fill("every KIND")
+    expect(page.get_by_role("treeitem", name=re.compile("Every kind"))).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(turn(page, made["kinds"])).to_contain_text("The sum is 3.")
+
+
+def test_help_palette_and_keys(visitor: Visitor) -> None:
+    page = visitor.page
+    made = grown(visitor)
+    visitor.open(made["thread"], made["kinds"])
+    expect(turn(page, made["kinds"])).to_be_visible()
+    page.locator("h1").focus()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys and help")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox").fill("dark")
+    page.keyboard.press("Enter")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox").fill("Something else")
+    page.get_by_role("option", name=re.compile("Something else")).click()
+    expect(turn(page, made["second"])).to_be_visible()
+    page.keyboard.press("/")
+    expect(page.get_by_label("Message", exact=True)).to_be_focused()
+
+
+def test_threads_are_found_renamed_archived_and_deleted_with_a_way_back(visitor: Visitor) -> None:
+    page = visitor.page
+    for words in ("About apples", "About pears"):
+        thread = visitor.client.thread(title=words)
+        visitor.client.wait(visitor.client.ask(thread, f"{words}, with a secret of {words[-5:]}")["runs"][0])
+    page.goto(visitor.url)
+    row = page.get_by_role("link", name="About apples")
+    page.get_by_label("Search titles and messages").fill("SECRET of pears")
+    expect(page.get_by_role("link", name="About pears")).to_be_visible()
+    expect(row).to_be_hidden()
+    page.keyboard.press("Escape")
+
+    menu = page.get_by_role("button", name="More about About apples")
+    row.hover()
+    menu.click()
+    page.get_by_role("menuitem", name="Delete").click()
+    expect(row).to_be_hidden()
+    page.get_by_role("button", name="Undo").click()
+    expect(row).to_be_visible()
+    row.hover()
+    menu.click()
+    page.get_by_role("menuitem", name="Archive").click()
+    expect(row).to_be_hidden()
+    page.get_by_role("button", name="Undo").click()
+    row.hover()
+    menu.click()
+    page.get_by_role("menuitem", name="Rename").click()
+    page.get_by_label("Title", exact=True).fill("About oranges")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="About oranges")).to_be_visible()
+
+
+def test_a_worker_is_configured_by_a_form_that_says_what_is_wrong(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(visitor.url)
+    page.get_by_role("button", name="Configure").click()
+    dialog = page.get_by_role("dialog", name="Configure Echo")
+    dialog.get_by_label("Delay", exact=True).fill("-1")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_text("must be at least 0")).to_be_visible()
+    dialog.get_by_label("Delay", exact=True).fill("1")
+    dialog.get_by_label("Piece").select_option("character")
+    dialog.get_by_role("button", name="Save").click()
+    write(page, "Letter by letter")
+    expect(page.locator(".turn-theirs .prose")).to_have_text("Letter by letter")
+    page.locator(".run-foot").click()
+    expect(page.get_by_role("dialog")).to_contain_text('"piece": "character"')
+
+
+def test_tokens_are_made_shown_once_and_revoked(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(f"{visitor.url}/settings")
+    page.get_by_label("What it is for").fill("laptop")
+    page.get_by_role("button", name="Make a token").click()
+    secret = page.locator(".secret code").inner_text()
+    bearer = {"Authorization": f"Bearer {secret}"}
+    assert visitor.context.request.get(f"{visitor.url}/api/me", headers=bearer).ok
+    page.reload()
+    expect(page.get_by_text("laptop")).to_be_visible()
+    expect(page.locator(".secret")).to_be_hidden()
+    page.get_by_role("button", name="Revoke laptop").click()
+    expect(page.get_by_text("You have none.")).to_be_visible()
+    visitor.context.clear_cookies()
+    assert visitor.context.request.get(f"{visitor.url}/api/me", headers=bearer).status == 401
+
+
+STATES = 5000
+
+
+@pytest.fixture(scope="module")
+def large() -> dict[str, Any]:
+    """An export of many states: a line with a branch at every tenth."""
+    at = "2026-01-01T00:00:00Z"
+    states: list[dict[str, Any]] = [{"id": "s0", "parent_id": None, "created_at": at}]
+    for number in range(1, STATES):
+        role = "user" if number % 2 else "assistant"
+        parent = f"s{number - 2 if number % 10 == 0 and number > 10 else number - 1}"
+        said = [{"role": role, "content": f"Words of state {number}, which are not many."}]
+        states.append({"id": f"s{number}", "parent_id": parent, "created_at": at, "messages": said})
+    return {
+        "format": "branchline-thread",
+        "version": 1,
+        "thread": {"title": "Large", "created_at": at},
+        "states": states,
+        "runs": [],
+    }
+
+
+@pytest.mark.soak  # its times are promises, and a busy machine keeps none
+def test_a_thread_of_5000_states_opens_at_once_and_its_map_is_smooth(
+    visitor: Visitor, large: dict[str, Any]
+) -> None:
+    answer = visitor.client.post("/api/threads/import", json=large)
+    assert answer.status_code == 201, answer.text
+    thread = answer.json()["thread"]
+    page = visitor.page
+    row = page.get_by_role("link", name="Large")
+
+    def opened() -> float:
+        """Seconds until its last words are there."""
+        page.goto(visitor.url)
+        row.wait_for()
+        began = time.monotonic()
+        row.click()
+        page.locator(".turn").get_by_text(f"Words of state {STATES - 1},").wait_for()
+        return time.monotonic() - began
+
+    took = min(opened() for _ in range(3))
+    expect(page.locator(".count")).to_have_text(str(STATES - 1))
+    assert page.get_by_role("treeitem").count() < 100
+    page.locator(".conversation").hover()
+    shown = page.locator(".turn")
+    before = shown.count()
+    page.mouse.wheel(0, -100_000)
+    page.wait_for_function("count => document.querySelectorAll('.turn').length > count", arg=before)
+
+    page.get_by_role("button", name="Map").click()
+    page.locator(".map-node").first.wait_for()
+    page.get_by_role("button", name="All of it").click()
+    frames = pan(page)
+    page.get_by_role("button", name="Where I am").click()
+    page.locator(".map-node").first.wait_for()
+    near = pan(page)
+    assert thread["id"] in page.url
+    assert took < 1, took
+    assert min(frames, near) >= 30, (frames, near)
+
+
+def pan(page: Page) -> float:
+    """Drag the map for a second; the frames per second that were drawn."""
+    return page.evaluate(
+        """async () => {
+            const pane = document.querySelector('.react-flow__pane');
+            const fire = (type, x, y) => (type === 'mousedown' ? pane : window).dispatchEvent(
+                new MouseEvent(type, {clientX: x, clientY: y, bubbles: true, view: window, buttons: 1}));
+            fire('mousedown', 500, 400);
+            const times = [];
+            const start = performance.now();
+            while (performance.now() - start < 1000) {
+                await new Promise(requestAnimationFrame);
+                times.push(performance.now());
+                fire('mousemove', 500 + 3 * times.length, 400 + 2 * times.length);
+            }
+            fire('mouseup', 500, 400);
+            return (times.length - 1) / (times.at(-1) - times[0]) * 1000;
+        }"""
+    )

@@ -1,0 +1,66 @@
+"""The browser interface as it is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.web import Client
+from web import pages
+
+
+@pytest.fixture
+def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small interface in place of the real one."""
+    folder = tmp_path / "static"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text("<!doctype html><title>The interface</title>")
+    (folder / "assets" / "index-1a2b.js").write_text("plain")
+    (folder / "assets" / "index-1a2b.js.gz").write_bytes(b"packed")
+    monkeypatch.setattr(pages, "_BUILT", folder)
+    return folder
+
+
+THREAD = "/t/01990000-0000-7000-8000-000000000000"
+STATE = "01990000-0000-7000-8000-000000000001"
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(
+    "path", ["/", "/login", "/settings", THREAD, f"{THREAD}/s/{STATE}", f"{THREAD}/map/{STATE}"]
+)
+def test_every_address_of_the_interface_gives_its_page(nobody: Client, path: str) -> None:
+    answer = nobody.get(path)
+
+    assert "The interface" in answer.text
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("path", ["/api/nothing", "/t/no-id", f"{THREAD}/x/{STATE}", "/ui/assets/none.js"])
+def test_what_is_no_address_is_a_problem(nobody: Client, path: str) -> None:
+    answer = nobody.get(path)
+
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(("accepted", "content"), [("gzip", b"packed"), ("identity", b"plain")])
+def test_files_are_kept_for_ever_and_sent_as_they_were_packed(
+    nobody: Client, accepted: str, content: bytes
+) -> None:
+    with nobody.get("/ui/assets/index-1a2b.js", headers={"Accept-Encoding": accepted}) as answer:
+        assert answer.data == content
+        assert answer.mimetype == "text/javascript"
+        assert answer.headers.get("Content-Encoding") == ("gzip" if accepted == "gzip" else None)
+        assert "immutable" in answer.headers["Cache-Control"]
+
+
+def test_where_it_is_not_built_the_page_says_how(
+    nobody: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "_BUILT", tmp_path)
+
+    assert "make ui" in nobody.get("/").text

@@ -1,0 +1,35 @@
+import type { components } from './schema';
+
+type Schemas = components['schemas'];
+
+export type User = Schemas['User'];
+export type Token = Schemas['Token'];
+export type TokenWithSecret = Schemas['TokenWithSecret'];
+export type Thread = Schemas['Thread'];
+export type State = Schemas['State'];
+export type Message = Schemas['Message'];
+export type MessageInput = Pick<Message, 'role' | 'content'> & Partial<Pick<Message, 'type' | 'channel' | 'author' | 'data'>>;
+export type Run = Schemas['Run'];
+export type RunStatus = Run['status'];
+export type RunWithQueue = Schemas['RunWithQueue'];
+export type Worker = Schemas['Worker'];
+export type TreeNode = Schemas['TreeNode'];
+export type Place = Schemas['Place'];
+export type Snapshot = Schemas['Snapshot'];
+export type History = Schemas['History'];
+export type Accepted = Schemas['Accepted'];
+export type AcceptedWithThread = Schemas['AcceptedWithThread'];
+export type Attempt = Schemas['Attempt'];
+export type AttemptLog = Schemas['AttemptLog'];
+export type FieldProblem = Schemas['FieldProblem'];
+export type Page<T> = { items: T[]; next: string | null };
+export type Config = Record<string, unknown>;
+
+/** What a waiting run asks its user. */
+export interface Confirmation {
+  id: string;
+  prompt: string;
+  options?: unknown[] | null;
+}
+
+export const UNDER_WAY: ReadonlySet<string> = new Set(['queued', 'running', 'waiting']);

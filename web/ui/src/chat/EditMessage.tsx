@@ -1,0 +1,82 @@
+import { useLayoutEffect, useRef, useState } from 'react';
+import type { Message, MessageInput } from '../api/types';
+import { useWatched } from '../thread/store';
+import { Button } from '../ui/Button';
+import { complain } from '../ui/notes';
+import { usePreferences } from '../ui/preferences';
+import { ask, saveBranch } from './ask';
+import { useChosenWorkers } from './Composer';
+import { address, go, navigate } from './place';
+
+/** Another wording of what was said. It becomes a branch; what was there stays. */
+export function EditMessage({ stateId, messages, onDone }: { stateId: string; messages: readonly Message[]; onDone: () => void }) {
+  const threadId = useWatched((state) => state.data.threadId);
+  const parent = useWatched((state) => state.data.nodes.get(stateId)?.parentId) ?? '';
+  const subject = messages.find((message) => message.role === 'user' && message.type === 'text') ?? messages[0];
+  const [text, setText] = useState(subject?.content ?? '');
+  const [busy, setBusy] = useState(false);
+  const workers = useChosenWorkers(threadId, useWatched((state) => state.head));
+  const area = useRef<HTMLTextAreaElement>(null);
+  useLayoutEffect(() => {
+    const field = area.current;
+    if (!field) return;
+    field.style.height = 'auto';
+    field.style.height = `${field.scrollHeight + 2}px`;
+  }, [text]);
+
+  const reworded = (): MessageInput[] =>
+    messages.map(({ id, role, type, channel, author, content, data }) => ({
+      role,
+      type,
+      channel,
+      author,
+      data,
+      content: id === subject?.id ? text : content,
+    }));
+  const finish = async (work: () => Promise<void>) => {
+    setBusy(true);
+    try {
+      await work();
+      onDone();
+    } catch (error) {
+      complain(error);
+      setBusy(false);
+    }
+  };
+  const save = () =>
+    finish(async () => {
+      const id = await saveBranch(threadId, parent, reworded());
+      go(threadId, id, { at: id, instead: stateId });
+    });
+  const run = () =>
+    finish(async () => {
+      const { configs } = usePreferences.getState();
+      const wish = { threadId, parent, messages: reworded(), workers, configs, n: 1 };
+      const asked = await ask(wish, () => {}, new AbortController().signal);
+      if (asked.outputs.length > 1) navigate(address(threadId, asked.input, 'compare'));
+      else go(threadId, asked.outputs[0] ?? asked.input, { at: asked.input, instead: stateId });
+    });
+  const empty = text.trim() === '';
+  return (
+    <form
+      className="edit"
+      aria-label="Edit the message"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void run();
+      }}
+      onKeyDown={(event) => {
+        if (event.key === 'Escape') onDone();
+        if (event.key === 'Enter' && (event.metaKey || event.ctrlKey) && !empty) void run();
+      }}
+    >
+      <textarea ref={area} className="input" aria-label="New wording" value={text} autoFocus onChange={(event) => setText(event.target.value)} />
+      <div className="edit-foot">
+        <p>The present wording stays, on its own branch.</p>
+        <Button look="quiet" onClick={onDone}>Cancel</Button>
+        <Button disabled={busy || empty} onClick={() => void save()}>Save as branch</Button>
+        <Button look="main" type="submit" disabled={busy || empty || !workers.length}>Save and run</Button>
+      </div>
+    </form>
+  );
+}

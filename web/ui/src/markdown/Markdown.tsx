@@ -1,0 +1,27 @@
+import type { Token, Tokens } from 'marked';
+import { memo, useMemo } from 'react';
+import { CodeBlock } from './CodeBlock';
+import { useLoaded } from './highlight';
+import { blocks, toHtml } from './render';
+
+/** A text in Markdown. While it grows only its last part is drawn again. */
+export function Markdown({ text }: { text: string }) {
+  const tokens = useMemo(() => blocks(text), [text]);
+  const loaded = useLoaded((state) => state.count);
+  return (
+    <div className="prose">
+      {tokens.map((token, index) => <Block key={index} token={token} loaded={loaded} />)}
+    </div>
+  );
+}
+
+const Block = memo(
+  function Block({ token }: { token: Token; loaded: number }) {
+    if (token.type === 'code') {
+      const { text, lang } = token as Tokens.Code;
+      return <CodeBlock code={text} language={lang} />;
+    }
+    return <div className="block" dangerouslySetInnerHTML={{ __html: toHtml(token) }} />;
+  },
+  (before, after) => before.token.raw === after.token.raw && before.token.type === after.token.type && before.loaded === after.loaded,
+);

@@ -1,0 +1,92 @@
+/**
+ * Markdown to HTML that may come from anywhere, also from a model that was told to do harm.
+ *
+ * HTML in it is shown as text, but for a few tags without attributes. What is made passes a
+ * sanitiser, and the page's Content-Security-Policy stands behind that.
+ */
+import DOMPurify from 'dompurify';
+import { Marked, type Token, type TokenizerAndRendererExtension, type Tokens } from 'marked';
+import { escaped } from './escape';
+import { highlighted } from './highlight';
+import { typeset } from './math';
+
+const PLAIN_TAG = /&lt;(\/?(?:br|sub|sup|kbd|mark|u|b|i|em|strong|s|del|ins|small|details|summary))\s*\/?&gt;/gi;
+
+const SAFE_LINK = /^(https?:|mailto:|#|\/(?!\/))/i;
+const SAFE_IMAGE = /^data:image\/(png|jpeg|gif|webp|avif);base64,/i;
+
+interface MathToken extends Tokens.Generic {
+  tex: string;
+  display: boolean;
+}
+
+function math(name: string, level: 'block' | 'inline', start: RegExp, rule: RegExp, display: boolean): TokenizerAndRendererExtension {
+  return {
+    name,
+    level,
+    start: (source) => source.match(start)?.index,
+    tokenizer(source) {
+      const match = rule.exec(source);
+      return match ? ({ type: name, raw: match[0], tex: (match[1] ?? match[2] ?? '').trim(), display } satisfies MathToken) : undefined;
+    },
+    renderer: (token) => typeset((token as MathToken).tex, display),
+  };
+}
+
+const markdown = new Marked({
+  gfm: true,
+  breaks: false,
+  renderer: {
+    html: ({ text }) => escaped(text).replace(PLAIN_TAG, '<$1>'),
+    code: ({ text, lang }) => `<pre tabindex="0"><code class="hljs">${highlighted(text, lang)}</code></pre>`,
+    // The page has a first heading of its own.
+    heading({ tokens, depth }) {
+      const level = Math.min(6, depth + 1);
+      return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
+    },
+    checkbox: ({ checked }) => `<span class="check">${checked ? '☑' : '☐'}</span> `,
+    link({ href, title, tokens }) {
+      const words = this.parser.parseInline(tokens);
+      if (!SAFE_LINK.test(href.trim())) return words;
+      const hint = title ? ` title="${escaped(title)}"` : '';
+      return `<a href="${escaped(href)}"${hint} target="_blank" rel="noopener noreferrer nofollow">${words}</a>`;
+    },
+    image({ href, text }) {
+      if (SAFE_IMAGE.test(href)) return `<img src="${escaped(href)}" alt="${escaped(text)}">`;
+      if (!/^https?:/i.test(href)) return escaped(text);
+      // What is elsewhere is not loaded: its address would tell that the text was read.
+      return `<a href="${escaped(href)}" target="_blank" rel="noopener noreferrer nofollow">${escaped(text || href)}</a>`;
+    },
+    table({ header, rows }) {
+      const cell = (tag: string) => (one: Tokens.TableCell) =>
+        `<${tag}${one.align ? ` align="${one.align}"` : ''}>${this.parser.parseInline(one.tokens)}</${tag}>`;
+      const body = rows.map((row) => `<tr>${row.map(cell('td')).join('')}</tr>`).join('');
+      const head = `<tr>${header.map(cell('th')).join('')}</tr>`;
+      return `<div class="table" tabindex="0"><table><thead>${head}</thead><tbody>${body}</tbody></table></div>`;
+    },
+  },
+});
+
+markdown.use({
+  extensions: [
+    math('mathBlock', 'block', /\$\$|\\\[/, /^(?:\$\$([\s\S]+?)\$\$|\\\[([\s\S]+?)\\\])/, true),
+    math('mathInline', 'inline', /\$|\\\(/, /^(?:\\\(([\s\S]+?)\\\)|\$(?!\s)((?:\\.|[^$\\\n])+?)(?<!\s)\$(?![\d\w]))/, false),
+  ],
+});
+
+const ALLOWED = {
+  USE_PROFILES: { html: true, mathMl: true },
+  FORBID_TAGS: ['style', 'form', 'input', 'button', 'textarea', 'select', 'iframe', 'object', 'embed', 'video', 'audio', 'picture', 'source', 'dialog'],
+  FORBID_ATTR: ['style', 'id', 'name', 'srcset', 'href-translate', 'xlink:href'],
+  ADD_ATTR: ['target'],
+};
+
+/** The parts of a text, each of which can be shown by itself. The last one may still grow. */
+export function blocks(text: string): Token[] {
+  return markdown.lexer(text).filter((token) => token.type !== 'space' && token.type !== 'def');
+}
+
+/** The HTML of one part, made safe. */
+export function toHtml(token: Token): string {
+  return DOMPurify.sanitize(markdown.parser([token]), ALLOWED);
+}

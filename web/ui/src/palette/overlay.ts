@@ -1,0 +1,9 @@
+import { create } from 'zustand';
+
+type Overlay = 'palette' | 'help' | null;
+
+export const useOverlay = create<{ overlay: Overlay }>(() => ({ overlay: null }));
+
+export function openOverlay(overlay: Overlay): void {
+  useOverlay.setState({ overlay });
+}

@@ -1,0 +1,60 @@
+import type { Confirmation, Message, Run, State, Thread } from '../api/types';
+
+/** The place of an event in a thread's log: `<epoch>:<seq>`. */
+export interface Cursor {
+  epoch: string;
+  seq: number;
+}
+
+export function readCursor(text: string): Cursor | null {
+  const colon = text.lastIndexOf(':');
+  const seq = Number(text.slice(colon + 1));
+  return colon > 0 && Number.isSafeInteger(seq) ? { epoch: text.slice(0, colon), seq } : null;
+}
+
+interface Told {
+  seq: number;
+  thread_id: string;
+  run_id: string | null;
+  attempt: number;
+  state_id: string | null;
+  at: string;
+}
+
+export type LogEvent = Told &
+  (
+    | { type: 'thread.updated' | 'thread.deleted'; thread: Thread }
+    | { type: 'state.created'; state: State }
+    | { type: 'run.queued' | 'run.started'; run: Run }
+    | { type: 'run.retried'; run: Run; discarded: string[] }
+    | { type: 'run.step'; description: string }
+    | { type: 'run.waiting'; confirmation: Confirmation }
+    | { type: 'run.completed'; status: Run['status']; error: Run['error']; usage: Run['usage']; output_state_id: string }
+    | { type: 'message.created' | 'message.completed'; message: Message }
+    | { type: 'message.delta'; message_id: string; n: number; text: string }
+  );
+
+export type EventType = LogEvent['type'];
+
+export const EVENT_TYPES: readonly EventType[] = [
+  'thread.updated',
+  'thread.deleted',
+  'state.created',
+  'run.queued',
+  'run.started',
+  'run.retried',
+  'run.step',
+  'run.waiting',
+  'run.completed',
+  'message.created',
+  'message.delta',
+  'message.completed',
+];
+
+/** A hint on the user's stream: something in the lists has changed. */
+export interface Hint {
+  type: 'thread.updated' | 'thread.deleted' | 'run.changed' | 'reload';
+  thread_id?: string;
+  run_id?: string;
+  status?: Run['status'];
+}

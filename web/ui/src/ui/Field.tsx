@@ -1,0 +1,18 @@
+import { type InputHTMLAttributes, useId } from 'react';
+
+/** A line of text with its label, a hint, and what is wrong with it. */
+export function Field({ label, hint, error, ...input }: InputHTMLAttributes<HTMLInputElement> & {
+  label: string;
+  hint?: string | undefined;
+  error?: string | undefined;
+}) {
+  const id = useId();
+  const about = error ? `${id}-error` : hint ? `${id}-hint` : undefined;
+  return (
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      <input id={id} className="input" aria-invalid={!!error} aria-describedby={about} {...input} />
+      {error ? <p id={`${id}-error`} className="field-error">{error}</p> : hint && <p id={`${id}-hint`} className="field-hint">{hint}</p>}
+    </div>
+  );
+}

@@ -1,0 +1,41 @@
+import * as Dropdown from '@radix-ui/react-dropdown-menu';
+import type { LucideIcon } from 'lucide-react';
+import type { ReactElement, ReactNode } from 'react';
+
+export function Menu({ trigger, children, align = 'end' }: { trigger: ReactElement; children: ReactNode; align?: 'start' | 'end' }) {
+  return (
+    <Dropdown.Root modal={false}>
+      <Dropdown.Trigger asChild>{trigger}</Dropdown.Trigger>
+      <Dropdown.Portal>
+        <Dropdown.Content className="menu" align={align} sideOffset={4} collisionPadding={8}>
+          {children}
+        </Dropdown.Content>
+      </Dropdown.Portal>
+    </Dropdown.Root>
+  );
+}
+
+export function MenuItem({ icon: Icon, children, onSelect, danger = false, disabled = false, hint }: {
+  icon: LucideIcon;
+  children: ReactNode;
+  onSelect: () => void;
+  danger?: boolean;
+  disabled?: boolean;
+  hint?: string;
+}) {
+  return (
+    <Dropdown.Item className={`menu-item${danger ? ' danger' : ''}`} onSelect={onSelect} disabled={disabled}>
+      <Icon aria-hidden="true" />
+      <span>{children}</span>
+      {hint && <kbd>{hint}</kbd>}
+    </Dropdown.Item>
+  );
+}
+
+export function MenuLine() {
+  return <Dropdown.Separator className="menu-line" />;
+}
+
+export function MenuLabel({ children }: { children: ReactNode }) {
+  return <Dropdown.Label className="menu-label">{children}</Dropdown.Label>;
+}

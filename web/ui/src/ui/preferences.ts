@@ -1,0 +1,30 @@
+/** What this browser remembers: the look, the panels, and how workers were last configured. */
+import { create } from 'zustand';
+import { persist } from 'zustand/middleware';
+import type { Config } from '../api/types';
+
+export type Theme = 'system' | 'light' | 'dark';
+
+interface Preferences {
+  theme: Theme;
+  sidebar: boolean;
+  outline: boolean;
+  /** The workers that were asked last, and those of each thread. */
+  workers: string[];
+  workersOf: Record<string, string[]>;
+  configs: Record<string, Config>;
+}
+
+export const usePreferences = create<Preferences>()(
+  persist(
+    (): Preferences => ({ theme: 'system', sidebar: true, outline: true, workers: [], workersOf: {}, configs: {} }),
+    { name: 'branchline.preferences' },
+  ),
+);
+
+export const prefer = usePreferences.setState;
+
+export function applyTheme(theme: Theme): void {
+  if (theme === 'system') delete document.documentElement.dataset['theme'];
+  else document.documentElement.dataset['theme'] = theme;
+}

@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest';
+import { check, kindOf, resolve } from './schema';
+
+test('a part is what it refers to', () => {
+  const root = { $defs: { tone: { enum: ['kind', 'terse'] } }, properties: { tone: { $ref: '#/$defs/tone', title: 'Tone' } } };
+  const tone = resolve(root.properties.tone, root);
+  expect([kindOf(tone), tone.title]).toEqual(['choice', 'Tone']);
+});
+
+test('this or nothing is this', () => {
+  expect(kindOf(resolve({ anyOf: [{ type: 'integer' }, { type: 'null' }] }, {}))).toBe('number');
+  expect(kindOf({ type: ['string', 'null'] })).toBe('text');
+});
+
+test('one of several constants is a choice', () => {
+  expect(resolve({ oneOf: [{ const: 1 }, { const: 2 }] }, {}).enum).toEqual([1, 2]);
+});
+
+test('what is plainly wrong is said at its path', () => {
+  const schema = {
+    type: 'object',
+    required: ['name'],
+    properties: {
+      name: { type: 'string', minLength: 2 },
+      deep: { type: 'object', properties: { heat: { type: 'number', minimum: 0, maximum: 2 } } },
+      list: { type: 'array', items: { type: 'integer' }, maxItems: 2 },
+    },
+  };
+  expect(check(schema, { name: 'Ada', deep: { heat: 1 }, list: [1] })).toEqual([]);
+  expect(check(schema, { deep: { heat: 3 }, list: [1, 1.5, 2] }).map(([path]) => path)).toEqual(['name', 'deep.heat', 'list', 'list.1']);
+});
