@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import ParamSpec
 
@@ -58,6 +59,17 @@ def _whole(run: Run, message: Message) -> list[events.Event]:
     return [events.message_created(run, message), events.message_completed(run, message)]
 
 
+def close_gaps(log: EventLog, thread_id: str, run_id: str, attempt: int, messages: Sequence[Message]) -> None:
+    """Where the log has a part of a message's text only, begin it anew: readers are reset and told all."""
+    if not messages:
+        return
+    kept = {message.id: message.content for message in messages}
+    told = log.open_messages(thread_id)
+    if any(one.text != kept.get(one.message_id, one.text) for one in told):
+        with suppress(StaleAttempt):  # the log knows of the end already, or of a later attempt
+            log.reopen(thread_id, run_id, attempt, 0, ())
+
+
 def run_hint(run: Run) -> Hint:
     """What tells the lists and badges of the run's owner."""
     about: dict[str, Json] = {"thread_id": run.thread_id, "run_id": run.id, "status": run.status}
@@ -96,9 +108,8 @@ class Announcer:
         told = past(run, state, earlier)
         for message in messages:
             told += _whole(run, message)
-        return self._append(
-            run.thread_id, run.id, run.attempt, [*told, events.run_waiting(run)], run_hint(run)
-        )
+        told.append(events.run_waiting(run))
+        return self._append(run.thread_id, run.id, run.attempt, told, run_hint(run), [*earlier, *messages])
 
     def retried(self, run: Run, void: Sequence[str] = ()) -> None:
         """An attempt was lost; what it wrote is void, above all the messages ``void``."""
@@ -136,9 +147,7 @@ class Announcer:
 
     def _end(self, run: Run, messages: Sequence[Message] = ()) -> bool:
         last = [*(events.message_completed(run, message) for message in messages), events.run_completed(run)]
-        return self._close_gaps(run, messages) and self._append(
-            run.thread_id, run.id, run.attempt, last, run_hint(run)
-        )
+        return self._append(run.thread_id, run.id, run.attempt, last, run_hint(run), messages)
 
     def _mark(self, run_ids: Sequence[str]) -> None:
         if not run_ids:
@@ -148,24 +157,6 @@ class Announcer:
         except Unavailable:
             log.info("%d ends are announced but not marked; the reaper will do it again", len(run_ids))
 
-    def _close_gaps(self, run: Run, messages: Sequence[Message]) -> bool:
-        """Where the log has not all of a message's text, begin it anew: its readers are reset, and told all.
-
-        False where Redis is away.
-        """
-        if not messages:
-            return True
-        kept = {message.id: message.content for message in messages}
-        try:
-            told = self._log.open_messages(run.thread_id)
-            if any(one.text != kept.get(one.message_id, one.text) for one in told):
-                self._log.reopen(run.thread_id, run.id, run.attempt, 0, ())
-        except StaleAttempt:
-            pass  # the log knows of the end already, or of a later attempt
-        except StreamUnavailable:
-            return False
-        return True
-
     def _append(
         self,
         thread_id: str,
@@ -173,8 +164,12 @@ class Announcer:
         attempt: int,
         entries: list[events.Event],
         hint: Hint | None = None,
+        whole: Sequence[Message] = (),
     ) -> bool:
+        """``whole``: messages that the entries complete, of which the log may have a part."""
         try:
+            if run_id is not None:
+                close_gaps(self._log, thread_id, run_id, attempt, whole)
             self._log.announce(thread_id, run_id, attempt, entries, hint)
         except StaleAttempt:
             return True  # a later attempt has told more than this

@@ -74,6 +74,8 @@ class Relay:
         run, state = self.attempt.run, self.attempt.claim.output_state
         try:
             if run.attempt > 1:
+                earlier = self.attempt.claim.earlier
+                announce.close_gaps(self._log, run.thread_id, run.id, run.attempt, earlier)
                 self._log.announce(run.thread_id, run.id, run.attempt, self._past())
             self._log.begin(run.thread_id, run.id, run.attempt, first, lambda: announce.birth(run, state))
         except StreamUnavailable:

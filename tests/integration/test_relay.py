@@ -111,6 +111,35 @@ def test_a_question_that_is_told_late_comes_after_all_that_led_to_it(core, run_i
     assert told(core, run)[-1] == ("run.waiting", None)
 
 
+@pytest.mark.parametrize("by", ["the question", "the next attempt"])
+def test_text_that_the_log_lacks_is_not_passed_over_when_its_end_is_told_late(ada, core, run_id, by):
+    relay = begin(core, run_id)
+    relay.take([p.Delta(None, "told "), p.Delta(None, "in part, ")], 0)
+    relay.flush()
+    before = core.log.cursor(relay.attempt.run.thread_id)
+    asked = wait_unheard(core, relay)
+    if by == "the question":
+        claim = relay.attempt.claim
+        said = core.database.read(messages.of_state, asked.output_state_id)
+        assert core.announcer.waiting(asked, claim.output_state, claim.earlier, said)
+    else:
+        ada.post(f"/api/runs/{run_id}/answer", json={"answer": "yes"})
+        begin(core, run_id)
+
+    now = core.log.cursor(asked.thread_id)
+    assert now.epoch != before.epoch  # so that whoever reads is reset, and told all
+
+
+def wait_unheard(core: Core, relay: Relay) -> Run:
+    """The same as ``wait``, but the log is told nothing more."""
+    run, transcript = relay.attempt.run, relay.attempt.transcript
+    relay.take([p.Delta(None, "and not whole"), p.Confirm("1", "Shall I?", [])], 0)
+    left = transcript.close(MessageStatus.COMPLETE)
+    return core.database.write(
+        attempts.wait, run, transcript.outcome.confirmation, None, attempts.Remains(left)
+    )
+
+
 def test_what_led_to_a_question_that_was_not_announced_stays_when_a_later_attempt_is_lost(ada, core, run_id):
     run = wait(core, begin(core, run_id), told=False)
     ada.post(f"/api/runs/{run_id}/answer", json={"answer": "yes"})
