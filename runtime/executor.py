@@ -22,7 +22,7 @@ from runtime import events
 from runtime.announce import run_hint
 from runtime.attempt import Attempt, Stop
 from runtime.cells import Cells
-from runtime.child import Child, Children, RemoteChild
+from runtime.child import Children
 from runtime.errors import AttemptEnded, ChildFailed, StoreUnavailable, StreamUnavailable, UnknownWorker
 from runtime.leases import Leases
 from runtime.model import Message, MessageStatus, Run, RunError, RunStatus
@@ -304,7 +304,7 @@ class Executor:
         if transcript.outcome is not None:
             error = transcript.outcome.error
         elif attempt.stopped is None:
-            error = self._exit_error(attempt.child)  # waits; it may be stopped meanwhile
+            error = self._exit_error(attempt)  # waits; it may be stopped meanwhile
         if attempt.stopped is Stop.LOST:
             raise AttemptEnded
         if attempt.stopped in (Stop.CANCELLED, Stop.TOO_LARGE, Stop.TIMEOUT):
@@ -333,12 +333,17 @@ class Executor:
                 code, status = "timeout", RunStatus.TIMEOUT
         return status, RunError(code, message, log_tail=attempt.transcript.log.tail())
 
-    def _exit_error(self, child: Child | RemoteChild | None) -> RunError | None:
+    def _exit_error(self, attempt: Attempt) -> RunError | None:
+        child = attempt.child
         code = child.wait(self._settings.pool.kill_grace) if child else None
         if code == 0:
             return None
         if code is None:
             return RunError("worker_crashed", "The worker closed its output but did not end.")
+        if child and child.overdrawn:
+            limit = self._services.registry.get(attempt.run.worker_id).limits.memory_bytes or 0
+            message = f"The worker used more than the {limit / (1 << 20):,.4g} MiB of memory that it may."
+            return RunError("worker_crashed", message)
         if code < 0:
             return RunError("worker_crashed", f"The worker was killed by {signal.Signals(-code).name}.")
         return RunError("worker_crashed", f"The worker ended with exit code {code}.")

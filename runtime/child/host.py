@@ -9,8 +9,8 @@ a Unix socket that keeps message boundaries. Each message is a JSON object.
 ============================  =====================================================
 to the host                   ``{"type": "serve", "entrypoint": path or null}``, first of all
 ..                            ``{"type": "start", "child", "command", "folder", "environ",
-                              "memory_bytes", "open_files"}`` with stdin, stdout and stderr
-                              as descriptors; ``command`` null means a fork of the worker
+                              "memory_bytes", "open_files", "group"}`` with stdin, stdout
+                              and stderr as descriptors; ``command`` null means a fork of the worker
 ..                            ``{"type": "kill", "child", "signal"}``
 from the host                 ``{"type": "ready", "threads"}`` or ``{"type": "broken", "message"}``
 ..                            ``{"type": "started", "child", "pid"}`` or
@@ -74,13 +74,13 @@ class Host:
         """Work until the pool closes the socket or has ended; then kill what is left."""
         self._adopt()
         first = self._receive()
-        if first is None or not self._prepare(json.loads(first[0])["entrypoint"]):
+        if first is None or not self._prepare(forked.decode(first[0])["entrypoint"]):
             return
         self._settle()
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
-        lull = True
+        lull = self._fresh is None
         while self._pool == os.getppid():
             happened = poll.poll(_LULL_MS if lull else _LOOK_MS)
             for descriptor, _ in happened:
@@ -158,7 +158,7 @@ class Host:
             return False
         data, descriptors = message
         try:
-            order = json.loads(data)
+            order = forked.decode(data)
             if order["type"] == "start":
                 self._start(order, data, descriptors)
             else:
@@ -292,7 +292,7 @@ class Host:
 
     def _receive(self) -> tuple[bytes, list[int]] | None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._control, forked.MAX_MESSAGE, 3)
+            data, descriptors = forked.receive(self._control)
         except ConnectionError:
             return None
         return (data, descriptors) if data else None
@@ -324,6 +324,7 @@ def _is_async(function: sdk.Function) -> bool:
 def main() -> None:
     """Serve the socket whose descriptor is the argument."""
     with socket.socket(fileno=int(sys.argv[1])) as control:
+        control.setblocking(True)  # a pool under gevent makes sockets that do not wait
         Host(control).serve()
 
 

@@ -61,6 +61,17 @@ def send_signal(pid: int, number: int) -> None:
         pass
 
 
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def signal_group(pid: int, number: int) -> None:
     """Signal a process group, if something is left of it."""
     try:

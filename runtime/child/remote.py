@@ -27,6 +27,8 @@ class RemoteChild:
 
     pid = 0
 
+    overdrawn = False
+
     def __init__(self, worker: Worker, environ: Mapping[str, str]) -> None:
         """``environ`` is what a child would have found there; it is sent as headers."""
         assert worker.url is not None

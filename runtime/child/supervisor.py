@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import shutil
 import signal
@@ -18,8 +19,10 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from runtime.child.groups import Group, Groups, NotDelegated
 from runtime.child.pipes import ReadPipe, WritePipe, pipes
 from runtime.errors import ChildFailed
 from runtime.registry import Worker, WorkerType
@@ -27,6 +30,8 @@ from runtime.settings import CHECKOUT, Settings
 
 if TYPE_CHECKING:
     from runtime.child.remote import RemoteChild
+
+log = logging.getLogger(__name__)
 
 _IMPORT_TIMEOUT = 60.0
 """Seconds that a worker's import may take."""
@@ -49,10 +54,19 @@ class Child:
     """One process that executes a run."""
 
     def __init__(
-        self, host: _Host, number: int, stdin: WritePipe, stdout: ReadPipe, stderr: ReadPipe
+        self,
+        host: _Host,
+        number: int,
+        group: Group | None,
+        stdin: WritePipe,
+        stdout: ReadPipe,
+        stderr: ReadPipe,
     ) -> None:
         self.pid = 0
         """Set once it is started."""
+        self.overdrawn = False
+        """Set once it has ended: whether the kernel has killed it, or what it had started, for its memory."""
+        self._group = group
         self._host = host
         self._number = number
         self._stdin = stdin
@@ -99,10 +113,13 @@ class Child:
         self._stdin.close()
 
     def close(self) -> None:
-        """Give its pipes back. What was not read is lost."""
+        """Give its pipes and its group back. What was not read is lost."""
         self._stdin.close()
         self._stdout.close()
         self._stderr.close()
+        if self._group is not None:
+            self._group.end()
+            self._group = None
 
     def _kill_group(self) -> None:
         if not self.pid:
@@ -131,6 +148,7 @@ class Child:
         if not self._started.is_set() and self._refusal is None:
             self._refusal = "its host process has ended"
         self._code = code
+        self.overdrawn = self._group is not None and self._group.overdrawn()
         self._ended.set()
         self._started.set()
         self._stdin.close()
@@ -163,6 +181,8 @@ class Children:
                 remote.send(line)
             return remote
         command = self._command(worker)
+        host = self._host(worker)
+        group = self._group(worker)
         order = {
             "type": "start",
             "command": command,
@@ -175,8 +195,9 @@ class Children:
             },
             "memory_bytes": worker.limits.memory_bytes,
             "open_files": worker.limits.open_files,
+            "group": str(group.path) if group else None,
         }
-        return self._host(worker).start(order, line)
+        return host.start(order, line, group)
 
     def warm(self, worker: Worker) -> None:
         """Start the worker's host, so that its first run need not wait. Raises ChildFailed."""
@@ -191,6 +212,26 @@ class Children:
         for host in self._hosts.values():
             host.wait()
         self._hosts.clear()
+
+    def _group(self, worker: Worker) -> Group | None:
+        """A group for a run of the worker, if it limits its memory and groups can be made."""
+        if worker.limits.memory_bytes is None or self._groups is None:
+            return None
+        try:
+            return self._groups.make(worker.limits.memory_bytes)
+        except OSError as error:
+            log.warning(
+                "a run's processes are limited one by one, for no control group can be made: %s", error
+            )
+            return None
+
+    @cached_property
+    def _groups(self) -> Groups | None:
+        try:
+            return Groups()
+        except NotDelegated as reason:
+            log.info("memory_bytes limits the processes of a run one by one: %s", reason)
+            return None
 
     def _host(self, worker: Worker) -> _Host:
         """The worker's host; a new one for another digest and after a death."""
@@ -305,11 +346,11 @@ class _Host:
         if self._broken is not None:
             raise ChildFailed(f"The worker could not be imported: {self._broken}.")
 
-    def start(self, order: dict[str, Any], line: bytes) -> Child:
+    def start(self, order: dict[str, Any], line: bytes, group: Group | None) -> Child:
         """Start a child that finds ``line`` on its stdin. Raises ChildFailed."""
         number = next(self._numbers)
         with pipes() as (ours, theirs):
-            child = Child(self, number, WritePipe(ours[0]), ReadPipe(ours[1]), ReadPipe(ours[2]))
+            child = Child(self, number, group, WritePipe(ours[0]), ReadPipe(ours[1]), ReadPipe(ours[2]))
             ours.clear()
             self._children[number] = child
             self.started += 1

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -377,6 +378,25 @@ def test_a_child_finds_its_line_when_it_starts(children: Children) -> None:
     assert child.wait(WITHIN) == 0
 
 
+@linux
+def test_a_host_waits_for_a_pool_that_is_slow_to_speak() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.setblocking(False)  # as gevent hands it on
+    command = [sys.executable, "-m", "runtime.child.host", str(theirs.fileno())]
+    with subprocess.Popen(command, cwd=CHECKOUT, pass_fds=[theirs.fileno()]) as host, ours:
+        theirs.close()
+        wait_until(lambda: catches(host.pid, signal.SIGTERM) or host.poll() is not None, "the host waits")
+        ours.sendall(json.dumps({"type": "serve", "entrypoint": None}).encode())
+        assert json.loads(ours.recv(4096))["type"] == "ready"
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(mask >> (number - 1) & 1)
+
+
 def test_a_host_does_without_threading() -> None:
     """Importing it doubles what the fork of a light worker costs."""
     done = subprocess.run(
@@ -637,8 +657,12 @@ def test_a_worker_whose_import_starts_threads_is_not_forked(children: Children, 
             yield f"{threading.active_count()} {os.getcwd()}"
         """
     )
-    child = children.start(worker, run_id="r", environ={})
-    assert Talk(child, {}).to_the_end().text == f"2 {worker.folder}"
+    children.warm(worker)
+    children.warm(FAKE)
+    spare_of(host_of(children, FAKE))  # there has been time enough for forking one ahead
+    for _ in range(2):
+        child = children.start(worker, run_id="r", environ={})
+        assert Talk(child, {}).to_the_end().text == f"2 {worker.folder}"
 
 
 def test_a_changed_worker_gets_a_new_host_and_the_old_one_finishes(

@@ -52,7 +52,15 @@ def second_pool(stack: Stack) -> Iterator[None]:
 
 
 def statuses(client: Client, asked: dict) -> list[str]:
-    return [client.get(f"/api/runs/{run['id']}").json()["run"]["status"] for run in asked["runs"]]
+    return [run["status"] for run in runs(client, asked)]
+
+
+def attempts(client: Client, asked: dict) -> list[tuple[str, int, int]]:
+    return [(run["status"], run["attempt"], run["failures"]) for run in runs(client, asked)]
+
+
+def runs(client: Client, asked: dict) -> list[dict]:
+    return [client.get(f"/api/runs/{run['id']}").json()["run"] for run in asked["runs"]]
 
 
 def test_what_a_pool_process_has_no_slot_for_is_taken_by_another(client, stack):
@@ -61,6 +69,7 @@ def test_what_a_pool_process_has_no_slot_for_is_taken_by_another(client, stack):
 
     with second_pool(stack):
         until(lambda: statuses(client, asked) == ["running"] * 2 * SLOTS, what="the other took the rest")
+        assert attempts(client, asked) == [("running", 1, 0)] * 2 * SLOTS
 
 
 def test_a_slot_that_becomes_free_is_taken_at_once(client):
@@ -80,9 +89,7 @@ def test_a_full_pool_process_that_is_told_to_stop_hands_on_what_it_runs(client, 
     with second_pool(stack):
         stack.kill("pool python", signal.SIGTERM)
 
-        def handed_on() -> bool:
-            runs = [client.get(f"/api/runs/{run['id']}").json()["run"] for run in asked["runs"]]
-            return all((r["status"], r["attempt"], r["failures"]) == ("running", 2, 0) for r in runs)
-
-        until(handed_on, 30, "the other process runs them")
+        until(lambda: statuses(client, asked) == ["running"] * SLOTS, 30, "the other process runs them")
+        assert attempts(client, asked) == [("running", 2, 0)] * SLOTS
+        assert stack.processes["pool python"].returncode == 0
     stack.mend()

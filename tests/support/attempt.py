@@ -97,7 +97,7 @@ class Attempt:
     ) -> Run:
         """End the attempt and announce it; what is open stays partial."""
         left = [m for m in self._messages.values() if m.status is MessageStatus.PARTIAL]
-        remains = attempts.Remains(left, [(1, "thinking")], log)
+        remains = attempts.Remains(left, [(1, "thinking", 0.0)], log)
         run = self._services.database.write(
             attempts.finish, self.run, status, remains, error=error, usage=usage
         )
