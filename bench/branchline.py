@@ -22,6 +22,7 @@ PLACES = 100
 """Threads that are made before anything is measured."""
 SLOTS = 100
 """Of a pool process, by default."""
+_QUESTION = "What time is it?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,32 +94,28 @@ class Branchline:
                     await asyncio.sleep(0.1)
 
     async def ask(
-        self, spot: Spot, n: int, gap: float, *, text: str = "What time is it?", client: Client | None = None
+        self, spot: Spot, n: int, gap: float, *, text: str = _QUESTION, client: Client | None = None
     ) -> tuple[Reply, str]:
         """Ask for a run: the answer as it came, and the run's id."""
-        reply = await (client or self.client).request(
-            "POST",
-            f"/api/threads/{spot.thread_id}/runs",
-            {
-                "input_state_id": spot.state_id,
-                "messages": [{"role": "user", "content": text}],
-                "worker_id": "stamp",
-                "args": {"n": n, "gap": gap},
-            },
-        )
+        reply = await (client or self.client).request("POST", *_wish(spot, n, gap, text))
         return reply, reply.json()["runs"][0]["id"]
 
     async def talk(self, place: int, n: int, gap: float) -> Talk:
-        """Ask for a run, then read its stream."""
-        return await self.talk_at(self.spots[place], n, gap, place)
-
-    async def talk_at(self, spot: Spot, n: int, gap: float, place: int = 0) -> Talk:
-        """The same at any state."""
+        """Ask for a run and read it: in one request, or from another web process where there is one."""
+        spot = self.spots[place]
+        if len(self.clients) == 1:
+            return await self.talk_at(spot, n, gap)
         asked_at, read_at = (self.clients[(place + step) % len(self.clients)] for step in (0, 1))
         asked, run_id = await self.ask(spot, n, gap, client=asked_at)
         connection, told = await read_at.begin("GET", f"/api/runs/{run_id}/events")
         await read_at.finish(connection, told)
         return _talk(asked, told, run_id)
+
+    async def talk_at(self, spot: Spot, n: int, gap: float) -> Talk:
+        """Ask for a run at any state, answered with its stream."""
+        connection, told = await self.client.begin("POST", *_wish(spot, n, gap), Accept="text/event-stream")
+        await self.client.finish(connection, told)
+        return _talk(told, told, told.headers["location"].rpartition("/")[2])
 
     async def talk_on_open_stream(self, place: int, n: int, gap: float) -> Talk:
         """Ask for a run while the thread's stream is being read, as a chat does."""
@@ -190,13 +187,23 @@ class Branchline:
             return int(client.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"])
 
 
+def _wish(spot: Spot, n: int, gap: float, text: str = _QUESTION) -> tuple[str, dict[str, Any]]:
+    """The path and the body of the request for a run."""
+    return f"/api/threads/{spot.thread_id}/runs", {
+        "input_state_id": spot.state_id,
+        "messages": [{"role": "user", "content": text}],
+        "worker_id": "stamp",
+        "args": {"n": n, "gap": gap},
+    }
+
+
 def _talk(asked: Reply, told: Reply, run_id: str) -> Talk:
     deltas: list[tuple[float, float]] = []
     mine = run_id.encode()
     for event in told.events():
         if event.type == "message.delta" and mine in event.data:
             deltas += stamps(event.data, event.at)
-    return Talk(asked.sent_at, asked.pieces[-1][0], told.pieces[-1][0], deltas)
+    return Talk(asked.sent_at, asked.pieces[0][0], told.pieces[-1][0], deltas)
 
 
 def stamps(data: bytes, at: float) -> list[tuple[float, float]]:

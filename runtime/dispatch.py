@@ -77,12 +77,13 @@ class Dispatcher:
         target: str | NewThread,
         request: RunRequest,
         idempotency: IdempotencyKey | None = None,
-    ) -> dict[str, Json]:
+    ) -> tuple[dict[str, Json], Sequence[Run]]:
         """Accept the runs that ``request`` asks for on a thread (its id, or a new one).
 
-        Returns the answer as JSON: runs, states, input_state, and for a new thread
-        thread and root_state. A request whose key was seen before gets the first
-        answer again. Raises NotFound, Conflict, Invalid, TooMany, StoreUnavailable.
+        Returns the answer as JSON (runs, states, input_state, and for a new thread
+        thread and root_state), and the new runs. A request whose key was seen before
+        gets the first answer again, and makes none. Raises NotFound, Conflict, Invalid,
+        TooMany, StoreUnavailable.
         """
         self._services.standings.refresh()
         created: runs.Created | None
@@ -93,9 +94,10 @@ class Dispatcher:
                 answer, created = self._services.database.write(
                     self._accept, user, target, request, idempotency
                 )
-        if created is not None:
-            tell(self._announce, created)
-        return answer
+        if created is None:
+            return answer, ()
+        tell(self._announce, created)
+        return answer, created.runs
 
     def cancel(self, user: User, run_id: str) -> Run:
         """End a run that holds no process at once; have a running one ended. Idempotent."""

@@ -1,5 +1,7 @@
 """Signed tokens: what a worker's run, and a program that signed in, show to the API.
 
+A run's cursors are signed too, for what they name is read without a walk to it.
+
 JSON Web Tokens with HS256. Each kind has a key of its own, derived from the
 secret key, so that none can be taken for another. A token says who somebody is;
 whether that still holds is looked up each time.
@@ -31,6 +33,18 @@ def read_run_token(settings: Settings, text: str) -> tuple[str, int] | None:
     """Run id and attempt of a run token; None where it is not genuine."""
     claims = _read(settings, "run", text, "run", "attempt")
     return (claims["run"], claims["attempt"]) if claims else None
+
+
+def run_cursor(settings: Settings, run_id: str, cursor: str) -> str:
+    """A cursor that leads on in the history of this run, and in no other."""
+    claims = {"run": run_id, "cursor": cursor, "typ": "cursor"}
+    return jwt.encode(claims, _key(settings, "cursor"), algorithm=_ALGORITHM)
+
+
+def read_run_cursor(settings: Settings, run_id: str, text: str) -> str | None:
+    """The cursor; None where it is not genuine, or another run's."""
+    claims = _read(settings, "cursor", text, "run", "cursor")
+    return claims["cursor"] if claims and claims["run"] == run_id else None
 
 
 def session_token(settings: Settings, session_id: str) -> str:

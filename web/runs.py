@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ from flask import Response, request
 
 from runtime.announce import tell
 from runtime.dispatch import IdempotencyKey, NewThread, RunRequest
-from runtime.errors import FieldError, Invalid
+from runtime.errors import FieldError, Invalid, Unavailable
 from runtime.model import Json, Message, Run, RunStatus, encode_time
 from runtime.store import backlog, messages, runs
 from web import auth, waiting
@@ -18,6 +19,8 @@ from web.answers import answer
 from web.core import core
 from web.openapi import Blueprint
 from web.schemas import inputs, outputs, queries
+from web.sse import DOCUMENTED, EVENT_STREAM
+from web.stream import stream_run
 
 on_thread = Blueprint(
     "thread runs", __name__, url_prefix="/api/threads/<id:thread_id>/runs", description="Runs on a thread"
@@ -50,25 +53,35 @@ _key_parameter = {
     "schema": {"type": "string", "minLength": 1, "maxLength": _KEY_LONGEST},
     "description": "Your own name for this request: sent again, it gives the first answer again.",
 }
+_LOCATION = {"Location": {"schema": {"type": "string"}}}
+_STREAMED = {
+    **DOCUMENTED,
+    "description": "The events of the run, where `Accept` prefers `text/event-stream`",
+    "headers": _LOCATION,
+}
+_JSON = "application/json"
 
 
 @on_thread.route("", methods=["POST"], parameters=[_key_parameter])
 @on_thread.arguments(inputs.NewRun)
-@on_thread.response(202, _Accepted, headers={"Location": {"schema": {"type": "string"}}})
+@on_thread.response(202, _Accepted, headers=_LOCATION)
+@on_thread.alt_response(200, **_STREAMED)
 def create_runs(given: dict[str, Any], thread_id: str) -> Response:
     """Have a worker go on from a state.
 
     With `messages`, they become a new state below the input state first. `states`
-    are the states that the runs will fill, in the order of `runs`.
+    are the states that the runs will fill, in the order of `runs`. A client that
+    prefers `text/event-stream` is answered with the stream of the run it asks for.
     """
     return _accepted(thread_id, given)
 
 
 @views.route("", methods=["POST"], parameters=[_key_parameter])
 @views.arguments(inputs.NewThreadRun)
-@views.response(202, _AcceptedWithThread, headers={"Location": {"schema": {"type": "string"}}})
+@views.response(202, _AcceptedWithThread, headers=_LOCATION)
+@views.alt_response(200, **_STREAMED)
 def create_runs_on_new_thread(given: dict[str, Any]) -> Response:
-    """Make a thread and have a worker begin it."""
+    """Make a thread and have a worker begin it; answered like runs on a thread."""
     return _accepted(NewThread(given["title"], given["metadata"] or {}), given)
 
 
@@ -165,6 +178,10 @@ def answer_run(given: dict[str, Any], run_id: str) -> Response:
 
 
 def _accepted(target: str | NewThread, given: dict[str, Any]) -> Response:
+    streamed = _wants_stream()
+    if streamed and given["n"] > 1:
+        said = "must be 1 where the answer is to be a stream, which tells of one run"
+        raise Invalid(f"n: {said}", [FieldError(("n",), said)])
     wanted = RunRequest(
         input_state_id=given.get("input_state_id"),
         messages=given["messages"],
@@ -175,8 +192,26 @@ def _accepted(target: str | NewThread, given: dict[str, Any]) -> Response:
         priority=given["priority"],
         timeout=given["timeout"],
     )
-    made = core.dispatcher.create(auth.current_user(), target, wanted, _idempotency_key(given))
-    return answer(made, 202, Location=f"/api/runs/{made['runs'][0]['id']}")
+    made, new = core.dispatcher.create(auth.current_user(), target, wanted, _idempotency_key(given))
+    run_id = made["runs"][0]["id"]
+    response = _streamed(run_id, new) if streamed else None
+    response = response or answer(made, 202)
+    response.headers["Location"] = f"/api/runs/{run_id}"
+    return response
+
+
+def _wants_stream() -> bool:
+    if EVENT_STREAM not in request.headers.get("Accept", ""):
+        return False
+    return request.accept_mimetypes.best_match([_JSON, EVENT_STREAM]) == EVENT_STREAM
+
+
+def _streamed(run_id: str, new: Sequence[Run]) -> Response | None:
+    """The stream of an accepted run; None where it cannot be begun now, which is no reason to fail."""
+    try:
+        return None if core.ending else stream_run(new[0] if new else _get(run_id))
+    except Unavailable:
+        return None
 
 
 def _idempotency_key(given: dict[str, Any]) -> IdempotencyKey | None:

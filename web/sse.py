@@ -29,7 +29,8 @@ HEARTBEAT = b": hb\n\n"
 SILENCE = None
 """What a source yields when there was nothing for the time of a heartbeat."""
 
-DOCUMENTED = {"content_type": "text/event-stream", "description": "Server-Sent Events", "success": True}
+EVENT_STREAM = "text/event-stream"
+DOCUMENTED = {"content_type": EVENT_STREAM, "description": "Server-Sent Events", "success": True}
 """How the OpenAPI document describes a stream."""
 
 
@@ -114,7 +115,7 @@ class Stream(Response):
 def send(core: Core, source: Source, may_read: Callable[[], bool], outlet: Outlet | None = None) -> Response:
     """A stream of ``source``; at each heartbeat ``may_read`` is asked whether it goes on."""
     outlet = outlet or Outlet(core.figures)
-    response = Stream(_lines(core, source, may_read, outlet), mimetype="text/event-stream")
+    response = Stream(_lines(core, source, may_read, outlet), mimetype=EVENT_STREAM)
     response.outlet = outlet
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Response, request
 
 from runtime.events import Cursor
+from runtime.model import Run
 from runtime.store import runs, threads
 from runtime.stream import encode_reset
 from web import auth
@@ -63,9 +64,17 @@ def thread_events(given: dict[str, Any], thread_id: str) -> Response:
 def run_events(given: dict[str, Any], run_id: str) -> Response:
     """Everything that happens in a run, from its beginning or from a cursor, to its end."""
     run = core.database.read(runs.get, auth.current_user().workspace_id, run_id)
+    return stream_run(run, _shown(given)) or empty()
+
+
+def stream_run(run: Run, shown: str | None = None) -> Response | None:
+    """The stream of a run after the event id ``shown``; None where it has ended and all was seen.
+
+    Raises StreamUnavailable where only Redis could tell.
+    """
     outlet = Outlet(core.figures)
     source = RunStream(this_core(), run, outlet)
-    return streams.stream(source, outlet) if source.open(_shown(given)) else empty()
+    return streams.stream(source, outlet) if source.open(shown) else None
 
 
 class _OnlyReset:

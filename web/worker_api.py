@@ -31,7 +31,8 @@ from runtime.errors import (
 )
 from runtime.model import Json, Run
 from runtime.store import runs, states
-from runtime.tokens import read_run_token
+from runtime.store.page import no_cursor
+from runtime.tokens import read_run_cursor, read_run_token, run_cursor
 from web.answers import answer
 from web.core import Core, core, this_core
 from web.openapi import Blueprint
@@ -95,10 +96,15 @@ def list_own_messages(given: dict[str, Any], run_id: str) -> Response:
     """The history up to the input state: its newest window, oldest message first."""
     run: Run = g.run
     limit = given["limit"] or min(_history_of(run.worker_id), queries.MAX_PAGE)
+    # A cursor names a state; one that was made up would lead to another branch.
+    cursor = given["cursor"] and read_run_cursor(core.settings, run.id, given["cursor"])
+    if given["cursor"] and cursor is None:
+        raise no_cursor()
     window = core.database.read(
-        states.history, run.workspace_id, run.input_state_id, limit=limit, cursor=given["cursor"]
+        states.history, run.workspace_id, run.input_state_id, limit=limit, cursor=cursor
     )
-    return answer({"items": [message.encode() for message in window.items], "next": window.next})
+    following = window.next and run_cursor(core.settings, run.id, window.next)
+    return answer({"items": [message.encode() for message in window.items], "next": following})
 
 
 @worker_api.route("/events", methods=["POST"])

@@ -63,10 +63,15 @@ def decode_cursor(text: str, *kinds: Callable[[Any], Any]) -> tuple[Any, ...]:
             return tuple(values)
         return tuple(kind(value) for kind, value in zip(kinds, values, strict=True))
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise Invalid(
-            "The cursor is not valid; use `next` of the page before as it is.",
-            [FieldError(("cursor",), "not a cursor of this list")],
-        ) from error
+        raise no_cursor() from error
+
+
+def no_cursor() -> Invalid:
+    """What is raised for a cursor that was not given out."""
+    return Invalid(
+        "The cursor is not valid; use `next` of the page before as it is.",
+        [FieldError(("cursor",), "not a cursor of this list")],
+    )
 
 
 def id_of(value: Any) -> str:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import NamedTuple
 
 import gevent
+from gevent.lock import BoundedSemaphore
 from gevent.queue import SimpleQueue
 
 from runtime import settings
@@ -31,7 +32,7 @@ from runtime.stream.subscriber import Subscriber
 log = logging.getLogger(__name__)
 
 READERS = 8
-"""Feeds that are read from Redis at once."""
+"""Feeds that are read from Redis at once, and streams that read it themselves."""
 
 RETRY_AFTER = 0.5
 """Seconds after which a feed that could not be read is read again."""
@@ -67,6 +68,8 @@ class Hub:
         self._boards: dict[str, Board] = {}
         self._watchers: set[Watcher] = set()
         self._due: SimpleQueue[Feed] = SimpleQueue()
+        self._turns = BoundedSemaphore(READERS)
+        """Of streams that read Redis themselves: a crowd would leave no connection to anybody else."""
         self._subscriber = Subscriber(link, self._heard, self._subscribed)
         self._greenlets: list[gevent.Greenlet[..., None]] = []
         self._closed = False
@@ -187,7 +190,8 @@ class Hub:
 
     def _read(self, thread_id: str, cursor: Cursor) -> tuple[list[Encoded], str | None]:
         self._reads += 1
-        chunk = self._log.read(thread_id, cursor, READ_AT_ONCE)
+        with self._turns:
+            chunk = self._log.read(thread_id, cursor, READ_AT_ONCE)
         return encode(chunk.epoch, chunk.entries), chunk.reset
 
     # ── wake-ups ──

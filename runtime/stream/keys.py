@@ -34,8 +34,9 @@ def run(thread_id: str, run_id: str) -> str:
 
     ``fence`` (attempt), ``last`` (run-local number), ``server`` (run id the fence
     was proven under), ``queued`` and ``ended`` (cursors of its first and its last
-    entry), ``k:<event key>``, ``m:<message id>`` (attempt that wrote it) and
-    ``n:<message id>`` (deltas of an open message).
+    entry; ``queued`` is ``-`` where the log lacks the beginning), ``k:<event key>``,
+    ``m:<message id>`` (attempt that wrote it) and ``n:<message id>`` (deltas of an
+    open message).
     """
     return f"{PREFIX}:{{{thread_id}}}:run:{run_id}"
 

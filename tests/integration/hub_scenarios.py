@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gevent
 import gevent.event
@@ -24,6 +25,8 @@ from runtime.errors import StreamUnavailable
 from runtime.events import Cursor, Event
 from runtime.model import new_id
 from runtime.stream import EventLog, Hub, Link, Notices, OpenMessage
+from runtime.stream.hub import READERS
+from runtime.stream.log import Chunk
 
 SETTINGS = settings_module.load({})
 RUN = "run-1"
@@ -377,6 +380,31 @@ def a_slow_client_catches_up_without_a_gap(url: str) -> None:
         assert data is not None
         got += data
     assert [one["text"] for one in parse(got)] == [str(number) for number in range(500)]
+
+
+def a_crowd_that_reads_for_itself_leaves_connections_to_others(url: str) -> None:
+    stage = Stage(url, ring=1)
+    stage.begin()
+    for number in range(5):
+        stage.say(str(number))
+    read, under_way = stage.log.read, [0]
+    most = 0
+
+    def slowly(*args: Any) -> Chunk:
+        nonlocal most
+        under_way[0] += 1
+        most = max(most, under_way[0])
+        gevent.sleep(0.02)
+        chunk = read(*args)
+        under_way[0] -= 1
+        return chunk
+
+    stage.watch()
+    stage.log.read = slowly  # type: ignore[method-assign]
+    beginning = Cursor(stage.log.cursor(stage.thread).epoch, 0)
+    crowd = [stage.watch(beginning) for _ in range(3 * READERS)]
+    until(lambda: all(len(reader.texts) == 5 for reader in crowd))
+    assert most == READERS
 
 
 def what_is_kept_in_memory_is_bounded_in_bytes(url: str) -> None:

@@ -93,6 +93,23 @@ def new_run(client: Client, **body: Any) -> tuple[dict[str, Any], dict[str, Any]
     return thread, client.ask(thread, "Hello", **body)["runs"][0]
 
 
+@contextmanager
+def asking(
+    client: Client, thread: dict[str, Any] | None, headers: dict[str, str] | None = None, **body: Any
+) -> Iterator[tuple[httpx.Response, Iterator[Received]]]:
+    """Ask for a run, and to be answered with its stream: the answer, and its events."""
+    path = f"/api/threads/{thread['id']}/runs" if thread else "/api/runs"
+    place = {"input_state_id": thread["root_state_id"]} if thread else {}
+    wish = {"worker_id": "echo", "messages": [{"role": "user", "content": "Hello"}], **place, **body}
+    headers = {"Accept": "text/event-stream", **(headers or {})}
+    with httpx.Client.stream(client, "POST", path, json=wish, headers=headers) as answer:
+        if answer.headers["Content-Type"].startswith("text/event-stream"):
+            yield answer, parse(answer.iter_raw())
+        else:
+            answer.read()
+            yield answer, iter(())
+
+
 def types(events: list[Received]) -> list[str]:
     return [event.type for event in events]
 
@@ -156,6 +173,60 @@ def test_who_has_seen_the_end_is_told_to_stop(ada: Client, services: Services) -
     both = ada.get(path, params={"after": "0"}, headers={"Last-Event-ID": last or ""})
 
     assert [answer.status_code for answer in (header, query, both)] == [204, 204, 204]
+
+
+@pytest.mark.parametrize("new_thread", [False, True])
+def test_who_asks_for_a_stream_is_answered_with_the_run_from_its_beginning(
+    ada: Client, services: Services, new_thread: bool
+) -> None:
+    thread = None if new_thread else ada.thread()
+    with asking(ada, thread) as (answer, events):
+        assert next(events).type == "run.queued"
+        run_id = answer.headers["Location"].removeprefix("/api/runs/")
+        attempt = Attempt(services, run_id)
+        message = attempt.say(*HARD_TEXT)
+        attempt.finish()
+        rest = list(events)
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
+    assert types(rest)[-1] == "run.completed"
+    assert text_of(rest).complete == {message: "".join(HARD_TEXT)}
+    assert ada.follow({"id": run_id})[1:] == rest
+
+
+def test_a_stream_that_is_asked_for_twice_is_of_the_same_run(ada: Client, services: Services) -> None:
+    thread = ada.thread()
+    with asking(ada, thread, {"Idempotency-Key": "once"}) as (first, events):
+        attempt = Attempt(services, first.headers["Location"].removeprefix("/api/runs/"))
+        attempt.say("one ", "two")
+        attempt.finish()
+        whole = list(events)
+    with asking(ada, thread, {"Idempotency-Key": "once"}) as (second, events):
+        assert list(events) == whole
+    assert second.headers["Location"] == first.headers["Location"]
+
+
+def test_a_stream_is_for_who_prefers_it_and_of_one_run(ada: Client) -> None:
+    thread = ada.thread()
+    for accepted in ("*/*", "application/json, text/event-stream", "text/event-stream;q=0.5, */*"):
+        with asking(ada, thread, {"Accept": accepted}) as (answer, _):
+            assert (answer.status_code, answer.headers["Content-Type"]) == (202, "application/json")
+        assert answer.headers["Location"] == f"/api/runs/{answer.json()['runs'][0]['id']}"
+    with asking(ada, thread, n=2) as (refused, _):
+        assert (refused.status_code, refused.json()["errors"][0]["path"]) == (422, "n")
+    assert len(ada.get("/api/runs", params={"thread_id": thread["id"]}).json()["items"]) == 3
+
+
+def test_a_run_is_accepted_though_its_stream_cannot_begin(ada: Client, own_redis: RedisServer) -> None:
+    thread = ada.thread()
+    own_redis.kill()
+    try:
+        with asking(ada, thread) as (answer, _):
+            run = answer.json()["runs"][0]
+    finally:
+        own_redis.start()
+    assert (answer.status_code, answer.headers["Content-Type"]) == (202, "application/json")
+    assert ada.get(answer.headers["Location"]).json()["run"]["id"] == run["id"]
 
 
 def test_a_run_that_redis_has_forgotten_is_told_from_the_database(
@@ -393,12 +464,12 @@ def test_cancelling_with_wait_answers_once_the_run_has_ended(ada: Client, servic
     assert waiting()["run"]["status"] == "cancelled"
 
 
-def test_a_reader_who_goes_away_leaves_nothing_behind(ada: Client) -> None:
+def test_a_reader_who_goes_away_is_noticed_at_the_next_heartbeat(ada: Client) -> None:
     thread, _ = new_run(ada)
     until(lambda: metric(ada, "branchline_open_streams") == 0)
     with ada.stream(f"/api/threads/{thread['id']}/events"):
-        until(lambda: metric(ada, "branchline_open_streams") == 1)
-    until(lambda: metric(ada, "branchline_open_streams") == 0)
+        assert metric(ada, "branchline_open_streams") == 1
+    until(lambda: metric(ada, "branchline_open_streams") == 0, within=8 * HEARTBEAT)
 
 
 def test_head_opens_no_stream(ada: Client) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from runtime.model import new_id
 from runtime.settings import Settings
+from runtime.store.page import encode_cursor
 from runtime.tokens import run_token, session_token
 from tests.support.attempt import Attempt
 from tests.support.web import Client
@@ -40,6 +41,15 @@ def worker(ada: Client, nobody: Client, core: Core, web_settings: Settings) -> W
     return Worker(nobody, attempt, run_token(web_settings, run["id"], attempt.run.attempt))
 
 
+def start_worker(
+    ada: Client, nobody: Client, core: Core, settings: Settings, thread: dict[str, Any], state: str
+) -> Worker:
+    """A worker that was asked after ``state``."""
+    run = ada.ask(thread, input_state_id=state).json["runs"][0]
+    attempt = Attempt(core, run["id"])
+    return Worker(nobody, attempt, run_token(settings, run["id"], attempt.run.attempt))
+
+
 def sent(core: Core, worker: Worker) -> list[Any]:
     run = worker.attempt.run
     return [orjson.loads(line) for line in core.notices.inbox_pop(run.thread_id, run.id, run.attempt, 100)]
@@ -51,6 +61,25 @@ def test_a_worker_sees_its_run_and_what_was_said_before(worker: Worker) -> None:
 
     assert (told["run"]["args"], told["run"]["attempt"], told["answers"]) == ({"deep": True}, 1, [])
     assert [message["content"] for message in history["items"]] == ["What is an oak?"]
+
+
+def test_a_run_reads_its_own_branch_and_no_other(
+    ada: Client, nobody: Client, core: Core, web_settings: Settings
+) -> None:
+    thread = ada.thread()
+    parent, texts = None, ["First", "Second", "Third"]
+    for text in texts:
+        parent = ada.say(thread, text, parent)["id"]
+    first, second = (start_worker(ada, nobody, core, web_settings, thread, parent) for _ in range(2))
+    aside = ada.say(thread, "Of another branch", ada.say(thread, "Aside")["id"])
+
+    newest = first.get("/messages?limit=2").json
+    before = first.get(f"/messages?limit=2&cursor={newest['next']}").json
+    assert [message["content"] for message in before["items"] + newest["items"]] == [*texts, "Hello"]
+    for made_up in (encode_cursor(aside["id"], 1), newest["next"][:-1], "x"):
+        answer = first.get(f"/messages?cursor={made_up}")
+        assert (answer.status_code, answer.json["errors"][0]["path"]) == (422, "cursor")
+    assert second.get(f"/messages?cursor={newest['next']}").status_code == 422
 
 
 def test_events_come_as_an_array(worker: Worker, core: Core) -> None:

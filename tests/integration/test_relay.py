@@ -8,6 +8,7 @@ import redis
 
 from runtime.attempt import Attempt
 from runtime.child import protocol as p
+from runtime.errors import StreamUnavailable
 from runtime.events import run_started, run_waiting
 from runtime.model import MessageStatus, Run
 from runtime.relay import Relay
@@ -109,6 +110,28 @@ def test_a_question_that_is_told_late_comes_after_all_that_led_to_it(core, run_i
     beginning = [("run.queued", None), ("message.created", ""), ("message.completed", "before")]
     assert [one for one in told(core, run) if one[0] != "state.created"][:3] == beginning
     assert told(core, run)[-1] == ("run.waiting", None)
+
+
+def test_what_was_told_before_its_run_was_is_not_passed_over(ada, core, run_id, redis_url, monkeypatch):
+    forget(redis_url)  # as where nobody could be told that the run was accepted
+    with monkeypatch.context() as away:
+        away.setattr(core.log, "begin", unavailable)
+        relay = begin(core, run_id)
+    run = wait(core, relay)
+    ada.post(f"/api/runs/{run_id}/answer", json={"answer": "yes"})
+    begin(core, run_id)
+
+    # The log has no beginning to read from, late as it would be: who wants that is told from the database.
+    assert core.log.span(run.thread_id, run_id).queued is None
+    assert core.log.read_run(run.thread_id, run_id) is None
+    entries = core.log.read(run.thread_id, core.log.oldest(run.thread_id)).entries
+    types = [entry.type for entry in entries if entry.run_id == run_id]
+    assert types[:3] == ["message.created", "message.delta", "message.completed"]
+    assert [orjson.loads(one.payload)["attempt"] for one in entries if one.type == "run.queued"] == [1]
+
+
+def unavailable(*_: object) -> None:
+    raise StreamUnavailable
 
 
 @pytest.mark.parametrize("by", ["the question", "the next attempt"])

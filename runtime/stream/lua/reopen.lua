@@ -7,7 +7,9 @@
 -- Answers {'ok', epoch, seq} | {'stale'}.
 --
 -- A new epoch begins: what readers hold may miss what the log has lost, so they
--- are sent to the snapshot.
+-- are sent to the snapshot. From now on the log does not have the run's beginning,
+-- also where somebody comes to tell it: it would stand after what the attempt has
+-- said. Who wants it is told from the database.
 
 local head, log, open, run = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local server, run_id, attempt, last = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -29,7 +31,7 @@ for _, field in ipairs(redis.call('HKEYS', open)) do
   end
 end
 
-redis.call('HSET', run, 'fence', attempt, 'last', last, 'server', server)
+redis.call('HSET', run, 'fence', attempt, 'last', last, 'server', server, 'queued', '-', 'k:run.queued:0', 1)
 for i = 9, 8 + completed do
   redis.call('HSET', run, 'm:' .. ARGV[i], attempt)
 end

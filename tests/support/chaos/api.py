@@ -81,6 +81,19 @@ class Api:
                 raise Refused(answer.status_code, answer.read().decode()[:300])
             yield parse(answer.iter_raw()) if answer.status_code == 200 else None
 
+    @contextmanager
+    def stream_of_answer(self, path: str, body: Any, key: str) -> Iterator[Iterator[Received]]:
+        """Ask for a run that was accepted already, and to be answered with its stream.
+
+        A 202 says that there is no stream now, as 503 does elsewhere.
+        """
+        headers = {"Accept": "text/event-stream", "Idempotency-Key": key}
+        with self._client.stream("POST", self._base + path, json=body, headers=headers) as answer:
+            if answer.status_code != 200:
+                text = answer.read().decode()[:300]
+                raise Refused(503 if answer.status_code == 202 else answer.status_code, text)
+            yield parse(answer.iter_raw())
+
     def _fall_over(self) -> None:
         self._base = next(self._bases)
         time.sleep(0.1)

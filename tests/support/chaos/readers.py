@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import httpx
 
@@ -40,7 +41,7 @@ class Reader(threading.Thread):
     def run(self) -> None:
         """Read until the run is over, or nobody waits for that any more."""
         time.sleep(self._watch.delay)
-        follow = self._follow_run if self._watch.kind == "run" else self._follow_thread
+        follow = self._follow_thread if self._watch.kind == "thread" else self._follow_run
         try:
             while not self.sight.done:
                 try:
@@ -65,7 +66,7 @@ class Reader(threading.Thread):
     # ── a run's own stream ──────────────────────────────────────────────────
 
     def _follow_run(self) -> None:
-        with self._api.stream(f"/api/runs/{self.sight.run_id}/events", self._last) as events:
+        with self._stream_of_run() as events:
             if events is None:
                 self.sight.wrong.append("its stream had no more to say before it had told the end")
                 self.sight.done = True
@@ -79,6 +80,11 @@ class Reader(threading.Thread):
                     self._take(event)
         if self.sight.run_id in self.sight.view.ended:
             self._expect_no_more()
+
+    def _stream_of_run(self) -> AbstractContextManager[Iterator[Received] | None]:
+        if self._watch.kind == "answer" and self._last is None:
+            return self._api.stream_of_answer(*self._entry.wish)
+        return self._api.stream(f"/api/runs/{self.sight.run_id}/events", self._last)
 
     def _expect_no_more(self) -> None:
         """A stream that was read to its end has nothing more to say, now and then it is asked."""
