@@ -131,6 +131,10 @@ class Announcer:
         """A state was added without a run."""
         self._append(state.thread_id, None, 0, [events.state_created(state)])
 
+    def marked(self, state: State) -> None:
+        """A state was named or starred."""
+        self._append(state.thread_id, None, 0, [events.state_updated(state)])
+
     def thread(self, thread: Thread, *, deleted: bool = False) -> None:
         """A thread's own fields changed, or it was deleted."""
         event = events.thread_deleted(thread) if deleted else events.thread_updated(thread)

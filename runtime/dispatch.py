@@ -21,7 +21,7 @@ from runtime.errors import (
     Unavailable,
     WorkerUnavailable,
 )
-from runtime.model import Json, Run, RunStatus, State, Thread, User
+from runtime.model import Json, Role, Run, RunStatus, State, Thread, User
 from runtime.registry import Worker
 from runtime.services import Services
 from runtime.store import backlog, requests, runs, states, threads
@@ -35,7 +35,10 @@ class NewThread:
     """The thread to make for a run that names none."""
 
     title: str | None = None
+    """None: the beginning of the first message, until a worker names it if one is set."""
     metadata: Mapping[str, Json] = field(default_factory=dict)
+    titles: str | None = None
+    """The thread that this one, which is in no list, is made to name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +181,17 @@ class Dispatcher:
     ) -> tuple[Thread, State | None]:
         if isinstance(target, str):
             return threads.get(c, user.workspace_id, target), None
+        nameless = target.title is None and target.titles is None
         thread = threads.create(
             c,
             workspace_id=user.workspace_id,
             user_id=user.id,
-            title=target.title,
+            title=_first_words(request.messages) if nameless else target.title,
             worker_id=request.worker_id,
             config=dict(request.config or {}),
             metadata=dict(target.metadata),
+            title_wanted=nameless and bool(self._settings.run.title_worker),
+            titles=target.titles,
         )
         return thread, states.get(c, user.workspace_id, thread.root_state_id)
 
@@ -254,6 +260,12 @@ class Dispatcher:
         for run, output in zip(created.runs, created.states, strict=True):
             self._services.announcer.created(run, *new, output)
             new = []
+
+
+def _first_words(said: Sequence[states.NewMessage]) -> str | None:
+    """The title of a thread that begins with these messages."""
+    words = (threads.title_of(message.content) for message in said if message.role is Role.USER)
+    return next(filter(None, words), None)
 
 
 def _answer(created: runs.Created) -> dict[str, Json]:

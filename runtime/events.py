@@ -19,6 +19,7 @@ from runtime.model import Message, Run, State, Thread, encode_time, utc_now
 THREAD_UPDATED: Final = "thread.updated"
 THREAD_DELETED: Final = "thread.deleted"
 STATE_CREATED: Final = "state.created"
+STATE_UPDATED: Final = "state.updated"
 RUN_QUEUED: Final = "run.queued"
 RUN_STARTED: Final = "run.started"
 RUN_RETRIED: Final = "run.retried"
@@ -31,8 +32,8 @@ MESSAGE_COMPLETED: Final = "message.completed"
 RESET: Final = "reset"
 
 TYPES: Final = (
-    THREAD_UPDATED, THREAD_DELETED, STATE_CREATED, RUN_QUEUED, RUN_STARTED, RUN_RETRIED, RUN_STEP,
-    RUN_WAITING, RUN_COMPLETED, MESSAGE_CREATED, MESSAGE_DELTA, MESSAGE_COMPLETED, RESET,
+    THREAD_UPDATED, THREAD_DELETED, STATE_CREATED, STATE_UPDATED, RUN_QUEUED, RUN_STARTED, RUN_RETRIED,
+    RUN_STEP, RUN_WAITING, RUN_COMPLETED, MESSAGE_CREATED, MESSAGE_DELTA, MESSAGE_COMPLETED, RESET,
 )  # fmt: skip
 
 
@@ -97,6 +98,14 @@ def state_created(state: State, run: Run | None = None) -> Event:
         STATE_CREATED, state.thread_id, run and replace(run, attempt=0), state.id, state=state.encode()
     )
     return Event(STATE_CREATED, payload, f"{STATE_CREATED}:{state.id}")
+
+
+def state_updated(state: State) -> Event:
+    """A node was named or starred; its messages never change."""
+    marked = replace(state, messages=None)
+    return Event(
+        STATE_UPDATED, _payload(STATE_UPDATED, state.thread_id, None, state.id, state=marked.encode())
+    )
 
 
 def _of_run(type: str, run: Run, key: object, /, **more: Any) -> Event:

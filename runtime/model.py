@@ -130,7 +130,8 @@ class MessageType(StrEnum):
     CONSOLE = "console"
     """What a terminal would show."""
     IMAGE = "image"
-    """``data`` names the file; ``content`` is the alternative text."""
+    """``data.url`` is the picture as a data: URL (png, jpeg, gif, webp, avif; base64);
+    ``content`` is the alternative text."""
     FUNCTION = "function"
     """A call or its result: ``data`` has name, call id, arguments, result."""
     CONFIRMATION = "confirmation"

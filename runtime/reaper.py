@@ -1,7 +1,8 @@
 """The reaper: makes up for what was lost.
 
 Runs whose lease ran out go back to the queue, or end; runs whose message never
-left or was lost are published again; ends that nobody announced are announced.
+left or was lost are published again; ends that nobody announced are announced;
+titles that a worker is to make are asked for, and given to their threads.
 Any number of reapers may run: each change is guarded by what it expects to find.
 """
 
@@ -20,6 +21,7 @@ from runtime.model import Channel, Message, MessageStatus, MessageType, Role, Ru
 from runtime.services import Services
 from runtime.settings import current
 from runtime.store import backlog, messages, pools, recovery, requests, threads
+from runtime.titles import Titles
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Reaper:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._settings = services.settings
+        self._titles = Titles(services)
         self._kept_house = float("-inf")
 
     def run(self) -> None:
@@ -46,7 +49,14 @@ class Reaper:
 
     def round(self) -> None:
         """Every duty once. What is away is tried again in the next round."""
-        for duty in (self.take_over_lost, self.announce_ended, self.publish_forgotten, self._keep_house):
+        for duty in (
+            self.take_over_lost,
+            self.announce_ended,
+            self.publish_forgotten,
+            self._titles.take,
+            self._titles.ask,
+            self._keep_house,
+        ):
             self._attempt(duty)
 
     def release(self, incarnation: str) -> None:

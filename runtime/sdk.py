@@ -14,17 +14,18 @@ threading, whose preparations for a fork's child double what a fork costs.
 from __future__ import annotations
 
 import _thread
+import binascii
 import fcntl
 import io
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
 # What the signal module puts around this one, enums of what is given and answered, costs
 # each child twenty pages of memory that it would share otherwise.
 from _signal import signal as _handle  # type: ignore[import-not-found]
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from json.encoder import encode_basestring as _quote
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -38,10 +39,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__branchline_worker__"
 _STOPPED = 128 + signal.SIGTERM
 _SIGNALS = (signal.SIGTERM, signal.SIGIO)
-
 _SIGTERM, _SIGIO = map(int, _SIGNALS)
 _scan: Callable[[str, int], tuple[Json, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 """What ``json.loads`` comes to; what it does before and after costs a child forty pages."""
+
 
 class Cancelled(BaseException):
     """The run is to stop now. Raised in the worker; clean up and let it pass."""
@@ -199,12 +200,12 @@ class Run:
         head = _head(role, type, channel, author, data)
         self.emit({"type": "message", "content": content, **head})
 
-    def start(
     def image(self, picture: bytes, alt: str, media_type: str = "image/png") -> None:
         """A picture of at most 750 kB, and what it shows in words: PNG, JPEG, GIF, WebP or AVIF."""
         url = f"data:{media_type};base64,{binascii.b2a_base64(picture, newline=False).decode()}"
         self.message(alt, type="image", data={"url": url})
 
+    def start(
         self,
         *,
         role: str = "assistant",
@@ -515,7 +516,6 @@ class Wire:
         raise Cancelled
 
 
-def _says_cancel(line: bytes) -> bool:
 def decode(text: str) -> Json:
     """``json.loads``, for what begins with the JSON. Raises ValueError."""
     try:
@@ -524,6 +524,7 @@ def decode(text: str) -> Json:
         return json.loads(text)
 
 
+def _says_cancel(line: bytes) -> bool:
     try:
         return bool(json.loads(line).get("type") == "cancel")
     except (ValueError, AttributeError):

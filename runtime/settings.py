@@ -125,6 +125,7 @@ class RunSettings:
     max_output: int
     max_log: int
     coalesce_ms: float
+    title_worker: str
 
 
 @dataclass(frozen=True, slots=True)

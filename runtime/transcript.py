@@ -9,6 +9,7 @@ time.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -87,7 +88,8 @@ class Transcript:
         """``first_position``: how many messages its output state has already."""
         self.run = run
         self.log = LogTail(limits.max_log)
-        self.steps: list[tuple[int, str]] = []
+        self.steps: list[tuple[int, str, float]] = []
+        """Number, description, and when it was told by the monotonic clock."""
         self.usage: dict[str, Json] | None = dict(run.usage) if run.usage else None
         self.outcome: Outcome | None = None
         self.complete: list[str] = []
@@ -189,10 +191,11 @@ class Transcript:
         for writing in self._open.values():
             writing.saved = 0
 
-    def unsaved_steps(self) -> list[tuple[int, str]]:
-        """Steps, numbered from 1, that were not handed out before."""
+    def unsaved_steps(self) -> list[tuple[int, str, float]]:
+        """Steps that were not handed out before: number from 1, description, and how many seconds ago."""
         fresh, self._unsaved_steps = self.steps[self._unsaved_steps :], len(self.steps)
-        return fresh
+        present = time.monotonic()
+        return [(number, description, present - at) for number, description, at in fresh]
 
     def _delta(self, ref: str | None, text: str) -> None:
         if self.outcome is not None or self._closed or not text:
@@ -253,7 +256,7 @@ class Transcript:
     def _step(self, description: str) -> None:
         self._spend(_LEAST + _bytes(description))
         number = len(self.steps) + 1
-        self.steps.append((number, description))
+        self.steps.append((number, description, time.monotonic()))
         self._add(events.run_step(self.run, number, description))
 
     def _spend(self, size: int) -> None:

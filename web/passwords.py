@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from web.aside import Aside
 
 _AT_ONCE = 4
 """Hashes at a time; each takes 64 MiB."""
 
 
 class Passwords:
-    """Makes and checks hashes. Under gevent in threads, so that streams flow on meanwhile."""
+    """Makes and checks hashes."""
 
-    def __init__(self) -> None:
-        self._hasher = argon2.PasswordHasher()
+    def __init__(self, hasher: argon2.PasswordHasher | None = None) -> None:
+        """``hasher``: one with other costs than argon2-cffi recommends."""
+        self._aside = Aside(_AT_ONCE)
+        self._hasher = hasher or argon2.PasswordHasher()
 
     def hash(self, password: str) -> str:
         """A hash to store."""
@@ -35,21 +36,9 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             return False
 
-    def _aside(self, function: Callable[..., Any], *args: Any) -> Any:
-        monkey = sys.modules.get("gevent.monkey")
-        if monkey is None or not monkey.is_module_patched("socket"):
-            return function(*args)
-        return self._threads.apply(function, args)
-
     @cached_property
     def _of_nobody(self) -> str:
         return self._hasher.hash(b"nobody's")
-
-    @cached_property
-    def _threads(self) -> Any:
-        from gevent.threadpool import ThreadPool
-
-        return ThreadPool(_AT_ONCE)
 
 
 def _bytes(password: str) -> bytes:

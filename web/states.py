@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Response
@@ -9,7 +10,7 @@ from marshmallow import fields
 
 from runtime.announce import tell
 from runtime.model import Json, State, encode_time
-from runtime.store import states, threads
+from runtime.store import runs, states, threads
 from web import auth
 from web.answers import answer, tagged, tagged_by
 from web.core import core
@@ -29,6 +30,8 @@ _History = outputs.wrapped(
     items=[outputs.Message],
     next=fields.String(allow_none=True, metadata={"description": "leads to what is before"}),
     states=outputs.places(),
+    runs=fields.List(fields.Nested(outputs.Run), metadata={"optional": True}),
+    steps=outputs.step_counts(optional=True),
 )
 
 
@@ -77,6 +80,7 @@ def get_state(state_id: str) -> Response:
 def update_state(given: dict[str, Any], state_id: str) -> Response:
     """Label a state, or star it."""
     state = core.database.write(states.update, auth.current_user().workspace_id, state_id, **given)
+    tell(core.announcer.marked, state)
     return answer({"state": state.encode()})
 
 
@@ -85,9 +89,22 @@ def update_state(given: dict[str, Any], state_id: str) -> Response:
 @views.response(200, _History)
 def list_messages(given: dict[str, Any], state_id: str) -> Response:
     """The history from the root to a state: its newest window, oldest message first."""
-    history = core.database.read(states.history, auth.current_user().workspace_id, state_id, **given)
-    items = [message.encode() for message in history.items]
-    return answer({"items": items, "next": history.next, "states": history.states})
+    workspace_id, with_runs = auth.current_user().workspace_id, given.pop("runs")
+
+    def read(c: Any) -> dict[str, Json]:
+        history = states.history(c, workspace_id, state_id, **given)
+        items = [message.encode() for message in history.items]
+        shown = {"items": items, "next": history.next, "states": history.states}
+        return {**shown, **_runs(c, history.states)} if with_runs else shown
+
+    return answer(core.database.read(read))
+
+
+def _runs(c: Any, state_ids: Iterable[str]) -> dict[str, Json]:
+    """The runs that fill these states, and how many steps each told of."""
+    filling = runs.of_states(c, state_ids)
+    counts = runs.step_counts(c, [run.id for run in filling])
+    return {"runs": [run.encode() for run in filling], "steps": counts}
 
 
 def _structure(workspace_id: str, thread_id: str) -> Response:

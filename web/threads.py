@@ -11,10 +11,11 @@ from marshmallow import fields
 from runtime.announce import tell
 from runtime.errors import NotFound
 from runtime.model import Json, Run, State, Thread, ThreadStatus
-from runtime.store import runs, states, threads, transfer
+from runtime.store import runs, states, thread_export, threads, transfer
 from runtime.stream import OpenMessage
 from web import auth
 from web.answers import answer, empty
+from web.aside import Aside
 from web.core import core
 from web.openapi import Blueprint
 from web.schemas import inputs, outputs, queries
@@ -32,9 +33,12 @@ _Snapshot = outputs.wrapped(
     open=[outputs.OpenMessage],
     runs=[outputs.Run],
     states=outputs.places(),
+    steps=outputs.step_counts(),
 )
 
 _RECENT_RUNS = 100
+_aside = Aside(1)
+"""A large export takes seconds to check."""
 
 
 @views.route("")
@@ -68,9 +72,10 @@ def create_thread(given: dict[str, Any]) -> Response:
 def import_thread(given: dict[str, Any]) -> Response:
     """Make a thread of what an export gave."""
     user = auth.current_user()
+    export = _aside(thread_export.load, given)
 
     def make(c: Any) -> tuple[Thread, State]:
-        thread = transfer.import_thread(c, workspace_id=user.workspace_id, user_id=user.id, data=given)
+        thread = transfer.import_thread(c, workspace_id=user.workspace_id, user_id=user.id, export=export)
         return thread, states.get(c, user.workspace_id, thread.root_state_id)
 
     return _made(*core.database.write(make))
@@ -123,20 +128,24 @@ def restore_thread(thread_id: str) -> Response:
 @views.response(200, inputs.Export)
 @views.alt_response(200, content_type="text/markdown", schema={"type": "string"}, success=True)
 def export_thread(given: dict[str, Any], thread_id: str) -> Response:
-    """The whole tree as JSON, or the path to one state as Markdown."""
+    """The whole tree, or the path to one state: as JSON to be imported, or as Markdown to be read."""
     workspace_id = auth.current_user().workspace_id
-    if given["format"] == "json":
-        return _attached(
-            answer(core.database.read(transfer.export_thread, workspace_id, thread_id)), thread_id, "json"
-        )
+    as_json = given["format"] == "json"
+    whole = (given["scope"] or ("tree" if as_json and not given["state"] else "path")) == "tree"
 
-    def export(c: Any) -> str:
+    def export(c: Any) -> Any:
         thread = threads.get(c, workspace_id, thread_id)
-        state_id = given["state"] or thread.latest_state_id
-        _belongs(thread, states.get(c, workspace_id, state_id))
-        return transfer.export_path(c, workspace_id, state_id)
+        end = None if whole else given["state"] or thread.latest_state_id
+        if end is not None:
+            _belongs(thread, states.get(c, workspace_id, end))
+        if as_json:
+            return transfer.export_thread(c, workspace_id, thread_id, end)
+        return transfer.export_path(c, workspace_id, end) if end else transfer.export_tree(c, thread)
 
-    return _attached(Response(core.database.read(export), mimetype="text/markdown"), thread_id, "md")
+    exported = core.database.read(export)
+    if as_json:
+        return _attached(answer(exported), thread_id, "json")
+    return _attached(Response(exported, mimetype="text/markdown"), thread_id, "md")
 
 
 @views.route("/<id:thread_id>/snapshot")
@@ -177,6 +186,7 @@ def _picture(c: Any, thread: Thread, history: states.History, partials: list[Ope
         "open": [{"message": {**one.message, "content": one.text}, "n": one.n} for one in open_now.values()],
         "runs": [run.encode() for run in sorted(shown.values(), key=lambda run: run.id)],
         "states": history.states,
+        "steps": runs.step_counts(c, shown),
     }
 
 

@@ -140,7 +140,8 @@ class Remains:
     """What an attempt leaves behind besides its status."""
 
     messages: Sequence[Message] = ()
-    steps: Sequence[tuple[int, str]] = ()
+    steps: Sequence[tuple[int, str, float]] = ()
+    """Number from 1, description, and how many seconds ago it was told."""
     log: str = ""
     log_truncated: bool = False
 
@@ -261,7 +262,10 @@ def keep(c: Connection, run: Run, remains: Remains) -> None:
     messages.save(c, remains.messages)
     attempt = {"run_id": run.id, "attempt": run.attempt}
     if remains.steps:
-        said = [{**attempt, "number": number, "description": text} for number, text in remains.steps]
+        said = [
+            {**attempt, "number": number, "description": text, "since": -ago}
+            for number, text, ago in remains.steps
+        ]
         c.execute(_INSERT_STEPS, said)
     if remains.log:
         c.execute(run_logs.insert(), {**attempt, "text": remains.log, "truncated": remains.log_truncated})
@@ -304,4 +308,4 @@ _FINISH = (
     )
     .returning(runs.c.finished_at, runs.c.cancel_requested_at)
 )
-_INSERT_STEPS = run_steps.insert().values(created_at=now())
+_INSERT_STEPS = run_steps.insert().values(created_at=now(sa.bindparam("since", type_=sa.Float)))

@@ -1,9 +1,9 @@
-"""What was said on one path of a thread, as Markdown for people to read."""
+"""What was said in a thread, on one path or on all, as Markdown for people to read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -12,14 +12,45 @@ from runtime.model import Channel, Message, MessageStatus, MessageType
 
 def render(title: str | None, said: Sequence[Message]) -> str:
     """A document of these messages, oldest first."""
-    return "\n\n".join([f"# {title or 'Untitled'}", *map(_message, said)]) + "\n"
+    return "\n\n".join([_heading(title), *map(_message, said)]) + "\n"
 
 
-def _message(message: Message) -> str:
+def render_tree(
+    title: str | None, parents: Mapping[str, str | None], said: Mapping[str, Sequence[Message]]
+) -> str:
+    """A document of a whole tree: a section for each branch, from where it forks off to its next fork.
+
+    ``parents``: by state, siblings in their order. ``said``: what states say.
+    """
+    children: dict[str | None, list[str]] = {}
+    for state_id, parent_id in parents.items():
+        children.setdefault(parent_id, []).append(state_id)
+    parts = [_heading(title)]
+    todo = [(state_id, 0) for state_id in reversed(children.get(None, []))]
+    number = 0
+    while todo:
+        state_id, before = todo.pop()
+        number += 1
+        parts.append(f"## Branch {number}")
+        if before:
+            parts.append(f"*goes on from branch {before}*")
+        parts += (_message(message, "###") for message in said.get(state_id, ()))
+        while len(below := children.get(state_id, [])) == 1:
+            (state_id,) = below
+            parts += (_message(message, "###") for message in said.get(state_id, ()))
+        todo += ((child, number) for child in reversed(below))
+    return "\n\n".join(parts) + "\n"
+
+
+def _heading(title: str | None) -> str:
+    return f"# {title or 'Untitled'}"
+
+
+def _message(message: Message, level: str = "##") -> str:
     who = f"{message.author} ({message.role})" if message.author else str(message.role)
     aside = ", reasoning" if message.channel is Channel.REASONING else ""
     cut_off = ["*(cut off)*"] if message.status is MessageStatus.PARTIAL else []
-    return "\n\n".join([f"## {who}{aside}", _body(message), *cut_off])
+    return "\n\n".join([f"{level} {who}{aside}", _body(message), *cut_off])
 
 
 def _body(message: Message) -> str:

@@ -239,6 +239,18 @@ def of_states(c: Connection, state_ids: Iterable[str]) -> list[Run]:
     return [record(row) for row in c.execute(sa.select(*COLUMNS).where(runs.c.id.in_(filling)))]
 
 
+def step_counts(c: Connection, run_ids: Iterable[str]) -> dict[str, int]:
+    """How many steps the last attempt of each run told of, where it told of any."""
+    last = (run_steps.c.run_id == runs.c.id, run_steps.c.attempt == runs.c.attempt)
+    query = (
+        sa.select(run_steps.c.run_id, sa.func.count())
+        .join(runs, sa.and_(*last))
+        .where(run_steps.c.run_id.in_(list(run_ids)))
+        .group_by(run_steps.c.run_id)
+    )
+    return {row[0]: row[1] for row in c.execute(query)}
+
+
 def of_token(c: Connection, run_id: str, attempt: int) -> Run | None:
     """The run if it is running this very attempt, for a child that shows its token."""
     run = find(c, run_id)

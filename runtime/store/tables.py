@@ -130,12 +130,26 @@ threads = sa.Table(
     sa.Column("created_at", Time, nullable=False),
     sa.Column("updated_at", Time, nullable=False),
     sa.Column("deleted_at", Time),
+    sa.Column("title_wanted", sa.Boolean, nullable=False, server_default=sa.false()),  # of a worker
+    sa.Column("titles", Id),  # the thread for which this one, which is in no list, makes a title
     sa.Index("ix_threads_list", "workspace_id", "status", "updated_at", "id"),
     sa.Index(
         "ix_threads_deleted",
         "deleted_at",
         postgresql_where=sa.text("deleted_at IS NOT NULL"),
         sqlite_where=sa.text("deleted_at IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_threads_title_wanted",
+        "updated_at",
+        postgresql_where=sa.text("title_wanted"),
+        sqlite_where=sa.text("title_wanted"),
+    ),
+    sa.Index(
+        "ix_threads_titles",
+        "titles",
+        postgresql_where=sa.text("titles IS NOT NULL AND deleted_at IS NULL"),
+        sqlite_where=sa.text("titles IS NOT NULL AND deleted_at IS NULL"),
     ),
 )
 

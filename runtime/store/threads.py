@@ -6,6 +6,7 @@ then the reaper purges it with all that belongs to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
@@ -20,6 +21,9 @@ from runtime.store.tables import messages, now, states, threads
 KEPT_DAYS = 30
 _KEPT_SECONDS = KEPT_DAYS * 86400
 _PURGED_AT_ONCE = 20
+
+_LONGEST_TITLE = 80
+"""Characters of a title that nobody gave."""
 
 
 class Changes(TypedDict, total=False):
@@ -41,8 +45,13 @@ def create(
     worker_id: str | None = None,
     config: Mapping[str, Json] | None = None,
     metadata: Mapping[str, Json] | None = None,
+    title_wanted: bool = False,
+    titles: str | None = None,
 ) -> Thread:
-    """A new thread and its empty root state."""
+    """A new thread and its empty root state.
+
+    ``title_wanted``: a worker is to name it. ``titles``: it is in no list, and made to name that thread.
+    """
     root_id = new_id()
     row = c.execute(
         _CREATE,
@@ -57,14 +66,16 @@ def create(
             "status": ThreadStatus.ACTIVE,
             "root_state_id": root_id,
             "latest_state_id": root_id,
+            "title_wanted": title_wanted,
+            "titles": titles,
         },
     ).one()
     c.execute(_CREATE_ROOT, {"id": root_id, "thread_id": row.id, "created_at": row.created_at})
-    return _thread(row)
+    return record(row)
 
 
 def get(c: Connection, workspace_id: str, thread_id: str, *, deleted: bool = False) -> Thread:
-    """The thread; a deleted one too if ``deleted``. Raises NotFound."""
+    """The thread; a deleted one too if ``deleted``. Raises NotFound, for what only makes a title as well."""
     query = _GET if deleted else GET_LIVE
     return found(c.execute(query, {"workspace": workspace_id, "thread": thread_id}).one_or_none())
 
@@ -82,10 +93,11 @@ def listing(
 
     ``query`` keeps those whose title or messages contain it, in upper or lower case.
     """
-    wanted = sa.select(*_COLUMNS).where(
+    wanted = sa.select(*COLUMNS).where(
         threads.c.workspace_id == workspace_id,
         threads.c.status == (status or ThreadStatus.ACTIVE),
         threads.c.deleted_at.is_(None),
+        threads.c.titles.is_(None),
     )
     if query:
         wanted = wanted.where(
@@ -99,12 +111,14 @@ def listing(
         )
         wanted = wanted.where(here < there)
     wanted = wanted.order_by(threads.c.updated_at.desc(), threads.c.id.desc()).limit(limit + 1)
-    return Page.of(c.execute(wanted).all(), limit, _thread, lambda row: (row.updated_at, row.id))
+    return Page.of(c.execute(wanted).all(), limit, record, lambda row: (row.updated_at, row.id))
 
 
 def update(c: Connection, workspace_id: str, thread_id: str, **changes: Unpack[Changes]) -> Thread:
     """Change what is named and leave the rest. Raises NotFound."""
     changed = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(**changes, updated_at=now())
+    if "title" in changes:
+        changed = changed.values(title_wanted=False)
     return _returned(c, changed, workspace_id, thread_id)
 
 
@@ -121,6 +135,15 @@ def restore(c: Connection, workspace_id: str, thread_id: str) -> Thread:
 def purge(c: Connection) -> int:
     """Erase some threads that nobody can restore any more; how many they were."""
     return c.execute(_PURGE).rowcount
+
+
+def title_of(text: str) -> str:
+    """A title made of the beginning of a text: plain, one line, cut between words; empty if there is none."""
+    lines = (_MARKS.sub("", line).strip(_QUOTES) for line in text.splitlines())
+    title = " ".join(next(filter(None, lines), "").split())
+    if len(title) <= _LONGEST_TITLE:
+        return title
+    return title[:_LONGEST_TITLE].rpartition(" ")[0] or title[:_LONGEST_TITLE]
 
 
 def _says(query: str, dialect: str) -> sa.ColumnElement[bool]:
@@ -152,30 +175,34 @@ def _of(statement: Any) -> Any:
 
 def _returned(c: Connection, changed: Any, workspace_id: str, thread_id: str) -> Thread:
     bound = {"workspace": workspace_id, "thread": thread_id}
-    return found(c.execute(changed.returning(*_COLUMNS), bound).one_or_none())
+    return found(c.execute(changed.returning(*COLUMNS), bound).one_or_none())
 
 
 def found(row: Sequence[Any] | None) -> Thread:
     """The record of a row of the table; raises NotFound where there is none."""
     if row is None:
         raise NotFound
-    return _thread(row)
+    return record(row)
 
 
-def _thread(row: Sequence[Any]) -> Thread:
+def record(row: Sequence[Any]) -> Thread:
+    """The record of a row that is :data:`COLUMNS`."""
     values = list(row)
     values[_STATUS] = ThreadStatus(values[_STATUS])
     return Thread(*values)
 
 
-_COLUMNS = [threads.c[name] for name in Thread.__dataclass_fields__]
+_MARKS = re.compile(r"[#*_`>]+")
+_QUOTES = " \t\"'“”„«»"
+
+COLUMNS = [threads.c[name] for name in Thread.__dataclass_fields__]
 _STATUS = list(Thread.__dataclass_fields__).index("status")
 
 
-_CREATE = threads.insert().values(created_at=now(), updated_at=now()).returning(*_COLUMNS)
+_CREATE = threads.insert().values(created_at=now(), updated_at=now()).returning(*COLUMNS)
 _CREATE_ROOT = states.insert().values(depth=0, ordinal=0)
-_GET = _of(sa.select(*_COLUMNS))
-GET_LIVE = _GET.where(threads.c.deleted_at.is_(None))
+_GET = _of(sa.select(*COLUMNS))
+GET_LIVE = _GET.where(threads.c.deleted_at.is_(None), threads.c.titles.is_(None))
 _DELETE = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(deleted_at=now())
 _RESTORE = (
     _of(threads.update())

@@ -1,4 +1,4 @@
-"""Threads out of and into Branchline: the whole tree as JSON, one path as Markdown.
+"""Threads out of and into Branchline: the whole tree or one path, as JSON or as Markdown.
 
 An import makes new ids, so that the same export can be imported twice, and its
 runs have all ended.
@@ -7,12 +7,13 @@ runs have all ended.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
 from runtime.model import TERMINAL, Json, Message, RunError, RunStatus, State, Thread, encode_time, new_id
-from runtime.store import markdown, states, thread_export, threads
+from runtime.store import markdown, states, threads
 from runtime.store.database import Connection
 from runtime.store.messages import COLUMNS, record
 from runtime.store.tables import messages, runs
@@ -21,15 +22,23 @@ from runtime.store.tables import threads as threads_table
 from runtime.store.thread_export import FORMAT, VERSION, MessagePart, RunPart, StatePart
 
 _PAGE = 1000
+_AT_ONCE = 500
+"""Rows of one statement."""
 _CUT_SHORT = RunError("cancelled", "The run had not ended when its thread was exported.")
 
 
-def export_thread(c: Connection, workspace_id: str, thread_id: str) -> dict[str, Json]:
-    """The whole tree as JSON. Raises NotFound."""
+def export_thread(
+    c: Connection, workspace_id: str, thread_id: str, end: str | None = None
+) -> dict[str, Json]:
+    """The whole tree as JSON, or the path to the state ``end`` alone. Raises NotFound."""
     thread = threads.get(c, workspace_id, thread_id)
-    said: dict[str, list[dict[str, Json]]] = {}
-    for row in c.execute(_ALL_MESSAGES, {"thread": thread_id}):
-        said.setdefault(row.state_id, []).append(_message_part(record(row)))
+    said = {
+        state_id: [_message_part(message) for message in found]
+        for state_id, found in _said(c, thread_id).items()
+    }
+    grown = c.execute(_ALL_STATES, {"thread": thread_id}).all()
+    parents = {row.id: row.parent_id for row in grown}
+    way = set(_way(parents, end)) if end else parents.keys()
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -39,24 +48,22 @@ def export_thread(c: Connection, workspace_id: str, thread_id: str) -> dict[str,
             "config": dict(thread.config),
             "metadata": dict(thread.metadata),
             "status": thread.status,
-            "latest_state_id": thread.latest_state_id,
+            "latest_state_id": end or thread.latest_state_id,
             "created_at": encode_time(thread.created_at),
         },
-        "states": [
-            {**_plain(row), "messages": said.get(row.id, [])}
-            for row in c.execute(_ALL_STATES, {"thread": thread_id})
+        "states": [{**_plain(row), "messages": said.get(row.id, [])} for row in grown if row.id in way],
+        "runs": [
+            _plain(row) for row in c.execute(_ALL_RUNS, {"thread": thread_id}) if row.output_state_id in way
         ],
-        "runs": [_plain(row) for row in c.execute(_ALL_RUNS, {"thread": thread_id})],
     }
 
 
-def import_thread(c: Connection, *, workspace_id: str, user_id: str, data: Mapping[str, Json]) -> Thread:
-    """A new thread made of an export; its runs have all ended.
+def import_thread(c: Connection, *, workspace_id: str, user_id: str, export: Mapping[str, Any]) -> Thread:
+    """A new thread made of an export as :func:`thread_export.load` gives it; its runs have all ended.
 
-    Raises Invalid with the path of everything in ``data`` that cannot be used.
+    Each statement is small, so that under gevent others have their turns in between.
     """
-    given = thread_export.load(data)
-    about = given["thread"]
+    about, parts = export["thread"], export["states"]
     thread = threads.create(
         c,
         workspace_id=workspace_id,
@@ -66,17 +73,16 @@ def import_thread(c: Connection, *, workspace_id: str, user_id: str, data: Mappi
         config=about["config"],
         metadata=about["metadata"],
     )
-    root, *others = given["states"]
-    state_ids = _new_ids(others)
-    state_ids[root["id"]] = thread.root_state_id
-    run_ids = _new_ids(given["runs"])
-    grown = _grow(thread, given["states"], state_ids, run_ids)
-    c.execute(_SET_ROOT, {"root": thread.root_state_id, **_marks(grown[0])})
-    if others:
-        states.insert(c, grown[1:])
-    if given["runs"]:
-        c.execute(runs.insert(), [_run(thread, part, state_ids, run_ids) for part in given["runs"]])
-    latest = state_ids.get(about["latest_state_id"], grown[-1].id)
+    state_ids = {**_new_ids(parts[1:]), parts[0]["id"]: thread.root_state_id}
+    run_ids = _new_ids(export["runs"])
+    grown = _grow(thread, parts, state_ids, run_ids)
+    c.execute(_SET_ROOT, {"root": thread.root_state_id, **_marks(next(grown))})
+    while some := [*islice(grown, _AT_ONCE)]:
+        states.insert(c, some)
+    ended = (_run(thread, part, state_ids, run_ids) for part in export["runs"])
+    while some_runs := [*islice(ended, _AT_ONCE)]:
+        c.execute(_INSERT_RUNS, some_runs)
+    latest = state_ids.get(about["latest_state_id"], state_ids[parts[-1]["id"]])
     c.execute(_SET_THREAD, {"thread": thread.id, "latest": latest, "shown_as": about["status"]})
     return threads.get(c, workspace_id, thread.id)
 
@@ -95,6 +101,12 @@ def export_path(c: Connection, workspace_id: str, state_id: str) -> str:
     return markdown.render(title, said)
 
 
+def export_tree(c: Connection, thread: Thread) -> str:
+    """What was said on every branch, as Markdown."""
+    parents = {row.id: row.parent_id for row in c.execute(_ALL_STATES, {"thread": thread.id})}
+    return markdown.render_tree(thread.title, parents, _said(c, thread.id))
+
+
 # ── records and rows of what is imported ────────────────────────────────────
 
 
@@ -105,35 +117,31 @@ def _new_ids(parts: list[dict[str, Any]]) -> dict[str, str]:
 
 def _grow(
     thread: Thread, parts: list[dict[str, Any]], state_ids: Mapping[str, str], run_ids: Mapping[str, str]
-) -> list[State]:
+) -> Iterator[State]:
     """The states of the new tree, each with its depth and its place among its siblings."""
     children: dict[str, int] = {}
     for part in parts[1:]:
         children[part["parent_id"]] = children.get(part["parent_id"], 0) + 1
     depths: dict[str | None, int] = {None: -1}
     placed: dict[str | None, int] = {}
-    grown = []
     for part in parts:
         parent_id = part["parent_id"]
         depths[part["id"]] = depths[parent_id] + 1
         placed[parent_id] = placed.get(parent_id, -1) + 1
         state_id, run_id = state_ids[part["id"]], run_ids.get(part["run_id"])
-        grown.append(
-            State(
-                id=state_id,
-                thread_id=thread.id,
-                parent_id=None if parent_id is None else state_ids[parent_id],
-                depth=depths[part["id"]],
-                ordinal=placed[parent_id],
-                children=children.get(part["id"], 0),
-                run_id=run_id,
-                label=part["label"],
-                starred=part["starred"],
-                created_at=part["created_at"],
-                messages=tuple(_messages(part, state_id, run_id)),
-            )
+        yield State(
+            id=state_id,
+            thread_id=thread.id,
+            parent_id=None if parent_id is None else state_ids[parent_id],
+            depth=depths[part["id"]],
+            ordinal=placed[parent_id],
+            children=children.get(part["id"], 0),
+            run_id=run_id,
+            label=part["label"],
+            starred=part["starred"],
+            created_at=part["created_at"],
+            messages=tuple(_messages(part, state_id, run_id)),
         )
-    return grown
 
 
 def _messages(part: Mapping[str, Any], state_id: str, run_id: str | None) -> Iterator[Message]:
@@ -171,6 +179,22 @@ def _run(
 # ── what is exported ────────────────────────────────────────────────────────
 
 
+def _said(c: Connection, thread_id: str) -> dict[str, list[Message]]:
+    """All that was said in a thread, by state."""
+    said: dict[str, list[Message]] = {}
+    for row in c.execute(_ALL_MESSAGES, {"thread": thread_id}):
+        said.setdefault(row.state_id, []).append(record(row))
+    return said
+
+
+def _way(parents: Mapping[str, str | None], end: str) -> Iterator[str]:
+    """The states from ``end`` to the root."""
+    at: str | None = end
+    while at is not None:
+        yield at
+        at = parents[at]
+
+
 def _message_part(message: Message) -> dict[str, Json]:
     whole = message.encode()
     return {name: whole[name] for name in MessagePart().fields}
@@ -200,6 +224,7 @@ _ALL_RUNS = (
     .where(runs.c.thread_id == _THREAD)
     .order_by(runs.c.id)
 )
+_INSERT_RUNS = runs.insert()
 _SET_ROOT = (
     states_table.update()
     .where(states_table.c.id == sa.bindparam("root", type_=states_table.c.id.type))

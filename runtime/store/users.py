@@ -45,6 +45,11 @@ def by_email(c: Connection, email: str) -> tuple[User, str] | None:
     return User(*fields), password_hash
 
 
+def get(c: Connection, user_id: str) -> User:
+    """The user; for the processes of the system itself."""
+    return User(*c.execute(sa.select(*_USER).where(users.c.id == user_id)).one())
+
+
 def open_session(c: Connection, user_id: str, days: float) -> str:
     """Sign a user in for ``days``; the session's id."""
     session_id = new_id()

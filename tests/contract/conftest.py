@@ -9,6 +9,7 @@ import pytest
 
 from runtime import settings as settings_module
 from runtime.services import Services
+from runtime.store import migrate
 from tests.support.redis_server import RedisServer
 from tests.support.stack import Client, Stack, until
 
@@ -26,7 +27,7 @@ def stack(
     """A web process and nothing else."""
     folder = tmp_path_factory.mktemp("web")
     stack = Stack(folder, stack_database_url, stack_redis.url, (), **ENVIRON)
-    stack.run("migrate")
+    migrate.upgrade(stack_database_url)
     try:
         stack.start("web")
         until(stack.ready, 40, "the web process is ready")

@@ -212,7 +212,7 @@ def test_what_is_named_in_bodies_and_queries_must_be_ones_own_too(
         (404, "GET", f"{at}/snapshot", {"params": {"state": theirs}}),
         (404, "GET", f"{at}/export", {"params": {"state": theirs, "format": "markdown"}}),
         (404, "GET", f"/api/states/{root}/messages", {"params": {"cursor": place}}),
-        (404, "GET", f"/worker/runs/{run.id}/messages", {"params": {"cursor": place}, "headers": worker}),
+        (422, "GET", f"/worker/runs/{run.id}/messages", {"params": {"cursor": place}, "headers": worker}),
         (200, "GET", f"{at}/states", {"params": {"cursor": number}}),
         (200, "GET", "/api/runs", {"params": {"cursor": number}}),
         (200, "GET", "/api/runs", {"params": {"thread": world.thread["id"]}}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
+import orjson
 import pytest
 
 from runtime.model import RunStatus, new_id
@@ -345,6 +346,73 @@ def test_a_path_is_exported_as_markdown(ada: Client) -> None:
     assert newest.mimetype == "text/markdown"
     assert ("right" in newest.text, "left" in newest.text) == (True, False)
     assert ("right" in chosen.text, "left" in chosen.text) == (False, True)
+
+
+def test_the_whole_tree_is_exported_as_markdown(ada: Client) -> None:
+    thread = ada.thread(title="Oak")
+    trunk = ada.say(thread, "trunk")
+    left = ada.say(thread, "left", trunk["id"])
+    ada.say(thread, "right", trunk["id"])
+    ada.say(thread, "leaf", left["id"])
+
+    exported = ada.get(at(thread, "/export?format=markdown&scope=tree")).text
+
+    assert exported.split("\n\n") == [
+        "# Oak",
+        "## Branch 1", "### user", "trunk",
+        "## Branch 2", "*goes on from branch 1*", "### user", "left", "### user", "leaf",
+        "## Branch 3", "*goes on from branch 1*", "### user", "right\n",
+    ]  # fmt: skip
+
+
+def test_a_path_is_exported_as_json_and_can_be_imported(ada: Client, core: Core) -> None:
+    thread = ada.thread(title="Oak")
+    asked = ada.ask(thread, "left").json
+    attempt = Attempt(core, asked["runs"][0]["id"])
+    attempt.say("answer")
+    attempt.finish()
+    ada.ask(thread, "right")
+    end = asked["states"][0]["id"]
+
+    exported = ada.get(at(thread, f"/export?state={end}")).json
+
+    assert [[said["content"] for said in state["messages"]] for state in exported["states"]] == [
+        [], ["left"], ["answer"]
+    ]  # fmt: skip
+    assert [run["id"] for run in exported["runs"]] == [asked["runs"][0]["id"]]
+    copy = ada.post("/api/threads/import", json=exported).json["thread"]
+    nodes = ada.get(at(copy, "/states")).json["items"]
+    assert [node["preview"] for node in nodes] == ["", "left", "answer"]
+    assert copy["latest_state_id"] == nodes[-1]["id"]
+
+
+def test_a_history_has_the_runs_and_how_many_steps_they_told_of(ada: Client, core: Core) -> None:
+    thread = ada.thread()
+    asked = ada.ask(thread, "left").json
+    attempt = Attempt(core, asked["runs"][0]["id"])
+    attempt.say("answer")
+    attempt.finish(usage={"output_tokens": 1})
+    run, end = asked["runs"][0]["id"], asked["states"][0]["id"]
+
+    plain = ada.get(f"/api/states/{end}/messages").json
+    history = ada.get(f"/api/states/{end}/messages?runs=1").json
+
+    assert "runs" not in plain
+    assert [(one["id"], one["usage"]) for one in history["runs"]] == [(run, {"output_tokens": 1})]
+    assert history["steps"] == ada.get(at(thread, f"/snapshot?state={end}")).json["steps"] == {run: 1}
+    del history["runs"], history["steps"]
+    assert history == plain
+
+
+def test_a_name_and_a_star_are_told_to_whoever_watches(ada: Client, core: Core) -> None:
+    thread = ada.thread()
+    state = ada.say(thread, "left")
+    ada.patch(f"/api/states/{state['id']}", json={"label": "Good", "starred": True})
+
+    told = core.log.read(thread["id"], core.log.oldest(thread["id"])).entries[-1]
+    data = orjson.loads(told.payload)
+    assert (told.type, data["state_id"], "messages" in data["state"]) == ("state.updated", state["id"], False)
+    assert (data["state"]["label"], data["state"]["starred"]) == ("Good", True)
 
 
 @pytest.mark.parametrize("body", [{}, {"format": "x"}, [], {"states": 1}])

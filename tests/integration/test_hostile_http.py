@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from runtime.store.page import encode_cursor
+from tests.conftest import ON_BOTH_DATABASES
 from tests.support.redis_server import RedisServer
 from tests.support.sse import parse
 from tests.support.stack import Client, Stack
@@ -56,6 +57,7 @@ def test_malformed_bodies_get_problem_documents(client):
         assert answer.headers["Content-Type"] == "application/problem+json"
 
 
+@ON_BOTH_DATABASES
 def test_a_cursor_with_a_time_beyond_the_calendar_is_refused_or_an_end(client):
     thread = client.thread()
 
@@ -64,6 +66,7 @@ def test_a_cursor_with_a_time_beyond_the_calendar_is_refused_or_an_end(client):
         assert answer.status_code in (200, 422), (time, answer.text)
 
 
+@ON_BOTH_DATABASES
 def test_huge_numbers_can_be_read_again(client):
     for number in ("36893488147419103232", "1e308", "18446744073709551615", "-1e30"):
         made = client.post("/api/threads", content=f'{{"metadata": {{"n": {number}}}}}')
@@ -79,6 +82,7 @@ def test_mistakes_of_users_leave_no_traceback_in_the_log(stack, client):
     assert "Traceback" not in stack.log("web")
 
 
+@ON_BOTH_DATABASES
 def test_twenty_equal_requests_at_once_make_one_run(stack, client):
     thread = client.thread()
     body = {"worker_id": "echo", "input_state_id": thread["root_state_id"], "args": {"b": 1.5, "a": [2]}}
@@ -103,6 +107,7 @@ def test_twenty_equal_requests_at_once_make_one_run(stack, client):
     assert changed.status_code == 409
 
 
+@ON_BOTH_DATABASES
 @pytest.mark.parametrize(
     "text", ["1.0", "1e300", "-0.0", "12345678901234567890", "0.1", "1", "true", "null", '"1.0"']
 )

@@ -94,7 +94,7 @@ def test_a_run_is_claimed_once_and_given_the_path_to_its_input(database, make):
 def test_the_end_is_committed_with_all_that_the_attempt_left(database, make):
     [run] = make().runs
     running = claim(database, run).run
-    left = attempts.Remains([answer(running)], [(1, "thinking")], "warned\n")
+    left = attempts.Remains([answer(running)], [(1, "thinking", 2.0)], "warned\n")
 
     ended = database.write(attempts.finish, running, RunStatus.SUCCESS, left, usage={"output_tokens": 2})
 
@@ -102,7 +102,9 @@ def test_the_end_is_committed_with_all_that_the_attempt_left(database, make):
     assert ended.finished_at is not None
     assert [m.content for m in database.read(messages.of_state, run.output_state_id)] == ["hi"]
     assert database.read(runs.logs, run.id) == [{"attempt": 1, "text": "warned\n", "truncated": False}]
-    assert [step["description"] for step in database.read(runs.steps, run.id)] == ["thinking"]
+    (step,) = database.read(runs.steps, run.id)
+    assert step["description"] == "thinking"
+    assert 1.5 < (ended.finished_at - step["at"]).total_seconds() < 3
 
 
 def test_an_attempt_that_was_taken_over_writes_nothing(database, make):

@@ -141,6 +141,19 @@ def test_several_messages_may_be_written_at_once(execute: Execute) -> None:
     ]  # fmt: skip
 
 
+def test_a_picture_travels_in_its_message(execute: Execute) -> None:
+    executed = execute(
+        """
+        def run(run):
+            run.image(bytes([1, 2, 3]), "A dot", media_type="image/webp")
+        """
+    )
+    assert executed.end()[0] == {
+        "type": "message", "content": "A dot", "role": "assistant", "message_type": "image",
+        "channel": "answer", "data": {"url": "data:image/webp;base64,AQID"},
+    }  # fmt: skip
+
+
 def test_steps_and_usage_are_told(execute: Execute) -> None:
     executed = execute(
         "def run(run):\n    run.step('Look')\n    run.usage(input_tokens=3)\n    run.usage(cost=0.5)"

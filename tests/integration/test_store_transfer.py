@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from runtime.errors import Invalid, NotFound
 from runtime.model import Channel, MessageStatus, MessageType, Role, RunStatus, Thread, User, new_id
-from runtime.store import Connection, Database, states, threads, transfer, users
+from runtime.store import Connection, Database, states, thread_export, threads, transfer, users
 from runtime.store.states import NewMessage
 from runtime.store.tables import now, runs
 from runtime.store.tables import threads as threads_table
@@ -66,7 +66,8 @@ def export(database: Database, thread: Thread) -> dict[str, Any]:
 
 
 def take_in(database: Database, user: User, data: Any) -> Thread:
-    return database.write(transfer.import_thread, workspace_id=user.workspace_id, user_id=user.id, data=data)
+    about = {"workspace_id": user.workspace_id, "user_id": user.id}
+    return database.write(transfer.import_thread, **about, export=thread_export.load(data))
 
 
 def without_ids(data: dict[str, Any]) -> dict[str, Any]:

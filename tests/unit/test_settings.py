@@ -71,4 +71,5 @@ def test_a_password_that_breaks_its_url_is_not_shown(name: str) -> None:
 
 
 def test_brokers_may_be_several() -> None:
-    settings.load({"BROKER_URL": "sentinel://one:26379;sentinel://two:26379"})
+    urls = "sentinel://one:26379;sentinel://two:26379"
+    assert settings.load({"BROKER_URL": urls}).broker_url == urls

@@ -65,8 +65,14 @@ class Message(Output):
     type = one_of(MessageType)
     channel = one_of(Channel)
     author = fields.String(allow_none=True)
-    content = fields.String()
-    data = Object()
+    content = fields.String(metadata=says("for an image: what it shows, in words"))
+    data = Object(
+        metadata=says(
+            "by type; code: `language`, `title`; console: `command`; image: `url`, a `data:` URL in base64, "
+            "of image/png, jpeg, gif, webp or avif; function: `name`, `call_id`, `arguments`, `result`; "
+            "confirmation: `options`, `answer`"
+        )
+    )
     status = one_of(MessageStatus)
     run_id = _id(allow_none=True)
     created_at = _time(allow_none=True)
@@ -205,6 +211,12 @@ def places() -> fields.Dict:
     """The places of the states on the way that an answer shows."""
     says_order = says("by state id; the lowest state first, its ancestors after it")
     return fields.Dict(keys=fields.String(), values=fields.Nested(Place), metadata=says_order)
+
+
+def step_counts(**metadata: Any) -> fields.Dict:
+    """How many steps there are to be asked for."""
+    says_which = says("by run id: how many steps its last attempt told of, where it told of any")
+    return fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={**says_which, **metadata})
 
 
 class OpenMessage(Output):

@@ -50,6 +50,7 @@ class HistoryQuery(_Limited):
     """Which window of the history."""
 
     limit = fields.Integer(load_default=50, validate=validate.Range(1, MAX_PAGE))
+    runs = fields.Boolean(load_default=False, metadata=says("1: also the runs that fill these states"))
 
 
 class WorkerHistoryQuery(_Limited):
@@ -73,7 +74,12 @@ class ExportQuery(Query):
     """In which form."""
 
     format = one_of(("json", "markdown"), load_default="json")
-    state = Id(load_default=None, metadata=says("for markdown: the end of the path; default: created last"))
+    state = Id(load_default=None, metadata=says("the end of a path; default: the state created last"))
+    scope = one_of(
+        ("path", "tree"),
+        load_default=None,
+        metadata=says("default: the path if `state` is given or for markdown, else the whole tree"),
+    )
 
 
 class RunsQuery(_Limited):

@@ -1,0 +1,184 @@
+"""A thread that nobody named has a title all the same: of its first message, then by a worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.model import RunStatus
+from runtime.settings import Settings
+from runtime.settings import load as load_settings
+from runtime.titles import Titles
+from tests.support.attempt import Attempt, stored_run
+from tests.support.web import Client, write_worker
+from web.core import Core
+
+QUEUED = 4
+"""Runs that a user may have waiting."""
+QUESTION = "# Why are **leaves** green?\n\nI always wondered."
+
+
+@pytest.fixture
+def web_settings(web_environ: dict[str, str], worker_folder: Path) -> Settings:
+    """A worker makes titles."""
+    write_worker(worker_folder, "titler")
+    more = {"BRANCHLINE_RUN_TITLE_WORKER": "titler", "BRANCHLINE_LIMITS_QUEUED_PER_USER": str(QUEUED)}
+    return load_settings({**web_environ, **more})
+
+
+@pytest.fixture
+def titles(core: Core) -> Titles:
+    """What the reaper has."""
+    return Titles(core)
+
+
+def begin(client: Client, text: str = QUESTION, **body: Any) -> dict[str, Any]:
+    """A thread and its first run."""
+    said = [{"role": "user", "content": text}]
+    answer = client.post("/api/runs", json={"worker_id": "parrot", "messages": said, **body})
+    assert answer.status_code == 202, answer.text
+    return answer.json
+
+
+def answered(core: Core, run_id: str, *texts: str, status: RunStatus = RunStatus.SUCCESS) -> Attempt:
+    """Execute a run."""
+    attempt = Attempt(core, run_id)
+    if texts:
+        attempt.say(*texts)
+    attempt.finish(status)
+    return attempt
+
+
+def title(client: Client, begun: dict[str, Any]) -> str | None:
+    return client.get(f"/api/threads/{begun['thread']['id']}").json["thread"]["title"]
+
+
+def title_run(client: Client) -> dict[str, Any]:
+    """The only run of the title worker."""
+    (run,) = client.get("/api/runs?worker=titler").json["items"]
+    return run
+
+
+def test_the_first_words_are_the_title_until_a_worker_has_made_one(
+    core: Core, ada: Client, titles: Titles
+) -> None:
+    begun = begin(ada)
+    assert title(ada, begun) == "Why are leaves green?"
+    assert titles.ask() == 0, "there is no answer yet"
+
+    answered(core, begun["runs"][0]["id"], "Because of chlorophyll.")
+    assert titles.ask() == 1
+    assert (titles.ask(), titles.take()) == (0, 0)
+    made = answered(core, title_run(ada)["id"], "“Green ", "leaves”\n\nsome more words")
+
+    said = [message.content for message in made.claim.messages]
+    assert said[:2] == [QUESTION, "Because of chlorophyll."]
+    assert said[2].startswith("Name this conversation")
+    assert made.run.args == {"title_of": begun["thread"]["id"]}
+    assert titles.take() == 1
+    assert title(ada, begun) == "Green leaves"
+    assert (titles.ask(), titles.take()) == (0, 0)
+
+
+def test_it_is_told_to_whoever_watches(core: Core, ada: Client, titles: Titles) -> None:
+    begun = begin(ada)
+    answered(core, begun["runs"][0]["id"], "Because.")
+    titles.ask()
+    answered(core, title_run(ada)["id"], "Leaves")
+    titles.take()
+
+    entries = core.log.read(begun["thread"]["id"], core.log.oldest(begun["thread"]["id"])).entries
+    assert entries[-1].type == "thread.updated"
+    assert b'"title":"Leaves"' in entries[-1].payload
+
+
+def test_what_makes_a_title_is_nowhere_to_be_seen(core: Core, ada: Client, titles: Titles) -> None:
+    begun = begin(ada)
+    answered(core, begun["runs"][0]["id"], "Because.")
+    states = ada.get(f"/api/threads/{begun['thread']['id']}/states").json["items"]
+    titles.ask()
+
+    for listed in ("/api/threads", "/api/threads?query=leaves"):
+        assert [one["id"] for one in ada.get(listed).json["items"]] == [begun["thread"]["id"]]
+    assert ada.get(f"/api/threads/{begun['thread']['id']}/states").json["items"] == states
+    helper = title_run(ada)["thread_id"]
+    assert ada.get(f"/api/threads/{helper}").status_code == 404
+
+
+@pytest.mark.parametrize("moment", ["before it is asked for", "while it is made"])
+def test_a_title_of_a_person_stays(core: Core, ada: Client, titles: Titles, moment: str) -> None:
+    begun = begin(ada)
+    at = f"/api/threads/{begun['thread']['id']}"
+    answered(core, begun["runs"][0]["id"], "Because.")
+    if moment == "before it is asked for":
+        ada.patch(at, json={"title": "Mine"})
+        assert titles.ask() == 0
+    else:
+        titles.ask()
+        ada.patch(at, json={"title": "Mine"})
+        answered(core, title_run(ada)["id"], "Leaves")
+    assert titles.take() == 0
+    assert title(ada, begun) == "Mine"
+    assert (titles.ask(), titles.take()) == (0, 0)
+
+
+def test_a_thread_that_was_given_a_title_wants_no_other(core: Core, ada: Client, titles: Titles) -> None:
+    begun = begin(ada, title="Given")
+    answered(core, begun["runs"][0]["id"], "Because.")
+    assert titles.ask() == 0
+
+
+@pytest.mark.parametrize("how", ["error", "cancelled", "without a word", "with a question"])
+def test_where_the_worker_makes_none_the_first_words_stay(
+    core: Core, ada: Client, titles: Titles, how: str
+) -> None:
+    begun = begin(ada)
+    answered(core, begun["runs"][0]["id"], "Because.")
+    titles.ask()
+    run = title_run(ada)["id"]
+    match how:
+        case "error":
+            answered(core, run, "Leav", status=RunStatus.ERROR)
+        case "cancelled":
+            assert ada.post(f"/api/runs/{run}/cancel").status_code == 202
+        case "without a word":
+            answered(core, run)
+        case "with a question":
+            Attempt(core, run).ask("Which one?")
+
+    assert (titles.take(), titles.take(), titles.ask()) == (0, 0, 0)
+    assert title(ada, begun) == "Why are leaves green?"
+    assert stored_run(core, run).status.terminal
+
+
+def test_a_reaper_that_dies_after_asking_does_not_ask_twice(
+    core: Core, ada: Client, titles: Titles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = begin(ada)
+    answered(core, begun["runs"][0]["id"], "Because.")
+    with monkeypatch.context() as killed:
+        killed.setattr("runtime.store.titles.asked_for", None)
+        with pytest.raises(TypeError):
+            titles.ask()
+
+    assert Titles(core).ask() == 1
+    answered(core, title_run(ada)["id"], "Leaves")
+    assert titles.take() == 1
+
+
+def test_a_full_queue_holds_titles_up_and_loses_none(core: Core, ada: Client, titles: Titles) -> None:
+    begun = begin(ada)
+    answered(core, begun["runs"][0]["id"], "Because.")
+    waiting = [begin(ada, title="Another") for _ in range(QUEUED)]
+    assert titles.ask() == 0
+    assert ada.post(f"/api/runs/{waiting[0]['runs'][0]['id']}/cancel").status_code == 202
+    assert titles.ask() == 1
+
+
+def test_the_first_words_are_plain_and_short(ada: Client) -> None:
+    long = "word " * 40
+    assert [title(ada, begin(ada, text)) for text in ("\n\n> *Quoted*  words ", long, "x" * 90, "   ")] == [
+        "Quoted words", ("word " * 16).strip(), "x" * 80, None,
+    ]  # fmt: skip
