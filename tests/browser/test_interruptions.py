@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -24,14 +25,20 @@ def visitor(chromium: Browser, stack: Stack) -> Iterator[Visitor]:
     visitor.leave(forgive="Failed to load resource")
 
 
+def said_once(visitor: Visitor, gate: Path) -> dict[str, Any]:
+    """Ask for an answer that says its text once, and again when the gate opens; its state, as it is seen."""
+    thread = visitor.client.thread()
+    asked = visitor.fake(thread, "Twice", mode="gate", text=TEXT, path=str(gate))
+    state: dict[str, Any] = asked["states"][0]
+    expect(turn(visitor.open(thread), state).locator(".prose")).to_have_text(TEXT.strip())
+    return state
+
+
 def test_the_web_process_is_killed_in_mid_answer_and_the_text_is_complete(
     visitor: Visitor, stack: Stack, tmp_path: Path
 ) -> None:
-    thread = visitor.client.thread()
-    asked = visitor.fake(thread, "Twice", mode="gate", text=TEXT, path=str(tmp_path / "gate"))
-    page = visitor.open(thread)
-    answer = turn(page, asked["states"][0])
-    expect(answer.locator(".prose")).to_have_text(TEXT.strip())
+    state = said_once(visitor, tmp_path / "gate")
+    page, answer = visitor.page, turn(visitor.page, state)
     page.get_by_label("Message", exact=True).fill("What I had begun to write")
 
     stack.kill("web")
@@ -47,11 +54,8 @@ def test_the_web_process_is_killed_in_mid_answer_and_the_text_is_complete(
 def test_redis_is_emptied_in_mid_answer_and_the_text_is_right(
     visitor: Visitor, stack_redis: RedisServer, tmp_path: Path
 ) -> None:
-    thread = visitor.client.thread()
-    asked = visitor.fake(thread, "Twice", mode="gate", text=TEXT, path=str(tmp_path / "gate"))
-    page = visitor.open(thread)
-    answer = turn(page, asked["states"][0])
-    expect(answer.locator(".prose")).to_have_text(TEXT.strip())
+    state = said_once(visitor, tmp_path / "gate")
+    page, answer = visitor.page, turn(visitor.page, state)
     with redis.Redis.from_url(stack_redis.url) as client:
         client.flushall()
     opened(tmp_path / "gate")
@@ -76,16 +80,14 @@ def test_what_is_sent_while_offline_waits_and_says_so(visitor: Visitor) -> None:
 def test_a_second_visitor_joins_in_the_middle_and_sees_the_same(
     visitor: Visitor, chromium: Browser, tmp_path: Path
 ) -> None:
-    thread = visitor.client.thread()
-    asked = visitor.fake(thread, "Twice", mode="gate", text=TEXT, path=str(tmp_path / "gate"))
-    page = visitor.open(thread)
-    expect(turn(page, asked["states"][0]).locator(".prose")).to_have_text(TEXT.strip())
+    state = said_once(visitor, tmp_path / "gate")
+    page = visitor.page
     telephone = chromium.new_context(viewport={"width": 390, "height": 800})
     telephone.add_cookies(visitor.context.cookies())  # type: ignore[arg-type]
     second = telephone.new_page()
     second.goto(page.url)
-    expect(turn(second, asked["states"][0]).locator(".prose")).to_have_text(TEXT.strip())
+    expect(turn(second, state).locator(".prose")).to_have_text(TEXT.strip())
     opened(tmp_path / "gate")
     for one in (page, second):
-        expect(turn(one, asked["states"][0]).locator(".prose")).to_have_text((TEXT * 2).strip())
+        expect(turn(one, state).locator(".prose")).to_have_text((TEXT * 2).strip())
     telephone.close()

@@ -324,3 +324,67 @@ def pan(page: Page) -> float:
             return (times.length - 1) / (times.at(-1) - times[0]) * 1000;
         }"""
     )
+
+
+def test_a_thread_of_5000_states_costs_no_more_than_what_is_seen_of_it(
+    visitor: Visitor, large: dict[str, Any]
+) -> None:
+    """What makes the times that the test above measures, in numbers that no busy machine changes."""
+    answer = visitor.client.post("/api/threads/import", json=large)
+    assert answer.status_code == 201, answer.text
+    page = visitor.page
+    page.goto(visitor.url)
+    row = page.get_by_role("link", name="Large")
+    row.wait_for()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    row.click()
+    last = page.locator(".turn").get_by_text(f"Words of state {STATES - 1},")
+    last.wait_for()
+    expect(page.locator(".count")).to_have_text(str(STATES - 1))
+
+    pages = [url for url in asked if "/states?" in url]
+    assert len(pages) == STATES / 1000
+    assert len(asked) - len(pages) <= 12, asked
+    before = [url for url in asked[: asked.index(pages[0])] if "/api/" in url]
+    assert len(before) <= 4, "the last words are asked for before the tree"
+    elements = "() => document.querySelectorAll('*').length"
+    assert page.locator(".turn").count() <= 60
+    assert page.get_by_role("treeitem").count() < 100
+    assert page.evaluate(elements) < 3000
+
+    page.get_by_role("button", name="Map").click()
+    page.locator(".map-node").first.wait_for()
+    asked.clear()
+    strokes = drawn(page)
+    assert page.locator(".map-node").count() < 200
+    assert strokes < STATES / 10, "near by only what is in sight is drawn"
+    page.get_by_role("button", name="All of it").click()
+    expect(page.locator(".map-node")).to_have_count(0)
+    assert drawn(page) <= STATES, "from afar each state is one line on one canvas"
+    assert page.evaluate(elements) < 1000
+    assert asked == []
+
+
+def drawn(page: Page) -> float:
+    """Drag the map a little; how many lines were drawn for each time that the canvas was cleared."""
+    return page.evaluate(
+        """async () => {
+            const pen = CanvasRenderingContext2D.prototype;
+            const {stroke, clearRect} = pen;
+            let [lines, times] = [0, 0];
+            pen.stroke = function (...given) { lines += 1; return stroke.apply(this, given); };
+            pen.clearRect = function (...given) { times += 1; return clearRect.apply(this, given); };
+            const pane = document.querySelector('.react-flow__pane');
+            const fire = (type, x, y) => (type === 'mousedown' ? pane : window).dispatchEvent(
+                new MouseEvent(type, {clientX: x, clientY: y, bubbles: true, view: window, buttons: 1}));
+            fire('mousedown', 500, 400);
+            for (let step = 1; step <= 5 || !times; step += 1) {
+                fire('mousemove', 500 + step, 400 + step % 50);
+                await new Promise(requestAnimationFrame);
+            }
+            fire('mouseup', 500, 400);
+            Object.assign(pen, {stroke, clearRect});
+            return lines / times;
+        }"""
+    )

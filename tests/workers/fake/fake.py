@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import json
 import os
@@ -16,6 +17,9 @@ from typing import Any
 from runtime.sdk import Cancelled, Failure, Run, worker
 
 _FOR_EVER = 3600.0
+_PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAABgAAAAYCAIAAABvFaqvAAAAH0lEQVR42mO4YOBAFcQwatCoQaMGjRo0atCoQQNvEACbR9Aflcch6gAAAABJRU5ErkJggg=="
+)
 _MODES: dict[str, Callable[[Run], Any]] = {}
 
 
@@ -253,11 +257,22 @@ def messages(run: Run) -> Iterator[str]:
 
 @mode
 def steps(run: Run) -> Iterator[str]:
-    """Says what it does and what it used."""
+    """Says what it does and what it used; in between it waits for the file ``path``, if one is named."""
     run.step("Looking")
     yield from ok(run)
+    while run.config.get("path") and not Path(run.config["path"]).exists():
+        time.sleep(0.005)
     run.step("Thinking")
     run.usage(input_tokens=12, output_tokens=3)
+
+
+@mode
+def images(run: Run) -> None:
+    """Shows a picture, and tries what must not be shown."""
+    run.image(_PNG, "A red dot")
+    hostile = '<svg xmlns="http://www.w3.org/2000/svg" onload="window.hit = 1"/>'
+    for url in (f"data:image/svg+xml,{hostile}", "https://evil.example/a.png", "javascript:window.hit=1"):
+        run.message("Not shown", type="image", data={"url": url})
 
 
 @mode

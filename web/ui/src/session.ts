@@ -3,11 +3,12 @@ import { QueryClient, useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { create } from 'zustand';
 import { api } from './api/calls';
 import { Problem } from './api/client';
-import { type RunStatus, UNDER_WAY, type User } from './api/types';
+import { type RunStatus, type Thread, UNDER_WAY, type User } from './api/types';
 import type { Link } from './live/streams';
 import { Switchboard } from './live/switchboard';
 import type { Hint } from './thread/events';
 import { useWatched } from './thread/store';
+import { type ThreadList, placed, renewed, without } from './threads/lists';
 
 export const queries = new QueryClient({
   defaultOptions: {
@@ -61,14 +62,58 @@ export async function findOut(): Promise<void> {
   }
 }
 
+/** What has happened to a thread: it is to be asked for, is gone, or is perhaps one that no list here has. */
+type Change = 'changed' | 'gone' | 'ran';
+
+const changes = new Map<string, Change>();
 let soon: ReturnType<typeof setTimeout> | undefined;
 
-/** Read the lists again, once for all that changes at about the same time. */
-export function listsChanged(): void {
+/** Milliseconds within which changes are shown together. */
+const TOGETHER = 150;
+
+/** Show in the lists what has become of a thread. It alone is asked for: a list may have been read far down. */
+export function listsChanged(thread: string, change: Change = 'changed'): void {
+  if (change !== 'ran' || !changes.has(thread)) changes.set(thread, change);
   soon ??= setTimeout(() => {
     soon = undefined;
-    void queries.invalidateQueries({ queryKey: ['threads'] });
-  }, 250);
+    const all = [...changes];
+    changes.clear();
+    for (const [id, what] of all) void showInLists(id, what);
+  }, TOGETHER);
+}
+
+async function showInLists(id: string, change: Change): Promise<void> {
+  try {
+    if (change === 'gone') show(id);
+    else if (change === 'changed' || isListed(id)) show(id, [await api.thread(id)]);
+    // Where something was run just now, it is among those that were updated last.
+    else show(id, (await api.threads({ limit: FIRST_PAGE })).items);
+  } catch (error) {
+    if (error instanceof Problem && error.status === 404) show(id);
+    else void queries.invalidateQueries({ queryKey: ['threads'] });
+  }
+}
+
+function lists() {
+  return queries.getQueryCache().findAll({ queryKey: ['threads'] });
+}
+
+function isListed(id: string): boolean {
+  return lists().some(({ state }) => (state.data as ThreadList | undefined)?.pages.some((page) => page.items.some((one) => one.id === id)));
+}
+
+/** Put these threads where they belong; the thread `id` is gone if it is none of them. */
+function show(id: string, threads: readonly Thread[] = []): void {
+  for (const { queryKey, state } of lists()) {
+    const [, status, query] = queryKey as ThreadsKey;
+    queries.setQueryData<ThreadList>(queryKey, (list) => {
+      const here = threads.filter((thread) => thread.status === status);
+      const rest = list && !here.some((thread) => thread.id === id) ? without(list, id) : list;
+      return rest && here.reduce(query ? renewed : placed, rest);
+    });
+    // What it says now may be what is looked for; and what is being read may have been read before.
+    if (query || state.fetchStatus === 'fetching') void queries.invalidateQueries({ queryKey });
+  }
 }
 
 function takeHint(hint: Hint): void {
@@ -77,8 +122,8 @@ function takeHint(hint: Hint): void {
     void queries.invalidateQueries();
   } else if (hint.type === 'run.changed' && hint.thread_id && hint.run_id && hint.status) {
     const news = ranOn(hint.thread_id, hint.run_id, hint.status);
-    if (hint.status === 'queued' || news) listsChanged();
-  } else listsChanged();
+    if (hint.status === 'queued' || news) listsChanged(hint.thread_id, 'ran');
+  } else if (hint.thread_id) listsChanged(hint.thread_id, hint.type === 'thread.deleted' ? 'gone' : 'changed');
 }
 
 function ranOn(thread: string, run: string, status: RunStatus): boolean {
@@ -112,13 +157,20 @@ async function readActive(): Promise<void> {
   useSession.setState({ active });
 }
 
+type ThreadsKey = ['threads', status: 'active' | 'archived', query: string];
+
+const FIRST_PAGE = 50;
+const LATER_PAGES = 500;
+
+/** The threads, which hints keep up to date. */
 export function useThreads(query: string, status: 'active' | 'archived') {
   return useInfiniteQuery({
-    queryKey: ['threads', status, query],
-    queryFn: ({ pageParam }) => api.threads({ query, status, cursor: pageParam, limit: 50 }),
+    queryKey: ['threads', status, query] satisfies ThreadsKey,
+    queryFn: ({ pageParam, signal }) => api.threads({ query, status, cursor: pageParam, limit: pageParam ? LATER_PAGES : FIRST_PAGE }, signal),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next,
     placeholderData: (before) => before,
+    staleTime: Infinity,
   });
 }
 

@@ -39,7 +39,6 @@ export interface RunWish {
   worker_id?: string;
   config?: Config;
   n?: number;
-  title?: string;
 }
 
 export interface ThreadChanges {
@@ -63,23 +62,24 @@ export const api = {
 
   workers: () => request<Page<Worker>>('GET', '/api/workers').then((page) => page.items),
 
-  threads: (query: { query?: string; status?: string; cursor?: string | null; limit?: number }) =>
-    request<Page<Thread>>('GET', at('/api/threads', query)),
+  threads: (query: { query?: string; status?: string; cursor?: string | null; limit?: number }, signal?: AbortSignal) =>
+    request<Page<Thread>>('GET', at('/api/threads', query), undefined, signal ? { signal } : {}),
   thread: (id: string) => request<{ thread: Thread }>('GET', `/api/threads/${id}`).then((answer) => answer.thread),
   changeThread: (id: string, changes: ThreadChanges) =>
     request<{ thread: Thread }>('PATCH', `/api/threads/${id}`, changes).then((answer) => answer.thread),
   deleteThread: (id: string) => request<void>('DELETE', `/api/threads/${id}`),
   restoreThread: (id: string) => request<{ thread: Thread }>('POST', `/api/threads/${id}/restore`),
   importThread: (exported: unknown) => request<{ thread: Thread }>('POST', '/api/threads/import', exported),
+  /** The path to `state`, or without one the whole tree. */
   exportUrl: (id: string, format: 'json' | 'markdown', state?: string) =>
-    at(`/api/threads/${id}/export`, { format, state }),
+    at(`/api/threads/${id}/export`, state ? { format, state } : { format, scope: 'tree' }),
 
   tree: (id: string, cursor: string | null, signal?: AbortSignal) =>
     request<Page<TreeNode>>('GET', at(`/api/threads/${id}/states`, { limit: 1000, cursor }), undefined, signal ? { signal } : {}),
   snapshot: (id: string, state: string | null) =>
     request<Snapshot>('GET', at(`/api/threads/${id}/snapshot`, { state })),
   history: (state: string, cursor?: string | null) =>
-    request<History>('GET', at(`/api/states/${state}/messages`, { limit: 50, cursor })),
+    request<History>('GET', at(`/api/states/${state}/messages`, { limit: 50, cursor, runs: true })),
   state: (id: string) => request<{ state: State }>('GET', `/api/states/${id}`).then((answer) => answer.state),
   addState: (thread: string, parent_id: string, messages: MessageInput[]) =>
     request<{ state: State }>('POST', `/api/threads/${thread}/states`, { parent_id, messages }).then(

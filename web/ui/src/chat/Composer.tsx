@@ -10,6 +10,8 @@ import { Chooser } from '../workers/Chooser';
 import { type Waiting, ask, stop } from './ask';
 import { address, go, navigate } from './place';
 
+const NO_FIELDS: readonly FieldProblem[] = [];
+
 const draftKey = (threadId: string | null) => `branchline.draft.${threadId ?? 'new'}`;
 
 /** Where one writes. What was written is kept until the server has accepted it. */
@@ -93,7 +95,7 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
           }}
         />
         <div className="composer-tools">
-          <Chooser threadId={threadId} chosen={chosen} n={n} onN={setN} problems={problem?.fields ?? []} />
+          <Chooser threadId={threadId} chosen={chosen} n={n} onN={setN} problems={problem?.fields ?? NO_FIELDS} />
           <span className="grow" />
           {underWay ? (
             <button type="button" className="send" aria-label="Stop answering" onClick={() => void stop(underWay).catch(complain)}>

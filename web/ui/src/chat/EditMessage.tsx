@@ -8,11 +8,17 @@ import { ask, saveBranch } from './ask';
 import { useChosenWorkers } from './Composer';
 import { address, go, navigate } from './place';
 
+/** What is reworded where a state has several messages: the question, or the last of the answer. */
+export function subjectOf(messages: readonly Message[]): Message | undefined {
+  const texts = messages.filter((message) => message.type === 'text' && message.channel === 'answer');
+  return texts.find((message) => message.role === 'user') ?? texts.at(-1);
+}
+
 /** Another wording of what was said. It becomes a branch; what was there stays. */
 export function EditMessage({ stateId, messages, onDone }: { stateId: string; messages: readonly Message[]; onDone: () => void }) {
   const threadId = useWatched((state) => state.data.threadId);
   const parent = useWatched((state) => state.data.nodes.get(stateId)?.parentId) ?? '';
-  const subject = messages.find((message) => message.role === 'user' && message.type === 'text') ?? messages[0];
+  const subject = subjectOf(messages);
   const [text, setText] = useState(subject?.content ?? '');
   const [busy, setBusy] = useState(false);
   const workers = useChosenWorkers(threadId, useWatched((state) => state.head));

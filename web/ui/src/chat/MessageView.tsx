@@ -3,6 +3,7 @@ import { type ReactNode, memo } from 'react';
 import type { Message } from '../api/types';
 import { CodeBlock } from '../markdown/CodeBlock';
 import { Markdown } from '../markdown/Markdown';
+import { SAFE_PICTURE } from '../markdown/picture';
 import { useWatched } from '../thread/store';
 import { CopyButton } from '../ui/CopyButton';
 
@@ -69,18 +70,22 @@ function Text({ message, writing }: { message: Message; writing: boolean }) {
 }
 
 /** Something that is folded until one wants to see it. */
-function Fold({ icon: Icon, title, aside, open = false, children, tools }: {
+export function Fold({ icon: Icon, title, aside, open = false, quiet = false, working = false, onToggle, children, tools }: {
   icon: typeof Brain;
   title: ReactNode;
   aside?: ReactNode;
   open?: boolean;
+  quiet?: boolean;
+  /** Whether it is still growing. */
+  working?: boolean;
+  onToggle?: (open: boolean) => void;
   children: ReactNode;
   tools?: ReactNode;
 }) {
   return (
-    <details className="fold" open={open}>
+    <details className={quiet ? 'fold fold-quiet' : 'fold'} open={open} onToggle={(event) => onToggle?.(event.currentTarget.open)}>
       <summary>
-        <Icon aria-hidden="true" />
+        {working ? <span className="dots" aria-hidden="true"><i /><i /><i /></span> : <Icon aria-hidden="true" />}
         <span className="fold-title">{title}</span>
         {aside && <span className="fold-aside">{aside}</span>}
         <ChevronRight className="chevron" aria-hidden="true" />
@@ -116,23 +121,18 @@ function Console({ message, writing }: { message: Message; writing: boolean }) {
   );
 }
 
-const SHOWN_IMAGE = /^data:image\/(png|jpeg|gif|webp|avif|svg\+xml);/i;
-
 function Picture({ message }: { message: Message }) {
-  const { data, content } = message;
-  const given = [data['url'], data['src'], data['image'], content].find((one): one is string => typeof one === 'string' && SHOWN_IMAGE.test(one));
-  const bytes = word(message, 'base64') ?? word(message, 'data');
-  const source = given ?? (bytes ? `data:${word(message, 'media_type') ?? 'image/png'};base64,${bytes}` : undefined);
-  const words = word(message, 'alt') ?? (SHOWN_IMAGE.test(content) ? '' : content);
-  if (!source) {
+  const source = word(message, 'url');
+  const alt = message.content.trim();
+  if (!source || !SAFE_PICTURE.test(source)) {
     return (
-      <p className="no-picture"><ImageOff aria-hidden="true" /> {words || 'A picture that cannot be shown here'}</p>
+      <p className="no-picture"><ImageOff aria-hidden="true" /> {alt || 'A picture that cannot be shown here'}</p>
     );
   }
   return (
     <figure className="picture">
-      <img src={source} alt={words || 'Picture'} />
-      {words && <figcaption>{words}</figcaption>}
+      <img src={source} alt={alt || 'Picture'} />
+      {alt && <figcaption aria-hidden="true">{alt}</figcaption>}
     </figure>
   );
 }

@@ -4,7 +4,7 @@ import { type FormEvent, useEffect, useState } from 'react';
 import { api } from '../api/calls';
 import type { Confirmation, Run } from '../api/types';
 import { useWorkers } from '../session';
-import type { Node, Step } from '../thread/reducer';
+import type { Node } from '../thread/reducer';
 import { dispatch, useWatched } from '../thread/store';
 import { Button } from '../ui/Button';
 import { Dialog } from '../ui/Dialog';
@@ -12,6 +12,7 @@ import { announce, complain } from '../ui/notes';
 import { duration, moment } from '../ui/time';
 import { again, answer, runOf, stop } from './ask';
 import { go } from './place';
+import { Timeline, useAttempts, useStepCount } from './Steps';
 
 /** Who answers, and with what. */
 export function RunHead({ node, run }: { node: Node; run: Run | undefined }) {
@@ -75,13 +76,12 @@ function queueWords(queue: { position: number; pool_seen: boolean; pool: string;
 }
 
 function Running({ run, silent }: { run: Run | undefined; silent: boolean }) {
-  const steps = useWatched((state) => (run ? state.data.steps.get(run.id) : undefined));
-  const now = steps?.at(-1)?.description;
-  if (!now && !silent) return null;
+  const steps = useStepCount(run);
+  if (steps > 0 || !silent) return null;
   return (
     <p className="state-line state-running">
       <span className="dots" aria-hidden="true"><i /><i /><i /></span>
-      <span>{now ?? 'Working'}</span>
+      <span>Working</span>
     </p>
   );
 }
@@ -176,15 +176,15 @@ function Failed({ node, run: known, status }: { node: Node; run: Run | undefined
 /** How long it took and what it used; the steps and the log behind it. */
 export function RunFoot({ run }: { run: Run }) {
   const [open, setOpen] = useState(false);
-  const time = duration(run.started_at, run.finished_at);
+  // The line of the steps says it already.
+  const time = useStepCount(run) > 0 ? '' : duration(run.started_at, run.finished_at);
   const usage = run.usage ?? {};
   const tokens = ['input_tokens', 'output_tokens'].map((name) => usage[name]).filter((count) => typeof count === 'number');
   if (!run.finished_at) return null;
   return (
     <>
       <button type="button" className="run-foot" onClick={() => setOpen(true)} title="Details of this run">
-        {time}
-        {tokens.length > 0 && <span> · {tokens.join(' → ')} tokens</span>}
+        {[time, tokens.length > 0 && `${tokens.join(' → ')} tokens`].filter(Boolean).join(' · ') || 'Details'}
       </button>
       {open && <RunDialog run={run} onClose={() => setOpen(false)} />}
     </>
@@ -192,8 +192,7 @@ export function RunFoot({ run }: { run: Run }) {
 }
 
 function RunDialog({ run, onClose }: { run: Run; onClose: () => void }) {
-  const { data: attempts } = useQuery({ queryKey: ['attempts', run.id, run.attempt], queryFn: () => api.attempts(run.id) });
-  const steps: Step[] = (attempts ?? []).flatMap(({ attempt, steps: told }) => told.map(({ description, at }) => ({ description, at, attempt })));
+  const { data: attempts = [] } = useAttempts(run);
   const facts: [string, string][] = [
     ['Worker', run.worker_id],
     ['Asked', moment(run.created_at)],
@@ -209,19 +208,12 @@ function RunDialog({ run, onClose }: { run: Run; onClose: () => void }) {
           <div key={name}><dt>{name}</dt><dd>{value}</dd></div>
         ))}
       </dl>
-      {steps.length > 0 && (
-        <>
-          <h3>Steps</h3>
-          <ol className="steps">
-            {steps.map((step, index) => (
-              <li key={index}>
-                <span>{step.description}</span>
-                <time>{duration(run.started_at, step.at)}</time>
-              </li>
-            ))}
-          </ol>
-        </>
-      )}
+      {attempts.filter(({ steps }) => steps.length > 0).map(({ attempt, steps }) => (
+        <section key={attempt}>
+          <h3>Steps{attempts.length > 1 ? ` of attempt ${attempt}` : ''}</h3>
+          <Timeline steps={steps} until={attempt === run.attempt ? run.finished_at : null} />
+        </section>
+      ))}
       <h3>Configuration</h3>
       <pre className="console" tabIndex={0}>{JSON.stringify(run.config, null, 2)}</pre>
       <Log run={run} />

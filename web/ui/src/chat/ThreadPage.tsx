@@ -1,6 +1,5 @@
-import { Download, Ellipsis, GitBranch, Map as MapIcon, MessageSquare, PanelLeftOpen } from 'lucide-react';
+import { Ellipsis, GitBranch, Map as MapIcon, MessageSquare, PanelLeftOpen } from 'lucide-react';
 import { Suspense, lazy, useEffect, useState } from 'react';
-import { api } from '../api/calls';
 import { Compare } from '../compare/Compare';
 import { Outline } from '../outline/Outline';
 import { seen, useSession } from '../session';
@@ -8,7 +7,7 @@ import { rememberedHead, show, useWatched, watch } from '../thread/store';
 import { Rename, ThreadMenu, threadTitle } from '../threads/Sidebar';
 import { Button, IconButton } from '../ui/Button';
 import { useMedia } from '../ui/media';
-import { Menu, MenuItem } from '../ui/Menu';
+import { Menu } from '../ui/Menu';
 import { prefer, usePreferences } from '../ui/preferences';
 import { ChatView } from './ChatView';
 import { Connection } from './Connection';
@@ -103,8 +102,7 @@ function Head({ view, outline, onOutline }: { view: string; outline: boolean; on
       )}
       {thread && (
         <Menu trigger={<button type="button" className="icon-button" aria-label="More about this thread"><Ellipsis aria-hidden="true" /></button>}>
-          <MenuItem icon={Download} onSelect={() => location.assign(api.exportUrl(id, 'markdown', head ?? undefined))}>Export this path (Markdown)</MenuItem>
-          <ThreadMenu thread={thread} onRename={() => setRenaming(true)} onGone={() => navigate('/')} />
+          <ThreadMenu thread={thread} head={head} onRename={() => setRenaming(true)} onGone={() => navigate('/')} />
         </Menu>
       )}
     </header>

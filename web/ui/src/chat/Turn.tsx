@@ -12,11 +12,12 @@ import { Menu, MenuItem, MenuLabel, MenuLine } from '../ui/Menu';
 import { complain } from '../ui/notes';
 import { usePreferences } from '../ui/preferences';
 import { again, mark, runOf } from './ask';
-import { EditMessage } from './EditMessage';
+import { EditMessage, subjectOf } from './EditMessage';
 import { MessageView, together } from './MessageView';
 import { NameDialog } from './NameDialog';
 import { address, go, navigate } from './place';
 import { RunFoot, RunHead, RunTrouble } from './RunView';
+import { Steps } from './Steps';
 
 const NONE: readonly Message[] = [];
 
@@ -47,11 +48,13 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
         </p>
       )}
       {node.runId && <RunHead node={node} run={run} />}
+      {!node.runId && !mine && <p className="turn-head"><span className="author">{node.author || 'Message'}</span><span className="model">written by hand</span></p>}
       {editing ? (
         <EditMessage stateId={stateId} messages={said} onDone={() => setEditing(false)} />
       ) : (
         <Messages parts={parts} />
       )}
+      {run && <Steps run={run} />}
       {node.runId && <RunTrouble node={node} run={run} silent={!said.some((message) => message.content)} />}
       {!editing && (
         <footer className="turn-foot">
@@ -119,11 +122,8 @@ function Actions({ node, said, mine, onEdit }: { node: Node; said: readonly Mess
   return (
     <div className="actions">
       <CopyButton text={text} />
-      {mine ? (
-        <IconButton label="Edit" icon={Pencil} onClick={onEdit} />
-      ) : (
-        node.runId && <IconButton label="Ask again" icon={RefreshCw} onClick={() => void repeat(1)} />
-      )}
+      {!mine && node.runId && <IconButton label="Ask again" icon={RefreshCw} onClick={() => void repeat(1)} />}
+      {subjectOf(said) && <IconButton label="Edit" icon={Pencil} onClick={onEdit} />}
       {head !== node.id && <IconButton label="Go on from here" icon={GitBranchPlus} onClick={() => go(threadId, node.id, { end: true })} />}
       <IconButton
         label={node.starred ? 'Take the star away' : 'Star'}

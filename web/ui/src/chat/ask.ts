@@ -26,8 +26,6 @@ export interface Asked {
 /** Told while a request cannot be sent: it is tried again until it can. */
 export type Waiting = (problem: Problem | null) => void;
 
-const TITLE = 80;
-
 /** Ask one worker or several, each `n` times, all on the same question. */
 export async function ask(wish: Wish, waiting: Waiting, signal: AbortSignal): Promise<Asked> {
   const [first, ...others] = wish.workers;
@@ -45,15 +43,14 @@ export async function ask(wish: Wish, waiting: Waiting, signal: AbortSignal): Pr
     );
     takeAccepted(threadId, accepted);
   } else {
-    const title = titleOf(wish.messages);
     const made = await untilSent(
-      () => api.runOnNewThread({ ...of(first), messages: wish.messages, ...(title ? { title } : {}) }, key),
+      () => api.runOnNewThread({ ...of(first), messages: wish.messages }, key),
       waiting,
       signal,
     );
     accepted = made;
     threadId = made.thread.id;
-    listsChanged();
+    listsChanged(threadId);
   }
   const outputs = accepted.states.map((state) => state.id);
   for (const worker of others) {
@@ -67,13 +64,6 @@ export async function ask(wish: Wish, waiting: Waiting, signal: AbortSignal): Pr
     outputs.push(...more.states.map((state) => state.id));
   }
   return { threadId, outputs, input: accepted.input_state.id };
-}
-
-function titleOf(messages: MessageInput[]): string {
-  const line = messages.find((message) => message.role === 'user')?.content.trim().split('\n')[0] ?? '';
-  const plain = line.replace(/[#*_`>]+/g, '').trim();
-  if (plain.length <= TITLE) return plain;
-  return `${plain.slice(0, TITLE).replace(/\s+\S*$/, '')} …`;
 }
 
 /** Send it; while nothing answers, or too much is going on, wait and send the same again. */

@@ -5,6 +5,7 @@ import { again, runOf } from '../chat/ask';
 import { MessageView, together } from '../chat/MessageView';
 import { address, go, navigate } from '../chat/place';
 import { RunFoot, RunHead, RunTrouble } from '../chat/RunView';
+import { Steps } from '../chat/Steps';
 import { loadHistory, useWatched } from '../thread/store';
 import { countBelow, descend, title } from '../thread/tree';
 import { Button } from '../ui/Button';
@@ -100,6 +101,7 @@ function Column({ stateId, number, against, isBase, onBase, differs }: {
         ) : (
           <div className="said">{parts.map((part) => <MessageView key={part.message.id} part={part} />)}</div>
         )}
+        {run && <Steps run={run} />}
         {node.runId && <RunTrouble node={node} run={run} silent={!said?.some((message) => message.content)} />}
       </div>
       <footer className="column-foot">

@@ -9,11 +9,11 @@ import { Marked, type Token, type TokenizerAndRendererExtension, type Tokens } f
 import { escaped } from './escape';
 import { highlighted } from './highlight';
 import { typeset } from './math';
+import { SAFE_PICTURE } from './picture';
 
 const PLAIN_TAG = /&lt;(\/?(?:br|sub|sup|kbd|mark|u|b|i|em|strong|s|del|ins|small|details|summary))\s*\/?&gt;/gi;
 
 const SAFE_LINK = /^(https?:|mailto:|#|\/(?!\/))/i;
-const SAFE_IMAGE = /^data:image\/(png|jpeg|gif|webp|avif);base64,/i;
 
 interface MathToken extends Tokens.Generic {
   tex: string;
@@ -52,7 +52,7 @@ const markdown = new Marked({
       return `<a href="${escaped(href)}"${hint} target="_blank" rel="noopener noreferrer nofollow">${words}</a>`;
     },
     image({ href, text }) {
-      if (SAFE_IMAGE.test(href)) return `<img src="${escaped(href)}" alt="${escaped(text)}">`;
+      if (SAFE_PICTURE.test(href)) return `<img src="${escaped(href)}" alt="${escaped(text)}">`;
       if (!/^https?:/i.test(href)) return escaped(text);
       // What is elsewhere is not loaded: its address would tell that the text was read.
       return `<a href="${escaped(href)}" target="_blank" rel="noopener noreferrer nofollow">${escaped(text || href)}</a>`;

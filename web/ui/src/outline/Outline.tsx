@@ -5,11 +5,12 @@ import type { Node } from '../thread/reducer';
 import { useWatched } from '../thread/store';
 import { type Row, descend, matching, rows, title } from '../thread/tree';
 import { IconButton } from '../ui/Button';
+import { scaled } from '../ui/size';
 import { go } from '../chat/place';
 import { useWay } from '../chat/way';
 import { laneClass } from './lanes';
 
-const HEIGHT = 30;
+const HEIGHT = scaled(30);
 const LANE = 14;
 const FIRST = 13;
 const DEEPEST = 12;
@@ -55,10 +56,10 @@ export function Outline({ onChosen, onClose }: { onChosen: () => void; onClose: 
     },
     [children, choices, threadId, onChosen, onWay, head],
   );
-  const foldAll = () => {
-    const forks = [...children].filter(([, below]) => below.length > 1).flatMap(([, below]) => below.filter((id) => !onWay.has(id)));
-    setCollapsed(collapsed.size ? NOTHING : new Set(forks.filter((id) => children.get(id)?.length)));
-  };
+  const others = useMemo(() => {
+    const beside = [...children.values()].filter((below) => below.length > 1).flat();
+    return new Set(beside.filter((id) => !onWay.has(id) && children.get(id)?.length));
+  }, [children, onWay]);
 
   return (
     <aside className="outline" aria-label="Outline of the tree">
@@ -67,7 +68,12 @@ export function Outline({ onChosen, onClose }: { onChosen: () => void; onClose: 
         <span className="count">{Math.max(0, nodes.size - 1)}{whole ? '' : ' …'}</span>
         <span className="grow" />
         <IconButton label={starredOnly ? 'Show all' : 'Show what is starred or named'} icon={Star} aria-pressed={starredOnly} onClick={() => setStarredOnly(!starredOnly)} />
-        <IconButton label={collapsed.size ? 'Unfold all' : 'Fold the other branches'} icon={collapsed.size ? ChevronsUpDown : ChevronsDownUp} onClick={foldAll} />
+        <IconButton
+          label={collapsed.size ? 'Unfold all' : 'Fold the other branches'}
+          icon={collapsed.size ? ChevronsUpDown : ChevronsDownUp}
+          disabled={!collapsed.size && !(whole && others.size)}
+          onClick={() => setCollapsed(collapsed.size ? NOTHING : others)}
+        />
         <IconButton label="Hide the outline" icon={X} onClick={onClose} />
       </header>
       <label className="search">

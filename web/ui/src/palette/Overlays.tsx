@@ -45,6 +45,8 @@ const KEYS: Record<string, (navigate: (to: string) => void) => void> = {
   ']': () => toFork(1),
 };
 
+const NEAR = 30;
+
 /** Look at the fork before or after the one that is in the middle of the view. */
 export function toFork(step: 1 | -1): void {
   const { data, head } = useWatched.getState();
@@ -54,7 +56,7 @@ export function toFork(step: 1 | -1): void {
   const box = document.querySelector('.conversation')?.getBoundingClientRect();
   if (!box || !forks.length) return;
   const top = (id: string) => document.querySelector(`[data-state="${id}"]`)?.getBoundingClientRect().top;
-  const line = box.top + 30;
-  const next = step > 0 ? forks.find((id) => (top(id) ?? -Infinity) > line) : forks.findLast((id) => (top(id) ?? -Infinity) < line - 10);
+  // The one that stands at the top already is neither before nor after.
+  const next = step > 0 ? forks.find((id) => (top(id) ?? -Infinity) > box.top + NEAR) : forks.findLast((id) => (top(id) ?? -Infinity) < box.top - NEAR);
   if (next) document.querySelector(`[data-state="${next}"]`)?.scrollIntoView({ block: 'start' });
 }

@@ -24,7 +24,7 @@ interface Told {
 export type LogEvent = Told &
   (
     | { type: 'thread.updated' | 'thread.deleted'; thread: Thread }
-    | { type: 'state.created'; state: State }
+    | { type: 'state.created' | 'state.updated'; state: State }
     | { type: 'run.queued' | 'run.started'; run: Run }
     | { type: 'run.retried'; run: Run; discarded: string[] }
     | { type: 'run.step'; description: string }
@@ -40,6 +40,7 @@ export const EVENT_TYPES: readonly EventType[] = [
   'thread.updated',
   'thread.deleted',
   'state.created',
+  'state.updated',
   'run.queued',
   'run.started',
   'run.retried',

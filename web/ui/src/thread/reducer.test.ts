@@ -57,7 +57,7 @@ const TURN: Loose[] = [
 ];
 
 function snapshot(more: Partial<Snapshot> = {}): Snapshot {
-  return { cursor: `${EPOCH}:0`, messages: [], next: null, open: [], runs: [], states: { root: place() }, ...more };
+  return { cursor: `${EPOCH}:0`, messages: [], next: null, open: [], runs: [], states: { root: place() }, steps: {}, ...more };
 }
 
 function place() {
@@ -102,6 +102,35 @@ function shuffled<T>(items: T[], seed: number): T[] {
   }
   return result;
 }
+
+describe('marks', () => {
+  const marks = (id: string): Loose => ({ type: 'state.updated', run_id: null, state: state(id, 'question', { run_id: 'run', label: 'Good', starred: true }) });
+
+  test('name and star a state, and change nothing else of it', () => {
+    const before = all(begun(), told(TURN));
+    const after = all(before, told([marks('answer')], TURN.length + 1));
+    expect(after.nodes.get('answer')).toEqual({ ...before.nodes.get('answer'), label: 'Good', starred: true });
+    expect(after.messages).toBe(before.messages);
+  });
+
+  test('of a state that is not here yet come with the tree', () => {
+    const after = all(begun(), told([marks('elsewhere')]));
+    expect(after.nodes.has('elsewhere')).toBe(false);
+    expect(after.messages.has('elsewhere')).toBe(false);
+  });
+});
+
+describe('a history', () => {
+  test('brings the runs that fill its states, and how many steps they told of', () => {
+    const at = reduce(begun(), {
+      type: 'history',
+      history: { items: [], next: null, states: WAY, runs: [run({ status: 'success' })], steps: { run: 3 } },
+    });
+    expect(at.runs.get('run')?.status).toBe('success');
+    expect(at.nodes.get('answer')?.runStatus).toBe('success');
+    expect(at.stepCounts.get('run')).toBe(3);
+  });
+});
 
 describe('events', () => {
   test('make up the text, the run and the tree', () => {

@@ -52,7 +52,10 @@ export interface ThreadState {
   /** Messages that are being written: the number of the last delta that was applied. */
   readonly open: ReadonlyMap<string, number>;
   readonly runs: ReadonlyMap<string, Run>;
+  /** What runs under way say they do. */
   readonly steps: ReadonlyMap<string, readonly Step[]>;
+  /** How many steps runs told of that had ended when they were read. */
+  readonly stepCounts: ReadonlyMap<string, number>;
 }
 
 export function nothingYet(threadId: string): ThreadState {
@@ -71,6 +74,7 @@ export function nothingYet(threadId: string): ThreadState {
     open: new Map(),
     runs: new Map(),
     steps: new Map(),
+    stepCounts: new Map(),
   };
 }
 
@@ -84,7 +88,6 @@ export type Action =
   | { type: 'accepted'; accepted: Accepted }
   | { type: 'state'; state: State }
   | { type: 'run'; run: Run }
-  | { type: 'steps'; runId: string; steps: Step[] }
   | { type: 'gone' };
 
 const MOST_EARLY = 5000;
@@ -111,8 +114,6 @@ export function reduce(state: ThreadState, action: Action): ThreadState {
       return withState(state, action.state);
     case 'run':
       return withRun(state, action.run);
-    case 'steps':
-      return { ...state, steps: put(state.steps, action.runId, action.steps) };
     case 'gone':
       return { ...state, gone: true };
   }
@@ -156,6 +157,8 @@ function apply(state: ThreadState, event: LogEvent): ThreadState {
       return { ...state, gone: true };
     case 'state.created':
       return withState(state, event.state);
+    case 'state.updated':
+      return marked(state, event.state);
     case 'run.queued':
     case 'run.started':
       return withRun(state, event.run);
@@ -223,6 +226,7 @@ function takeSnapshot(state: ThreadState, snapshot: Snapshot): ThreadState {
     messages: new Map(settled),
     open: written,
     runs,
+    stepCounts: counted(state.stepCounts, snapshot.steps),
   };
   const said = [...snapshot.messages, ...snapshot.open.map(({ message }) => message)];
   next = takeHistory(next, { items: said, next: snapshot.next, states: snapshot.states });
@@ -242,7 +246,7 @@ function isSettled(state: ThreadState, id: string, said: readonly Message[]): bo
   return !(status && UNDER_WAY.has(status)) && !said.some((message) => state.open.has(message.id));
 }
 
-function takeHistory(state: ThreadState, { items, next, states }: History): ThreadState {
+function takeHistory(state: ThreadState, { items, next, states, runs, steps }: History): ThreadState {
   const way = Object.keys(states);
   const nodes = new Map(state.nodes);
   const children = new Map(state.children);
@@ -266,7 +270,12 @@ function takeHistory(state: ThreadState, { items, next, states }: History): Thre
   if (top && next) cut.set(top, next);
   let result: ThreadState = { ...state, nodes, children, messages, cut };
   for (const id of way) result = previewed(result, id);
-  return result;
+  result = { ...result, stepCounts: counted(result.stepCounts, steps) };
+  return (runs ?? []).reduce(withRun, result);
+}
+
+function counted(known: ReadonlyMap<string, number>, told: Record<string, number> = {}): ReadonlyMap<string, number> {
+  return new Map([...known, ...Object.entries(told)]);
 }
 
 function neighbours(place: Place | undefined): string[] {
@@ -372,6 +381,12 @@ function statusShown(state: ThreadState, run: Run): ThreadState {
   const node = state.nodes.get(run.output_state_id);
   if (!node || (node.runStatus === run.status && node.runId === run.id && node.workerId === run.worker_id)) return state;
   return withNode(state, { ...node, runId: run.id, runStatus: run.status, workerId: run.worker_id });
+}
+
+/** A name or a star says nothing else of a state; one that is not here yet is read with the tree. */
+function marked(state: ThreadState, { id, label, starred }: State): ThreadState {
+  const node = state.nodes.get(id);
+  return node ? withNode(state, { ...node, label, starred }) : state;
 }
 
 function withNode(state: ThreadState, node: Node): ThreadState {

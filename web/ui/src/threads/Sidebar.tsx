@@ -1,5 +1,5 @@
 import { useVirtualizer } from '@tanstack/react-virtual';
-import { Archive, ArchiveRestore, Ellipsis, FileJson, LogOut, PanelLeftClose, Pencil, Search, Settings, SquarePen, Trash2, Upload, UserRound, X } from 'lucide-react';
+import { Archive, ArchiveRestore, Ellipsis, FileJson, FileText, LogOut, PanelLeftClose, Pencil, Search, Settings, SquarePen, Trash2, Upload, UserRound, X } from 'lucide-react';
 import { memo, useDeferredValue, useEffect, useMemo, useRef, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { api } from '../api/calls';
@@ -10,9 +10,10 @@ import { takeThread, useWatched } from '../thread/store';
 import { IconButton } from '../ui/Button';
 import { MOD } from '../ui/keys';
 import { Mark } from '../ui/Mark';
-import { Menu, MenuItem, MenuLine } from '../ui/Menu';
+import { Menu, MenuItem, MenuLabel, MenuLine } from '../ui/Menu';
 import { complain, note } from '../ui/notes';
 import { prefer } from '../ui/preferences';
+import { scaled } from '../ui/size';
 import { dayOf } from '../ui/time';
 
 export function threadTitle(thread: Pick<Thread, 'title'>): string {
@@ -81,8 +82,8 @@ function byDay(threads: Thread[]): Entry[] {
   return entries;
 }
 
-const ROW = 36;
-const DAY_ROW = 34;
+const ROW = scaled(36);
+const DAY_ROW = scaled(34);
 
 function ThreadList({ entries, more, empty }: { entries: Entry[]; more: (() => void) | null; empty: string | null }) {
   const box = useRef<HTMLDivElement>(null);
@@ -148,7 +149,8 @@ function badgeOf(under: ReadonlyMap<string, string> | undefined, news: boolean) 
   return news ? { kind: 'news', text: 'Something new' } : null;
 }
 
-export function ThreadMenu({ thread, onRename, onGone }: { thread: Thread; onRename: () => void; onGone: () => void }) {
+/** What can be done with a thread; with the path to `head` where one is shown. */
+export function ThreadMenu({ thread, head, onRename, onGone }: { thread: Thread; head?: string | null; onRename: () => void; onGone: () => void }) {
   const archived = thread.status === 'archived';
   return (
     <>
@@ -156,9 +158,27 @@ export function ThreadMenu({ thread, onRename, onGone }: { thread: Thread; onRen
       <MenuItem icon={archived ? ArchiveRestore : Archive} onSelect={() => void archive(thread, !archived)}>
         {archived ? 'Back to the list' : 'Archive'}
       </MenuItem>
-      <MenuItem icon={FileJson} onSelect={() => location.assign(api.exportUrl(thread.id, 'json'))}>Export the tree (JSON)</MenuItem>
+      <MenuLine />
+      {head && (
+        <>
+          <MenuLabel>Export this path</MenuLabel>
+          <Exports thread={thread.id} state={head} />
+        </>
+      )}
+      <MenuLabel>Export the whole tree</MenuLabel>
+      <Exports thread={thread.id} />
       <MenuLine />
       <MenuItem icon={Trash2} danger onSelect={() => void remove(thread).then(onGone, () => {})}>Delete</MenuItem>
+    </>
+  );
+}
+
+function Exports({ thread, state }: { thread: string; state?: string }) {
+  const what = state ? 'path' : 'tree';
+  return (
+    <>
+      <MenuItem icon={FileText} name={`Export the ${what} as Markdown`} onSelect={() => location.assign(api.exportUrl(thread, 'markdown', state))}>as Markdown</MenuItem>
+      <MenuItem icon={FileJson} name={`Export the ${what} as JSON`} onSelect={() => location.assign(api.exportUrl(thread, 'json', state))}>as JSON</MenuItem>
     </>
   );
 }
@@ -166,7 +186,7 @@ export function ThreadMenu({ thread, onRename, onGone }: { thread: Thread; onRen
 async function archive(thread: Thread, archived: boolean): Promise<void> {
   try {
     takeThread(await api.changeThread(thread.id, { status: archived ? 'archived' : 'active' }));
-    listsChanged();
+    listsChanged(thread.id);
     note(archived ? 'Archived' : 'Back in the list', { name: 'Undo', act: () => void archive(thread, !archived) });
   } catch (error) {
     complain(error);
@@ -176,10 +196,10 @@ async function archive(thread: Thread, archived: boolean): Promise<void> {
 export async function remove(thread: Thread): Promise<void> {
   try {
     await api.deleteThread(thread.id);
-    listsChanged();
+    listsChanged(thread.id, 'gone');
     note(`“${threadTitle(thread)}” is deleted`, {
       name: 'Undo',
-      act: () => void api.restoreThread(thread.id).then(listsChanged, complain),
+      act: () => void api.restoreThread(thread.id).then(() => listsChanged(thread.id), complain),
     });
   } catch (error) {
     complain(error);
@@ -197,7 +217,7 @@ export function Rename({ thread, onDone }: { thread: Thread; onDone: () => void 
     if (!keep || text.trim() === (thread.title ?? '')) return;
     try {
       takeThread(await api.changeThread(thread.id, { title: text.trim() || null }));
-      listsChanged();
+      listsChanged(thread.id);
     } catch (error) {
       complain(error);
     }
@@ -237,7 +257,7 @@ function Account({ archived, onArchive }: { archived: boolean; onArchive: () => 
     if (!chosen) return;
     try {
       const { thread } = await api.importThread(JSON.parse(await chosen.text()));
-      listsChanged();
+      listsChanged(thread.id);
       navigate(`/t/${thread.id}`);
     } catch (error) {
       complain(error instanceof SyntaxError ? new Error('This file is no export: it is not JSON.') : error);

@@ -15,16 +15,18 @@ export function Menu({ trigger, children, align = 'end' }: { trigger: ReactEleme
   );
 }
 
-export function MenuItem({ icon: Icon, children, onSelect, danger = false, disabled = false, hint }: {
+export function MenuItem({ icon: Icon, children, name, onSelect, danger = false, disabled = false, hint }: {
   icon: LucideIcon;
   children: ReactNode;
+  /** Read out instead of what is written, where that needs its neighbours to be understood. */
+  name?: string;
   onSelect: () => void;
   danger?: boolean;
   disabled?: boolean;
   hint?: string;
 }) {
   return (
-    <Dropdown.Item className={`menu-item${danger ? ' danger' : ''}`} onSelect={onSelect} disabled={disabled}>
+    <Dropdown.Item className={`menu-item${danger ? ' danger' : ''}`} onSelect={onSelect} disabled={disabled} aria-label={name}>
       <Icon aria-hidden="true" />
       <span>{children}</span>
       {hint && <kbd>{hint}</kbd>}

@@ -1,6 +1,6 @@
 import * as Popover from '@radix-ui/react-popover';
 import { Check, ChevronDown, Minus, Plus, SlidersHorizontal } from 'lucide-react';
-import { useState } from 'react';
+import { useEffect, useState } from 'react';
 import type { FieldProblem, Worker } from '../api/types';
 import { useWorkers } from '../session';
 import { IconButton } from '../ui/Button';
@@ -21,6 +21,9 @@ export function Chooser({ threadId, chosen, n, onN, problems }: {
   const [several, setSeveral] = useState(chosen.length > 1);
   const [configuring, setConfiguring] = useState(false);
   const [open, setOpen] = useState(false);
+  const refused = problems.some(({ path }) => path.startsWith('config'));
+  // What the server did not take is shown at its field.
+  useEffect(() => setConfiguring(refused), [problems, refused]);
   const first = workers.find((worker) => worker.id === chosen[0]);
   const name = isPending ? 'Workers' : chosen.length > 1 ? `${chosen.length} workers` : (first?.name ?? 'No worker');
 
@@ -91,7 +94,7 @@ export function Chooser({ threadId, chosen, n, onN, problems }: {
         <IconButton
           label="Configure"
           icon={SlidersHorizontal}
-          className={problems.length ? 'tool-wrong' : ''}
+          className={refused ? 'tool-wrong' : ''}
           onClick={() => setConfiguring(true)}
         />
       )}

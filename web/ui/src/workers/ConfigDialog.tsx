@@ -4,7 +4,7 @@ import { Button } from '../ui/Button';
 import { Dialog } from '../ui/Dialog';
 import { prefer, usePreferences } from '../ui/preferences';
 import { ConfigForm } from './ConfigForm';
-import { check } from './schema';
+import { check, completed } from './schema';
 
 /** How the chosen workers are configured. */
 export function ConfigDialog({ workers, problems, onClose }: { workers: Worker[]; problems: readonly FieldProblem[]; onClose: () => void }) {
@@ -28,7 +28,8 @@ export function ConfigDialog({ workers, problems, onClose }: { workers: Worker[]
       setChecked(true);
       return;
     }
-    prefer({ configs });
+    const whole = workers.map(({ id, config_schema }) => [id, completed(config_schema, configs[id] ?? {}) as Config]);
+    prefer({ configs: { ...configs, ...Object.fromEntries(whole) } });
     onClose();
   };
   return (

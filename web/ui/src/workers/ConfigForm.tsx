@@ -15,6 +15,7 @@ interface FieldProps {
   errors: Errors;
   onChange: Change;
   needed?: boolean;
+  inList?: boolean;
 }
 
 /** A form for what a JSON Schema describes. What is left empty is left to the default. */
@@ -110,7 +111,7 @@ function ConfigField(props: FieldProps) {
   );
 }
 
-function Input({ schema, value, onChange, id, about, wrong }: FieldProps & { id: string; about: string | undefined; wrong: boolean }) {
+function Input({ schema, value, onChange, needed, inList, id, about, wrong }: FieldProps & { id: string; about: string | undefined; wrong: boolean }) {
   const common = { id, className: 'input', 'aria-describedby': about, 'aria-invalid': wrong };
   const preset = schema.default === undefined ? '' : String(schema.default);
   switch (kindOf(schema)) {
@@ -121,8 +122,8 @@ function Input({ schema, value, onChange, id, about, wrong }: FieldProps & { id:
       const index = options.findIndex((option) => JSON.stringify(option) === JSON.stringify(value ?? schema.default));
       return (
         <select {...common} value={index} onChange={(event) => onChange(options[Number(event.target.value)])}>
-          {index < 0 && <option value={-1}>Choose …</option>}
-          {options.map((option, place) => <option key={place} value={place}>{typeof option === 'string' ? option : JSON.stringify(option)}</option>)}
+          {(index < 0 || (!needed && !inList && schema.default === undefined)) && <option value={-1}>{needed ? 'Choose …' : 'Not set'}</option>}
+          {options.map((option, place) => <option key={place} value={place}>{schema.names?.[place] ?? (typeof option === 'string' ? option : JSON.stringify(option))}</option>)}
         </select>
       );
     }
@@ -149,12 +150,14 @@ function Input({ schema, value, onChange, id, about, wrong }: FieldProps & { id:
 type Common = { id: string; className: string; 'aria-describedby': string | undefined; 'aria-invalid': boolean };
 
 function NumberInput({ common, schema, value, onChange, preset }: { common: Common; schema: Schema; value: unknown; onChange: Change; preset: string }) {
-  const [text, setText] = useState(value === undefined ? '' : String(value));
+  const [typed, setText] = useState(value === undefined ? '' : String(value));
+  // What was typed, unless the value was changed from elsewhere.
+  const text = numberOf(typed) === (value ?? undefined) ? typed : String(value ?? '');
   const { minimum, maximum, multipleOf } = schema;
   const step = multipleOf ?? ([schema.type].flat().includes('integer') ? 1 : 'any');
   const take = (next: string) => {
     setText(next);
-    onChange(next.trim() === '' ? undefined : Number.isNaN(Number(next)) ? next : Number(next));
+    onChange(numberOf(next));
   };
   const slides = minimum !== undefined && maximum !== undefined && maximum - minimum <= 100;
   return (
@@ -173,6 +176,11 @@ function NumberInput({ common, schema, value, onChange, preset }: { common: Comm
       )}
     </div>
   );
+}
+
+function numberOf(text: string): number | string | undefined {
+  if (text.trim() === '') return undefined;
+  return Number.isNaN(Number(text)) ? text : Number(text);
 }
 
 /** What no field is made for is written as JSON. */
@@ -216,7 +224,8 @@ function Items({ schema, root, path, value, errors, onChange }: FieldProps) {
             root={root}
             value={item}
             errors={errors}
-            onChange={(next) => onChange(items.with(index, next ?? emptyOf(part)))}
+            inList
+            onChange={(next) => onChange(items.with(index, next ?? (kindOf(part) === 'text' ? '' : null)))}
           />
           <IconButton label={`Remove ${index + 1}`} icon={X} onClick={() => onChange(items.toSpliced(index, 1))} />
         </div>

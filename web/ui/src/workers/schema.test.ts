@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { check, kindOf, resolve } from './schema';
+import { check, completed, kindOf, resolve } from './schema';
 
 test('a part is what it refers to', () => {
   const root = { $defs: { tone: { enum: ['kind', 'terse'] } }, properties: { tone: { $ref: '#/$defs/tone', title: 'Tone' } } };
@@ -28,4 +28,19 @@ test('what is plainly wrong is said at its path', () => {
   };
   expect(check(schema, { name: 'Ada', deep: { heat: 1 }, list: [1] })).toEqual([]);
   expect(check(schema, { deep: { heat: 3 }, list: [1, 1.5, 2] }).map(([path]) => path)).toEqual(['name', 'deep.heat', 'list', 'list.1']);
+});
+
+test('what is filled in by itself is not missed', () => {
+  const schema = {
+    type: 'object',
+    required: ['kind', 'heat', 'name'],
+    properties: { kind: { const: 'tea' }, heat: { type: 'number', default: 1 }, name: { type: 'string' } },
+  };
+  expect(check(schema, {}).map(([path]) => path)).toEqual(['name']);
+  expect(completed(schema, { name: 'Ada' })).toEqual({ kind: 'tea', name: 'Ada' });
+  expect(completed({ type: 'array', items: schema }, [{}])).toEqual([{ kind: 'tea' }]);
+});
+
+test('constants may have names', () => {
+  expect(resolve({ oneOf: [{ const: 1, title: 'One' }, { const: 2 }] }, {}).names).toEqual(['One', undefined]);
 });

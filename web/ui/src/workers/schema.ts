@@ -6,6 +6,8 @@ export interface Schema {
   description?: string;
   default?: unknown;
   enum?: unknown[];
+  /** What the values of `enum` are called, where they have names. */
+  names?: (string | undefined)[];
   const?: unknown;
   minimum?: number;
   maximum?: number;
@@ -43,7 +45,7 @@ export function resolve(schema: Schema, root: Schema): Schema {
   // "This or nothing" is this, left empty.
   const real = (whole.anyOf ?? whole.oneOf)?.filter((one) => one.type !== 'null');
   if (real?.length === 1 && real[0]) whole = { ...resolve(real[0], root), ...whole, anyOf: undefined as never, oneOf: undefined as never };
-  else if (real?.length && real.every((one) => 'const' in one)) whole = { ...whole, enum: real.map((one) => one.const) };
+  else if (real?.length && real.every((one) => 'const' in one)) whole = { ...whole, enum: real.map((one) => one.const), names: real.map((one) => one.title) };
   return whole;
 }
 
@@ -95,7 +97,7 @@ export function check(given: unknown, value: unknown, path = '', root: Schema = 
     }
     case 'object': {
       const fields = value as Record<string, unknown>;
-      const missing = (schema.required ?? []).filter((name) => fields[name] === undefined);
+      const missing = (schema.required ?? []).filter((name) => fields[name] === undefined && !fills(schema.properties?.[name], root));
       return [
         ...missing.map((name) => [join(path, name), 'is needed'] as const),
         ...Object.entries(schema.properties ?? {}).flatMap(([name, part]) => check(part, fields[name], join(path, name), root)),
@@ -104,6 +106,26 @@ export function check(given: unknown, value: unknown, path = '', root: Schema = 
     default:
       return [];
   }
+}
+
+/** Whether a field that is left out is filled in all the same: by its default, or by the only value it may have. */
+function fills(part: Schema | undefined, root: Schema): boolean {
+  const schema = resolve(part ?? {}, root);
+  return schema.default !== undefined || 'const' in schema;
+}
+
+/** The value with what must be there and can be one thing only. */
+export function completed(given: unknown, value: unknown, root: Schema = given as Schema): unknown {
+  const schema = resolve(given as Schema, root);
+  if (kindOf(schema) === 'array' && Array.isArray(value)) return value.map((item) => completed(schema.items, item, root));
+  if (kindOf(schema) !== 'object' || value === undefined || value === null) return value;
+  const fields = { ...(value as Record<string, unknown>) };
+  for (const [name, part] of Object.entries(schema.properties ?? {})) {
+    const whole = resolve(part, root);
+    if (fields[name] !== undefined) fields[name] = completed(part, fields[name], root);
+    else if (schema.required?.includes(name) && 'const' in whole) fields[name] = whole.const;
+  }
+  return fields;
 }
 
 export function join(path: string, part: string | number): string {

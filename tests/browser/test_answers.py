@@ -1,0 +1,302 @@
+"""What an answer shows beside its words, how a worker is configured, and all of it in large letters."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.support.browser import Visitor, axe, opened, turn, write
+from tests.support.stack import Stack
+
+
+def asks(page: Page, visitor: Visitor, worker: str) -> None:
+    """Have a new page ask this worker."""
+    page.goto(visitor.url)
+    page.get_by_role("button", name="Worker:").click()
+    page.get_by_role("button", name=re.compile(f"^{worker}")).click()
+
+
+def config_that_arrived(page: Page) -> Any:
+    """What the worker ``form`` says that it was configured with."""
+    answer = page.locator(".turn-theirs").last
+    expect(answer).to_have_attribute("data-status", "success")
+    return json.loads(answer.locator("pre").inner_text())
+
+
+def test_a_form_has_a_field_for_every_kind_of_value(visitor: Visitor) -> None:
+    page = visitor.page
+    asks(page, visitor, "Form")
+    page.get_by_role("button", name="Configure").click()
+    form = page.get_by_role("dialog", name="Configure Form")
+    expect(form.get_by_label("Kind")).to_have_value('"tea"')
+    expect(form.get_by_text("0 is cold.")).to_be_visible()
+    expect(form.get_by_label("Instructions")).to_have_attribute("placeholder", "Be brief.")
+    assert form.get_by_label("Instructions").evaluate("field => field.tagName") == "TEXTAREA"
+    expect(form.get_by_label("Loud")).to_be_checked()
+
+    form.get_by_label("Heat", exact=True).fill("3")
+    form.get_by_label("Count").fill("7.5")
+    form.get_by_label("Latitude", exact=True).fill("91")
+    tags = form.get_by_role("group", name="Tags")
+    tags.get_by_role("button", name="Add").click()
+    stops = form.get_by_role("group", name="Stops")
+    stops.get_by_role("button", name="Add").click()
+    stops.get_by_label("Minutes").fill("0")
+    form.get_by_role("button", name="Save").click()
+
+    def wrong(field: Locator) -> str:
+        """What is said about a field, to those who see it and to those who hear it."""
+        expect(field).to_have_attribute("aria-invalid", "true")
+        ids = (field.get_attribute("aria-describedby") or "").split()
+        said = [page.locator(f'[id="{one}"]') for one in ids]
+        return " ".join(one.inner_text() for one in said if "error" in (one.get_attribute("class") or ""))
+
+    assert wrong(form.get_by_label("Name")) == "is needed"
+    assert wrong(form.get_by_label("Heat", exact=True)) == "must be at most 2"
+    assert wrong(form.get_by_label("Count")) == "must be a whole number"
+    assert wrong(form.get_by_label("City")) == "is needed"
+    assert wrong(form.get_by_label("Latitude", exact=True)) == "must be at most 90"
+    assert wrong(tags.get_by_label("1", exact=True)) == "needs at least 1 characters"
+    assert wrong(stops.get_by_label("Minutes")) == "must be at least 1"
+    assert axe(page) == []
+
+    form.get_by_label("Name").fill("Ada")
+    form.get_by_label("Heat", exact=True).fill("0.5")
+    form.get_by_label("Count").fill("10")
+    form.get_by_label("Tone").select_option("3")
+    form.get_by_label("Size").select_option("Large")
+    form.get_by_label("Loud").uncheck()
+    form.get_by_label("Instructions").fill("One\nTwo")
+    form.get_by_label("City").fill("Oslo")
+    form.get_by_label("Latitude", exact=True).fill("59.9")
+    tags.get_by_label("1", exact=True).fill("a")
+    tags.get_by_role("button", name="Add").click()
+    tags.get_by_label("2", exact=True).fill("b")
+    stops.get_by_label("Minutes").fill("5")
+    stops.get_by_role("button", name="Add").click()
+    stops.get_by_label("Minutes").nth(1).fill("6")
+    stops.get_by_role("button", name="Remove 1").click()
+    expect(stops.get_by_label("Minutes")).to_have_value("6")
+    form.get_by_label("Extra").fill('{"any": [1]}')
+    form.get_by_role("button", name="Save").click()
+    write(page, "Go")
+    assert config_that_arrived(page) == {
+        "kind": "tea", "name": "Ada", "tone": 3, "size": 2, "heat": 0.5, "count": 10, "loud": False,
+        "instructions": "One\nTwo", "place": {"city": "Oslo", "spot": {"x": 59.9}}, "tags": ["a", "b"],
+        "stops": [{"minutes": 6}], "extra": {"any": [1]},
+    }  # fmt: skip
+
+
+def test_what_only_the_server_finds_wrong_is_shown_at_its_field(chromium: Browser, stack: Stack) -> None:
+    visitor = Visitor(chromium, stack)
+    page = visitor.page
+    asks(page, visitor, "Form")
+    page.get_by_role("button", name="Configure").click()
+    form = page.get_by_role("dialog", name="Configure Form")
+    form.get_by_label("Name").fill("Ada")
+    form.get_by_label("Word").fill("forbidden")
+    form.get_by_role("button", name="Save").click()
+    write(page, "Kept meanwhile")
+
+    expect(form.get_by_label("Word")).to_have_attribute("aria-invalid", "true")
+    expect(form.get_by_label("Name")).to_have_attribute("aria-invalid", "false")
+    form.get_by_label("Word").fill("allowed")
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_label("Message", exact=True)).to_have_value("Kept meanwhile")
+    page.get_by_role("button", name="Send").click()
+    assert config_that_arrived(page)["word"] == "allowed"
+    visitor.leave(forgive="422")
+
+
+def test_the_steps_of_a_run_are_a_quiet_line_that_unfolds(visitor: Visitor, tmp_path: Path) -> None:
+    thread = visitor.client.thread()
+    gate = tmp_path / "gate"
+    page = visitor.open(thread)
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    asked = visitor.fake(thread, "Work", mode="steps", text="Done.", path=str(gate))
+    page.get_by_role("treeitem", name=re.compile("Done.")).click()
+    answer = turn(page, asked["states"][0])
+    line = answer.locator(".fold-quiet")
+    expect(line.locator(".fold-title")).to_have_text("Looking")
+    opened(gate)
+    expect(line.locator(".fold-title")).to_have_text("2 steps")
+    expect(answer.get_by_role("button", name=re.compile("12 → 3 tokens"))).to_be_visible()
+
+    page.reload()
+    expect(line.locator("summary")).to_contain_text(re.compile(r"2 steps.*\d+(\.\d)? m?s"))
+    expect(line.get_by_text("Looking")).to_be_hidden()
+    line.locator("summary").click()
+    expect(line.locator("li span")).to_have_text(["Looking", "Thinking"])
+    expect(line.locator("li time").first).to_have_text(re.compile(r"\d+(\.\d)? m?s"))
+
+
+def test_pictures_are_shown_only_where_they_carry_themselves(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    asked = visitor.answered(thread, "Show", mode="images")
+    outside: list[str] = []
+    page = visitor.page
+    page.on("request", lambda one: not one.url.startswith((visitor.url, "data:")) and outside.append(one.url))
+    visitor.open(thread, asked["states"][0])
+    answer = turn(page, asked["states"][0])
+    picture = answer.get_by_role("img", name="A red dot")
+    expect(picture).to_be_visible()
+    page.wait_for_function("document.querySelector('.picture img').naturalWidth === 24")
+    expect(answer.locator(".no-picture")).to_have_count(3)
+    assert answer.locator("img").count() == 1
+    assert page.evaluate("window.hit") is None
+    assert outside == []
+
+
+VIEWS = {"s": ".turn-theirs", "compare": ".column", "map": ".map-node"}
+
+# What sticks out of its box and cannot be reached, and buttons that lie on top of each other.
+CUT = """() => {
+    const wrong = [];
+    if (document.documentElement.scrollWidth > innerWidth) wrong.push('the page is wider than the window');
+    const shown = one => one.checkVisibility({opacityProperty: true, visibilityProperty: true})
+        && !one.closest('.unseen, .skip, [aria-hidden="true"], .react-flow');
+    const words = one => `${one.className} ${one.getAttribute('aria-label') ?? one.textContent.slice(0, 30)}`;
+    // The part of an element that is not scrolled away.
+    const seen = one => {
+        let {left, top, right, bottom} = one.getBoundingClientRect();
+        for (let above = one.parentElement; above; above = above.parentElement) {
+            if (getComputedStyle(above).overflow === 'visible') continue;
+            const box = above.getBoundingClientRect();
+            [left, right] = [Math.max(left, box.left), Math.min(right, box.right)];
+            [top, bottom] = [Math.max(top, box.top), Math.min(bottom, box.bottom)];
+        }
+        return {left, top, right, bottom};
+    };
+    for (const one of document.querySelectorAll('.popover, .dialog[open], .menu')) {
+        const box = one.getBoundingClientRect();
+        if (box.top < 0 || box.bottom > innerHeight) wrong.push('out of the window: ' + one.className);
+    }
+    for (const one of document.querySelectorAll('button, a, input, textarea, select, h1, h2, p, summary')) {
+        const box = one.getBoundingClientRect();
+        if (!shown(one) || !box.width || !box.height) continue;
+        const panel = one.closest('.sidebar, .outline, .dialog, .popover, main')?.getBoundingClientRect();
+        const outside = panel && (box.left < panel.left - 1 || box.right > panel.right + 1);
+        if (outside && !one.closest('.columns, .table, pre')) wrong.push('out of its panel: ' + words(one));
+        const {overflowX, overflowY} = getComputedStyle(one);
+        const clips = overflowX === 'hidden' || overflowY === 'hidden';
+        if (clips && one.scrollHeight > one.clientHeight + 2) wrong.push('cut: ' + words(one));
+    }
+    const layers = '.veil, .popover, .welcome-corner, .newest, .sidebar, .outline, .dialog, .map-tools, '
+        + '.map-selected, .notes, .dock';
+    const buttons = [...document.querySelectorAll('button, a, summary')].filter(shown);
+    for (const [at, one] of buttons.entries()) {
+        const a = seen(one);
+        for (const other of buttons.slice(at + 1)) {
+            if (one.contains(other) || other.contains(one)) continue;
+            if (one.closest(layers) !== other.closest(layers)) continue;
+            const b = seen(other);
+            const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+            const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+            if (wide > 3 && high > 3) wrong.push('overlap: ' + words(one) + ' / ' + words(other));
+        }
+    }
+    return wrong;
+}"""
+LARGER = """new MutationObserver(() => {
+    if (document.documentElement) document.documentElement.style.fontSize = 'SIZE';
+}).observe(document, {childList: true})"""
+
+
+class Look:
+    """Looks at views with larger letters, and notes what is wrong with them."""
+
+    def __init__(self, page: Page, letters: int) -> None:
+        self._page = page
+        page.add_init_script(LARGER.replace("SIZE", f"{letters * 100}%"))
+        self.wrong: dict[str, list[str]] = {}
+
+    def __call__(self, name: str) -> None:
+        self._page.evaluate("() => new Promise(requestAnimationFrame)")
+        found = self._page.evaluate(CUT)
+        if found:
+            self.wrong[name] = found
+
+
+def test_at_twice_the_size_nothing_is_cut_off_and_nothing_overlaps(chromium: Browser, stack: Stack) -> None:
+    # A window of 1280 × 800 at a zoom of 200 %, and one of 1280 × 800 whose letters alone are doubled.
+    for viewport, letters in (({"width": 640, "height": 400}, 1), ({"width": 1280, "height": 800}, 2)):
+        visitor = Visitor(chromium, stack, viewport=viewport)
+        look = Look(visitor.page, letters)
+        page, thread = visitor.page, visitor.client.thread(title="Some words that make a long title")
+        first = visitor.answered(thread, "What is there to see?", text="These words are read. " * 12)
+        visitor.answered(thread, None, first["input_state"]["id"], mode="steps", text="Others.")
+        question = first["input_state"]["id"]
+        for view, sign in VIEWS.items():
+            visitor.open(thread, question if view == "compare" else first["states"][0], view)
+            expect(page.locator(sign).first).to_be_visible()
+            look(view)
+        page.goto(f"{visitor.url}/settings")
+        expect(page.get_by_role("heading", name="API tokens")).to_be_visible()
+        look("settings")
+        page.goto(visitor.url)
+        expect(page.get_by_role("button", name="Worker:")).to_be_visible()
+        look("welcome")
+        page.get_by_role("button", name="Worker:").click()
+        expect(page.get_by_text("Ask several side by side")).to_be_visible()
+        look("chooser")
+        page.keyboard.press("Escape")
+        page.keyboard.press("Control+k")
+        expect(page.get_by_role("option", name="New thread")).to_be_visible()
+        look("palette")
+        assert look.wrong == {}
+        visitor.leave()
+
+
+def test_any_message_is_edited_and_any_state_is_gone_on_from(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    first = visitor.answered(thread, "One", text="First answer")
+    second = visitor.answered(thread, "Two", first["states"][0]["id"], text="Second answer")
+    page = visitor.open(thread, second["states"][0])
+    answer = turn(page, first["states"][0])
+    answer.hover()
+    answer.get_by_role("button", name="Edit").click()
+    page.get_by_label("New wording").fill("A better answer")
+    page.get_by_role("button", name="Save as branch").click()
+    better = page.locator(".turn-theirs").first
+    expect(better).to_contain_text("A better answer")
+    expect(better).to_contain_text("written by hand")
+    expect(better.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
+    write(page, "And on")
+    expect(page.locator(".turn-theirs")).to_have_count(2)
+    expect(page.locator(".turn-theirs").last).to_contain_text(re.compile("Hello, world!|And on"))
+    better.get_by_role("button", name="Branch before").click()
+    expect(turn(page, second["states"][0])).to_contain_text("Second answer")
+
+    answer.hover()
+    answer.get_by_role("button", name="Go on from here").click()
+    expect(page.locator(".turn")).to_have_count(2)
+    expect(page.get_by_text("The thread goes on from here:")).to_be_visible()
+    expect(page.get_by_text("becomes a branch of its own")).to_be_visible()
+    write(page, "Another way")
+    expect(page.locator(".turn-mine").last.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
+
+
+def test_keys_lead_from_fork_to_fork_and_nothing_moves_for_who_wants_no_motion(
+    chromium: Browser, stack: Stack
+) -> None:
+    visitor = Visitor(chromium, stack, reduced_motion="reduce")
+    thread, end, forks = visitor.client.thread(), None, []
+    for number in range(4):
+        asked = visitor.answered(thread, f"Question {number}", end, text="A line.\n\n", count=30)
+        visitor.answered(thread, None, asked["input_state"]["id"], text="Beside")
+        end = asked["states"][0]["id"]
+        forks.append(end)
+    page = visitor.open(thread, end)
+    expect(turn(page, forks[-1])).to_be_visible()
+    page.locator("h1 button").focus()
+    top = "box => Math.round(box.getBoundingClientRect().top)"
+    view = page.locator(".conversation").evaluate(top)
+    for key, fork in (("[", 3), ("[", 2), ("[", 1), ("]", 2), ("]", 3)):
+        page.keyboard.press(key)
+        assert abs(turn(page, forks[fork]).evaluate(top) - view) < 40, (key, fork)
+    assert page.evaluate("document.getAnimations().filter(one => one.playState === 'running').length") == 0
+    visitor.leave()
