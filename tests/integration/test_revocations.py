@@ -115,8 +115,12 @@ def test_where_revocations_cannot_be_heard_nothing_is_remembered(
         stack_redis.start()
 
 
-def test_it_is_remembered_again_once_revocations_are_heard(here: Client, stack_redis: RedisServer) -> None:
-    until(lambda: remembers(here))
+def test_it_is_remembered_again_once_revocations_are_heard(
+    here: Client, there: Client, stack_redis: RedisServer
+) -> None:
+    until(lambda: remembers(there))
     stack_redis.restart()
 
-    until(lambda: remembers(here))
+    until(lambda: remembers(there))
+    assert here.post("/api/auth/logout").status_code == 204
+    until(lambda: refused(there), AT_ONCE)

@@ -10,6 +10,7 @@ from itertools import count
 import httpx
 import pytest
 
+from runtime.store import migrate
 from tests.support.contract import check_safe
 from tests.support.redis_server import RedisServer
 from tests.support.sse import parse
@@ -34,7 +35,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer) ->
         "BRANCHLINE_SECURITY_INSECURE": "true",
     }
     stack = Stack(home, f"sqlite:///{home}/branchline.db", stack_redis.url, pools=(), **settings)
-    stack.run("migrate")
+    migrate.upgrade(stack.environ["DATABASE_URL"])
     try:
         stack.start("web")
         yield stack

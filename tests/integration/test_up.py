@@ -133,6 +133,7 @@ def running(home: Path) -> Iterator[Up]:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """What the tests of this module share; who ends it starts it again."""
     with running(tmp_path_factory.mktemp("up") / "home") as up:
         yield up
 
@@ -322,25 +323,21 @@ def test_a_pool_killed_in_mid_answer_is_no_loss_to_the_reader(up: Up) -> None:
         assert list(reader.text.messages.values()) == [words]
 
 
-def test_ctrl_c_ends_all_of_it_and_the_data_is_there_the_next_time(tmp_path: Path) -> None:
-    with running(tmp_path) as up:
-        thread, _ = echo(up, "remember me")
-        family = up.family()
-        assert len(family) >= 8
-        assert up.end(signal.SIGINT) == 0
-        assert gone(family)
-        assert up.says("Stopped.")
-        up.start()
-        answer = httpx.get(
-            f"{up.url}/api/threads", params={"query": "remember"}, headers=sign_in(up), timeout=10
-        )
-        assert [found["id"] for found in answer.json()["items"]] == [thread]
+def test_ctrl_c_ends_all_of_it_and_the_data_is_there_the_next_time(up: Up) -> None:
+    thread, _ = echo(up, "remember me")
+    family = up.family()
+    assert len(family) >= 8
+    assert up.end(signal.SIGINT) == 0
+    assert gone(family)
+    assert up.says("Stopped.")
+    up.start()
+    answer = httpx.get(f"{up.url}/api/threads", params={"query": "remember"}, headers=sign_in(up), timeout=10)
+    assert [found["id"] for found in answer.json()["items"]] == [thread]
 
 
-def test_nothing_survives_it_even_when_it_is_killed(tmp_path: Path) -> None:
-    with running(tmp_path) as up:
-        family = up.family()
-        assert up.end(signal.SIGKILL) == -signal.SIGKILL
-        until(lambda: gone(family), 20, "every process is gone")
-        up.start()
-        assert echo(up, "and again")[1] == "and again"
+def test_nothing_survives_it_even_when_it_is_killed(up: Up) -> None:
+    family = up.family()
+    assert up.end(signal.SIGKILL) == -signal.SIGKILL
+    until(lambda: gone(family), 20, "every process is gone")
+    up.start()
+    assert echo(up, "and again")[1] == "and again"

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from runtime.store import migrate
 from tests.support.sse import Received, parse
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -75,7 +76,7 @@ class Stack:
         self._probe_client = Client(self.url)
 
     def __enter__(self) -> Stack:
-        self.run("migrate")
+        migrate.upgrade(self.environ["DATABASE_URL"])
         try:
             self.start_all()
         except BaseException:

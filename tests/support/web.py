@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import argon2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -19,6 +20,7 @@ from runtime.settings import Settings
 from tests.support.contract import Contract
 from web import create_app
 from web.core import Core
+from web.passwords import Passwords
 
 PASSWORD = "correct horse battery"
 
@@ -127,8 +129,9 @@ def app(web_settings: Settings) -> Iterator[Flask]:
     app = create_app(web_settings)
     app.test_client_class = Client
     Client.contract = Contract(app)
-    yield app
     core = app.extensions["branchline"]
+    core.passwords = Passwords(argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    yield app
     core.end_streams()
     core.database.close()
     core.link.close()

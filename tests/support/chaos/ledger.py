@@ -11,6 +11,9 @@ from typing import Any
 from tests.support.chaos.plan import Ask, Fault
 from tests.support.chaos.view import View
 
+Wish = tuple[str, dict[str, Any], str]
+"""A request for runs: path, body and Idempotency-Key."""
+
 
 @dataclass
 class Accepted:
@@ -22,6 +25,7 @@ class Accepted:
     run_ids: list[str]
     state_ids: list[str]
     at: float
+    wish: Wish = ("", {}, "")
 
 
 @dataclass
@@ -76,12 +80,12 @@ class Ledger:
         with self._lock:
             self.lines.append((time.time(), ask.number, text))
 
-    def accept(self, ask: Ask, answer: dict[str, Any]) -> Accepted:
+    def accept(self, ask: Ask, answer: dict[str, Any], wish: Wish) -> Accepted:
         """An ask was answered 202; the same again must say the same."""
         runs = answer["runs"]
         entry = Accepted(
             ask, runs[0]["thread_id"], answer["input_state"]["id"], [run["id"] for run in runs],
-            [state["id"] for state in answer["states"]], time.time(),
+            [state["id"] for state in answer["states"]], time.time(), wish,
         )  # fmt: skip
         with self._lock:
             before = self.accepted.setdefault(ask.number, entry)

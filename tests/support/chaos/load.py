@@ -7,10 +7,9 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from tests.support.chaos.api import Api, Unanswered
-from tests.support.chaos.ledger import Accepted, Ledger
+from tests.support.chaos.ledger import Accepted, Ledger, Wish
 from tests.support.chaos.plan import USERS, Ask, Plan, Watch
 from tests.support.chaos.readers import Reader, watch_all
 
@@ -31,8 +30,6 @@ class Load:
         self._tokens = [self._sign_up() for _ in range(USERS)]
         self._threads: list[threading.Thread] = []
         self.readers: list[Reader] = []
-        self._sent: dict[int, tuple[str, dict[str, Any], str]] = {}
-        """What was accepted of each ask, or sent last: path, body and Idempotency-Key."""
 
     def run(self, began: float) -> None:
         """Ask for everything at its time; ``began`` by ``time.monotonic()``."""
@@ -75,7 +72,7 @@ class Load:
                 return
             watch_all(entry, self._ledger, lambda seed: self.api(ask.user, seed), self.readers)
             if ask.asked_twice:
-                self._ask_again(api, ask)
+                self._ask_again(api, entry)
             if ask.cancel_after is not None:
                 time.sleep(ask.cancel_after)
                 self._cancel(api, entry)
@@ -90,10 +87,9 @@ class Load:
     def _ask(self, api: Api, ask: Ask) -> Accepted | None:
         for path, body, key in self._ways(ask):
             self._ledger.note(ask, f"asks {path} with the key {key}")
-            self._sent[ask.number] = (path, body, key)
             answer = api.call("POST", path, body, key, lambda text: self._ledger.note(ask, text))
             if answer.status_code == 202:
-                entry = self._ledger.accept(ask, answer.json())
+                entry = self._ledger.accept(ask, answer.json(), (path, body, key))
                 self._ledger.note(ask, f"202: runs {entry.run_ids} on thread {entry.thread_id}")
                 return entry
             self._ledger.note(ask, f"{answer.status_code} {answer.text[:300]}")
@@ -102,7 +98,7 @@ class Load:
         self._ledger.fail(ask, f"was refused: {answer.status_code} {answer.text[:300]}")
         return None
 
-    def _ways(self, ask: Ask) -> list[tuple[str, dict[str, Any], str]]:
+    def _ways(self, ask: Ask) -> list[Wish]:
         """Where it is asked: on an earlier output if the plan says so, else on a new thread."""
         body = {
             "worker_id": ask.worker_id,
@@ -120,10 +116,10 @@ class Load:
             ways.insert(0, (path, {**body, "input_state_id": state}, f"{key}-branch"))
         return ways
 
-    def _ask_again(self, api: Api, ask: Ask) -> None:
-        path, body, key = self._sent[ask.number]
-        self._ledger.note(ask, "asks the same again")
-        self._ledger.accept(ask, api.call("POST", path, body, key).json())
+    def _ask_again(self, api: Api, entry: Accepted) -> None:
+        path, body, key = entry.wish
+        self._ledger.note(entry.ask, "asks the same again")
+        self._ledger.accept(entry.ask, api.call("POST", path, body, key).json(), entry.wish)
 
     def _cancel(self, api: Api, entry: Accepted) -> None:
         for run_id in entry.run_ids:

@@ -25,7 +25,8 @@ class Watch:
     """Somebody who reads along."""
 
     kind: str
-    """``run`` or ``thread``, whose stream it reads."""
+    """``run`` or ``thread``, whose stream it reads; ``answer``: it asks once more for the
+    same, is answered with the run's stream, and reads that on where it breaks."""
     seed: int
     """Of when its connections break."""
     delay: float
@@ -132,6 +133,7 @@ def _ask(chance: random.Random, number: int, at: float) -> Ask:
     if config.get("piece") == "word" and chance.random() < 0.3:
         config = {**config, "delay_ms": chance.randint(100, 250)}
     cancelled = chance.random() < 0.12
+    count = 2 if chance.random() < 0.15 else 1
     return Ask(
         number=number,
         at=at,
@@ -141,11 +143,11 @@ def _ask(chance: random.Random, number: int, at: float) -> Ask:
         worker_id=worker_id,
         config=config,
         said=said,
-        count=2 if chance.random() < 0.15 else 1,
+        count=count,
         branch=chance.random() if chance.random() < 0.4 else None,
         cancel_after=chance.expovariate(1) if cancelled and kind != "confirm" else None,
         asked_twice=chance.random() < 0.1,
-        watches=tuple(_watches(chance)),
+        watches=tuple(_watches(chance, count)),
     )
 
 
@@ -183,8 +185,9 @@ _MESSAGES = (
 )
 
 
-def _watches(chance: random.Random) -> Iterator[Watch]:
-    yield Watch("run", chance.randrange(2**32), 0)
+def _watches(chance: random.Random, count: int) -> Iterator[Watch]:
+    first = "answer" if count == 1 and chance.random() < 0.5 else "run"
+    yield Watch(first, chance.randrange(2**32), 0)
     if chance.random() < 0.35:
         yield Watch("run", chance.randrange(2**32), chance.uniform(0.1, 3))
     if chance.random() < 0.35:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 
 from bench import processes
+from runtime.store import migrate
 from tests.support.postgresql_server import PostgreSQLServer
 from tests.support.redis_server import RedisServer
 from tests.support.stack import Stack, free_port, until
@@ -86,7 +87,7 @@ class System:
         self._keeper = threading.Thread(target=self._keep, daemon=True)
 
     def __enter__(self) -> System:
-        self._stack.run("migrate")
+        migrate.upgrade(self._stack.environ["DATABASE_URL"])
         for part in self._parts:
             self._stack.start(part.name, part.key, **part.environ)
         self._keeper.start()
