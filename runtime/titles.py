@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from runtime.dispatch import Dispatcher, IdempotencyKey, NewThread, RunRequest
-from runtime.errors import RequestError, TooMany
+from runtime.errors import RequestError, TooMany, UnknownWorker, WorkerUnavailable
 from runtime.model import Channel, Message, MessageType, Role, RunStatus
 from runtime.services import Services
 from runtime.store import messages, states, threads, titles, users
@@ -38,7 +38,13 @@ class Titles:
     def ask(self) -> int:
         """Have the titles made that are wanted. Returns for how many threads it was asked."""
         wanted = self._services.database.read(titles.wanted) if self._worker else []
-        return sum(self._ask(one) for one in wanted)
+        asked = 0
+        try:
+            for one in wanted:
+                asked += self._ask(one)
+        except (UnknownWorker, WorkerUnavailable) as error:  # no better for the others
+            self._refused(error)
+        return asked
 
     def take(self) -> int:
         """Give threads the titles that were made. Returns how many got one."""
@@ -59,6 +65,8 @@ class Titles:
         key = IdempotencyKey(f"title:{thread.id}", wanted.answer_id)
         try:
             self._dispatcher.create(user, NewThread(thread.title, titles=thread.id), request, key)
+        except (UnknownWorker, WorkerUnavailable):
+            raise
         except RequestError as error:
             self._refused(error)
             return False

@@ -63,7 +63,9 @@ def receive(source: socket.socket) -> tuple[bytes, list[int]]:
         for _, _, data in ancillary
         for at in range(0, len(data) - 3, 4)
     ]
-    return bytes(memoryview(_BUFFER)[:size]), descriptors
+    message = bytes(memoryview(_BUFFER)[:size])
+    _BUFFER[:size] = bytes(size)  # one run's token is nothing for the memory of the next one's child
+    return message, descriptors
 
 
 def decode(message: bytes) -> dict[str, Any]:

@@ -80,10 +80,14 @@ class Groups:
         """A group for a run, all of whose processes may use so much. Raises OSError."""
         path = self._above / f"{_PREFIX}{os.getpid()}-{next(self._numbers)}"
         path.mkdir()
-        (path / "memory.max").write_text(str(memory_bytes))
-        swap = path / "memory.swap.max"
-        if swap.exists():  # else the kernel does not count it
-            swap.write_text("0")
+        try:
+            (path / "memory.max").write_text(str(memory_bytes))
+            swap = path / "memory.swap.max"
+            if swap.exists():  # else the kernel does not count it
+                swap.write_text("0")
+        except OSError:
+            path.rmdir()
+            raise
         return Group(path)
 
 

@@ -197,7 +197,12 @@ class Children:
             "open_files": worker.limits.open_files,
             "group": str(group.path) if group else None,
         }
-        return host.start(order, line, group)
+        try:
+            return host.start(order, line, group)
+        except ChildFailed:
+            if group is not None:
+                group.end()
+            raise
 
     def warm(self, worker: Worker) -> None:
         """Start the worker's host, so that its first run need not wait. Raises ChildFailed."""

@@ -34,6 +34,10 @@ _BOUNDS: dict[str, Any] = {
 }
 """Of libpq; all in seconds but the second, which is in milliseconds. A lease must survive one of them."""
 
+_IDLE = 5.0
+"""Seconds after which the server takes back what a transaction holds that asks for nothing: a
+process that was stopped in the midst of one would keep all others from publishing."""
+
 _GRACE = 2.0
 """Seconds that an answer may take longer than the server gives a statement."""
 
@@ -45,8 +49,11 @@ def connect(dsn: str, statement_timeout: float) -> psycopg.Connection[Any]:
     """
     # No query is so long that it would pay to compile it, but some look so to the planner. And a
     # plan that was made while the tables were small, and read them whole, would be kept as they grow.
-    limit = f"-c statement_timeout={int(statement_timeout * 1000)}"
-    options = f"{limit} -c timezone=UTC -c jit=off -c enable_seqscan=off"
+    options = (
+        f"-c statement_timeout={int(statement_timeout * 1000)}"
+        f" -c idle_in_transaction_session_timeout={int(_IDLE * 1000)}"
+        " -c timezone=UTC -c jit=off -c enable_seqscan=off"
+    )
     kind = Cooperative if is_module_patched("socket") else Connection
     given = _BOUNDS | conninfo_to_dict(dsn)
     connection = kind.connect(**given | {"options": options}, autocommit=True)

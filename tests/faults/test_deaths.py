@@ -172,7 +172,8 @@ def test_a_cancelled_run_of_a_dead_pool_is_not_run_again(stack, client):
     [message] = result["messages"]
     assert message["status"] == "partial"
     assert WORDS.startswith(message["content"])
-    assert message["content"] in "".join(reader.text.messages.values()) or reader.text.messages
+    reader.wait()
+    assert list(reader.text.messages.values()) == [message["content"]]
 
 
 def metrics(client: Client) -> str:

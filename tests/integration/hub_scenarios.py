@@ -531,9 +531,12 @@ def readers_that_take_what_they_like_miss_nothing(url: str) -> None:
     stage = Stage(url, reread=0.2, heartbeat=0.1, ring=4)
     chance = random.Random(7)
     heard = stage.hub._subscriber._heard
-    stage.hub._subscriber._heard = lambda *of: heard(*of) if chance.random() < 0.8 else None
     pipes = [Pipe(takes=lambda: chance.choice((0, 0.3, 1, 1, 1))) for _ in range(20)]
     readers = [stage.watch(pipe=pipe) for pipe in pipes]
+    until(lambda: any(reader.follower._waiter for reader in readers))
+    stage.hub._subscriber._heard = lambda *of: (
+        heard(*of) if chance.random() < 0.8 or not any(pipe.offered for pipe in pipes) else None
+    )
     for number in range(300):
         stage.say(str(number))
         for pipe in pipes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from runtime.errors import NotFound, StaleAttempt
 from runtime.model import Role, Run, RunStatus, Thread, User
 from runtime.store import Database, attempts, backlog, pools, recovery, runs, states, threads, users
 from runtime.store import backlog as backlog_module
+from runtime.store import postgresql
 from runtime.store.tables import runs as table
 
 LEASE = 10.0
@@ -112,6 +114,18 @@ def test_processes_that_look_at_the_same_moment_publish_no_more_than_there_are_s
         taken = list(processes.map(lambda _: take(database), range(6)))
 
     assert len({run_id for one in taken for run_id in one}) == sum(map(len, taken)) == 5
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_process_that_is_stopped_while_it_publishes_keeps_nobody_else_from_it(database, ask, monkeypatch):
+    pool(database, slots=1)
+    ask(0)
+    monkeypatch.setattr(postgresql, "_IDLE", 0.5)
+    dsn = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with closing(postgresql.connect(dsn, statement_timeout=10)) as stopped:
+        stopped.execute("BEGIN")
+        stopped.execute("SELECT pg_advisory_xact_lock(%s)", [backlog_module._LOCK])
+        assert len(database.write(backlog.take, "python", LEASE)) == 1
 
 
 def test_a_user_has_no_more_under_way_than_the_limit_in_all_pools(database, ask, crowd):

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from runtime.child import Child, Children, protocol
+from runtime.child import Child, Children, forked, protocol
 from runtime.errors import ChildFailed, OutputTooLarge
 from runtime.registry import Worker, discover, load
 from runtime.settings import CHECKOUT, Settings
@@ -330,6 +330,16 @@ def test_a_process_that_was_forked_ahead_becomes_the_next_child(
 
 
 @linux
+def test_nothing_of_an_order_stays_where_later_children_could_read_it() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.send(b'{"environ": {"BRANCHLINE_RUN_TOKEN": "secret"}}')
+        message, _ = forked.receive(theirs)
+
+    assert forked.decode(message)["environ"] == {"BRANCHLINE_RUN_TOKEN": "secret"}
+    assert not any(forked._BUFFER)
+
+
 def test_a_spare_that_was_killed_is_not_missed(start: Start, children: Children) -> None:
     host = host_of(children, FAKE)
     killed = spare_of(host)

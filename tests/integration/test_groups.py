@@ -6,19 +6,23 @@ the memory controller) in which they may make others, and move this process amon
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import textwrap
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 
-from runtime.child import Children, groups
+from runtime.child import Children, groups, supervisor
 from runtime.child.groups import Group, Groups, NotDelegated
+from runtime.errors import ChildFailed
 from runtime.executor import Executor
 from runtime.registry import Registry, Worker, load
 from runtime.settings import Settings
@@ -88,6 +92,35 @@ def test_a_group_without_memory_is_of_no_use(above: Path) -> None:
     (above / "cgroup.subtree_control").mkdir()  # cannot be written
     with pytest.raises(NotDelegated, match="memory cannot be limited"):
         Groups()
+
+
+def test_what_fails_leaves_no_group(
+    above: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children = Children(settings)
+    ended: list[Path] = []
+
+    def none_left() -> NoReturn:
+        raise ChildFailed("No pipe could be made.")
+
+    with closing(children), monkeypatch.context() as short:
+        short.setattr(Group, "end", lambda group: ended.append(group.path))
+        short.setattr(supervisor, "pipes", none_left)
+        with pytest.raises(ChildFailed):
+            children.start(program(tmp_path / "w", "", LIMIT), run_id="r", environ={})
+    assert [path.parent for path in ended] == [above]
+
+
+def test_a_group_that_cannot_be_limited_is_removed(above: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Groups()
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(OSError, match="No space"):
+        made.make(LIMIT)
+    assert [path.name for path in above.iterdir() if path.is_dir()] == ["pool"]
 
 
 @pytest.mark.parametrize(("events", "overdrawn"), [("oom 3\noom_kill 0\n", False), ("oom_kill 1\n", True)])

@@ -177,6 +177,25 @@ def test_a_full_queue_holds_titles_up_and_loses_none(core: Core, ada: Client, ti
     assert titles.ask() == 1
 
 
+def test_while_the_worker_is_unavailable_it_is_tried_for_one_thread_at_a_time(
+    core: Core, ada: Client, titles: Titles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        answered(core, begin(ada)["runs"][0]["id"], "Because.")
+    tried = []
+    create = titles._dispatcher.create
+    monkeypatch.setattr(titles._dispatcher, "create", lambda *of: (tried.append(of), create(*of)))
+    with monkeypatch.context() as gone:
+        gone.setattr(titles, "_worker", "nobody")
+        assert (titles.ask(), titles.ask()) == (0, 0)
+
+    assert len(tried) == 2
+    assert [record.getMessage()[:44] for record in caplog.records] == [
+        "No titles are made by the worker 'nobody': T"
+    ]
+    assert titles.ask() == 3
+
+
 def test_the_first_words_are_plain_and_short(ada: Client) -> None:
     long = "word " * 40
     assert [title(ada, begin(ada, text)) for text in ("\n\n> *Quoted*  words ", long, "x" * 90, "   ")] == [
