@@ -14,9 +14,19 @@ import sqlalchemy as sa
 
 from runtime.errors import NotFound, StaleAttempt
 from runtime.model import Role, Run, RunStatus, Thread, User
-from runtime.store import Database, attempts, backlog, pools, recovery, runs, states, threads, users
+from runtime.store import (
+    Database,
+    attempts,
+    backlog,
+    pools,
+    postgresql,
+    recovery,
+    runs,
+    states,
+    threads,
+    users,
+)
 from runtime.store import backlog as backlog_module
-from runtime.store import postgresql
 from runtime.store.tables import runs as table
 
 LEASE = 10.0

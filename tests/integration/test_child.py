@@ -552,10 +552,8 @@ def test_a_run_larger_than_the_pipe_is_sent_without_waiting(start: Start) -> Non
 
 def test_sending_to_a_child_that_does_not_read_never_waits(start: Start) -> None:
     talk = start("ignore_term", text="there").until_text("there")
-    before = time.monotonic()
     for _ in range(50):
-        talk.child.send(b"x" * 100_000)
-    assert time.monotonic() - before < 1
+        talk.child.send(b"x" * 100_000)  # else for as long as a test may take
     talk.child.stop(0)
 
 
@@ -692,22 +690,33 @@ def test_a_changed_worker_gets_a_new_host_and_the_old_one_finishes(
 def test_a_host_is_replaced_after_so_many_children_without_anybody_waiting(
     settings: Settings, make_worker: Any
 ) -> None:
-    worker = make_worker("import time\ntime.sleep(0.3)\ndef run(run):\n    yield 'x'\n")
+    worker = make_worker(
+        """
+        import pathlib, time
+        folder = pathlib.Path(__file__).parent
+        first = not (folder / "imported").exists()
+        (folder / "imported").touch()
+        while not first and not (folder / "go").exists():
+            time.sleep(0.01)
+        def run(run):
+            yield "x"
+        """
+    )
     children = Children(replace(settings, pool=replace(settings.pool, host_recycle=2)))
+    hosts: list[int] = []
+
+    def another_host() -> bool:
+        child = children.start(worker, run_id="r", environ={})
+        hosts.append(parent_of(child.pid))
+        assert Talk(child, {}).to_the_end().text == "x"
+        return len(set(hosts)) == 2
+
     try:
         children.warm(worker)
-        hosts = []
-
-        def another_host() -> bool:
-            before = time.monotonic()
-            child = children.start(worker, run_id="r", environ={})
-            assert time.monotonic() - before < 0.25
-            hosts.append(parent_of(child.pid))
-            assert Talk(child, {}).to_the_end().text == "x"
-            return len(set(hosts)) == 2
-
+        for _ in range(5):  # while the next host imports
+            assert not another_host()
+        (worker.folder / "go").touch()
         wait_until(another_host, "another host")
-        assert hosts[0] == hosts[1]
         wait_until(lambda: not alive(hosts[0]), "the end of the first host")
     finally:
         children.close()

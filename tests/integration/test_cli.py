@@ -64,10 +64,12 @@ def printed(result: subprocess.CompletedProcess[str]) -> Any:
 
 
 def test_help_names_every_command_and_takes_no_time(branchline: Command) -> None:
-    branchline("--help")  # compiles
-    began = time.monotonic()
-    result = branchline("--help")
-    assert time.monotonic() - began < 1.0  # 0.1 s on an idle machine
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        result = branchline("--help")
+        took.append(time.monotonic() - began)
+    assert min(took) < 1.0  # 0.1 s on an idle machine; the first compiles
     assert result.returncode == 0
     for name in (
         "up",

@@ -7,7 +7,6 @@ for in tokens, and it keeps to that.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -117,7 +116,6 @@ def test_a_cancelled_run_keeps_what_was_said_and_frees_the_slot(client, llama):
         for event in events:
             text.take(event)
             if event.type == "message.delta" and event.data["n"] == 3:
-                began = time.monotonic()
                 answer = client.post(f"/api/runs/{run['id']}/cancel")
                 assert answer.status_code == 202
 
@@ -129,7 +127,6 @@ def test_a_cancelled_run_keeps_what_was_said_and_frees_the_slot(client, llama):
     assert message["content"] == text.messages[message["id"]]
     next_one = client.wait(ask(client, thread, max_tokens=8)["runs"][0])
     assert next_one["run"]["status"] == "success"
-    assert time.monotonic() - began < 8  # the whole answer would have taken about twenty seconds
 
 
 def test_a_server_that_is_not_there_is_worth_another_try(client):
