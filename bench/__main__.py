@@ -43,11 +43,11 @@ Plan = tuple[tuple[Measure, float], ...]
 
 _HERE: Plan = (
     (Memory(), 12),
-    (Start(), 24),
+    (Start(), 36),
     (Burst(), 14),
     (Deltas(1, 100, 1.0, ("≤ 0.9", "≤ 2.5")), 13),
-    (Deltas(20, 50, 1.5, ("≤ 0.8", "≤ 4")), 20),
-    (Deltas(100, 20, 2.0, ("≤ 1.2", "≤ 60"), cpu_target="≤ 0.35"), 30),
+    (Deltas(20, 50, 5.0, ("≤ 0.8", "≤ 4")), 55),
+    (Deltas(100, 20, 5.0, ("≤ 1.2", "≤ 60"), cpu_target="≤ 0.35"), 60),
     (Flood(), 14),
     (Rate(), 22),
     (Stored(), 10),
@@ -60,8 +60,8 @@ _HERE: Plan = (
     (Scale(), 16),
 )
 _ON_SQLITE: Plan = (
-    (Start(), 6),
-    (Deltas(20, 50, 1.5, ("", "")), 6),
+    (Start(), 9),
+    (Deltas(20, 50, 5.0, ("", "")), 16),
     (Rate(), 8),
 )
 """What differs there, when there is a PostgreSQL for the rest."""

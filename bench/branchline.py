@@ -111,9 +111,10 @@ class Branchline:
         await read_at.finish(connection, told)
         return _talk(asked, told, run_id)
 
-    async def talk_at(self, spot: Spot, n: int, gap: float) -> Talk:
+    async def talk_at(self, spot: Spot, n: int, gap: float, worker: str = "stamp") -> Talk:
         """Ask for a run at any state, answered with its stream."""
-        connection, told = await self.client.begin("POST", *_wish(spot, n, gap), Accept="text/event-stream")
+        wish = _wish(spot, n, gap, worker=worker)
+        connection, told = await self.client.begin("POST", *wish, Accept="text/event-stream")
         await self.client.finish(connection, told)
         return _talk(told, told, told.headers["location"].rpartition("/")[2])
 
@@ -187,12 +188,14 @@ class Branchline:
             return int(client.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"])
 
 
-def _wish(spot: Spot, n: int, gap: float, text: str = _QUESTION) -> tuple[str, dict[str, Any]]:
+def _wish(
+    spot: Spot, n: int, gap: float, text: str = _QUESTION, worker: str = "stamp"
+) -> tuple[str, dict[str, Any]]:
     """The path and the body of the request for a run."""
     return f"/api/threads/{spot.thread_id}/runs", {
         "input_state_id": spot.state_id,
         "messages": [{"role": "user", "content": text}],
-        "worker_id": "stamp",
+        "worker_id": worker,
         "args": {"n": n, "gap": gap},
     }
 

@@ -55,10 +55,11 @@ class History(Measure):
         figures.add(
             f"structure of {_STATES:,} states, compressed, per state", "B", size / _STATES, target="≤ 60"
         )
-        for name in (f"depth {depth:,}" for depth in _DEPTHS):
-            talks = [await system.talk_at(self._spots[name], 1, 0) for _ in range(_STARTS)]
-            value = quantile((talk.start for talk in talks), 0.5) * 1000
-            figures.add(f"start at {name}, p50", "ms", value, samples=_STARTS)
+        for worker, given in (("brief", "10 messages"), ("stamp", "as many as there are, at most 200")):
+            for name in (f"depth {depth:,}" for depth in _DEPTHS):
+                talks = [await system.talk_at(self._spots[name], 1, 0, worker) for _ in range(_STARTS)]
+                value = quantile((talk.start for talk in talks), 0.5) * 1000
+                figures.add(f"start at {name}, given {given}, p50", "ms", value, samples=_STARTS)
 
 
 async def _read(system: Branchline, path: str, reads: int = _READS) -> tuple[float, int]:

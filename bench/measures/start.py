@@ -11,7 +11,8 @@ from bench.measure import Measure
 from bench.measures import floors
 from bench.system import System, Talk
 
-_RUNS = 100
+_RUNS = 200
+_ON_OPEN_STREAM = 100
 _WAY = (floors.CELERY, floors.APPEND, floors.FORK)
 
 
@@ -25,7 +26,7 @@ class Start(Measure):
         talks = [await system.talk(number % 10, 1, 0) for number in range(_RUNS)]
         _note(figures, "start, idle", talks, system.beside, ("≤ 8", "≤ 16"))
         if isinstance(system, Branchline):
-            talks = [await system.talk_on_open_stream(number % 10, 1, 0) for number in range(_RUNS)]
+            talks = [await system.talk_on_open_stream(number % 10, 1, 0) for number in range(_ON_OPEN_STREAM)]
             _note(figures, "start, idle, thread's stream open", talks, False, ("", ""))
 
 
