@@ -61,7 +61,7 @@ _HERE: Plan = (
 )
 _ON_SQLITE: Plan = (
     (Start(), 9),
-    (Deltas(20, 50, 5.0, ("", "")), 16),
+    (Deltas(20, 50, 2.0, ("", "")), 8),
     (Rate(), 8),
 )
 """What differs there, when there is a PostgreSQL for the rest."""
@@ -69,7 +69,7 @@ _FLOORS = 14.0
 """Seconds that all rounds of the floors take."""
 _START = 12.0
 """Seconds until everything has started that is measured."""
-_MINUTES = 4.75
+_MINUTES = 4.85
 """For all of it; at most five with what is started and ended around it."""
 _WARM_UP = 20
 _LONGEST_ROUND = 45.0

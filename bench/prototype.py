@@ -30,6 +30,24 @@ _TABLES = (
     "lease timestamptz, args jsonb)",
     "CREATE TABLE msgs (id bigserial PRIMARY KEY, tid text, content text)",
 )
+_WAITING = """
+import os, runpy, signal, sys
+
+def wait(*_):
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+handle = signal.signal
+ignored = (signal.SIGCHLD, signal.SIG_IGN)
+signal.signal = lambda number, how: handle(number, wait if (number, how) == ignored else how)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Executes a host that ignores the ends of its children as one that waits for them: what they
+have used is counted then, which the kernel otherwise forgets."""
 
 
 class Prototype:
@@ -91,7 +109,7 @@ def running(source: Path, folder: Path, server: str) -> Iterator[Prototype]:
             roots = [
                 stack.enter_context(_process(source, folder, environ, *command))
                 for command in (
-                    ("forkhost.py", environ["FORKHOST"]),
+                    ("-c", _WAITING, "forkhost.py", environ["FORKHOST"]),
                     ("-m", "gunicorn", "-k", "gevent", "-w", "1", "--worker-connections", "20000",
                      "-b", f"127.0.0.1:{port}", "webapp:app"),
                     ("-m", "celery", "-A", "tasks", "worker", "-P", "gevent", "-c", "110",
