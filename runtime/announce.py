@@ -28,9 +28,14 @@ _TOLD_WITHIN = 1.0
 """Seconds that a client waits for others to be told of what is committed already."""
 
 
-def tell(how: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
-    """Do what follows on a commit. Where Redis or the broker hangs it goes on, but its caller too."""
-    gevent.spawn(how, *args, **kwargs).join(_TOLD_WITHIN)
+def tell(how: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> bool:
+    """Do what follows on a commit. Where Redis or the broker hangs it goes on, but its caller too.
+
+    Returns whether it was done.
+    """
+    telling = gevent.spawn(how, *args, **kwargs)
+    telling.join(_TOLD_WITHIN)
+    return telling.ready()
 
 
 def birth(run: Run, *created: State) -> list[events.Event]:

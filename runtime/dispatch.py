@@ -66,6 +66,18 @@ class IdempotencyKey:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What was asked for is stored, and will be executed."""
+
+    answer: dict[str, Json]
+    """As JSON: runs, states, input_state, and for a new thread thread and root_state."""
+    runs: Sequence[Run] = ()
+    """Those that are new."""
+    told: bool = True
+    """Whether Redis and the broker have answered in time."""
+
+
 class Dispatcher:
     """Makes, cancels and answers runs."""
 
@@ -80,13 +92,11 @@ class Dispatcher:
         target: str | NewThread,
         request: RunRequest,
         idempotency: IdempotencyKey | None = None,
-    ) -> tuple[dict[str, Json], Sequence[Run]]:
+    ) -> Accepted:
         """Accept the runs that ``request`` asks for on a thread (its id, or a new one).
 
-        Returns the answer as JSON (runs, states, input_state, and for a new thread
-        thread and root_state), and the new runs. A request whose key was seen before
-        gets the first answer again, and makes none. Raises NotFound, Conflict, Invalid,
-        TooMany, StoreUnavailable.
+        A request whose key was seen before gets the first answer again, and makes none.
+        Raises NotFound, Conflict, Invalid, TooMany, StoreUnavailable.
         """
         self._services.standings.refresh()
         created: runs.Created | None
@@ -98,9 +108,8 @@ class Dispatcher:
                     self._accept, user, target, request, idempotency
                 )
         if created is None:
-            return answer, ()
-        tell(self._announce, created)
-        return answer, created.runs
+            return Accepted(answer)
+        return Accepted(answer, created.runs, tell(self._announce, created))
 
     def cancel(self, user: User, run_id: str) -> Run:
         """End a run that holds no process at once; have a running one ended. Idempotent."""

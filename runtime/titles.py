@@ -8,17 +8,20 @@ for what is wanted and takes what was made, so no process that dies takes a titl
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from runtime.dispatch import Dispatcher, IdempotencyKey, NewThread, RunRequest
 from runtime.errors import RequestError, TooMany, UnknownWorker, WorkerUnavailable
-from runtime.model import Channel, Message, MessageType, Role, RunStatus
+from runtime.model import Channel, Message, MessageType, Role, RunStatus, Thread
 from runtime.services import Services
 from runtime.store import messages, states, threads, titles, users
 
 log = logging.getLogger(__name__)
 
 _SAID = 4
-"""Messages of the conversation that the worker is given: the last ones up to the first answer."""
+"""Messages of the conversation that the worker is given: the question, and the first of what follows."""
+_LOOKED_AT = 200
+"""Messages among which these are found."""
 _LONGEST = 4000
 """Characters of each."""
 _LAST = -100
@@ -54,9 +57,11 @@ class Titles:
     def _ask(self, wanted: titles.Wanted) -> bool:
         database, thread = self._services.database, wanted.thread
         user = database.read(users.get, thread.user_id)
-        said = database.read(states.window, wanted.answer_id, _SAID)
+        said = _beginning(database.read(states.window, wanted.answer_id, _LOOKED_AT))
+        if not said:
+            return self._settled(thread, False)
         request = RunRequest(
-            messages=[*map(_excerpt, filter(_is_said, said)), states.NewMessage(Role.USER, _WISH)],
+            messages=[*map(_excerpt, said), states.NewMessage(Role.USER, _WISH)],
             worker_id=self._worker,
             args={"title_of": thread.id},
             priority=_LAST,
@@ -67,11 +72,15 @@ class Titles:
             self._dispatcher.create(user, NewThread(thread.title, titles=thread.id), request, key)
         except (UnknownWorker, WorkerUnavailable):
             raise
-        except RequestError as error:
+        except RequestError as error:  # where there is too much to do, titles are the first to go
             self._refused(error)
-            return False
-        database.write(titles.asked_for, thread.id)
-        return True
+            return self._settled(thread, False)
+        return self._settled(thread, True)
+
+    def _settled(self, thread: Thread, asked: bool) -> bool:
+        """The thread wants no title any more, whether it gets one or keeps its first words."""
+        self._services.database.write(titles.asked_for, thread.id)
+        return asked
 
     def _take(self, made: titles.Made) -> bool:
         database = self._services.database
@@ -85,7 +94,7 @@ class Titles:
         return thread is not None
 
     def _refused(self, error: RequestError) -> None:
-        """Say once why no title is made; it is asked for again in the next round."""
+        """Say once why no title is made."""
         if not isinstance(error, TooMany) and str(error) != self._told:
             self._told = str(error)
             log.warning("No titles are made by the worker %r: %s", self._worker, error)
@@ -93,6 +102,13 @@ class Titles:
 
 def _is_said(message: Message) -> bool:
     return message.type is MessageType.TEXT and message.channel is Channel.ANSWER and bool(message.content)
+
+
+def _beginning(found: Sequence[Message]) -> list[Message]:
+    """The question and what was said first in answer to it, of all up to the end of the first answer."""
+    said = [*filter(_is_said, found)]
+    asked = [place for place, message in enumerate(said) if message.role is Role.USER]
+    return said[asked[-1] if asked else 0 :][:_SAID]
 
 
 def _excerpt(message: Message) -> states.NewMessage:

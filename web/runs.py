@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from flask import Response, request
 
 from runtime.announce import tell
-from runtime.dispatch import IdempotencyKey, NewThread, RunRequest
+from runtime.dispatch import Accepted, IdempotencyKey, NewThread, RunRequest
 from runtime.errors import FieldError, Invalid, Unavailable
 from runtime.model import Json, Message, Run, RunStatus, encode_time
 from runtime.store import backlog, messages, runs
@@ -192,10 +191,10 @@ def _accepted(target: str | NewThread, given: dict[str, Any]) -> Response:
         priority=given["priority"],
         timeout=given["timeout"],
     )
-    made, new = core.dispatcher.create(auth.current_user(), target, wanted, _idempotency_key(given))
-    run_id = made["runs"][0]["id"]
-    response = _streamed(run_id, new) if streamed else None
-    response = response or answer(made, 202)
+    accepted = core.dispatcher.create(auth.current_user(), target, wanted, _idempotency_key(given))
+    run_id = accepted.answer["runs"][0]["id"]
+    response = _streamed(run_id, accepted) if streamed else None
+    response = response or answer(accepted.answer, 202)
     response.headers["Location"] = f"/api/runs/{run_id}"
     return response
 
@@ -206,10 +205,12 @@ def _wants_stream() -> bool:
     return request.accept_mimetypes.best_match([_JSON, EVENT_STREAM]) == EVENT_STREAM
 
 
-def _streamed(run_id: str, new: Sequence[Run]) -> Response | None:
+def _streamed(run_id: str, accepted: Accepted) -> Response | None:
     """The stream of an accepted run; None where it cannot be begun now, which is no reason to fail."""
+    if core.ending or not accepted.told:
+        return None
     try:
-        return None if core.ending else stream_run(new[0] if new else _get(run_id))
+        return stream_run(accepted.runs[0] if accepted.runs else _get(run_id))
     except Unavailable:
         return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from runtime.child import kernel
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 _MARK = "user.delegate"
-_PREFIX = "branchline-"
+_NAME = re.compile(r"branchline-(?P<pid>\d+)-\d+")
 _EMPTY_WITHIN = 2.0
 """Seconds in which the kernel must have ended what was killed."""
 _LOOK_AGAIN = 0.01
@@ -72,13 +73,14 @@ class Groups:
             (self._above / "cgroup.subtree_control").write_text("+memory")
         except OSError as error:
             raise NotDelegated(f"memory cannot be limited below {self._above}: {error.strerror}") from error
-        for left in self._above.glob(f"{_PREFIX}*-*"):
-            if not kernel.is_alive(int(left.name.split("-")[1])):
-                Group(left).end()
+        for group in self._above.iterdir():
+            made = _NAME.fullmatch(group.name)
+            if made and not kernel.is_alive(int(made["pid"])):
+                Group(group).end()
 
     def make(self, memory_bytes: int) -> Group:
         """A group for a run, all of whose processes may use so much. Raises OSError."""
-        path = self._above / f"{_PREFIX}{os.getpid()}-{next(self._numbers)}"
+        path = self._above / f"branchline-{os.getpid()}-{next(self._numbers)}"
         path.mkdir()
         try:
             (path / "memory.max").write_text(str(memory_bytes))

@@ -286,7 +286,8 @@ class Host:
             except ChildProcessError:
                 return
             self._sweep()
-            select.select([self._wake], [], [], 0.05)
+            if select.select([self._wake], [], [], 0.05)[0]:
+                os.read(self._wake, 4096)
 
     # ── the socket ──────────────────────────────────────────────────────────
 

@@ -24,6 +24,8 @@ _PURGED_AT_ONCE = 20
 
 _LONGEST_TITLE = 80
 """Characters of a title that nobody gave."""
+_BEGINNING, _LINE = 4000, 400
+"""Characters of a text, and of a line of it, that are looked at for one."""
 
 
 class Changes(TypedDict, total=False):
@@ -119,6 +121,7 @@ def update(c: Connection, workspace_id: str, thread_id: str, **changes: Unpack[C
     changed = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(**changes, updated_at=now())
     if "title" in changes:
         changed = changed.values(title_wanted=False)
+        c.execute(_FORGET_TITLE, {"thread": thread_id})
     return _returned(c, changed, workspace_id, thread_id)
 
 
@@ -139,11 +142,17 @@ def purge(c: Connection) -> int:
 
 def title_of(text: str) -> str:
     """A title made of the beginning of a text: plain, one line, cut between words; empty if there is none."""
-    lines = (_MARKS.sub("", line).strip(_QUOTES) for line in text.splitlines())
+    lines = (line[:_LINE] for line in text[:_BEGINNING].splitlines() if not _NO_TEXT.match(line[:_LINE]))
+    lines = (_unmarked(line).strip(_QUOTES) for line in lines)
     title = " ".join(next(filter(None, lines), "").split())
     if len(title) <= _LONGEST_TITLE:
         return title
     return title[:_LONGEST_TITLE].rpartition(" ")[0] or title[:_LONGEST_TITLE]
+
+
+def _unmarked(line: str) -> str:
+    """A line of Markdown without what marks it as a heading, a quotation, an item, bold or code."""
+    return _PAIR.sub(r"\2", _LEAD.sub("", line))
 
 
 def _says(query: str, dialect: str) -> sa.ColumnElement[bool]:
@@ -192,7 +201,9 @@ def record(row: Sequence[Any]) -> Thread:
     return Thread(*values)
 
 
-_MARKS = re.compile(r"[#*_`>]+")
+_NO_TEXT = re.compile(r"\s*(?:```|~~~|[-*_\s]+$)")
+_LEAD = re.compile(r"^\s*(?:#{1,6}\s+|>\s*|[*+-]\s+)*")
+_PAIR = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|`+)(?=\S)(.+?)(?<=\S)\1(?!\w)")
 _QUOTES = " \t\"'“”„«»"
 
 COLUMNS = [threads.c[name] for name in Thread.__dataclass_fields__]
@@ -203,6 +214,13 @@ _CREATE = threads.insert().values(created_at=now(), updated_at=now()).returning(
 _CREATE_ROOT = states.insert().values(depth=0, ordinal=0)
 _GET = _of(sa.select(*COLUMNS))
 GET_LIVE = _GET.where(threads.c.deleted_at.is_(None), threads.c.titles.is_(None))
+_FORGET_TITLE = (
+    threads.update()
+    .where(
+        threads.c.titles == sa.bindparam("thread", type_=threads.c.id.type), threads.c.deleted_at.is_(None)
+    )
+    .values(deleted_at=now())
+)
 _DELETE = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(deleted_at=now())
 _RESTORE = (
     _of(threads.update())

@@ -19,6 +19,8 @@ Connection = sa.Connection
 
 _WANTED_SECONDS = 86400
 _AT_ONCE = 20
+_LOOKED_AT = 5000
+"""Threads that are looked at for an answer, however many wait for theirs in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def wanted(c: Connection) -> list[Wanted]:
 
 
 def asked_for(c: Connection, thread_id: str) -> None:
-    """A run was accepted that makes the thread's title."""
+    """A run makes the thread's title, or none will."""
     c.execute(threads.update().where(threads.c.id == thread_id).values(title_wanted=False))
 
 
@@ -81,14 +83,15 @@ def settle(c: Connection, one: Made, title: str) -> Thread | None:
 
 
 _ANSWERS = sa.and_(runs.c.thread_id == threads.c.id, runs.c.status == RunStatus.SUCCESS)
+_WISHING = (
+    sa.select(threads.c.id)
+    .where(threads.c.title_wanted, threads.c.updated_at > now(-_WANTED_SECONDS))
+    .order_by(threads.c.updated_at.desc())
+    .limit(_LOOKED_AT)
+)
 _WANTED = (
     sa.select(*all_threads.COLUMNS)
-    .where(
-        threads.c.title_wanted,
-        threads.c.updated_at > now(-_WANTED_SECONDS),
-        threads.c.deleted_at.is_(None),
-        sa.exists().where(_ANSWERS),
-    )
+    .where(threads.c.id.in_(_WISHING), threads.c.deleted_at.is_(None), sa.exists().where(_ANSWERS))
     .order_by(threads.c.updated_at.desc())
     .limit(_AT_ONCE)
 )

@@ -215,7 +215,11 @@ def test_while_redis_stands_still_runs_are_accepted_at_once_and_others_go_on(sit
     try:
         began = time.monotonic()
         later = client.ask(thread, "meanwhile", n=4)["runs"]
+        streamed = {"worker_id": "echo", "messages": [{"role": "user", "content": "meanwhile"}]}
+        answer = client.post("/api/runs", json=streamed, headers={"Accept": "text/event-stream"})
         took = time.monotonic() - began
+        assert answer.status_code == 202  # a stream could not begin
+        later += answer.json()["runs"]
         until(lambda: site.value(run, "status") == "success", 30, "the run has ended without Redis")
     finally:
         site.redis.thaw()

@@ -75,6 +75,14 @@ def test_a_group_is_made_beside_ones_own(above: Path) -> None:
     assert (group.path / "memory.max").read_text() == str(LIMIT)
 
 
+def test_groups_of_others_may_have_any_name(above: Path) -> None:
+    for name in ("branchline-pool-python", "branchline-", f"branchline-{os.getpid()}-1"):
+        (above / name).mkdir()
+
+    Groups()
+    assert len([*above.glob("branchline-*")]) == 3
+
+
 def test_what_is_not_delegated_is_left_alone(above: Path, tmp_path: Path) -> None:
     os.removexattr(above, "user.delegate")
     with pytest.raises(NotDelegated, match="is not delegated"):

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from runtime.model import RunStatus
+from runtime.model import MessageType, RunStatus
 from runtime.settings import Settings
 from runtime.settings import load as load_settings
+from runtime.store import titles as titles_module
 from runtime.titles import Titles
 from tests.support.attempt import Attempt, stored_run
 from tests.support.web import Client, write_worker
@@ -107,8 +108,15 @@ def test_what_makes_a_title_is_nowhere_to_be_seen(core: Core, ada: Client, title
     assert ada.get(f"/api/threads/{helper}").status_code == 404
 
 
-@pytest.mark.parametrize("moment", ["before it is asked for", "while it is made"])
-def test_a_title_of_a_person_stays(core: Core, ada: Client, titles: Titles, moment: str) -> None:
+@pytest.mark.parametrize(
+    ("moment", "kept"),
+    [
+        ("before it is asked for", "Mine"),
+        ("while it is made", "Mine"),
+        ("while it is made", "Why are leaves green?"),
+    ],
+)
+def test_a_title_of_a_person_stays(core: Core, ada: Client, titles: Titles, moment: str, kept: str) -> None:
     begun = begin(ada)
     at = f"/api/threads/{begun['thread']['id']}"
     answered(core, begun["runs"][0]["id"], "Because.")
@@ -117,10 +125,10 @@ def test_a_title_of_a_person_stays(core: Core, ada: Client, titles: Titles, mome
         assert titles.ask() == 0
     else:
         titles.ask()
-        ada.patch(at, json={"title": "Mine"})
+        ada.patch(at, json={"title": kept})
         answered(core, title_run(ada)["id"], "Leaves")
     assert titles.take() == 0
-    assert title(ada, begun) == "Mine"
+    assert title(ada, begun) == kept
     assert (titles.ask(), titles.take()) == (0, 0)
 
 
@@ -168,13 +176,61 @@ def test_a_reaper_that_dies_after_asking_does_not_ask_twice(
     assert titles.take() == 1
 
 
-def test_a_full_queue_holds_titles_up_and_loses_none(core: Core, ada: Client, titles: Titles) -> None:
+def test_who_has_too_much_queued_goes_without_titles_and_holds_nobody_up(
+    core: Core, ada: Client, bob: Client, titles: Titles
+) -> None:
+    others = begin(bob)
+    answered(core, others["runs"][0]["id"], "Because.")
+    for _ in range(titles_module._AT_ONCE):
+        begun = begin(ada)
+        answered(core, begun["runs"][0]["id"], "Because.")
+    for _ in range(QUEUED):
+        begin(ada, title="Another")
+
+    assert (titles.ask(), titles.ask()) == (0, 1)
+    assert title(ada, begun) == "Why are leaves green?"
+    answered(core, title_run(bob)["id"], "Leaves")
+    assert titles.take() == 1
+    assert title(bob, others) == "Leaves"
+
+
+def test_a_key_that_its_user_has_used_up_is_tried_once(core: Core, ada: Client, titles: Titles) -> None:
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
-    waiting = [begin(ada, title="Another") for _ in range(QUEUED)]
-    assert titles.ask() == 0
-    assert ada.post(f"/api/runs/{waiting[0]['runs'][0]['id']}/cancel").status_code == 202
+    key = {"Idempotency-Key": f"title:{begun['thread']['id']}"}
+    mine = {"worker_id": "parrot", "messages": [{"role": "user", "content": "Mine"}]}
+    assert ada.post("/api/runs", json=mine, headers=key).status_code == 202
+
+    tried = []
+    create = titles._dispatcher.create
+    titles._dispatcher.create = lambda *of: (tried.append(of), create(*of))  # type: ignore[method-assign]
+    assert (titles.ask(), titles.ask(), len(tried)) == (0, 0, 1)
+
+
+def test_the_question_and_what_follows_are_found_among_calls_of_functions(
+    core: Core, ada: Client, titles: Titles
+) -> None:
+    begun = begin(ada)
+    attempt = Attempt(core, begun["runs"][0]["id"])
+    for number in range(6):
+        attempt.say(f"call {number}", type=MessageType.FUNCTION)
+        attempt.say(f"Text {number}.")
+    attempt.finish()
+
     assert titles.ask() == 1
+    made = Attempt(core, title_run(ada)["id"])
+    said = [message.content for message in made.claim.messages][:-1]
+    assert said == [QUESTION, "Text 0.", "Text 1.", "Text 2."]
+
+
+def test_where_nothing_was_said_no_worker_is_asked(core: Core, ada: Client, titles: Titles) -> None:
+    begun = begin(ada, text="")
+    attempt = Attempt(core, begun["runs"][0]["id"])
+    attempt.say("call", type=MessageType.FUNCTION)
+    attempt.finish()
+
+    assert titles.ask() == 0
+    assert ada.get("/api/runs?worker=titler").json["items"] == []
 
 
 def test_while_the_worker_is_unavailable_it_is_tried_for_one_thread_at_a_time(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from runtime import events
-from runtime.model import Json, Message, MessageStatus, Role, Run, RunError, RunStatus, new_id
+from runtime.model import Json, Message, MessageStatus, MessageType, Role, Run, RunError, RunStatus, new_id
 from runtime.services import Services
 from runtime.store import attempts, pools, runs, states
 
@@ -30,10 +30,10 @@ class Attempt:
         started = [events.run_started(self.run)]
         services.log.begin(self.run.thread_id, self.run.id, self.run.attempt, started)
 
-    def begin_message(self) -> str:
+    def begin_message(self, type: MessageType = MessageType.TEXT) -> str:
         """Open a message of the assistant; its id."""
         message = Message(
-            new_id(), self.run.output_state_id, len(self._messages), Role.ASSISTANT, "",
+            new_id(), self.run.output_state_id, len(self._messages), Role.ASSISTANT, "", type,
             author=self.run.worker_id, status=MessageStatus.PARTIAL, run_id=self.run.id,
             attempt=self.run.attempt, created_at=self.run.created_at,
         )  # fmt: skip
@@ -56,9 +56,9 @@ class Attempt:
         self._services.database.write(attempts.save_messages, self.run, [message])
         self._append(events.message_completed(self.run, message))
 
-    def say(self, *texts: str) -> str:
+    def say(self, *texts: str, type: MessageType = MessageType.TEXT) -> str:
         """A whole message, written piece by piece."""
-        message_id = self.begin_message()
+        message_id = self.begin_message(type)
         self.write(message_id, *texts)
         self.end_message(message_id)
         return message_id
