@@ -22,8 +22,9 @@ import psycopg
 from bench import database, processes
 from bench.client import Client
 from bench.system import Talk
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
-from tests.support.stack import free_port, until
+from tests.support.stack import until
 
 _TABLES = (
     "CREATE TABLE runs (id text PRIMARY KEY, tid text, status text, attempt int, "

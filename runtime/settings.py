@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import time
 import tomllib
 import types
 from collections.abc import Mapping
@@ -273,12 +274,15 @@ def variable(section: str, name: str) -> str:
 
 
 def _kept(path: Path, wait: bool = False) -> str:
+    until = time.monotonic() + _WRITTEN_WITHIN
     try:
-        text = path.read_text().strip()
+        # Another process may have made the file and be about to write it.
+        while not (text := path.read_text().strip()) and wait:
+            if time.monotonic() > until:
+                raise ConfigurationError(f"{path} is empty; delete it and start again")
+            time.sleep(0.01)
     except FileNotFoundError:
         return ""
-    if wait and not text:  # another process has made the file and is about to write it
-        raise ConfigurationError(f"{path} is empty; delete it and start again")
     return text
 
 
@@ -303,6 +307,8 @@ def _section(
     return kind(**values)
 
 
+_WRITTEN_WITHIN = 2.0
+"""Seconds between the making of a secret's file and its being written."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SHORTEST_KEY = 32
 _PLAIN = types.MappingProxyType(

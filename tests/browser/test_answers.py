@@ -292,6 +292,8 @@ def test_keys_lead_from_fork_to_fork_and_nothing_moves_for_who_wants_no_motion(
         forks.append(end)
     page = visitor.open(thread, end)
     expect(turn(page, forks[-1])).to_be_visible()
+    at_its_end = "box => box.scrollHeight - box.scrollTop - box.clientHeight < 2"
+    page.wait_for_function(f"({at_its_end})(document.querySelector('.conversation'))")
     page.locator("h1 button").focus()
     top = "box => Math.round(box.getBoundingClientRect().top)"
     view = page.locator(".conversation").evaluate(top)

@@ -82,6 +82,7 @@ def test_a_fork_remembers_which_branch_was_chosen_last(visitor: Visitor) -> None
     other = visitor.answered(thread, "Another question", text="four")
     page = visitor.open(thread, second["states"][0])
     expect(turn(page, second["states"][0])).to_contain_text("two")
+    expect(page.get_by_role("treeitem")).to_have_count(6)  # where a branch ends is known by the whole tree
 
     page.locator(".turn-mine").get_by_role("button", name="Next branch").click()
     expect(turn(page, other["states"][0])).to_contain_text("four")

@@ -363,7 +363,8 @@ def test_a_thread_of_5000_states_costs_no_more_than_what_is_seen_of_it(
     expect(page.locator(".map-node")).to_have_count(0)
     assert drawn(page) <= STATES, "from afar each state is one line on one canvas"
     assert page.evaluate(elements) < 1000
-    assert asked == []
+    # Workers are looked at every half minute, whatever else happens.
+    assert [url for url in asked if not url.endswith("/api/workers")] == []
 
 
 def drawn(page: Page) -> float:

@@ -18,8 +18,8 @@ from tests.support.redis_server import RedisServer
 from tests.support.stack import Client, Stack, until
 
 SETTINGS = {
-    "BRANCHLINE_DATABASE_BUSY_TIMEOUT": "0.5",
-    "BRANCHLINE_POOL_LEASE": "5",
+    "BRANCHLINE_DATABASE_BUSY_TIMEOUT": "2",
+    "BRANCHLINE_POOL_LEASE": "15",
     "BRANCHLINE_POOL_RENEW": "1",
     "BRANCHLINE_POOL_DRAIN": "0.5",
     "BRANCHLINE_REAPER_INTERVAL": "0.2",

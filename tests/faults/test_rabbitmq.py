@@ -81,14 +81,14 @@ def test_a_pool_goes_on_after_its_connections_were_closed(client, rabbitmq):
 
 
 def test_a_full_pool_whose_connections_were_closed_still_starts_each_run_once(client, rabbitmq):
-    asked = client.ask(client.thread(), "word " * 10, config=SLOW, n=4)
+    asked = client.ask(client.thread(), "word " * 25, config=SLOW, n=4)
     until(lambda: rabbitmq.waiting(QUEUE) == 2)
     rabbitmq.close_connections()
 
     for run in asked["runs"]:
         result = client.wait(run)
         assert (result["run"]["status"], result["run"]["attempt"]) == ("success", 1)
-        assert [message["content"] for message in result["messages"]] == ["word " * 10]
+        assert [message["content"] for message in result["messages"]] == ["word " * 25]
 
 
 def test_a_run_is_accepted_while_the_broker_is_away_and_executed_when_it_is_back(client, cable):

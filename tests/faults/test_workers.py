@@ -33,7 +33,7 @@ def client(stack: Stack) -> Iterator[Client]:
 def test_a_flood_of_short_messages_is_kept_whole(client):
     run = coded(client, "for n in range(3000): say(type='message', role='assistant', content=str(n))")
 
-    result = client.wait(run)
+    result = client.wait(run, timeout=60)
 
     assert result["run"]["status"] == "success"
     assert [message["content"] for message in result["messages"]] == [str(n) for n in range(3000)]

@@ -304,7 +304,7 @@ def a_wake_up_that_is_lost_is_made_up_for(url: str) -> None:
     reader = stage.watch()
     for number in range(5):
         stage.say(str(number))
-        until(lambda number=number: len(reader.events) == number + 1, 2)
+        until(lambda number=number: len(reader.events) == number + 1)
     assert reader.texts == ["0", "1", "2", "3", "4"]
 
 
@@ -348,7 +348,7 @@ def streams_that_come_and_go_miss_no_wake_up(url: str) -> None:
     def come_and_go(seed: int) -> None:
         nonlocal rounds
         chance = random.Random(seed)
-        while time.monotonic() < stop:
+        while time.monotonic() < stop or rounds <= 50:
             reader = stage.watch()
             mark = f"{seed}-{rounds}"
             if chance.random() < 0.5:
@@ -627,14 +627,15 @@ def the_deletion_of_a_thread_ends_its_streams(url: str) -> None:
 def a_silent_stream_beats_and_a_busy_one_does_not(url: str) -> None:
     stage = Stage(url, heartbeat=0.4)
     idle_thread = new_id()
+    began = time.monotonic()
     idle = Reader(stage.hub, idle_thread, None)
     busy = stage.watch()
-    said_at = began = time.monotonic()
+    said_at = time.monotonic()
     late = 0
     while idle.heartbeats < 3:
         stage.say("word")
         gevent.sleep(0.05)
-        late += time.monotonic() - said_at > 0.3  # on a machine that had better things to do
+        late += int((time.monotonic() - said_at) / 0.3)  # on a machine that had better things to do
         said_at = time.monotonic()
     assert busy.heartbeats <= late
     assert said_at - began >= 2 * 0.4
@@ -656,7 +657,7 @@ def closing_the_hub_ends_every_stream_and_refuses_new_ones(url: str) -> None:
     readers = [stage.watch() for _ in range(10)]
     hints = stage.hub.hints("workspace")
     stage.hub.close()
-    until(lambda: all(reader.greenlet.dead for reader in readers), 1)
+    until(lambda: all(reader.greenlet.dead for reader in readers))
     assert list(hints) == []
     try:
         stage.watch()

@@ -102,7 +102,7 @@ def test_a_single_run_starts_soon_behind_a_thousand_of_another_user(clients, dat
 
     [mine] = [run for run in started(database) if run.id == single["id"]]
     between = [r for r in started(database) if accepted_at < r.started_at < mine.started_at]
-    assert len(between) <= SLOTS
+    assert len(between) <= SLOTS + 1  # two are claimed at once, and either may be first
     even_shares(database, [greedy, modest, other], busy)
 
     assert greedy.delete(f"/api/threads/{thread['id']}").status_code == 204

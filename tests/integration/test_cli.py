@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from runtime.cli import up
 from runtime.model import Role, User
 from runtime.store import Database, states, threads, users
 from runtime.store import runs as stored
-from tests.support.stack import CHECKOUT, free_port
+from tests.support.ports import free_port
+from tests.support.stack import CHECKOUT
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -66,10 +66,10 @@ def printed(result: subprocess.CompletedProcess[str]) -> Any:
 def test_help_names_every_command_and_takes_no_time(branchline: Command) -> None:
     took = []
     for _ in range(3):
-        began = time.monotonic()
+        began = sum(os.times()[2:4])  # CPU of what has ended below us
         result = branchline("--help")
-        took.append(time.monotonic() - began)
-    assert min(took) < 1.0  # 0.1 s on an idle machine; the first compiles
+        took.append(sum(os.times()[2:4]) - began)
+    assert min(took) < 0.5  # 0.1 s; the first compiles
     assert result.returncode == 0
     for name in (
         "up",

@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, free_port, until
+from tests.support.stack import Client, Stack, until
 
 QUEUE = "runs.python"
 SLOW = {"delay_ms": 100}
@@ -40,6 +41,7 @@ def flower(stack: Stack) -> Iterator[httpx.Client]:
     url = f"http://127.0.0.1:{stack.environ['FLOWER_PORT']}"
     with httpx.Client(base_url=url, auth=("watcher", "open sesame"), timeout=10) as client:
         until(lambda: _workers(client), 40, "Flower knows the pool")
+        until(lambda: "python@" in client.get("/workers").text, 40, "Flower has heard of it")
         yield client
 
 
@@ -84,7 +86,7 @@ def test_a_pool_is_listed_with_its_queue_and_its_slots(flower):
     assert name.startswith("python@")
     assert [queue["name"] for queue in worker["active_queues"]] == [QUEUE]
     assert worker["stats"]["pool"]["max-concurrency"] == 1
-    until(lambda: name in flower.get("/workers").text, what="the page knows it, once it has been heard of")
+    assert name in flower.get("/workers").text
 
 
 def test_a_task_shows_its_run_its_worker_and_its_attempt(flower, client):

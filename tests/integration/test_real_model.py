@@ -14,9 +14,10 @@ import pytest
 
 from tests.support import llama as llama_server
 from tests.support.llama import Llama
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sse import Text
-from tests.support.stack import Client, Stack, free_port, until
+from tests.support.stack import Client, Stack, until
 
 pytestmark = pytest.mark.real_model
 

@@ -8,8 +8,9 @@ from contextlib import closing
 import httpx
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, free_port, until
+from tests.support.stack import Client, Stack, until
 
 AT_ONCE = 2.5
 """Seconds; much less than a credential is remembered, for this must not pass by forgetting."""

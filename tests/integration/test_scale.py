@@ -10,9 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.reader import Reader
 from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, free_port, until
+from tests.support.stack import Client, Stack, until
 
 SLOTS = 8
 POOLS = ("pool python", "second pool", "third pool")
@@ -20,7 +21,8 @@ RUNS = len(POOLS) * SLOTS
 SAID = "Some words, ünd ☃ more; "
 SETTINGS = {
     "BRANCHLINE_POOL_SLOTS": str(SLOTS),
-    "BRANCHLINE_POOL_LEASE": "4",
+    "BRANCHLINE_DATABASE_POOL_SIZE": "6",
+    "BRANCHLINE_POOL_LEASE": "8",
     "BRANCHLINE_POOL_RENEW": "1",
     "BRANCHLINE_POOL_DRAIN": "0.5",
 }

@@ -24,8 +24,9 @@ import sqlalchemy as sa
 
 from runtime import settings as settings_module
 from runtime.tokens import run_token
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, free_port, until
+from tests.support.stack import Client, Stack, until
 
 
 def known(name: str) -> str:
@@ -109,6 +110,7 @@ def flower(stack: Stack) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.timeout(240)
 def test_secrets_stay_where_they_belong(stack: Stack, own_redis: RedisServer, flower: httpx.Client) -> None:
     monitor = Monitor(own_redis.url)
     with Client(stack.url) as client:

@@ -12,9 +12,10 @@ import pytest
 
 from runtime.store import migrate
 from tests.support.contract import check_safe
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sse import parse
-from tests.support.stack import Client, Stack, free_port, until
+from tests.support.stack import Client, Stack, until
 
 PER_MINUTE = 5
 HEARTBEAT = 0.5

@@ -10,15 +10,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.reader import Reader
 from tests.support.sse import Text
-from tests.support.stack import CHECKOUT, Client, free_port, until
+from tests.support.stack import CHECKOUT, Client, until
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
@@ -128,7 +129,7 @@ def running(home: Path) -> Iterator[Up]:
         family = up.family() | {(up.process.pid, "")}
         if up.process.poll() is None:
             up.end(signal.SIGTERM)
-        assert gone(family)
+        until(lambda: gone(family), 5, "every process is gone")
 
 
 @pytest.fixture(scope="module")
@@ -234,9 +235,18 @@ def test_secrets_are_readable_by_their_owner_only(up: Up) -> None:
 
 def test_no_password_is_on_any_command_line(up: Up) -> None:
     password = (up.home / "redis.url").read_text().split(":")[2].split("@")[0]
-    lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid, _ in up.family()]
+    lines = command_lines(up).values()
     assert lines
     assert not any(password.encode() in line for line in lines)
+
+
+def command_lines(up: Up) -> dict[int, bytes]:
+    """Of all its processes."""
+    lines = {}
+    for pid, _ in up.family():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            lines[pid] = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return lines
 
 
 def test_a_second_one_on_the_same_data_says_so_in_one_sentence(up: Up) -> None:
@@ -307,13 +317,11 @@ def test_a_pool_killed_in_mid_answer_is_no_loss_to_the_reader(up: Up) -> None:
     with Client(up.url) as client:
         account = {"email": "other@example.com", "password": "a long password"}
         client.post("/api/auth/register", json=account).raise_for_status()
+        [pool] = [pid for pid, line in command_lines(up).items() if b"runtime.pool\0python" in line]
         words = " ".join(f"word{number}" for number in range(60))
         [run] = client.ask(client.thread(), words, config={"delay_ms": 50})["runs"]
         reader = Reader(client, run)
         until(lambda: reader.deltas() > 3, what="the answer has begun")
-
-        lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid, _ in up.family()}
-        [pool] = [pid for pid, line in lines.items() if b"runtime.pool\0python" in line]
         os.kill(pool, signal.SIGKILL)
 
         reader.wait()
@@ -328,8 +336,8 @@ def test_ctrl_c_ends_all_of_it_and_the_data_is_there_the_next_time(up: Up) -> No
     family = up.family()
     assert len(family) >= 8
     assert up.end(signal.SIGINT) == 0
-    assert gone(family)
-    assert up.says("Stopped.")
+    until(lambda: gone(family), 5, "every process is gone")
+    until(lambda: up.says("Stopped."), 5)
     up.start()
     answer = httpx.get(f"{up.url}/api/threads", params={"query": "remember"}, headers=sign_in(up), timeout=10)
     assert [found["id"] for found in answer.json()["items"]] == [thread]

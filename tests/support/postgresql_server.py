@@ -15,7 +15,8 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from tests.support.stack import free_port, until
+from tests.support.ports import free_port
+from tests.support.stack import until
 
 NONE = (
     "There is no PostgreSQL to start: install one (Debian: apt install postgresql), "

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import kombu
 
-from tests.support.stack import free_port, until
+from tests.support.ports import free_port
+from tests.support.stack import until
 
 NONE = "There is no RabbitMQ to start: install one (Debian: apt install rabbitmq-server)"
 _SERVERS = ("usr/lib/rabbitmq/bin/rabbitmq-server", "opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 import redis
+
+from tests.support.ports import free_port
 
 STARTS_WITHIN = 10.0
 """Seconds."""
@@ -26,7 +27,7 @@ class RedisServer:
         self.folder = folder
         self._options = options
         self._durable = durable
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
         (folder / "redis.conf").write_text(f'requirepass "{password}"\n')
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,12 +91,6 @@ def _answers(client: redis.Redis) -> bool:
         return bool(client.ping())
     except redis.RedisError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def _program() -> str:

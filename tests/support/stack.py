@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,19 +16,13 @@ from typing import Any
 import httpx
 
 from runtime.store import migrate
+from tests.support.ports import free_port
 from tests.support.sse import Received, parse
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PASSWORD = "correct horse battery"
 READY_WITHIN = 40.0
 """Seconds that a process may take to start on a busy machine."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(check: Callable[[], Any], within: float = 20.0, what: str = "") -> Any:

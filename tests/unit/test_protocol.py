@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.child.protocol import (
@@ -279,6 +279,7 @@ LINES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(LINES, max_size=12), st.lists(st.integers(1, 40), max_size=30))
 def test_how_the_output_is_cut_makes_no_difference(written: list[bytes], cuts: list[int]) -> None:
     data = b"\n".join(written)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from runtime import settings
@@ -73,3 +75,25 @@ def test_a_password_that_breaks_its_url_is_not_shown(name: str) -> None:
 def test_brokers_may_be_several() -> None:
     urls = "sentinel://one:26379;sentinel://two:26379"
     assert settings.load({"BROKER_URL": urls}).broker_url == urls
+
+
+def test_a_secret_that_another_process_is_about_to_write_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secret"
+    path.touch()
+    found = iter(["", "", "written\n"])
+    monkeypatch.setattr(Path, "read_text", lambda _: next(found))
+
+    assert settings.keep_secret(path) == "written"
+
+
+def test_a_secret_that_nobody_writes_is_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secret"
+    path.touch()
+    monkeypatch.setattr(settings, "_WRITTEN_WITHIN", 0.05)
+
+    with pytest.raises(ConfigurationError, match="is empty; delete it"):
+        settings.keep_secret(path)

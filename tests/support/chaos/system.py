@@ -16,11 +16,12 @@ import psycopg
 
 from bench import processes
 from runtime.store import migrate
+from tests.support.ports import free_port
 from tests.support.postgresql_server import PostgreSQLServer
 from tests.support.redis_server import RedisServer
-from tests.support.stack import Stack, free_port, until
+from tests.support.stack import Stack, until
 
-LEASE = 4.0
+LEASE = 6.0
 SLOTS = 8
 SETTINGS = {
     "BRANCHLINE_POOL_SLOTS": str(SLOTS),
