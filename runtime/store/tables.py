@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 
-from runtime.model import MessageStatus, RunStatus, ThreadStatus
+from runtime.model import MessageStatus, RunStatus, ThreadStatus, encode_time
 
 
 class Time(sa.types.TypeDecorator[datetime]):
@@ -30,9 +30,7 @@ class Time(sa.types.TypeDecorator[datetime]):
         return super().load_dialect_impl(dialect)
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
-        if value is None or dialect.name != "sqlite":
-            return value
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+        return encode_time(value) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
         if value is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -55,8 +55,18 @@ class _Part(ma.Schema):
         unknown = ma.RAISE
 
 
+class _Time(fields.AwareDateTime):
+    """A time in UTC. One beyond its calendar could be stored, but not read again."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        try:
+            return super()._deserialize(value, attr, data, **kwargs).astimezone(UTC)
+        except OverflowError as error:
+            raise ma.ValidationError("must lie in the years 1 to 9999 of UTC") from error
+
+
 def _time(**kw: Any) -> fields.Field[Any]:
-    return fields.AwareDateTime(format="iso", default_timezone=UTC, **kw)
+    return _Time(format="iso", default_timezone=UTC, **kw)
 
 
 def _object() -> fields.Field[Any]:

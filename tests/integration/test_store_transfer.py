@@ -164,6 +164,8 @@ WRONG: list[tuple[list[str | int], Any, tuple[str | int, ...]]] = [
     (["states", 1, "parent_id"], None, ("states", 1, "parent_id")),
     (["states", 1, "run_id"], "nowhere", ("states", 1, "run_id")),
     (["states", 1, "created_at"], "yesterday", ("states", 1, "created_at")),
+    (["states", 1, "created_at"], "9999-12-31T23:59:59-12:00", ("states", 1, "created_at")),
+    (["runs", 0, "finished_at"], "0001-01-01T00:00:00+12:00", ("runs", 0, "finished_at")),
     (["states", 1, "messages", 0, "role"], "king", ("states", 1, "messages", 0, "role")),
     (["states", 1, "messages", 0, "content"], "a\0b", ("states", 1, "messages", 0, "content")),
     (["states", 1, "messages", 0, "content"], "\ud800", ("states", 1, "messages", 0, "content")),
@@ -199,6 +201,25 @@ def test_what_is_wrong_with_an_import_is_named_and_nothing_is_made(
     assert path in [wrong.path for wrong in error.value.errors]
     assert all(wrong.message for wrong in error.value.errors)
     assert database.read(lambda c: c.execute(sa.select(sa.func.count(threads_table.c.id))).scalar()) == 1
+
+
+@pytest.mark.parametrize(
+    ("time", "kept"),
+    [
+        ("0001-01-01T00:00:00+00:00", "0001-01-01T00:00:00.000Z"),
+        ("0999-06-01T12:00:00+02:00", "0999-06-01T10:00:00.000Z"),
+        ("9999-12-31T23:59:59.999+00:00", "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_the_ends_of_the_calendar_can_be_read_again(
+    database: Database, grown: Thread, user: User, time: str, kept: str
+) -> None:
+    data = export(database, grown)
+    data["states"][1]["created_at"] = data["runs"][0]["finished_at"] = time
+
+    imported = export(database, take_in(database, user, data))
+
+    assert (imported["states"][1]["created_at"], imported["runs"][0]["finished_at"]) == (kept, kept)
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 5, {}])
