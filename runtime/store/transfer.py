@@ -6,20 +6,22 @@ runs have all ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from runtime.model import TERMINAL, Json, Message, RunError, RunStatus, State, Thread, encode_time, new_id
 from runtime.store import markdown, states, threads
 from runtime.store.database import Connection
-from runtime.store.messages import COLUMNS, record
+from runtime.store.messages import COLUMNS, record, save
 from runtime.store.tables import messages, runs
 from runtime.store.tables import states as states_table
 from runtime.store.tables import threads as threads_table
 from runtime.store.thread_export import FORMAT, VERSION, MessagePart, RunPart, StatePart
+
+T = TypeVar("T")
 
 _PAGE = 1000
 _AT_ONCE = 500
@@ -61,7 +63,8 @@ def export_thread(
 def import_thread(c: Connection, *, workspace_id: str, user_id: str, export: Mapping[str, Any]) -> Thread:
     """A new thread made of an export as :func:`thread_export.load` gives it; its runs have all ended.
 
-    Each statement is small, so that under gevent others have their turns in between.
+    Each statement is small, so that under gevent others have their turns in between, and the
+    server need not wait long for the next one.
     """
     about, parts = export["thread"], export["states"]
     thread = threads.create(
@@ -77,10 +80,11 @@ def import_thread(c: Connection, *, workspace_id: str, user_id: str, export: Map
     run_ids = _new_ids(export["runs"])
     grown = _grow(thread, parts, state_ids, run_ids)
     c.execute(_SET_ROOT, {"root": thread.root_state_id, **_marks(next(grown))})
-    while some := [*islice(grown, _AT_ONCE)]:
+    for some in _portions(grown):
         states.insert(c, some)
-    ended = (_run(thread, part, state_ids, run_ids) for part in export["runs"])
-    while some_runs := [*islice(ended, _AT_ONCE)]:
+    for some_said in _portions(_messages(parts, state_ids, run_ids)):
+        save(c, some_said)
+    for some_runs in _portions(_run(thread, part, state_ids, run_ids) for part in export["runs"]):
         c.execute(_INSERT_RUNS, some_runs)
     latest = state_ids.get(about["latest_state_id"], state_ids[parts[-1]["id"]])
     c.execute(_SET_THREAD, {"thread": thread.id, "latest": latest, "shown_as": about["status"]})
@@ -115,10 +119,17 @@ def _new_ids(parts: list[dict[str, Any]]) -> dict[str, str]:
     return dict(zip((part["id"] for part in parts), sorted(new_id() for _ in parts), strict=True))
 
 
+def _portions(rows: Iterable[T]) -> Iterator[list[T]]:
+    """The rows of one statement after the other. A state alone may have more messages than one takes."""
+    left = iter(rows)
+    while some := [*islice(left, _AT_ONCE)]:
+        yield some
+
+
 def _grow(
     thread: Thread, parts: list[dict[str, Any]], state_ids: Mapping[str, str], run_ids: Mapping[str, str]
 ) -> Iterator[State]:
-    """The states of the new tree, each with its depth and its place among its siblings."""
+    """The states of the new tree without messages, each with its depth and its place among its siblings."""
     children: dict[str, int] = {}
     for part in parts[1:]:
         children[part["parent_id"]] = children.get(part["parent_id"], 0) + 1
@@ -128,26 +139,28 @@ def _grow(
         parent_id = part["parent_id"]
         depths[part["id"]] = depths[parent_id] + 1
         placed[parent_id] = placed.get(parent_id, -1) + 1
-        state_id, run_id = state_ids[part["id"]], run_ids.get(part["run_id"])
         yield State(
-            id=state_id,
+            id=state_ids[part["id"]],
             thread_id=thread.id,
             parent_id=None if parent_id is None else state_ids[parent_id],
             depth=depths[part["id"]],
             ordinal=placed[parent_id],
             children=children.get(part["id"], 0),
-            run_id=run_id,
+            run_id=run_ids.get(part["run_id"]),
             label=part["label"],
             starred=part["starred"],
             created_at=part["created_at"],
-            messages=tuple(_messages(part, state_id, run_id)),
         )
 
 
-def _messages(part: Mapping[str, Any], state_id: str, run_id: str | None) -> Iterator[Message]:
-    for position, said in enumerate(part["messages"]):
-        made = {**said, "id": new_id(), "created_at": said["created_at"] or part["created_at"]}
-        yield Message(**made, state_id=state_id, position=position, run_id=run_id)
+def _messages(
+    parts: list[dict[str, Any]], state_ids: Mapping[str, str], run_ids: Mapping[str, str]
+) -> Iterator[Message]:
+    for part in parts:
+        state_id, run_id = state_ids[part["id"]], run_ids.get(part["run_id"])
+        for position, said in enumerate(part["messages"]):
+            made = {**said, "id": new_id(), "created_at": said["created_at"] or part["created_at"]}
+            yield Message(**made, state_id=state_id, position=position, run_id=run_id)
 
 
 def _marks(root: State) -> dict[str, Json]:

@@ -127,6 +127,26 @@ def test_a_thread_can_be_imported_twice_and_goes_on(database: Database, grown: T
         assert history.states[added.id]["previous_id"] == latest.id
 
 
+def test_a_state_with_many_messages_is_imported_in_small_steps(
+    database: Database, grown: Thread, user: User
+) -> None:
+    data = export(database, grown)
+    said = {**data["states"][1]["messages"][0], "id": None}
+    data["states"][1]["messages"] = [{**said, "content": f"{number}"} for number in range(1234)]
+    rows: list[int] = []
+    sa.event.listen(
+        database.engine,
+        "before_cursor_execute",
+        lambda c, cursor, statement, given, context, many: rows.append(len(given) if many else 1),
+    )
+
+    imported = take_in(database, user, data)
+
+    assert max(rows) <= 500
+    exported = export(database, imported)
+    assert [one["content"] for one in exported["states"][1]["messages"]] == [str(n) for n in range(1234)]
+
+
 def test_the_runs_of_an_import_are_left_alone_by_pools_and_reaper(
     database: Database, grown: Thread, user: User
 ) -> None:
