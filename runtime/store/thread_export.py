@@ -22,7 +22,8 @@ from runtime.model import Channel, Json, MessageStatus, MessageType, Role, RunSt
 FORMAT = "branchline-thread"
 VERSION = 1
 
-_MOST_STATES = 100_000
+MOST_PARTS = 100_000
+"""States of an export, and as many runs."""
 _ENOUGH_WRONG = 100
 _GREATEST_INTEGER = 2**63 - 1
 
@@ -159,10 +160,8 @@ class ThreadExport(_Part):
     format = fields.String(required=True, validate=validate.Equal(FORMAT))
     version = fields.Integer(strict=True, required=True, validate=validate.Equal(VERSION))
     thread = fields.Nested(ThreadPart, required=True)
-    states = Several(
-        fields.Nested(StatePart), required=True, validate=validate.Length(min=1, max=_MOST_STATES)
-    )
-    runs = Several(fields.Nested(RunPart), load_default=list, validate=validate.Length(max=_MOST_STATES))
+    states = Several(fields.Nested(StatePart), required=True, validate=validate.Length(min=1, max=MOST_PARTS))
+    runs = Several(fields.Nested(RunPart), load_default=list, validate=validate.Length(max=MOST_PARTS))
 
 
 def load(data: Mapping[str, Json]) -> dict[str, Any]:

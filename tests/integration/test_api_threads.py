@@ -423,6 +423,16 @@ def test_what_is_no_export_is_not_imported(ada: Client, body: Any) -> None:
     assert answer.json["errors"]
 
 
+@pytest.mark.parametrize("parts", ["states", "runs"])
+def test_too_many_parts_of_an_export_are_refused_before_any_is_looked_at(ada: Client, parts: str) -> None:
+    export = {"format": "branchline-thread", "version": 1, "thread": {}, "states": [{}], "runs": []}
+
+    answer = ada.post("/api/threads/import", json={**export, parts: [None] * 100_001})
+
+    assert answer.status_code == 422
+    assert [error["path"] for error in answer.json["errors"]] == [parts]
+
+
 def test_a_snapshot_shows_a_branch_and_where_to_go_on(ada: Client, core: Core) -> None:
     thread = ada.thread()
     left, right = ada.say(thread, "left"), ada.say(thread, "right")

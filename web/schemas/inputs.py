@@ -9,6 +9,7 @@ from marshmallow import fields, validate
 
 from runtime.model import Channel, MessageType, Role, ThreadStatus
 from runtime.store.states import NewMessage
+from runtime.store.thread_export import MOST_PARTS
 from web.schemas.kinds import Flag, Id, Number, Object, Several, Value, named, one_of, says, text, whole
 
 MAX_FIELDS = 100
@@ -127,6 +128,10 @@ class NewState(Input):
     messages = _messages(1, required=True)
 
 
+def _parts() -> fields.List[Any]:
+    return Several(Object(), required=True, validate=validate.Length(max=MOST_PARTS))
+
+
 class Export(ma.Schema):
     """A whole thread, as an export gives it; its parts are checked when it is imported."""
 
@@ -136,8 +141,8 @@ class Export(ma.Schema):
     format = fields.String(required=True)
     version = fields.Integer(required=True, strict=True)
     thread = Object(required=True)
-    states = Several(Object(), required=True)
-    runs = Several(Object(), required=True)
+    states = _parts()
+    runs = _parts()
 
 
 class StateChanges(Input):
