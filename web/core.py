@@ -21,7 +21,11 @@ from runtime.stream import Hub, Revocations, Tries
 from web.credentials import Holders
 from web.figures import Figures
 from web.passwords import Passwords
+from web.places import Places
 from web.throttle import WINDOW, Throttle
+
+IMPORTS = 2
+"""Imports at a time; one of 10 MB takes 200 MB and half a minute."""
 
 
 class Core(Services):
@@ -50,7 +54,13 @@ class Core(Services):
     @cached_property
     def passwords(self) -> Passwords:
         """Makes and checks the hashes of passwords."""
-        return Passwords()
+        return Passwords(self.settings.database.pool_timeout)
+
+    @cached_property
+    def imports(self) -> Places:
+        """Where threads are imported."""
+        full = "Too many threads are being imported; try again in a moment."
+        return Places(IMPORTS, self.settings.database.pool_timeout, full)
 
     @cached_property
     def logins(self) -> Throttle:

@@ -51,10 +51,10 @@ class Parser(FlaskParser):
         raise Invalid(f"The {what} is not valid: {_summary(fields)}", fields) from error
 
 
-def read_body(request: Request) -> bytes:
-    """The whole body. Raises RequestEntityTooLarge, BadRequest."""
+def read_body(request: Request, keep: bool = False) -> bytes:
+    """The whole body. ``keep``: for whoever reads it next. Raises RequestEntityTooLarge, BadRequest."""
     try:
-        raw = request.get_data(cache=False)
+        raw = request.get_data(cache=keep)
     except (ParseException, OSError) as error:
         raise BadRequest("The body ended too early, or is not what its headers say.") from error
     # Of a body that does not say its length, what is too much is cut off in silence.

@@ -8,6 +8,7 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from web.aside import Aside
+from web.places import Places
 
 _AT_ONCE = 4
 """Hashes at a time; each takes 64 MiB."""
@@ -16,18 +17,24 @@ _AT_ONCE = 4
 class Passwords:
     """Makes and checks hashes."""
 
-    def __init__(self, hasher: argon2.PasswordHasher | None = None) -> None:
-        """``hasher``: one with other costs than argon2-cffi recommends."""
+    def __init__(self, patience: float, hasher: argon2.PasswordHasher | None = None) -> None:
+        """``patience``: seconds that one waits for those before it.
+
+        ``hasher``: one with other costs than argon2-cffi recommends.
+        """
         self._aside = Aside(_AT_ONCE)
+        self._places = Places(_AT_ONCE, patience, "Too many sign in at once; try again in a moment.")
         self._hasher = hasher or argon2.PasswordHasher()
 
     def hash(self, password: str) -> str:
-        """A hash to store."""
-        return str(self._aside(self._hasher.hash, _bytes(password)))
+        """A hash to store. Raises TooMany."""
+        with self._places:
+            return str(self._aside(self._hasher.hash, _bytes(password)))
 
     def verify(self, stored: str | None, password: str) -> bool:
-        """Whether ``password`` is right. Takes as long where there is no account (None)."""
-        matches = self._aside(self._matches, stored, _bytes(password))
+        """Whether ``password`` is right. Takes as long where there is no account (None). Raises TooMany."""
+        with self._places:
+            matches = self._aside(self._matches, stored, _bytes(password))
         return stored is not None and bool(matches)
 
     def _matches(self, stored: str | None, password: bytes) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from marshmallow import fields
 
 from runtime.announce import tell
@@ -16,8 +17,9 @@ from runtime.stream import OpenMessage
 from web import auth
 from web.answers import answer, empty
 from web.aside import Aside
-from web.core import core
+from web.core import IMPORTS, core
 from web.openapi import Blueprint
+from web.parsing import read_body
 from web.schemas import inputs, outputs, queries
 
 views = Blueprint("threads", __name__, url_prefix="/api/threads", description="Conversations, each a tree")
@@ -37,8 +39,20 @@ _Snapshot = outputs.wrapped(
 )
 
 _RECENT_RUNS = 100
-_aside = Aside(1)
+_aside = Aside(IMPORTS)
 """A large export takes seconds to check."""
+
+
+def _in_turn(view: Callable[..., Response]) -> Callable[..., Response]:
+    """``view``, but its body is parsed only once there is a place for it: that takes ten times its size."""
+
+    @wraps(view)
+    def waiting(*args: Any, **kwargs: Any) -> Response:
+        read_body(request, keep=True)  # first, for who sends slowly is to hold no place
+        with core.imports:
+            return view(*args, **kwargs)
+
+    return waiting
 
 
 @views.route("")
@@ -67,6 +81,7 @@ def create_thread(given: dict[str, Any]) -> Response:
 
 
 @views.route("/import", methods=["POST"])
+@_in_turn
 @views.arguments(inputs.Export)
 @views.response(201, _NewThreadAnswer)
 def import_thread(given: dict[str, Any]) -> Response:

@@ -13,6 +13,7 @@ from runtime.store import runs
 from tests.support.attempt import Attempt
 from tests.support.web import Client
 from web.core import Core
+from web.places import Places
 
 UNKNOWN = "01928d2e-0000-7000-8000-000000000001"
 """An id that nothing has."""
@@ -421,6 +422,18 @@ def test_what_is_no_export_is_not_imported(ada: Client, body: Any) -> None:
 
     assert answer.status_code == 422
     assert answer.json["errors"]
+
+
+def test_imports_wait_for_a_place_before_they_are_parsed_and_not_for_long(ada: Client, core: Core) -> None:
+    core.imports = Places(1, 0, "Too many.")
+
+    with core.imports:
+        full = ada.post("/api/threads/import", data="{")
+    wrong = [ada.post("/api/threads/import", data="{").status_code for _ in range(2)]
+
+    assert (full.status_code, full.json["detail"]) == (429, "Too many.")
+    assert int(full.headers["Retry-After"]) > 0
+    assert wrong == [400, 400]
 
 
 @pytest.mark.parametrize("parts", ["states", "runs"])

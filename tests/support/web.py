@@ -130,7 +130,7 @@ def app(web_settings: Settings) -> Iterator[Flask]:
     app.test_client_class = Client
     Client.contract = Contract(app)
     core = app.extensions["branchline"]
-    core.passwords = Passwords(argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    core.passwords = Passwords(10, argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     yield app
     core.end_streams()
     core.database.close()
