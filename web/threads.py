@@ -157,7 +157,7 @@ def export_thread(given: dict[str, Any], thread_id: str) -> Response:
             return transfer.export_thread(c, workspace_id, thread_id, end)
         return transfer.export_path(c, workspace_id, end) if end else transfer.export_tree(c, thread)
 
-    exported = core.database.read(export)
+    exported = core.database.picture(export)
     if as_json:
         return _attached(answer(exported), thread_id, "json")
     return _attached(Response(exported, mimetype="text/markdown"), thread_id, "md")

@@ -49,10 +49,11 @@ def connect(dsn: str, statement_timeout: float) -> psycopg.Connection[Any]:
     """
     # No query is so long that it would pay to compile it, but some look so to the planner. And a
     # plan that was made while the tables were small, and read them whole, would be kept as they grow.
+    # What is read by a cursor is read to its end.
     options = (
         f"-c statement_timeout={int(statement_timeout * 1000)}"
         f" -c idle_in_transaction_session_timeout={int(_IDLE * 1000)}"
-        " -c timezone=UTC -c jit=off -c enable_seqscan=off"
+        " -c timezone=UTC -c jit=off -c enable_seqscan=off -c cursor_tuple_fraction=1"
     )
     kind = Cooperative if is_module_patched("socket") else Connection
     given = _BOUNDS | conninfo_to_dict(dsn)

@@ -6,7 +6,7 @@ runs have all ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -25,22 +25,22 @@ T = TypeVar("T")
 
 _PAGE = 1000
 _AT_ONCE = 500
-"""Rows of one statement."""
+"""Rows that are written or read in one step, after which under gevent others have their turns."""
 _CUT_SHORT = RunError("cancelled", "The run had not ended when its thread was exported.")
 
 
 def export_thread(
     c: Connection, workspace_id: str, thread_id: str, end: str | None = None
 ) -> dict[str, Json]:
-    """The whole tree as JSON, or the path to the state ``end`` alone. Raises NotFound."""
+    """The whole tree as JSON, or the path to the state ``end`` alone. Raises NotFound.
+
+    To be read as a picture, else what is committed meanwhile would be exported in part.
+    """
     thread = threads.get(c, workspace_id, thread_id)
-    said = {
-        state_id: [_message_part(message) for message in found]
-        for state_id, found in _said(c, thread_id).items()
-    }
-    grown = c.execute(_ALL_STATES, {"thread": thread_id}).all()
-    parents = {row.id: row.parent_id for row in grown}
+    grown = [_plain(row) for row in c.execute(_ALL_STATES, {"thread": thread_id})]
+    parents = {state["id"]: state["parent_id"] for state in grown}
     way = set(_way(parents, end)) if end else parents.keys()
+    said = _said(c, thread_id, _message_part)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -53,7 +53,7 @@ def export_thread(
             "latest_state_id": end or thread.latest_state_id,
             "created_at": encode_time(thread.created_at),
         },
-        "states": [{**_plain(row), "messages": said.get(row.id, [])} for row in grown if row.id in way],
+        "states": [{**state, "messages": said.get(state["id"], [])} for state in grown if state["id"] in way],
         "runs": [
             _plain(row) for row in c.execute(_ALL_RUNS, {"thread": thread_id}) if row.output_state_id in way
         ],
@@ -106,9 +106,9 @@ def export_path(c: Connection, workspace_id: str, state_id: str) -> str:
 
 
 def export_tree(c: Connection, thread: Thread) -> str:
-    """What was said on every branch, as Markdown."""
+    """What was said on every branch, as Markdown. To be read as a picture."""
     parents = {row.id: row.parent_id for row in c.execute(_ALL_STATES, {"thread": thread.id})}
-    return markdown.render_tree(thread.title, parents, _said(c, thread.id))
+    return markdown.render_tree(thread.title, parents, _said(c, thread.id, record))
 
 
 # ── records and rows of what is imported ────────────────────────────────────
@@ -192,11 +192,11 @@ def _run(
 # ── what is exported ────────────────────────────────────────────────────────
 
 
-def _said(c: Connection, thread_id: str) -> dict[str, list[Message]]:
-    """All that was said in a thread, by state."""
-    said: dict[str, list[Message]] = {}
+def _said(c: Connection, thread_id: str, part: Callable[[sa.Row[Any]], T]) -> dict[str, list[T]]:
+    """All that was said in a thread, by state, each message as ``part`` makes it of its row."""
+    said: dict[str, list[T]] = {}
     for row in c.execute(_ALL_MESSAGES, {"thread": thread_id}):
-        said.setdefault(row.state_id, []).append(record(row))
+        said.setdefault(row.state_id, []).append(part(row))
     return said
 
 
@@ -208,9 +208,9 @@ def _way(parents: Mapping[str, str | None], end: str) -> Iterator[str]:
         at = parents[at]
 
 
-def _message_part(message: Message) -> dict[str, Json]:
-    whole = message.encode()
-    return {name: whole[name] for name in MessagePart().fields}
+def _message_part(row: sa.Row[Any]) -> dict[str, Json]:
+    whole = record(row).encode()
+    return {name: whole[name] for name in _OF_MESSAGE}
 
 
 def _plain(row: sa.Row[Any]) -> dict[str, Json]:
@@ -220,22 +220,26 @@ def _plain(row: sa.Row[Any]) -> dict[str, Json]:
     }
 
 
+_OF_MESSAGE = tuple(MessagePart().fields)
 _THREAD = sa.bindparam("thread", type_=threads_table.c.id.type)
 _ALL_STATES = (
     sa.select(*(states_table.c[name] for name in StatePart().fields if name != "messages"))
     .where(states_table.c.thread_id == _THREAD)
     .order_by(states_table.c.depth, states_table.c.parent_id, states_table.c.ordinal)
+    .execution_options(yield_per=_AT_ONCE)
 )
 _ALL_MESSAGES = (
     sa.select(*COLUMNS)
     .join(states_table, states_table.c.id == messages.c.state_id)
     .where(states_table.c.thread_id == _THREAD, ~messages.c.void)
     .order_by(messages.c.state_id, messages.c.position)
+    .execution_options(yield_per=_AT_ONCE)
 )
 _ALL_RUNS = (
     sa.select(*(runs.c[name] for name in RunPart().fields))
     .where(runs.c.thread_id == _THREAD)
     .order_by(runs.c.id)
+    .execution_options(yield_per=_AT_ONCE)
 )
 _INSERT_RUNS = runs.insert()
 _SET_ROOT = (

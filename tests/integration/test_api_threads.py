@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+import sqlalchemy as sa
 
 from runtime.model import RunStatus, new_id
 from runtime.store import runs
@@ -334,6 +335,28 @@ def test_an_export_can_be_imported(ada: Client, bob: Client) -> None:
     assert (copy["title"], copy["id"] != thread["id"]) == ("Oak", True)
     nodes = bob.get(at(copy, "/states")).json["items"]
     assert [node["preview"] for node in nodes] == ["", "left", "right"]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_export_is_of_one_moment(ada: Client, core: Core) -> None:
+    thread = ada.thread()
+    run_id = ada.ask(thread, "left").json["runs"][0]["id"]
+    attempt = Attempt(core, run_id)
+    read: list[str] = []
+
+    def end_the_run(c: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if not read and "messages.content" in statement:
+            read.append(statement)
+            attempt.say("answer")
+            attempt.finish()
+
+    sa.event.listen(core.database.engine, "after_cursor_execute", end_the_run)
+    exported = ada.get(at(thread, "/export")).json
+
+    assert read
+    assert ada.get(f"/api/runs/{run_id}").json["run"]["status"] == "success"
+    assert contents(exported["states"][-1]["messages"]) == []
+    assert [run["status"] for run in exported["runs"]] == ["running"]
 
 
 def test_a_path_is_exported_as_markdown(ada: Client) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from runtime.errors import Invalid, NotFound
 from runtime.model import Channel, MessageStatus, MessageType, Role, RunStatus, Thread, User, new_id
-from runtime.store import Connection, Database, states, thread_export, threads, transfer, users
+from runtime.store import Connection, Database, postgresql, states, thread_export, threads, transfer, users
 from runtime.store.states import NewMessage
 from runtime.store.tables import now, runs
 from runtime.store.tables import threads as threads_table
@@ -62,7 +62,7 @@ def _grow(c: Connection, thread: Thread) -> Thread:
 
 
 def export(database: Database, thread: Thread) -> dict[str, Any]:
-    return database.read(transfer.export_thread, thread.workspace_id, thread.id)
+    return database.picture(transfer.export_thread, thread.workspace_id, thread.id)
 
 
 def take_in(database: Database, user: User, data: Any) -> Thread:
@@ -145,6 +145,33 @@ def test_a_state_with_many_messages_is_imported_in_small_steps(
     assert max(rows) <= 500
     exported = export(database, imported)
     assert [one["content"] for one in exported["states"][1]["messages"]] == [str(n) for n in range(1234)]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_state_with_many_messages_is_exported_in_small_steps(
+    database: Database, thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [NewMessage(Role.USER, f"{number}") for number in range(1234)]
+    at = {"thread_id": thread.id, "parent_id": thread.root_state_id}
+    database.write(states.add, **at, messages=said)
+    made = [0]
+    wait, part = postgresql.Connection.wait, transfer._message_part
+
+    def waiting(*args: Any, **kwargs: Any) -> Any:
+        made.append(0)
+        return wait(*args, **kwargs)
+
+    def counted(row: Any) -> Any:
+        made[-1] += 1
+        return part(row)
+
+    monkeypatch.setattr(postgresql.Connection, "wait", waiting)
+    monkeypatch.setattr(transfer, "_message_part", counted)
+
+    exported = export(database, thread)
+
+    assert [one["content"] for one in exported["states"][1]["messages"]] == [one.content for one in said]
+    assert (sum(made), max(made)) == (len(said), 500)
 
 
 def test_the_runs_of_an_import_are_left_alone_by_pools_and_reaper(
@@ -258,7 +285,7 @@ def test_an_id_that_is_used_twice_is_named(database: Database, grown: Thread, us
 
 
 def test_a_path_reads_as_markdown(database: Database, grown: Thread) -> None:
-    text = database.read(transfer.export_path, grown.workspace_id, grown.latest_state_id)
+    text = database.picture(transfer.export_path, grown.workspace_id, grown.latest_state_id)
 
     assert text == (
         "# Trees\n\n"
@@ -274,6 +301,6 @@ def test_nobody_exports_what_is_not_theirs(database: Database, grown: Thread) ->
     eve = database.write(users.register, email="eve@example.com", password_hash="-")
 
     with pytest.raises(NotFound):
-        database.read(transfer.export_thread, eve.workspace_id, grown.id)
+        database.picture(transfer.export_thread, eve.workspace_id, grown.id)
     with pytest.raises(NotFound):
-        database.read(transfer.export_path, eve.workspace_id, grown.latest_state_id)
+        database.picture(transfer.export_path, eve.workspace_id, grown.latest_state_id)
