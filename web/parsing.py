@@ -19,10 +19,15 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from runtime.errors import FieldError, Invalid
 from runtime.model import Json
+from web.aside import Aside
 from web.errors import MOST_FIELDS, field_errors
 
 MAX_DEPTH = 64
 """How deep a body may nest."""
+_LARGE = 256 * 1024
+"""Bytes from which on a body is parsed aside: 10 MB of small values take more than a second."""
+
+_aside = Aside(1)
 
 
 class Parser(FlaskParser):
@@ -65,6 +70,10 @@ def read_body(request: Request, keep: bool = False) -> bytes:
 
 def load_json(raw: bytes) -> Json:
     """The JSON in ``raw``. Raises BadRequest where it is malformed, Invalid where it cannot be kept."""
+    return _aside(_load_json, raw) if len(raw) > _LARGE else _load_json(raw)
+
+
+def _load_json(raw: bytes) -> Json:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
