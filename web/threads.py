@@ -12,7 +12,7 @@ from marshmallow import fields
 from runtime.announce import tell
 from runtime.errors import NotFound
 from runtime.model import Json, Run, State, Thread, ThreadStatus
-from runtime.store import runs, states, thread_export, threads, transfer
+from runtime.store import messages, runs, states, thread_export, threads, transfer
 from runtime.stream import OpenMessage
 from web import auth
 from web.answers import answer, empty
@@ -31,6 +31,7 @@ _Snapshot = outputs.wrapped(
     "Snapshot",
     cursor=fields.String(metadata={"description": "read the thread's events on from here"}),
     messages=[outputs.Message],
+    beside=outputs.beside(),
     next=fields.String(allow_none=True, metadata={"description": "cursor of the history before `messages`"}),
     open=[outputs.OpenMessage],
     runs=[outputs.Run],
@@ -185,11 +186,13 @@ def snapshot(given: dict[str, Any], thread_id: str) -> Response:
 
 
 def _picture(c: Any, thread: Thread, history: states.History, partials: list[OpenMessage]) -> dict[str, Json]:
-    """Each message once: in ``open`` while it is being written, else in ``messages``."""
+    """Each message once: in ``open`` while it is being written, else in ``messages`` or ``beside``."""
     recent = runs.listing(c, thread.workspace_id, thread_id=thread.id, limit=_RECENT_RUNS).items
     under_way = {run.id: run for run in recent if not run.status.terminal}
     shown: Mapping[str, Run] = {run.id: run for run in runs.of_states(c, history.states)} | under_way
-    committed = {message.id for message in history.items if message.status == "complete"}
+    filled = {run.output_state_id for run in under_way.values()} - history.states.keys()
+    beside = messages.of_states(c, filled)
+    committed = {message.id for message in [*history.items, *beside] if message.status == "complete"}
     open_now = {
         one.message_id: one
         for one in partials
@@ -197,6 +200,7 @@ def _picture(c: Any, thread: Thread, history: states.History, partials: list[Ope
     }
     return {
         "messages": [message.encode() for message in history.items if message.id not in open_now],
+        "beside": [message.encode() for message in beside if message.id not in open_now],
         "next": history.next,
         "open": [{"message": {**one.message, "content": one.text}, "n": one.n} for one in open_now.values()],
         "runs": [run.encode() for run in sorted(shown.values(), key=lambda run: run.id)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -41,6 +41,13 @@ def save(c: Connection, written: Sequence[Message]) -> None:
 def of_state(c: Connection, state_id: str) -> list[Message]:
     """The messages of a state that count, in order."""
     return [record(row) for row in c.execute(OF_STATE, {"state": state_id})]
+
+
+def of_states(c: Connection, state_ids: Collection[str]) -> list[Message]:
+    """The messages of several states that count, those of each in order."""
+    if not state_ids:
+        return []
+    return [record(row) for row in c.execute(_OF_STATES, {"states": list(state_ids)})]
 
 
 def of_attempts(c: Connection, run_id: str, state_id: str) -> dict[int, list[Message]]:
@@ -111,6 +118,11 @@ OF_STATE = (
     sa.select(*COLUMNS)
     .where(messages.c.state_id == sa.bindparam("state", type_=Id), messages.c.void.is_(sa.false()))
     .order_by(messages.c.position)
+)
+_OF_STATES = (
+    sa.select(*COLUMNS)
+    .where(messages.c.state_id.in_(sa.bindparam("states", expanding=True)), messages.c.void.is_(sa.false()))
+    .order_by(messages.c.state_id, messages.c.position)
 )
 
 

@@ -367,6 +367,25 @@ def test_a_snapshot_has_the_text_so_far_of_what_is_being_written(ada: Client, co
     assert snapshot["messages"][-1]["status"] == "partial"
 
 
+def test_a_snapshot_has_what_is_said_beside_the_branch_by_runs_under_way(ada: Client, core: Core) -> None:
+    thread = ada.thread()
+    asked = ada.ask(thread, n=3).json
+    shown, other, ended = (Attempt(core, run["id"]) for run in asked["runs"])
+    said = other.say("thinking done")
+    written = other.begin_message()
+    other.write(written, "an answer")
+    other.save()
+    ended.say("an end")
+    ended.finish()
+    own = shown.say("thinking")
+
+    snapshot = ada.get(f"/api/threads/{thread['id']}/snapshot?state={shown.run.output_state_id}").json
+
+    assert [message["id"] for message in snapshot["messages"]][1:] == [own]
+    assert [message["id"] for message in snapshot["beside"]] == [said]
+    assert [one["message"]["id"] for one in snapshot["open"]] == [written]
+
+
 def test_a_snapshot_is_of_one_moment_also_where_a_run_ends_meanwhile(
     ada: Client, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -213,6 +213,12 @@ def places() -> fields.Dict:
     return fields.Dict(keys=fields.String(), values=fields.Nested(Place), metadata=says_order)
 
 
+def beside() -> fields.List[Any]:
+    """What is said next to the way that an answer shows."""
+    says_where = says("on other branches, in the states that runs under way are filling")
+    return fields.List(fields.Nested(Message), metadata=says_where)
+
+
 def step_counts(**metadata: Any) -> fields.Dict:
     """How many steps there are to be asked for."""
     says_which = says("by run id: how many steps its last attempt told of, where it told of any")

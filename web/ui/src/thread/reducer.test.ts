@@ -57,7 +57,7 @@ const TURN: Loose[] = [
 ];
 
 function snapshot(more: Partial<Snapshot> = {}): Snapshot {
-  return { cursor: `${EPOCH}:0`, messages: [], next: null, open: [], runs: [], states: { root: place() }, steps: {}, ...more };
+  return { cursor: `${EPOCH}:0`, messages: [], beside: [], next: null, open: [], runs: [], states: { root: place() }, steps: {}, ...more };
 }
 
 function place() {
@@ -263,6 +263,35 @@ describe('a run', () => {
     const at = all(begun(), told([...TURN.slice(0, 8), { type: 'run.completed', status: 'cancelled', error: null, usage: null, output_state_id: 'answer' }]));
     expect(at.open.size).toBe(0);
     expect(text(at)).toBe('Hello, ');
+  });
+});
+
+describe('another branch', () => {
+  const thought = message('r', { channel: 'reasoning', content: 'Hm', status: 'complete' });
+
+  test('that is being filled is whole after a snapshot', () => {
+    const running = run({ status: 'running', attempt: 1 });
+    const open = [{ message: message('m', { position: 1, content: 'Hel' }), n: 1 }];
+    const at = begun({ cursor: `${EPOCH}:8`, beside: [thought], open, runs: [running] });
+    expect(at.messages.get('answer')?.map((one) => one.content)).toEqual(['Hm', 'Hel']);
+    expect(text(all(at, told([delta(2, 'lo')], 9)))).toBe('Hello');
+  });
+
+  test('in which nothing is said yet is here, and grows', () => {
+    const at = begun({ runs: [run({ status: 'waiting', attempt: 1 })] });
+    expect(at.messages.get('answer')).toEqual([]);
+    expect(text(all(at, told(TURN.slice(5, 8))))).toBe('Hello, ');
+  });
+
+  test('that is not here does not come to be by its later messages', () => {
+    const later = message('m', { position: 1 });
+    const at = all(begun(), told([
+      { type: 'message.created', message: later },
+      delta(1, 'Hello'),
+      { type: 'message.completed', message: { ...later, content: 'Hello', status: 'complete' } },
+    ]));
+    expect(at.messages.has('answer')).toBe(false);
+    expect([at.open.size, at.stale]).toEqual([0, false]);
   });
 });
 

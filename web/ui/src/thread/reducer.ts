@@ -180,7 +180,7 @@ function apply(state: ThreadState, event: LogEvent): ThreadState {
     case 'message.delta':
       return grown(state, event);
     case 'message.completed':
-      return withMessage({ ...state, open: without(state.open, event.message.id) }, event.message);
+      return completed(state, event.message);
   }
 }
 
@@ -197,7 +197,17 @@ function ended(state: ThreadState, event: LogEvent & { type: 'run.completed' }):
 
 function opened(state: ThreadState, message: Message): ThreadState {
   const known = state.messages.get(message.state_id)?.some((one) => one.id === message.id);
-  return known ? state : withMessage({ ...state, open: put(state.open, message.id, 0) }, message);
+  if (known || !follows(state, message)) return state;
+  return withMessage({ ...state, open: put(state.open, message.id, 0) }, message);
+}
+
+function completed(state: ThreadState, message: Message): ThreadState {
+  return follows(state, message) ? withMessage({ ...state, open: without(state.open, message.id) }, message) : state;
+}
+
+/** Whether what comes before a message is here. If not, it is loaded with the rest of its state. */
+function follows(state: ThreadState, message: Message): boolean {
+  return message.position === 0 || state.messages.has(message.state_id);
 }
 
 function grown(state: ThreadState, { message_id, state_id, n, text }: LogEvent & { type: 'message.delta' }): ThreadState {
@@ -215,6 +225,8 @@ function grown(state: ThreadState, { message_id, state_id, n, text }: LogEvent &
 function takeSnapshot(state: ThreadState, snapshot: Snapshot): ThreadState {
   const written = new Map(snapshot.open.map(({ message, n }) => [message.id, n]));
   const settled = [...state.messages].filter(([id, said]) => isSettled(state, id, said));
+  // The snapshot has all that is said in states that are being filled, on the way and beside it.
+  const filled = snapshot.runs.filter((run) => UNDER_WAY.has(run.status)).map((run) => [run.output_state_id, []] as const);
   const known = new Set(snapshot.runs.map((run) => run.id));
   // A run that we hold as being under way and that the snapshot does not know has ended meanwhile.
   const runs = new Map([...state.runs].filter(([id, run]) => known.has(id) || !UNDER_WAY.has(run.status)));
@@ -223,12 +235,12 @@ function takeSnapshot(state: ThreadState, snapshot: Snapshot): ThreadState {
     ...state,
     cursor: readCursor(snapshot.cursor),
     stale: false,
-    messages: new Map(settled),
+    messages: new Map([...filled, ...settled]),
     open: written,
     runs,
     stepCounts: counted(state.stepCounts, snapshot.steps),
   };
-  const said = [...snapshot.messages, ...snapshot.open.map(({ message }) => message)];
+  const said = [...snapshot.messages, ...snapshot.beside, ...snapshot.open.map(({ message }) => message)];
   next = takeHistory(next, { items: said, next: snapshot.next, states: snapshot.states });
   for (const run of snapshot.runs) next = statusShown(next, run);
   const { cursor } = next;
