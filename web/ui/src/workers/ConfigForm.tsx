@@ -1,7 +1,7 @@
 import { Plus, X } from 'lucide-react';
 import { useId, useState } from 'react';
 import { Button, IconButton } from '../ui/Button';
-import { type Schema, isLong, join, kindOf, resolve } from './schema';
+import { type Schema, fieldsOf, isLong, join, kindOf, resolve } from './schema';
 
 type Change = (value: unknown) => void;
 type Errors = ReadonlyMap<string, string>;
@@ -18,7 +18,10 @@ interface FieldProps {
   inList?: boolean;
 }
 
-/** A form for what a JSON Schema describes. What is left empty is left to the default. */
+/**
+ * A form for what a JSON Schema describes. What is left empty is left to the default. A part that
+ * is within itself is written as JSON.
+ */
 export function ConfigForm({ schema, value, errors, onChange }: { schema: unknown; value: unknown; errors: Errors; onChange: Change }) {
   const root = schema as Schema;
   const whole = resolve(root, root);
@@ -33,12 +36,12 @@ export function ConfigForm({ schema, value, errors, onChange }: { schema: unknow
 
 function Properties({ schema, root, path, value, errors, onChange }: Omit<FieldProps, 'name'>) {
   const fields = (value ?? {}) as Record<string, unknown>;
-  return Object.entries(schema.properties ?? {}).map(([name, part]) => (
+  return fieldsOf(schema, root).map(([name, part]) => (
     <ConfigField
       key={name}
       name={name}
       path={join(path, name)}
-      schema={resolve(part, root)}
+      schema={part}
       root={root}
       value={fields[name]}
       errors={errors}

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { check, completed, kindOf, resolve } from './schema';
+import { type Schema, check, completed, fieldsOf, kindOf, resolve } from './schema';
 
 test('a part is what it refers to', () => {
   const root = { $defs: { tone: { enum: ['kind', 'terse'] } }, properties: { tone: { $ref: '#/$defs/tone', title: 'Tone' } } };
@@ -10,6 +10,19 @@ test('a part is what it refers to', () => {
 test('this or nothing is this', () => {
   expect(kindOf(resolve({ anyOf: [{ type: 'integer' }, { type: 'null' }] }, {}))).toBe('number');
   expect(kindOf({ type: ['string', 'null'] })).toBe('text');
+});
+
+test('what refers to itself is followed once', () => {
+  const root = {
+    $defs: {
+      loop: { $ref: '#/$defs/loop' },
+      all: { allOf: [{ $ref: '#/$defs/all' }], type: 'string' },
+      node: { type: 'object', properties: { next: { anyOf: [{ $ref: '#/$defs/node' }, { type: 'null' }] }, nodes: { type: 'array', items: { $ref: '#/$defs/node' } } } },
+    },
+  };
+  const [loop, all, node] = ['loop', 'all', 'node'].map((name) => resolve({ $ref: `#/$defs/${name}` }, root));
+  expect([loop, all, node].map((one) => kindOf(one as Schema))).toEqual(['other', 'text', 'object']);
+  expect(fieldsOf(node as Schema, root).map(([name, part]) => [name, kindOf(part)])).toEqual([['next', 'other'], ['nodes', 'array']]);
 });
 
 test('one of several constants is a choice', () => {

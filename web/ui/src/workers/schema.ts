@@ -28,25 +28,34 @@ export interface Schema {
   allOf?: Schema[];
   $ref?: string;
   $defs?: Record<string, Schema>;
+  /** Where it was resolved: the names that led to it. */
+  within?: readonly string[];
 }
 
 export type Kind = 'choice' | 'fixed' | 'number' | 'boolean' | 'text' | 'object' | 'array' | 'other';
 
-/** The schema with what it refers to put in its place. */
-export function resolve(schema: Schema, root: Schema): Schema {
-  const name = schema.$ref?.match(/^#\/(?:\$defs|definitions)\/(.+)$/)?.[1];
-  const target = name ? (root.$defs ?? (root as { definitions?: Record<string, Schema> }).definitions)?.[name] : undefined;
+/** The schema with what it refers to put in its place, unless that is what it is itself a part of: that has no end. */
+export function resolve(schema: Schema, root: Schema, within: readonly string[] = schema.within ?? []): Schema {
+  const name = schema.$ref?.match(/^#\/(?:\$defs|definitions)\/(.+)$/)?.[1] ?? '';
+  const target = within.includes(name) ? undefined : (root.$defs ?? (root as { definitions?: Record<string, Schema> }).definitions)?.[name];
   const { $ref: _, ...own } = schema;
-  let whole: Schema = target ? { ...resolve(target, root), ...own } : schema;
+  let whole: Schema = target ? { ...resolve(target, root, [...within, name]), ...own } : { ...own, within };
   for (const part of whole.allOf ?? []) {
-    const more = resolve(part, root);
-    whole = { ...more, ...whole, properties: { ...more.properties, ...whole.properties } };
+    const more = resolve(part, root, whole.within);
+    whole = { ...more, ...whole, within: more.within, properties: { ...more.properties, ...whole.properties } };
   }
   // "This or nothing" is this, left empty.
   const real = (whole.anyOf ?? whole.oneOf)?.filter((one) => one.type !== 'null');
-  if (real?.length === 1 && real[0]) whole = { ...resolve(real[0], root), ...whole, anyOf: undefined as never, oneOf: undefined as never };
-  else if (real?.length && real.every((one) => 'const' in one)) whole = { ...whole, enum: real.map((one) => one.const), names: real.map((one) => one.title) };
+  if (real?.length === 1 && real[0]) {
+    const only = resolve(real[0], root, whole.within);
+    whole = { ...only, ...whole, within: only.within, anyOf: undefined as never, oneOf: undefined as never };
+  } else if (real?.length && real.every((one) => 'const' in one)) whole = { ...whole, enum: real.map((one) => one.const), names: real.map((one) => one.title) };
   return whole;
+}
+
+/** The fields of an object that is resolved, resolved as well. */
+export function fieldsOf(schema: Schema, root: Schema): [name: string, part: Schema][] {
+  return Object.entries(schema.properties ?? {}).map(([name, part]) => [name, resolve(part, root, schema.within)]);
 }
 
 export function kindOf(schema: Schema): Kind {
@@ -100,7 +109,7 @@ export function check(given: unknown, value: unknown, path = '', root: Schema = 
       const missing = (schema.required ?? []).filter((name) => fields[name] === undefined && !fills(schema.properties?.[name], root));
       return [
         ...missing.map((name) => [join(path, name), 'is needed'] as const),
-        ...Object.entries(schema.properties ?? {}).flatMap(([name, part]) => check(part, fields[name], join(path, name), root)),
+        ...fieldsOf(schema, root).flatMap(([name, part]) => check(part, fields[name], join(path, name), root)),
       ];
     }
     default:
@@ -120,10 +129,9 @@ export function completed(given: unknown, value: unknown, root: Schema = given a
   if (kindOf(schema) === 'array' && Array.isArray(value)) return value.map((item) => completed(schema.items, item, root));
   if (kindOf(schema) !== 'object' || value === undefined || value === null) return value;
   const fields = { ...(value as Record<string, unknown>) };
-  for (const [name, part] of Object.entries(schema.properties ?? {})) {
-    const whole = resolve(part, root);
+  for (const [name, part] of fieldsOf(schema, root)) {
     if (fields[name] !== undefined) fields[name] = completed(part, fields[name], root);
-    else if (schema.required?.includes(name) && 'const' in whole) fields[name] = whole.const;
+    else if (schema.required?.includes(name) && 'const' in part) fields[name] = part.const;
   }
   return fields;
 }
