@@ -54,6 +54,34 @@ test('what is filled in by itself is not missed', () => {
   expect(completed({ type: 'array', items: schema }, [{}])).toEqual([{ kind: 'tea' }]);
 });
 
+test('what must be there and was left alone is what it looks like', () => {
+  const tea = { type: 'object', required: ['kind'], properties: { kind: { const: 'tea' } } };
+  const schema = {
+    type: 'object',
+    required: ['drink', 'loud', 'place'],
+    properties: { drink: tea, loud: { type: 'boolean' }, place: { type: 'object', required: ['city'], properties: { city: { type: 'string' } } }, other: tea },
+  };
+  expect(check(schema, {})).toEqual([['place.city', 'is needed']]);
+  expect(completed(schema, { place: { city: 'Oslo' } })).toEqual({ drink: { kind: 'tea' }, loud: false, place: { city: 'Oslo' } });
+});
+
+test('what must be within itself without end is asked for once', () => {
+  const node = { type: 'object', required: ['next'], properties: { next: { $ref: '#/$defs/node' } } };
+  const root = { $ref: '#/$defs/node', $defs: { node } };
+  expect(check(root, {})).toEqual([['next', 'is needed']]);
+  expect(completed(root, {})).toEqual({});
+});
+
+test('what is no list, and no object, is said to be wrong', () => {
+  const schema = {
+    type: 'object',
+    properties: { tags: { type: 'array', items: { type: 'string' } }, place: { type: 'object', properties: { city: { type: 'string' } } } },
+  };
+  expect(check(schema, { tags: 'a', place: ['Oslo'] })).toEqual([['tags', 'must be a list'], ['place', 'must be an object']]);
+  expect(check(schema, { tags: null, place: null })).toEqual([]);
+  expect(completed(schema, { tags: 'a', place: 'Oslo' })).toEqual({ tags: 'a', place: 'Oslo' });
+});
+
 test('constants may have names', () => {
   expect(resolve({ oneOf: [{ const: 1, title: 'One' }, { const: 2 }] }, {}).names).toEqual(['One', undefined]);
 });

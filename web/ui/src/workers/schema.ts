@@ -92,46 +92,66 @@ type Wrong = readonly [path: string, message: string];
 /** What is plainly wrong with a value. The server checks all the rest. */
 export function check(given: unknown, value: unknown, path = '', root: Schema = given as Schema): Wrong[] {
   const schema = resolve(given as Schema, root);
-  if (value === undefined) return [];
-  switch (kindOf(schema)) {
+  const kind = kindOf(schema);
+  // Whether there may be nothing, the server knows.
+  if (value === undefined || (value === null && (kind === 'array' || kind === 'object'))) return [];
+  switch (kind) {
     case 'number':
       return typeof value === 'number' ? numberWrong(schema, value, path) : [[path, 'must be a number']];
     case 'text':
       return textWrong(schema, value, path);
     case 'array': {
-      const items = value as unknown[];
+      if (!Array.isArray(value)) return [[path, 'must be a list']];
+      const items: unknown[] = value;
       const few = items.length < (schema.minItems ?? 0) ? [[path, `needs at least ${schema.minItems}`] as const] : [];
       const many = items.length > (schema.maxItems ?? Infinity) ? [[path, `takes at most ${schema.maxItems}`] as const] : [];
       return [...few, ...many, ...items.flatMap((item, index) => check(schema.items, item, join(path, index), root))];
     }
     case 'object': {
-      const fields = value as Record<string, unknown>;
-      const missing = (schema.required ?? []).filter((name) => fields[name] === undefined && !fills(schema.properties?.[name], root));
-      return [
-        ...missing.map((name) => [join(path, name), 'is needed'] as const),
-        ...fieldsOf(schema, root).flatMap(([name, part]) => check(part, fields[name], join(path, name), root)),
-      ];
+      if (!isObject(value)) return [[path, 'must be an object']];
+      return fieldsOf(schema, root).flatMap(([name, part]): Wrong[] => {
+        const field = fieldOf(schema, name, part, value);
+        const missing = field === undefined && part.default === undefined && schema.required?.includes(name);
+        return missing ? [[join(path, name), 'is needed']] : check(part, field, join(path, name), root);
+      });
     }
     default:
       return [];
   }
 }
 
-/** Whether a field that is left out is filled in all the same: by its default, or by the only value it may have. */
-function fills(part: Schema | undefined, root: Schema): boolean {
-  const schema = resolve(part ?? {}, root);
-  return schema.default !== undefined || 'const' in schema;
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** What an object has in a field; where it must be there and was left out, the only value it may have then. */
+function fieldOf(schema: Schema, name: string, part: Schema, value: Record<string, unknown>): unknown {
+  return value[name] === undefined && schema.required?.includes(name) ? onlyValue(part) : value[name];
+}
+
+/** What is meant where nothing was said, if no default says it. */
+function onlyValue(schema: Schema): unknown {
+  if ('const' in schema) return schema.const;
+  if (schema.default !== undefined) return undefined;
+  switch (kindOf(schema)) {
+    case 'object':
+      return {};
+    case 'boolean':
+      return false;
+    default:
+      return undefined;
+  }
 }
 
 /** The value with what must be there and can be one thing only. */
 export function completed(given: unknown, value: unknown, root: Schema = given as Schema): unknown {
   const schema = resolve(given as Schema, root);
   if (kindOf(schema) === 'array' && Array.isArray(value)) return value.map((item) => completed(schema.items, item, root));
-  if (kindOf(schema) !== 'object' || value === undefined || value === null) return value;
-  const fields = { ...(value as Record<string, unknown>) };
+  if (kindOf(schema) !== 'object' || !isObject(value)) return value;
+  const fields = { ...value };
   for (const [name, part] of fieldsOf(schema, root)) {
-    if (fields[name] !== undefined) fields[name] = completed(part, fields[name], root);
-    else if (schema.required?.includes(name) && 'const' in part) fields[name] = part.const;
+    const field = fieldOf(schema, name, part, value);
+    if (field !== undefined) fields[name] = completed(part, field, root);
   }
   return fields;
 }
