@@ -91,6 +91,26 @@ def test_a_form_has_a_field_for_every_kind_of_value(visitor: Visitor) -> None:
     }  # fmt: skip
 
 
+def test_json_in_a_form_is_what_its_value_is(visitor: Visitor) -> None:
+    page = visitor.page
+    asks(page, visitor, "Form")
+    page.get_by_role("button", name="Configure").click()
+    form = page.get_by_role("dialog", name="Configure Form")
+    parts, extra = form.get_by_role("group", name="Parts"), form.get_by_label("Extra")
+    for number in (1, 2):
+        parts.get_by_role("button", name="Add").click()
+        parts.get_by_label(str(number), exact=True).fill(f'{{"part": {number}}}')
+    parts.get_by_role("button", name="Remove 1").click()
+    expect(parts.get_by_label("1", exact=True)).to_have_value('{\n  "part": 2\n}')
+
+    for text in ('{"any": 1}', '{"any":'):
+        extra.fill(text)
+        expect(extra).to_have_value(text)
+        form.get_by_role("button", name="Back to the defaults").click()
+        expect(extra).to_have_value("")
+    expect(form.get_by_text("This is not JSON yet.")).to_be_hidden()
+
+
 def test_what_only_the_server_finds_wrong_is_shown_at_its_field(chromium: Browser, stack: Stack) -> None:
     visitor = Visitor(chromium, stack)
     page = visitor.page

@@ -12,6 +12,7 @@ export function ConfigDialog({ workers, problems, onClose }: { workers: Worker[]
   const [configs, setConfigs] = useState<Record<string, Config>>(kept);
   const [at, setAt] = useState(workers[0]?.id ?? '');
   const [checked, setChecked] = useState(false);
+  const [backs, setBacks] = useState(0);
   const worker = workers.find(({ id }) => id === at);
   if (!worker) return null;
   const config = configs[at] ?? {};
@@ -21,6 +22,10 @@ export function ConfigDialog({ workers, problems, onClose }: { workers: Worker[]
     ),
     ...(checked ? check(worker.config_schema, config) : []),
   ];
+  const back = () => {
+    setConfigs({ ...configs, [at]: {} });
+    setBacks(backs + 1);
+  };
   const save = () => {
     const wrong = workers.find(({ id, config_schema }) => check(config_schema, configs[id] ?? {}).length > 0);
     if (wrong) {
@@ -38,7 +43,7 @@ export function ConfigDialog({ workers, problems, onClose }: { workers: Worker[]
       onClose={onClose}
       footer={
         <>
-          <Button look="quiet" onClick={() => setConfigs({ ...configs, [at]: {} })}>Back to the defaults</Button>
+          <Button look="quiet" onClick={back}>Back to the defaults</Button>
           <span className="grow" />
           <Button onClick={onClose}>Cancel</Button>
           <Button look="main" onClick={save}>Save</Button>
@@ -54,7 +59,7 @@ export function ConfigDialog({ workers, problems, onClose }: { workers: Worker[]
       )}
       <p className="lead">{worker.description}</p>
       <ConfigForm
-        key={at}
+        key={`${at} ${backs}`}
         schema={worker.config_schema}
         value={config}
         errors={new Map(said)}

@@ -1,7 +1,7 @@
 import { Plus, X } from 'lucide-react';
 import { useId, useState } from 'react';
 import { Button, IconButton } from '../ui/Button';
-import { type Schema, fieldsOf, isLong, join, kindOf, resolve } from './schema';
+import { type Schema, fieldsOf, isLong, isObject, join, kindOf, resolve } from './schema';
 
 type Change = (value: unknown) => void;
 type Errors = ReadonlyMap<string, string>;
@@ -35,7 +35,7 @@ export function ConfigForm({ schema, value, errors, onChange }: { schema: unknow
 }
 
 function Properties({ schema, root, path, value, errors, onChange }: Omit<FieldProps, 'name'>) {
-  const fields = (value ?? {}) as Record<string, unknown>;
+  const fields = isObject(value) ? value : {};
   return fieldsOf(schema, root).map(([name, part]) => (
     <ConfigField
       key={name}
@@ -95,7 +95,7 @@ function ConfigField(props: FieldProps) {
         <label className="check-line">
           <input
             type="checkbox"
-            checked={(props.value ?? schema.default) === true}
+            checked={shown(props) === true}
             aria-describedby={about}
             onChange={(event) => props.onChange(event.target.checked)}
           />
@@ -114,6 +114,11 @@ function ConfigField(props: FieldProps) {
   );
 }
 
+/** What a field shows where it has no value, its default, or else its value: null is one. */
+function shown({ value, schema }: Pick<FieldProps, 'value' | 'schema'>): unknown {
+  return value === undefined ? schema.default : value;
+}
+
 function Input({ schema, value, onChange, needed, inList, id, about, wrong }: FieldProps & { id: string; about: string | undefined; wrong: boolean }) {
   const common = { id, className: 'input', 'aria-describedby': about, 'aria-invalid': wrong };
   const preset = schema.default === undefined ? '' : String(schema.default);
@@ -122,7 +127,8 @@ function Input({ schema, value, onChange, needed, inList, id, about, wrong }: Fi
       return <input {...common} value={JSON.stringify(schema.const)} readOnly />;
     case 'choice': {
       const options = schema.enum ?? [];
-      const index = options.findIndex((option) => JSON.stringify(option) === JSON.stringify(value ?? schema.default));
+      const chosen = JSON.stringify(shown({ value, schema }));
+      const index = options.findIndex((option) => JSON.stringify(option) === chosen);
       return (
         <select {...common} value={index} onChange={(event) => onChange(options[Number(event.target.value)])}>
           {(index < 0 || (!needed && !inList && schema.default === undefined)) && <option value={-1}>{needed ? 'Choose …' : 'Not set'}</option>}
@@ -188,8 +194,15 @@ function numberOf(text: string): number | string | undefined {
 
 /** What no field is made for is written as JSON. */
 function JsonInput({ common, value, onChange }: { common: Common; value: unknown; onChange: Change }) {
-  const [text, setText] = useState(value === undefined ? '' : JSON.stringify(value, null, 2));
-  const [wrong, setWrong] = useState(false);
+  const [typed, setTyped] = useState({ text: inJson(value), value });
+  // What was typed, unless the value was changed from elsewhere. A list keeps null for nothing.
+  const same = inJson(typed.value) === inJson(value) || (typed.text === '' && value === null);
+  const text = same ? typed.text : inJson(value);
+  const take = (next: string) => {
+    const read = fromJson(next);
+    setTyped({ text: next, value: read ? read.value : value });
+    if (read) onChange(read.value);
+  };
   return (
     <>
       <textarea
@@ -198,19 +211,24 @@ function JsonInput({ common, value, onChange }: { common: Common; value: unknown
         rows={3}
         value={text}
         placeholder="JSON"
-        onChange={(event) => {
-          setText(event.target.value);
-          try {
-            onChange(event.target.value.trim() ? JSON.parse(event.target.value) : undefined);
-            setWrong(false);
-          } catch {
-            setWrong(true);
-          }
-        }}
+        onChange={(event) => take(event.target.value)}
       />
-      {wrong && <p className="field-error">This is not JSON yet.</p>}
+      {!fromJson(text) && <p className="field-error">This is not JSON yet.</p>}
     </>
   );
+}
+
+function inJson(value: unknown): string {
+  return value === undefined ? '' : JSON.stringify(value, null, 2);
+}
+
+function fromJson(text: string): { value: unknown } | null {
+  if (text.trim() === '') return { value: undefined };
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    return null;
+  }
 }
 
 function Items({ schema, root, path, value, errors, onChange }: FieldProps) {
