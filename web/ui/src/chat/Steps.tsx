@@ -3,20 +3,15 @@ import { ListTree } from 'lucide-react';
 import { useState } from 'react';
 import { api } from '../api/calls';
 import { type Run, UNDER_WAY } from '../api/types';
-import type { Step } from '../thread/reducer';
+import { type Step, stepCount } from '../thread/reducer';
 import { useWatched } from '../thread/store';
 import { duration } from '../ui/time';
 import { Fold } from './MessageView';
 
 const NONE: readonly Step[] = [];
 
-/** How many steps the last attempt of a run has told of, as far as is known here. */
 export function useStepCount(run: Run | undefined): number {
-  return useWatched(({ data }) => {
-    if (!run) return 0;
-    const heard = (data.steps.get(run.id) ?? NONE).filter((step) => step.attempt === run.attempt).length;
-    return Math.max(heard, data.stepCounts.get(run.id) ?? 0);
-  });
+  return useWatched(({ data }) => (run ? stepCount(data, run) : 0));
 }
 
 /** What a run does, or did: a line that unfolds to a timeline. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Message, Run, Snapshot, State } from '../api/types';
 import type { LogEvent } from './events';
-import { type Action, type ThreadState, nothingYet, reduce } from './reducer';
+import { type Action, type ThreadState, nothingYet, reduce, stepCount } from './reducer';
 
 const THREAD = 't';
 const EPOCH = 'e';
@@ -128,7 +128,7 @@ describe('a history', () => {
     });
     expect(at.runs.get('run')?.status).toBe('success');
     expect(at.nodes.get('answer')?.runStatus).toBe('success');
-    expect(at.stepCounts.get('run')).toBe(3);
+    expect(stepCount(at, run())).toBe(3);
   });
 });
 
@@ -229,6 +229,16 @@ describe('an attempt that was lost', () => {
     expect(at.open.size).toBe(0);
     expect(at.runs.get('run')?.status).toBe('queued');
     expect(at.nodes.get('answer')?.preview).toBe('');
+  });
+
+  test('takes its steps with it', () => {
+    const first = run({ status: 'running', attempt: 1 });
+    const second = run({ status: 'running', attempt: 2 });
+    const lost = begun({ runs: [first], steps: { run: 5 } });
+    expect(stepCount(lost, first)).toBe(5);
+    const at = all(lost, told([{ ...retried, discarded: [] }, { type: 'run.started', run: second }, { type: 'run.step', attempt: 2, description: 'Again' }]));
+    expect(stepCount(at, second)).toBe(1);
+    expect(stepCount(reduce(lost, { type: 'snapshot', snapshot: snapshot({ runs: [second] }) }), second)).toBe(0);
   });
 
   test('does not set back the next one, which a snapshot has shown', () => {

@@ -54,7 +54,7 @@ export interface ThreadState {
   readonly runs: ReadonlyMap<string, Run>;
   /** What runs under way say they do. */
   readonly steps: ReadonlyMap<string, readonly Step[]>;
-  /** How many steps runs told of that had ended when they were read. */
+  /** How many steps attempts had told of when they were read, by run and attempt. */
   readonly stepCounts: ReadonlyMap<string, number>;
 }
 
@@ -238,7 +238,7 @@ function takeSnapshot(state: ThreadState, snapshot: Snapshot): ThreadState {
     messages: new Map([...filled, ...settled]),
     open: written,
     runs,
-    stepCounts: counted(state.stepCounts, snapshot.steps),
+    stepCounts: counted(state.stepCounts, snapshot.runs, snapshot.steps),
   };
   const said = [...snapshot.messages, ...snapshot.beside, ...snapshot.open.map(({ message }) => message)];
   next = takeHistory(next, { items: said, next: snapshot.next, states: snapshot.states });
@@ -282,12 +282,22 @@ function takeHistory(state: ThreadState, { items, next, states, runs, steps }: H
   if (top && next) cut.set(top, next);
   let result: ThreadState = { ...state, nodes, children, messages, cut };
   for (const id of way) result = previewed(result, id);
-  result = { ...result, stepCounts: counted(result.stepCounts, steps) };
+  result = { ...result, stepCounts: counted(result.stepCounts, runs, steps) };
   return (runs ?? []).reduce(withRun, result);
 }
 
-function counted(known: ReadonlyMap<string, number>, told: Record<string, number> = {}): ReadonlyMap<string, number> {
-  return new Map([...known, ...Object.entries(told)]);
+function counted(known: ReadonlyMap<string, number>, runs: readonly Run[] = [], told: Record<string, number> = {}): ReadonlyMap<string, number> {
+  return new Map([...known, ...runs.map((run) => [attemptOf(run), told[run.id] ?? 0] as const)]);
+}
+
+function attemptOf(run: Run): string {
+  return `${run.id}:${run.attempt}`;
+}
+
+/** How many steps the last attempt of a run has told of, as far as is known. */
+export function stepCount(state: ThreadState, run: Run): number {
+  const heard = (state.steps.get(run.id) ?? []).filter((step) => step.attempt === run.attempt).length;
+  return Math.max(heard, state.stepCounts.get(attemptOf(run)) ?? 0);
 }
 
 function neighbours(place: Place | undefined): string[] {
