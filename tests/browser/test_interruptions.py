@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.support.browser import Visitor, opened, turn, write
 from tests.support.redis_server import RedisServer
@@ -75,6 +75,32 @@ def test_what_is_sent_while_offline_waits_and_says_so(visitor: Visitor) -> None:
     visitor.context.set_offline(False)
     expect(page.locator(".turn-theirs .prose")).to_have_text("Sent from a tunnel")
     assert len(visitor.client.get("/api/threads").json()["items"]) == 1
+
+
+def test_an_edit_that_waits_to_be_sent_is_not_sent_once_it_is_cancelled(visitor: Visitor) -> None:
+    thread, page = visitor.client.thread(), visitor.page
+    asked = visitor.answered(thread, "Before")
+    sent: list[str] = []
+
+    def refuse(route: Route) -> None:
+        sent.append(route.request.method)
+        route.fulfill(status=503)
+
+    page.route("**/runs", refuse)
+    page.clock.install()
+    visitor.open(thread, asked["states"][0])
+    question = turn(page, asked["input_state"])
+    question.hover()
+    question.get_by_role("button", name="Edit").click()
+    page.get_by_label("New wording").fill("After")
+    with page.expect_response("**/runs"):
+        page.get_by_role("button", name="Save and run").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(question).to_contain_text("Before")
+
+    page.clock.fast_forward(60_000)
+    page.evaluate("() => fetch('/api/me').then(() => null)")  # sent after all that was to be sent
+    assert sent == ["POST"]
 
 
 def test_a_second_visitor_joins_in_the_middle_and_sees_the_same(

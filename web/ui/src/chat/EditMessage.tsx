@@ -1,4 +1,4 @@
-import { useLayoutEffect, useRef, useState } from 'react';
+import { useEffect, useLayoutEffect, useRef, useState } from 'react';
 import type { Message, MessageInput } from '../api/types';
 import { useWatched } from '../thread/store';
 import { Button } from '../ui/Button';
@@ -20,7 +20,8 @@ export function EditMessage({ stateId, messages, onDone }: { stateId: string; me
   const parent = useWatched((state) => state.data.nodes.get(stateId)?.parentId) ?? '';
   const subject = subjectOf(messages);
   const [text, setText] = useState(subject?.content ?? '');
-  const [busy, setBusy] = useState(false);
+  const [sending, setSending] = useState<AbortController | null>(null);
+  useEffect(() => () => sending?.abort(), [sending]);
   const workers = useChosenWorkers(threadId, useWatched((state) => state.head));
   const area = useRef<HTMLTextAreaElement>(null);
   useLayoutEffect(() => {
@@ -39,28 +40,33 @@ export function EditMessage({ stateId, messages, onDone }: { stateId: string; me
       data,
       content: id === subject?.id ? text : content,
     }));
-  const finish = async (work: () => Promise<void>) => {
-    setBusy(true);
+  /** Do the work, then show what came of it, unless one has gone on without it. */
+  const finish = async (work: (signal: AbortSignal) => Promise<() => void>) => {
+    const abort = new AbortController();
+    setSending(abort);
     try {
-      await work();
+      const show = await work(abort.signal);
+      if (abort.signal.aborted) return;
+      show();
       onDone();
     } catch (error) {
+      if (abort.signal.aborted) return;
       complain(error);
-      setBusy(false);
+      setSending(null);
     }
   };
   const save = () =>
     finish(async () => {
       const id = await saveBranch(threadId, parent, reworded());
-      go(threadId, id, { at: id, instead: stateId });
+      return () => go(threadId, id, { at: id, instead: stateId });
     });
   const run = () =>
-    finish(async () => {
+    finish(async (signal) => {
       const { configs } = usePreferences.getState();
       const wish = { threadId, parent, messages: reworded(), workers, configs, n: 1 };
-      const asked = await ask(wish, () => {}, new AbortController().signal);
-      if (asked.outputs.length > 1) navigate(address(threadId, asked.input, 'compare'));
-      else go(threadId, asked.outputs[0] ?? asked.input, { at: asked.input, instead: stateId });
+      const asked = await ask(wish, () => {}, signal);
+      if (asked.outputs.length > 1) return () => navigate(address(threadId, asked.input, 'compare'));
+      return () => go(threadId, asked.outputs[0] ?? asked.input, { at: asked.input, instead: stateId });
     });
   const empty = text.trim() === '';
   return (
@@ -80,8 +86,8 @@ export function EditMessage({ stateId, messages, onDone }: { stateId: string; me
       <div className="edit-foot">
         <p>The present wording stays, on its own branch.</p>
         <Button look="quiet" onClick={onDone}>Cancel</Button>
-        <Button disabled={busy || empty} onClick={() => void save()}>Save as branch</Button>
-        <Button look="main" type="submit" disabled={busy || empty || !workers.length}>Save and run</Button>
+        <Button disabled={!!sending || empty} onClick={() => void save()}>Save as branch</Button>
+        <Button look="main" type="submit" disabled={!!sending || empty || !workers.length}>Save and run</Button>
       </div>
     </form>
   );
