@@ -40,6 +40,34 @@ def test_from_signing_up_to_the_first_answer_and_out_again(chromium: Browser, st
     page.context.close()
 
 
+def test_what_was_not_sent_is_kept_for_who_wrote_it(chromium: Browser, stack: Stack) -> None:
+    page = chromium.new_context().new_page()
+    message = page.get_by_label("Message", exact=True)
+
+    def enter(name: str, button: str) -> None:
+        page.goto(f"{stack.url}/{'register' if button == 'Make account' else 'login'}")
+        page.get_by_label("E-mail").fill(f"{name}@example.com")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name=button).click()
+        expect(page.get_by_role("button", name="Account of")).to_be_visible()
+
+    enter("mary", "Make account")
+    message.fill("Mary's own words")
+    page.context.clear_cookies()  # her session ends, and she comes back
+    enter("mary", "Sign in")
+    expect(message).to_have_value("Mary's own words")
+    page.context.clear_cookies()
+    enter("jane", "Make account")
+    expect(message).to_have_value("")
+
+    message.fill("Jane's own words")
+    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("menuitem", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert "own words" not in page.evaluate("JSON.stringify(localStorage)")
+    page.context.close()
+
+
 def test_an_edit_becomes_a_branch_and_both_stay(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     first = visitor.client.ask(thread, "The first wording")

@@ -9,6 +9,7 @@ import { Switchboard } from './live/switchboard';
 import type { Hint } from './thread/events';
 import { useWatched } from './thread/store';
 import { type ThreadList, placed, renewed, without } from './threads/lists';
+import { rememberFor } from './ui/preferences';
 
 export const queries = new QueryClient({
   defaultOptions: {
@@ -42,6 +43,7 @@ export const useSession = create<Session>(() => ({
 
 export function signedIn(user: User): void {
   useSession.getState().board?.close();
+  rememberFor(user.id);
   const board = new Switchboard(user.id, takeHint, (link) => useSession.setState({ link }));
   useSession.setState({ user, board });
   void readActive();

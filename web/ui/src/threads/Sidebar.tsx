@@ -12,7 +12,7 @@ import { MOD } from '../ui/keys';
 import { Mark } from '../ui/Mark';
 import { Menu, MenuItem, MenuLabel, MenuLine } from '../ui/Menu';
 import { complain, note } from '../ui/notes';
-import { prefer } from '../ui/preferences';
+import { forget, prefer } from '../ui/preferences';
 import { scaled } from '../ui/size';
 import { dayOf } from '../ui/time';
 
@@ -248,6 +248,7 @@ function Account({ archived, onArchive }: { archived: boolean; onArchive: () => 
     try {
       await api.signOut();
       signedOut();
+      forget();
       navigate('/login');
     } catch (error) {
       complain(error);

@@ -24,6 +24,25 @@ export const usePreferences = create<Preferences>()(
 
 export const prefer = usePreferences.setState;
 
+const OWNER = 'branchline.owner';
+
+/** Remember things for this user; what is remembered for somebody else is forgotten. */
+export function rememberFor(userId: string): void {
+  const owner = localStorage.getItem(OWNER);
+  if (owner && owner !== userId) forget();
+  try {
+    localStorage.setItem(OWNER, userId);
+  } catch {
+    // Storage is full or forbidden: then little is remembered.
+  }
+}
+
+/** Forget everything but the look: drafts, choices, how workers were configured. */
+export function forget(): void {
+  for (const key of Object.keys(localStorage)) if (key.startsWith('branchline.')) localStorage.removeItem(key);
+  prefer({ workers: [], workersOf: {}, configs: {} });
+}
+
 export function applyTheme(theme: Theme): void {
   if (theme === 'system') delete document.documentElement.dataset['theme'];
   else document.documentElement.dataset['theme'] = theme;
