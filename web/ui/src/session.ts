@@ -3,7 +3,7 @@ import { QueryClient, useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { create } from 'zustand';
 import { api } from './api/calls';
 import { Problem } from './api/client';
-import { type RunStatus, type Thread, UNDER_WAY, type User } from './api/types';
+import { type RunStatus, type Thread, UNDER_WAY, type User, type Worker } from './api/types';
 import type { Link } from './live/streams';
 import { Switchboard } from './live/switchboard';
 import type { Hint } from './thread/events';
@@ -178,4 +178,9 @@ export function useThreads(query: string, status: 'active' | 'archived') {
 
 export function useWorkers() {
   return useQuery({ queryKey: ['workers'], queryFn: api.workers, refetchInterval: 30_000 });
+}
+
+/** What a worker is called, as far as is known. */
+export function workerName(id: string): string {
+  return queries.getQueryData<Worker[]>(['workers'])?.find((worker) => worker.id === id)?.name ?? id;
 }

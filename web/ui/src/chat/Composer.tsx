@@ -45,6 +45,8 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
       setText('');
       const [first = ''] = asked.outputs;
       if (!threadId) prefer({ workersOf: { ...usePreferences.getState().workersOf, [asked.threadId]: chosen } });
+      // Who has gone elsewhere meanwhile is not called back.
+      if (!area.current) return;
       if (asked.outputs.length > 1) navigate(address(asked.threadId, asked.input, 'compare'));
       else go(asked.threadId, first, { end: true });
     } catch (error) {

@@ -1,10 +1,11 @@
 /** What a person can have done: ask, ask again, edit, stop, answer. */
 import { api, type RunWish } from '../api/calls';
-import { Problem } from '../api/client';
+import { Problem, inWords } from '../api/client';
 import type { Accepted, Config, MessageInput, Run } from '../api/types';
-import { listsChanged } from '../session';
+import { listsChanged, workerName } from '../session';
 import { dispatch, takeAccepted, useWatched } from '../thread/store';
 import { newKey } from '../ui/keys';
+import { complain } from '../ui/notes';
 
 export interface Wish {
   threadId: string | null;
@@ -26,7 +27,10 @@ export interface Asked {
 /** Told while a request cannot be sent: it is tried again until it can. */
 export type Waiting = (problem: Problem | null) => void;
 
-/** Ask one worker or several, each `n` times, all on the same question. */
+/**
+ * Ask one worker or several, each `n` times, all on the same question. Throws where the first is not
+ * asked; where another is not, a note says so, and what was accepted stands.
+ */
 export async function ask(wish: Wish, waiting: Waiting, signal: AbortSignal): Promise<Asked> {
   const [first, ...others] = wish.workers;
   if (!first) throw new Error('Choose a worker first.');
@@ -55,13 +59,18 @@ export async function ask(wish: Wish, waiting: Waiting, signal: AbortSignal): Pr
   const outputs = accepted.states.map((state) => state.id);
   for (const worker of others) {
     const [thread, again] = [threadId, newKey()];
-    const more = await untilSent(
-      () => api.run(thread, { ...of(worker), input_state_id: accepted.input_state.id }, again),
-      waiting,
-      signal,
-    );
-    takeAccepted(threadId, more);
-    outputs.push(...more.states.map((state) => state.id));
+    try {
+      const more = await untilSent(
+        () => api.run(thread, { ...of(worker), input_state_id: accepted.input_state.id }, again),
+        waiting,
+        signal,
+      );
+      takeAccepted(threadId, more);
+      outputs.push(...more.states.map((state) => state.id));
+    } catch (error) {
+      if (signal.aborted) break;
+      complain(new Error(`${workerName(worker)} was not asked. ${inWords(error)}`));
+    }
   }
   return { threadId, outputs, input: accepted.input_state.id };
 }
@@ -69,6 +78,7 @@ export async function ask(wish: Wish, waiting: Waiting, signal: AbortSignal): Pr
 /** Send it; while nothing answers, or too much is going on, wait and send the same again. */
 async function untilSent<T>(send: () => Promise<T>, waiting: Waiting, signal: AbortSignal): Promise<T> {
   for (let tries = 0; ; tries += 1) {
+    signal.throwIfAborted();
     try {
       const answer = await send();
       waiting(null);
