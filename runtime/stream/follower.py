@@ -17,8 +17,8 @@ from runtime.model import encode_time, utc_now
 if TYPE_CHECKING:
     from runtime.stream.feed import Board, Encoded, Feed
 
-MOST_BYTES = 1 << 18
-"""What is yielded at once ends with the entry that reaches this."""
+MOST_BYTES = 1 << 16
+"""What is yielded at once ends with the entry that reaches this. Who stops reading holds it twice."""
 
 RETRY_AFTER = 0.5
 """Seconds to wait where Redis could not be read."""
@@ -226,17 +226,20 @@ class Follower(Watcher):
         return place is not None
 
     def _advance(self) -> bytes:
-        passage = self._feed.passage(self._epoch, self._seq, self._run_id)
-        if passage is None:
-            entries, self.reset = self._read(self.cursor)
-            if self.reset:
+        while True:
+            passage, more = self._feed.passage(self._epoch, self._seq, self._run_id), False
+            if passage is None:
+                entries, self.reset = self._read(self.cursor)
+                if self.reset:
+                    self._over = True
+                    return b"" if self._run_id else encode_reset(self._feed.thread_id, self.reset)
+                passage, more = select(entries, self._seq, self._run_id), bool(entries)
+            self._seq = passage.seq
+            if passage.ends:
                 self._over = True
-                return b"" if self._run_id else encode_reset(self._feed.thread_id, self.reset)
-            passage = select(entries, self._seq, self._run_id)
-        self._seq = passage.seq
-        if passage.ends:
-            self._over = True
-        return passage.data
+            # Where all that was read is of other runs, nobody would wake us for what follows on it.
+            if passage.data or passage.ends or not more:
+                return passage.data
 
     def _serve(self) -> bool:
         if self._outlet is None or not self._outlet.open:

@@ -24,7 +24,7 @@ from runtime.errors import StreamUnavailable
 from runtime.events import Cursor
 from runtime.stream import keys
 from runtime.stream.feed import Board, Encoded, Feed, encode
-from runtime.stream.follower import RELOAD, Follower, HintReader, Outlet, Watcher, encode_hint
+from runtime.stream.follower import MOST_BYTES, RELOAD, Follower, HintReader, Outlet, Watcher, encode_hint
 from runtime.stream.link import Link
 from runtime.stream.log import EventLog, decode_wake
 from runtime.stream.subscriber import Subscriber
@@ -191,7 +191,7 @@ class Hub:
     def _read(self, thread_id: str, cursor: Cursor) -> tuple[list[Encoded], str | None]:
         self._reads += 1
         with self._turns:
-            chunk = self._log.read(thread_id, cursor, READ_AT_ONCE)
+            chunk = self._log.read(thread_id, cursor, READ_AT_ONCE, MOST_BYTES)
         return encode(chunk.epoch, chunk.entries), chunk.reset
 
     # ── wake-ups ──

@@ -30,7 +30,7 @@ OPEN = Script("open")
 MOVED = Script("moved")
 
 CHUNK_BYTES = 1 << 20
-"""A chunk ends with the entry that reaches so many bytes of payload."""
+"""A chunk ends with the entry that reaches so many bytes of payload, unless its reader wants less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +214,14 @@ class EventLog:
 
     # ── reading ──
 
-    def read(self, thread_id: str, after: Cursor | None, count: int = 500) -> Chunk:
-        """At most ``count`` entries after ``after`` (None: from the oldest on), in order."""
+    def read(self, thread_id: str, after: Cursor | None, count: int = 500, size: int = CHUNK_BYTES) -> Chunk:
+        """At most ``count`` entries after ``after`` (None: from the oldest on), in order.
+
+        Ends with the entry that reaches ``size`` bytes of payload.
+        """
         after = after or self.oldest(thread_id)
         names = (keys.head(thread_id), keys.log(thread_id))
-        answer = self._link.call(READ, names, (after.epoch, after.seq, count, CHUNK_BYTES))
+        answer = self._link.call(READ, names, (after.epoch, after.seq, count, size))
         epoch, head, lines = answer[0].decode(), answer[1], answer[2]
         if len(answer) > 3:
             return Chunk(epoch, head, [], answer[3].decode())
