@@ -10,6 +10,7 @@ import pytest
 from runtime.model import MessageType, RunStatus
 from runtime.settings import Settings
 from runtime.settings import load as load_settings
+from runtime.store import threads
 from runtime.store import titles as titles_module
 from runtime.titles import Titles
 from tests.support.attempt import Attempt, stored_run
@@ -257,3 +258,19 @@ def test_the_first_words_are_plain_and_short(ada: Client) -> None:
     assert [title(ada, begin(ada, text)) for text in ("\n\n> *Quoted*  words ", long, "x" * 90, "   ")] == [
         "Quoted words", ("word " * 16).strip(), "x" * 80, None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Explain C# generics", "Explain C# generics"),
+        ("fix my_function, please", "fix my_function, please"),
+        ("5 * 3 > 2?", "5 * 3 > 2?"),
+        ("> - **Bold** and `code`", "Bold and code"),
+        ("```python\nprint(1)\n```", "print(1)"),
+        ("---\n\nAfter a line", "After a line"),
+        ("* " * 200_000, ""),
+    ],
+)
+def test_only_what_marks_a_text_is_left_out_of_its_title(text: str, words: str) -> None:
+    assert threads.title_of(text) == words
