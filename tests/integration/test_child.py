@@ -719,8 +719,10 @@ def test_a_host_is_replaced_after_so_many_children_without_anybody_waiting(
         children.warm(worker)
         for _ in range(5):  # while the next host imports
             assert not another_host()
+        before = children._hosts[worker.id]
         (worker.folder / "go").touch()
-        wait_until(another_host, "another host")
+        wait_until(lambda: children._hosts[worker.id] is not before, "another host")
+        assert another_host()
         wait_until(lambda: not alive(hosts[0]), "the end of the first host")
     finally:
         children.close()
