@@ -6,7 +6,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -102,7 +102,9 @@ def test_a_single_run_starts_soon_behind_a_thousand_of_another_user(clients, dat
 
     [mine] = [run for run in started(database) if run.id == single["id"]]
     between = [r for r in started(database) if accepted_at < r.started_at < mine.started_at]
-    assert len(between) <= SLOTS + 1  # two are claimed at once, and either may be first
+    # What was published with it comes behind it (test_backlog), but two are claimed at once.
+    before = [r for r in between if r.published_at < mine.published_at - timedelta(milliseconds=5)]
+    assert len(before) <= SLOTS
     even_shares(database, [greedy, modest, other], busy)
 
     assert greedy.delete(f"/api/threads/{thread['id']}").status_code == 204

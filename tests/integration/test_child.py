@@ -556,8 +556,11 @@ def test_a_run_larger_than_the_pipe_is_sent_without_waiting(start: Start) -> Non
 
 def test_sending_to_a_child_that_does_not_read_never_waits(start: Start) -> None:
     talk = start("ignore_term", text="there").until_text("there")
+    before = time.monotonic()
     for _ in range(50):
-        talk.child.send(b"x" * 100_000)  # else for as long as a test may take
+        talk.child.send(b"x" * 100_000)
+    assert time.monotonic() - before < 10  # else for as long as the child lives
+    assert talk.child.wait(0.05) is None
     talk.child.stop(0)
 
 
