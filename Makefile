@@ -54,7 +54,7 @@ bench: $(VENV)/installed-bench
 	@$(BIN)/python -m bench $(ARGS)
 
 soak: $(VENV)/installed-bench
-	@$(BIN)/python -m tests.support.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 	@$(BIN)/python -m pytest -m soak
 
 lock: | $(BIN)/python
@@ -74,7 +74,7 @@ clean:
 
 UI_SOURCES := $(shell find web/ui -path web/ui/node_modules -prune -o -type f \
 	! -name openapi.json ! -name schema.d.ts ! -name '*.test.ts' -print)
-API := $(wildcard web/*.py web/schemas/*.py) runtime/model.py
+API := $(wildcard web/api/*.py web/api/schemas/*.py) runtime/model.py
 NPM := cd web/ui && ./with-node npm
 
 ui: $(VENV)/installed $(UI)

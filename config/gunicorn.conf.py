@@ -38,7 +38,7 @@ class ErrorsOnly(Logger):
 
 def write_problem(client: socket.socket, status: int, reason: str, detail: str) -> None:
     """Answer what is no HTTP, and never reaches the app, as the app answers everything else."""
-    from web.errors import problem  # not before the worker has patched itself
+    from web.http.errors import problem  # not before the worker has patched itself
 
     answer = problem(status, reason.lower().replace(" ", "-"), reason, detail or reason)
     answer.headers["Connection"] = "close"
@@ -79,7 +79,7 @@ def when_ready(server: Arbiter) -> None:
 def post_worker_init(worker: Worker) -> None:
     """Hear of revocations from now on, and have the streams end when the process is told to stop."""
     core = worker.wsgi.extensions["branchline"]
-    core.holders.listen()
+    core.credentials.listen()
 
     def end_streams() -> None:  # by themselves they never would
         while worker.alive:

@@ -6,12 +6,12 @@ from functools import cached_property
 
 from celery import Celery
 
-from runtime.announce import Announcer
-from runtime.backlog import Backlog
-from runtime.celery_app import make_celery
+from runtime.queue.announcer import Announcer
+from runtime.queue.app import make_celery
+from runtime.queue.publisher import Backlog
 from runtime.registry import Registry, discover
+from runtime.registry.availability import Availability
 from runtime.settings import Settings
-from runtime.standing import Standings
 from runtime.store import Database
 from runtime.stream import EventLog, Link, Notices
 
@@ -55,9 +55,9 @@ class Services:
         return Notices(self.link)
 
     @cached_property
-    def standings(self) -> Standings:
+    def availability(self) -> Availability:
         """Which workers can run."""
-        return Standings(self.database, self.settings.pool.lease)
+        return Availability(self.database, self.settings.pool.lease)
 
     @cached_property
     def announcer(self) -> Announcer:

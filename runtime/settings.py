@@ -106,7 +106,7 @@ class PoolSettings:
     """A pool process; seconds."""
 
     slots: int
-    cells: int
+    isolated_processes: int
     lease: float
     renew: float
     drain: float
@@ -354,7 +354,7 @@ def _check(settings: Settings) -> None:
         )
     if settings.pool.slots < 1:
         wrong.append("BRANCHLINE_POOL_SLOTS must be at least 1")
-    if settings.pool.cells < 1:
+    if settings.pool.isolated_processes < 1:
         wrong.append("BRANCHLINE_POOL_CELLS must be at least 1")
     if settings.limits.logins_per_minute < 1:
         wrong.append("BRANCHLINE_LIMITS_LOGINS_PER_MINUTE must be at least 1")

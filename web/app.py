@@ -7,22 +7,13 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from runtime import settings as settings_module
 from runtime.settings import Settings
-from web import (
-    accounts,
-    answers,
-    auth,
-    errors,
-    ops,
-    pages,
-    runs,
-    states,
-    stream,
-    threads,
-    worker_api,
-    workers,
-)
+from web import pages
+from web.api import accounts, events, runs, states, threads, worker_api, workers
+from web.api.openapi import Api
 from web.core import Core
-from web.openapi import Api
+from web.http import errors, responses
+from web.ops import health
+from web.security import auth
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -33,10 +24,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # it would answer about what is not one's own
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body
     Core(settings).init_app(app)
-    answers.init_app(app, tls_only=settings.security.cookie_secure)
+    responses.init_app(app, tls_only=settings.security.cookie_secure)
     auth.init_app(app, settings)
-    ops.init_app(app)
-    app.register_blueprint(ops.ops)
+    health.init_app(app)
+    app.register_blueprint(health.views)
     _register_api(app)
     app.register_blueprint(pages.pages)
     errors.init_app(app)
@@ -56,7 +47,7 @@ def _register_api(app: Flask) -> None:
         states.views,
         runs.on_thread,
         runs.views,
-        stream.streams,
+        events.streams,
         worker_api.worker_api,
     ):
         api.register_blueprint(blueprint)

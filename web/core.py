@@ -18,11 +18,11 @@ from runtime.events import THREAD_UPDATED
 from runtime.model import Thread
 from runtime.services import Services
 from runtime.stream import Hub, Revocations, Tries
-from web.credentials import Holders
-from web.figures import Figures
-from web.passwords import Passwords
-from web.places import Places
-from web.throttle import WINDOW, Throttle
+from web.http.slots import Places
+from web.ops.metrics import Figures
+from web.security.credentials import CredentialCache
+from web.security.passwords import Passwords
+from web.security.rate_limit import WINDOW, Throttle
 
 IMPORTS = 2
 """Imports at a time; one of 10 MB takes 200 MB and half a minute."""
@@ -69,9 +69,9 @@ class Core(Services):
         return Throttle(Tries(self.link, per_minute, WINDOW), per_minute)
 
     @cached_property
-    def holders(self) -> Holders:
+    def credentials(self) -> CredentialCache:
         """Tells whose a credential is, at each request and at each heartbeat of a stream."""
-        return Holders(self.database, Revocations(self.link))
+        return CredentialCache(self.database, Revocations(self.link))
 
     @cached_property
     def figures(self) -> Figures:

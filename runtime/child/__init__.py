@@ -10,8 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runtime.child.remote import RemoteChild
-    from runtime.child.supervisor import Child, Children
+    from runtime.child.children import Child, Children
+    from runtime.child.launchers.http import RemoteChild
 
 __all__ = ["Child", "Children", "RemoteChild"]
 
@@ -19,5 +19,5 @@ __all__ = ["Child", "Children", "RemoteChild"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "remote" if name == "RemoteChild" else "supervisor"
+    module = "launchers.http" if name == "RemoteChild" else "children"
     return getattr(importlib.import_module(f"{__name__}.{module}"), name)

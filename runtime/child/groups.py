@@ -14,7 +14,7 @@ import re
 import time
 from pathlib import Path
 
-from runtime.child import kernel
+from runtime import processes as kernel
 
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")

@@ -40,8 +40,9 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from runtime import processes as kernel
 from runtime import sdk
-from runtime.child import forked, kernel
+from runtime.child import forked
 
 _LULL_MS = 3
 """How long nothing must have happened before a spare is forked, in whose way it then is not."""

@@ -58,7 +58,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class CompleteMessage:
     """A message, all at once."""
 
     role: Role
@@ -112,7 +112,7 @@ class Log:
     text: str
 
 
-Said = Delta | Start | End | Whole | Step | Usage | Confirm | Done | Failed | Log
+WorkerEvent = Delta | Start | End | CompleteMessage | Step | Usage | Confirm | Done | Failed | Log
 
 
 class Decoder:
@@ -127,7 +127,7 @@ class Decoder:
         self._halves: dict[str | None, str] = {}
         """First halves of surrogate pairs, by the message that waits for the second."""
 
-    def feed(self, chunk: bytes) -> list[Said]:
+    def feed(self, chunk: bytes) -> list[WorkerEvent]:
         """What the lines that end in ``chunk`` say; deltas of one message joined.
 
         Raises OutputTooLarge for a line over the limit.
@@ -145,7 +145,7 @@ class Decoder:
             self._keep(rest)
         return said
 
-    def end(self) -> list[Said]:
+    def end(self) -> list[WorkerEvent]:
         """What is left when the output has ended: a last line without a line break."""
         lines = b"".join(self._rest)
         self._rest, self._rest_size = [], 0
@@ -158,11 +158,11 @@ class Decoder:
         if self._rest_size > self._max_line:
             raise OutputTooLarge(f"The worker wrote a line of more than {self._max_line} bytes.")
 
-    def _lines(self, lines: bytes) -> list[Said]:
+    def _lines(self, lines: bytes) -> list[WorkerEvent]:
         objects = self._at_once(lines)
         if objects is None:
             return self._one_by_one(lines)
-        said: list[Said] = []
+        said: list[WorkerEvent] = []
         ref: str | None = None
         texts: list[str] = []
         for one in objects:
@@ -196,8 +196,8 @@ class Decoder:
             return None
         return objects  # type: ignore[no-any-return]
 
-    def _one_by_one(self, lines: bytes) -> list[Said]:
-        said: list[Said] = []
+    def _one_by_one(self, lines: bytes) -> list[WorkerEvent]:
+        said: list[WorkerEvent] = []
         for line in filter(None, lines.split(b"\n")):
             one = _object(line)
             if one is None:
@@ -207,13 +207,13 @@ class Decoder:
                 self._take(said, one)
         return said
 
-    def _take(self, said: list[Said], one: dict[str, Any]) -> None:
+    def _take(self, said: list[WorkerEvent], one: dict[str, Any]) -> None:
         try:
             self._say(said, _decode(one))
         except ProtocolError as error:
             _log(said, f"[branchline] ignored what the worker said: {error}")
 
-    def _say(self, said: list[Said], one: Said) -> None:
+    def _say(self, said: list[WorkerEvent], one: WorkerEvent) -> None:
         """Add ``one`` in its place: open messages only, and no half characters left behind."""
         match one:
             case Delta(ref, text):
@@ -233,7 +233,7 @@ class Decoder:
                 self._known(ref)
                 said += self._lone_halves(ref)
                 self._open.discard(ref)
-            case Whole():
+            case CompleteMessage():
                 said += self._lone_halves(None)
             case Confirm() | Done() | Failed():
                 said += self._lone_halves()
@@ -258,7 +258,7 @@ class Decoder:
         return [Delta(ref, "\ufffd") for ref in lone]
 
 
-def _flush(said: list[Said], ref: str | None, texts: list[str]) -> None:
+def _flush(said: list[WorkerEvent], ref: str | None, texts: list[str]) -> None:
     """The deltas collected so far as one. An empty one says nothing."""
     text = "".join(texts)
     texts.clear()
@@ -266,7 +266,7 @@ def _flush(said: list[Said], ref: str | None, texts: list[str]) -> None:
         _delta(said, ref, text)
 
 
-def _delta(said: list[Said], ref: str | None, text: str) -> None:
+def _delta(said: list[WorkerEvent], ref: str | None, text: str) -> None:
     last = said[-1] if said else None
     if isinstance(last, Delta) and last.ref == ref:
         said[-1] = Delta(ref, last.text + text)
@@ -274,7 +274,7 @@ def _delta(said: list[Said], ref: str | None, text: str) -> None:
         said.append(Delta(ref, text))
 
 
-def _log(said: list[Said], line: str) -> None:
+def _log(said: list[WorkerEvent], line: str) -> None:
     line = line.replace("\0", "\ufffd") + "\n"
     last = said[-1] if said else None
     if isinstance(last, Log):
@@ -307,7 +307,7 @@ def _no_constant(name: str) -> None:
 # ── fields ──────────────────────────────────────────────────────────────────
 
 
-def _decode(one: Mapping[str, Any]) -> Said:
+def _decode(one: Mapping[str, Any]) -> WorkerEvent:
     """The object as what it says. Raises ProtocolError with a sentence."""
     match one.get("type"):
         case "delta":
@@ -318,7 +318,7 @@ def _decode(one: Mapping[str, Any]) -> Said:
             return End(_required_name(one, "ref"), _data(one))
         case "message":
             role, type, channel, author = _head(one)
-            return Whole(role, type, channel, author, _text(one, "content", ""), _data(one) or {})
+            return CompleteMessage(role, type, channel, author, _text(one, "content", ""), _data(one) or {})
         case "step":
             return Step(_text(one, "description")[:_MAX_SENTENCE])
         case "usage":

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from runtime import guardian
+from runtime.pool import guardian
 from runtime.settings import CHECKOUT, current
 
 CONFIG = CHECKOUT / "config"
@@ -49,9 +49,9 @@ def reaper(once: bool) -> None:
 
     One is enough; several do no harm.
     """
-    from runtime import reaper as reaping
+    from runtime.maintenance.reaper import main
 
-    sys.exit(reaping.main(["--once"] if once else []))
+    sys.exit(main(["--once"] if once else []))
 
 
 @click.command()
@@ -62,7 +62,7 @@ def flower() -> None:
     BRANCHLINE_FLOWER_PASSWORD, or what is kept in the data folder.
     """
     current()
-    _become("celery", "--app", "runtime.celery_app", "flower", f"--conf={CONFIG / 'flower.py'}")
+    _become("celery", "--app", "runtime.queue.app", "flower", f"--conf={CONFIG / 'flower.py'}")
 
 
 @click.command()

@@ -64,7 +64,7 @@ def show(run_id: object, json: bool) -> None:
     run = _find(services, str(run_id))
     database = services.database
     settings = services.settings
-    why = database.read(backlog.why, run, settings.pool.lease, settings.limits.running_per_user)
+    why = database.read(backlog.explain_wait, run, settings.pool.lease, settings.limits.running_per_user)
     steps = database.read(stored.steps, run.id)
     logs = database.read(stored.logs, run.id)
     if json:

@@ -41,17 +41,17 @@ def claim(
     lease: float,
     history: Mapping[str, int],
     *,
-    in_cell: bool = False,
+    isolated: bool = False,
     only_published: bool = False,
 ) -> Claim | None:
     """Begin the next attempt of a queued run; None where there is nothing to claim.
 
     ``history`` says how many messages a worker is given, by worker id; "" is the default.
-    Only ``in_cell`` it begins an attempt that :func:`needs_cell`. ``only_published``: leave
+    Only ``isolated`` it begins an attempt that :func:`needs_isolation`. ``only_published``: leave
     a run whose message is late and that is back in the backlog; where limits hold, it is
     not counted there.
     """
-    how = {"in_cell": in_cell, "only_published": only_published}
+    how = {"isolated": isolated, "only_published": only_published}
     row = c.execute(CLAIM, {"this_run": run_id, "claimant": incarnation, "lease": lease, **how}).one_or_none()
     if row is None:
         return None
@@ -62,9 +62,9 @@ def claim(
     return Claim(run, output, window, earlier)
 
 
-def needs_cell(c: Connection, run_id: str) -> bool:
+def needs_isolation(c: Connection, run_id: str) -> bool:
     """Whether a run is due whose next attempt is to be made in a cell: its last one, after a lost one."""
-    query = sa.select(runs.c.id).where(runs.c.id == run_id, _IS_DUE, _NEEDS_CELL)
+    query = sa.select(runs.c.id).where(runs.c.id == run_id, _IS_DUE, _NEEDS_ISOLATION)
     return c.execute(query).one_or_none() is not None
 
 
@@ -78,7 +78,7 @@ def refuse(c: Connection, run_id: str, error: RunError) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldLease:
     """A running attempt, as its pool holds it, and its text that has grown."""
 
     run_id: str
@@ -96,7 +96,7 @@ class Renewed:
     """Runs whose user wants them to end."""
 
 
-def renew(c: Connection, incarnation: str, held: Sequence[Held], lease: float) -> Renewed:
+def renew(c: Connection, incarnation: str, held: Sequence[HeldLease], lease: float) -> Renewed:
     """Renew all leases of a pool and save the open text of its runs."""
     if not held:
         return Renewed([], [])
@@ -120,7 +120,7 @@ def renew(c: Connection, incarnation: str, held: Sequence[Held], lease: float) -
     )
 
 
-def prove(c: Connection, run: Run) -> None:
+def assert_current(c: Connection, run: Run) -> None:
     """Raise StaleAttempt unless this attempt is still the one that runs."""
     found = c.execute(guarded(sa.select(runs.c.id), run)).one_or_none()
     if found is None:
@@ -136,7 +136,7 @@ def save_messages(c: Connection, run: Run, done: Sequence[Message]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
+class AttemptResult:
     """What an attempt leaves behind besides its status."""
 
     messages: Sequence[Message] = ()
@@ -150,7 +150,7 @@ def finish(
     c: Connection,
     run: Run,
     status: RunStatus,
-    remains: Remains,
+    remains: AttemptResult,
     *,
     error: RunError | None = None,
     usage: Mapping[str, Json] | None = None,
@@ -196,7 +196,7 @@ def wait(
     run: Run,
     confirmation: Mapping[str, Json],
     usage: Mapping[str, Json] | None,
-    remains: Remains,
+    remains: AttemptResult,
 ) -> Run:
     """The worker asks its user something; the attempt ends and holds nothing.
 
@@ -207,7 +207,7 @@ def wait(
     return _end(c, run, remains, status=RunStatus.WAITING, confirmation=confirmation, usage=usage)
 
 
-def retry(c: Connection, run: Run, backoff: float, remains: Remains) -> Run:
+def retry(c: Connection, run: Run, backoff: float, remains: AttemptResult) -> Run:
     """The worker failed in a way that another attempt may mend; its text is void."""
     if _is_to_end(c, run):
         return finish(c, run, RunStatus.CANCELLED, remains)
@@ -224,7 +224,7 @@ def retry(c: Connection, run: Run, backoff: float, remains: Remains) -> Run:
     return given_back
 
 
-def hand_back(c: Connection, run: Run, remains: Remains) -> Run:
+def hand_back(c: Connection, run: Run, remains: AttemptResult) -> Run:
     """A pool that drains gives the run to another one; that costs no attempt."""
     if _is_to_end(c, run):
         return finish(c, run, RunStatus.CANCELLED, remains)
@@ -242,7 +242,7 @@ def _is_to_end(c: Connection, run: Run) -> bool:
     return row.cancel_requested_at is not None
 
 
-def _end(c: Connection, run: Run, remains: Remains, **values: Any) -> Run:
+def _end(c: Connection, run: Run, remains: AttemptResult, **values: Any) -> Run:
     row = c.execute(
         guarded(runs.update(), run).values(lease_until=None, claimed_by=None, **values).returning(*COLUMNS)
     ).one_or_none()
@@ -257,7 +257,7 @@ def guarded(statement: Any, run: Run) -> Any:
     return statement.where(runs.c.id == run.id, runs.c.attempt == run.attempt, _IS_RUNNING)
 
 
-def keep(c: Connection, run: Run, remains: Remains) -> None:
+def keep(c: Connection, run: Run, remains: AttemptResult) -> None:
     """Keep what an attempt left; ``run`` as it was while it ran."""
     messages.save(c, remains.messages)
     attempt = {"run_id": run.id, "attempt": run.attempt}
@@ -277,13 +277,13 @@ _IS_DUE = sa.and_(
     runs.c.status == sa.literal_column("'queued'"),
     sa.or_(runs.c.not_before.is_(None), runs.c.not_before <= now()),
 )
-_NEEDS_CELL = sa.and_(runs.c.reaps > 0, runs.c.failures + 1 >= runs.c.max_attempts)
+_NEEDS_ISOLATION = sa.and_(runs.c.reaps > 0, runs.c.failures + 1 >= runs.c.max_attempts)
 CLAIM = (
     runs.update()
     .where(
         runs.c.id == _RUN,
         _IS_DUE,
-        sa.or_(sa.bindparam("in_cell", type_=sa.Boolean), sa.not_(_NEEDS_CELL)),
+        sa.or_(sa.bindparam("isolated", type_=sa.Boolean), sa.not_(_NEEDS_ISOLATION)),
         sa.or_(runs.c.published_at.is_not(None), ~sa.bindparam("only_published", type_=sa.Boolean)),
     )
     .values(

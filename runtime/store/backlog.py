@@ -71,7 +71,7 @@ def room(rows: Iterable[Sequence[Any]]) -> Room:
     return found
 
 
-def take(c: Connection, pool: str, lease: float, per_user: int = 0) -> list[Ticket]:
+def claim_for_publish(c: Connection, pool: str, lease: float, per_user: int = 0) -> list[Ticket]:
     """Mark as published what the pool has room for and no limit holds, and return it in its order.
 
     ``per_user``: how many runs of a user may be published or running at once; 0 means any number.
@@ -89,7 +89,7 @@ def take(c: Connection, pool: str, lease: float, per_user: int = 0) -> list[Tick
     return taken
 
 
-def put_back(c: Connection, run_ids: Sequence[str], pause: float = 0.0) -> None:
+def unpublish(c: Connection, run_ids: Sequence[str], pause: float = 0.0) -> None:
     """These could not be published, or started, after all; the next try comes after ``pause`` seconds."""
     values = {"published_at": None} | ({"not_before": now(pause)} if pause else {})
     c.execute(runs.update().where(runs.c.id.in_(run_ids), runs.c.status == "queued").values(**values))
@@ -126,7 +126,7 @@ def lengths(c: Connection) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class QueueStats:
     """How long the queue of a pool is, and how many in it are of one user."""
 
     of_user: int
@@ -144,14 +144,14 @@ class Queue:
         return 0 if self.waiting else max(0, self.slots - self.published)
 
 
-def look(c: Connection, pool: str, user_id: str, lease: float) -> Queue:
+def queue_stats(c: Connection, pool: str, user_id: str, lease: float) -> QueueStats:
     """The queue as it is now."""
     row = c.execute(_LOOK, {"pool": pool, "user": user_id, "lease": -lease}).one()
-    return Queue(row.of_user, row.of_pool, row.published, bool(row.waiting), row.slots)
+    return QueueStats(row.of_user, row.of_pool, row.published, bool(row.waiting), row.slots)
 
 
-def why(c: Connection, run: Run, lease: float, per_user: int = 0) -> dict[str, Json] | None:
-    """What a queued run waits for; None for any other run. ``per_user`` as for :func:`take`."""
+def explain_wait(c: Connection, run: Run, lease: float, per_user: int = 0) -> dict[str, Json] | None:
+    """What a queued run waits for; None for any other run. ``per_user`` as for :func:`claim_for_publish`."""
     if run.status is not RunStatus.QUEUED:
         return None
     found = _room(c, run.pool, lease)

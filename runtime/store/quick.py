@@ -89,14 +89,14 @@ def accept(
     user_id: str,
     input_state_id: str,
     new_messages: Sequence[states.NewMessage],
-    order: runs.Order,
-    bounds: runs.Bounds,
+    spec: runs.RunSpec,
+    limits: runs.QueueLimits,
 ) -> runs.Created:
     """Queue runs that begin with a message; what has none needs the input state as well."""
     if not new_messages or sum(len(message.content) for message in new_messages) > _MOST_TEXT:
         return UNUSUAL  # type: ignore[no-any-return]
-    ids = sorted(new_id() for _ in range(1 + order.count))
-    run_ids = [new_id() for _ in range(order.count)]
+    ids = sorted(new_id() for _ in range(1 + spec.count))
+    run_ids = [new_id() for _ in range(spec.count)]
     given = [replace(message, id=message.id or new_id()) for message in new_messages]
     row = c.execute(
         _ACCEPT,
@@ -109,20 +109,20 @@ def accept(
             "latest": ids[-1],
             "messages": _json(given),
             "outputs": _json(list(zip(ids[1:], run_ids, strict=True))),
-            "parent_run": order.parent_run_id,
-            "worker": order.worker_id,
-            "digest": order.worker_digest,
-            "pool": order.pool,
-            "config": _json(order.config),
-            "args": None if order.args is None else _json(order.args),
-            "max_attempts": order.max_attempts,
-            "timeout": order.timeout_seconds,
-            "priority": order.priority,
-            "count": order.count,
-            "per_user": bounds.per_user,
-            "per_pool": bounds.per_pool,
-            "lease": bounds.lease,
-            "limited": bounds.limited,
+            "parent_run": spec.parent_run_id,
+            "worker": spec.worker_id,
+            "digest": spec.worker_digest,
+            "pool": spec.pool,
+            "config": _json(spec.config),
+            "args": None if spec.args is None else _json(spec.args),
+            "max_attempts": spec.max_attempts,
+            "timeout": spec.timeout_seconds,
+            "priority": spec.priority,
+            "count": spec.count,
+            "per_user": limits.per_user,
+            "per_pool": limits.per_pool,
+            "lease": limits.lease,
+            "limited": limits.limited,
         },
     ).fetchone()
     if row is None:
@@ -130,7 +130,7 @@ def accept(
     depth, children, moment, published, room = row
     place = states.Place(thread.id, input_state_id, depth + 1, children - 1, moment)
     said, outputs = states.turn(place, ids, given, run_ids)
-    made = runs.queued(thread, user_id, said.id, outputs, order, published=published)
+    made = runs.queued(thread, user_id, said.id, outputs, spec, published=published)
     return runs.Created(made, outputs, said, True, published, room)
 
 
@@ -142,11 +142,11 @@ def claim(
     lease: float,
     history: Mapping[str, int],
     *,
-    in_cell: bool = False,
+    isolated: bool = False,
     only_published: bool = False,
 ) -> attempts.Claim | None:
     """Begin the next attempt. Where its worker cannot be given what it needs, it was not claimed."""
-    how = {"in_cell": in_cell, "only_published": only_published}
+    how = {"isolated": isolated, "only_published": only_published}
     row = _CLAIM.row(c, {"this_run": run_id, "claimant": incarnation, "lease": lease, **how})
     if row is None:
         return None
@@ -168,7 +168,7 @@ def finish(
     c: Connection,
     run: Run,
     status: RunStatus,
-    remains: attempts.Remains,
+    remains: attempts.AttemptResult,
     *,
     error: RunError | None = None,
     usage: Mapping[str, Json] | None = None,
@@ -194,8 +194,8 @@ def finish(
     return attempts.ended(run, status, error, usage, finished_at, cancel_requested_at)
 
 
-@quick_way_of(backlog.take)
-def take(c: Connection, pool: str, lease: float, per_user: int = 0) -> list[backlog.Ticket]:
+@quick_way_of(backlog.claim_for_publish)
+def claim_for_publish(c: Connection, pool: str, lease: float, per_user: int = 0) -> list[backlog.Ticket]:
     """Mostly there is nothing to publish, and one look says so."""
     if backlog.room(_ROOM.rows(c, {"pool": pool, "lease": -lease})).free:
         return UNUSUAL  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from runtime.model import Message, MessageStatus, Run, RunError, RunStatus
 from runtime.store import messages
-from runtime.store.attempts import Remains, guarded, keep
+from runtime.store.attempts import AttemptResult, guarded, keep
 from runtime.store.runs import COLUMNS, record
 from runtime.store.tables import now, pools, runs
 
@@ -88,7 +88,7 @@ def take_over(
     saved = {m.id: len(m.content) for m in messages.of_state(c, lost.output_state_id)}
     messages.save(c, [m for m in rescued if len(m.content) > saved.get(m.id, -1)])
     void = messages.void(c, lost.id, lost.attempt) if again else []
-    keep(c, lost, Remains(log=f"[branchline] {story}\n"))
+    keep(c, lost, AttemptResult(log=f"[branchline] {story}\n"))
     kept = [m for m in messages.of_state(c, lost.output_state_id) if m.status is MessageStatus.PARTIAL]
     return Verdict(record(row), again, void, kept)
 

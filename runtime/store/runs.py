@@ -48,7 +48,7 @@ def _values(run: Run) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunSpec:
     """What is asked for; already validated."""
 
     worker_id: str
@@ -69,7 +69,7 @@ class Created:
 
     runs: list[Run]
     states: list[State]
-    """The output states, one per run, in order."""
+    """The output states, one per run, in spec."""
     input_state: State
     input_is_new: bool
     published: bool
@@ -79,7 +79,7 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class QueueLimits:
     """How much may wait; 0 means any number."""
 
     per_user: int = 0
@@ -96,19 +96,19 @@ def accept(
     user_id: str,
     input_state_id: str,
     new_messages: Sequence[states.NewMessage],
-    order: Order,
-    bounds: Bounds,
+    spec: RunSpec,
+    limits: QueueLimits,
 ) -> Created:
-    """Queue the runs of ``order``: :func:`create` after a look at the queue.
+    """Queue the runs of ``spec``: :func:`create` after a look at the queue.
 
     They are marked as published where the pool has room for them. Raises TooMany
     where a bound would be exceeded, and what :func:`create` raises.
     """
-    queue = backlog.look(c, order.pool, user_id, bounds.lease)
-    admit(queue, order.pool, order.count, bounds)
-    published = queue.room >= order.count and not bounds.limited
-    created = create(c, thread, user_id, input_state_id, new_messages, order, published=published)
-    room = queue.slots > queue.published and (bounds.limited or not queue.waiting)
+    queue = backlog.queue_stats(c, spec.pool, user_id, limits.lease)
+    admit(queue, spec.pool, spec.count, limits)
+    published = queue.room >= spec.count and not limits.limited
+    created = create(c, thread, user_id, input_state_id, new_messages, spec, published=published)
+    room = queue.slots > queue.published and (limits.limited or not queue.waiting)
     return replace(created, room=room and not published)
 
 
@@ -118,7 +118,7 @@ def create(
     user_id: str,
     input_state_id: str,
     new_messages: Sequence[states.NewMessage],
-    order: Order,
+    spec: RunSpec,
     *,
     published: bool,
 ) -> Created:
@@ -127,7 +127,7 @@ def create(
     ``published``: the caller is going to publish them at once. Raises what
     :func:`states.add` raises.
     """
-    run_ids = [new_id() for _ in range(order.count)]
+    run_ids = [new_id() for _ in range(spec.count)]
     if new_messages:
         input_state, outputs = states.add_turn(
             c, thread_id=thread.id, parent_id=input_state_id, messages=new_messages, run_ids=run_ids
@@ -135,7 +135,7 @@ def create(
     else:
         outputs = states.add(c, thread_id=thread.id, parent_id=input_state_id, run_ids=run_ids)
         input_state = states.get(c, thread.workspace_id, input_state_id)
-    made = queued(thread, user_id, input_state.id, outputs, order, published=published)
+    made = queued(thread, user_id, input_state.id, outputs, spec, published=published)
     c.execute(_INSERT, [_values(run) for run in made])
     return Created(made, outputs, input_state, bool(new_messages), published)
 
@@ -145,7 +145,7 @@ def queued(
     user_id: str,
     input_state_id: str,
     outputs: Sequence[State],
-    order: Order,
+    spec: RunSpec,
     *,
     published: bool,
 ) -> list[Run]:
@@ -156,20 +156,20 @@ def queued(
             thread_id=thread.id,
             workspace_id=thread.workspace_id,
             user_id=user_id,
-            parent_run_id=order.parent_run_id,
+            parent_run_id=spec.parent_run_id,
             input_state_id=input_state_id,
             output_state_id=output.id,
-            worker_id=order.worker_id,
-            worker_digest=order.worker_digest,
-            pool=order.pool,
-            config=order.config,
-            args=order.args,
+            worker_id=spec.worker_id,
+            worker_digest=spec.worker_digest,
+            pool=spec.pool,
+            config=spec.config,
+            args=spec.args,
             status=RunStatus.QUEUED,
             attempt=0,
             failures=0,
-            max_attempts=order.max_attempts,
-            timeout_seconds=order.timeout_seconds,
-            priority=order.priority,
+            max_attempts=spec.max_attempts,
+            timeout_seconds=spec.timeout_seconds,
+            priority=spec.priority,
             created_at=output.created_at,
             published_at=output.created_at if published else None,
         )
@@ -177,13 +177,13 @@ def queued(
     ]
 
 
-def admit(queue: backlog.Queue, pool: str, count: int, bounds: Bounds) -> None:
+def admit(queue: backlog.QueueStats, pool: str, count: int, limits: QueueLimits) -> None:
     """Raise TooMany where ``count`` more queued runs would exceed a bound."""
-    if bounds.per_user and queue.of_user + count > bounds.per_user:
+    if limits.per_user and queue.of_user + count > limits.per_user:
         raise TooMany(
-            f"You have {queue.of_user} runs waiting; at most {bounds.per_user} may wait.", retry_after=5
+            f"You have {queue.of_user} runs waiting; at most {limits.per_user} may wait.", retry_after=5
         )
-    if bounds.per_pool and queue.of_pool + count > bounds.per_pool:
+    if limits.per_pool and queue.of_pool + count > limits.per_pool:
         raise TooMany(f"The pool {pool!r} has {queue.of_pool} runs waiting and takes no more.", retry_after=5)
 
 
@@ -264,7 +264,7 @@ def logs(c: Connection, run_id: str) -> list[dict[str, Json]]:
 
 
 def steps(c: Connection, run_id: str) -> list[dict[str, Json]]:
-    """What the worker said it was doing, in order."""
+    """What the worker said it was doing, in spec."""
     query = (
         sa.select(run_steps)
         .where(run_steps.c.run_id == run_id)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chaos import chaos, report
+from tests.chaos import chaos, report
 
 SECONDS = 6.0
 ASKS = 22

@@ -17,7 +17,7 @@ import pytest
 import redis
 from psycopg import sql
 
-from runtime.celery_app import make_celery, publish
+from runtime.queue.app import make_celery, publish
 from runtime.settings import load
 from runtime.store.backlog import Ticket
 from tests.support.cable import Cable

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.celery_app import make_celery, publish
+from runtime.queue.app import make_celery, publish
 from runtime.settings import load
 from runtime.store.backlog import Ticket
 from tests.conftest import empty_postgresql

@@ -66,7 +66,7 @@ class Attempt:
     def save(self) -> None:
         """Renew the lease, which saves the open text."""
         open_now = [m for m in self._messages.values() if m.status is MessageStatus.PARTIAL]
-        held = attempts.Held(self.run.id, self.run.attempt, open_now)
+        held = attempts.HeldLease(self.run.id, self.run.attempt, open_now)
         self._services.database.write(attempts.renew, INCARNATION, [held], LEASE)
 
     def reopen(self) -> None:
@@ -85,7 +85,9 @@ class Attempt:
     def ask(self, prompt: str) -> None:
         """Wait for an answer."""
         question = {"id": new_id(), "prompt": prompt, "options": ["yes", "no"], "message_id": None}
-        self.run = self._services.database.write(attempts.wait, self.run, question, None, attempts.Remains())
+        self.run = self._services.database.write(
+            attempts.wait, self.run, question, None, attempts.AttemptResult()
+        )
         self._append(events.run_waiting(self.run))
 
     def finish(
@@ -97,7 +99,7 @@ class Attempt:
     ) -> Run:
         """End the attempt and announce it; what is open stays partial."""
         left = [m for m in self._messages.values() if m.status is MessageStatus.PARTIAL]
-        remains = attempts.Remains(left, [(1, "thinking", 0.0)], log)
+        remains = attempts.AttemptResult(left, [(1, "thinking", 0.0)], log)
         run = self._services.database.write(
             attempts.finish, self.run, status, remains, error=error, usage=usage
         )

@@ -20,7 +20,7 @@ from runtime.settings import Settings
 from tests.support.contract import Contract
 from web import create_app
 from web.core import Core
-from web.passwords import Passwords
+from web.security.passwords import Passwords
 
 PASSWORD = "correct horse battery"
 

@@ -47,7 +47,7 @@ class World:
         self.message = self.ended.say(SECRET_TEXT)
         self.ended.finish(log=SECRET_TEXT)
         self.superseded = self._attempt(services)
-        services.database.write(attempts.hand_back, self.superseded.run, attempts.Remains())
+        services.database.write(attempts.hand_back, self.superseded.run, attempts.AttemptResult())
         self.running = Attempt(services, self.superseded.run.id)
         self.token = client.post("/api/tokens").json()["token"]
         self.run_token = run_token(services.settings, self.running.run.id, self.running.run.attempt)

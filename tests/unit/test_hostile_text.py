@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 from werkzeug.exceptions import BadRequest
 
 from runtime import settings as settings_module
-from runtime.child.protocol import Decoder, Said
-from runtime.config_schema import ConfigSchema
+from runtime.child.protocol import Decoder, WorkerEvent
 from runtime.errors import ConfigurationError, Invalid, WorkerInvalid
 from runtime.events import Cursor, encode_sse, one_line
 from runtime.logs import OneLine
 from runtime.registry import discover
+from runtime.registry.config_schema import ConfigSchema
 from runtime.settings import Settings
 from runtime.store.page import decode_cursor, encode_cursor, id_of, number_of, time_of
 from runtime.tokens import read_run_token, read_session_token
-from web.parsing import load_json
-from web.rebuild import Place
+from web.http.parsing import load_json
+from web.streaming.replay import Place
 
 SETTINGS = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -133,7 +133,7 @@ def test_whatever_a_child_writes_can_be_stored(written: list[bytes]) -> None:
         assert_storable(one)
 
 
-def assert_storable(said: Said) -> None:
+def assert_storable(said: WorkerEvent) -> None:
     assert is_dataclass(said)
     for text in _texts([getattr(said, field.name) for field in fields(said)]):
         assert "\0" not in text

@@ -9,7 +9,7 @@ import pytest
 from werkzeug.exceptions import BadRequest
 
 from runtime.errors import Invalid
-from web import parsing
+from web.http import parsing
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import argon2
 import pytest
 
 from runtime.errors import TooMany
-from web.passwords import Passwords
+from web.security.passwords import Passwords
 
 
 def test_who_finds_too_many_before_him_is_told_to_come_again() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.child.protocol import (
+    CompleteMessage,
     Confirm,
     Decoder,
     Delta,
@@ -17,11 +18,10 @@ from runtime.child.protocol import (
     End,
     Failed,
     Log,
-    Said,
     Start,
     Step,
     Usage,
-    Whole,
+    WorkerEvent,
 )
 from runtime.errors import OutputTooLarge
 from runtime.model import Channel, MessageType, Role
@@ -32,12 +32,12 @@ def lines(*objects: Any) -> bytes:
     return b"".join(json.dumps(one).encode() + b"\n" for one in objects)
 
 
-def decode(data: bytes) -> list[Said]:
+def decode(data: bytes) -> list[WorkerEvent]:
     decoder = Decoder()
     return [*decoder.feed(data), *decoder.end()]
 
 
-def text(said: list[Said], ref: str | None = None) -> str:
+def text(said: list[WorkerEvent], ref: str | None = None) -> str:
     return "".join(one.text for one in said if isinstance(one, Delta) and one.ref == ref)
 
 
@@ -72,7 +72,7 @@ def test_every_kind_of_line_is_understood() -> None:
         Start("a", Role.TOOL, MessageType.CODE, Channel.REASONING, "me", {"language": "python"}),
         Delta("a", "y"),
         End("a", {"z": 1}),
-        Whole(Role.USER, MessageType.IMAGE, Channel.ANSWER, None, "alt", {"file": "f"}),
+        CompleteMessage(Role.USER, MessageType.IMAGE, Channel.ANSWER, None, "alt", {"file": "f"}),
         Step("Look"),
         Usage({"input_tokens": 3, "cost": {"eur": 0.1}}),
         Confirm("1", "Sure?", ["yes", "no"]),
@@ -87,7 +87,7 @@ def test_what_is_left_out_has_a_default() -> None:
     )
     assert said == [
         Start("a", Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER, None, {}),
-        Whole(Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER, None, "c", {}),
+        CompleteMessage(Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER, None, "c", {}),
         Failed("The worker failed.", False),
     ]
 
@@ -174,7 +174,7 @@ def test_nul_becomes_the_replacement_character_everywhere() -> None:
     )
     assert said == [
         Delta(None, "a\ufffdb"),
-        Whole(
+        CompleteMessage(
             Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER, "\ufffd", "\ufffd",
             {"\ufffd": ["\ufffd", {"x": "\ufffd"}]},
         ),
@@ -291,9 +291,9 @@ def test_how_the_output_is_cut_makes_no_difference(written: list[bytes], cuts: l
     assert joined([*said, *decoder.end()]) == joined(decode(data))
 
 
-def joined(said: list[Said]) -> list[Said]:
+def joined(said: list[WorkerEvent]) -> list[WorkerEvent]:
     """The same with adjacent texts joined, which depends on the cuts."""
-    out: list[Said] = []
+    out: list[WorkerEvent] = []
     for one in said:
         match (out[-1] if out else None), one:
             case Delta(ref, before), Delta(also, after) if ref == also:

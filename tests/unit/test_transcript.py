@@ -12,8 +12,8 @@ from runtime.child import protocol as p
 from runtime.errors import OutputTooLarge
 from runtime.events import Event
 from runtime.model import Channel, MessageStatus, MessageType, Role, Run, RunStatus
+from runtime.pool.transcript import LogTail, Transcript
 from runtime.settings import load
-from runtime.transcript import LogTail, Transcript
 
 RUN = Run(
     id="r",
@@ -41,8 +41,8 @@ RUN = Run(
 LIMITS = replace(load({}).run, max_message=100, max_output=3000, max_log=50)
 
 
-def whole(content: str) -> p.Whole:
-    return p.Whole(Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER, None, content, {})
+def whole(content: str) -> p.CompleteMessage:
+    return p.CompleteMessage(Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER, None, content, {})
 
 
 @pytest.fixture
@@ -161,7 +161,9 @@ def test_what_waits_behind_an_uncommitted_message_was_not_told(transcript):
 
 def test_a_whole_message_ends_the_answer_before_it(transcript):
     transcript.take([p.Delta(None, "I look it up.")])
-    transcript.take([p.Whole(Role.TOOL, MessageType.FUNCTION, Channel.ANSWER, None, "42", {"name": "f"})])
+    transcript.take(
+        [p.CompleteMessage(Role.TOOL, MessageType.FUNCTION, Channel.ANSWER, None, "42", {"name": "f"})]
+    )
     transcript.take([p.Delta(None, "It is 42.")])
 
     due = transcript.due()

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.chaos import plan
-from tests.support.chaos.ledger import Accepted, Ledger, Sight, Struck
-from tests.support.chaos.plan import Ask, Fault
-from tests.support.chaos.readers import Numbers
-from tests.support.chaos.stored import Stored, StoredMessage, StoredRun
-from tests.support.chaos.verdict import judge
-from tests.support.chaos.view import Shown, View
+from tests.chaos import plan
+from tests.chaos.ledger import Accepted, Ledger, Sight, Struck
+from tests.chaos.plan import Ask, Fault
+from tests.chaos.readers import Numbers
+from tests.chaos.stored import Stored, StoredMessage, StoredRun
+from tests.chaos.verdict import judge
+from tests.chaos.view import Shown, View
 from tests.support.sse import Received
 
 TEXT = "«1» Übermut"

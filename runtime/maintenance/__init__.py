@@ -1,0 +1,1 @@
+"""Maintenance: what is done again and again, whoever asks for nothing."""

@@ -1,0 +1,1 @@
+"""A pool: the processes that claim runs and supervise their children."""

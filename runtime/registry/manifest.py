@@ -1,0 +1,241 @@
+"""A worker's manifest: worker.toml, read, checked, and made a record.
+
+docs/writing-workers.md explains every key of worker.toml.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+
+from runtime.errors import WorkerInvalid
+from runtime.model import Json
+from runtime.registry.config_schema import ANYTHING, ConfigSchema
+from runtime.registry.digest import digest_of
+
+
+class WorkerType(StrEnum):
+    """How a worker is started."""
+
+    PYTHON = "python"
+    """Forked from a warm process that has imported the entrypoint."""
+    NODE = "node"
+    """Node.js runs the entrypoint."""
+    EXEC = "exec"
+    """A command."""
+    HTTP = "http"
+    """Not started at all: the pool posts the run to a URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """What one child may use; None: as much as the machine gives."""
+
+    memory_bytes: int | None = None
+    open_files: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker, as its worker.toml describes it."""
+
+    id: str
+    name: str
+    description: str
+    type: WorkerType
+    pool: str
+    folder: Path
+    entrypoint: Path | None
+    """Set for python and node."""
+    command: tuple[str, ...]
+    """Set for exec; run in ``folder``."""
+    url: str | None
+    """Set for http."""
+    config_schema: Mapping[str, Json]
+    timeout_seconds: float | None
+    max_attempts: int | None
+    max_running: int | None
+    """How many of its runs may run at once, in all processes of its pool."""
+    env: tuple[str, ...]
+    """Environment variables that it needs."""
+    optional_env: tuple[str, ...]
+    """Environment variables that it is given where they are set."""
+    history: int | None
+    """How many messages it is given."""
+    limits: WorkerLimits
+    enabled: bool
+    digest: str
+    """SHA-256 over the folder's files: another digest is another worker."""
+    schema: ConfigSchema = field(repr=False, compare=False)
+
+    def check_config(self, config: Mapping[str, Json]) -> dict[str, Json]:
+        """``config`` with defaults filled in. Raises Invalid, one FieldError per mistake."""
+        return self.schema.check(config)
+
+    def unavailable(self, environ: Mapping[str, str]) -> str | None:
+        """Why it cannot run where ``environ`` is the environment; None: it can."""
+        if not self.enabled:
+            return "it is disabled in its worker.toml"
+        missing = [name for name in self.env if not environ.get(name)]
+        if missing:
+            verb = "is" if len(missing) == 1 else "are"
+            return f"{' and '.join(missing)} {verb} not set; set it where the pool runs"
+        program = self.program
+        if program and os.sep not in program and not shutil.which(program, path=environ.get("PATH")):
+            return f"the program {program!r} is not on the PATH of the pool"
+        return None
+
+    @property
+    def program(self) -> str | None:
+        """The program that is executed for each run; None for python and http."""
+        if self.type is WorkerType.NODE:
+            return "node"
+        return self.command[0] if self.command else None
+
+
+def load(folder: Path) -> Worker:
+    """The worker in ``folder``. Raises WorkerInvalid that says what is wrong."""
+    try:
+        return _load(folder)
+    except OSError as error:
+        raise WorkerInvalid(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _load(folder: Path) -> Worker:
+    manifest = _manifest(folder)
+    limits = manifest.get("limits", {})
+    path = manifest.get("config_schema_path")
+    schema = ConfigSchema.read(_inside(folder, path)) if path else ConfigSchema(ANYTHING)
+    entrypoint = manifest.get("entrypoint_path")
+    command = tuple(manifest.get("command", ()))
+    if command and "/" in command[0] and not command[0].startswith("/"):
+        command = (str(_inside(folder, command[0])), *command[1:])
+    return Worker(
+        id=manifest["id"],
+        name=manifest["name"],
+        description=manifest.get("description", ""),
+        type=WorkerType(manifest["type"]),
+        pool=manifest.get("pool", manifest["type"]),
+        folder=folder,
+        entrypoint=_inside(folder, entrypoint) if entrypoint else None,
+        command=command,
+        url=manifest.get("url"),
+        config_schema=schema.document,
+        timeout_seconds=manifest.get("timeout_seconds"),
+        max_attempts=manifest.get("max_attempts"),
+        max_running=manifest.get("max_running"),
+        env=tuple(name for name in manifest.get("env", ()) if not name.endswith("?")),
+        optional_env=tuple(name[:-1] for name in manifest.get("env", ()) if name.endswith("?")),
+        history=manifest.get("history"),
+        limits=WorkerLimits(limits.get("memory_bytes"), limits.get("open_files")),
+        enabled=manifest.get("enabled", True),
+        digest=digest_of(folder),
+        schema=schema,
+    )
+
+
+_NAME = validate.Regexp(
+    r"[a-z0-9][a-z0-9_-]{0,63}\Z",
+    error="must be 1 to 64 of a-z, 0-9, _ and -, and begin with a letter or digit",
+)
+
+
+def _no_nul(text: str) -> None:
+    if "\0" in text:
+        raise ValidationError("may not contain the NUL character")
+
+
+def _text(least: int = 0, most: int | None = None, **options: Any) -> fields.String:
+    return fields.String(validate=[validate.Length(least, most), _no_nul], **options)
+
+
+_MOST = 2**62
+"""What the kernel takes as a limit."""
+_VARIABLE = validate.Regexp(
+    r"(?!BRANCHLINE_)[A-Za-z_][A-Za-z0-9_]{0,127}\??\Z",
+    error='must be the name of an environment variable, with "?" after it if it is optional; '
+    "those that begin with BRANCHLINE_ are not given to workers",
+)
+_NEEDS = {"python": "entrypoint_path", "node": "entrypoint_path", "exec": "command", "http": "url"}
+
+
+class _LimitsSchema(Schema):
+    memory_bytes = fields.Integer(strict=True, validate=validate.Range(min=1 << 20, max=_MOST))
+    open_files = fields.Integer(strict=True, validate=validate.Range(min=16, max=_MOST))
+
+
+class _ManifestSchema(Schema):
+    """worker.toml."""
+
+    id = fields.String(required=True, validate=_NAME)
+    name = _text(1, 100, required=True)
+    description = _text(0, 2000)
+    type = fields.String(required=True, validate=validate.OneOf(list(WorkerType)))
+    entrypoint_path = _text(1, 500)
+    command = fields.List(_text(), validate=validate.Length(min=1))
+    url = fields.Url(schemes={"http", "https"}, require_tld=False)
+    config_schema_path = _text(1, 500)
+    pool = fields.String(validate=_NAME)
+    timeout_seconds = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=7 * 86400))
+    max_attempts = fields.Integer(strict=True, validate=validate.Range(min=1, max=100))
+    max_running = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
+    env = fields.List(fields.String(validate=_VARIABLE))
+    history = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
+    limits = fields.Nested(_LimitsSchema, unknown=RAISE)
+    enabled = fields.Boolean(truthy={True}, falsy={False})
+
+    @validates_schema
+    def way_to_start(self, data: dict[str, Any], **_: Any) -> None:
+        needed = _NEEDS.get(data.get("type", ""))
+        if needed is None:
+            return
+        if needed not in data:
+            raise ValidationError(f"is missing; a worker of type {data['type']} needs it", needed)
+        for other in sorted(set(_NEEDS.values()) - {needed}):
+            if other in data:
+                raise ValidationError(f"does not belong to a worker of type {data['type']}", other)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "worker.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = _ManifestSchema().load(content, unknown=RAISE)
+    except OSError as error:
+        raise WorkerInvalid(f"its worker.toml cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise WorkerInvalid(f"its worker.toml is wrong: {_sentence(error.normalized_messages())}") from error
+    except RecursionError as error:
+        raise WorkerInvalid("its worker.toml nests too deeply") from error
+    except ValueError as error:
+        raise WorkerInvalid(f"its worker.toml is not TOML: {error}") from error
+    return manifest
+
+
+def _sentence(messages: Any, at: str = "") -> str:
+    """Marshmallow's tree of messages on one line: ``limits.open_files: Not a valid integer``."""
+    if isinstance(messages, Mapping):
+        parts = (_sentence(inner, f"{at}.{key}".lstrip(".")) for key, inner in messages.items())
+        return "; ".join(parts)
+    return f"{at}: {' '.join(messages).rstrip('.')}"
+
+
+def _inside(folder: Path, relative: str) -> Path:
+    """The file at ``relative``, which may not lead out of ``folder``, not by a link either."""
+    try:
+        path = (folder / relative).resolve()
+    except RuntimeError as error:  # Python 3.11 and 3.12 say so, later ones find no file
+        raise WorkerInvalid(f"{relative!r} is a link to itself; name a file") from error
+    if not path.is_relative_to(folder.resolve()):
+        raise WorkerInvalid(f"{relative!r} leads out of its folder; name a file inside it")
+    if not path.is_file():
+        raise WorkerInvalid(f"the file {relative!r} is not there; create it or mend worker.toml")
+    return path

@@ -1,0 +1,65 @@
+"""The workers there are: folders with a worker.toml, found and validated.
+
+A broken folder is reported and skipped; it never keeps the others from working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from runtime.errors import UnknownWorker, WorkerInvalid
+from runtime.registry.manifest import Worker, load
+
+
+class Registry:
+    """All workers of a process."""
+
+    def __init__(self, workers: Mapping[str, Worker], broken: Mapping[str, str]) -> None:
+        self.workers = MappingProxyType(dict(workers))
+        """By id, in order of id."""
+        self.broken = MappingProxyType(dict(broken))
+        """Folder → what is wrong with it, one sentence that says how to mend it."""
+
+    def get(self, worker_id: str) -> Worker:
+        """The worker with that id. Raises UnknownWorker."""
+        try:
+            return self.workers[worker_id]
+        except KeyError:
+            raise UnknownWorker(worker_id) from None
+
+
+def discover(folders: Sequence[Path]) -> Registry:
+    """The workers in ``folders``, each of which holds one folder per worker.
+
+    Where two workers have the same id, the first one counts.
+    """
+    workers: dict[str, Worker] = {}
+    broken: dict[str, str] = {}
+    for folder in dict.fromkeys(Path(folder).absolute() for folder in folders):
+        try:
+            candidates = list(_candidates(folder))
+        except (WorkerInvalid, OSError) as error:
+            broken[str(folder)] = str(error)
+            continue
+        for candidate in candidates:
+            try:
+                worker = load(candidate)
+                if worker.id in workers:
+                    taken = workers[worker.id].folder
+                    raise WorkerInvalid(f"its id {worker.id!r} is taken by {taken}; give it another one")
+                workers[worker.id] = worker
+            except WorkerInvalid as error:
+                broken[str(candidate)] = str(error)
+    return Registry(dict(sorted(workers.items())), broken)
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise WorkerInvalid("there is no such folder; mend WORKERS_PATH")
+    if (folder / "worker.toml").exists():
+        raise WorkerInvalid("it is a worker itself; name the folder that holds it in WORKERS_PATH")
+    for candidate in sorted(folder.iterdir()):
+        if not candidate.name.startswith(".") and (candidate / "worker.toml").exists():
+            yield candidate

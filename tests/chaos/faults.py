@@ -1,0 +1,133 @@
+"""Faults: carrying out what the plan breaks, and healing it again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import redis
+import redis.exceptions
+
+from runtime.queue.app import queue
+from tests.chaos.ledger import Ledger, Struck
+from tests.chaos.plan import Fault, Plan
+from tests.chaos.system import System
+
+_SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "stop": signal.SIGSTOP}
+QUEUE = queue("python").name
+
+
+class Faults:
+    """Breaks what the plan names, each fault in a thread of its own."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, system: System) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._system = system
+        self._threads: list[threading.Thread] = []
+        self._servers = {"redis": threading.Lock(), "database": threading.Lock()}
+
+    def run(self, began: float) -> None:
+        """Break everything at its time and wait until all is healed; ``began`` by ``time.monotonic()``."""
+        for fault in self._plan.faults:
+            time.sleep(max(0.0, began + fault.at - time.monotonic()))
+            thread = threading.Thread(target=self._strike, args=(fault,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        for thread in self._threads:
+            thread.join()
+
+    def _strike(self, fault: Fault) -> None:
+        struck = self._ledger.strike(fault)
+        try:
+            if fault.target in ("redis", "database"):
+                with self._servers[fault.target]:  # what is away cannot go away
+                    struck.began = time.time()
+                    getattr(self, f"_{fault.target}")(fault)
+            elif fault.target == "broker":
+                self._broker(fault)
+            else:
+                self._signal(fault, struck)
+        except (OSError, redis.exceptions.RedisError, LookupError) as error:
+            struck.missed = f"{type(error).__name__}: {error}"
+        finally:
+            struck.ended = time.time()
+
+    # ── processes ───────────────────────────────────────────────────────────
+
+    def _signal(self, fault: Fault, struck: Struck) -> None:
+        pids = self._system.targets(fault.target)
+        pid = pids[int(fault.which * len(pids))] if pids else None
+        if pid is None:
+            raise LookupError("there is none")
+        struck.hit = self._costs(fault.target, pid)
+        # By a descriptor: the number may be another process's by the time we send SIGCONT.
+        descriptor = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(descriptor, _SIGNALS[fault.action])
+            if fault.action == "stop":
+                time.sleep(fault.seconds)
+                signal.pidfd_send_signal(descriptor, signal.SIGCONT)
+        finally:
+            os.close(descriptor)
+
+    def _costs(self, target: str, pid: int) -> set[str]:
+        """The pool process that is hit, or whose guardian is."""
+        found = self._system.pool_processes()
+        if target == "pool":
+            return {found[pid]} if pid in found else set()
+        if target == "guardian":
+            return {name for pool, name in found.items() if _parent(pool) == pid}
+        return set()
+
+    # ── servers ─────────────────────────────────────────────────────────────
+
+    def _redis(self, fault: Fault) -> None:
+        server = self._system.redis
+        match fault.action:
+            case "restart" | "empty":
+                server.kill()
+                time.sleep(fault.seconds)
+                if fault.action == "empty":
+                    server.forget()
+                server.start()
+            case "sleep":
+                server.freeze()
+                time.sleep(fault.seconds)
+                server.thaw()
+            case _:
+                kind = {"disconnect": "normal", "unsubscribe": "pubsub"}[fault.action]
+                with redis.Redis.from_url(server.url) as client:
+                    client.client_kill_filter(_type=kind, skipme=True)
+
+    def _database(self, fault: Fault) -> None:
+        if fault.action == "disconnect":
+            return self._system.end_database_connections()
+        assert self._system.postgresql is not None
+        # In turn as an operator's restart, and as a crash.
+        self._system.postgresql.stop(signal.SIGINT if fault.number % 2 else signal.SIGQUIT)
+        time.sleep(fault.seconds)
+        self._system.postgresql.start()
+
+    def _broker(self, fault: Fault) -> None:
+        """Compete with the pools for messages, and deal with them as a bad broker would."""
+        until = time.monotonic() + fault.seconds
+        stolen: list[bytes] = []
+        with redis.Redis.from_url(self._system.redis.url) as client:
+            while (rest := until - time.monotonic()) > 0:
+                if found := client.brpop([QUEUE], timeout=rest):
+                    stolen.append(found[1])
+                    if fault.action == "double":
+                        client.lpush(QUEUE, found[1], found[1])
+                        break
+            if fault.action == "delay" and stolen:
+                time.sleep(fault.seconds)
+                client.lpush(QUEUE, *stolen)
+        self._ledger.count(f"messages: {fault.action}", len(stolen))
+
+
+def _parent(pid: int) -> int:
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])

@@ -1,0 +1,126 @@
+"""The ledger: what was asked, promised, broken and seen, kept apart from what is tested."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.plan import Ask, Fault
+from tests.chaos.view import View
+
+Wish = tuple[str, dict[str, Any], str]
+"""A request for runs: path, body and Idempotency-Key."""
+
+
+@dataclass
+class Accepted:
+    """What was answered to an ask: the promise that is held against what is stored."""
+
+    ask: Ask
+    thread_id: str
+    input_state_id: str
+    run_ids: list[str]
+    state_ids: list[str]
+    at: float
+    wish: Wish = ("", {}, "")
+
+
+@dataclass
+class Struck:
+    """A fault that was carried out."""
+
+    fault: Fault
+    began: float
+    ended: float | None = None
+    hit: set[str] = field(default_factory=set)
+    """Incarnations of the pool processes that it may have cost their leases."""
+    missed: str | None = None
+    """Why there was nothing to break."""
+
+
+@dataclass
+class Sight:
+    """What one reader has seen of a run."""
+
+    run_id: str
+    watch: str
+    view: View = field(default_factory=View)
+    seen: list[tuple[float, str, str]] = field(default_factory=list)
+    """When, which event, and what of it."""
+    reconnects: int = 0
+    resets: int = 0
+    done: bool = False
+    wrong: list[str] = field(default_factory=list)
+
+
+class Ledger:
+    """Everything that the harness knows; any thread may write."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.accepted: dict[int, Accepted] = {}
+        """By number of the ask."""
+        self.lines: list[tuple[float, int, str]] = []
+        """When, of which ask, and what happened."""
+        self.struck: list[Struck] = []
+        self.sights: list[Sight] = []
+        self.told: dict[str, str] = {}
+        """Run → the terminal status that an answer has told."""
+        self.cancelled: set[str] = set()
+        """Runs that somebody asked to end."""
+        self.wrong: list[tuple[int, str]] = []
+        """Asks of which something false was answered, and what."""
+        self.counts: Counter[str] = Counter()
+
+    def note(self, ask: Ask, text: str) -> None:
+        """Something happened to an ask."""
+        with self._lock:
+            self.lines.append((time.time(), ask.number, text))
+
+    def accept(self, ask: Ask, answer: dict[str, Any], wish: Wish) -> Accepted:
+        """An ask was answered 202; the same again must say the same."""
+        runs = answer["runs"]
+        entry = Accepted(
+            ask, runs[0]["thread_id"], answer["input_state"]["id"], [run["id"] for run in runs],
+            [state["id"] for state in answer["states"]], time.time(), wish,
+        )  # fmt: skip
+        with self._lock:
+            before = self.accepted.setdefault(ask.number, entry)
+        if before.run_ids != entry.run_ids:
+            self.fail(ask, f"asked again with its key it got other runs: {before.run_ids}, {entry.run_ids}")
+        return before
+
+    def tell(self, ask: Ask, run: dict[str, Any]) -> None:
+        """An answer has shown a run; what is over must stay as it is."""
+        if run["finished_at"] is None:
+            return
+        with self._lock:
+            before = self.told.setdefault(run["id"], run["status"])
+        if before != run["status"]:
+            self.fail(ask, f"run {run['id']} was told to be {before}, then {run['status']}")
+
+    def fail(self, ask: Ask, text: str) -> None:
+        """Something that must never be."""
+        self.note(ask, f"WRONG: {text}")
+        with self._lock:
+            self.wrong.append((ask.number, text))
+
+    def count(self, what: str, by: int = 1) -> None:
+        """For the summary."""
+        with self._lock:
+            self.counts[what] += by
+
+    def strike(self, fault: Fault) -> Struck:
+        """A fault begins."""
+        entry = Struck(fault, time.time())
+        with self._lock:
+            self.struck.append(entry)
+        return entry
+
+    def watch(self, sight: Sight) -> None:
+        """A reader joins."""
+        with self._lock:
+            self.sights.append(sight)

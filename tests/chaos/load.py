@@ -1,0 +1,148 @@
+"""The load: users who ask for runs, cancel some, answer what they are asked, and insist on an answer."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+
+from tests.chaos.api import Api, Unanswered
+from tests.chaos.ledger import Accepted, Ledger, Wish
+from tests.chaos.plan import USERS, Ask, Plan, Watch
+from tests.chaos.readers import Reader, watch_all
+
+_AFTERWARDS = Watch("run", 0, 0)
+_REREAD_WITHIN = 20.0
+"""Seconds."""
+_LOOKS = 0.25
+"""Seconds between two looks whether a run waits for an answer."""
+
+
+class Load:
+    """Carries out the asks of a plan, each in a thread of its own."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, bases: Sequence[str]) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._bases = bases
+        self._tokens = [self._sign_up() for _ in range(USERS)]
+        self._threads: list[threading.Thread] = []
+        self.readers: list[Reader] = []
+
+    def run(self, began: float) -> None:
+        """Ask for everything at its time; ``began`` by ``time.monotonic()``."""
+        for ask in self._plan.asks:
+            time.sleep(max(0.0, began + ask.at - time.monotonic()))
+            thread = threading.Thread(target=self._carry_out, args=(ask,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def under_way(self) -> int:
+        """How many askers and readers are not done yet."""
+        return sum(thread.is_alive() for thread in [*self._threads, *self.readers])
+
+    def reread(self) -> None:
+        """Read every run's stream once more from its beginning, now that all is over."""
+        for entry in list(self._ledger.accepted.values()):
+            for place in range(len(entry.run_ids)):
+                reader = Reader(self.api(entry.ask.user), self._ledger, entry, _AFTERWARDS, place)
+                self.readers.append(reader)
+                reader.start()
+                reader.join(_REREAD_WITHIN)
+
+    def api(self, user: int, seed: int = 0) -> Api:
+        """A client of a user."""
+        return Api(self._bases, self._ledger, self._tokens[user], seed)
+
+    def _sign_up(self) -> str:
+        api = Api(self._bases, self._ledger)
+        account = {"email": f"{uuid.uuid4()}@example.com", "password": "correct horse battery"}
+        api.call("POST", "/api/auth/register", account)
+        token = api.call("POST", "/api/auth/login", {**account, "token": True}).json()["token"]
+        api.close()
+        return str(token)
+
+    def _carry_out(self, ask: Ask) -> None:
+        api = self.api(ask.user, ask.number)
+        try:
+            entry = self._ask(api, ask)
+            if entry is None:
+                return
+            watch_all(entry, self._ledger, lambda seed: self.api(ask.user, seed), self.readers)
+            if ask.asked_twice:
+                self._ask_again(api, entry)
+            if ask.cancel_after is not None:
+                time.sleep(ask.cancel_after)
+                self._cancel(api, entry)
+            if ask.kind == "confirm":
+                for run_id in entry.run_ids:
+                    self._answer(api, ask, run_id)
+        except Unanswered as error:
+            self._ledger.fail(ask, str(error))
+        finally:
+            api.close()
+
+    def _ask(self, api: Api, ask: Ask) -> Accepted | None:
+        for path, body, key in self._ways(ask):
+            self._ledger.note(ask, f"asks {path} with the key {key}")
+            answer = api.call("POST", path, body, key, lambda text: self._ledger.note(ask, text))
+            if answer.status_code == 202:
+                entry = self._ledger.accept(ask, answer.json(), (path, body, key))
+                self._ledger.note(ask, f"202: runs {entry.run_ids} on thread {entry.thread_id}")
+                return entry
+            self._ledger.note(ask, f"{answer.status_code} {answer.text[:300]}")
+            if answer.status_code != 409:  # the run of the input state may not have ended
+                break
+        self._ledger.fail(ask, f"was refused: {answer.status_code} {answer.text[:300]}")
+        return None
+
+    def _ways(self, ask: Ask) -> list[Wish]:
+        """Where it is asked: on an earlier output if the plan says so, else on a new thread."""
+        body = {
+            "worker_id": ask.worker_id,
+            "config": ask.config,
+            "messages": [{"role": "user", "content": ask.text}],
+            "n": ask.count,
+        }
+        key = f"{self._plan.seed}-{ask.number}"
+        ways = [("/api/runs", body, f"{key}-new")]
+        earlier = [entry for entry in list(self._ledger.accepted.values()) if entry.ask.user == ask.user]
+        if ask.branch is not None and earlier:
+            chosen = earlier[int(ask.branch * len(earlier))]
+            state = random.Random(ask.number).choice([*chosen.state_ids, chosen.input_state_id])
+            path = f"/api/threads/{chosen.thread_id}/runs"
+            ways.insert(0, (path, {**body, "input_state_id": state}, f"{key}-branch"))
+        return ways
+
+    def _ask_again(self, api: Api, entry: Accepted) -> None:
+        path, body, key = entry.wish
+        self._ledger.note(entry.ask, "asks the same again")
+        self._ledger.accept(entry.ask, api.call("POST", path, body, key).json(), entry.wish)
+
+    def _cancel(self, api: Api, entry: Accepted) -> None:
+        for run_id in entry.run_ids:
+            self._ledger.cancelled.add(run_id)
+            self._ledger.note(entry.ask, f"cancels {run_id}")
+            answer = api.call("POST", f"/api/runs/{run_id}/cancel")
+            self._ledger.note(entry.ask, f"{answer.status_code} {answer.json()['run']['status']}")
+            self._ledger.tell(entry.ask, answer.json()["run"])
+
+    def _answer(self, api: Api, ask: Ask, run_id: str) -> None:
+        """Answer what the run asks as soon as it does, unless it ends without asking."""
+        while True:
+            run = api.call("GET", f"/api/runs/{run_id}").json()["run"]
+            self._ledger.tell(ask, run)
+            if run["finished_at"]:
+                return
+            if run["status"] == "waiting":
+                break
+            time.sleep(_LOOKS)
+        given = {"confirmation_id": run["confirmation"]["id"], "answer": "yes"}
+        self._ledger.note(ask, f"answers {run_id}")
+        notes: list[str] = []
+        answer = api.call("POST", f"/api/runs/{run_id}/answer", given, note=notes.append)
+        self._ledger.note(ask, f"{answer.status_code} {notes}")
+        if answer.status_code != 202 and not (notes and answer.status_code == 409):
+            self._ledger.fail(ask, f"the answer to {run_id} was refused: {answer.text[:300]}")

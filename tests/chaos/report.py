@@ -1,0 +1,144 @@
+"""The report: a table of what happened, and the whole story of each run that went wrong."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.chaos.ledger import Ledger, Sight, Struck
+from tests.chaos.plan import Plan
+from tests.chaos.stored import Stored
+from tests.chaos.system import System
+from tests.chaos.verdict import LOST, Violation
+
+_AROUND = 20.0
+"""Seconds around a run within which a fault belongs to its story."""
+_STORIES = 10
+"""More would be read by nobody."""
+_LINES = 60
+"""Of each process's log in a story."""
+
+
+@dataclass
+class Outcome:
+    """How a run of chaos went."""
+
+    plan: Plan
+    database: str
+    ledger: Ledger
+    stored: Stored
+    violations: list[Violation]
+    seconds: float
+    logs: dict[str, str]
+    """What each process has printed."""
+
+
+def summary(outcome: Outcome) -> str:
+    """The table."""
+    rows = list(_rows(outcome))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _rows(outcome: Outcome) -> Iterator[tuple[str, object]]:
+    ledger, stored = outcome.ledger, outcome.stored
+    runs = stored.runs.values()
+    struck = [one for one in ledger.struck if one.missed is None]
+    recovered = recoveries(ledger, stored)
+    wrong = Counter("lost" if "lost" in v.text else "other" for v in outcome.violations)
+    yield "seed", outcome.plan.seed
+    yield "database", outcome.database
+    yield "seconds", f"{outcome.seconds:.0f}"
+    slowest = max(runs, key=lambda run: (run.finished_at or 0) - run.created_at, default=None)
+    yield "runs", f"{len(stored.runs)} of {len(ledger.accepted)} asks: {_counted(r.status for r in runs)}"
+    if slowest and slowest.finished_at:
+        yield "slowest run", f"{slowest.finished_at - slowest.created_at:.1f} s"
+    yield "attempts", f"{sum(r.attempt for r in runs)}, {sum(r.reaps for r in runs)} lost and taken over"
+    yield "readers", len(ledger.sights)
+    yield "reconnects", sum(sight.reconnects for sight in ledger.sights)
+    yield "resets", sum(sight.resets for sight in ledger.sights)
+    for what, number in sorted(ledger.counts.items()):
+        yield what, number
+    yield "faults", f"{len(struck)}, {len(ledger.struck) - len(struck)} found nothing to break"
+    for kind, number in sorted(Counter(one.fault.kind for one in struck).items()):
+        longest = max((seconds for cost, seconds in recovered if cost == kind), default=None)
+        yield f"  {kind}", f"{number}" + (f", runs went on within {longest:.1f} s" if longest else "")
+    yield "memory at most", ", ".join(f"{k} {size >> 20} MiB" for k, size in stored.memory.items())
+    yield "violations", f"{len(outcome.violations)} ({_counted(wrong.elements())})" if wrong else 0
+
+
+def _counted(values: Iterator[str]) -> str:
+    return ", ".join(f"{number} {value}" for value, number in Counter(values).most_common())
+
+
+def recoveries(ledger: Ledger, stored: Stored) -> list[tuple[str, float]]:
+    """For each lost attempt that somebody watched: what cost it, and seconds until the next began."""
+    found = []
+    for run in stored.runs.values():
+        for attempt, incarnation in LOST.findall(run.log):
+            again = f"run.started attempt {int(attempt) + 1} "
+            for sight in (sight for sight in ledger.sights if sight.run_id == run.id):
+                began = next((at for at, _, text in sight.seen if text.startswith(again)), 0.0)
+                watched = min((at for at, _, _ in sight.seen), default=began)
+                cost = [
+                    one for one in ledger.struck if incarnation in one.hit and watched < one.began < began
+                ]
+                if cost:
+                    found.append((cost[-1].fault.kind, began - cost[-1].began))
+    return found
+
+
+def stories(outcome: Outcome) -> str:
+    """The story of each violation, those of one run together."""
+    of: dict[str | int | None, list[Violation]] = {}
+    for violation in outcome.violations:
+        of.setdefault(violation.run_id or violation.ask, []).append(violation)
+    told = ["\n".join(_story(outcome, subject, found)) for subject, found in list(of.items())[:_STORIES]]
+    more = len(of) - len(told)
+    return "\n\n".join(told + ([f"... and {more} more"] if more else []))
+
+
+def _story(outcome: Outcome, subject: str | int | None, found: Sequence[Violation]) -> Iterator[str]:
+    ledger = outcome.ledger
+    yield f"═══ seed {outcome.plan.seed}: {subject or 'the whole'}"
+    yield from (f"  ✗ {violation.text}" for violation in found)
+    asks = {n: e for n, e in ledger.accepted.items() if n == subject or subject in e.run_ids}
+    for ask in asks.values():
+        yield f"  asked: {ask.ask}"
+    lines = [(at, f"ask {n}: {text}") for at, n, text in ledger.lines if n in asks or n == subject]
+    run = outcome.stored.runs.get(str(subject))
+    if run is not None:
+        yield f"  stored: {run}"
+        for sight in ledger.sights:
+            if sight.run_id == run.id:
+                lines += _sight_lines(sight)
+    if lines:
+        first, last = min(lines)[0], max(lines)[0]
+        lines += _fault_lines(ledger.struck, first, last)
+    yield from (f"  {_clock(at)} {text}" for at, text in sorted(lines))
+    for key, log in outcome.logs.items():
+        mine = [line for line in log.splitlines() if run is not None and run.id in line]
+        yield from (f"  {key}: {line}" for line in mine[-_LINES:])
+
+
+def _sight_lines(sight: Sight) -> list[tuple[float, str]]:
+    who = f"reader of the {sight.watch} {id(sight) % 997}"
+    return [(at, f"{who}: {event_id} {text}") for at, event_id, text in sight.seen]
+
+
+def _fault_lines(struck: Sequence[Struck], first: float, last: float) -> Iterator[tuple[float, str]]:
+    for one in struck:
+        if first - _AROUND < one.began < last + _AROUND:
+            until = f"until {_clock(one.ended)}" if one.ended else ""
+            yield one.began, f"FAULT {one.fault.kind} {sorted(one.hit)} {until} {one.missed or ''}"
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03}"
+
+
+def logs(system: System) -> dict[str, str]:
+    """What each process has printed."""
+    return {key: system.log(key) for key in system.keys}

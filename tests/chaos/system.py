@@ -1,0 +1,201 @@
+"""What is shaken: two web processes, two pools and a reaper, on servers of their own.
+
+Whatever ends is started again after a short pause, as a service manager would.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from bench import processes
+from runtime.store import migrate
+from tests.support.ports import free_port
+from tests.support.postgresql_server import PostgreSQLServer
+from tests.support.redis_server import RedisServer
+from tests.support.stack import Stack, until
+
+LEASE = 6.0
+SLOTS = 8
+SETTINGS = {
+    "BRANCHLINE_POOL_SLOTS": str(SLOTS),
+    "BRANCHLINE_POOL_LEASE": f"{LEASE:g}",
+    "BRANCHLINE_POOL_RENEW": "1",
+    "BRANCHLINE_POOL_DRAIN": "1",
+    "BRANCHLINE_POOL_KILL_GRACE": "1",
+    "BRANCHLINE_POOL_HOST_RECYCLE": "40",
+    "BRANCHLINE_RUN_RETRY_BACKOFF": "0.3",
+    "BRANCHLINE_RUN_MAX_ATTEMPTS": "6",
+    "BRANCHLINE_REAPER_INTERVAL": "0.5",
+    "BRANCHLINE_REAPER_PUBLISH_GRACE": "2",
+    "BRANCHLINE_REAPER_ANNOUNCE_GRACE": "1",
+    "BRANCHLINE_STREAM_HEARTBEAT": "2",
+    "BRANCHLINE_STREAM_REREAD": "1",
+    "BRANCHLINE_WEB_DRAIN": "1",
+}
+_LOOKS = 0.05
+"""Seconds between two looks whether a process has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A process as the service manager knows it."""
+
+    name: str
+    key: str
+    environ: dict[str, str]
+
+
+class System:
+    """All processes of a deployment on one machine."""
+
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        redis: RedisServer,
+        postgresql: PostgreSQLServer | None,
+        seed: int,
+    ) -> None:
+        """``postgresql``: the server of ``database_url``, if it is ours to restart."""
+        self.folder = folder
+        self.database_url = database_url
+        self.redis = redis
+        self.postgresql = postgresql
+        self.largest: dict[str, int] = {}
+        """Bytes that a process of each kind had in memory at most."""
+        temporary = folder / "tmp"
+        temporary.mkdir()
+        # Children are given this as well: by it all that belongs to us is known.
+        self._mark = f"TMPDIR={temporary}".encode()
+        self._stack = Stack(folder, database_url, redis.url, ("python",), TMPDIR=str(temporary), **SETTINGS)
+        ports = (self._stack.port, free_port())
+        self.bases = [f"http://127.0.0.1:{port}" for port in ports]
+        self._parts = [
+            *(Part("web", f"web {number}", {"PORT": str(port)}) for number, port in enumerate(ports, 1)),
+            *(Part("pool python", f"pool {number}", {}) for number in (1, 2)),
+            Part("reaper", "reaper", {}),
+        ]
+        self._chance = random.Random(f"{seed} pauses")
+        self._due: dict[str, float] = {}
+        self._over = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
+
+    def __enter__(self) -> System:
+        migrate.upgrade(self._stack.environ["DATABASE_URL"])
+        for part in self._parts:
+            self._stack.start(part.name, part.key, **part.environ)
+        self._keeper.start()
+        try:
+            until(self._ready, 60, "the system is ready")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._keeper.join()
+        self._stack.__exit__()
+
+    def _ready(self) -> bool:
+        return self._stack.ready() and len(self.pool_processes()) == 2
+
+    def log(self, key: str) -> str:
+        """What a process has printed."""
+        return self._stack.log(key)
+
+    @property
+    def keys(self) -> list[str]:
+        """The names of all processes."""
+        return [part.key for part in self._parts]
+
+    # ── processes ───────────────────────────────────────────────────────────
+
+    def targets(self, kind: str) -> list[int]:
+        """The processes of a kind that there are just now."""
+        match kind:
+            case "web":
+                return [self._pid(key) for key in ("web 1", "web 2")]
+            case "web worker":
+                return [child for pid in self.targets("web") for child in processes.children(pid)]
+            case "guardian":
+                return [self._pid(key) for key in ("pool 1", "pool 2")]
+            case "pool":
+                return list(self.pool_processes())
+            case "host":
+                return [child for pid in self.targets("pool") for child in processes.children(pid)]
+            case "child":
+                return [child for pid in self.targets("host") for child in processes.children(pid)]
+            case _:
+                return [self._pid(kind)]
+
+    def pool_processes(self) -> dict[int, str]:
+        """The pool processes and their incarnations."""
+        found = {}
+        for guardian in self.targets("guardian"):
+            for pid in processes.children(guardian):
+                arguments = _command(pid)
+                if "runtime.pool.process" in arguments:
+                    found[pid] = arguments[-1]
+        return found
+
+    def left(self) -> dict[int, str]:
+        """Every process that is ours or descends from one, and what it is."""
+        found = {}
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit() and int(folder.name) != os.getpid():
+                try:
+                    if self._mark in (folder / "environ").read_bytes().split(b"\0"):
+                        found[int(folder.name)] = " ".join(_command(int(folder.name)))
+                except OSError:  # it has ended meanwhile
+                    continue
+        return found
+
+    def measure(self) -> None:
+        """Note how much memory each process has."""
+        for kind in ("web worker", "pool", "host", "reaper"):
+            for pid in self.targets(kind):
+                try:
+                    size = processes.resident(pid)
+                except OSError:
+                    continue
+                self.largest[kind] = max(size, self.largest.get(kind, 0))
+
+    def _pid(self, key: str) -> int:
+        return self._stack.processes[key].pid
+
+    def _keep(self) -> None:
+        """Start again what has ended."""
+        while not self._over.wait(_LOOKS):
+            for part in self._parts:
+                if self._stack.processes[part.key].poll() is None:
+                    continue
+                due = self._due.setdefault(part.key, time.monotonic() + self._chance.uniform(0.1, 1.0))
+                if time.monotonic() >= due:
+                    del self._due[part.key]
+                    self._stack.start(part.name, part.key, **part.environ)
+
+    # ── servers ─────────────────────────────────────────────────────────────
+
+    def end_database_connections(self) -> None:
+        """Have PostgreSQL end every connection to our database."""
+        query = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute(query)
+
+
+def _command(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    except OSError:
+        return []

@@ -1,0 +1,207 @@
+"""The verdict: what the ledger promised, held against what is stored and what was seen.
+
+Nothing here touches a process or a server, so that it can itself be tested.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.chaos.ledger import Accepted, Ledger, Sight, Struck
+from tests.chaos.stored import Stored, StoredRun
+
+TERMINAL = ("success", "error", "timeout", "cancelled")
+NEAR = 15.0
+"""Seconds after its end in which a fault may explain something: a lease, a restart, a busy machine."""
+_MOST_MEMORY = 1 << 30
+LOST = re.compile(r"Attempt (\d+) was lost: its pool process \((\S+)\) stopped answering")
+_DRAINS = {("pool", "term"), ("guardian", "term"), ("guardian", "kill")}
+_CRASHES = {"child", "host", "pool", "guardian"}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was not kept."""
+
+    text: str
+    run_id: str | None = None
+    ask: int | None = None
+
+
+def judge(ledger: Ledger, stored: Stored) -> list[Violation]:
+    """Every promise that was not kept."""
+    rules: tuple[Callable[[Ledger, Stored], Iterator[Violation]], ...] = (
+        _answers, _accepted, _ended, _texts, _questions, _readers, _attempts, _leftovers,
+    )  # fmt: skip
+    return [violation for rule in rules for violation in rule(ledger, stored)]
+
+
+def _answers(ledger: Ledger, _: Stored) -> Iterator[Violation]:
+    """No answer was false, and every ask got one."""
+    for ask, text in ledger.wrong:
+        yield Violation(text, ask=ask)
+
+
+def _accepted(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
+    """What was accepted is there, once; and nothing else is."""
+    promised = Counter(run_id for entry in ledger.accepted.values() for run_id in entry.run_ids)
+    for run_id, times in promised.items():
+        if run_id not in stored.runs:
+            yield Violation("it was accepted and is lost", run_id)
+        if times > 1:
+            yield Violation(f"it was promised to {times} asks", run_id)
+    for run_id in stored.runs.keys() - promised.keys():
+        yield Violation("nobody was told of it: a request was carried out twice", run_id)
+
+
+def _ended(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
+    """Every run has one terminal status: that which was told, and told once."""
+    for run in stored.runs.values():
+        if run.status not in TERMINAL or run.finished_at is None:
+            yield Violation(f"it has not ended; it is {run.status}", run.id)
+        if not run.announced:
+            yield Violation("its end was not announced", run.id)
+        if stored.completions[run.id] > 1:
+            yield Violation(f"its log has run.completed {stored.completions[run.id]} times", run.id)
+        told = ledger.told.get(run.id, run.status)
+        if told != run.status:
+            yield Violation(f"it was told to be {told} and is {run.status}", run.id)
+    for hole in stored.holes:
+        yield Violation(f"a log has a hole: {hole}")
+
+
+def _texts(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
+    """What a run has said is what it was to say, or as much of it as its end allowed."""
+    for entry in ledger.accepted.values():
+        for run_id in entry.run_ids:
+            if run := stored.runs.get(run_id):
+                for text in _wrong_with(run, entry, ledger):
+                    yield Violation(text, run_id)
+
+
+def _wrong_with(run: StoredRun, entry: Accepted, ledger: Ledger) -> Iterator[str]:
+    counting = run.counting()
+    said = [(message.type, message.content) for message in counting]
+    expected = list(entry.ask.said)
+    positions = [message.position for message in counting]
+    if len(positions) != len(set(positions)):
+        yield f"two messages have one position: {positions}"
+    if run.status == "success":
+        if sorted(said) != sorted(expected):  # messages written at once may begin in any order
+            yield f"it was to say {expected} and has said {said}"
+        if any(message.status != "complete" for message in counting):
+            yield f"it is over and a message is {[message.status for message in counting]}"
+    else:
+        if not _is_beginning(said, expected):
+            yield f"it was to say {expected}, was cut off, and has said {said}"
+        if not _may_fail(run, entry, ledger):
+            yield f"it ended as {run.status} {run.error} for no reason"
+
+
+def _is_beginning(said: list[tuple[str, str]], expected: list[tuple[str, str]]) -> bool:
+    """Whether each message that was said is the beginning of another that was to be."""
+    left = list(expected)
+    for kind, content in said:
+        match = next((one for one in left if one[0] == kind and one[1].startswith(content)), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return True
+
+
+def _may_fail(run: StoredRun, entry: Accepted, ledger: Ledger) -> bool:
+    """Whether it was cancelled, or a fault explains its end."""
+    if run.status == "cancelled":
+        return run.id in ledger.cancelled
+    code = (run.error or {}).get("code")
+    if run.status == "error" and code in ("worker_crashed", "start_failed"):
+        return any(struck.fault.target in _CRASHES for struck in _near(run, ledger))
+    if run.status == "error" and code == "lost":
+        return run.reaps > 1  # each of which is explained by itself
+    return False
+
+
+def _questions(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
+    """What a user has said is there once, in the state that was promised."""
+    for entry in ledger.accepted.values():
+        said = stored.said.get(entry.input_state_id, [])
+        if said != [entry.ask.text]:
+            yield Violation(f"its user said {entry.ask.text!r}, stored is {said}", ask=entry.ask.number)
+    times = Counter(text for texts in stored.said.values() for text in texts)
+    for text, number in times.items():
+        if number > 1:
+            yield Violation(f"its user said it once, it is there {number} times: {text!r}")
+
+
+def _readers(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
+    """Every reader has seen what is stored, and nothing that may not be."""
+    for sight in ledger.sights:
+        who = f"a reader of its {sight.watch}'s stream"
+        for wrong in sight.wrong:
+            yield Violation(f"{who}: {wrong}", sight.run_id)
+        if not sight.done:
+            yield Violation(f"{who} never saw its end", sight.run_id)
+        elif run := stored.runs.get(sight.run_id):
+            yield from _seen(sight, run, who)
+
+
+def _seen(sight: Sight, run: StoredRun, who: str) -> Iterator[Violation]:
+    shown = sight.view.texts(run.id)
+    kept = {message.id: message.content for message in run.counting()}
+    if shown != kept:
+        yield Violation(f"{who} shows {shown}, stored is {kept}", run.id)
+    if sight.view.ended.get(run.id) != run.status:
+        yield Violation(f"{who} saw it end as {sight.view.ended.get(run.id)}, it is {run.status}", run.id)
+
+
+def _attempts(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
+    """Every attempt but the first has a reason."""
+    asks = {run_id: entry.ask for entry in ledger.accepted.values() for run_id in entry.run_ids}
+    for run in stored.runs.values():
+        near = list(_near(run, ledger))
+        lost = LOST.findall(run.log)
+        for attempt, incarnation in lost:
+            if not any(_costs(struck, incarnation) for struck in near):
+                yield Violation(f"attempt {attempt} of {incarnation} was lost without a fault", run.id)
+        if len(lost) != run.reaps:
+            yield Violation(f"it was taken over {run.reaps} times, its log tells of {len(lost)}", run.id)
+        own = 1 if run.id in asks and asks[run.id].kind == "flaky" else 0
+        if not run.reaps <= run.failures <= run.reaps + own:
+            yield Violation(f"{run.failures} failures, {run.reaps} of them lost attempts", run.id)
+        # What is left are hand-overs of pools that were told to stop.
+        handed_on = run.attempt - 1 - run.failures - run.answers - run.asked
+        drains = sum((struck.fault.target, struck.fault.action) in _DRAINS for struck in near)
+        if handed_on > drains:
+            yield Violation(f"{handed_on} of its {run.attempt} attempts have no reason", run.id)
+
+
+def _costs(struck: Struck, incarnation: str) -> bool:
+    """Whether it may have cost this pool process its leases."""
+    return incarnation in struck.hit or struck.fault.target == "database"
+
+
+def _near(run: StoredRun, ledger: Ledger) -> Iterator[Struck]:
+    """The faults that may have touched it."""
+    for struck in ledger.struck:
+        over = (struck.ended or struck.began) + NEAR
+        if struck.missed is None and struck.began <= (run.finished_at or over) and over >= run.created_at:
+            yield struck
+
+
+def _leftovers(_: Ledger, stored: Stored) -> Iterator[Violation]:
+    """Nothing is left of what has ended."""
+    for run in stored.runs.values():
+        if run.leased:
+            yield Violation("its lease was left behind", run.id)
+        if run.status == "queued" and run.published:
+            yield Violation("it is published and nobody has claimed it", run.id)
+    if stored.waiting_messages:
+        yield Violation(f"{stored.waiting_messages} messages were left in the broker's queue")
+    for pid, what in stored.processes.items():
+        yield Violation(f"a process was left: {pid} {what}")
+    for kind, size in stored.memory.items():
+        if size > _MOST_MEMORY:
+            yield Violation(f"a {kind} process had {size >> 20} MiB in memory")

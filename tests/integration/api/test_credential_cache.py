@@ -1,0 +1,165 @@
+"""Whose a credential is: what is remembered, for how long, and when not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from runtime.errors import StreamUnavailable
+from runtime.model import User
+from runtime.store import Database, users
+from runtime.stream import Revocations
+from web.security.credentials import Credential, CredentialCache
+
+
+class Announcements:
+    """Stands for the other processes: hears what is announced, and says when they do."""
+
+    def __init__(self) -> None:
+        self.announced: list[str] = []
+        self.away = False
+        self.revoked: Callable[[str], None]
+        self.hearing: Callable[[], None]
+        self.deaf: Callable[[], None]
+
+    def announce(self, user_id: str) -> None:
+        if self.away:
+            raise StreamUnavailable
+        self.announced.append(user_id)
+
+    def listen(self, *listener: Any) -> None:
+        self.revoked, self.hearing, self.deaf = listener
+
+
+class Meanwhile:
+    """A database during whose next lookup something happens."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.happens: Callable[[], None] = lambda: None
+
+    def read(self, *args: Any) -> Any:
+        found = self._database.read(*args)
+        self.happens()
+        self.happens = lambda: None
+        return found
+
+
+class Room:
+    """CredentialCache with a clock that the test turns."""
+
+    def __init__(self, database: Database, user: User) -> None:
+        self.time = 0.0
+        self.others = Announcements()
+        self.database = Meanwhile(database)
+        self.credentials = CredentialCache(
+            cast(Database, self.database), cast(Revocations, self.others), clock=lambda: self.time, size=3
+        )
+        self.session = Credential("session", database.write(users.open_session, user.id, 1))
+
+    def hear(self) -> Room:
+        self.credentials.listen()
+        self.others.hearing()
+        return self
+
+    def asks(self, credential: Credential | None = None) -> bool:
+        """Whether the next request costs a query."""
+        before = self.credentials.lookups
+        self.cache.resolve(credential or self.session)
+        return self.credentials.lookups > before
+
+
+@pytest.fixture
+def room(database: Database, user: User) -> Room:
+    return Room(database, user)
+
+
+def test_a_holder_is_remembered_for_a_few_seconds(room: Room, user: User) -> None:
+    room.hear()
+    assert room.cache.resolve(room.session) == user
+    assert not room.asks()
+    assert room.cache.resolve(room.session) == user
+
+    room.time += 5
+    assert room.asks()
+    assert not room.asks()
+
+
+def test_what_is_worth_nothing_is_not_remembered(room: Room) -> None:
+    room.hear()
+    nobody = Credential("token", "bl_none")
+
+    assert [room.asks(nobody) for _ in range(2)] == [True, True]
+
+
+def test_nothing_is_remembered_before_revocations_are_heard(room: Room) -> None:
+    assert [room.asks() for _ in range(2)] == [True, True]
+    room.credentials.listen()
+    assert [room.asks() for _ in range(2)] == [True, True]
+
+
+def test_all_is_forgotten_when_revocations_are_heard_no_more(room: Room) -> None:
+    room.hear().asks()
+    room.others.deaf()
+
+    assert [room.asks() for _ in range(2)] == [True, True]
+    room.others.hearing()
+    assert [room.asks() for _ in range(2)] == [True, False]
+
+
+def test_an_announcement_makes_forget_that_user_only(room: Room, user: User, database: Database) -> None:
+    bob = database.write(users.register, email="bob@example.com", password_hash="-")
+    his = Credential("session", database.write(users.open_session, bob.id, 1))
+    room.hear().asks()
+    room.asks(his)
+
+    room.others.revoked(user.id)
+
+    assert not room.asks(his)
+    assert room.asks()
+
+
+@pytest.mark.parametrize("event", ["revoked", "deaf", "hearing"])
+def test_what_a_revocation_may_have_overtaken_is_not_remembered(room: Room, user: User, event: str) -> None:
+    room.hear()
+    room.database.happens = {
+        "revoked": lambda: room.credentials.revoked(user.id),
+        "deaf": room.others.deaf,
+        "hearing": room.others.hearing,
+    }[event]
+
+    assert room.asks()
+    assert room.asks()
+
+
+def test_a_credential_that_was_ended_here_is_refused_at_once(
+    room: Room, user: User, database: Database
+) -> None:
+    room.hear().asks()
+    assert database.write(users.end_session, room.session.value) == user.id
+    room.credentials.revoked(user.id)
+
+    assert room.others.announced == [user.id]
+    assert room.cache.resolve(room.session) is None
+
+
+def test_without_redis_it_is_refused_here_all_the_same(room: Room, user: User, database: Database) -> None:
+    room.hear().asks()
+    room.others.away = True
+    database.write(users.end_session, room.session.value)
+    room.credentials.revoked(user.id)
+
+    assert room.cache.resolve(room.session) is None
+
+
+def test_the_oldest_make_room_for_more(room: Room, user: User, database: Database) -> None:
+    room.hear()
+    sessions = [Credential("session", database.write(users.open_session, user.id, 1)) for _ in range(4)]
+    for one in sessions:
+        room.asks(one)
+
+    assert not room.asks(sessions[1])
+    assert not room.asks(sessions[3])
+    assert room.asks(sessions[0])

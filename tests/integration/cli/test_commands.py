@@ -1,0 +1,288 @@
+"""The command line as a user and a script meet it: what is printed, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from runtime import settings as settings_module
+from runtime.cli import up
+from runtime.model import Role, User
+from runtime.store import Database, states, threads, users
+from runtime.store import runs as stored
+from tests.support.ports import free_port
+from tests.support.stack import CHECKOUT
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def branchline(home: Path) -> Command:
+    """Call it with a data folder of its own, where nothing listens."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "BRANCHLINE_HOME": str(home),
+        "PORT": str(free_port()),
+        "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
+    }
+
+    def call(*arguments: str, said: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "runtime", *arguments],
+            input=said,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=CHECKOUT,
+            env=environ | more,
+        )
+
+    return call
+
+
+@pytest.fixture
+def migrated(branchline: Command) -> Command:
+    assert branchline("migrate").returncode == 0
+    return branchline
+
+
+def printed(result: subprocess.CompletedProcess[str]) -> Any:
+    return json.loads(result.stdout)
+
+
+def test_help_names_every_command_and_takes_no_time(branchline: Command) -> None:
+    took = []
+    for _ in range(3):
+        began = sum(os.times()[2:4])  # CPU of what has ended below us
+        result = branchline("--help")
+        took.append(sum(os.times()[2:4]) - began)
+    assert min(took) < 0.5  # 0.1 s; the first compiles
+    assert result.returncode == 0
+    for name in (
+        "up",
+        "web",
+        "pool",
+        "reaper",
+        "flower",
+        "migrate",
+        "check",
+        "user",
+        "token",
+        "chat",
+        "runs",
+        "doctor",
+    ):
+        assert f"\n  {name} " in result.stdout
+
+
+COMMANDS = (
+    "up|web|pool|reaper|flower|doctor|check|migrate|runs list|runs show|runs cancel|"
+    "user add|user password|token create|chat|openapi"
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS.split("|"))
+def test_every_command_explains_itself(branchline: Command, command: str) -> None:
+    result = branchline(*command.split(), "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"Usage: branchline {command}")
+
+
+def test_a_wrong_setting_is_one_sentence_that_names_it(branchline: Command) -> None:
+    result = branchline("check", PORT="many")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "PORT='many' is not a whole number\n"
+
+
+def test_migrating_twice_says_that_there_is_nothing_to_do(branchline: Command) -> None:
+    assert branchline("migrate").stdout.startswith("Migrated from nothing to ")
+    assert branchline("migrate").stdout.startswith("The database is up to date")
+
+
+def test_check_lists_the_workers_and_passes(branchline: Command) -> None:
+    result = branchline("check", "--json")
+    assert result.returncode == 0
+    assert {"id": "echo", "name": "Echo", "type": "python", "pool": "python", "unavailable": None} in printed(
+        result
+    )["workers"]
+
+
+def test_check_names_a_broken_worker_and_fails(branchline: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "workers" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "worker.toml").write_text('id = "broken"\ntype = "python"\n')
+    result = branchline("check", WORKERS_PATH=str(folder.parent))
+    assert result.returncode == 1
+    assert str(folder) in result.stdout.replace("\n", "")
+
+
+def test_an_account_and_its_token_are_made_from_the_command_line(
+    migrated: Command, home: Path, settings: Any
+) -> None:
+    made = migrated(
+        "user", "add", "ada@example.com", "--password", "correct horse", "--name", "Ada", "--json"
+    )
+    assert printed(made)["user"]["email"] == "ada@example.com"
+    secret = migrated("token", "create", "ada@example.com").stdout.strip()
+    database = Database(f"sqlite:///{home}/branchline.db", settings.database)
+    owner = database.write(users.by_token, secret)
+    database.close()
+    assert owner is not None and owner.name == "Ada"
+
+
+def test_a_password_is_changed_from_the_command_line(migrated: Command, home: Path, settings: Any) -> None:
+    migrated("user", "add", "ada@example.com", "--password", "correct horse")
+    database = Database(f"sqlite:///{home}/branchline.db", settings.database)
+    user, before = database.read(users.by_email, "ada@example.com") or pytest.fail("no account")
+    session = database.write(users.open_session, user.id, 1)
+
+    result = migrated("user", "password", "ada@example.com", said="another horse\nanother horse\n")
+
+    assert result.returncode == 0
+    assert "another horse" not in result.stdout + result.stderr
+    assert database.read(users.by_email, "ada@example.com") != (user, before)
+    assert database.read(users.by_session, session) is None
+    database.close()
+
+
+@pytest.mark.parametrize("command", ["web", "up", "pool python"])
+def test_nothing_starts_as_in_development_where_others_can_reach_it(
+    branchline: Command, command: str
+) -> None:
+    result = branchline(*command.split(), HOST="0.0.0.0")
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "BRANCHLINE_SECURITY_SECRET_KEY" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_account_for_development_is_made_on_loopback_only(sqlite_url: str, tmp_path: Path) -> None:
+    environ = {"BRANCHLINE_HOME": str(tmp_path), "DATABASE_URL": sqlite_url}
+    reachable = {"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_INSECURE": "true"}
+
+    assert not up._development_account(settings_module.load(environ | reachable))
+    assert up._development_account(settings_module.load(environ))
+
+
+def test_what_is_printed_where_others_can_reach_it_holds_no_password(tmp_path: Path) -> None:
+    environ = {"BRANCHLINE_HOME": str(tmp_path), "BRANCHLINE_FLOWER_PASSWORD": "s3cr3t"}
+    reachable = {"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_INSECURE": "true"}
+
+    assert "s3cr3t" not in text_of(up._panel(settings_module.load(environ | reachable)))
+    assert "s3cr3t" in text_of(up._panel(settings_module.load(environ)))
+
+
+def text_of(panel: Any) -> str:
+    console = Console(width=500)
+    with console.capture() as captured:
+        console.print(panel)
+    return captured.get()
+
+
+def test_a_second_account_for_an_address_is_refused(migrated: Command) -> None:
+    ada = ("user", "add", "ada@example.com", "--password", "correct horse")
+    assert migrated(*ada).returncode == 0
+    result = migrated(*ada)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "There is an account for ada@example.com already" in result.stderr
+
+
+def test_a_short_password_and_a_token_for_nobody_are_refused(migrated: Command) -> None:
+    assert migrated("user", "add", "ada@example.com", "--password", "short").returncode == 2
+    result = migrated("token", "create", "nobody@example.com")
+    assert result.returncode == 1
+    assert "There is no account for nobody@example.com" in result.stderr
+
+
+def test_the_openapi_document_is_printed_without_any_service(branchline: Command) -> None:
+    document = printed(branchline("openapi"))
+    assert document["openapi"].startswith("3.1")
+    assert "/api/threads/{thread_id}/runs" in document["paths"]
+
+
+def test_doctor_says_of_each_missing_part_how_to_mend_it(branchline: Command) -> None:
+    result = branchline("doctor", "--json")
+    assert result.returncode == 1
+    findings = {finding["about"]: finding for finding in printed(result)}
+    assert findings["database"]["remedy"] == "Call: branchline migrate"
+    for about in ("redis", "broker", "web"):
+        assert not findings[about]["ok"] and findings[about]["remedy"]
+    assert findings["workers"]["ok"]
+
+
+def test_doctor_does_not_show_passwords(branchline: Command) -> None:
+    secret = "s3cr3t"
+    result = branchline(
+        "doctor",
+        REDIS_URL=f"redis://:{secret}@127.0.0.1:{free_port()}/0",
+        DATABASE_URL=f"postgresql://somebody:{secret}@127.0.0.1:{free_port()}/nothing",
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert secret not in result.stdout + result.stderr
+
+
+def test_chat_without_a_server_says_how_to_start_one(branchline: Command) -> None:
+    result = branchline("chat")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "make run" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.fixture
+def queued(migrated: Command, home: Path, settings: Any) -> str:
+    """A run that waits for a pool, made without any server."""
+    database = Database(f"sqlite:///{home}/branchline.db", settings.database)
+    user = database.write(users.register, email="ada@example.com", password_hash="-")
+    run = _make_run(database, user)
+    database.close()
+    return run
+
+
+def _make_run(database: Database, user: User) -> str:
+    order = stored.RunSpec(
+        worker_id="echo",
+        worker_digest="0" * 64,
+        pool="python",
+        config={},
+        args=None,
+        max_attempts=3,
+        timeout_seconds=60,
+    )
+    thread = database.write(threads.create, workspace_id=user.workspace_id, user_id=user.id)
+    said = [states.NewMessage(Role.USER, "hello")]
+    created = database.write(
+        stored.create, thread, user.id, thread.root_state_id, said, order, published=False
+    )
+    return created.runs[0].id
+
+
+def test_runs_are_listed_shown_and_cancelled(migrated: Command, queued: str) -> None:
+    assert queued in migrated("runs", "list", "--status", "queued").stdout
+    assert "No pool named 'python' is running" in migrated("runs", "show", queued).stdout
+    assert migrated("runs", "cancel", queued).stdout == "The run is cancelled.\n"
+    assert migrated("runs", "cancel", queued).returncode == 0
+    assert printed(migrated("runs", "list", "--json"))["items"][0]["status"] == "cancelled"
+    assert queued not in migrated("runs", "list", "--status", "queued").stdout
+
+
+def test_a_run_that_is_not_there_is_one_sentence(migrated: Command) -> None:
+    result = migrated("runs", "show", "01900000-0000-7000-8000-000000000000")
+    assert (result.returncode, result.stderr) == (
+        1,
+        "There is no run 01900000-0000-7000-8000-000000000000.\n",
+    )
+    assert migrated("runs", "show", "nonsense").returncode == 2

@@ -1,0 +1,276 @@
+"""A thread that nobody named has a title all the same: of its first message, then by a worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.maintenance.titles import Titles
+from runtime.model import MessageType, RunStatus
+from runtime.settings import Settings
+from runtime.settings import load as load_settings
+from runtime.store import threads
+from runtime.store import titles as titles_module
+from tests.support.attempt import Attempt, stored_run
+from tests.support.web import Client, write_worker
+from web.core import Core
+
+QUEUED = 4
+"""Runs that a user may have waiting."""
+QUESTION = "# Why are **leaves** green?\n\nI always wondered."
+
+
+@pytest.fixture
+def web_settings(web_environ: dict[str, str], worker_folder: Path) -> Settings:
+    """A worker makes titles."""
+    write_worker(worker_folder, "titler")
+    more = {"BRANCHLINE_RUN_TITLE_WORKER": "titler", "BRANCHLINE_LIMITS_QUEUED_PER_USER": str(QUEUED)}
+    return load_settings({**web_environ, **more})
+
+
+@pytest.fixture
+def titles(core: Core) -> Titles:
+    """What the reaper has."""
+    return Titles(core)
+
+
+def begin(client: Client, text: str = QUESTION, **body: Any) -> dict[str, Any]:
+    """A thread and its first run."""
+    said = [{"role": "user", "content": text}]
+    answer = client.post("/api/runs", json={"worker_id": "parrot", "messages": said, **body})
+    assert answer.status_code == 202, answer.text
+    return answer.json
+
+
+def answered(core: Core, run_id: str, *texts: str, status: RunStatus = RunStatus.SUCCESS) -> Attempt:
+    """Execute a run."""
+    attempt = Attempt(core, run_id)
+    if texts:
+        attempt.say(*texts)
+    attempt.finish(status)
+    return attempt
+
+
+def title(client: Client, begun: dict[str, Any]) -> str | None:
+    return client.get(f"/api/threads/{begun['thread']['id']}").json["thread"]["title"]
+
+
+def title_run(client: Client) -> dict[str, Any]:
+    """The only run of the title worker."""
+    (run,) = client.get("/api/runs?worker=titler").json["items"]
+    return run
+
+
+def test_the_first_words_are_the_title_until_a_worker_has_made_one(
+    core: Core, ada: Client, titles: Titles
+) -> None:
+    begun = begin(ada)
+    assert title(ada, begun) == "Why are leaves green?"
+    assert titles.ask() == 0, "there is no answer yet"
+
+    answered(core, begun["runs"][0]["id"], "Because of chlorophyll.")
+    assert titles.ask() == 1
+    assert (titles.ask(), titles.take()) == (0, 0)
+    made = answered(core, title_run(ada)["id"], "“Green ", "leaves”\n\nsome more words")
+
+    said = [message.content for message in made.claim.messages]
+    assert said[:2] == [QUESTION, "Because of chlorophyll."]
+    assert said[2].startswith("Name this conversation")
+    assert made.run.args == {"title_of": begun["thread"]["id"]}
+    assert titles.take() == 1
+    assert title(ada, begun) == "Green leaves"
+    assert (titles.ask(), titles.take()) == (0, 0)
+
+
+def test_it_is_told_to_whoever_watches(core: Core, ada: Client, titles: Titles) -> None:
+    begun = begin(ada)
+    answered(core, begun["runs"][0]["id"], "Because.")
+    titles.ask()
+    answered(core, title_run(ada)["id"], "Leaves")
+    titles.take()
+
+    entries = core.log.read(begun["thread"]["id"], core.log.oldest(begun["thread"]["id"])).entries
+    assert entries[-1].type == "thread.updated"
+    assert b'"title":"Leaves"' in entries[-1].payload
+
+
+def test_what_makes_a_title_is_nowhere_to_be_seen(core: Core, ada: Client, titles: Titles) -> None:
+    begun = begin(ada)
+    answered(core, begun["runs"][0]["id"], "Because.")
+    states = ada.get(f"/api/threads/{begun['thread']['id']}/states").json["items"]
+    titles.ask()
+
+    for listed in ("/api/threads", "/api/threads?query=leaves"):
+        assert [one["id"] for one in ada.get(listed).json["items"]] == [begun["thread"]["id"]]
+    assert ada.get(f"/api/threads/{begun['thread']['id']}/states").json["items"] == states
+    helper = title_run(ada)["thread_id"]
+    assert ada.get(f"/api/threads/{helper}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("moment", "kept"),
+    [
+        ("before it is asked for", "Mine"),
+        ("while it is made", "Mine"),
+        ("while it is made", "Why are leaves green?"),
+    ],
+)
+def test_a_title_of_a_person_stays(core: Core, ada: Client, titles: Titles, moment: str, kept: str) -> None:
+    begun = begin(ada)
+    at = f"/api/threads/{begun['thread']['id']}"
+    answered(core, begun["runs"][0]["id"], "Because.")
+    if moment == "before it is asked for":
+        ada.patch(at, json={"title": "Mine"})
+        assert titles.ask() == 0
+    else:
+        titles.ask()
+        ada.patch(at, json={"title": kept})
+        answered(core, title_run(ada)["id"], "Leaves")
+    assert titles.take() == 0
+    assert title(ada, begun) == kept
+    assert (titles.ask(), titles.take()) == (0, 0)
+
+
+def test_a_thread_that_was_given_a_title_wants_no_other(core: Core, ada: Client, titles: Titles) -> None:
+    begun = begin(ada, title="Given")
+    answered(core, begun["runs"][0]["id"], "Because.")
+    assert titles.ask() == 0
+
+
+@pytest.mark.parametrize("how", ["error", "cancelled", "without a word", "with a question"])
+def test_where_the_worker_makes_none_the_first_words_stay(
+    core: Core, ada: Client, titles: Titles, how: str
+) -> None:
+    begun = begin(ada)
+    answered(core, begun["runs"][0]["id"], "Because.")
+    titles.ask()
+    run = title_run(ada)["id"]
+    match how:
+        case "error":
+            answered(core, run, "Leav", status=RunStatus.ERROR)
+        case "cancelled":
+            assert ada.post(f"/api/runs/{run}/cancel").status_code == 202
+        case "without a word":
+            answered(core, run)
+        case "with a question":
+            Attempt(core, run).ask("Which one?")
+
+    assert (titles.take(), titles.take(), titles.ask()) == (0, 0, 0)
+    assert title(ada, begun) == "Why are leaves green?"
+    assert stored_run(core, run).status.terminal
+
+
+def test_a_reaper_that_dies_after_asking_does_not_ask_twice(
+    core: Core, ada: Client, titles: Titles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = begin(ada)
+    answered(core, begun["runs"][0]["id"], "Because.")
+    with monkeypatch.context() as killed:
+        killed.setattr("runtime.store.titles.asked_for", None)
+        with pytest.raises(TypeError):
+            titles.ask()
+
+    assert Titles(core).ask() == 1
+    answered(core, title_run(ada)["id"], "Leaves")
+    assert titles.take() == 1
+
+
+def test_who_has_too_much_queued_goes_without_titles_and_holds_nobody_up(
+    core: Core, ada: Client, bob: Client, titles: Titles
+) -> None:
+    others = begin(bob)
+    answered(core, others["runs"][0]["id"], "Because.")
+    for _ in range(titles_module._AT_ONCE):
+        begun = begin(ada)
+        answered(core, begun["runs"][0]["id"], "Because.")
+    for _ in range(QUEUED):
+        begin(ada, title="Another")
+
+    assert (titles.ask(), titles.ask()) == (0, 1)
+    assert title(ada, begun) == "Why are leaves green?"
+    answered(core, title_run(bob)["id"], "Leaves")
+    assert titles.take() == 1
+    assert title(bob, others) == "Leaves"
+
+
+def test_a_key_that_its_user_has_used_up_is_tried_once(core: Core, ada: Client, titles: Titles) -> None:
+    begun = begin(ada)
+    answered(core, begun["runs"][0]["id"], "Because.")
+    key = {"Idempotency-Key": f"title:{begun['thread']['id']}"}
+    mine = {"worker_id": "parrot", "messages": [{"role": "user", "content": "Mine"}]}
+    assert ada.post("/api/runs", json=mine, headers=key).status_code == 202
+
+    tried = []
+    create = titles._dispatcher.create
+    titles._dispatcher.create = lambda *of: (tried.append(of), create(*of))  # type: ignore[method-assign]
+    assert (titles.ask(), titles.ask(), len(tried)) == (0, 0, 1)
+
+
+def test_the_question_and_what_follows_are_found_among_calls_of_functions(
+    core: Core, ada: Client, titles: Titles
+) -> None:
+    begun = begin(ada)
+    attempt = Attempt(core, begun["runs"][0]["id"])
+    for number in range(6):
+        attempt.say(f"call {number}", type=MessageType.FUNCTION)
+        attempt.say(f"Text {number}.")
+    attempt.finish()
+
+    assert titles.ask() == 1
+    made = Attempt(core, title_run(ada)["id"])
+    said = [message.content for message in made.claim.messages][:-1]
+    assert said == [QUESTION, "Text 0.", "Text 1.", "Text 2."]
+
+
+def test_where_nothing_was_said_no_worker_is_asked(core: Core, ada: Client, titles: Titles) -> None:
+    begun = begin(ada, text="")
+    attempt = Attempt(core, begun["runs"][0]["id"])
+    attempt.say("call", type=MessageType.FUNCTION)
+    attempt.finish()
+
+    assert titles.ask() == 0
+    assert ada.get("/api/runs?worker=titler").json["items"] == []
+
+
+def test_while_the_worker_is_unavailable_it_is_tried_for_one_thread_at_a_time(
+    core: Core, ada: Client, titles: Titles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        answered(core, begin(ada)["runs"][0]["id"], "Because.")
+    tried = []
+    create = titles._dispatcher.create
+    monkeypatch.setattr(titles._dispatcher, "create", lambda *of: (tried.append(of), create(*of)))
+    with monkeypatch.context() as gone:
+        gone.setattr(titles, "_worker", "nobody")
+        assert (titles.ask(), titles.ask()) == (0, 0)
+
+    assert len(tried) == 2
+    assert [record.getMessage()[:44] for record in caplog.records] == [
+        "No titles are made by the worker 'nobody': T"
+    ]
+    assert titles.ask() == 3
+
+
+def test_the_first_words_are_plain_and_short(ada: Client) -> None:
+    long = "word " * 40
+    assert [title(ada, begin(ada, text)) for text in ("\n\n> *Quoted*  words ", long, "x" * 90, "   ")] == [
+        "Quoted words", ("word " * 16).strip(), "x" * 80, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Explain C# generics", "Explain C# generics"),
+        ("fix my_function, please", "fix my_function, please"),
+        ("5 * 3 > 2?", "5 * 3 > 2?"),
+        ("> - **Bold** and `code`", "Bold and code"),
+        ("```python\nprint(1)\n```", "print(1)"),
+        ("---\n\nAfter a line", "After a line"),
+        ("* " * 200_000, ""),
+    ],
+)
+def test_only_what_marks_a_text_is_left_out_of_its_title(text: str, words: str) -> None:
+    assert threads.title_of(text) == words

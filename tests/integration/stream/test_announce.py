@@ -1,0 +1,35 @@
+"""What is told of a run, whoever is the first to tell it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from runtime import events
+from runtime.model import Run, RunStatus, State
+from runtime.queue.announcer import birth
+from tests.support.web import Client
+from web.core import Core
+
+
+def test_a_new_input_state_is_told_of_though_the_pool_was_quicker(
+    core: Core, ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce = core.announcer.created
+
+    def late(run: Run, *states: State) -> None:
+        claimed = replace(run, attempt=1, status=RunStatus.RUNNING)
+        first = [events.run_started(claimed)]
+        core.log.begin(run.thread_id, run.id, 1, first, lambda: birth(claimed, states[-1]))
+        announce(run, *states)
+
+    monkeypatch.setattr(core.announcer, "created", late)
+    thread = ada.thread()
+    asked = ada.ask(thread).json
+
+    entries = core.log.read(thread["id"], core.log.oldest(thread["id"])).entries
+    created = [orjson.loads(one.payload) for one in entries if one.type == events.STATE_CREATED]
+    assert [one["state_id"] for one in created] == [asked["states"][0]["id"], asked["input_state"]["id"]]
+    assert created[-1]["state"]["messages"][0]["content"] == "Hello"

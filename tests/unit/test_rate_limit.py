@@ -1,0 +1,87 @@
+"""The throttle where it has to do without Redis, and what it counts an address as."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from runtime.errors import StreamUnavailable, TooMany
+from runtime.stream import Tries
+from web.security.rate_limit import Throttle, network
+
+
+class Shared:
+    """Stands for the count in Redis, which comes and goes."""
+
+    def __init__(self) -> None:
+        self.away = True
+        self.asked = 0
+
+    def count(self, name: str) -> float:
+        self.asked += 1
+        if self.away:
+            raise StreamUnavailable
+        return 0.0
+
+
+class Room:
+    """A throttle of two tries a minute, with a clock that the test turns."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.shared = Shared()
+        self.throttle = Throttle(cast(Tries, self.shared), 2, clock=lambda: self.time)
+
+    def refused(self, *names: str) -> int | None:
+        """The seconds to wait; None for a try that was let through."""
+        try:
+            self.throttle.count(*names)
+        except TooMany as error:
+            return error.retry_after
+        return None
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+def test_without_redis_the_window_moves_on(room: Room) -> None:
+    assert room.refused("ada") is None
+    room.time += 20
+    assert [room.refused("ada"), room.refused("ada"), room.refused("bob")] == [None, 40, None]
+    room.time += 40
+    assert [room.refused("ada"), room.refused("ada")] == [None, 20]
+
+
+def test_one_name_too_many_is_enough(room: Room) -> None:
+    room.throttle.count("ada", "here")
+    room.throttle.count("ada", "there")
+
+    assert room.refused("elsewhere", "ada") == 60
+
+
+def test_redis_is_left_alone_for_a_while_and_then_asked_again(room: Room) -> None:
+    for _ in range(2):
+        room.refused("ada")
+    assert room.shared.asked == 1
+
+    room.shared.away = False
+    room.time += 10
+    assert [room.refused("ada") for _ in range(2)] == [None, None]
+    assert room.shared.asked == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "counted_as"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("no address", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_whoever_has_one_address_of_a_network_has_them_all(address: str | None, counted_as: str) -> None:
+    assert network(address) == counted_as

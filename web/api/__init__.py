@@ -1,0 +1,1 @@
+"""The Thread API and the Worker API: views and their schemas."""

@@ -1,0 +1,160 @@
+"""Accounts: registering, signing in and out, passwords, and API tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, request
+from marshmallow import fields
+
+from runtime.errors import FieldError, Forbidden, Invalid, Unauthenticated
+from runtime.model import User
+from runtime.store import users
+from runtime.tokens import session_token
+from web.api.openapi import Blueprint
+from web.api.schemas import inputs, outputs
+from web.core import core
+from web.http.responses import answer, empty
+from web.security import auth
+from web.security.rate_limit import network
+
+entrance = Blueprint("auth", __name__, url_prefix="/api/auth", security=(), description="Signing in and out")
+account = Blueprint("account", __name__, url_prefix="/api", description="Your account and its API tokens")
+account.before_request(auth.sign_in_required)
+
+_SignedIn = outputs.wrapped(
+    "SignedIn",
+    user=outputs.User,
+    token=fields.String(metadata={"optional": True, "description": "only if it was asked for"}),
+)
+_UserAnswer = outputs.wrapped("UserAnswer", user=outputs.User)
+_TokenAnswer = outputs.wrapped("TokenAnswer", token=outputs.TokenWithSecret)
+
+
+@entrance.route("/register", methods=["POST"])
+@entrance.arguments(inputs.Registration)
+@entrance.response(201, _SignedIn)
+def register(given: dict[str, Any]) -> Response:
+    """Make an account and sign in."""
+    auth.same_origin()
+    if not core.settings.security.registration:
+        raise Forbidden("Nobody can register here; ask whoever runs this for an account.")
+    _count_try(given["email"])
+    password_hash = core.passwords.hash(given["password"])
+
+    def make(c: Any) -> tuple[User, str]:
+        user = users.register(c, email=given["email"], password_hash=password_hash, name=given["name"])
+        return user, users.open_session(c, user.id, core.settings.security.session_days)
+
+    user, session_id = core.database.write(make)
+    return _signed_in(user, session_id, given["token"], 201)
+
+
+@entrance.route("/login", methods=["POST"])
+@entrance.arguments(inputs.Credentials)
+@entrance.response(200, _SignedIn)
+def login(given: dict[str, Any]) -> Response:
+    """Sign in."""
+    auth.same_origin()
+    _count_try(given["email"])
+    found = _account(given["email"], given["password"])
+    days = core.settings.security.session_days
+    session_id = core.database.write(users.sign_in, found[0].id, found[1], days) if found else None
+    if found is None or session_id is None:
+        raise Unauthenticated("The e-mail address or the password is wrong.")
+    return _signed_in(found[0], session_id, given["token"], 200)
+
+
+@entrance.route("/logout", methods=["POST"])
+@entrance.response(204)
+def logout() -> Response:
+    """Sign out; does nothing where nobody is signed in."""
+    credential = auth.credential_shown()
+    if credential is not None and credential.kind == "session":
+        user_id = core.database.write(users.end_session, credential.value)
+        if user_id is not None:
+            core.credentials.revoked(user_id)
+    auth.forget()
+    return empty()
+
+
+@account.route("/auth/password", methods=["POST"])
+@account.arguments(inputs.PasswordChange)
+@account.response(200, _SignedIn)
+def change_password(given: dict[str, Any]) -> Response:
+    """Change your password.
+
+    Every session ends, and with it its streams and tokens; this answer brings a new one.
+    API tokens stay.
+    """
+    email = auth.current_user().email
+    _count_try(email)
+    found = _account(email, given["current_password"])
+    if found is None:
+        raise Invalid("The current password is wrong.", [FieldError(("current_password",), "is wrong")])
+    user, old_hash = found
+    new_hash = core.passwords.hash(given["new_password"])
+
+    def change(c: Any) -> str:
+        users.set_password(c, user.id, new_hash, instead_of=old_hash)
+        return users.open_session(c, user.id, core.settings.security.session_days)
+
+    session_id = core.database.write(change)
+    core.credentials.revoked(user.id)
+    return _signed_in(user, session_id, given["token"], 200)
+
+
+@account.route("/me")
+@account.response(200, _UserAnswer)
+def me() -> Response:
+    """Who you are."""
+    return answer({"user": auth.current_user().encode()})
+
+
+@account.route("/tokens")
+@account.response(200, outputs.page_of(outputs.Token))
+def list_tokens() -> Response:
+    """Your API tokens, without their secrets."""
+    found = core.database.read(users.tokens, auth.current_user().id)
+    return answer({"items": [token.encode() for token in found], "next": None})
+
+
+@account.route("/tokens", methods=["POST"])
+@account.arguments(inputs.NewToken, required=False)
+@account.response(201, _TokenAnswer)
+def create_token(given: dict[str, Any]) -> Response:
+    """Make an API token.
+
+    Its secret is shown now and never again.
+    """
+    token, secret = core.database.write(users.create_token, auth.current_user().id, given["name"])
+    return answer({"token": {**token.encode(), "secret": secret}}, 201)
+
+
+@account.route("/tokens/<id:token_id>", methods=["DELETE"])
+@account.response(204)
+def revoke_token(token_id: str) -> Response:
+    """Make an API token worthless."""
+    user_id = auth.current_user().id
+    core.database.write(users.revoke_token, user_id, token_id)
+    core.credentials.revoked(user_id)
+    return empty()
+
+
+def _count_try(email: str) -> None:
+    """Raises TooMany where there were too many from this address, or at this account."""
+    core.logins.count(f"address {network(request.remote_addr)}", f"account {email.lower()}")
+
+
+def _account(email: str, password: str) -> tuple[User, str] | None:
+    """The account and the hash of its password, where ``password`` is right."""
+    found = core.database.read(users.by_email, email)
+    return found if core.passwords.verify(found[1] if found else None, password) else None
+
+
+def _signed_in(user: User, session_id: str, with_token: bool, status: int) -> Response:
+    auth.remember(session_id)
+    body: dict[str, Any] = {"user": user.encode()}
+    if with_token:
+        body["token"] = session_token(core.settings, session_id)
+    return answer(body, status)

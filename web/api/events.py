@@ -1,0 +1,96 @@
+"""The streams: of a thread, of a run, and of all that is yours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response, request
+
+from runtime.events import Cursor
+from runtime.model import Run
+from runtime.store import runs, threads
+from runtime.stream import encode_reset
+from web.api.schemas import queries
+from web.core import core, this_core
+from web.http.responses import empty
+from web.security import auth
+from web.streaming.run_stream import RunStream
+from web.streaming.socket_writer import Outlet
+from web.streaming.sse import DOCUMENTED, EventStreams, Nothing
+
+streams = EventStreams("events", __name__, url_prefix="/api", description="Server-Sent Events")
+streams.before_request(auth.sign_in_required)
+
+
+@streams.before_request
+def send_elsewhere() -> Response | None:
+    """A process that has been told to stop begins no stream."""
+    return streams.stream(Nothing()) if core.ending else None
+
+
+@streams.route("/events")
+@streams.alt_response(200, **DOCUMENTED)
+def user_events() -> Response:
+    """Hints that something in your lists has changed: read it again.
+
+    They have no ids: what happens while nobody listens is not told later.
+    """
+    return streams.stream()
+
+
+@streams.route("/threads/<id:thread_id>/events")
+@streams.arguments(queries.StreamQuery, location="query")
+@streams.alt_response(200, **DOCUMENTED)
+def thread_events(given: dict[str, Any], thread_id: str) -> Response:
+    """Everything that happens on a thread, from now on or from a cursor.
+
+    Where it cannot go on from the cursor it says `reset` and ends: read the
+    snapshot then, and go on from its cursor.
+    """
+    core.database.read(threads.get, auth.current_user().workspace_id, thread_id)
+    shown = _shown(given)
+    cursor = core.log.oldest(thread_id) if shown == "0" else Cursor.decode(shown or "")
+    if shown is not None and cursor is None:
+        return streams.stream(_OnlyReset(thread_id, "malformed"))
+    outlet = Outlet(core.figures)
+    return streams.stream(core.hub.follow(thread_id, cursor, outlet=outlet), outlet)
+
+
+@streams.route("/runs/<id:run_id>/events")
+@streams.arguments(queries.StreamQuery, location="query")
+@streams.alt_response(200, **DOCUMENTED)
+@streams.alt_response(204, description="The run has ended, and you have seen all of it", success=True)
+def run_events(given: dict[str, Any], run_id: str) -> Response:
+    """Everything that happens in a run, from its beginning or from a cursor, to its end."""
+    run = core.database.read(runs.get, auth.current_user().workspace_id, run_id)
+    return stream_run(run, _shown(given)) or empty()
+
+
+def stream_run(run: Run, shown: str | None = None) -> Response | None:
+    """The stream of a run after the event id ``shown``; None where it has ended and all was seen.
+
+    Raises StreamUnavailable where only Redis could tell.
+    """
+    outlet = Outlet(core.figures)
+    source = RunStream(this_core(), run, outlet)
+    return streams.stream(source, outlet) if source.open(shown) else None
+
+
+class _OnlyReset:
+    """A source for a reader whose cursor means nothing."""
+
+    def __init__(self, thread_id: str, reason: str) -> None:
+        self._reset = encode_reset(thread_id, reason)
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        yield self._reset
+
+    def close(self) -> None:
+        """There is nothing to leave."""
+
+
+def _shown(given: dict[str, Any]) -> str | None:
+    """The id of the event that the client has seen last; the header beats the query."""
+    shown: str | None = request.headers.get("Last-Event-ID") or given["after"]
+    return shown

@@ -1,0 +1,130 @@
+"""The OpenAPI document, made of the views and their schemas, and the page to try them.
+
+flask-smorest reads the decorators of the views; here is what it does differently
+in this project: ids in paths, problem documents for every error, and a page that
+loads nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import uuid
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import flask_smorest
+import flask_swagger_ui
+import marshmallow as ma
+import orjson
+from flask import Flask, Response, render_template, send_from_directory
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import UUIDConverter
+
+from web.api.schemas.kinds import Object
+from web.api.schemas.outputs import Problem
+from web.http import errors
+from web.http.parsing import Parser
+from web.http.responses import tagged
+
+_SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+_PROBLEM = "application/problem+json"
+
+_CONFIG = {
+    "API_TITLE": "Branchline",
+    "API_VERSION": "1",
+    "OPENAPI_VERSION": "3.1.0",
+    "OPENAPI_URL_PREFIX": "/api",
+    "OPENAPI_JSON_PATH": "openapi.json",
+}
+
+_SECURITY = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API token, or the token that signing in with `token: true` gives.",
+    },
+    "cookie": {"type": "apiKey", "in": "cookie", "name": "session", "description": "What signing in sets."},
+    "run": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The run token that a worker finds in BRANCHLINE_RUN_TOKEN; it dies with its attempt.",
+    },
+}
+
+
+class IdConverter(UUIDConverter):
+    """An id in a path, as lower-case text. What is no id does not match: 404."""
+
+    def to_python(self, value: str) -> str:  # type: ignore[override]
+        """The id as the store knows it."""
+        return str(uuid.UUID(value))
+
+    def to_url(self, value: Any) -> str:
+        """The id as it is."""
+        return str(value)
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+    """Views that are part of the OpenAPI document."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def __init__(
+        self, name: str, import_name: str, *, security: tuple[str, ...] = ("bearer", "cookie"), **options: Any
+    ) -> None:
+        """``security``: the schemes that let a client in; none where anybody may."""
+        super().__init__(name, import_name, **options)
+        self._security: list[dict[str, list[str]]] = [{scheme: []} for scheme in security]
+        self._prepare_doc_cbks.append(self._prepare_errors_doc)
+
+    def arguments(self, schema: type[ma.Schema], **options: Any) -> Any:
+        """Check the body, or another ``location``, by ``schema``; made once, not for each request."""
+        return super().arguments(schema(), **options)
+
+    def _prepare_errors_doc(self, doc: Any, doc_info: Any, **kwargs: Any) -> Any:
+        doc["security"] = self._security
+        doc.setdefault("responses", {})["default"] = "DEFAULT_ERROR"
+        return doc
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]
+    """flask-smorest as this project uses it."""
+
+    ERROR_SCHEMA = Problem
+
+    def init_app(self, app: Flask, **options: Any) -> None:
+        """Serve the document and its page; blueprints are registered afterwards."""
+        app.config.update(_CONFIG)
+        app.url_map.converters["id"] = IdConverter
+        super().init_app(app, **options)
+        self.register_converter(IdConverter, lambda converter: {"type": "string", "format": "uuid"})
+        self.register_field(Object, "object", None)
+        for name, scheme in _SECURITY.items():
+            self.spec.components.security_scheme(name, scheme)
+        app.add_url_rule("/api/docs", "api_docs", _page)
+        app.add_url_rule("/api/docs/<path:file>", "api_docs_file", _file)
+
+    def handle_http_exception(self, error: HTTPException) -> Any:
+        """Errors are answered by :mod:`web.http.errors`."""
+        return errors.of_http(error)
+
+    @cached_property
+    def document(self) -> bytes:
+        """The document as JSON, once all blueprints are registered."""
+        document = self.spec.to_dict()
+        for response in document["components"]["responses"].values():
+            content = response.get("content", {})
+            if "application/json" in content:
+                content[_PROBLEM] = content.pop("application/json")
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+
+    def _openapi_json(self) -> Response:
+        return tagged(Response(self.document, mimetype="application/json"))
+
+
+def _page() -> Response:
+    return Response(render_template("docs.html"), mimetype="text/html")
+
+
+def _file(file: str) -> Response:
+    return send_from_directory(_SWAGGER_UI, file, max_age=86400)

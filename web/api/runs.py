@@ -1,0 +1,249 @@
+"""Runs: asking for them, watching over them, and answering what they ask."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import orjson
+from flask import Response, request
+
+from runtime.dispatch import Accepted, IdempotencyKey, NewThread, RunRequest
+from runtime.errors import FieldError, Invalid, Unavailable
+from runtime.model import Json, Message, Run, RunStatus, encode_time
+from runtime.queue.announcer import tell
+from runtime.store import backlog, messages, runs
+from web.api.events import stream_run
+from web.api.openapi import Blueprint
+from web.api.schemas import inputs, outputs, queries
+from web.core import core
+from web.http.responses import answer
+from web.security import auth
+from web.streaming.sse import DOCUMENTED, EVENT_STREAM
+from web.streaming.wait import until_ended
+
+on_thread = Blueprint(
+    "thread runs", __name__, url_prefix="/api/threads/<id:thread_id>/runs", description="Runs on a thread"
+)
+on_thread.before_request(auth.sign_in_required)
+views = Blueprint("runs", __name__, url_prefix="/api/runs", description="Executions of workers")
+views.before_request(auth.sign_in_required)
+
+_KEY_HEADER = "Idempotency-Key"
+_KEY_LONGEST = 255
+_CANCEL_WAIT = 30.0
+"""Seconds that ``wait: true`` means."""
+
+_RunAnswer = outputs.wrapped("RunAnswer", run=outputs.Run)
+_RunDetail = outputs.wrapped("RunDetail", run=outputs.RunWithQueue)
+_RunResult = outputs.wrapped("RunResult", run=outputs.RunWithQueue, messages=[outputs.Message])
+_Accepted = outputs.wrapped("Accepted", runs=[outputs.Run], states=[outputs.State], input_state=outputs.State)
+_AcceptedWithThread = outputs.wrapped(
+    "AcceptedWithThread",
+    thread=outputs.Thread,
+    root_state=outputs.State,
+    runs=[outputs.Run],
+    states=[outputs.State],
+    input_state=outputs.State,
+)
+_key_parameter = {
+    "in": "header",
+    "name": _KEY_HEADER,
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": _KEY_LONGEST},
+    "description": "Your own name for this request: sent again, it gives the first answer again.",
+}
+_LOCATION = {"Location": {"schema": {"type": "string"}}}
+_STREAMED = {
+    **DOCUMENTED,
+    "description": "The events of the run, where `Accept` prefers `text/event-stream`",
+    "headers": _LOCATION,
+}
+_JSON = "application/json"
+
+
+@on_thread.route("", methods=["POST"], parameters=[_key_parameter])
+@on_thread.arguments(inputs.NewRun)
+@on_thread.response(202, _Accepted, headers=_LOCATION)
+@on_thread.alt_response(200, **_STREAMED)
+def create_runs(given: dict[str, Any], thread_id: str) -> Response:
+    """Have a worker go on from a state.
+
+    With `messages`, they become a new state below the input state first. `states`
+    are the states that the runs will fill, in the order of `runs`. A client that
+    prefers `text/event-stream` is answered with the stream of the run it asks for.
+    """
+    return _accepted(thread_id, given)
+
+
+@views.route("", methods=["POST"], parameters=[_key_parameter])
+@views.arguments(inputs.NewThreadRun)
+@views.response(202, _AcceptedWithThread, headers=_LOCATION)
+@views.alt_response(200, **_STREAMED)
+def create_runs_on_new_thread(given: dict[str, Any]) -> Response:
+    """Make a thread and have a worker begin it; answered like runs on a thread."""
+    return _accepted(NewThread(given["title"], given["metadata"] or {}), given)
+
+
+@views.route("")
+@views.arguments(queries.RunsQuery, location="query")
+@views.response(200, outputs.page_of(outputs.Run))
+def list_runs(given: dict[str, Any]) -> Response:
+    """Your runs, newest first."""
+    status = given.pop("status")
+    page = core.database.read(
+        runs.listing,
+        auth.current_user().workspace_id,
+        status=RunStatus(status) if status else None,
+        **given,
+    )
+    return answer({"items": [run.encode() for run in page.items], "next": page.next})
+
+
+@views.route("/<id:run_id>")
+@views.response(200, _RunDetail)
+def get_run(run_id: str) -> Response:
+    """One run; while it is queued, also what it waits for."""
+    workspace_id = auth.current_user().workspace_id
+
+    def read(c: Any) -> dict[str, Json]:
+        return _with_queue(c, runs.get(c, workspace_id, run_id))
+
+    return answer({"run": core.database.read(read)})
+
+
+@views.route("/<id:run_id>/wait")
+@views.arguments(queries.WaitQuery, location="query")
+@views.response(200, _RunResult)
+def wait_for_run(given: dict[str, Any], run_id: str) -> Response:
+    """The run and its messages once it has ended, or as they are when the time is over."""
+    workspace_id = auth.current_user().workspace_id
+    until_ended(core, _get(run_id), given["timeout"])
+
+    def read(c: Any) -> dict[str, Json]:
+        run = runs.get(c, workspace_id, run_id)
+        said = messages.of_state(c, run.output_state_id)
+        return {"run": _with_queue(c, run), "messages": [message.encode() for message in said]}
+
+    return answer(core.database.read(read))
+
+
+@views.route("/<id:run_id>/log")
+@views.response(200, outputs.page_of(outputs.AttemptLog))
+def get_log(run_id: str) -> Response:
+    """What each attempt wrote to stderr, earliest attempt first."""
+    _get(run_id)
+    return answer({"items": core.database.read(runs.logs, run_id), "next": None})
+
+
+@views.route("/<id:run_id>/attempts")
+@views.response(200, outputs.page_of(outputs.Attempt))
+def list_attempts(run_id: str) -> Response:
+    """Every attempt with its messages and steps, earliest first."""
+    workspace_id = auth.current_user().workspace_id
+
+    def read(c: Any) -> list[dict[str, Json]]:
+        run = runs.get(c, workspace_id, run_id)
+        said = messages.of_attempts(c, run_id, run.output_state_id)
+        steps = runs.steps(c, run_id)
+        logged = (entry["attempt"] for entry in runs.logs(c, run_id))
+        known = {*said, *(step["attempt"] for step in steps), *logged, run.attempt}
+        numbers = {*range(1, run.attempt + 1)} & known
+        return [_attempt(number, said.get(number, []), steps) for number in sorted(numbers)]
+
+    return answer({"items": core.database.read(read), "next": None})
+
+
+@views.route("/<id:run_id>/cancel", methods=["POST"])
+@views.arguments(inputs.Cancel, required=False)
+@views.response(202, _RunAnswer)
+def cancel_run(given: dict[str, Any], run_id: str) -> Response:
+    """End a run, whether it has started or not; one that has ended stays as it is."""
+    run = core.dispatcher.cancel(auth.current_user(), run_id)
+    if not run.status.terminal:
+        tell(core.announcer.hint_run, run)
+    if given["wait"]:
+        run = until_ended(core, run, _CANCEL_WAIT if given["wait"] is True else float(given["wait"]))
+    return answer({"run": run.encode()}, 202)
+
+
+@views.route("/<id:run_id>/answer", methods=["POST"])
+@views.arguments(inputs.Answer)
+@views.response(202, _RunAnswer)
+def answer_run(given: dict[str, Any], run_id: str) -> Response:
+    """Answer what a waiting run asked; 409 if it does not wait."""
+    user = auth.current_user()
+    run = core.dispatcher.answer(user, run_id, given["confirmation_id"], given["answer"])
+    return answer({"run": run.encode()}, 202)
+
+
+def _accepted(target: str | NewThread, given: dict[str, Any]) -> Response:
+    streamed = _wants_stream()
+    if streamed and given["n"] > 1:
+        said = "must be 1 where the answer is to be a stream, which tells of one run"
+        raise Invalid(f"n: {said}", [FieldError(("n",), said)])
+    wanted = RunRequest(
+        input_state_id=given.get("input_state_id"),
+        messages=given["messages"],
+        worker_id=given["worker_id"],
+        config=given["config"],
+        args=given["args"],
+        count=given["n"],
+        priority=given["priority"],
+        timeout=given["timeout"],
+    )
+    accepted = core.dispatcher.create(auth.current_user(), target, wanted, _idempotency_key(given))
+    run_id = accepted.answer["runs"][0]["id"]
+    response = _streamed(run_id, accepted) if streamed else None
+    response = response or answer(accepted.answer, 202)
+    response.headers["Location"] = f"/api/runs/{run_id}"
+    return response
+
+
+def _wants_stream() -> bool:
+    if EVENT_STREAM not in request.headers.get("Accept", ""):
+        return False
+    return request.accept_mimetypes.best_match([_JSON, EVENT_STREAM]) == EVENT_STREAM
+
+
+def _streamed(run_id: str, accepted: Accepted) -> Response | None:
+    """The stream of an accepted run; None where it cannot be begun now, which is no reason to fail."""
+    if core.ending or not accepted.told:
+        return None
+    try:
+        return stream_run(accepted.runs[0] if accepted.runs else _get(run_id))
+    except Unavailable:
+        return None
+
+
+def _idempotency_key(given: dict[str, Any]) -> IdempotencyKey | None:
+    key = request.headers.get(_KEY_HEADER)
+    if key is None:
+        return None
+    if not 1 <= len(key) <= _KEY_LONGEST or not key.isprintable():
+        said = f"must have 1 to {_KEY_LONGEST} printable characters"
+        raise Invalid(f"{_KEY_HEADER}: {said}", [FieldError((_KEY_HEADER,), said)])
+    body = orjson.dumps([request.path, given], option=orjson.OPT_SORT_KEYS)
+    return IdempotencyKey(key, hashlib.sha256(body).hexdigest())
+
+
+def _get(run_id: str) -> Run:
+    return core.database.read(runs.get, auth.current_user().workspace_id, run_id)
+
+
+def _with_queue(c: Any, run: Run) -> dict[str, Json]:
+    settings = core.settings
+    why = backlog.explain_wait(c, run, settings.pool.lease, settings.limits.running_per_user)
+    return {**run.encode(), "queue": why}
+
+
+def _attempt(number: int, said: list[Message], steps: list[dict[str, Json]]) -> dict[str, Json]:
+    return {
+        "attempt": number,
+        "messages": [message.encode() for message in said],
+        "steps": [
+            {"number": step["number"], "description": step["description"], "at": encode_time(step["at"])}
+            for step in steps
+            if step["attempt"] == number
+        ],
+    }

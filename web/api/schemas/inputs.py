@@ -1,0 +1,214 @@
+"""What clients send in bodies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields, validate
+
+from runtime.model import Channel, MessageType, Role, ThreadStatus
+from runtime.store.states import NewMessage
+from runtime.store.thread_export import MOST_PARTS
+from web.api.schemas.kinds import Flag, Id, Number, Object, Several, Value, named, one_of, says, text, whole
+
+MAX_FIELDS = 100
+"""Names that an object may have; none here knows as many."""
+MAX_SIBLINGS = 16
+MAX_TIMEOUT = 7 * 86400
+"""Seconds that a request may give a run."""
+MAX_WAIT = 300
+"""Seconds that a request may wait for a run."""
+
+
+class Input(ma.Schema):
+    """What a client sends in a body."""
+
+    class Meta:
+        unknown = ma.RAISE
+
+    error_messages = {"unknown": "is not known here", "type": "must be a JSON object"}
+
+    @ma.pre_load
+    def _check_size(self, values: Any, **_: Any) -> Any:
+        if isinstance(values, dict) and len(values) > MAX_FIELDS:
+            raise ma.ValidationError(f"has more than {MAX_FIELDS} fields")
+        return values
+
+
+def _email(**options: Any) -> fields.String:
+    address = validate.Regexp(r"[^@\s]{1,64}@[^@\s]{1,189}\Z", error="is not an e-mail address")
+    return fields.String(required=True, validate=address, metadata={"format": "email"}, **options)
+
+
+def _new_password() -> fields.String:
+    length = validate.Length(8, 1024, error="must have {min} to {max} characters")
+    return fields.String(required=True, validate=length, metadata={"format": "password"})
+
+
+class Credentials(Input):
+    """Who signs in."""
+
+    email = _email()
+    password = text(1024, required=True, metadata={"format": "password"})
+    token = Flag(load_default=False, metadata=says("also answer with a token for programs"))
+    name = text(200, load_default=None, allow_none=True)
+
+
+class Registration(Credentials):
+    """Who makes an account."""
+
+    password = _new_password()
+
+
+class PasswordChange(Input):
+    """Another password."""
+
+    current_password = text(1024, required=True, metadata={"format": "password"})
+    new_password = _new_password()
+    token = Flag(load_default=False, metadata=says("also answer with a token for programs"))
+
+
+class NewToken(Input):
+    """An API token to be made."""
+
+    name = named(load_default="API token", metadata=says("what the token is for"))
+
+
+class NewThread(Input):
+    """A thread to be made."""
+
+    title = text(500, load_default=None, allow_none=True)
+    worker_id = named(load_default=None, allow_none=True, metadata=says("the worker of runs that name none"))
+    config = Object(load_default=None, allow_none=True, metadata=says("that worker's configuration"))
+    metadata = Object(load_default=None, allow_none=True, metadata=says("yours; nothing here reads it"))
+
+
+class ThreadChanges(Input):
+    """What to change about a thread; what is left out stays."""
+
+    title = text(500, allow_none=True)
+    worker_id = named(allow_none=True)
+    config = Object()
+    metadata = Object()
+    status = one_of(ThreadStatus)
+
+
+class MessageInput(Input):
+    """A message to be added; ``role`` and ``content`` are enough."""
+
+    role = one_of(Role, required=True)
+    content = fields.String(required=True)
+    type = one_of(MessageType, load_default=MessageType.TEXT.value)
+    channel = one_of(Channel, load_default=Channel.ANSWER.value)
+    author = text(200, load_default=None, allow_none=True)
+    data = Object(load_default=dict)
+
+    @ma.post_load
+    def _record(self, values: dict[str, Any], **_: Any) -> NewMessage:
+        return NewMessage(
+            role=Role(values["role"]),
+            content=values["content"],
+            type=MessageType(values["type"]),
+            channel=Channel(values["channel"]),
+            author=values["author"],
+            data=values["data"],
+        )
+
+
+def _messages(least: int = 0, **options: Any) -> fields.List[Any]:
+    length = validate.Length(least, 1000, error="must have {min} to {max} messages")
+    return Several(fields.Nested(MessageInput), validate=length, **options)
+
+
+class NewState(Input):
+    """A state to be added below another, without a run."""
+
+    parent_id = Id(required=True)
+    messages = _messages(1, required=True)
+
+
+def _parts() -> fields.List[Any]:
+    return Several(Object(), required=True, validate=validate.Length(max=MOST_PARTS))
+
+
+class Export(ma.Schema):
+    """A whole thread, as an export gives it; its parts are checked when it is imported."""
+
+    class Meta:
+        unknown = ma.INCLUDE
+
+    format = fields.String(required=True)
+    version = fields.Integer(required=True, strict=True)
+    thread = Object(required=True)
+    states = _parts()
+    runs = _parts()
+
+
+class StateChanges(Input):
+    """What to change about a state; what is left out stays."""
+
+    label = text(200, allow_none=True)
+    starred = Flag()
+
+
+class _RunOptions(Input):
+    messages = _messages(
+        load_default=list,
+        metadata=says("added below the input state first; the run then works on the new state"),
+    )
+    worker_id = named(load_default=None, allow_none=True, metadata=says("default: the thread's worker"))
+    config = Object(
+        load_default=None,
+        allow_none=True,
+        metadata=says("default: the thread's, if the worker is the thread's"),
+    )
+    args = Value(load_default=None, allow_none=True, metadata=says("passed to the worker as it is"))
+    n = whole(1, MAX_SIBLINGS, load_default=1, metadata=says("how many runs, side by side"))
+    priority = whole(
+        -100, 100, load_default=0, metadata=says("among your own waiting runs; higher is sooner")
+    )
+    timeout = Number(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(0, MAX_TIMEOUT, min_inclusive=False),
+        metadata=says("seconds; default: the worker's"),
+    )
+
+
+class NewRun(_RunOptions):
+    """Runs to be made on a thread."""
+
+    input_state_id = Id(required=True, metadata=says("the state to go on from"))
+
+
+class NewThreadRun(_RunOptions):
+    """Runs to be made on a new thread."""
+
+    title = text(500, load_default=None, allow_none=True)
+    metadata = Object(load_default=None, allow_none=True)
+
+
+class Cancel(Input):
+    """How to cancel."""
+
+    wait = Value(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "true, or seconds: answer once the run has ended, or when the time is over",
+            "type": ["boolean", "number"],
+        },
+    )
+
+    @ma.validates("wait")
+    def _check_wait(self, value: Any, data_key: str) -> None:
+        if value is not None and not (isinstance(value, bool | int | float) and 0 <= value <= MAX_WAIT):
+            raise ma.ValidationError(f"must be true, false or a number of seconds up to {MAX_WAIT}")
+
+
+class Answer(Input):
+    """The answer to what a run asked."""
+
+    confirmation_id = named(load_default=None, allow_none=True)
+    answer = Value(required=True, allow_none=True)

@@ -1,0 +1,299 @@
+"""What the API answers with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields
+
+from runtime.model import Channel, MessageStatus, MessageType, QueueReason, Role, RunStatus, ThreadStatus
+from web.api.schemas.kinds import Object, Value, one_of, says
+
+
+class Output(ma.Schema):
+    """What the API answers with: every field is always there, unless it says ``optional``."""
+
+    class Meta:
+        unknown = ma.EXCLUDE
+
+    def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
+        """Promise the field."""
+        field_obj.required = not field_obj.metadata.get("optional", False)
+
+
+def _time(**options: Any) -> fields.String:
+    return fields.String(metadata={"format": "date-time"}, **options)
+
+
+def _id(**options: Any) -> fields.String:
+    metadata = {"format": "uuid", **options.pop("metadata", {})}
+    return fields.String(metadata=metadata, **options)
+
+
+class User(Output):
+    """An account."""
+
+    id = _id()
+    email = fields.String()
+    name = fields.String(allow_none=True)
+    created_at = _time()
+
+
+class Token(Output):
+    """An API token; its secret is shown once, when it is made."""
+
+    id = _id()
+    name = fields.String()
+    created_at = _time()
+    last_used_at = _time(allow_none=True)
+
+
+class TokenWithSecret(Token):
+    """A new API token."""
+
+    secret = fields.String(metadata=says("send it as `Authorization: Bearer`"))
+
+
+class Message(Output):
+    """One message of a state."""
+
+    id = _id()
+    state_id = _id()
+    position = fields.Integer()
+    role = one_of(Role)
+    type = one_of(MessageType)
+    channel = one_of(Channel)
+    author = fields.String(allow_none=True)
+    content = fields.String(metadata=says("for an image: what it shows, in words"))
+    data = Object(
+        metadata=says(
+            "by type; code: `language`, `title`; console: `command`; image: `url`, a `data:` URL in base64, "
+            "of image/png, jpeg, gif, webp or avif; function: `name`, `call_id`, `arguments`, `result`; "
+            "confirmation: `options`, `answer`"
+        )
+    )
+    status = one_of(MessageStatus)
+    run_id = _id(allow_none=True)
+    created_at = _time(allow_none=True)
+
+
+class State(Output):
+    """A node of a thread."""
+
+    id = _id()
+    thread_id = _id()
+    parent_id = _id(allow_none=True)
+    depth = fields.Integer()
+    ordinal = fields.Integer(metadata=says("place among its siblings, from 0"))
+    children = fields.Integer()
+    run_id = _id(allow_none=True, metadata=says("the run that fills it"))
+    label = fields.String(allow_none=True)
+    starred = fields.Boolean()
+    created_at = _time()
+    messages = fields.List(fields.Nested(Message), metadata={"optional": True})
+
+
+class Thread(Output):
+    """A conversation."""
+
+    id = _id()
+    title = fields.String(allow_none=True)
+    worker_id = fields.String(allow_none=True)
+    config = Object()
+    metadata = Object()
+    status = one_of(ThreadStatus)
+    root_state_id = _id()
+    latest_state_id = _id(metadata=says("created last"))
+    created_at = _time()
+    updated_at = _time()
+
+
+class RunError(Output):
+    """Why a run did not succeed."""
+
+    code = fields.String()
+    message = fields.String()
+    retryable = fields.Boolean()
+    log_tail = fields.String(metadata=says("the end of what the worker wrote to stderr"))
+
+
+class Queue(Output):
+    """What a queued run waits for."""
+
+    position = fields.Integer(metadata=says("in its pool, from 1, as it would be served now"))
+    pool = fields.String()
+    pool_seen = fields.Boolean(metadata=says("whether a pool of that name is alive"))
+    slots = fields.Integer()
+    busy = fields.Integer()
+    reason = one_of(QueueReason)
+    message = fields.String(metadata=says("the reason as a sentence"))
+    not_before = _time(allow_none=True)
+
+
+class Run(Output):
+    """One execution of a worker."""
+
+    id = _id()
+    thread_id = _id()
+    parent_run_id = _id(allow_none=True)
+    input_state_id = _id()
+    output_state_id = _id()
+    worker_id = fields.String()
+    worker_digest = fields.String()
+    pool = fields.String()
+    config = Object()
+    args = Value(allow_none=True)
+    status = one_of(RunStatus)
+    attempt = fields.Integer()
+    failures = fields.Integer()
+    max_attempts = fields.Integer()
+    timeout_seconds = fields.Float()
+    priority = fields.Integer()
+    error = fields.Nested(RunError, allow_none=True)
+    usage = Object(allow_none=True)
+    confirmation = Object(allow_none=True, metadata=says("what a waiting run asks"))
+    cancel_requested_at = _time(allow_none=True)
+    created_at = _time()
+    started_at = _time(allow_none=True)
+    finished_at = _time(allow_none=True)
+
+
+class RunWithQueue(Run):
+    """A run, and why it has not started."""
+
+    queue = fields.Nested(Queue, allow_none=True, metadata=says("null unless the run is queued"))
+
+
+class Worker(Output):
+    """A worker that can be asked to run."""
+
+    id = fields.String()
+    name = fields.String()
+    description = fields.String()
+    type = fields.String()
+    pool = fields.String()
+    config_schema = Object(metadata=says("the JSON Schema of its configuration"))
+    available = fields.Boolean()
+    reason = fields.String(allow_none=True, metadata=says("why it is not available"))
+    slots = fields.Integer(metadata=says("of its pool"))
+    busy = fields.Integer()
+
+
+class TreeNode(Output):
+    """A state as the tree shows it."""
+
+    id = _id()
+    parent_id = _id(allow_none=True)
+    depth = fields.Integer()
+    ordinal = fields.Integer()
+    children = fields.Integer()
+    preview = fields.String(allow_none=True)
+    author = fields.String(allow_none=True)
+    run_id = _id(allow_none=True)
+    run_status = fields.String(allow_none=True)
+    worker_id = fields.String(allow_none=True)
+    label = fields.String(allow_none=True)
+    starred = fields.Boolean()
+    created_at = _time()
+
+
+class Place(Output):
+    """Where a state stands among its siblings."""
+
+    ordinal = fields.Integer()
+    sibling_count = fields.Integer()
+    previous_id = _id(allow_none=True)
+    next_id = _id(allow_none=True)
+
+
+def places() -> fields.Dict:
+    """The places of the states on the way that an answer shows."""
+    says_order = says("by state id; the lowest state first, its ancestors after it")
+    return fields.Dict(keys=fields.String(), values=fields.Nested(Place), metadata=says_order)
+
+
+def other_branches() -> fields.List[Any]:
+    """What is said next to the way that an answer shows."""
+    says_where = says("on other branches, in the states that runs under way are filling")
+    return fields.List(fields.Nested(Message), metadata=says_where)
+
+
+def step_counts(**metadata: Any) -> fields.Dict:
+    """How many steps there are to be asked for."""
+    says_which = says("by run id: how many steps its last attempt told of, where it told of any")
+    return fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={**says_which, **metadata})
+
+
+class OpenMessage(Output):
+    """A message that is being written."""
+
+    message = fields.Nested(Message)
+    n = fields.Integer(metadata=says("the number of its last delta that is in `content`"))
+
+
+class AttemptLog(Output):
+    """What an attempt wrote besides its messages."""
+
+    attempt = fields.Integer()
+    text = fields.String()
+    truncated = fields.Boolean(metadata=says("whether its beginning was dropped"))
+
+
+class Step(Output):
+    """What the worker said it was about to do."""
+
+    number = fields.Integer()
+    description = fields.String()
+    at = _time()
+
+
+class Attempt(Output):
+    """One try of a run."""
+
+    attempt = fields.Integer()
+    messages = fields.List(fields.Nested(Message))
+    steps = fields.List(fields.Nested(Step))
+
+
+class Structure(Output):
+    """The shape of a tree."""
+
+    ids = fields.List(_id())
+    parents = fields.List(fields.Integer(), metadata=says("for each id the index of its parent; -1: none"))
+
+
+class Problem(Output):
+    """What went wrong (RFC 9457)."""
+
+    class FieldProblem(Output):
+        """One field that is wrong."""
+
+        path = fields.String(metadata=says("messages.0.role"))
+        pointer = fields.String(metadata=says("/messages/0/role"))
+        message = fields.String()
+
+    type = fields.String()
+    title = fields.String()
+    status = fields.Integer()
+    detail = fields.String()
+    errors = fields.List(fields.Nested(FieldProblem), metadata={"optional": True})
+
+
+def wrapped(name: str, **parts: Any) -> type[Output]:
+    """The schema ``name`` of an answer: an object with these parts.
+
+    A part is a schema, a schema in a list for many, or a field.
+    """
+    return type(name, (Output,), {part: _part(kind) for part, kind in parts.items()})
+
+
+def page_of(kind: type[Output]) -> type[Output]:
+    """The schema of one page of a list."""
+    return wrapped(f"{kind.__name__}Page", items=[kind], next=fields.String(allow_none=True))
+
+
+def _part(kind: Any) -> Any:
+    if isinstance(kind, list):
+        return fields.List(fields.Nested(kind[0]))
+    return fields.Nested(kind) if isinstance(kind, type) else kind

@@ -1,0 +1,120 @@
+"""What clients send behind the question mark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields, validate
+
+from runtime.model import RunStatus, ThreadStatus
+from web.api.schemas.inputs import MAX_WAIT
+from web.api.schemas.kinds import Id, one_of, says, text
+
+MAX_PAGE = 1000
+
+
+class Query(ma.Schema):
+    """What a client sends behind the question mark; what is not known there is ignored."""
+
+    class Meta:
+        unknown = ma.EXCLUDE
+
+
+class _Limited(Query):
+    limit = fields.Integer(load_default=20, validate=validate.Range(1, MAX_PAGE))
+    cursor = fields.String(load_default=None, metadata=says("`next` of the page before"))
+
+
+class ThreadsQuery(_Limited):
+    """Which threads."""
+
+    query = text(500, load_default=None, metadata=says("in the title or a message"))
+    status = one_of(ThreadStatus, load_default=None, metadata=says("default: active"))
+
+    @ma.pre_load
+    def _short(self, values: Any, **_: Any) -> Any:
+        return _renamed(values, {"q": "query", "search": "query"})
+
+
+class TreeQuery(_Limited):
+    """How much of the tree."""
+
+    limit = fields.Integer(load_default=200, validate=validate.Range(1, MAX_PAGE))
+    structure = fields.Boolean(
+        load_default=False, metadata=says("1: only ids and parents, of the whole tree")
+    )
+
+
+class HistoryQuery(_Limited):
+    """Which window of the history."""
+
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, MAX_PAGE))
+    runs = fields.Boolean(load_default=False, metadata=says("1: also the runs that fill these states"))
+
+
+class WorkerHistoryQuery(_Limited):
+    """Which window of the history."""
+
+    limit = fields.Integer(
+        load_default=None,
+        validate=validate.Range(1, MAX_PAGE),
+        metadata=says("default: as many as the worker is given anyway"),
+    )
+
+
+class SnapshotQuery(Query):
+    """Which branch, and how much of it."""
+
+    state = Id(load_default=None, metadata=says("default: the state created last"))
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, MAX_PAGE))
+
+
+class ExportQuery(Query):
+    """In which form."""
+
+    format = one_of(("json", "markdown"), load_default="json")
+    state = Id(load_default=None, metadata=says("the end of a path; default: the state created last"))
+    scope = one_of(
+        ("path", "tree"),
+        load_default=None,
+        metadata=says("default: the path if `state` is given or for markdown, else the whole tree"),
+    )
+
+
+class RunsQuery(_Limited):
+    """Which runs."""
+
+    status = one_of(RunStatus, load_default=None)
+    worker_id = fields.String(load_default=None)
+    thread_id = Id(load_default=None)
+
+    @ma.pre_load
+    def _short(self, values: Any, **_: Any) -> Any:
+        return _renamed(values, {"worker": "worker_id", "thread": "thread_id"})
+
+
+class WaitQuery(Query):
+    """How long."""
+
+    timeout = fields.Float(
+        load_default=60.0, validate=validate.Range(0, MAX_WAIT), metadata=says("seconds to wait at most")
+    )
+
+
+class StreamQuery(Query):
+    """From where."""
+
+    after = fields.String(
+        load_default=None,
+        metadata=says(
+            "the id of the last event that was seen; 0: the oldest that is kept. Last-Event-ID beats it"
+        ),
+    )
+
+
+def _renamed(values: Any, names: dict[str, str]) -> Any:
+    found = {short: values[short] for short in names if short in values}
+    if not found:
+        return values
+    return {**dict(values.items()), **{names[short]: value for short, value in found.items()}}

@@ -1,0 +1,56 @@
+"""Workers: what can be asked to run, and whether it can now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from runtime.errors import NotFound
+from runtime.registry import Worker
+from web.api.openapi import Blueprint
+from web.api.schemas import outputs
+from web.core import core
+from web.http.responses import answer
+from web.security import auth
+
+workers = Blueprint("workers", __name__, url_prefix="/api/workers", description="What can be asked to run")
+workers.before_request(auth.sign_in_required)
+
+_WorkerAnswer = outputs.wrapped("WorkerAnswer", worker=outputs.Worker)
+
+
+@workers.route("")
+@workers.response(200, outputs.page_of(outputs.Worker))
+def list_workers() -> Response:
+    """All workers, also those that are not available, with the reason."""
+    core.availability.refresh()
+    found = sorted(core.registry.workers.values(), key=lambda worker: worker.id)
+    return answer({"items": [_encode(worker) for worker in found], "next": None})
+
+
+@workers.route("/<worker_id>")
+@workers.response(200, _WorkerAnswer)
+def get_worker(worker_id: str) -> Response:
+    """One worker."""
+    worker = core.registry.workers.get(worker_id)
+    if worker is None:
+        raise NotFound("There is no such worker.")
+    core.availability.refresh()
+    return answer({"worker": _encode(worker)})
+
+
+def _encode(worker: Worker) -> dict[str, Any]:
+    standing = core.availability.of(worker)
+    return {
+        "id": worker.id,
+        "name": worker.name,
+        "description": worker.description,
+        "type": worker.type,
+        "pool": worker.pool,
+        "config_schema": worker.config_schema,
+        "available": standing.available,
+        "reason": standing.reason,
+        "slots": standing.slots,
+        "busy": standing.busy,
+    }

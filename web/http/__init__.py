@@ -1,0 +1,1 @@
+"""HTTP: requests read, responses and errors made."""

@@ -1,0 +1,96 @@
+"""For operators: liveness, readiness, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gevent
+from flask import Blueprint, Flask, Response, request
+
+from runtime.errors import BranchlineError
+from runtime.store import migrate, pools
+from web.core import Core, core, this_core
+from web.http.responses import answer
+
+views = Blueprint("ops", __name__)
+
+_PATIENCE = 3.0
+"""Seconds that one check may take."""
+
+
+@views.route("/healthz")
+def healthz() -> Response:
+    """The process answers; that is all it says."""
+    return answer({"status": "ok"})
+
+
+@views.route("/readyz")
+def readyz() -> Response:
+    """Whether all that the process needs is there; 503 with what is missing."""
+    checks = {name: _missing(check) for name, check in _CHECKS.items()}
+    missing = [{"what": name, "why": why} for name, why in checks.items() if why]
+    body = {
+        "status": "not ready" if missing else "ready",
+        "missing": missing,
+        "checks": {name: "missing" if why else "ok" for name, why in checks.items()},
+    }
+    return answer(body, 503 if missing else 200)
+
+
+@views.route("/metrics")
+def metrics() -> Response:
+    """Figures for Prometheus."""
+    return Response(core.figures.text(this_core()), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def init_app(app: Flask) -> None:
+    """Count the requests of ``app``."""
+    app.after_request(_count)
+
+
+def _count(response: Response) -> Response:
+    core.figures.requests.labels(request.method, response.status_code).inc()
+    return response
+
+
+def _missing(check: Callable[[Core], str | None]) -> str | None:
+    """What a check found wrong; None where all is well."""
+    try:
+        with gevent.Timeout(_PATIENCE):
+            return check(this_core())
+    except gevent.Timeout:
+        return f"no answer within {_PATIENCE:g} seconds"
+    except BranchlineError as error:
+        return str(error)
+    except Exception as error:  # whatever a driver raises is an answer here
+        return f"{type(error).__name__}: {error}"
+
+
+def _database(core: Core) -> str | None:
+    core.database.read(pools.names_with_backlog)
+    return None
+
+
+def _migrations(core: Core) -> str | None:
+    if not core.migrated:
+        there = migrate.current(core.settings.database_url)
+        if there != migrate.head():
+            return (
+                f"the database is at {there or 'nothing'}, not at {migrate.head()}; run `branchline migrate`"
+            )
+        core.migrated = True
+    return None
+
+
+def _redis(core: Core) -> str | None:
+    core.link.client.ping()
+    return None
+
+
+def _broker(core: Core) -> str | None:
+    with core.celery.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=_PATIENCE)
+    return None
+
+
+_CHECKS = {"database": _database, "migrations": _migrations, "redis": _redis, "broker": _broker}

@@ -1,0 +1,178 @@
+"""Figures for Prometheus: what this process counts, and what the database knows."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from runtime.events import MESSAGE_DELTA
+from runtime.model import Pool
+from runtime.store import pools, runs
+from runtime.store.database import Connection
+
+if TYPE_CHECKING:
+    from web.core import Core
+
+_DELTA = f"\nevent: {MESSAGE_DELTA}\n".encode()
+_AT = b'"at":"'
+_TIME_LENGTH = len("2026-01-31T12:00:00.000Z")
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+
+class Figures:
+    """What this web process has seen."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "branchline_http_requests", "Requests answered.", ["method", "status"], registry=self.registry
+        )
+        self._latencies = _Latencies()
+        self._last: tuple[bytes, float | None] = b"", None
+        self._tallied = _Tallied()
+
+    def delivered(self, sse: bytes) -> None:
+        """Entries are being sent to a reader, as they happen; the first one stands for all.
+
+        Every reader counts, so that the figure shows how long the last one of many waits.
+        The same bytes go to all of them, one after the other, and are looked into once.
+        """
+        if sse is not self._last[0]:
+            self._last = sse, _written(sse)
+        if (written := self._last[1]) is not None:
+            self._latencies.observe(max(0.0, time.time() - written))
+
+    def text(self, core: Core) -> bytes:
+        """All figures, as Prometheus reads them. Raises StoreUnavailable."""
+        found = core.database.read(_of_database, self._tallied, core.settings.pool.lease)
+        registry = CollectorRegistry()
+        registry.register(_Told([*found, *_of_process(core), self._latencies.metric()]))
+        return generate_latest(self.registry) + generate_latest(registry)
+
+
+def _written(sse: bytes) -> float | None:
+    """When a pool took the first of these entries from its worker, if that is a delta."""
+    if _DELTA not in sse[:200]:
+        return None
+    start = sse.find(_AT) + len(_AT)
+    try:
+        return datetime.fromisoformat(sse[start : start + _TIME_LENGTH].decode()).timestamp()
+    except ValueError:
+        return None
+
+
+class _Latencies:
+    """A histogram that costs little to add to: with many readers that is done for each of them."""
+
+    def __init__(self) -> None:
+        self._sum = 0.0
+        self._counts = [0] * (len(_SECONDS) + 1)
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self._sum += seconds
+        self._counts[bisect_left(_SECONDS, seconds)] += 1
+
+    def metric(self) -> Metric:
+        """As Prometheus reads it."""
+        bounds = [*(str(float(bound)) for bound in _SECONDS), "+Inf"]
+        return HistogramMetricFamily(
+            "branchline_delta_latency_seconds",
+            "From the moment a pool took a delta from its worker until it is sent to a reader.",
+            buckets=list(zip(bounds, accumulate(self._counts), strict=True)),
+            sum_value=self._sum,
+        )
+
+
+class _Told:
+    """A collector of metrics that are known already."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = list(metrics)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give them."""
+        yield from self._metrics
+
+
+class _Tallied:
+    """All runs, counted. That reads every one of them, so it may take a hundredth of the time."""
+
+    _SHARE = 0.01
+
+    def __init__(self) -> None:
+        self._tallies: list[runs.Tally] = []
+        self._good_until = float("-inf")
+
+    def now(self, c: Connection) -> list[runs.Tally]:
+        """As of the last count."""
+        began = time.monotonic()
+        if began >= self._good_until:
+            self._tallies = runs.tallies(c)
+            ended = time.monotonic()
+            self._good_until = ended + (ended - began) / self._SHARE
+        return self._tallies
+
+
+def _of_database(c: Connection, tallied: _Tallied, lease: float) -> list[Metric]:
+    return [*_of_runs(c, tallied), *_of_pools(pools.listing(c, lease))]
+
+
+def _of_runs(c: Connection, tallied: _Tallied) -> Iterator[Metric]:
+    count = GaugeMetricFamily("branchline_runs", "Runs.", labels=["worker", "pool", "status"])
+    claims = CounterMetricFamily(
+        "branchline_claims", "Attempts that a pool began.", labels=["worker", "pool"]
+    )
+    reaps = CounterMetricFamily(
+        "branchline_reaps",
+        "Attempts that were lost, and whose runs the reaper took over.",
+        labels=["worker", "pool"],
+    )
+    claimed: dict[tuple[str, str], int] = defaultdict(int)
+    reaped: dict[tuple[str, str], int] = defaultdict(int)
+    for tally in tallied.now(c):
+        count.add_metric([tally.worker_id, tally.pool, tally.status], tally.runs)
+        claimed[tally.worker_id, tally.pool] += tally.attempts
+        reaped[tally.worker_id, tally.pool] += tally.reaps
+    for labels, number in claimed.items():
+        claims.add_metric(labels, number)
+    for labels, number in reaped.items():
+        reaps.add_metric(labels, number)
+    age = GaugeMetricFamily(
+        "branchline_queue_age_seconds", "How long the oldest queued run has waited.", labels=["pool"]
+    )
+    for pool, seconds in runs.oldest_queued(c).items():
+        age.add_metric([pool], seconds)
+    yield from (count, claims, reaps, age)
+
+
+def _of_pools(found: Iterable[Pool]) -> Iterator[Metric]:
+    slots = GaugeMetricFamily("branchline_pool_slots", "Runs a pool can execute at once.", labels=["pool"])
+    busy = GaugeMetricFamily("branchline_pool_busy", "Runs a pool executes now.", labels=["pool"])
+    alive: dict[str, list[Pool]] = defaultdict(list)
+    for pool in found:
+        alive[pool.name] += [pool] if pool.alive else []
+    for name, processes in alive.items():
+        slots.add_metric([name], sum(pool.slots for pool in processes))
+        busy.add_metric([name], sum(pool.busy for pool in processes))
+    yield from (slots, busy)
+
+
+def _of_process(core: Core) -> Iterator[Metric]:
+    now = core.hub.stats()
+    yield GaugeMetricFamily("branchline_open_streams", "Streams open in this process.", now.streams)
+    yield GaugeMetricFamily("branchline_watched_threads", "Threads watched by this process.", now.threads)
+    yield CounterMetricFamily(
+        "branchline_credential_lookups",
+        "Times this process asked the database whose a credential is.",
+        core.credentials.lookups,
+    )
+    yield CounterMetricFamily("branchline_log_reads", "Times this process read event logs.", now.reads)

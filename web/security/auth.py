@@ -1,0 +1,138 @@
+"""Who asks: a browser by its cookie, a program by its bearer token.
+
+Whose a credential is costs a query every few seconds, not at each request. A write
+that comes with a cookie must come from our own pages: browsers say where they come
+from, and another origin is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, Response, g, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+
+from runtime.errors import Forbidden, Unauthenticated
+from runtime.model import User
+from runtime.settings import Settings
+from runtime.tokens import read_session_token
+from web.core import core
+from web.security.credentials import Credential
+
+_SESSION = "sid"
+_PORTS = {"http": 80, "https": 443}
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class _Cookies(SecureCookieSessionInterface):
+    """Flask's signed cookies, free of charge for a request that brings none."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """What the cookie says."""
+        return super().open_session(app, request) if "Cookie" in request.headers else self.session_class()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Set the cookie where it changed."""
+        if session.accessed or session.modified:
+            super().save_session(app, session, response)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Let the app keep a session's id in a signed cookie."""
+    app.session_interface = _Cookies()
+    key = settings.secret_key
+    app.config.update(
+        SECRET_KEY=key,
+        # Named after the key: copies beside each other on one machine share the cookies of its
+        # name, whatever their ports, while the processes of one deployment share the key.
+        SESSION_COOKIE_NAME=f"branchline_{hashlib.sha256(key.encode()).hexdigest()[:8]}",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.security.cookie_secure,
+        SESSION_REFRESH_EACH_REQUEST=False,
+        PERMANENT_SESSION_LIFETIME=timedelta(days=settings.security.session_days),
+    )
+
+
+def sign_in_required() -> None:
+    """For ``before_request`` of a blueprint: find out who asks. Raises Unauthenticated, Forbidden."""
+    credential = credential_shown()
+    user = core.credentials.resolve(credential) if credential else None
+    if credential is None or user is None:
+        raise Unauthenticated
+    g.user, g.credential = user, credential
+
+
+def current_user() -> User:
+    """Who asks."""
+    user: User = g.user
+    return user
+
+
+def current_credential() -> Credential:
+    """What they showed."""
+    credential: Credential = g.credential
+    return credential
+
+
+def credential_shown() -> Credential | None:
+    """What the request shows; a header beats a cookie. Raises Forbidden."""
+    header = request.headers.get("Authorization")
+    if header is not None:
+        return _bearer(header)
+    session_id = session.get(_SESSION)
+    if session_id is None:
+        return None
+    same_origin()
+    return Credential("session", session_id)
+
+
+def same_origin() -> None:
+    """Raise Forbidden where a browser says that another site made it write."""
+    if request.method in _SAFE_METHODS:
+        return
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        if not _leads_here(origin):
+            raise Forbidden
+    elif request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+        raise Forbidden
+
+
+def remember(session_id: str) -> None:
+    """Keep the session in the browser's cookie."""
+    session.clear()
+    session.permanent = True
+    session[_SESSION] = session_id
+
+
+def forget() -> None:
+    """Take the cookie back, if one came: a form of another site brings none, and shall end nothing."""
+    if session:
+        session.clear()
+
+
+def _bearer(header: str) -> Credential | None:
+    scheme, _, text = header.partition(" ")
+    text = text.strip()
+    if scheme.lower() != "bearer" or not text:
+        return None
+    if "." not in text:  # a JSON Web Token has two dots, an API token none
+        return Credential("token", text)
+    session_id = read_session_token(core.settings, text)
+    return Credential("session", session_id) if session_id else None
+
+
+def _leads_here(origin: str) -> bool:
+    """Whether host and port are ours; not the scheme, for TLS may end before us."""
+    try:
+        theirs = urlsplit(origin)
+        ours = urlsplit(f"{theirs.scheme}://{request.host}")
+        default = _PORTS.get(theirs.scheme)
+        if default is None or theirs.hostname is None:
+            return False
+        return (theirs.hostname, theirs.port or default) == (ours.hostname, ours.port or default)
+    except ValueError:
+        return False

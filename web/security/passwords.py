@@ -1,0 +1,52 @@
+"""Passwords: hashed by argon2, off the event loop."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import argon2
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from web.http.offload import Aside
+from web.http.slots import Places
+
+_AT_ONCE = 4
+"""Hashes at a time; each takes 64 MiB."""
+
+
+class Passwords:
+    """Makes and checks hashes."""
+
+    def __init__(self, patience: float, hasher: argon2.PasswordHasher | None = None) -> None:
+        """``patience``: seconds that one waits for those before it.
+
+        ``hasher``: one with other costs than argon2-cffi recommends.
+        """
+        self._aside = Aside(_AT_ONCE)
+        self._places = Places(_AT_ONCE, patience, "Too many sign in at once; try again in a moment.")
+        self._hasher = hasher or argon2.PasswordHasher()
+
+    def hash(self, password: str) -> str:
+        """A hash to store. Raises TooMany."""
+        with self._places:
+            return str(self._aside(self._hasher.hash, _bytes(password)))
+
+    def verify(self, stored: str | None, password: str) -> bool:
+        """Whether ``password`` is right. Takes as long where there is no account (None). Raises TooMany."""
+        with self._places:
+            matches = self._aside(self._matches, stored, _bytes(password))
+        return stored is not None and bool(matches)
+
+    def _matches(self, stored: str | None, password: bytes) -> bool:
+        try:
+            return self._hasher.verify(stored or self._of_nobody, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    @cached_property
+    def _of_nobody(self) -> str:
+        return self._hasher.hash(b"nobody's")
+
+
+def _bytes(password: str) -> bytes:
+    return password.encode("utf-8", "surrogatepass")

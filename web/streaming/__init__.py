@@ -1,0 +1,1 @@
+"""Server-Sent Events and what they are made of."""
