@@ -57,7 +57,7 @@ const TURN: Loose[] = [
 ];
 
 function snapshot(more: Partial<Snapshot> = {}): Snapshot {
-  return { cursor: `${EPOCH}:0`, messages: [], beside: [], next: null, open: [], runs: [], states: { root: place() }, steps: {}, ...more };
+  return { cursor: `${EPOCH}:0`, messages: [], other_branches: [], next: null, open: [], runs: [], states: { root: place() }, steps: {}, ...more };
 }
 
 function place() {
@@ -282,7 +282,7 @@ describe('another branch', () => {
   test('that is being filled is whole after a snapshot', () => {
     const running = run({ status: 'running', attempt: 1 });
     const open = [{ message: message('m', { position: 1, content: 'Hel' }), n: 1 }];
-    const at = begun({ cursor: `${EPOCH}:8`, beside: [thought], open, runs: [running] });
+    const at = begun({ cursor: `${EPOCH}:8`, other_branches: [thought], open, runs: [running] });
     expect(at.messages.get('answer')?.map((one) => one.content)).toEqual(['Hm', 'Hel']);
     expect(text(all(at, told([delta(2, 'lo')], 9)))).toBe('Hello');
   });

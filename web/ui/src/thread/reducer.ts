@@ -240,7 +240,7 @@ function takeSnapshot(state: ThreadState, snapshot: Snapshot): ThreadState {
     runs,
     stepCounts: counted(state.stepCounts, snapshot.runs, snapshot.steps),
   };
-  const said = [...snapshot.messages, ...snapshot.beside, ...snapshot.open.map(({ message }) => message)];
+  const said = [...snapshot.messages, ...snapshot.other_branches, ...snapshot.open.map(({ message }) => message)];
   next = takeHistory(next, { items: said, next: snapshot.next, states: snapshot.states });
   for (const run of snapshot.runs) next = statusShown(next, run);
   const { cursor } = next;
