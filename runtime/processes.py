@@ -1,9 +1,15 @@
-"""What a host asks of the kernel: who descends from whom, and what becomes of whom."""
+"""Processes and the kernel: who descends from whom, signals, and how an end is described.
+
+The standard library only, and little of it: a child's host imports this, a pool's
+guardian, and it stands before the start of every process of ``branchline up``
+(:func:`become`).
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -24,6 +30,19 @@ def adopt_orphans() -> None:
 def die_with_parent(number: int) -> None:
     """Get the signal ``number`` when the parent ends."""
     _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def describe_exit(code: int) -> str:
+    """An exit code as people read it: ``exit code 1``, or the name of the signal of a negative one."""
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def become(parent: int, program: list[str]) -> None:
+    """Replace this process by ``program``, which gets SIGTERM when the process ``parent`` ends (Linux)."""
+    die_with_parent(signal.SIGTERM)
+    if LINUX and os.getppid() != parent:  # it ended before the kernel was asked
+        sys.exit(1)
+    os.execvp(program[0], program)
 
 
 def threads() -> int:
@@ -95,3 +114,7 @@ def _children_of_thread(path: str) -> list[int]:
 def _prctl(option: int, value: int) -> None:
     if _LIBC is not None:
         _LIBC.prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":  # python processes.py PARENT PROGRAM …
+    become(int(sys.argv[1]), sys.argv[2:])

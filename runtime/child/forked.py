@@ -19,8 +19,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from runtime import processes as kernel
-from runtime import sdk
+from runtime import processes, sdk
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MAX_MESSAGE = 256 * 1024
@@ -45,10 +44,10 @@ def leave_host(host: int, descriptors: Sequence[int]) -> None:
     for number in _HANDLED:
         _signal.signal(number, _DEFAULT)
     _signal.pthread_sigmask(_UNBLOCK, HELD_BACK)
-    kernel.die_with_parent(_SIGKILL)
+    processes.die_with_parent(_SIGKILL)
     if os.getppid() != host:
         os._exit(1)  # the host died before the kernel could have told us
-    kernel.adopt_orphans()
+    processes.adopt_orphans()
     os.setsid()
     os.nice(_NICE)
     for descriptor in descriptors:

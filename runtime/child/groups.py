@@ -14,7 +14,7 @@ import re
 import time
 from pathlib import Path
 
-from runtime import processes as kernel
+from runtime import processes
 
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
@@ -75,7 +75,7 @@ class Groups:
             raise NotDelegated(f"memory cannot be limited below {self._above}: {error.strerror}") from error
         for group in self._above.iterdir():
             made = _NAME.fullmatch(group.name)
-            if made and not kernel.is_alive(int(made["pid"])):
+            if made and not processes.is_alive(int(made["pid"])):
                 Group(group).end()
 
     def make(self, memory_bytes: int) -> Group:

@@ -40,13 +40,12 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from runtime import processes as kernel
-from runtime import sdk
+from runtime import processes, sdk
 from runtime.child import forked
 
 _LULL_MS = 3
 """How long nothing must have happened before a spare is forked, in whose way it then is not."""
-_LOOK_MS = None if kernel.LINUX else 1000
+_LOOK_MS = None if processes.LINUX else 1000
 """How often a host looks whether its pool lives, where the kernel does not tell."""
 _LAST_SWEEPS = 5.0
 """Seconds that the host gives the killed to vanish before it ends itself."""
@@ -99,12 +98,12 @@ class Host:
 
     def _adopt(self) -> None:
         """Become the parent of whatever loses its own, and hear of ends."""
-        kernel.adopt_orphans()
+        processes.adopt_orphans()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._terminated)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
-        kernel.die_with_parent(signal.SIGTERM)
+        processes.die_with_parent(signal.SIGTERM)
 
     def _terminated(self, *_: object) -> None:
         """SIGTERM only makes us look whether the pool has ended.
@@ -131,8 +130,8 @@ class Host:
             return False
         if _is_async(self._worker):
             import asyncio  # noqa: F401  every run needs it
-        self._helpers = frozenset(kernel.children_of(self._pid))
-        threads = kernel.threads() - 1
+        self._helpers = frozenset(processes.children_of(self._pid))
+        threads = processes.threads() - 1
         if threads:
             # A fork copies one thread only, and the locks that the others hold for ever.
             self._fresh = [sys.executable, "-m", "runtime.sdk", entrypoint]
@@ -145,7 +144,7 @@ class Host:
         # From now on the end of the pool is told as the end of the socket, and by a signal
         # that is not held back.
         signal.pthread_sigmask(signal.SIG_BLOCK, forked.HELD_BACK)
-        kernel.die_with_parent(signal.SIGCHLD)
+        processes.die_with_parent(signal.SIGCHLD)
         # What is in memory now is shared by all children; the collector must not touch it.
         gc.collect()
         gc.freeze()
@@ -237,12 +236,12 @@ class Host:
         if pid is None:
             return
         if number == signal.SIGKILL:
-            for descendant in [*kernel.descendants(pid)]:
-                kernel.send_signal(descendant, signal.SIGKILL)
+            for descendant in [*processes.descendants(pid)]:
+                processes.send_signal(descendant, signal.SIGKILL)
         try:
             os.killpg(pid, number)
         except ProcessLookupError:
-            kernel.send_signal(pid, number)  # not yet the leader of its group
+            processes.send_signal(pid, number)  # not yet the leader of its group
 
     # ── what the kernel tells ───────────────────────────────────────────────
 
@@ -252,7 +251,7 @@ class Host:
         for pid, status in _ended():
             if pid not in self._children:
                 continue
-            kernel.signal_group(pid, signal.SIGKILL)
+            processes.signal_group(pid, signal.SIGKILL)
             child = self._children.pop(pid)
             if child is not None:
                 codes[child] = os.waitstatus_to_exitcode(status)
@@ -266,17 +265,17 @@ class Host:
     def _sweep(self) -> int:
         """Kill what ended children have left; the end of each calls us again. How many."""
         known = self._helpers | self._children.keys()
-        orphans = [pid for pid in kernel.children_of(self._pid) if pid not in known]
+        orphans = [pid for pid in processes.children_of(self._pid) if pid not in known]
         for orphan in orphans:
-            for pid in [*kernel.descendants(orphan), orphan]:
-                kernel.send_signal(pid, signal.SIGKILL)
+            for pid in [*processes.descendants(orphan), orphan]:
+                processes.send_signal(pid, signal.SIGKILL)
         return len(orphans)
 
     def _end(self) -> None:
         self._control.close()
         deadline = time.monotonic() + _LAST_SWEEPS
         for pid in list(self._children):
-            kernel.signal_group(pid, signal.SIGKILL)
+            processes.signal_group(pid, signal.SIGKILL)
         self._children.clear()
         self._helpers = frozenset()
         self._sweep()

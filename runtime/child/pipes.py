@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from posix import close
 from typing import Any
 
+from runtime import greenlets
 from runtime.errors import ChildFailed
 
 _CHUNK = 64 * 1024
@@ -219,7 +219,4 @@ class _Interrupted(Exception):
 
 def _readiness(descriptor: int, write: bool) -> _Blocking | _Cooperative:
     os.set_blocking(descriptor, False)
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("socket"):
-        return _Cooperative(descriptor, write)
-    return _Blocking(descriptor, write)
+    return (_Cooperative if greenlets.patched() else _Blocking)(descriptor, write)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import orjson
 
 from runtime.errors import BranchlineError, Unauthenticated, Unavailable
 from runtime.events import RUN_COMPLETED
-
-Json = Any
+from runtime.model import Json
 
 _TRIES = 20
 """Connections in a row that may bring nothing before a stream is given up."""

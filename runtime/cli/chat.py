@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import click
 import orjson
@@ -14,9 +13,8 @@ from runtime.cli.conversation import Conversation
 from runtime.cli.reply import Reply
 from runtime.cli.terminal import console, print_table
 from runtime.errors import Invalid, NotFound, Unavailable
+from runtime.model import Json
 from runtime.settings import current
-
-Json = Any
 
 _HELP = """\
 /edit N      ask question N of this branch anew; the old one stays, on a branch of its own

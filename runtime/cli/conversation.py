@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from runtime.cli.api import Api
 from runtime.errors import NotFound
-
-Json = Any
+from runtime.model import Json
 
 
 @dataclass(frozen=True, slots=True)

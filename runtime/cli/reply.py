@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console
 
 from runtime import events
 from runtime.cli.api import StreamEvent
-
-Json = Any
+from runtime.model import Json
 
 
 @dataclass(slots=True)

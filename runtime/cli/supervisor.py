@@ -2,7 +2,7 @@
 
 Each is started again, sooner or later depending on how long it lived. Nothing
 stays behind: every process leads a group of its own, whose rest is killed when it
-ends, and the kernel ends it when this process is gone (:mod:`runtime.cli.tied`).
+ends, and the kernel ends it when this process is gone (:func:`runtime.processes.become`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from honcho.manager import Manager
 from honcho.printer import Message, Printer
 from honcho.process import Process
 
-from runtime.cli import tied
+from runtime import processes
 
 _LONG_LIFE = 10.0
 """Seconds after which a process that ends counts as one that had worked."""
@@ -42,7 +42,7 @@ class Service(Process):  # type: ignore[misc]
         """Start it, pass on what it says, and report its end."""
         self._events = events
         self._child = subprocess.Popen(
-            [sys.executable, "-IS", tied.__file__, str(os.getpid()), "/bin/sh", "-c", self.cmd],
+            [sys.executable, "-IS", processes.__file__, str(os.getpid()), "/bin/sh", "-c", self.cmd],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -172,11 +172,9 @@ class Supervisor(Manager):  # type: ignore[misc]
         pause = 1.0 if lived > _LONG_LIFE else min(max(1.0, before * 2), _LONGEST_PAUSE)
         self._pauses[name] = pause
         self._due[name] = time.monotonic() + pause
-        self._system_print(f"{name} ended with {_describe(code)}; it starts again in {pause:g} s\n")
-
-
-def _describe(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        self._system_print(
+            f"{name} ended with {processes.describe_exit(code)}; it starts again in {pause:g} s\n"
+        )
 
 
 def _signal(pid: int, number: int) -> None:

@@ -1,14 +1,13 @@
 """The guardian: a tiny parent of one pool process, which notices its death.
 
-It imports nothing but the standard library, so that there is little in it that
-could fail or grow. When the pool process dies, its runs are handed on at once,
+It imports nothing but the standard library and :mod:`runtime.processes`, so that there
+is little in it that could fail or grow. When the pool process dies, its runs are handed on at once,
 instead of when their leases run out, what its children left behind is killed,
 and a new pool process is started under a new incarnation.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import secrets
 import signal
@@ -17,8 +16,8 @@ import subprocess
 import sys
 import time
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
+from runtime import processes
+
 _QUICK_DEATH = 5.0
 """A pool process that lived for less than so many seconds waits before the next."""
 _LONGEST_PAUSE = 30.0
@@ -40,7 +39,7 @@ class Guardian:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         signal.signal(signal.SIGALRM, self._lose_patience)
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        processes.adopt_orphans()
         pause = 0.0
         while not self._stopping():
             began = time.monotonic()
@@ -48,7 +47,7 @@ class Guardian:
             code = self._live(incarnation)
             if self._stopping() and code == 0:
                 return 0
-            self._say(f"the pool process ended with {_describe(code)}; its runs are handed on")
+            self._say(f"the pool process ended with {processes.describe_exit(code)}; its runs are handed on")
             self._hand_on(incarnation)
             _kill_orphans()
             pause = (
@@ -112,12 +111,7 @@ def main(name: str, slots: int, patience: float) -> int:
 
 def _die_with_parent() -> None:
     """In the pool process: drain when the guardian is killed, rather than live on unseen."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+    processes.die_with_parent(signal.SIGTERM)
 
 
 def _kill_orphans() -> None:
@@ -148,7 +142,3 @@ def _is_isolated(pid: str) -> bool:
             return b"runtime.pool.isolated_process" in file.read().split(b"\0")
     except OSError:
         return False  # it has ended meanwhile
-
-
-def _describe(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from secrets import token_hex
 
-from runtime import processes as kernel
+from runtime import processes
 from runtime.errors import StoreUnavailable
 from runtime.store import Database, attempts, backlog, recovery
 
@@ -74,4 +74,4 @@ class IsolatedProcesses:
 
 def _drain_with_parent() -> None:
     """In the cell: when the pool process dies, end in good order."""
-    kernel.die_with_parent(signal.SIGTERM)
+    processes.die_with_parent(signal.SIGTERM)

@@ -17,13 +17,10 @@ what the run's way asks for most is one, in ``quick``.
 from __future__ import annotations
 
 import contextvars
-import importlib
 import logging
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import orjson
@@ -32,6 +29,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.pool import NullPool
 
+from runtime import greenlets
 from runtime import settings as settings_module
 from runtime.errors import StoreUnavailable
 from runtime.store import postgresql
@@ -77,7 +75,7 @@ class Database:
         self.url = with_driver(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _sqlite(self.url, settings) if self.sqlite else _postgresql(self.url, settings)
-        self._threads: Any = None
+        self._threads = greenlets.ThreadPool(_SQLITE_THREADS)
         self._distrusted = False
         """Whether a connection broke in use: those that lie idle are no better."""
         self._away = False
@@ -136,23 +134,11 @@ class Database:
                 result = self._quickly(quick, args, kwargs)
                 if result is not UNUSUAL:
                     return result
-        elif _gevent_patched():
+        elif greenlets.patched():
             # Functions may look at their caller's context (Flask's, say) there, too.
             context = contextvars.copy_context()
-            result, error = self._thread_pool().apply(
-                context.run, (self._outcome, kind, function, args, kwargs)
-            )
-            if error is not None:
-                raise error
-            return result
+            return self._threads.call(context.run, self._transaction, kind, function, args, kwargs)
         return self._transaction(kind, function, args, kwargs)
-
-    def _outcome(self, kind: str, function: Any, args: Any, kwargs: Any) -> tuple[Any, Exception | None]:
-        """The result or the error. gevent prints whatever a thread raises, a user's mistakes too."""
-        try:
-            return self._transaction(kind, function, args, kwargs), None
-        except Exception as error:
-            return None, error
 
     def _quickly(self, function: Any, args: Any, kwargs: Any) -> Any:
         with _translated():
@@ -178,13 +164,6 @@ class Database:
         if self._distrusted or postgresql.ended(connection):
             self._distrusted = False
             raise exc.InvalidatePoolError("the server has closed the connection, or does not answer")
-
-    def _thread_pool(self) -> Any:
-        if self._threads is None:
-            from gevent.threadpool import ThreadPool
-
-            self._threads = ThreadPool(_SQLITE_THREADS)
-        return self._threads
 
 
 @contextmanager
@@ -213,11 +192,6 @@ def with_driver(url: str) -> sa.URL:
         url = "postgresql" + url[len("postgres") :]
     parsed = sa.make_url(url)
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
-
-
-def _gevent_patched() -> bool:
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and monkey.is_module_patched("socket")
 
 
 def _dumps(value: Any) -> str:
@@ -269,7 +243,7 @@ class _Kept(sqlite3.Connection):
 
 
 def _sqlite(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
-    kept = _original("threading", "local")()
+    kept = greenlets.original("threading", "local")()
 
     def connect() -> sqlite3.Connection:
         if not hasattr(kept, "connection"):
@@ -304,13 +278,3 @@ def _sqlite(url: sa.URL, settings: settings_module.Database) -> sa.Engine:
 
 def _lower(text: str | None) -> str | None:
     return None if text is None else text.lower()
-
-
-@cache
-def _original(module: str, name: str) -> Any:
-    """A name of the standard library, also where gevent has replaced it."""
-    if _gevent_patched():
-        from gevent.monkey import get_original
-
-        return get_original(module, name)
-    return getattr(importlib.import_module(module), name)

@@ -16,14 +16,15 @@ from typing import Any
 import gevent
 import orjson
 import psycopg
-from gevent.monkey import get_original, is_module_patched
 from psycopg import waiting
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import set_json_loads
 
+from runtime import greenlets
+
 _READ, _WRITE = 1, 2
-_poll = get_original("select", "poll")
+_poll = greenlets.original("select", "poll")
 
 _BOUNDS: dict[str, Any] = {
     "connect_timeout": 3,
@@ -55,7 +56,7 @@ def connect(dsn: str, statement_timeout: float) -> psycopg.Connection[Any]:
         f" -c idle_in_transaction_session_timeout={int(_IDLE * 1000)}"
         " -c timezone=UTC -c jit=off -c enable_seqscan=off -c cursor_tuple_fraction=1"
     )
-    kind = Cooperative if is_module_patched("socket") else Connection
+    kind = Cooperative if greenlets.patched() else Connection
     given = _BOUNDS | conninfo_to_dict(dsn)
     connection = kind.connect(**given | {"options": options}, autocommit=True)
     connection.patience = statement_timeout + _GRACE

@@ -1,4 +1,4 @@
-"""Bodies of requests: which are parsed aside."""
+"""Bodies of requests: which are parsed in a thread."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ import pytest
 from werkzeug.exceptions import BadRequest
 
 from runtime.errors import Invalid
+from runtime.greenlets import ThreadPool
 from web.http import parsing
 
 
 @pytest.fixture
-def aside(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What was parsed aside."""
+def in_thread(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What was parsed in a thread."""
     parsed: list[bytes] = []
 
-    def noted(function: Callable[[bytes], Any], raw: bytes) -> Any:
+    def noted(_: ThreadPool, function: Callable[[bytes], Any], raw: bytes) -> Any:
         parsed.append(raw)
         return function(raw)
 
-    monkeypatch.setattr(parsing, "_aside", noted)
+    monkeypatch.setattr(ThreadPool, "call", noted)
     return parsed
 
 
-def test_a_large_body_is_parsed_aside_and_a_small_one_at_once(aside: list[bytes]) -> None:
+def test_a_large_body_is_parsed_in_a_thread_and_a_small_one_at_once(in_thread: list[bytes]) -> None:
     large = b"[" + b",".join([b"{}"] * 100_000) + b"]"
 
     assert parsing.load_json(b'{"n": 1}') == {"n": 1}
-    assert aside == []
+    assert in_thread == []
     assert parsing.load_json(large) == [{}] * 100_000
-    assert aside == [large]
+    assert in_thread == [large]
 
 
 @pytest.mark.parametrize(
@@ -40,9 +41,9 @@ def test_a_large_body_is_parsed_aside_and_a_small_one_at_once(aside: list[bytes]
     ids=["malformed", "NUL"],
 )
 def test_a_large_body_is_refused_as_a_small_one_is(
-    aside: list[bytes], body: bytes, error: type[Exception]
+    in_thread: list[bytes], body: bytes, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         parsing.load_json(body)
 
-    assert aside == [body]
+    assert in_thread == [body]

@@ -10,6 +10,7 @@ from flask import Response, request
 from marshmallow import fields
 
 from runtime.errors import NotFound
+from runtime.greenlets import ThreadPool
 from runtime.model import Json, Run, State, Thread, ThreadStatus
 from runtime.queue.announcer import tell
 from runtime.store import messages, runs, states, thread_export, threads, transfer
@@ -17,7 +18,6 @@ from runtime.stream import OpenMessage
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
 from web.core import IMPORTS, core
-from web.http.offload import Aside
 from web.http.parsing import read_body
 from web.http.responses import answer, empty
 from web.security import auth
@@ -40,7 +40,7 @@ _Snapshot = outputs.wrapped(
 )
 
 _RECENT_RUNS = 100
-_aside = Aside(IMPORTS)
+_threads = ThreadPool(IMPORTS)
 """A large export takes seconds to check."""
 
 
@@ -88,7 +88,7 @@ def create_thread(given: dict[str, Any]) -> Response:
 def import_thread(given: dict[str, Any]) -> Response:
     """Make a thread of what an export gave."""
     user = auth.current_user()
-    export = _aside(thread_export.load, given)
+    export = _threads.call(thread_export.load, given)
 
     def make(c: Any) -> tuple[Thread, State]:
         thread = transfer.import_thread(c, workspace_id=user.workspace_id, user_id=user.id, export=export)

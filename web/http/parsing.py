@@ -18,16 +18,16 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from runtime.errors import FieldError, Invalid
+from runtime.greenlets import ThreadPool
 from runtime.model import Json
 from web.http.errors import MOST_FIELDS, field_errors
-from web.http.offload import Aside
 
 MAX_DEPTH = 64
 """How deep a body may nest."""
 _LARGE = 256 * 1024
-"""Bytes from which on a body is parsed aside: 10 MB of small values take more than a second."""
+"""Bytes from which on a body is parsed in a thread: 10 MB of small values take more than a second."""
 
-_aside = Aside(1)
+_threads = ThreadPool(1)
 
 
 class Parser(FlaskParser):
@@ -70,7 +70,7 @@ def read_body(request: Request, keep: bool = False) -> bytes:
 
 def load_json(raw: bytes) -> Json:
     """The JSON in ``raw``. Raises BadRequest where it is malformed, Invalid where it cannot be kept."""
-    return _aside(_load_json, raw) if len(raw) > _LARGE else _load_json(raw)
+    return _threads.call(_load_json, raw) if len(raw) > _LARGE else _load_json(raw)
 
 
 def _load_json(raw: bytes) -> Json:

@@ -7,7 +7,7 @@ from functools import cached_property
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from web.http.offload import Aside
+from runtime.greenlets import ThreadPool
 from web.http.slots import Places
 
 _AT_ONCE = 4
@@ -22,19 +22,19 @@ class Passwords:
 
         ``hasher``: one with other costs than argon2-cffi recommends.
         """
-        self._aside = Aside(_AT_ONCE)
+        self._threads = ThreadPool(_AT_ONCE)
         self._places = Places(_AT_ONCE, patience, "Too many sign in at once; try again in a moment.")
         self._hasher = hasher or argon2.PasswordHasher()
 
     def hash(self, password: str) -> str:
         """A hash to store. Raises TooMany."""
         with self._places:
-            return str(self._aside(self._hasher.hash, _bytes(password)))
+            return str(self._threads.call(self._hasher.hash, _bytes(password)))
 
     def verify(self, stored: str | None, password: str) -> bool:
         """Whether ``password`` is right. Takes as long where there is no account (None). Raises TooMany."""
         with self._places:
-            matches = self._aside(self._matches, stored, _bytes(password))
+            matches = self._threads.call(self._matches, stored, _bytes(password))
         return stored is not None and bool(matches)
 
     def _matches(self, stored: str | None, password: bytes) -> bool:

@@ -1,0 +1,67 @@
+"""Greenlets: whether this process runs under gevent, and calls that its threads make aside.
+
+Web and pool processes have gevent patch the standard library; the command line and
+most tests do not. What differs between the two asks here, so that the question is put
+one way everywhere. Importing this module imports no gevent.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def patched() -> bool:
+    """Whether gevent has patched this process, so that a wait lets other greenlets run."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and monkey.is_module_patched("socket")
+
+
+def original(module: str, name: str) -> Any:
+    """A name of the standard library as it was before gevent replaced it."""
+    if patched():
+        from gevent.monkey import get_original
+
+        return get_original(module, name)
+    return getattr(importlib.import_module(module), name)
+
+
+class ThreadPool:
+    """Native threads for what would hold up every greenlet: SQLite, hashing, parsing of large bodies.
+
+    The calling greenlet waits for the result while others run. Outside gevent the call
+    is made directly.
+    """
+
+    def __init__(self, size: int) -> None:
+        """``size``: how many calls are made at once; further ones wait."""
+        self._size = size
+
+    def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What ``function`` returns. Raises what it raises."""
+        if not patched():
+            return function(*args, **kwargs)
+        result, error = self._threads.apply(_outcome, (function, args, kwargs))
+        if error is not None:
+            raise error
+        return cast(T, result)
+
+    @cached_property
+    def _threads(self) -> Any:
+        from gevent.threadpool import ThreadPool as Threads
+
+        return Threads(self._size)
+
+
+def _outcome(function: Any, args: Any, kwargs: Any) -> tuple[Any, Exception | None]:
+    """The result or the error: gevent prints whatever a thread raises, a user's mistakes too."""
+    try:
+        return function(*args, **kwargs), None
+    except Exception as error:
+        return None, error
