@@ -67,7 +67,7 @@ class Room:
     def asks(self, credential: Credential | None = None) -> bool:
         """Whether the next request costs a query."""
         before = self.credentials.lookups
-        self.cache.resolve(credential or self.session)
+        self.credentials.resolve(credential or self.session)
         return self.credentials.lookups > before
 
 
@@ -78,9 +78,9 @@ def room(database: Database, user: User) -> Room:
 
 def test_a_holder_is_remembered_for_a_few_seconds(room: Room, user: User) -> None:
     room.hear()
-    assert room.cache.resolve(room.session) == user
+    assert room.credentials.resolve(room.session) == user
     assert not room.asks()
-    assert room.cache.resolve(room.session) == user
+    assert room.credentials.resolve(room.session) == user
 
     room.time += 5
     assert room.asks()
@@ -142,7 +142,7 @@ def test_a_credential_that_was_ended_here_is_refused_at_once(
     room.credentials.revoked(user.id)
 
     assert room.others.announced == [user.id]
-    assert room.cache.resolve(room.session) is None
+    assert room.credentials.resolve(room.session) is None
 
 
 def test_without_redis_it_is_refused_here_all_the_same(room: Room, user: User, database: Database) -> None:
@@ -151,7 +151,7 @@ def test_without_redis_it_is_refused_here_all_the_same(room: Room, user: User, d
     database.write(users.end_session, room.session.value)
     room.credentials.revoked(user.id)
 
-    assert room.cache.resolve(room.session) is None
+    assert room.credentials.resolve(room.session) is None
 
 
 def test_the_oldest_make_room_for_more(room: Room, user: User, database: Database) -> None:
