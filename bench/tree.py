@@ -50,7 +50,7 @@ def _trees(database: Database, user: User) -> list[tuple[str, Thread, State]]:
     ):
         thread = database.write(threads.create, workspace_id=user.workspace_id, user_id=user.id)
         found.append((name, thread, database.write(_grow, thread, depth, width)))
-    if not database.sqlite:
+    if database.engine.name == "postgresql":
         database.write(lambda c: c.exec_driver_sql("ANALYZE"))
     return found
 

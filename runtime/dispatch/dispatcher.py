@@ -164,9 +164,9 @@ class Dispatcher:
         self, user: User, thread_id: str, request: RunRequest
     ) -> tuple[dict[str, Json], runs.Created]:
         """The same for the most frequent request, whose parts need no transaction around them."""
-        database = self._services.database
-        thread = database.read(threads.get, user.workspace_id, thread_id)
-        created = database.write(runs.accept, *self._asked(user, thread, request))
+        engine = self._services.database.engine
+        thread = engine.get_thread(user.workspace_id, thread_id)
+        created = engine.accept(*self._asked(user, thread, request))
         return _answer(created), created
 
     def _asked(

@@ -29,7 +29,7 @@ from runtime.pool.relay import Relay
 from runtime.pool.transcript import Transcript
 from runtime.queue.announcer import run_hint
 from runtime.services import Services
-from runtime.store import attempts, backlog, messages
+from runtime.store import Connection, attempts, backlog, messages
 from runtime.tokens import run_token
 
 log = logging.getLogger(__name__)
@@ -150,8 +150,7 @@ class Executor:
             return None
         before = time.monotonic()
         lease = self._settings.pool.lease
-        claim = self._services.database.write(
-            attempts.claim,
+        claim = self._services.database.engine.claim(
             run_id,
             self._incarnation,
             lease,
@@ -269,16 +268,25 @@ class Executor:
             return self._give_up(
                 attempt, relay, lambda c, left: attempts.retry(c, attempt.run, backoff, left)
             )
+        database = self._services.database
         confirmation = transcript.outcome.confirmation if transcript.outcome else None
         if confirmation and status is None:
             left = self._remains(attempt, MessageStatus.COMPLETE)
-            run = self._commit(attempt, attempts.wait, attempt.run, confirmation, transcript.usage, left)
+            run = self._commit(
+                attempt, database.write, attempts.wait, attempt.run, confirmation, transcript.usage, left
+            )
         else:
             status = status or RunStatus.SUCCESS
             complete = status is RunStatus.SUCCESS and transcript.outcome is not None
             left = self._remains(attempt, MessageStatus.COMPLETE if complete else MessageStatus.PARTIAL)
             run = self._commit(
-                attempt, attempts.finish, attempt.run, status, left, error=error, usage=transcript.usage
+                attempt,
+                database.engine.finish,
+                attempt.run,
+                status,
+                left,
+                error=error,
+                usage=transcript.usage,
             )
         self._tell(attempt, relay, run, left)
 
@@ -352,15 +360,15 @@ class Executor:
         self,
         attempt: Attempt,
         relay: Relay,
-        change: Callable[[attempts.Connection, attempts.AttemptResult], Run],
+        change: Callable[[Connection, attempts.AttemptResult], Run],
     ) -> None:
         """The run goes back to the queue and another attempt will follow, unless it was cancelled."""
         left = self._remains(attempt, MessageStatus.PARTIAL)
 
-        def give_up(c: attempts.Connection) -> tuple[Run, list[str]]:
+        def give_up(c: Connection) -> tuple[Run, list[str]]:
             return change(c, left), messages.voided(c, attempt.run)
 
-        run, void = self._commit(attempt, give_up)
+        run, void = self._commit(attempt, self._services.database.write, give_up)
         if run.status.terminal:
             self._tell(attempt, relay, run, left)
         else:
@@ -377,7 +385,7 @@ class Executor:
         """Write the end, for as long as it takes the database to come back and the lease lasts."""
         while True:
             try:
-                return self._services.database.write(change, *args, **kwargs)
+                return change(*args, **kwargs)
             except StoreUnavailable:
                 if attempt.lost:
                     raise AttemptEnded from None

@@ -39,7 +39,7 @@ class Backlog:
 
     def publish_next(self, pool: str) -> int:
         """Publish what the pool has room for. Returns how many runs that were."""
-        tickets = self._database.write(backlog.claim_for_publish, pool, self._lease, self._per_user)
+        tickets = self._database.engine.claim_for_publish(pool, self._lease, self._per_user)
         self.publish(tickets)
         return len(tickets)
 

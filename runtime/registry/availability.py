@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from runtime.errors import StoreUnavailable
 from runtime.model import Pool
 from runtime.registry import Worker
-from runtime.store import Database, backlog, pools
-from runtime.store.database import Connection
+from runtime.store import Connection, Database, backlog, pools
 
 _FRESH = 1.0
 """Seconds for which a look at the pools is good."""

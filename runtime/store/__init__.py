@@ -1,13 +1,15 @@
 """The database. All SQL of Branchline is written in here.
 
-Every module but :mod:`database` is a set of functions of a connection, named
-after what they do to the module's noun: ``database.write(threads.create, …)``.
+Every module with a noun's name is a set of functions of a connection, named after
+what they do to it: ``database.write(threads.create, …)``. :mod:`engines` says what
+PostgreSQL and SQLite do differently.
 """
 
 from __future__ import annotations
 
-from runtime.store import quick  # noqa: F401  registers itself
-from runtime.store.database import Connection, Database
+from sqlalchemy import Connection
+
+from runtime.store.database import Database
 from runtime.store.page import Page
 
 __all__ = ["Connection", "Database", "Page"]

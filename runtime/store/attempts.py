@@ -12,14 +12,13 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from runtime.errors import StaleAttempt
 from runtime.model import Json, Message, Run, RunError, RunStatus, State
 from runtime.store import messages, states
 from runtime.store.runs import COLUMNS, record
 from runtime.store.tables import Id, now, run_logs, run_steps, runs
-
-Connection = sa.Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from runtime.model import Json, QueueReason, Run, RunStatus, encode_time
 from runtime.store.tables import Id, now, pools, runs
-
-Connection = sa.Connection
 
 _LOCK = 0x6272616E63686C71  # any number, the same for every process
 _FEW = 200

@@ -7,13 +7,12 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Role, Run, utc_now
 from runtime.store.tables import Id, messages, runs
-
-Connection = sa.Connection
 
 COLUMNS = [messages.c[name] for name in Message.__dataclass_fields__]
 _NAMES = [column.name for column in COLUMNS]

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from runtime.model import Json, Pool
 from runtime.store.tables import now, pools, runs
-
-Connection = sa.Connection
 
 FORGET_AFTER = 3600
 """Seconds after which a pool process that reports no more is forgotten."""

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from runtime.model import Message, MessageStatus, Run, RunError, RunStatus
 from runtime.store import messages
 from runtime.store.attempts import AttemptResult, guarded, keep
 from runtime.store.runs import COLUMNS, record
 from runtime.store.tables import now, pools, runs
-
-Connection = sa.Connection
 
 
 @dataclass(frozen=True, slots=True)

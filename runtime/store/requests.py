@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 
 from runtime.errors import Conflict
 from runtime.model import Json
-from runtime.store.database import Connection
 from runtime.store.tables import Id, now, requests
 
 KEPT_SECONDS = 24 * 3600

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from runtime.errors import Conflict, NotFound, TooMany
 from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
@@ -19,8 +20,6 @@ from runtime.store import backlog, messages, states
 from runtime.store.page import Page, decode_cursor, encode_cursor, id_of
 from runtime.store.tables import Id, now, run_logs, run_steps, runs
 from runtime.store.tables import states as states_table
-
-Connection = sa.Connection
 
 COLUMNS = [runs.c[name] for name in Run.__dataclass_fields__]
 
@@ -194,7 +193,11 @@ GET = _FIND.where(runs.c.workspace_id == sa.bindparam("workspace", type_=Id))
 
 def get(c: Connection, workspace_id: str, run_id: str) -> Run:
     """The run; NotFound where it is not there or of another workspace."""
-    row = c.execute(GET, {"this_run": run_id, "workspace": workspace_id}).one_or_none()
+    return record_or_raise(c.execute(GET, {"this_run": run_id, "workspace": workspace_id}).one_or_none())
+
+
+def record_or_raise(row: Sequence[Any] | None) -> Run:
+    """The record of a row of the table; raises NotFound where there is none."""
     if row is None:
         raise NotFound("There is no such run.")
     return record(row)

@@ -14,11 +14,11 @@ from datetime import datetime
 from typing import Any, NoReturn, TypedDict, Unpack
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from runtime.errors import Conflict, NotFound
 from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Role, State, new_id
 from runtime.store import threads
-from runtime.store.database import Connection
 from runtime.store.messages import COLUMNS as MESSAGE_COLUMNS
 from runtime.store.messages import of_state, record
 from runtime.store.page import Page, decode_cursor, encode_cursor, id_of, number_of
@@ -84,7 +84,7 @@ def add(
     of the parent has not ended.
     """
     ids = sorted(new_id() for _ in run_ids)
-    place = _take_places(c, thread_id, parent_id, len(ids), latest=ids[-1])
+    place = _reserve_branch(c, thread_id, parent_id, len(ids), latest=ids[-1])
     added = [
         _state(place, state_id, run_id, ordinal=place.ordinal + offset, messages=messages)
         for offset, (state_id, run_id) in enumerate(zip(ids, run_ids, strict=True))
@@ -107,14 +107,14 @@ def add_turn(
     Raises what it raises.
     """
     ids = sorted(new_id() for _ in range(1 + len(run_ids)))
-    place = _take_places(c, thread_id, parent_id, 1, latest=ids[-1])
+    place = _reserve_branch(c, thread_id, parent_id, 1, latest=ids[-1])
     said, outputs = turn(place, ids, messages, run_ids)
     insert(c, [said, *outputs])
     return said, outputs
 
 
 def turn(
-    place: Place, ids: Sequence[str], messages: Sequence[NewMessage], run_ids: Sequence[str]
+    place: Branch, ids: Sequence[str], messages: Sequence[NewMessage], run_ids: Sequence[str]
 ) -> tuple[State, list[State]]:
     """The states of a turn: what was said, and under it one for each run. ``ids`` in this order."""
     said = _state(place, ids[0], None, ordinal=place.ordinal, messages=messages, children=len(run_ids))
@@ -219,8 +219,8 @@ def structure(c: Connection, workspace_id: str, thread_id: str) -> dict[str, lis
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where new states go."""
+class Branch:
+    """Where new states go: under which parent, and from which ordinal on."""
 
     thread_id: str
     parent_id: str
@@ -230,7 +230,7 @@ class Place:
     created_at: datetime
 
 
-def _take_places(c: Connection, thread_id: str, parent_id: str, count: int, latest: str) -> Place:
+def _reserve_branch(c: Connection, thread_id: str, parent_id: str, count: int, latest: str) -> Branch:
     """Take ``count`` places under the parent, and name the thread's latest state.
 
     One UPDATE of the parent, so that whoever adds at the same moment gets other ordinals.
@@ -239,7 +239,7 @@ def _take_places(c: Connection, thread_id: str, parent_id: str, count: int, late
     if row is None:
         _refuse_parent(c, thread_id, parent_id)
     c.execute(_TOUCH_THREAD, {"thread": thread_id, "latest": latest, "moment": row.moment})
-    return Place(thread_id, parent_id, row.depth + 1, row.children - count, row.moment)
+    return Branch(thread_id, parent_id, row.depth + 1, row.children - count, row.moment)
 
 
 def _refuse_parent(c: Connection, thread_id: str, parent_id: str) -> NoReturn:
@@ -252,7 +252,7 @@ def _refuse_parent(c: Connection, thread_id: str, parent_id: str) -> NoReturn:
 
 
 def _state(
-    place: Place,
+    place: Branch,
     state_id: str,
     run_id: str | None,
     *,

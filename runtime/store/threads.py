@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from runtime.errors import NotFound
 from runtime.model import Json, Thread, ThreadStatus, new_id
-from runtime.store.database import Connection
 from runtime.store.page import Page, decode_cursor, id_of, time_of
 from runtime.store.tables import messages, now, states, threads
 
@@ -79,7 +79,7 @@ def create(
 def get(c: Connection, workspace_id: str, thread_id: str, *, deleted: bool = False) -> Thread:
     """The thread; a deleted one too if ``deleted``. Raises NotFound, for what only makes a title as well."""
     query = _GET if deleted else GET_LIVE
-    return found(c.execute(query, {"workspace": workspace_id, "thread": thread_id}).one_or_none())
+    return record_or_raise(c.execute(query, {"workspace": workspace_id, "thread": thread_id}).one_or_none())
 
 
 def listing(
@@ -184,10 +184,10 @@ def _of(statement: Any) -> Any:
 
 def _returned(c: Connection, changed: Any, workspace_id: str, thread_id: str) -> Thread:
     bound = {"workspace": workspace_id, "thread": thread_id}
-    return found(c.execute(changed.returning(*COLUMNS), bound).one_or_none())
+    return record_or_raise(c.execute(changed.returning(*COLUMNS), bound).one_or_none())
 
 
-def found(row: Sequence[Any] | None) -> Thread:
+def record_or_raise(row: Sequence[Any] | None) -> Thread:
     """The record of a row of the table; raises NotFound where there is none."""
     if row is None:
         raise NotFound

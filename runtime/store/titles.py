@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from runtime.model import Run, RunStatus, Thread
 from runtime.store import runs as all_runs
 from runtime.store import threads as all_threads
 from runtime.store.tables import now, runs, threads
-
-Connection = sa.Connection
 
 _WANTED_SECONDS = 86400
 _AT_ONCE = 20

@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from runtime.model import TERMINAL, Json, Message, RunError, RunStatus, State, Thread, encode_time, new_id
 from runtime.store import markdown, states, threads
-from runtime.store.database import Connection
 from runtime.store.messages import COLUMNS, record, save
 from runtime.store.tables import messages, runs
 from runtime.store.tables import states as states_table

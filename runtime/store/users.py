@@ -11,11 +11,10 @@ import hashlib
 import secrets
 
 import sqlalchemy as sa
-from sqlalchemy import exc
+from sqlalchemy import Connection, exc
 
 from runtime.errors import Conflict, NotFound
 from runtime.model import ApiToken, User, new_id
-from runtime.store.database import Connection
 from runtime.store.tables import Id, api_tokens, now, sessions, users, workspaces
 
 _TOKEN_PREFIX = "bl_"  # noqa: S105  no secret, only what secrets begin with

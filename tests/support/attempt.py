@@ -20,7 +20,7 @@ class Attempt:
 
     def __init__(self, services: Services, run_id: str) -> None:
         self._services = services
-        claim = services.database.write(attempts.claim, run_id, INCARNATION, LEASE, {"": 200})
+        claim = services.database.engine.claim(run_id, INCARNATION, LEASE, {"": 200})
         assert claim is not None, "there is nothing to claim"
         self.claim = claim
         self.run = claim.run
@@ -100,9 +100,7 @@ class Attempt:
         """End the attempt and announce it; what is open stays partial."""
         left = [m for m in self._messages.values() if m.status is MessageStatus.PARTIAL]
         remains = attempts.AttemptResult(left, [(1, "thinking", 0.0)], log)
-        run = self._services.database.write(
-            attempts.finish, self.run, status, remains, error=error, usage=usage
-        )
+        run = self._services.database.engine.finish(self.run, status, remains, error=error, usage=usage)
         assert self._services.announcer.ended(run, left)
         return run
 

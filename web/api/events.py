@@ -9,7 +9,6 @@ from flask import Response, request
 
 from runtime.events import Cursor
 from runtime.model import Run
-from runtime.store import runs, threads
 from runtime.stream import encode_reset
 from web.api.schemas import queries
 from web.core import core, this_core
@@ -48,7 +47,7 @@ def thread_events(given: dict[str, Any], thread_id: str) -> Response:
     Where it cannot go on from the cursor it says `reset` and ends: read the
     snapshot then, and go on from its cursor.
     """
-    core.database.read(threads.get, auth.current_user().workspace_id, thread_id)
+    core.database.engine.get_thread(auth.current_user().workspace_id, thread_id)
     shown = _shown(given)
     cursor = core.log.oldest(thread_id) if shown == "0" else Cursor.decode(shown or "")
     if shown is not None and cursor is None:
@@ -63,7 +62,7 @@ def thread_events(given: dict[str, Any], thread_id: str) -> Response:
 @streams.alt_response(204, description="The run has ended, and you have seen all of it", success=True)
 def run_events(given: dict[str, Any], run_id: str) -> Response:
     """Everything that happens in a run, from its beginning or from a cursor, to its end."""
-    run = core.database.read(runs.get, auth.current_user().workspace_id, run_id)
+    run = core.database.engine.get_run(auth.current_user().workspace_id, run_id)
     return stream_run(run, _shown(given)) or empty()
 
 

@@ -228,7 +228,7 @@ def _idempotency_key(given: dict[str, Any]) -> IdempotencyKey | None:
 
 
 def _get(run_id: str) -> Run:
-    return core.database.read(runs.get, auth.current_user().workspace_id, run_id)
+    return core.database.engine.get_run(auth.current_user().workspace_id, run_id)
 
 
 def _with_queue(c: Any, run: Run) -> dict[str, Json]:

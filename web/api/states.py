@@ -112,7 +112,7 @@ def _structure(workspace_id: str, thread_id: str) -> Response:
 
     It is read first, so that a state which comes meanwhile can only cost one reading more.
     """
-    latest = core.database.read(threads.get, workspace_id, thread_id).latest_state_id
+    latest = core.database.engine.get_thread(workspace_id, thread_id).latest_state_id
     return tagged_by(latest, lambda: answer(core.database.read(states.structure, workspace_id, thread_id)))
 
 

@@ -101,7 +101,7 @@ def import_thread(given: dict[str, Any]) -> Response:
 @views.response(200, _ThreadAnswer)
 def get_thread(thread_id: str) -> Response:
     """One thread."""
-    return _one(core.database.read(threads.get, auth.current_user().workspace_id, thread_id))
+    return _one(core.database.engine.get_thread(auth.current_user().workspace_id, thread_id))
 
 
 @views.route("/<id:thread_id>", methods=["PATCH"])
@@ -158,7 +158,7 @@ def export_thread(given: dict[str, Any], thread_id: str) -> Response:
             return transfer.export_thread(c, workspace_id, thread_id, end)
         return transfer.export_path(c, workspace_id, end) if end else transfer.export_tree(c, thread)
 
-    exported = core.database.picture(export)
+    exported = core.database.snapshot(export)
     if as_json:
         return _attached(answer(exported), thread_id, "json")
     return _attached(Response(exported, mimetype="text/markdown"), thread_id, "md")
@@ -170,7 +170,7 @@ def export_thread(given: dict[str, Any], thread_id: str) -> Response:
 def snapshot(given: dict[str, Any], thread_id: str) -> Response:
     """The present of a branch, and the place in the event log from which to go on."""
     workspace_id = auth.current_user().workspace_id
-    core.database.read(threads.get, workspace_id, thread_id)
+    core.database.engine.get_thread(workspace_id, thread_id)
     # This order: what happens in between is seen twice, by its number, and never missed.
     cursor = core.log.cursor(thread_id)
     partials = core.log.open_messages(thread_id)
@@ -182,7 +182,7 @@ def snapshot(given: dict[str, Any], thread_id: str) -> Response:
         history = states.history(c, workspace_id, state_id, limit=given["limit"])
         return _picture(c, thread, history, partials)
 
-    return answer({"cursor": str(cursor), **core.database.picture(read)})
+    return answer({"cursor": str(cursor), **core.database.snapshot(read)})
 
 
 def _picture(c: Any, thread: Thread, history: states.History, partials: list[OpenMessage]) -> dict[str, Json]:

@@ -15,8 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from runtime.events import MESSAGE_DELTA
 from runtime.model import Pool
-from runtime.store import pools, runs
-from runtime.store.database import Connection
+from runtime.store import Connection, pools, runs
 
 if TYPE_CHECKING:
     from web.core import Core

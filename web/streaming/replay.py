@@ -18,8 +18,7 @@ from runtime import events
 from runtime.events import Event, encode_sse, one_line, with_seq
 from runtime.model import Json, Message, MessageStatus, Run, RunStatus, encode_time
 from runtime.queue.announcer import birth
-from runtime.store import messages, runs
-from runtime.store.database import Connection
+from runtime.store import Connection, messages, runs
 from runtime.stream import OpenMessage
 
 _Dated = tuple[datetime | None, Event]

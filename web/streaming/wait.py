@@ -9,7 +9,6 @@ import gevent
 
 from runtime.errors import StreamUnavailable
 from runtime.model import Run
-from runtime.store import runs
 from web.core import Core
 
 _LOOK_AGAIN = 0.5
@@ -43,4 +42,4 @@ def _watch(core: Core, run: Run, until: float) -> Run:
 
 
 def _fresh(core: Core, run: Run) -> Run:
-    return core.database.read(runs.get, run.workspace_id, run.id)
+    return core.database.engine.get_run(run.workspace_id, run.id)

@@ -350,7 +350,7 @@ def test_an_export_is_of_one_moment(ada: Client, core: Core) -> None:
             attempt.say("answer")
             attempt.finish()
 
-    sa.event.listen(core.database.engine, "after_cursor_execute", end_the_run)
+    sa.event.listen(core.database.engine.connections, "after_cursor_execute", end_the_run)
     exported = ada.get(at(thread, "/export")).json
 
     assert read

@@ -34,7 +34,7 @@ def run_id(ada: Client) -> str:
 
 def begin(core: Core, run_id: str) -> Relay:
     """The run's next attempt, as the executor begins it."""
-    claim = core.database.write(attempts.claim, run_id, INCARNATION, LEASE, {"": 200})
+    claim = core.database.engine.claim(run_id, INCARNATION, LEASE, {"": 200})
     assert claim is not None
     transcript = Transcript(claim.run, len(claim.earlier), core.settings.run)
     relay = Relay(Attempt(claim, transcript, float("inf")), core)

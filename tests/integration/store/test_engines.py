@@ -1,4 +1,8 @@
-"""The quick ways on PostgreSQL do what the usual ways do, and never half of it."""
+"""The contract of an engine: every way to take a run's steps leaves the same, and never half of it.
+
+It runs over both databases, and over PostgreSQL with the general way in place of each
+step that its engine overrides: what a transaction of several steps uses there.
+"""
 
 from __future__ import annotations
 
@@ -14,44 +18,57 @@ import sqlalchemy as sa
 from runtime.errors import Conflict, NotFound, StaleAttempt, StoreUnavailable, TooMany
 from runtime.model import Message, MessageStatus, Role, Run, RunStatus, Thread, User, new_id
 from runtime.settings import Settings
-from runtime.store import Database, attempts, backlog, pools, runs, states, threads
-from runtime.store import database as database_module
+from runtime.store import Database, attempts, pools, runs, states, threads
 from runtime.store import messages as messages_module
+from runtime.store.engines import Engine, PostgreSQL
 from runtime.store.tables import messages as messages_table
 from runtime.store.tables import metadata
 from runtime.store.tables import runs as runs_table
 
-ORDER = runs.RunSpec(
+SPEC = runs.RunSpec(
     "echo", "digest", "python", {"a": [1]}, None, max_attempts=3, timeout_seconds=1.5, priority=2
 )
-BOUNDS = runs.QueueLimits(per_user=100, per_pool=100)
-SAID = [
+LIMITS = runs.QueueLimits(per_user=100, per_pool=100)
+MESSAGES = [
     states.NewMessage(Role.SYSTEM, "be brief", author="ops"),
     states.NewMessage(Role.USER, "hé 😀 \u2028 \" \\ %s", data={"k": {"é": [None, 1.5]}}),
 ]  # fmt: skip
 
+ON_POSTGRESQL = pytest.mark.parametrize("database", ["postgresql", "postgresql-general"], indirect=True)
 
-@pytest.fixture
-def database(postgresql_url: str, settings: Settings) -> Iterator[Database]:
-    database = Database(postgresql_url, settings.database)
+
+class General(PostgreSQL):
+    """PostgreSQL, each step as a transaction of the general functions."""
+
+    get_thread = Engine.get_thread
+    get_run = Engine.get_run
+    accept = Engine.accept
+    claim = Engine.claim
+    finish = Engine.finish
+    claim_for_publish = Engine.claim_for_publish
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "postgresql-general"])
+def database(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Database]:
+    name, _, general = request.param.partition("-")
+    database = Database(request.getfixturevalue(f"{name}_url"), settings.database)
+    if general:
+        database.engine.close()
+        database.engine = General(database.url, settings.database)
     yield database
     database.close()
-
-
-@pytest.fixture(params=["quick", "usual"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "usual":
-        monkeypatch.setattr(database_module, "_quick", {})
-    return str(request.param)
 
 
 @pytest.fixture
 def accept(database: Database, user: User, thread: Thread) -> Callable[..., runs.Created]:
     def accept(
-        order: runs.RunSpec = ORDER, said: Any = SAID, bounds: runs.QueueLimits = BOUNDS, parent: str = ""
+        spec: runs.RunSpec = SPEC,
+        messages: Any = MESSAGES,
+        limits: runs.QueueLimits = LIMITS,
+        parent: str = "",
     ) -> runs.Created:
         start = parent or thread.root_state_id
-        return database.write(runs.accept, thread, user.id, start, said, order, bounds)
+        return database.engine.accept(thread, user.id, start, messages, spec, limits)
 
     return accept
 
@@ -70,7 +87,7 @@ def reply(run: Run, text: str) -> Message:
 
 
 def claim(database: Database, run_id: str) -> attempts.Claim:
-    claimed = database.write(attempts.claim, run_id, "python@here", 10.0, {"": 200})
+    claimed = database.engine.claim(run_id, "python@here", 10.0, {"": 200})
     assert claimed is not None
     return claimed
 
@@ -99,6 +116,7 @@ def _plain(key: str, value: Any, names: dict[str, str]) -> Any:
     return bool(value) if key == "lease_until" else value
 
 
+@ON_POSTGRESQL
 def test_plans_made_while_the_tables_are_small_serve_when_they_are_large(
     database: Database, accept: Callable[..., runs.Created]
 ) -> None:
@@ -111,57 +129,94 @@ def test_plans_made_while_the_tables_are_small_serve_when_they_are_large(
     assert "Seq Scan" not in database.read(plan)
 
 
-def test_both_ways_leave_the_same(
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_postgresql_takes_the_steps_of_a_run_in_five_statements(
+    database: Database, accept: Callable[..., runs.Created], user: User
+) -> None:
+    database.write(pools.report, "python", "python@here", 4, {})
+    accept()
+    with Executed(database) as statements:
+        [run] = accept().runs
+        assert database.engine.get_run(user.workspace_id, run.id) == run
+        running = claim(database, run.id).run
+        result = attempts.AttemptResult([reply(running, "hi")])
+        database.engine.finish(running, RunStatus.SUCCESS, result)
+    assert len(statements) == 5
+
+
+class Executed(list[bytes]):
+    """The statements that psycopg executes while the ``with`` lasts, in any transaction."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._pooled = database.engine.connections.raw_connection()
+        self._patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> Executed:
+        execute = psycopg.Cursor.execute
+
+        def note(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+            self.append(query)
+            return execute(cursor, query, *args, **kwargs)
+
+        self._patch.setattr(psycopg.Cursor, "execute", note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.undo()
+        self._pooled.close()
+
+
+def test_every_engine_leaves_the_same_as_the_general_functions(
     database: Database, accept: Callable[..., runs.Created], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def live() -> None:
         database.write(pools.report, "python", "python@here", 4, {})
-        created = accept(replace(ORDER, count=3))
+        created = accept(replace(SPEC, count=3))
         first = created.runs[0]
         given = claim(database, first.id)
         assert [(m.role, m.content, m.data) for m in given.messages] == [
-            (m.role, m.content, dict(m.data)) for m in SAID
+            (m.role, m.content, dict(m.data)) for m in MESSAGES
         ]
         assert given.output_state == replace(created.states[0], messages=None)
-        remains = attempts.AttemptResult([reply(given.run, "hi\n")])
-        ended = database.write(attempts.finish, given.run, RunStatus.SUCCESS, remains, usage={"tokens": 2})
+        result = attempts.AttemptResult([reply(given.run, "hi\n")])
+        ended = database.engine.finish(given.run, RunStatus.SUCCESS, result, usage={"tokens": 2})
         assert ended == database.read(runs.find, first.id)
         assert [run.published_at is not None for run in created.runs] == [True] * 3
-        below = accept(said=SAID[1:], parent=first.output_state_id)
+        below = accept(messages=MESSAGES[1:], parent=first.output_state_id)
         assert below.input_state.depth == created.states[0].depth + 1
         assert [m.content for m in claim(database, below.runs[0].id).messages][2:] == [
             "hi\n",
-            SAID[1].content,
+            MESSAGES[1].content,
         ]
 
     live()
-    quick = rows(database)
+    by_engine = rows(database)
     for table in reversed(metadata.sorted_tables):
         if table.name in ("messages", "states", "runs"):
-            database.write(lambda c, table=table: c.execute(table.delete().where(_grown(table))))
-    monkeypatch.setattr(database_module, "_quick", {})
+            database.write(lambda c, table=table: c.execute(table.delete().where(_is_below_root(table))))
+    for step in ("accept", "claim", "finish"):
+        monkeypatch.setattr(type(database.engine), step, getattr(Engine, step))
     live()
-    usual = rows(database)
+    general = rows(database)
 
-    for name in usual:
-        shown = [_without_places(row) for row in usual[name]]
-        assert [_without_places(row) for row in quick[name]] == shown, name
+    for name in general:
+        shown = [_without_counters(row) for row in general[name]]
+        assert [_without_counters(row) for row in by_engine[name]] == shown, name
 
 
-def _grown(table: sa.Table) -> Any:
+def _is_below_root(table: sa.Table) -> Any:
     return table.c.depth > 0 if table.name == "states" else sa.true()
 
 
-def _without_places(row: dict[str, Any]) -> dict[str, Any]:
-    """The root has seen both ways; its counters differ by that alone."""
+def _without_counters(row: dict[str, Any]) -> dict[str, Any]:
+    """The root has seen both; its counters differ by that alone."""
     return {key: value for key, value in row.items() if key not in ("children", "ordinal", "latest_state_id")}
 
 
-def test_what_is_accepted_is_what_is_stored(
-    database: Database, accept: Callable[..., runs.Created], way: str
-) -> None:
+def test_what_is_accepted_is_what_is_stored(database: Database, accept: Callable[..., runs.Created]) -> None:
     accept()
-    created = accept(replace(ORDER, count=2))
+    created = accept(replace(SPEC, count=2))
 
     assert created.input_state.ordinal == 1
     for run in created.runs:
@@ -174,7 +229,7 @@ def test_what_is_accepted_is_what_is_stored(
 
 
 def test_what_is_refused_changes_nothing(
-    database: Database, user: User, thread: Thread, accept: Callable[..., runs.Created], way: str
+    database: Database, user: User, thread: Thread, accept: Callable[..., runs.Created]
 ) -> None:
     other = database.write(threads.create, workspace_id=user.workspace_id, user_id=user.id)
     [under_way] = accept().runs
@@ -187,9 +242,9 @@ def test_what_is_refused_changes_nothing(
     with pytest.raises(Conflict):
         accept(parent=under_way.output_state_id)
     with pytest.raises(TooMany):
-        accept(bounds=runs.QueueLimits(per_user=1))
+        accept(limits=runs.QueueLimits(per_user=1))
     with pytest.raises(TooMany):
-        accept(bounds=runs.QueueLimits(per_pool=1))
+        accept(limits=runs.QueueLimits(per_pool=1))
     assert rows(database) == before
 
     database.write(threads.delete, user.workspace_id, thread.id)
@@ -199,11 +254,9 @@ def test_what_is_refused_changes_nothing(
     assert rows(database) == deleted
 
 
-def test_who_publishes_what_is_accepted(
-    database: Database, accept: Callable[..., runs.Created], way: str
-) -> None:
-    def publishes(count: int = 1, **bounds: Any) -> tuple[bool, bool]:
-        created = accept(replace(ORDER, count=count), bounds=runs.QueueLimits(**bounds))
+def test_who_publishes_what_is_accepted(database: Database, accept: Callable[..., runs.Created]) -> None:
+    def publishes(count: int = 1, **limits: Any) -> tuple[bool, bool]:
+        created = accept(replace(SPEC, count=count), limits=runs.QueueLimits(**limits))
         assert {run.published_at is not None for run in created.runs} == {created.published}
         return created.published, created.room
 
@@ -211,7 +264,7 @@ def test_who_publishes_what_is_accepted(
     database.write(pools.report, "python", "python@here", 3, {})
     assert publishes() == (False, False), "another one waits"
     assert publishes(limited=True) == (False, True), "those before it may be held"
-    assert len(database.write(backlog.claim_for_publish, "python", 10.0)) == 3
+    assert len(database.engine.claim_for_publish("python", 10.0)) == 3
     assert publishes(limited=True) == (False, False), "there is no room"
     database.write(lambda c: c.execute(runs_table.delete()))
     assert publishes(count=4) == (False, True), "for some of them"
@@ -220,42 +273,40 @@ def test_who_publishes_what_is_accepted(
 
 
 def test_a_run_without_a_new_message_goes_on_from_its_state(
-    accept: Callable[..., runs.Created], thread: Thread, way: str
+    accept: Callable[..., runs.Created], thread: Thread
 ) -> None:
-    created = accept(said=())
+    created = accept(messages=())
 
     assert (created.input_state.id, created.input_is_new) == (thread.root_state_id, False)
     assert created.states[0].parent_id == thread.root_state_id
 
 
 def test_a_later_attempt_keeps_the_end_of_an_earlier_one_out(
-    database: Database, accept: Callable[..., runs.Created], way: str
+    database: Database, accept: Callable[..., runs.Created]
 ) -> None:
     [run] = accept().runs
     given = claim(database, run.id)
     stale = replace(given.run, attempt=0)
 
     with pytest.raises(StaleAttempt):
-        database.write(
-            attempts.finish, stale, RunStatus.SUCCESS, attempts.AttemptResult([reply(given.run, "stale")])
-        )
+        database.engine.finish(stale, RunStatus.SUCCESS, attempts.AttemptResult([reply(given.run, "stale")]))
 
     found = database.read(runs.find, run.id)
     assert found is not None and found.status is RunStatus.RUNNING
     assert database.read(lambda c: c.execute(sa.select(messages_table.c.content)).scalars().all()) == [
-        message.content for message in SAID
+        message.content for message in MESSAGES
     ]
 
 
 def test_a_run_that_cannot_be_read_is_not_claimed(
-    database: Database, accept: Callable[..., runs.Created], way: str, monkeypatch: pytest.MonkeyPatch
+    database: Database, accept: Callable[..., runs.Created], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [run] = accept().runs
     with monkeypatch.context() as broken:
         for module in (messages_module, states):
             broken.setattr(module, "record", unreadable)
         with pytest.raises(ValueError, match="unreadable"):
-            database.write(attempts.claim, run.id, "python@here", 10.0, {"": 200})
+            database.engine.claim(run.id, "python@here", 10.0, {"": 200})
 
     found = database.read(runs.find, run.id)
     assert found is not None and (found.status, found.attempt) == (RunStatus.QUEUED, 0)
@@ -268,15 +319,15 @@ def unreadable(row: Any) -> Message:
 
 @pytest.mark.parametrize("size", [10, 300_000])
 def test_messages_of_any_size_are_saved_over_their_open_text(
-    database: Database, accept: Callable[..., runs.Created], way: str, size: int
+    database: Database, accept: Callable[..., runs.Created], size: int
 ) -> None:
-    [run] = accept(said=[states.NewMessage(Role.USER, "q" * size)]).runs
+    [run] = accept(messages=[states.NewMessage(Role.USER, "q" * size)]).runs
     given = claim(database, run.id)
     opened = replace(reply(given.run, "a"), status=MessageStatus.PARTIAL)
     database.write(attempts.save_messages, given.run, [opened])
     whole = replace(opened, content="a" * size, status=MessageStatus.COMPLETE)
 
-    database.write(attempts.finish, given.run, RunStatus.SUCCESS, attempts.AttemptResult([whole]))
+    database.engine.finish(given.run, RunStatus.SUCCESS, attempts.AttemptResult([whole]))
 
     said = database.read(states.window, run.output_state_id, 10)
     assert [(m.content, m.status) for m in said] == [
@@ -284,8 +335,8 @@ def test_messages_of_any_size_are_saved_over_their_open_text(
     ]  # fmt: skip
 
 
-def test_requests_at_the_same_moment_get_places_of_their_own(
-    database: Database, accept: Callable[..., runs.Created], way: str
+def test_requests_at_the_same_moment_get_ordinals_of_their_own(
+    database: Database, accept: Callable[..., runs.Created]
 ) -> None:
     with ThreadPoolExecutor(8) as clients:
         created = list(clients.map(lambda _: accept(), range(24)))
@@ -293,8 +344,9 @@ def test_requests_at_the_same_moment_get_places_of_their_own(
     assert sorted(one.input_state.ordinal for one in created) == list(range(24))
 
 
+@ON_POSTGRESQL
 def test_connections_that_the_server_closed_are_not_used(
-    database: Database, accept: Callable[..., runs.Created], postgresql_url: str, way: str
+    database: Database, accept: Callable[..., runs.Created], postgresql_url: str
 ) -> None:
     with ThreadPoolExecutor(4) as clients:  # so that several connections are idle
         list(clients.map(lambda _: accept(), range(4)))
@@ -312,6 +364,6 @@ def test_a_database_that_is_away_is_unavailable(settings: Settings) -> None:
     database = Database("postgresql://127.0.0.1:1/none", settings.database)
 
     with pytest.raises(StoreUnavailable):
-        database.read(runs.get, new_id(), new_id())
+        database.engine.get_run(new_id(), new_id())
     with pytest.raises(StoreUnavailable):
         database.read(runs.find, new_id())

@@ -19,7 +19,6 @@ from runtime.store import (
     attempts,
     backlog,
     pools,
-    postgresql,
     recovery,
     runs,
     states,
@@ -27,6 +26,7 @@ from runtime.store import (
     users,
 )
 from runtime.store import backlog as backlog_module
+from runtime.store.engines import postgresql_connection
 from runtime.store.tables import runs as table
 
 LEASE = 10.0
@@ -52,7 +52,7 @@ def ask(database: Database, people: list[tuple[User, Thread]]) -> Callable[..., 
         user, thread = people[who]
         said = [states.NewMessage(Role.USER, "hi")]
         wanted = replace(ORDER, count=count, **order)
-        accepted = database.write(runs.accept, thread, user.id, thread.root_state_id, said, wanted, bounds)
+        accepted = database.engine.accept(thread, user.id, thread.root_state_id, said, wanted, bounds)
         return accepted.runs
 
     return ask
@@ -71,17 +71,17 @@ def pool(database: Database, slots: int, name: str = "python", **limits: int) ->
 
 
 def take(database: Database, per_user: int = 0, name: str = "python") -> list[str]:
-    return [ticket.run_id for ticket in database.write(backlog.claim_for_publish, name, LEASE, per_user)]
+    return [ticket.run_id for ticket in database.engine.claim_for_publish(name, LEASE, per_user)]
 
 
 def claim(database: Database, run_id: str) -> Run:
-    claimed = database.write(attempts.claim, run_id, POOL, LEASE, {"": 200})
+    claimed = database.engine.claim(run_id, POOL, LEASE, {"": 200})
     assert claimed is not None
     return claimed.run
 
 
 def end(database: Database, run: Run) -> Run:
-    return database.write(attempts.finish, run, RunStatus.SUCCESS, attempts.AttemptResult())
+    return database.engine.finish(run, RunStatus.SUCCESS, attempts.AttemptResult())
 
 
 def why(database: Database, run: Run, per_user: int = 0) -> tuple[int, str]:
@@ -130,12 +130,12 @@ def test_processes_that_look_at_the_same_moment_publish_no_more_than_there_are_s
 def test_a_process_that_is_stopped_while_it_publishes_keeps_nobody_else_from_it(database, ask, monkeypatch):
     pool(database, slots=1)
     ask(0)
-    monkeypatch.setattr(postgresql, "_IDLE", 0.5)
+    monkeypatch.setattr(postgresql_connection, "_IDLE", 0.5)
     dsn = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with closing(postgresql.connect(dsn, statement_timeout=10)) as stopped:
+    with closing(postgresql_connection.connect(dsn, statement_timeout=10)) as stopped:
         stopped.execute("BEGIN")
         stopped.execute("SELECT pg_advisory_xact_lock(%s)", [backlog_module._LOCK])
-        assert len(database.write(backlog.claim_for_publish, "python", LEASE)) == 1
+        assert len(database.engine.claim_for_publish("python", LEASE)) == 1
 
 
 def test_a_user_has_no_more_under_way_than_the_limit_in_all_pools(database, ask, crowd):
@@ -175,7 +175,7 @@ def test_a_late_message_starts_no_run_that_is_not_counted(database, ask):
     [run] = ask(0)
 
     def late() -> Any:
-        return database.write(attempts.claim, run.id, POOL, LEASE, {"": 200}, only_published=True)
+        return database.engine.claim(run.id, POOL, LEASE, {"": 200}, only_published=True)
 
     assert late() is None
     assert take(database, 1) == [run.id]
@@ -262,7 +262,7 @@ def test_a_cancellation_that_races_with_everything_else_never_says_what_is_false
     chance = random.Random(7)
 
     def attempt(run_id: str, how: int) -> None:
-        claimed = database.write(attempts.claim, run_id, POOL, LEASE, {"": 200})
+        claimed = database.engine.claim(run_id, POOL, LEASE, {"": 200})
         if claimed is None:
             return
         try:

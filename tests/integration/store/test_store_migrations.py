@@ -43,9 +43,9 @@ def test_the_migrated_database_has_the_tables_of_the_code(database: Database) ->
 
 def test_the_migrated_database_has_the_indexes_of_the_code(empty_url: str, settings: Settings) -> None:
     database = Database(empty_url, settings.database)
-    metadata.create_all(database.engine)
+    metadata.create_all(database.engine.connections)
     made_by_code = database.read(_definitions)
-    metadata.drop_all(database.engine)
+    metadata.drop_all(database.engine.connections)
 
     migrate.upgrade(empty_url)
 

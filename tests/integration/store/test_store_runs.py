@@ -53,7 +53,7 @@ def make(database: Database, user: User, thread: Thread) -> Callable[..., runs.C
 
 
 def claim(database: Database, run: Run, lease: float = LEASE) -> attempts.Claim:
-    claimed = database.write(attempts.claim, run.id, POOL, lease, HISTORY)
+    claimed = database.engine.claim(run.id, POOL, lease, HISTORY)
     assert claimed is not None
     return claimed
 
@@ -88,7 +88,7 @@ def test_a_run_is_claimed_once_and_given_the_path_to_its_input(database, make):
     assert first.run.status is RunStatus.RUNNING
     assert first.run.attempt == 1
     assert [message.content for message in first.messages] == ["hello"]
-    assert database.write(attempts.claim, run.id, POOL, LEASE, HISTORY) is None
+    assert database.engine.claim(run.id, POOL, LEASE, HISTORY) is None
 
 
 def test_the_end_is_committed_with_all_that_the_attempt_left(database, make):
@@ -96,7 +96,7 @@ def test_the_end_is_committed_with_all_that_the_attempt_left(database, make):
     running = claim(database, run).run
     left = attempts.AttemptResult([answer(running)], [(1, "thinking", 2.0)], "warned\n")
 
-    ended = database.write(attempts.finish, running, RunStatus.SUCCESS, left, usage={"output_tokens": 2})
+    ended = database.engine.finish(running, RunStatus.SUCCESS, left, usage={"output_tokens": 2})
 
     assert (ended.status, ended.usage, ended.lease_until) == (RunStatus.SUCCESS, {"output_tokens": 2}, None)
     assert ended.finished_at is not None
@@ -156,7 +156,7 @@ def test_text_that_was_saved_while_open_is_replaced_by_its_final_form(database, 
     database.write(attempts.renew, POOL, [attempts.HeldLease(running.id, 1, [text])], LEASE)
 
     whole = replace(text, content="half and half", status=MessageStatus.COMPLETE)
-    database.write(attempts.finish, running, RunStatus.SUCCESS, attempts.AttemptResult([whole]))
+    database.engine.finish(running, RunStatus.SUCCESS, attempts.AttemptResult([whole]))
 
     [stored] = database.read(messages.of_state, running.output_state_id)
     assert (stored.content, stored.status) == ("half and half", MessageStatus.COMPLETE)
@@ -185,8 +185,8 @@ def test_the_last_attempt_is_made_in_a_cell_once_one_was_lost(database, make):
     database.write(recovery.take_over, lost, [], 0, "Lost.")
 
     assert database.read(attempts.needs_isolation, run.id)
-    assert database.write(attempts.claim, run.id, POOL, LEASE, HISTORY) is None
-    assert database.write(attempts.claim, run.id, POOL, LEASE, HISTORY, isolated=True).run.attempt == 2
+    assert database.engine.claim(run.id, POOL, LEASE, HISTORY) is None
+    assert database.engine.claim(run.id, POOL, LEASE, HISTORY, isolated=True).run.attempt == 2
     assert not database.read(attempts.needs_isolation, run.id)
 
 
@@ -267,7 +267,7 @@ def test_a_retry_waits_for_its_backoff(database, make):
 
     database.write(attempts.retry, running, 60.0, attempts.AttemptResult())
 
-    assert database.write(attempts.claim, running.id, POOL, LEASE, HISTORY) is None
+    assert database.engine.claim(running.id, POOL, LEASE, HISTORY) is None
 
 
 def test_cancelling_ends_what_waits_and_asks_what_runs(database, user, make):
@@ -279,7 +279,7 @@ def test_cancelling_ends_what_waits_and_asks_what_runs(database, user, make):
     assert ended.status is RunStatus.CANCELLED
     assert asked.status is RunStatus.RUNNING
     assert asked.cancel_requested_at is not None
-    assert database.write(attempts.claim, queued.id, POOL, LEASE, HISTORY) is None
+    assert database.engine.claim(queued.id, POOL, LEASE, HISTORY) is None
     again = database.write(runs.cancel, user.workspace_id, queued.id)
     assert again == (ended, False), "cancelling twice changes nothing"
 
@@ -319,8 +319,8 @@ def test_no_more_than_the_slots_are_published_the_rest_waits_in_the_database(dat
     created = [make() for _ in range(5)]
 
     assert [c.published for c in created] == [False] * 5, "an older run waits"
-    assert len(database.write(backlog.claim_for_publish, "python", LEASE)) == 2
-    assert database.write(backlog.claim_for_publish, "python", LEASE) == []
+    assert len(database.engine.claim_for_publish("python", LEASE)) == 2
+    assert database.engine.claim_for_publish("python", LEASE) == []
 
 
 def test_the_backlog_is_fair_between_users(database, thread, make):
@@ -329,7 +329,7 @@ def test_the_backlog_is_fair_between_users(database, thread, make):
     other = database.write(users.register, email="bob@example.com", password_hash="x")
     [single] = make(user=other).runs
 
-    taken = [ticket.run_id for ticket in database.write(backlog.claim_for_publish, "python", LEASE)]
+    taken = [ticket.run_id for ticket in database.engine.claim_for_publish("python", LEASE)]
 
     assert taken == [busy[0].id, single.id]
 
@@ -340,9 +340,7 @@ def test_a_published_run_that_nobody_claimed_goes_back_to_the_backlog(database, 
 
     assert database.write(backlog.forget_unclaimed, 60.0, LEASE) == 0, "it may still be on its way"
     assert database.write(backlog.forget_unclaimed, -1.0, LEASE) == 1
-    assert [ticket.run_id for ticket in database.write(backlog.claim_for_publish, "python", LEASE)] == [
-        run.id
-    ]
+    assert [ticket.run_id for ticket in database.engine.claim_for_publish("python", LEASE)] == [run.id]
 
 
 def test_a_user_may_not_queue_without_end(database, user, make):
@@ -360,7 +358,7 @@ def test_a_user_may_not_queue_without_end(database, user, make):
 def test_an_end_is_announced_until_it_is_marked(database, make):
     running = claim(database, make().runs[0]).run
     error = RunError("worker_error", "No.", log_tail="trace")
-    database.write(attempts.finish, running, RunStatus.ERROR, attempts.AttemptResult(), error=error)
+    database.engine.finish(running, RunStatus.ERROR, attempts.AttemptResult(), error=error)
 
     assert [run.error for run in database.read(recovery.unannounced, -1)] == [error]
     database.write(recovery.mark_announced, [running.id])
@@ -374,4 +372,4 @@ def test_a_run_that_cannot_be_claimed_ends_with_the_reason(database, make):
 
     [ended] = database.read(recovery.unannounced, -1)
     assert (ended.id, ended.status, ended.error.message) == (run.id, RunStatus.ERROR, "No.")
-    assert database.write(attempts.claim, run.id, POOL, LEASE, HISTORY) is None
+    assert database.engine.claim(run.id, POOL, LEASE, HISTORY) is None

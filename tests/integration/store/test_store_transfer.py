@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from runtime.errors import Invalid, NotFound
 from runtime.model import Channel, MessageStatus, MessageType, Role, RunStatus, Thread, User, new_id
-from runtime.store import Connection, Database, postgresql, states, thread_export, threads, transfer, users
+from runtime.store import Connection, Database, states, thread_export, threads, transfer, users
+from runtime.store.engines import postgresql_connection
 from runtime.store.states import NewMessage
 from runtime.store.tables import now, runs
 from runtime.store.tables import threads as threads_table
@@ -62,7 +63,7 @@ def _grow(c: Connection, thread: Thread) -> Thread:
 
 
 def export(database: Database, thread: Thread) -> dict[str, Any]:
-    return database.picture(transfer.export_thread, thread.workspace_id, thread.id)
+    return database.snapshot(transfer.export_thread, thread.workspace_id, thread.id)
 
 
 def take_in(database: Database, user: User, data: Any) -> Thread:
@@ -135,7 +136,7 @@ def test_a_state_with_many_messages_is_imported_in_small_steps(
     data["states"][1]["messages"] = [{**said, "content": f"{number}"} for number in range(1234)]
     rows: list[int] = []
     sa.event.listen(
-        database.engine,
+        database.engine.connections,
         "before_cursor_execute",
         lambda c, cursor, statement, given, context, many: rows.append(len(given) if many else 1),
     )
@@ -155,7 +156,7 @@ def test_a_state_with_many_messages_is_exported_in_small_steps(
     at = {"thread_id": thread.id, "parent_id": thread.root_state_id}
     database.write(states.add, **at, messages=said)
     made = [0]
-    wait, part = postgresql.Connection.wait, transfer._message_part
+    wait, part = postgresql_connection.Connection.wait, transfer._message_part
 
     def waiting(*args: Any, **kwargs: Any) -> Any:
         made.append(0)
@@ -165,7 +166,7 @@ def test_a_state_with_many_messages_is_exported_in_small_steps(
         made[-1] += 1
         return part(row)
 
-    monkeypatch.setattr(postgresql.Connection, "wait", waiting)
+    monkeypatch.setattr(postgresql_connection.Connection, "wait", waiting)
     monkeypatch.setattr(transfer, "_message_part", counted)
 
     exported = export(database, thread)
@@ -285,7 +286,7 @@ def test_an_id_that_is_used_twice_is_named(database: Database, grown: Thread, us
 
 
 def test_a_path_reads_as_markdown(database: Database, grown: Thread) -> None:
-    text = database.picture(transfer.export_path, grown.workspace_id, grown.latest_state_id)
+    text = database.snapshot(transfer.export_path, grown.workspace_id, grown.latest_state_id)
 
     assert text == (
         "# Trees\n\n"
@@ -301,6 +302,6 @@ def test_nobody_exports_what_is_not_theirs(database: Database, grown: Thread) ->
     eve = database.write(users.register, email="eve@example.com", password_hash="-")
 
     with pytest.raises(NotFound):
-        database.picture(transfer.export_thread, eve.workspace_id, grown.id)
+        database.snapshot(transfer.export_thread, eve.workspace_id, grown.id)
     with pytest.raises(NotFound):
-        database.picture(transfer.export_path, eve.workspace_id, grown.latest_state_id)
+        database.snapshot(transfer.export_path, eve.workspace_id, grown.latest_state_id)

@@ -157,7 +157,7 @@ def test_a_turn_is_an_input_with_its_outputs_below(database: Database, tree: Tre
         assert (output.parent_id, output.depth, output.ordinal) == (asked.id, 2, place)
         assert output.run_id == run_ids[place]
     assert asked.children == 2
-    thread = database.read(threads.get, tree.thread.workspace_id, tree.thread.id)
+    thread = database.engine.get_thread(tree.thread.workspace_id, tree.thread.id)
     assert thread.latest_state_id == outputs[-1].id
 
 
@@ -172,7 +172,7 @@ def test_siblings_that_are_added_at_the_same_moment_get_different_places(tree: T
 def test_the_thread_knows_its_latest_state(database: Database, tree: Tree) -> None:
     state = tree.add(tree.thread.root_state_id, "new")
 
-    thread = database.read(threads.get, tree.thread.workspace_id, tree.thread.id)
+    thread = database.engine.get_thread(tree.thread.workspace_id, tree.thread.id)
     assert thread.latest_state_id == state.id
     assert thread.updated_at >= tree.thread.updated_at
 
@@ -446,7 +446,7 @@ def test_nothing_is_searched_through_however_deep_the_tree(tree: Tree) -> None:
     branch = {"parent": state.id, "thread": tree.thread.id, "count": 1}
 
     for statement, values in (
-        (states.WINDOW[tree.database.engine.dialect.name], start),
+        (states.WINDOW[tree.database.engine.name], start),
         (states._PATH, path),
         (states._BRANCH, branch),
     ):
@@ -476,7 +476,7 @@ class Statements(list[str]):
 
     def __init__(self, database: Database) -> None:
         super().__init__()
-        self._engine = database.engine
+        self._engine = database.engine.connections
 
     def __enter__(self) -> Statements:
         event.listen(self._engine, "before_cursor_execute", self._note)

@@ -1,0 +1,219 @@
+"""What every database can do: transactions, and the steps of a run that are worth a way of their own.
+
+The steps are methods of :class:`Engine`, which performs each as a transaction made
+of the functions of ``store``. That is right on every database. An engine overrides
+those that its database can do in fewer round trips; the outcome, and every error,
+stay the same (``tests/integration/store/test_engines.py`` holds all ways to that).
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from types import TracebackType
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+
+import orjson
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy import Connection, event, exc
+
+from runtime.errors import StoreUnavailable
+from runtime.model import Json, Run, RunError, RunStatus, Thread
+from runtime.store import attempts, backlog, runs, threads
+from runtime.store.states import NewMessage
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Mode(Enum):
+    """What a transaction is for."""
+
+    READ = "read"
+    """It changes nothing; each statement may see what was committed since the one before."""
+    SNAPSHOT = "snapshot"
+    """It changes nothing, and all that it reads is of one moment."""
+    WRITE = "write"
+    """It changes something."""
+
+
+class Engine(ABC):
+    """One database, reached by as many connections as the settings allow."""
+
+    begin: ClassVar[Mapping[Mode, str]]
+    """The statement that begins a transaction; none where a mode is missing."""
+
+    def __init__(self, connections: sa.Engine) -> None:
+        self.connections = connections
+        self._outage = _Outage()
+        event.listen(connections, "begin", _begin)
+
+    @property
+    def name(self) -> str:
+        """``postgresql`` or ``sqlite``."""
+        return self.connections.dialect.name
+
+    def transaction(
+        self,
+        mode: Mode,
+        function: Callable[Concatenate[Connection, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run ``function(connection, …)`` in a transaction and commit it.
+
+        What the function raises rolls everything back. Raises StoreUnavailable
+        where the database is busy or away.
+        """
+        with self._outage:
+            return self._run(mode, function, *args, **kwargs)
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        self.connections.dispose()
+
+    def get_thread(self, workspace_id: str, thread_id: str) -> Thread:
+        """:func:`threads.get`, for a thread that is not deleted."""
+        return self.transaction(Mode.READ, threads.get, workspace_id, thread_id)
+
+    def get_run(self, workspace_id: str, run_id: str) -> Run:
+        """:func:`runs.get`."""
+        return self.transaction(Mode.READ, runs.get, workspace_id, run_id)
+
+    def accept(
+        self,
+        thread: Thread,
+        user_id: str,
+        input_state_id: str,
+        new_messages: Sequence[NewMessage],
+        spec: runs.RunSpec,
+        limits: runs.QueueLimits,
+    ) -> runs.Created:
+        """:func:`runs.accept`."""
+        return self.transaction(
+            Mode.WRITE, runs.accept, thread, user_id, input_state_id, new_messages, spec, limits
+        )
+
+    def claim(
+        self,
+        run_id: str,
+        incarnation: str,
+        lease: float,
+        history: Mapping[str, int],
+        *,
+        isolated: bool = False,
+        only_published: bool = False,
+    ) -> attempts.Claim | None:
+        """:func:`attempts.claim`."""
+        return self.transaction(
+            Mode.WRITE,
+            attempts.claim,
+            run_id,
+            incarnation,
+            lease,
+            history,
+            isolated=isolated,
+            only_published=only_published,
+        )
+
+    def finish(
+        self,
+        run: Run,
+        status: RunStatus,
+        result: attempts.AttemptResult,
+        *,
+        error: RunError | None = None,
+        usage: Mapping[str, Json] | None = None,
+    ) -> Run:
+        """:func:`attempts.finish`."""
+        return self.transaction(Mode.WRITE, attempts.finish, run, status, result, error=error, usage=usage)
+
+    def claim_for_publish(self, pool: str, lease: float, per_user: int = 0) -> list[backlog.Ticket]:
+        """:func:`backlog.claim_for_publish`."""
+        return self.transaction(Mode.WRITE, backlog.claim_for_publish, pool, lease, per_user)
+
+    @abstractmethod
+    def _run(
+        self,
+        mode: Mode,
+        function: Callable[Concatenate[Connection, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """:meth:`transaction`, in the thread where this database's work is done."""
+
+    def _run_here(
+        self,
+        mode: Mode,
+        function: Callable[Concatenate[Connection, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        with unavailable_if_away(), self.connections.connect() as connection:
+            connection.info["begin"] = self.begin.get(mode)
+            with connection.begin():
+                return function(connection, *args, **kwargs)
+
+
+def dumps(value: Any) -> str:
+    """A value as the text of a JSON column."""
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+@contextmanager
+def unavailable_if_away() -> Iterator[None]:
+    """Within it, a database that is busy or away is StoreUnavailable."""
+    try:
+        yield
+    except _AWAY as error:
+        raise StoreUnavailable from error
+
+
+class _Outage:
+    """Logs once when the database is away, and once when it is back, however many calls fail."""
+
+    def __init__(self) -> None:
+        self._lasts = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            if self._lasts:
+                self._lasts = False
+                log.warning("the database answers again")
+        elif isinstance(error, StoreUnavailable) and not self._lasts:
+            self._lasts = True
+            cause = getattr(error.__cause__, "orig", error.__cause__)
+            log.warning("the database is busy or away: %s", str(cause).strip())
+
+
+def _begin(connection: Connection) -> None:
+    # The drivers' own transactions begin too late. SQLite's would not take the write lock
+    # first, and a transaction that is upgraded while it runs fails instead of waiting.
+    begin = connection.info.pop("begin", "BEGIN")
+    if begin:
+        connection.exec_driver_sql(begin)
+
+
+_AWAY = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.InternalError,
+    exc.TimeoutError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+)

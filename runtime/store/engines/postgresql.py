@@ -1,0 +1,283 @@
+"""PostgreSQL: what is asked for most takes few round trips.
+
+A statement that is a round trip of its own costs its process as much as the server,
+and a transaction adds two. So connections are in autocommit, and what writes more
+than one statement begins by BEGIN. A run is accepted and ended by one statement each
+and claimed by two, on psycopg's own cursor; what SQLAlchemy has to compile for them
+is compiled once, when this module is imported.
+
+Such a statement does all of its work or none. Where it does none (the thread is gone,
+a limit would be exceeded, the texts are too long for it), the engine's general way
+does the step in a transaction, or raises the error that says why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
+
+import orjson
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from runtime.errors import StaleAttempt
+from runtime.model import Json, Message, Run, RunError, RunStatus, State, Thread, new_id
+from runtime.settings import Database as Settings
+from runtime.store import attempts, backlog, messages, runs, states, tables, threads
+from runtime.store.engines import postgresql_connection, postgresql_statements
+from runtime.store.engines.engine import Engine, Mode, dumps, unavailable_if_away
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Psycopg = psycopg.Connection[tuple[Any, ...]]
+
+_MAX_TEXT = 256 * 1024
+"""Characters of the messages in one statement; they travel as JSON, which serves more of them badly."""
+
+
+class PostgreSQL(Engine):
+    """A PostgreSQL server."""
+
+    # READ COMMITTED shows each statement what is committed by then anyway; a read has nothing to begin.
+    begin: ClassVar = {Mode.SNAPSHOT: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", Mode.WRITE: "BEGIN"}
+
+    def __init__(self, url: sa.URL, settings: Settings) -> None:
+        super().__init__(_connections(url, settings))
+        self._distrusted = False
+        """Whether a connection broke in use: those that lie idle are no better."""
+        event.listen(self.connections, "checkout", self._refuse_broken)
+
+    def get_thread(self, workspace_id: str, thread_id: str) -> Thread:
+        """One statement."""
+        with self._autocommit() as c:
+            row = _GET_THREAD.row(c, {"workspace": workspace_id, "thread": thread_id})
+        return threads.record_or_raise(row)
+
+    def get_run(self, workspace_id: str, run_id: str) -> Run:
+        """One statement."""
+        with self._autocommit() as c:
+            row = _GET_RUN.row(c, {"this_run": run_id, "workspace": workspace_id})
+        return runs.record_or_raise(row)
+
+    def accept(
+        self,
+        thread: Thread,
+        user_id: str,
+        input_state_id: str,
+        new_messages: Sequence[states.NewMessage],
+        spec: runs.RunSpec,
+        limits: runs.QueueLimits,
+    ) -> runs.Created:
+        """One statement where messages are given; without them the input state has to be read as well."""
+        created = None
+        if new_messages and _fits(new_messages):
+            with self._autocommit() as c:
+                created = _accept(c, thread, user_id, input_state_id, new_messages, spec, limits)
+        if created is None:
+            return super().accept(thread, user_id, input_state_id, new_messages, spec, limits)
+        return created
+
+    def claim(
+        self,
+        run_id: str,
+        incarnation: str,
+        lease: float,
+        history: Mapping[str, int],
+        *,
+        isolated: bool = False,
+        only_published: bool = False,
+    ) -> attempts.Claim | None:
+        """Two statements: the claim, and what the worker is given."""
+        how = {"isolated": isolated, "only_published": only_published}
+        with self._autocommit() as c:
+            row = _CLAIM.row(c, {"this_run": run_id, "claimant": incarnation, "lease": lease, **how})
+            if row is None:
+                return None
+            try:
+                return _claimed(c, row, history)
+            except Exception:
+                # Nothing was begun, so the attempt's number is free again. Should the
+                # database be away as well, the lease runs out.
+                with suppress(psycopg.Error):
+                    c.execute(postgresql_statements.UNCLAIM, {"run": run_id, "claimant": incarnation})
+                raise
+
+    def finish(
+        self,
+        run: Run,
+        status: RunStatus,
+        result: attempts.AttemptResult,
+        *,
+        error: RunError | None = None,
+        usage: Mapping[str, Json] | None = None,
+    ) -> Run:
+        """One statement where the attempt leaves nothing but messages."""
+        if result.steps or result.log or not _fits(result.messages):
+            return super().finish(run, status, result, error=error, usage=usage)
+        values = {
+            "run": run.id,
+            "attempt": run.attempt,
+            "status": str(status),
+            "error": dumps(error.encode()) if error else None,
+            "usage": None if usage is None else dumps(usage),
+            "messages": dumps(list(result.messages)),
+        }
+        with self._autocommit() as c:
+            row = c.execute(postgresql_statements.FINISH, values).fetchone()
+        if row is None:
+            raise StaleAttempt
+        finished_at, cancel_requested_at = row
+        return attempts.ended(run, status, error, usage, finished_at, cancel_requested_at)
+
+    def claim_for_publish(self, pool: str, lease: float, per_user: int = 0) -> list[backlog.Ticket]:
+        """One statement where there is nothing to publish, as is mostly so."""
+        with self._autocommit() as c:
+            rows = _ROOM.rows(c, {"pool": pool, "lease": -lease})
+        return super().claim_for_publish(pool, lease, per_user) if backlog.room(rows).free else []
+
+    def _run(
+        self,
+        mode: Mode,
+        function: Callable[Concatenate[sa.Connection, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        return self._run_here(mode, function, *args, **kwargs)
+
+    @contextmanager
+    def _autocommit(self) -> Iterator[Psycopg]:
+        """psycopg's own connection, each of whose statements is a transaction."""
+        with self._outage, unavailable_if_away():
+            pooled = self.connections.raw_connection()
+            connection = cast(Psycopg, pooled.driver_connection)
+            try:
+                yield connection
+            except psycopg.Error as error:
+                if connection.closed:
+                    self._distrusted = True
+                    pooled.invalidate(error)
+                raise
+            finally:
+                pooled.close()
+
+    def _refuse_broken(self, connection: Any, *pooled: Any) -> None:
+        """Where an idle connection has ended, or one broke in use, do without it and all the others."""
+        if self._distrusted or postgresql_connection.ended(connection):
+            self._distrusted = False
+            raise exc.InvalidatePoolError("the server has closed the connection, or does not answer")
+
+
+def _connections(url: sa.URL, settings: Settings) -> sa.Engine:
+    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return sa.create_engine(
+        url,
+        creator=lambda: postgresql_connection.connect(dsn, settings.statement_timeout),
+        hide_parameters=True,  # in errors, and so in logs: texts, and hashes of passwords
+        json_serializer=dumps,
+        json_deserializer=orjson.loads,
+        pool_size=settings.pool_size,
+        max_overflow=0,
+        pool_timeout=settings.pool_timeout,
+        pool_use_lifo=True,
+    )
+
+
+def _fits(written: Sequence[states.NewMessage] | Sequence[Message]) -> bool:
+    """Whether these messages go into one statement."""
+    return sum(len(message.content) for message in written) <= _MAX_TEXT
+
+
+def _accept(
+    c: Psycopg,
+    thread: Thread,
+    user_id: str,
+    input_state_id: str,
+    new_messages: Sequence[states.NewMessage],
+    spec: runs.RunSpec,
+    limits: runs.QueueLimits,
+) -> runs.Created | None:
+    """The runs and states that were made; None where the statement has made nothing."""
+    ids = sorted(new_id() for _ in range(1 + spec.count))
+    run_ids = [new_id() for _ in range(spec.count)]
+    identified = [replace(message, id=message.id or new_id()) for message in new_messages]
+    values = {
+        "thread": thread.id,
+        "workspace": thread.workspace_id,
+        "user": user_id,
+        "parent": input_state_id,
+        "input": ids[0],
+        "latest": ids[-1],
+        "messages": dumps(identified),
+        "outputs": dumps(list(zip(ids[1:], run_ids, strict=True))),
+        **_spec_values(spec),
+        "per_user": limits.per_user,
+        "per_pool": limits.per_pool,
+        "lease": limits.lease,
+        "limited": limits.limited,
+    }
+    row = c.execute(postgresql_statements.ACCEPT, values).fetchone()
+    if row is None:
+        return None
+    depth, children, moment, published, room = row
+    branch = states.Branch(thread.id, input_state_id, depth + 1, children - 1, moment)
+    input_state, outputs = states.turn(branch, ids, identified, run_ids)
+    created = runs.queued(thread, user_id, input_state.id, outputs, spec, published=published)
+    return runs.Created(created, outputs, input_state, True, published, room)
+
+
+def _spec_values(spec: runs.RunSpec) -> dict[str, Any]:
+    return {
+        "parent_run": spec.parent_run_id,
+        "worker": spec.worker_id,
+        "digest": spec.worker_digest,
+        "pool": spec.pool,
+        "config": dumps(spec.config),
+        "args": None if spec.args is None else dumps(spec.args),
+        "max_attempts": spec.max_attempts,
+        "timeout": spec.timeout_seconds,
+        "priority": spec.priority,
+        "count": spec.count,
+    }
+
+
+def _claimed(c: Psycopg, row: tuple[Any, ...], history: Mapping[str, int]) -> attempts.Claim:
+    """What the claimed run's worker is given; ``row`` is the run's and its output state's."""
+    width = len(runs.COLUMNS)
+    run, output = runs.record(row[:width]), State(*row[width:])
+    newest = states.newest(run.input_state_id, history.get(run.worker_id, history[""]))
+    window = [messages.record(row) for row in reversed(_WINDOW.rows(c, newest))]
+    earlier = _MESSAGES.rows(c, {"state": run.output_state_id}) if run.answers else []
+    return attempts.Claim(run, output, window, [messages.record(row) for row in earlier])
+
+
+class _Compiled:
+    """A statement of SQLAlchemy's as psycopg executes it."""
+
+    def __init__(self, statement: sa.ClauseElement) -> None:
+        compiled = statement.compile(dialect=_DIALECT)
+        self._sql = str(compiled).encode()
+        self._defaults = compiled.params
+
+    def rows(self, c: Psycopg, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Execute it; all rows."""
+        return c.execute(self._sql, {**self._defaults, **parameters}).fetchall()
+
+    def row(self, c: Psycopg, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """Execute it; the only row, or None."""
+        return c.execute(self._sql, {**self._defaults, **parameters}).fetchone()
+
+
+_DIALECT: sa.Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+_GET_THREAD = _Compiled(threads.GET_LIVE)
+_GET_RUN = _Compiled(runs.GET)
+_CLAIM = _Compiled(
+    attempts.CLAIM.where(tables.states.c.id == tables.runs.c.output_state_id).returning(*states.COLUMNS)
+)
+_WINDOW = _Compiled(states.WINDOW["postgresql"])
+_MESSAGES = _Compiled(messages.OF_STATE)
+_ROOM = _Compiled(backlog.ROOM)
