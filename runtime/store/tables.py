@@ -91,8 +91,8 @@ users = sa.Table(
     sa.Column("created_at", Time, nullable=False),
 )
 
-sessions = sa.Table(
-    "sessions",
+logins = sa.Table(
+    "logins",
     metadata,
     sa.Column("id", Id, primary_key=True),
     sa.Column("user_id", Id, sa.ForeignKey("users.id"), nullable=False, index=True),

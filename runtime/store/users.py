@@ -1,8 +1,9 @@
-"""Users, their sessions and their API tokens.
+"""Users, their logins and their API tokens.
 
-A session ends at sign-out, when the password changes, or when its days are
-over. Of an API token only the hash is kept. Web processes remember for a moment
-whose a credential is: whoever ends one announces it (:class:`runtime.stream.Revocations`).
+A login is one sign-in of a user; its id travels in the cookie. It ends at sign-out, when
+the password changes, or when its days are over. Of an API token only the hash is stored.
+Web processes remember for a moment whose a credential is: whoever ends one announces it
+(:class:`runtime.stream.Revocations`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, exc
 
 from runtime.errors import Conflict, NotFound
 from runtime.model import ApiToken, User, new_id
-from runtime.store.tables import Id, api_tokens, now, sessions, users, workspaces
+from runtime.store.tables import Id, api_tokens, logins, now, users, workspaces
 
 _TOKEN_PREFIX = "bl_"  # noqa: S105  no secret, only what secrets begin with
 _TOKEN_BYTES = 30  # 40 characters of base64
@@ -49,42 +50,42 @@ def get(c: Connection, user_id: str) -> User:
     return User(*c.execute(sa.select(*_USER).where(users.c.id == user_id)).one())
 
 
-def open_session(c: Connection, user_id: str, days: float) -> str:
-    """Sign a user in for ``days``; the session's id."""
-    session_id = new_id()
-    c.execute(_OPEN_SESSION, {"id": session_id, "user_id": user_id, "seconds": days * 86400})
-    return session_id
+def open_login(c: Connection, user_id: str, days: float) -> str:
+    """Sign a user in for ``days``; the login's id."""
+    login_id = new_id()
+    c.execute(_OPEN_LOGIN, {"id": login_id, "user_id": user_id, "seconds": days * 86400})
+    return login_id
 
 
 def sign_in(c: Connection, user_id: str, password_hash: str, days: float) -> str | None:
     """Sign in a user who has shown the password of that hash; None where there is another by now.
 
-    A change of the password waits for this, or this for the change: no session that
+    A change of the password waits for this, or this for the change: no login that
     the old one opened outlives it.
     """
     still = c.execute(_STILL, {"user": user_id, "hash": password_hash}).one_or_none()
-    return open_session(c, user_id, days) if still else None
+    return open_login(c, user_id, days) if still else None
 
 
-def by_session(c: Connection, session_id: str) -> User | None:
-    """The user who is signed in with that session; None once it has ended."""
-    row = c.execute(_BY_SESSION, {"session": session_id}).one_or_none()
+def by_login(c: Connection, login_id: str) -> User | None:
+    """The user who is signed in by that login; None once it has ended."""
+    row = c.execute(_BY_LOGIN, {"login": login_id}).one_or_none()
     return None if row is None else User(**row._mapping)
 
 
-def end_session(c: Connection, session_id: str) -> str | None:
-    """Sign out; the id of the user who was signed in, None for a session that has ended."""
-    user_id: str | None = c.execute(_END_SESSION, {"session": session_id}).scalar_one_or_none()
+def end_login(c: Connection, login_id: str) -> str | None:
+    """Sign out; the id of the user who was signed in, None for a login that has ended."""
+    user_id: str | None = c.execute(_END_LOGIN, {"login": login_id}).scalar_one_or_none()
     return user_id
 
 
-def end_sessions(c: Connection, user_id: str) -> None:
+def end_logins(c: Connection, user_id: str) -> None:
     """Sign a user out everywhere."""
-    c.execute(_END_SESSIONS, {"user": user_id})
+    c.execute(_END_LOGINS, {"user": user_id})
 
 
 def set_password(c: Connection, user_id: str, password_hash: str, *, instead_of: str | None = None) -> None:
-    """Give a user another password, which ends all sessions.
+    """Give a user another password, which ends all logins.
 
     ``instead_of``: the hash that is to be there until now. Raises NotFound, or Conflict
     where it is another.
@@ -95,7 +96,7 @@ def set_password(c: Connection, user_id: str, password_hash: str, *, instead_of:
     if instead_of not in (None, found):
         raise Conflict("The password has been changed meanwhile.")
     c.execute(_SET_PASSWORD, {"user": user_id, "new_hash": password_hash})
-    end_sessions(c, user_id)
+    end_logins(c, user_id)
 
 
 def create_token(c: Connection, user_id: str, name: str) -> tuple[ApiToken, str]:
@@ -155,7 +156,7 @@ _TOKEN = (
     api_tokens.c.created_at,
     api_tokens.c.last_used_at,
 )
-_SESSION_ID = sa.bindparam("session", type_=Id)
+_LOGIN_ID = sa.bindparam("login", type_=Id)
 _USER_ID = sa.bindparam("user", type_=Id)
 _TOKEN_ID = sa.bindparam("token", type_=Id)
 
@@ -166,24 +167,22 @@ _PASSWORD = sa.select(users.c.password_hash).where(users.c.id == _USER_ID).with_
 _STILL = _PASSWORD.where(users.c.password_hash == sa.bindparam("hash"))
 _SET_PASSWORD = users.update().where(users.c.id == _USER_ID).values(password_hash=sa.bindparam("new_hash"))
 
-_OPEN_SESSION = sessions.insert().values(
+_OPEN_LOGIN = logins.insert().values(
     created_at=now(), expires_at=now(sa.bindparam("seconds", type_=sa.Float))
 )
-_BY_SESSION = (
+_BY_LOGIN = (
     sa.select(*_USER)
-    .join(sessions, sessions.c.user_id == users.c.id)
-    .where(sessions.c.id == _SESSION_ID, sessions.c.ended_at.is_(None), sessions.c.expires_at > now())
+    .join(logins, logins.c.user_id == users.c.id)
+    .where(logins.c.id == _LOGIN_ID, logins.c.ended_at.is_(None), logins.c.expires_at > now())
 )
-_END_SESSION = (
-    sessions.update()
-    .where(sessions.c.id == _SESSION_ID, sessions.c.ended_at.is_(None))
+_END_LOGIN = (
+    logins.update()
+    .where(logins.c.id == _LOGIN_ID, logins.c.ended_at.is_(None))
     .values(ended_at=now())
-    .returning(sessions.c.user_id)
+    .returning(logins.c.user_id)
 )
-_END_SESSIONS = (
-    sessions.update()
-    .where(sessions.c.user_id == _USER_ID, sessions.c.ended_at.is_(None))
-    .values(ended_at=now())
+_END_LOGINS = (
+    logins.update().where(logins.c.user_id == _USER_ID, logins.c.ended_at.is_(None)).values(ended_at=now())
 )
 
 _CREATE_TOKEN = api_tokens.insert().values(created_at=now()).returning(*_TOKEN)

@@ -44,7 +44,7 @@ def register(given: dict[str, Any]) -> Response:
 
     def make(c: Any) -> tuple[User, str]:
         user = users.register(c, email=given["email"], password_hash=password_hash, name=given["name"])
-        return user, users.open_session(c, user.id, core.settings.security.session_days)
+        return user, users.open_login(c, user.id, core.settings.security.session_days)
 
     user, session_id = core.database.write(make)
     return _signed_in(user, session_id, given["token"], 201)
@@ -71,7 +71,7 @@ def logout() -> Response:
     """Sign out; does nothing where nobody is signed in."""
     credential = auth.credential_shown()
     if credential is not None and credential.kind == "session":
-        user_id = core.database.write(users.end_session, credential.value)
+        user_id = core.database.write(users.end_login, credential.value)
         if user_id is not None:
             core.credentials.revoked(user_id)
     auth.forget()
@@ -97,7 +97,7 @@ def change_password(given: dict[str, Any]) -> Response:
 
     def change(c: Any) -> str:
         users.set_password(c, user.id, new_hash, instead_of=old_hash)
-        return users.open_session(c, user.id, core.settings.security.session_days)
+        return users.open_login(c, user.id, core.settings.security.session_days)
 
     session_id = core.database.write(change)
     core.credentials.revoked(user.id)

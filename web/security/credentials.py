@@ -29,7 +29,7 @@ class Credential:
 
     def user(self, database: Database) -> User | None:
         """Whose it is; None where it is worth nothing (any more). One query."""
-        find = users.by_token if self.kind == "token" else users.by_session
+        find = users.by_token if self.kind == "token" else users.by_login
         return database.read(find, self.value)
 
 

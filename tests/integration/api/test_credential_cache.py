@@ -57,7 +57,7 @@ class Room:
         self.credentials = CredentialCache(
             cast(Database, self.database), cast(Revocations, self.others), clock=lambda: self.time, size=3
         )
-        self.session = Credential("session", database.write(users.open_session, user.id, 1))
+        self.session = Credential("session", database.write(users.open_login, user.id, 1))
 
     def hear(self) -> Room:
         self.credentials.listen()
@@ -111,7 +111,7 @@ def test_all_is_forgotten_when_revocations_are_heard_no_more(room: Room) -> None
 
 def test_an_announcement_makes_forget_that_user_only(room: Room, user: User, database: Database) -> None:
     bob = database.write(users.register, email="bob@example.com", password_hash="-")
-    his = Credential("session", database.write(users.open_session, bob.id, 1))
+    his = Credential("session", database.write(users.open_login, bob.id, 1))
     room.hear().asks()
     room.asks(his)
 
@@ -138,7 +138,7 @@ def test_a_credential_that_was_ended_here_is_refused_at_once(
     room: Room, user: User, database: Database
 ) -> None:
     room.hear().asks()
-    assert database.write(users.end_session, room.session.value) == user.id
+    assert database.write(users.end_login, room.session.value) == user.id
     room.credentials.revoked(user.id)
 
     assert room.others.announced == [user.id]
@@ -148,7 +148,7 @@ def test_a_credential_that_was_ended_here_is_refused_at_once(
 def test_without_redis_it_is_refused_here_all_the_same(room: Room, user: User, database: Database) -> None:
     room.hear().asks()
     room.others.away = True
-    database.write(users.end_session, room.session.value)
+    database.write(users.end_login, room.session.value)
     room.credentials.revoked(user.id)
 
     assert room.credentials.resolve(room.session) is None
@@ -156,7 +156,7 @@ def test_without_redis_it_is_refused_here_all_the_same(room: Room, user: User, d
 
 def test_the_oldest_make_room_for_more(room: Room, user: User, database: Database) -> None:
     room.hear()
-    sessions = [Credential("session", database.write(users.open_session, user.id, 1)) for _ in range(4)]
+    sessions = [Credential("session", database.write(users.open_login, user.id, 1)) for _ in range(4)]
     for one in sessions:
         room.asks(one)
 

@@ -147,14 +147,14 @@ def test_a_password_is_changed_from_the_command_line(migrated: Command, home: Pa
     migrated("user", "add", "ada@example.com", "--password", "correct horse")
     database = Database(f"sqlite:///{home}/branchline.db", settings.database)
     user, before = database.read(users.by_email, "ada@example.com") or pytest.fail("no account")
-    session = database.write(users.open_session, user.id, 1)
+    session = database.write(users.open_login, user.id, 1)
 
     result = migrated("user", "password", "ada@example.com", said="another horse\nanother horse\n")
 
     assert result.returncode == 0
     assert "another horse" not in result.stdout + result.stderr
     assert database.read(users.by_email, "ada@example.com") != (user, before)
-    assert database.read(users.by_session, session) is None
+    assert database.read(users.by_login, session) is None
     database.close()
 
 

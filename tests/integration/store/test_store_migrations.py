@@ -13,9 +13,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from runtime.errors import ConfigurationError, StoreUnavailable
+from runtime.model import User, new_id
 from runtime.settings import Settings
-from runtime.store import Database, migrate
-from runtime.store.tables import metadata
+from runtime.store import Database, migrate, tables, users
+from runtime.store.tables import metadata, now
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -59,7 +60,7 @@ def test_a_new_database_is_brought_to_the_head_and_stays_there(empty_url: str) -
     migrate.upgrade(empty_url)
     migrate.upgrade(empty_url)
 
-    assert migrate.current(empty_url) == migrate.head() == "0003"
+    assert migrate.current(empty_url) == migrate.head() == "0004"
 
 
 def test_processes_that_start_at_once_migrate_once(empty_url: str) -> None:
@@ -77,6 +78,54 @@ def test_a_migration_can_be_taken_back(empty_url: str) -> None:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
         assert set(sa.inspect(connection).get_table_names()) == {"alembic_version"}
+
+
+def test_a_process_of_the_version_before_signs_users_in_and_out(database: Database, user: User) -> None:
+    """Its statements, as they were while the table of sign-ins was called ``sessions``."""
+    old = sa.table("sessions", *(sa.column(column.name, column.type) for column in tables.logins.c))
+    login = new_id()
+    ended = (
+        old.update()
+        .where(old.c.id == login, old.c.ended_at.is_(None))
+        .values(ended_at=now())
+        .returning(old.c.user_id)
+    )
+    opened = old.insert().values(id=login, user_id=user.id, created_at=now(), expires_at=now(3600))
+
+    database.write(lambda c: c.execute(opened))
+    valid = (old.c.id == login, old.c.ended_at.is_(None), old.c.expires_at > now())
+    assert database.read(lambda c: c.execute(sa.select(old.c.user_id).where(*valid)).scalar_one()) == user.id
+    assert database.read(users.by_login, login) == user
+
+    assert database.write(lambda c: c.execute(ended).scalar_one_or_none()) == user.id
+    assert database.read(users.by_login, login) is None
+    assert database.write(lambda c: c.execute(ended).scalar_one_or_none()) is None
+
+    other = database.write(users.open_login, user.id, 1)
+    everywhere = old.update().where(old.c.user_id == user.id, old.c.ended_at.is_(None)).values(ended_at=now())
+    database.write(lambda c: c.execute(everywhere))
+    assert database.read(users.by_login, other) is None
+
+
+def test_sign_ins_outlive_the_renaming_of_their_table_in_both_directions(
+    empty_url: str, settings: Settings
+) -> None:
+    migrate.upgrade(empty_url)
+    database = Database(empty_url, settings.database)
+    user = database.write(users.register, email="ada@example.com", password_hash="-")
+    login = database.write(users.open_login, user.id, 1)
+    database.close()
+
+    with migrate._transaction(empty_url, alone=True) as connection:  # no command goes back
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+        assert "sessions" in sa.inspect(connection).get_table_names()
+        assert not sa.inspect(connection).get_view_names()
+    migrate.upgrade(empty_url)
+
+    assert database.read(users.by_login, login) == user
+    database.close()
 
 
 def test_a_database_of_a_later_version_is_left_alone(empty_url: str, settings: Settings) -> None:

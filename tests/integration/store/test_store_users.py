@@ -36,32 +36,32 @@ def test_each_user_has_a_workspace_of_their_own(database: Database, user: User) 
 
 
 def test_a_session_signs_in_until_it_is_ended(database: Database, user: User) -> None:
-    one = database.write(users.open_session, user.id, 30)
-    other = database.write(users.open_session, user.id, 30)
-    assert database.read(users.by_session, one) == user
+    one = database.write(users.open_login, user.id, 30)
+    other = database.write(users.open_login, user.id, 30)
+    assert database.read(users.by_login, one) == user
 
-    database.write(users.end_session, one)
-    database.write(users.end_session, one)
+    database.write(users.end_login, one)
+    database.write(users.end_login, one)
 
-    assert database.read(users.by_session, one) is None
-    assert database.read(users.by_session, other) == user
-    assert database.read(users.by_session, new_id()) is None
+    assert database.read(users.by_login, one) is None
+    assert database.read(users.by_login, other) == user
+    assert database.read(users.by_login, new_id()) is None
 
 
 def test_a_session_ends_by_itself(database: Database, user: User) -> None:
-    assert database.read(users.by_session, database.write(users.open_session, user.id, 0)) is None
-    assert database.read(users.by_session, database.write(users.open_session, user.id, 0.001)) == user
+    assert database.read(users.by_login, database.write(users.open_login, user.id, 0)) is None
+    assert database.read(users.by_login, database.write(users.open_login, user.id, 0.001)) == user
 
 
 def test_another_password_ends_all_sessions(database: Database, user: User) -> None:
     bob = database.write(users.register, email="bob@example.com", password_hash="-")
-    mine = [database.write(users.open_session, user.id, 1) for _ in range(2)]
-    his = database.write(users.open_session, bob.id, 1)
+    mine = [database.write(users.open_login, user.id, 1) for _ in range(2)]
+    his = database.write(users.open_login, bob.id, 1)
 
     database.write(users.set_password, user.id, "new")
 
-    assert [database.read(users.by_session, session) for session in mine] == [None, None]
-    assert database.read(users.by_session, his) == bob
+    assert [database.read(users.by_login, session) for session in mine] == [None, None]
+    assert database.read(users.by_login, his) == bob
     assert database.read(users.by_email, user.email) == (user, "new")
     with pytest.raises(NotFound):
         database.write(users.set_password, new_id(), "nobody's")
@@ -97,7 +97,7 @@ def test_no_session_slips_past_a_change_of_the_password(database: Database, user
         change.result(timeout=20)
 
     assert session is not None
-    assert database.read(users.by_session, session) is None
+    assert database.read(users.by_login, session) is None
 
 
 def test_errors_of_the_database_do_not_show_what_was_to_be_stored(database: Database, user: User) -> None:
