@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from runtime import sdk  # noqa: F401  what is forked has imported it
+import runtime.sdk.driver  # noqa: F401  what is forked has imported it
 
 
 def forks(count: int) -> list[float]:

@@ -19,7 +19,10 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from runtime import processes, sdk
+from runtime import processes
+from runtime.sdk import driver
+from runtime.sdk.loader import Function
+from runtime.sdk.wire import Wire, decode_json
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MAX_MESSAGE = 256 * 1024
@@ -69,7 +72,7 @@ def receive(source: socket.socket) -> tuple[bytes, list[int]]:
 
 def decode(message: bytes) -> dict[str, Any]:
     """The JSON object of a message, which one of our own processes has made."""
-    decoded: dict[str, Any] = sdk.decode(message.decode())
+    decoded: dict[str, Any] = decode_json(message.decode())
     return decoded
 
 
@@ -86,10 +89,10 @@ def await_order(source: socket.socket) -> tuple[dict[str, Any], list[int]]:
 def _rehearse() -> None:
     """Touch, while nobody waits for it, some of what the run will touch."""
     os.environ["BRANCHLINE_RUN_ID"] = ""
-    sdk.decode('{"": [0, 0.5, null]}')
+    decode_json('{"": [0, 0.5, null]}')
 
 
-def execute(worker: sdk.Function | None, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
+def execute(worker: Function | None, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
     """Execute the run that ``order`` and its stdin bring: by ``worker``, or by the order's command."""
     stdin, stdout, stderr = descriptors
     os.dup2(stderr, 2)
@@ -105,7 +108,7 @@ def execute(worker: sdk.Function | None, order: dict[str, Any], descriptors: lis
     os.dup2(2, 1)
     os.set_inheritable(stdin, False)
     os.set_inheritable(stdout, False)
-    _work(worker, sdk.Wire(stdin, stdout))
+    _work(worker, Wire(stdin, stdout))
 
 
 def _enter(order: dict[str, Any]) -> None:
@@ -139,14 +142,14 @@ def _replace(command: list[str]) -> NoReturn:
     os._exit(126)
 
 
-def _work(worker: sdk.Function | None, wire: sdk.Wire) -> NoReturn:
+def _work(worker: Function | None, wire: Wire) -> NoReturn:
     assert worker is not None
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed()  # all children would draw the same numbers
     code = 70
     try:
-        code = sdk.execute(worker, wire)
+        code = driver.execute(worker, wire)
     except SystemExit as end:
         code = _exit_code(end)
     except BaseException:

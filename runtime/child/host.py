@@ -40,8 +40,10 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from runtime import processes, sdk
+from runtime import processes
 from runtime.child import forked
+from runtime.sdk.loader import Function, load
+from runtime.sdk.wire import line_buffer_stdout
 
 _LULL_MS = 3
 """How long nothing must have happened before a spare is forked, in whose way it then is not."""
@@ -58,7 +60,7 @@ class Host:
         self._control = control
         self._pool = os.getppid()
         self._pid = os.getpid()
-        self._worker: sdk.Function | None = None
+        self._worker: Function | None = None
         self._fresh: list[str] | None = None
         """How to start a child where the worker cannot be forked."""
         self._children: dict[int, int | None] = {}
@@ -120,7 +122,7 @@ class Host:
             return True
         sys.path.insert(0, os.path.dirname(entrypoint))
         try:
-            self._worker = sdk.load(entrypoint)
+            self._worker = load(entrypoint)
         except BaseException as error:
             traceback.print_exc()
             where = traceback.extract_tb(error.__traceback__)[-1]
@@ -140,7 +142,7 @@ class Host:
 
     def _settle(self) -> None:
         """Bring everything into the state in which all children are to find it."""
-        sdk.print_by_lines()
+        line_buffer_stdout()
         # From now on the end of the pool is told as the end of the socket, and by a signal
         # that is not held back.
         signal.pthread_sigmask(signal.SIG_BLOCK, forked.HELD_BACK)
@@ -317,7 +319,7 @@ def _ended() -> Iterator[tuple[int, int]]:
         yield pid, status
 
 
-def _is_async(function: sdk.Function) -> bool:
+def _is_async(function: Function) -> bool:
     code = getattr(function, "__code__", None)
     return code is not None and bool(code.co_flags & 0x280)  # CO_COROUTINE | CO_ASYNC_GENERATOR
 

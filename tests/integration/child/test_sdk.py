@@ -344,7 +344,7 @@ def test_what_was_said_before_an_answered_question_is_left_out(execute: Execute)
 def test_a_worker_that_does_not_come_back_to_its_question_fails(execute: Execute) -> None:
     executed = execute("def run(run):\n    yield 'other'", answers=[{"confirmation_id": "1", "answer": "x"}])
     (said,) = executed.end()
-    assert said["type"] == "error" and "did not come back" in said["message"]
+    assert said["type"] == "error" and "did not reach" in said["message"]
 
 
 def test_a_worker_that_catches_everything_still_waits(execute: Execute) -> None:
@@ -368,7 +368,7 @@ def test_an_input_without_a_run_is_told(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "runtime.sdk", str(path)]
     done = subprocess.run(command, cwd=CHECKOUT, input=b"", capture_output=True, timeout=WITHIN, check=False)
     assert done.returncode == 1
-    assert b"before the run came" in done.stderr
+    assert b"before a run arrived" in done.stderr
 
 
 def test_the_sdk_imports_the_standard_library_only_and_fast() -> None:

@@ -1,0 +1,105 @@
+"""How a run is executed: the worker's function is called, and what it yields is sent."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from runtime.sdk.errors import Cancelled, Failure, Suspended
+from runtime.sdk.loader import Function
+from runtime.sdk.run import Run
+from runtime.sdk.wire import SIGNALS, Wire
+
+_STOPPED = 128 + signal.SIGTERM
+
+
+def execute(function: Function, wire: Wire) -> int:
+    """Execute one run, which arrives as the first line of ``wire``. Returns an exit code."""
+    line = wire.first_line()
+    if line is None:
+        print("stdin ended before a run arrived", file=sys.stderr)
+        return 1
+    run = Run(line, wire.write)
+    try:
+        try:
+            wire.watch(run)
+            _drive(function, run, wire)
+            run._done()
+            return 0
+        except Suspended:
+            return 0
+        except Failure as failure:
+            print(f"failed: {failure}", file=sys.stderr)
+            run._fail(str(failure), failure.retryable)
+        except Exception as error:
+            _print_traceback()
+            run._fail(f"{type(error).__name__}: {error}", bool(getattr(error, "retryable", False)))
+        return 1
+    except (Cancelled, BrokenPipeError):
+        for number in SIGNALS:  # a second signal must not change the exit code
+            signal.signal(number, signal.SIG_IGN)
+        return _STOPPED
+
+
+def _drive(function: Function, run: Run, wire: Wire) -> None:
+    result = function(run)
+    if hasattr(result, "__await__") or hasattr(result, "__aiter__"):
+        _drive_async(result, run, wire)
+    elif hasattr(result, "__next__"):  # isinstance() of an abstract class would make a start slower
+        _drive_iterator(result, run)
+    else:
+        run._emit_output(result)
+
+
+def _drive_iterator(result: Iterator[Any], run: Run) -> None:
+    for output in result:
+        try:
+            run._emit_output(output)
+        except Cancelled as cancelled:  # the signal came while the worker was suspended in a yield
+            if isinstance(result, Generator):
+                result.throw(cancelled)
+            raise
+
+
+def _drive_async(result: Any, run: Run, wire: Wire) -> None:
+    import asyncio
+
+    async def consume() -> None:
+        if hasattr(result, "__await__"):
+            run._emit_output(await result)
+            return
+        async for output in result:
+            run._emit_output(output)
+
+    async def until_cancelled() -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(consume())
+        wire.stop = task.cancel
+        loop.add_signal_handler(signal.SIGTERM, wire.cancel)
+        loop.add_signal_handler(signal.SIGIO, wire.read_commands)
+        if run.cancelled:
+            task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            if run.cancelled:
+                raise Cancelled from None
+            raise
+        finally:
+            # Without its handlers the loop restores the kernel's default, which ends the process;
+            # so both signals are blocked until our own handlers are installed again.
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+            wire.install_handlers()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    asyncio.run(until_cancelled())
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()

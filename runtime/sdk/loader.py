@@ -1,0 +1,55 @@
+"""How a worker's function is found in its file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from runtime.sdk.run import Run
+
+Function = Callable[["Run"], Any]
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_MARK = "__branchline_worker__"
+
+
+def worker(function: _F) -> _F:
+    """Mark a function as the worker of its file, whatever its name."""
+    setattr(function, _MARK, True)
+    return function
+
+
+def load(path: str) -> Function:
+    """The worker function of the file at ``path``: the marked one, or the one named ``run``.
+
+    Raises ImportError where there is none, and whatever the file itself raises.
+    """
+    from importlib.machinery import SourceFileLoader
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    name = os.path.splitext(os.path.basename(path))[0]
+    spec = spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return _function(module)
+
+
+def _function(module: ModuleType) -> Function:
+    marked = [
+        thing
+        for thing in vars(module).values()
+        if getattr(thing, _MARK, False) and getattr(thing, "__module__", None) == module.__name__
+    ]
+    if len(marked) > 1:
+        raise ImportError(f"{module.__file__} marks several functions with @worker; leave one")
+    function = marked[0] if marked else getattr(module, "run", None)
+    if not callable(function):
+        raise ImportError(f"{module.__file__} has no function named run, and none marked with @worker")
+    return function  # type: ignore[no-any-return]

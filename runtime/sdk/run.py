@@ -1,0 +1,222 @@
+"""The run as its worker sees it: its input, and how it answers."""
+
+from __future__ import annotations
+
+import binascii
+import json
+from collections.abc import Callable, Iterable, Mapping
+from json.encoder import encode_basestring as _quote
+from typing import Any, NoReturn
+
+from runtime.sdk.errors import Failure, Suspended
+from runtime.sdk.messages import Json, Message
+
+
+class OpenMessage:
+    """A message that the worker streams. As a context manager it ends itself."""
+
+    def __init__(self, run: Run, ref: str) -> None:
+        self._run = run
+        self._ref: str | None = ref
+
+    def delta(self, text: str) -> None:
+        """Append ``text``."""
+        if self._ref is None:
+            raise RuntimeError("the message has ended")
+        self._run._delta(text, self._ref)
+
+    def end(self, data: Mapping[str, Json] | None = None) -> None:
+        """Complete the message; ``data`` is merged into its first. A second call does nothing."""
+        ref, self._ref = self._ref, None
+        if ref is not None:
+            self._run.emit(_without_none({"type": "end", "ref": ref, "data": data}))
+
+    def __enter__(self) -> OpenMessage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+class Run:
+    """The run that a worker executes, and how it answers."""
+
+    def __init__(self, line: Mapping[str, Json], output: Callable[[bytes], None]) -> None:
+        """``line``: the first line from the pool. ``output`` is called with each line for the pool."""
+        self.fields: dict[str, Json] = line.get("run") or {}
+        """The run as the API shows it."""
+        self.config: dict[str, Json] = line.get("config") or {}
+        """Checked against the worker's schema, defaults filled in."""
+        self.args: Json = line.get("args")
+        """What the client sent along, unchecked."""
+        self.messages = [Message(fields) for fields in line.get("messages") or ()]
+        """The conversation, oldest first."""
+        self.earlier = [Message(fields) for fields in line.get("earlier") or ()]
+        """What this run wrote before it last waited for an answer."""
+        self.cancelled = False
+        """Whether the run was cancelled. Cancelled is raised as well, where Python allows it."""
+        self._answers = {
+            answer.get("confirmation_id"): answer.get("answer") for answer in line.get("answers") or ()
+        }
+        self._unconsumed = set(self._answers)
+        """Answered questions that this process has not reached yet. Until it has, it repeats what an
+        earlier process of the run did, and emits nothing."""
+        self._refs = 0
+        self._questions = 0
+        self._ended = False
+        self._output = output
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return str(self.fields.get("id", ""))
+
+    @property
+    def thread_id(self) -> str:
+        """The id of the thread that it answers in."""
+        return str(self.fields.get("thread_id", ""))
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return int(self.fields.get("attempt", 1))
+
+    def conversation(self) -> list[tuple[str, str]]:
+        """The messages as chat models take them: role (system, user or assistant) and text.
+
+        Reasoning and empty messages are left out.
+        """
+        turns = [
+            ("assistant" if message.role == "tool" else message.role, message.as_text())
+            for message in self.messages
+            if message.channel != "reasoning"
+        ]
+        return [(role, text) for role, text in turns if text.strip()]
+
+    def delta(self, text: str) -> None:
+        """Append to the answer; the same as yielding ``text``."""
+        self._delta(text, None)
+
+    def message(
+        self,
+        content: str,
+        *,
+        role: str = "assistant",
+        type: str = "text",
+        channel: str = "answer",
+        author: str | None = None,
+        data: Mapping[str, Json] | None = None,
+    ) -> None:
+        """Emit a complete message."""
+        head = _head(role, type, channel, author, data)
+        self.emit({"type": "message", "content": content, **head})
+
+    def image(self, picture: bytes, alt: str, media_type: str = "image/png") -> None:
+        """Emit an image of at most 750 kB (PNG, JPEG, GIF, WebP or AVIF); ``alt`` describes it."""
+        url = f"data:{media_type};base64,{binascii.b2a_base64(picture, newline=False).decode()}"
+        self.message(alt, type="image", data={"url": url})
+
+    def start(
+        self,
+        *,
+        role: str = "assistant",
+        type: str = "text",
+        channel: str = "answer",
+        author: str | None = None,
+        data: Mapping[str, Json] | None = None,
+    ) -> OpenMessage:
+        """Start a message that is streamed. Several may be open at once."""
+        self._refs += 1
+        ref = str(self._refs)
+        self.emit({"type": "start", "ref": ref, **_head(role, type, channel, author, data)})
+        return OpenMessage(self, ref)
+
+    def step(self, description: str) -> None:
+        """Announce what the worker does next: "Searching the web"."""
+        self.emit({"type": "step", "description": description})
+
+    def usage(self, **amounts: Json) -> None:
+        """What the run has used so far: ``input_tokens``, ``output_tokens``, whatever else there is."""
+        self.emit({**amounts, "type": "usage"})
+
+    def confirm(self, prompt: str, options: Iterable[str] = (), *, id: str | None = None) -> Json:
+        """Ask the user and return the answer.
+
+        This process ends here, however long the user takes. After the answer the
+        worker starts again from its beginning; what it emits up to an answered
+        question is dropped, because it was emitted before. So what it does until then
+        must be repeatable, and lead to the same questions in the same order, or with
+        the same ``id``.
+        """
+        self._questions += 1
+        question = id or str(self._questions)
+        if question in self._answers:
+            self._unconsumed.discard(question)
+            return self._answers[question]
+        if self._unconsumed:
+            self._check_repeated()
+        self.emit({"type": "confirm", "id": question, "prompt": prompt, "options": list(options)})
+        self._ended = True
+        raise Suspended
+
+    def emit(self, event: Mapping[str, Json]) -> None:
+        """Send an event of the protocol."""
+        if not self._unconsumed and not self._ended:
+            self._output(_encode(json.dumps(event, ensure_ascii=False, allow_nan=False)))
+
+    def _delta(self, text: str, ref: str | None) -> None:
+        if not isinstance(text, str):
+            raise TypeError(f"a delta must be a str, not {type(text).__name__}")
+        if not text or self._unconsumed or self._ended:
+            return
+        if ref is None:
+            self._output(_encode(f'{{"type":"delta","text":{_quote(text)}}}'))
+        else:
+            self._output(_encode(f'{{"type":"delta","ref":{_quote(ref)},"text":{_quote(text)}}}'))
+
+    def _emit_output(self, output: Any) -> None:
+        """Emit what the worker yielded or returned."""
+        if isinstance(output, str):
+            self._delta(output, None)
+        elif isinstance(output, Mapping):
+            self.emit(output)
+        elif output is not None:
+            raise TypeError(f"a worker yields str or dict, not {type(output).__name__}")
+
+    def _done(self) -> None:
+        if self._unconsumed:
+            self._check_repeated()
+        self.emit({"type": "done"})
+        self._ended = True
+
+    def _fail(self, message: str, retryable: bool) -> None:
+        self._unconsumed.clear()
+        self.emit({"type": "error", "message": message, "retryable": retryable})
+        self._ended = True
+
+    def _check_repeated(self) -> NoReturn:
+        missing = ", ".join(sorted(map(repr, self._unconsumed)))
+        raise Failure(
+            f"The worker did not reach its answered question {missing} again; "
+            "up to a question it must do the same every time."
+        )
+
+
+def _head(
+    role: str, type: str, channel: str, author: str | None, data: Mapping[str, Json] | None
+) -> dict[str, Json]:
+    return _without_none(
+        {"role": role, "message_type": type, "channel": channel, "author": author, "data": data}
+    )
+
+
+def _encode(event: str) -> bytes:
+    """JSON as a line. Half of a surrogate pair cannot be encoded as UTF-8; it is escaped."""
+    try:
+        return event.encode() + b"\n"
+    except UnicodeEncodeError:
+        return event.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _without_none(fields: dict[str, Json]) -> dict[str, Json]:
+    return {key: value for key, value in fields.items() if value is not None}
