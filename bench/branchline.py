@@ -15,9 +15,9 @@ import redis
 from bench import database, processes
 from bench.client import Client, Reply
 from bench.system import Talk
-from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
-from tests.support.stack import CHECKOUT, READY_WITHIN, Stack
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
+from testbed.stack import CHECKOUT, READY_WITHIN, Stack
 
 PLACES = 100
 """Threads that are made before anything is measured."""

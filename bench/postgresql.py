@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.postgresql_server import NoPostgreSQL, PostgreSQLServer, answering
+from testbed.postgresql_server import NoPostgreSQL, PostgreSQLServer, answering
 
 __all__ = ["NoPostgreSQL", "own", "server"]
 
@@ -38,7 +38,7 @@ def server(given: str | None, folder: Path) -> Iterator[str]:
 @contextmanager
 def own(folder: Path, module: str = "", **options: str) -> Iterator[str]:
     """A new server in ``folder``, started from a program that has ``module``. Raises NoPostgreSQL."""
-    made = PostgreSQLServer(folder, module, **{**_LIKE_A_DEPLOYED_ONE, **options})
+    made = PostgreSQLServer(folder, module, settings={**_LIKE_A_DEPLOYED_ONE, **options})
     made.start()
     try:
         yield made.url

@@ -22,9 +22,9 @@ import psycopg
 from bench import database, processes
 from bench.client import Client
 from bench.system import Talk
-from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
-from tests.support.stack import until
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
+from testbed.waiting import until
 
 _TABLES = (
     "CREATE TABLE runs (id text PRIMARY KEY, tid text, status text, attempt int, "

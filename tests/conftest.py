@@ -25,9 +25,9 @@ from runtime.model import Thread, User
 from runtime.settings import Settings
 from runtime.store import Database, migrate, threads, users
 from runtime.store.tables import metadata
+from testbed.redis_server import RedisServer
 from tests.support import rabbitmq as rabbitmq_server
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.redis_server import RedisServer
 
 POSTGRESQL = os.environ.get("BRANCHLINE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")
 ON_BOTH_DATABASES = pytest.mark.parametrize("stack_database_url", ["sqlite", "postgresql"], indirect=True)

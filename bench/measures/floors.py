@@ -19,9 +19,10 @@ from celery import Celery
 from bench.client import Client
 from bench.figures import Figures, quantile
 from bench.floors import entries
-from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
-from tests.support.stack import CHECKOUT, until
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
+from testbed.stack import CHECKOUT
+from testbed.waiting import until
 
 CELERY = "bare Celery no-op, sent → done, p50"
 CELERY_BURST = "100 bare Celery no-ops at once, p50"

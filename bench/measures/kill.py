@@ -14,7 +14,7 @@ from bench.client import Connection, Reply
 from bench.figures import Figures
 from bench.measure import Measure
 from bench.system import System
-from tests.support.sse import Received, Text
+from testbed.sse import Received, Text
 
 _RUNS = 20
 _DELTAS, _GAP = 40, 0.05
@@ -62,7 +62,7 @@ async def _compare(system: Branchline, run_id: str, reply: Reply) -> None:
     """What a careful client has put together is what is stored, whole, each delta once."""
     text = Text()
     for event in reply.events():
-        text.take(Received(event.type, None, orjson.loads(event.data)))
+        text.apply(Received(event.type, None, orjson.loads(event.data)))
     stored = (await system.client.request("GET", f"/api/runs/{run_id}/wait?timeout=5")).json()
     [message] = stored["messages"]
     said = message["content"].split(";")[:-1]

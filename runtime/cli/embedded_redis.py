@@ -50,7 +50,7 @@ class EmbeddedRedis:
         self._folder = home / "redis"
         self._address = home / "redis.url"
         self._config = self._folder / "redis.conf"
-        self._program = _find_program()
+        self._program = find_program()
 
     @property
     def command(self) -> str:
@@ -102,7 +102,11 @@ class EmbeddedRedis:
             return "it says nothing."
 
 
-def _find_program() -> str:
+def find_program() -> str:
+    """The redis-server to start: from the PATH where it is new enough, else from the wheel.
+
+    Raises ConfigurationError where there is none for this kind of machine.
+    """
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found and _version(found) >= _OLDEST:

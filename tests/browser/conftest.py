@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from testbed.redis_server import RedisServer
+from testbed.stack import CHECKOUT, Stack
 from tests.support.browser import Visitor
-from tests.support.redis_server import RedisServer
-from tests.support.stack import CHECKOUT, Stack
 
 expect.set_options(timeout=20_000)
 

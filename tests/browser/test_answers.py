@@ -9,8 +9,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from testbed.stack import Stack
 from tests.support.browser import Visitor, axe, opened, turn, write
-from tests.support.stack import Stack
 
 
 def asks(page: Page, visitor: Visitor, worker: str) -> None:

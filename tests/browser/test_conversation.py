@@ -7,8 +7,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.support.browser import Visitor, opened, turn, write
-from tests.support.stack import Stack, until
 
 PASSWORD = "correct horse battery"
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 
 ADA = {"email": "ada@example.com", "password": "correct horse battery"}
 EVE = {"email": "eve@example.com", "password": "battery horse correct"}

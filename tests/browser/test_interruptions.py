@@ -10,9 +10,9 @@ import pytest
 import redis
 from playwright.sync_api import Browser, Route, expect
 
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
 from tests.support.browser import Visitor, opened, turn, write
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Stack
 
 TEXT = "These words are said twice. "
 

@@ -16,9 +16,10 @@ from runtime import settings as settings_module
 from runtime.model import new_id
 from runtime.store import Database, users
 from runtime.store.tables import messages, states, threads
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.support.browser import Visitor, turn, write
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Stack, until
 
 THREADS = 10_000
 

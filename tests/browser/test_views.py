@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from testbed.stack import Stack
 from tests.support.browser import Visitor, axe, turn, write
-from tests.support.stack import Stack
 
 MARKDOWN = """# Title\n\nWords, `code` and **more**, $x^2$.\n
 ```python\nprint("hello")  # says it\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n

@@ -11,8 +11,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from testbed.postgresql_server import NoPostgreSQL
 from tests.chaos import chaos, report
-from tests.support.postgresql_server import NoPostgreSQL
 
 _ASKS_PER_SECOND = 2.2
 _SECONDS_PER_FAULT = 4.0

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
+from testbed.sse import Received, parse
 from tests.chaos.ledger import Ledger
-from tests.support.sse import Received, parse
 
 PATIENCE = 6.0
 """Seconds that a web process may take to answer, or a stream may be silent."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from testbed.postgresql_server import PostgreSQLServer
+from testbed.redis_server import RedisServer
 from tests.chaos import plan as planning
 from tests.chaos import report, stored, verdict
 from tests.chaos.faults import Faults
@@ -18,8 +20,6 @@ from tests.chaos.load import Load
 from tests.chaos.plan import Plan
 from tests.chaos.report import Outcome
 from tests.chaos.system import LEASE, System
-from tests.support.postgresql_server import PostgreSQLServer
-from tests.support.redis_server import RedisServer
 
 _QUIET_WITHIN = 90.0
 """Seconds that everything may take to end once all is healed."""
@@ -109,7 +109,7 @@ def _left(system: System) -> dict[int, str]:
 @contextmanager
 def own_postgresql(folder: Path) -> Iterator[PostgreSQLServer]:
     """A PostgreSQL server that may be restarted. Raises NoPostgreSQL."""
-    server = PostgreSQLServer(folder, fsync="off")
+    server = PostgreSQLServer(folder, settings={"fsync": "off"})
     try:
         server.start()
         yield server

@@ -91,7 +91,7 @@ class Faults:
                 server.kill()
                 time.sleep(fault.seconds)
                 if fault.action == "empty":
-                    server.forget()
+                    server.erase()
                 server.start()
             case "sleep":
                 server.freeze()

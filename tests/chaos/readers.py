@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager
 
 import httpx
 
+from testbed.sse import Received
 from tests.chaos.api import Api, Refused, Unanswered
 from tests.chaos.ledger import Accepted, Ledger, Sight
 from tests.chaos.plan import Watch
-from tests.support.sse import Received
 
 _PAUSE = 0.1
 """Seconds before a connection that broke is made anew."""

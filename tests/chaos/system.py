@@ -16,10 +16,11 @@ import psycopg
 
 from bench import processes
 from runtime.store import migrate
-from tests.support.ports import free_port
-from tests.support.postgresql_server import PostgreSQLServer
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Stack, until
+from testbed.ports import free_port
+from testbed.postgresql_server import PostgreSQLServer
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 
 LEASE = 6.0
 SLOTS = 8

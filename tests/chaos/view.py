@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.sse import Received
+from testbed.sse import Received
 
 
 @dataclass

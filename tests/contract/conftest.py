@@ -10,8 +10,10 @@ import pytest
 from runtime import settings as settings_module
 from runtime.services import Services
 from runtime.store import migrate
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 
 ENVIRON = {
     "BRANCHLINE_LIMITS_LOGINS_PER_MINUTE": "1000000",

@@ -21,9 +21,10 @@ from runtime import tokens
 from runtime.services import Services
 from runtime.store.page import encode_cursor
 from runtime.tokens import run_token
+from testbed.client import PASSWORD, Client
+from testbed.stack import Stack
 from tests.support.attempt import Attempt
 from tests.support.contract import template
-from tests.support.stack import PASSWORD, Client, Stack
 from tests.support.world import SECRET_TEXT, Call, World, bearer
 from web import create_app
 

@@ -23,8 +23,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from runtime.services import Services
+from testbed.client import Client
+from testbed.stack import Stack
 from tests.support.contract import closed
-from tests.support.stack import Client, Stack
 from tests.support.world import Call, World, bearer
 from web import create_app
 

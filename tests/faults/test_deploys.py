@@ -13,12 +13,14 @@ from itertools import pairwise
 import httpx
 import pytest
 
+from testbed.client import Client
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.conftest import empty_postgresql
 from tests.support.balancer import Balancer
-from tests.support.ports import free_port
 from tests.support.reader import Reader
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
 
 WORDS = " ".join(f"word{number}" for number in range(60))
 SLOW = {"delay_ms": 40}

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 import redis
 
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.support.reader import Reader
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
 
 SETTINGS = {
     "BRANCHLINE_DATABASE_BUSY_TIMEOUT": "2",

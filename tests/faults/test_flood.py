@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
 from tests.conftest import empty_postgresql
 from tests.support.coded import coded, write_worker
 from tests.support.reader import Reader
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 

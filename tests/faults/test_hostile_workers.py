@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.conftest import empty_postgresql
 from tests.support.coded import coded, write_worker
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
 
 SETTINGS = {
     "BRANCHLINE_POOL_DRAIN": "10",

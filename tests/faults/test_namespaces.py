@@ -17,10 +17,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.support.postgresql_server import NoPostgreSQL, PostgreSQLServer
+from testbed.client import Client
+from testbed.postgresql_server import NoPostgreSQL, PostgreSQLServer
+from testbed.redis_server import RedisServer
+from testbed.stack import READY_WITHIN, Stack
+from testbed.waiting import until
 from tests.support.reader import Reader
-from tests.support.redis_server import RedisServer
-from tests.support.stack import READY_WITHIN, Client, Stack, until
 
 SELECT = sql.SQL("SELECT {} FROM runs WHERE id = %s")
 
@@ -95,7 +97,9 @@ def site(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, folder)
         try:
-            postgresql = PostgreSQLServer(folder / "postgresql", addresses=addresses, fsync="off")
+            postgresql = PostgreSQLServer(
+                folder / "postgresql", addresses=addresses, settings={"fsync": "off"}
+            )
         except NoPostgreSQL as reason:
             pytest.skip(str(reason))
         postgresql.start()

@@ -20,11 +20,13 @@ from psycopg import sql
 from runtime.queue.app import make_celery, publish
 from runtime.settings import load
 from runtime.store.backlog import Ticket
+from testbed.client import Client
+from testbed.postgresql_server import NoPostgreSQL, PostgreSQLServer
+from testbed.redis_server import RedisServer
+from testbed.stack import READY_WITHIN, Stack
+from testbed.waiting import until
 from tests.support.cable import Cable
-from tests.support.postgresql_server import NoPostgreSQL, PostgreSQLServer
 from tests.support.reader import Reader
-from tests.support.redis_server import RedisServer
-from tests.support.stack import READY_WITHIN, Client, Stack, until
 
 SELECT = sql.SQL("SELECT {} FROM runs WHERE id = %s")
 
@@ -101,7 +103,9 @@ def postgresql() -> Iterator[PostgreSQLServer]:
     folder = Path(tempfile.mkdtemp(prefix="branchline-"))  # PostgreSQL's user may not look into pytest's
     try:
         try:
-            server = PostgreSQLServer(folder / "postgresql", fsync="off", shared_buffers="16MB")
+            server = PostgreSQLServer(
+                folder / "postgresql", settings={"fsync": "off", "shared_buffers": "16MB"}
+            )
         except NoPostgreSQL as reason:
             pytest.skip(str(reason))
         server.start()

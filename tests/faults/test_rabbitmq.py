@@ -9,10 +9,12 @@ from collections.abc import Iterator
 import pytest
 from kombu.entity import PERSISTENT_DELIVERY_MODE as PERSISTENT
 
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.support.cable import Cable
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
 
 pytestmark = pytest.mark.rabbitmq
 

@@ -13,11 +13,13 @@ import pytest
 from runtime.queue.app import make_celery, publish
 from runtime.settings import load
 from runtime.store.backlog import Ticket
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.conftest import empty_postgresql
 from tests.support.rabbitmq_node import NoRabbitMQ, RabbitMQNode
 from tests.support.reader import Reader
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.soak, pytest.mark.timeout(600)]
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
 from tests.support.coded import coded, write_worker
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack
 
 
 @pytest.fixture(scope="module")

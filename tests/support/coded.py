@@ -6,7 +6,8 @@ import shutil
 import textwrap
 from pathlib import Path
 
-from tests.support.stack import CHECKOUT, Client
+from testbed.client import Client
+from testbed.stack import CHECKOUT
 
 _MANIFEST = """
 id = "coded"

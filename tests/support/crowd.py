@@ -9,7 +9,7 @@ import struct
 import time
 from collections.abc import Iterable
 
-from tests.support.stack import Client
+from testbed.client import Client
 
 HEARTBEAT = b": hb\n\n"
 _SO_ATTACH_FILTER = 26

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import kombu
 
-from tests.support.ports import free_port
-from tests.support.stack import until
+from testbed.ports import free_port
+from testbed.waiting import until
 
 NONE = "There is no RabbitMQ to start: install one (Debian: apt install rabbitmq-server)"
 _SERVERS = ("usr/lib/rabbitmq/bin/rabbitmq-server", "opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server")

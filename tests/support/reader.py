@@ -7,8 +7,8 @@ import time
 
 import httpx
 
-from tests.support.sse import Received, Text
-from tests.support.stack import Client
+from testbed.client import Client
+from testbed.sse import Received, Text
 
 
 class Reader:
@@ -40,6 +40,6 @@ class Reader:
                             self.text = Text()
                         self.events.append(event)
                         last = event.id or last
-                        self.text.take(event)
+                        self.text.apply(event)
             except httpx.TransportError:
                 time.sleep(0.05)

@@ -10,8 +10,8 @@ from runtime.model import Json
 from runtime.services import Services
 from runtime.store import attempts
 from runtime.tokens import run_token
+from testbed.client import PASSWORD, Client
 from tests.support.attempt import Attempt
-from tests.support.stack import PASSWORD, Client
 
 SECRET_TEXT = "only for its owner"
 """Is in what the user said, and so in nothing that anybody else may be shown."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from testbed.sse import Received
 from tests.chaos import plan
 from tests.chaos.ledger import Accepted, Ledger, Sight, Struck
 from tests.chaos.plan import Ask, Fault
@@ -13,7 +14,6 @@ from tests.chaos.readers import Numbers
 from tests.chaos.stored import Stored, StoredMessage, StoredRun
 from tests.chaos.verdict import judge
 from tests.chaos.view import Shown, View
-from tests.support.sse import Received
 
 TEXT = "«1» Übermut"
 ASK = Ask(1, 0.0, 0, "echo", TEXT, "echo", {}, (("text", TEXT),), 1, None, None, False, ())

@@ -12,11 +12,13 @@ import pytest
 
 from runtime import settings as settings_module
 from runtime.services import Services
-from tests.conftest import RedisServer
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.sse import parse
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.support.attempt import Attempt
 from tests.support.crowd import Seat, read
-from tests.support.sse import parse
-from tests.support.stack import Client, Stack, until
 
 SETTINGS = {"BRANCHLINE_STREAM_HEARTBEAT": "1", "BRANCHLINE_STREAM_PATIENCE": "1"}
 """Who stops is given up soon, and has to connect again."""

@@ -13,10 +13,11 @@ import httpx
 import pytest
 
 from runtime.store.page import encode_cursor
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.sse import parse
+from testbed.stack import Stack
 from tests.conftest import ON_BOTH_DATABASES
-from tests.support.redis_server import RedisServer
-from tests.support.sse import parse
-from tests.support.stack import Client, Stack
 
 DEEP = b"[" * 10_000 + b"]" * 10_000
 BODIES = {

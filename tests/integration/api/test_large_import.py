@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 
 STATES = 25_000
 SHARE = 0.12

@@ -12,10 +12,11 @@ from itertools import islice
 
 import pytest
 
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.sse import Text
+from testbed.stack import Stack
 from tests.conftest import empty_postgresql
-from tests.support.redis_server import RedisServer
-from tests.support.sse import Text
-from tests.support.stack import Client, Stack
 
 
 @pytest.fixture(
@@ -55,7 +56,7 @@ def test_a_question_is_answered_as_a_stream_that_equals_what_is_stored(client):
     events = client.follow(run)
     text = Text()
     for event in events:
-        text.take(event)
+        text.apply(event)
 
     types = [event.type for event in events]
     assert types[:2] == ["run.queued", "run.started"]

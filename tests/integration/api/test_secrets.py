@@ -24,9 +24,11 @@ import sqlalchemy as sa
 
 from runtime import settings as settings_module
 from runtime.tokens import run_token
-from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
+from testbed.client import Client
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 
 
 def known(name: str) -> str:

@@ -11,11 +11,13 @@ import httpx
 import pytest
 
 from runtime.store import migrate
+from testbed.client import Client
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
+from testbed.sse import parse
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.support.contract import check_safe
-from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
-from tests.support.sse import parse
-from tests.support.stack import Client, Stack, until
 
 PER_MINUTE = 5
 HEARTBEAT = 0.5

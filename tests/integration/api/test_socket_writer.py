@@ -20,10 +20,12 @@ from gevent import socket as cooperative
 
 from runtime import settings as settings_module
 from runtime.services import Services
-from tests.conftest import RedisServer
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.sse import Received, parse
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.support.attempt import Attempt
-from tests.support.sse import Received, parse
-from tests.support.stack import Client, Stack, until
 from web.ops.metrics import Figures
 from web.streaming.socket_writer import Outlet
 

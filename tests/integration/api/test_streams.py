@@ -20,10 +20,12 @@ from runtime.model import RunStatus
 from runtime.services import Services
 from runtime.store import recovery
 from runtime.tokens import run_token
-from tests.conftest import RedisServer
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.sse import Received, Text, parse
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.support.attempt import Attempt, stored_run, stored_text
-from tests.support.sse import Received, Text, parse
-from tests.support.stack import Client, Stack, until
 
 HARD_TEXT = (" leading", "\n", "\n\n", "", "\u2028", "a\r\nb", "😀", "data: x\n\n", "\ttab ", "x" * (1 << 20))
 HEARTBEAT = 0.5
@@ -117,7 +119,7 @@ def types(events: list[Received]) -> list[str]:
 def text_of(events: list[Received]) -> Text:
     text = Text()
     for event in events:
-        text.take(event)
+        text.apply(event)
     return text
 
 

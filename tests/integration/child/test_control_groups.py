@@ -27,7 +27,7 @@ from runtime.errors import ChildFailed
 from runtime.pool.executor import Executor
 from runtime.registry import Registry, Worker, load
 from runtime.settings import Settings
-from tests.support.stack import until
+from testbed.waiting import until
 
 LIMIT = 64 << 20
 GREEDY = """

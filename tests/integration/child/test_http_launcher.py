@@ -14,7 +14,7 @@ import pytest
 from runtime.child import Children, RemoteChild, protocol
 from runtime.registry import Worker, WorkerType, discover
 from runtime.settings import Settings
-from tests.support.stack import CHECKOUT
+from testbed.stack import CHECKOUT
 
 ENVIRON = {"BRANCHLINE_RUN_TOKEN": "t0ken", "BRANCHLINE_API_URL": "http://127.0.0.1:8000"}
 

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from testbed.client import Client
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
+from testbed.sse import Text
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.support import llama as llama_server
 from tests.support.llama import Llama
-from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
-from tests.support.sse import Text
-from tests.support.stack import Client, Stack, until
 
 pytestmark = pytest.mark.real_model
 
@@ -66,7 +68,7 @@ def test_tokens_stream_and_the_stored_message_is_what_they_add_up_to(client):
     events = client.follow(asked["runs"][0])
     text = Text()
     for event in events:
-        text.take(event)
+        text.apply(event)
 
     result = client.wait(asked["runs"][0])
     [message] = result["messages"]
@@ -115,7 +117,7 @@ def test_a_cancelled_run_keeps_what_was_said_and_frees_the_slot(client, llama):
     text = Text()
     with client.stream(f"/api/runs/{run['id']}/events") as events:
         for event in events:
-            text.take(event)
+            text.apply(event)
             if event.type == "message.delta" and event.data["n"] == 3:
                 answer = client.post(f"/api/runs/{run['id']}/cancel")
                 assert answer.status_code == 202

@@ -19,10 +19,11 @@ from runtime.cli.users import register
 from runtime.model import Role
 from runtime.services import Services
 from runtime.store import Database, backlog, runs, states, tables, threads
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.sse import Text
+from testbed.stack import Stack
 from tests.support.attempt import Attempt
-from tests.support.redis_server import RedisServer
-from tests.support.sse import Text
-from tests.support.stack import Client, Stack
 
 ACCOUNT = {"email": "ada@example.com", "password": "correct horse battery"}
 ORDER = runs.RunSpec("echo", "digest", "python", {}, None, max_attempts=3, timeout_seconds=60)
@@ -72,7 +73,7 @@ def test_a_restored_backup_has_its_history_and_goes_on_with_what_was_under_way(
         ada.post("/api/auth/login", json=ACCOUNT).raise_for_status()
         text = Text()
         for event in ada.follow({"id": ended}):
-            text.take(event)
+            text.apply(event)
         assert list(text.complete.values()) == ["as it was"]
         for run_id, attempts in ((queued, 1), (under_way, 2)):
             result = ada.wait({"id": run_id}, timeout=40)

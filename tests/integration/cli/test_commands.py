@@ -18,8 +18,8 @@ from runtime.cli import up
 from runtime.model import Role, User
 from runtime.store import Database, states, threads, users
 from runtime.store import runs as stored
-from tests.support.ports import free_port
-from tests.support.stack import CHECKOUT
+from testbed.ports import free_port
+from testbed.stack import CHECKOUT
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

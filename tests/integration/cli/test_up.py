@@ -16,10 +16,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.ports import free_port
+from testbed.client import Client
+from testbed.ports import free_port
+from testbed.sse import Text
+from testbed.stack import CHECKOUT
+from testbed.waiting import until
 from tests.support.reader import Reader
-from tests.support.sse import Text
-from tests.support.stack import CHECKOUT, Client, until
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
@@ -292,7 +294,7 @@ def test_the_main_job_by_http_alone(up: Up) -> None:
         first = client.ask(thread, "How are you?")
         text = Text()
         for event in client.follow(first["runs"][0]):
-            text.take(event)
+            text.apply(event)
         assert list(text.messages.values()) == ["How are you?"]
 
         second = client.ask(thread, "How is she?")

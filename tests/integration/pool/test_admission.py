@@ -15,9 +15,11 @@ import sqlalchemy as sa
 from runtime import settings as settings_module
 from runtime.store import Database
 from runtime.store.tables import runs
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.conftest import ON_BOTH_DATABASES
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
 
 SLOTS = 4
 LIMIT = 2 * SLOTS

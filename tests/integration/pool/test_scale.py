@@ -10,10 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.ports import free_port
+from testbed.client import Client
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 from tests.support.reader import Reader
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
 
 SLOTS = 8
 POOLS = ("pool python", "second pool", "third pool")

@@ -10,8 +10,10 @@ from statistics import median
 
 import pytest
 
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
+from testbed.client import Client
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 
 SLOTS = 2
 LONG = {"text": "word " * 600, "config": {"delay_ms": 100}}

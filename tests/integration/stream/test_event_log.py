@@ -18,7 +18,7 @@ from runtime.model import new_id
 from runtime.settings import Settings
 from runtime.stream import Chunk, EventLog, Hint, Link, OpenMessage, Span, keys
 from runtime.stream.log import decode_wake
-from tests.support.redis_server import RedisServer
+from testbed.redis_server import RedisServer
 
 RUN = "run-1"
 AWKWARD = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.redis_server import RedisServer
+from testbed.redis_server import RedisServer
 
 SCENARIOS = Path(__file__).with_name("hub_scenarios.py")
 COMMAND = (sys.executable, "-m", "gevent.monkey", str(SCENARIOS))

@@ -12,7 +12,7 @@ from runtime.model import new_id
 from runtime.settings import Settings
 from runtime.stream import EventLog, Link, Notices
 from runtime.stream.notices import INBOX_BYTES, INBOX_LINES
-from tests.support.redis_server import RedisServer
+from testbed.redis_server import RedisServer
 
 RUN = "run-1"
 

@@ -8,9 +8,11 @@ from contextlib import closing
 import httpx
 import pytest
 
-from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
-from tests.support.stack import Client, Stack, until
+from testbed.client import Client
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
 
 AT_ONCE = 2.5
 """Seconds; much less than a credential is remembered, for this must not pass by forgetting."""

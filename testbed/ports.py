@@ -1,4 +1,4 @@
-"""Ports for the processes of tests, which take a while until they listen."""
+"""Free ports for processes that take a while until they listen."""
 
 from __future__ import annotations
 
