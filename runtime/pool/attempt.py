@@ -64,4 +64,4 @@ class Attempt:
 
     def held(self) -> HeldLease:
         """What the next renewal of the lease says and saves of it."""
-        return HeldLease(self.run.id, self.run.attempt, self.transcript.grown())
+        return HeldLease(self.run.id, self.run.attempt, self.transcript.unsaved_messages())

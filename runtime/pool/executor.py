@@ -240,7 +240,7 @@ class Executor:
             relay.run(attempt.child)
         finally:
             deadline.kill(block=False)
-        if attempt.transcript.outcome is None:
+        if attempt.transcript.result is None:
             self._read_inbox(relay)
         if attempt.lost:
             raise AttemptEnded
@@ -269,7 +269,7 @@ class Executor:
                 attempt, relay, lambda c, left: attempts.retry(c, attempt.run, backoff, left)
             )
         database = self._services.database
-        confirmation = transcript.outcome.confirmation if transcript.outcome else None
+        confirmation = transcript.result.confirmation if transcript.result else None
         if confirmation and status is None:
             left = self._remains(attempt, MessageStatus.COMPLETE)
             run = self._commit(
@@ -277,7 +277,7 @@ class Executor:
             )
         else:
             status = status or RunStatus.SUCCESS
-            complete = status is RunStatus.SUCCESS and transcript.outcome is not None
+            complete = status is RunStatus.SUCCESS and transcript.result is not None
             left = self._remains(attempt, MessageStatus.COMPLETE if complete else MessageStatus.PARTIAL)
             run = self._commit(
                 attempt,
@@ -292,7 +292,7 @@ class Executor:
 
     def _tell(self, attempt: Attempt, relay: Relay, run: Run, left: attempts.AttemptResult) -> None:
         """Append the end, or the question, that was committed."""
-        attempt.transcript.committed(left.messages)
+        attempt.transcript.mark_committed(left.messages)
         last = events.run_waiting(run) if run.status is RunStatus.WAITING else events.run_completed(run)
         told = relay.close([last], run_hint(run))
         if told and run.status.terminal:
@@ -309,18 +309,18 @@ class Executor:
         """How it ended. No status: it ended well, or is to go on elsewhere."""
         transcript = attempt.transcript
         error: RunError | None = None
-        if transcript.outcome is not None:
-            error = transcript.outcome.error
+        if transcript.result is not None:
+            error = transcript.result.error
         elif attempt.stopped is None:
             error = self._exit_error(attempt)  # waits; it may be stopped meanwhile
         if attempt.stopped is Stop.LOST:
             raise AttemptEnded
         if attempt.stopped in (Stop.CANCELLED, Stop.TOO_LARGE, Stop.TIMEOUT):
             return self._stopped_as(attempt)
-        if transcript.outcome is None and attempt.stopped is Stop.DRAIN:
+        if transcript.result is None and attempt.stopped is Stop.DRAIN:
             return None, None
         if error is None:
-            return (None if transcript.outcome is not None else RunStatus.SUCCESS), None
+            return (None if transcript.result is not None else RunStatus.SUCCESS), None
         relay.wait_for_log(_LAST_WORDS)
         return RunStatus.ERROR, replace(error, log_tail=transcript.log.tail())
 

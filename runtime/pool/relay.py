@@ -98,7 +98,7 @@ class Relay:
         """
         self._readers = [gevent.spawn(self._read, child), gevent.spawn(self._read_log, child)]
         transcript = self.attempt.transcript
-        while not self._ended and transcript.outcome is None:
+        while not self._ended and transcript.result is None:
             self.attempt.wake.wait()
             self.attempt.wake.clear()
             self._hold_back()
@@ -119,7 +119,7 @@ class Relay:
     def take(self, said: Sequence[protocol.WorkerEvent], size: int) -> None:
         """Note what the child said; ``size`` bytes of it."""
         try:
-            self.attempt.transcript.take(said)
+            self.attempt.transcript.apply(said)
         except OutputTooLarge:
             self.attempt.stop(Stop.TOO_LARGE)
         self._waiting += size
@@ -134,17 +134,17 @@ class Relay:
         """
         transcript = self.attempt.transcript
         while True:
-            due = transcript.due()
-            if due.events:
-                self._append(due.events)
-            if not due.commit or transcript.outcome is not None:
+            batch = transcript.next_batch()
+            if batch.events:
+                self._append(batch.events)
+            if not batch.to_commit or transcript.result is not None:
                 return
-            self._save(due.commit)
-            transcript.committed(due.commit)
+            self._save(batch.to_commit)
+            transcript.mark_committed(batch.to_commit)
 
     def close(self, last: Sequence[events.Event], hint: Hint) -> bool:
         """Append what is left and ``last``, and send ``hint``. False where Redis is away."""
-        due = [*self.attempt.transcript.due().events, *last]
+        due = [*self.attempt.transcript.next_batch().events, *last]
         try:
             self._append_once(due, hint)
         except (StreamUnavailable, AttemptEnded):
@@ -232,12 +232,12 @@ class Relay:
         fresh = Counter(event.message_id for event in due if event.type == events.MESSAGE_DELTA)
         unknown = {event.message_id for event in due if event.type == events.MESSAGE_CREATED}
         known = []
-        for writing in self.attempt.transcript.told():
-            n = (writing.told or 0) - fresh[writing.message.id]
+        for writing in self.attempt.transcript.emitted_messages():
+            n = (writing.emitted or 0) - fresh[writing.message.id]
             if writing.message.id not in unknown:
-                message, text = writing.message.encode(), "".join(writing.streamed[:n])
+                message, text = writing.message.encode(), "".join(writing.deltas[:n])
                 known.append(OpenMessage(writing.message.id, run.id, run.attempt, message, text, n))
-        complete = self.attempt.transcript.complete
+        complete = self.attempt.transcript.committed
         self._log.reopen(run.thread_id, run.id, run.attempt, self._number, known, complete)
         self._in_step = True
 

@@ -1,10 +1,11 @@
-"""The transcript: what a child said, as messages of its run and events of its thread.
+"""The transcript: one attempt's output, as messages of its run and events of its thread.
 
-No input or output happens here. :meth:`Transcript.take` collects what the child
-says; :meth:`Transcript.due` gives the events that may be appended now, deltas of the
-same message joined into one. A message that ended is due only after it was
-committed, so ``due`` hands it out first (:attr:`Due.commit`) and its event the next
-time.
+No input or output happens here. :meth:`Transcript.apply` adds what the worker has sent;
+:meth:`Transcript.next_batch` returns the events that may be appended to the event log
+now, with the pending deltas of a message joined into one. ``message.completed`` may be
+appended only after the message was committed to the database. So a batch lists the
+messages to commit, and their events come with the batch after
+:meth:`Transcript.mark_committed`.
 """
 
 from __future__ import annotations
@@ -32,33 +33,32 @@ from runtime.model import (
 )
 from runtime.settings import RunSettings
 
-_LEAST = 256
-"""Bytes that every message and step counts at least: what it costs beside its text."""
+_OVERHEAD = 256
+"""Bytes that every message and step counts in addition to its text, so that empty ones are bounded too."""
 _MAX_USAGE = 64 * 1024
 """Bytes of a run's usage, which every list of runs carries along."""
 
 
 @dataclass(slots=True)
-class Writing:
-    """A message that is being written."""
+class PartialMessage:
+    """A message that the worker is writing."""
 
     message: Message
     """Without its text."""
-    streamed: list[str] = field(default_factory=list)
-    """What is joined into deltas, the first of which the event log has."""
+    deltas: list[str] = field(default_factory=list)
+    """Its text so far, one entry for each ``message.delta`` event."""
     pending: list[str] = field(default_factory=list)
-    """What it will be given next."""
-    n: int = 0
-    """How many deltas that makes."""
+    """Text that is not part of a delta yet."""
     size: int = 0
+    """Bytes of text."""
     saved: int = 0
-    """How many deltas the text in the database has."""
-    told: int | None = None
-    """Number of the last delta that was handed out; None until the message's beginning was."""
+    """How many deltas are in the text that the database has."""
+    emitted: int | None = None
+    """How many deltas were in a batch; None until ``message.created`` was in one."""
 
     def text(self) -> str:
-        """All that was said so far."""
-        return "".join(self.streamed) + "".join(self.pending)
+        """All of its text so far."""
+        return "".join(self.deltas) + "".join(self.pending)
 
     def as_message(self, status: MessageStatus) -> Message:
         """The message with its text."""
@@ -66,19 +66,21 @@ class Writing:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the child itself said of its end."""
+class WorkerResult:
+    """How the worker itself reported its end: done, failed, or waiting for an answer."""
 
     error: RunError | None = None
     confirmation: dict[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """What is to be done next, in this order: append ``events``, then commit ``commit``."""
+class TranscriptBatch:
+    """What is to be written next, in this order."""
 
     events: list[events.Event]
-    commit: list[Message]
+    """To append to the event log."""
+    to_commit: list[Message]
+    """Then to commit to the database, before anything later may be appended."""
 
 
 class Transcript:
@@ -89,126 +91,135 @@ class Transcript:
         self.run = run
         self.log = LogTail(limits.max_log)
         self.steps: list[tuple[int, str, float]] = []
-        """Number, description, and when it was told by the monotonic clock."""
+        """Number, description, and when it was received by the monotonic clock."""
         self.usage: dict[str, Json] | None = dict(run.usage) if run.usage else None
-        self.outcome: Outcome | None = None
-        self.complete: list[str] = []
+        self.result: WorkerResult | None = None
+        self.committed: list[str] = []
         """Ids of the messages that are committed."""
         self._position = first_position
         self._max_message = limits.max_message
-        self._left = limits.max_output
-        """Bytes that may still be said."""
-        self._open: dict[str | None, Writing] = {}
-        self._unfinished: dict[str, Writing] = {}
-        """By message id, those whose end was not handed out: more than are open."""
-        self._queue: list[events.Event | Writing | Message] = []
-        """What is due, in order; deltas that more may be joined to are at its end."""
-        self._unsaved_steps = 0
+        self._remaining = limits.max_output
+        """Bytes of output that are still allowed."""
+        self._open: dict[str | None, PartialMessage] = {}
+        """By the worker's reference, the messages that it is writing."""
+        self._uncompleted: dict[str, PartialMessage] = {}
+        """By message id, those whose ``message.completed`` was in no batch: the open ones, and more."""
+        self._queue: list[events.Event | PartialMessage | Message] = []
+        """The batches to come, in order: an event, the pending text of a message, or a message to commit.
+
+        Entries for pending text stand at the end only, where more text may still join them.
+        """
+        self._saved_steps = 0
         self._closed = False
 
-    def take(self, said: Iterable[protocol.WorkerEvent]) -> None:
-        """Note what the child said. Raises OutputTooLarge."""
-        for one in said:
-            match one:
+    def apply(self, worker_events: Iterable[protocol.WorkerEvent]) -> None:
+        """Add what the worker has sent. Raises OutputTooLarge."""
+        for event in worker_events:
+            match event:
                 case protocol.Delta(ref, text):
                     self._delta(ref, text)
                 case protocol.Log(text):
                     self.log.write(text.encode("utf-8", "replace"))
-                case _ if self.outcome is not None or self._closed:
-                    self.log.write(b"[branchline] ignored what the worker said after its end\n")
+                case _ if self.result is not None or self._closed:
+                    self.log.write(b"[branchline] ignored what the worker sent after its end\n")
                 case protocol.Start():
                     self._end(None)
-                    self._end(one.ref)
-                    self._start(one.ref, one.role, one.type, one.channel, one.author, one.data)
+                    self._end(event.ref)
+                    self._start(event.ref, event.role, event.type, event.channel, event.author, event.data)
                 case protocol.End(ref, data):
                     self._end(ref, data)
                 case protocol.CompleteMessage():
-                    self._whole(one)
+                    self._complete_message(event)
                 case protocol.Step(description):
                     self._step(description)
                 case protocol.Usage(data):
-                    self._use(data)
+                    self._merge_usage(data)
                 case protocol.Confirm():
-                    self._confirm(one)
+                    self._confirm(event)
                 case protocol.Done():
                     self._end_all(MessageStatus.COMPLETE)
-                    self.outcome = Outcome()
+                    self.result = WorkerResult()
                 case protocol.Failed(message, retryable):
-                    self.outcome = Outcome(RunError("worker_error", message, retryable))
+                    self.result = WorkerResult(RunError("worker_error", message, retryable))
 
-    def due(self) -> Due:
-        """Take out what can be appended, and show what must be committed before more can be."""
-        for index, one in enumerate(self._queue):
-            if isinstance(one, Message):
+    def next_batch(self) -> TranscriptBatch:
+        """Remove and return the events that may be appended, up to the next message to commit."""
+        for index, entry in enumerate(self._queue):
+            if isinstance(entry, Message):
                 ready, self._queue = self._queue[:index], self._queue[index:]
-                return Due(self._hand_out(ready), [m for m in self._queue if isinstance(m, Message)])
+                return TranscriptBatch(self._emit(ready), self._to_commit())
         ready, self._queue = self._queue, []
-        return Due(self._hand_out(ready), [])
+        return TranscriptBatch(self._emit(ready), [])
 
-    def committed(self, messages: Iterable[Message]) -> None:
-        """What :meth:`due` or :meth:`close` showed is committed: its events may follow.
+    def mark_committed(self, messages: Iterable[Message]) -> None:
+        """These messages are committed: their ``message.completed`` may follow.
 
-        Messages that have ended since then are not; they are due next time.
+        Messages that have ended since the batch was made are not among them; the next batch lists those.
         """
         saved = {message.id for message in messages}
-        self.complete += saved
+        self.committed += saved
         self._queue = [
-            events.message_completed(self.run, one) if isinstance(one, Message) and one.id in saved else one
-            for one in self._queue
+            events.message_completed(self.run, entry)
+            if isinstance(entry, Message) and entry.id in saved
+            else entry
+            for entry in self._queue
         ]
 
     def close(self, status: MessageStatus) -> list[Message]:
-        """End every open message; returns what must be committed, in order.
+        """End every open message with ``status``; returns what must be committed, in order.
 
-        Nothing more is taken: it would be neither committed nor announced.
+        Later output is ignored: it would be neither committed nor announced.
         """
         self._end_all(status)
         self._closed = True
-        return [one for one in self._queue if isinstance(one, Message)]
+        return self._to_commit()
 
     def fail(self, error: RunError) -> None:
-        """It ended before the child could say anything."""
-        self.outcome = Outcome(error)
+        """The attempt failed before the worker could send anything."""
+        self.result = WorkerResult(error)
 
     @property
     def urgent(self) -> bool:
-        """Whether more than deltas wait, which nothing may hold up."""
-        return self.outcome is not None or any(not isinstance(one, Writing) for one in self._queue)
+        """Whether something other than deltas is queued; only deltas may be delayed."""
+        return self.result is not None or any(not isinstance(entry, PartialMessage) for entry in self._queue)
 
-    def told(self) -> list[Writing]:
-        """Messages that the event log was told the beginning of, but not the end."""
-        return [writing for writing in self._unfinished.values() if writing.told is not None]
+    def emitted_messages(self) -> list[PartialMessage]:
+        """Messages of which ``message.created`` was in a batch, but ``message.completed`` was not."""
+        return [partial for partial in self._uncompleted.values() if partial.emitted is not None]
 
-    def grown(self) -> list[Message]:
-        """Open messages whose text the database does not have yet; they count as saved now."""
-        fresh = [writing for writing in self._open.values() if writing.n > writing.saved]
-        for writing in fresh:
-            writing.saved = writing.n
-        return [writing.as_message(MessageStatus.PARTIAL) for writing in fresh]
+    def unsaved_messages(self) -> list[Message]:
+        """Open messages whose text has grown since the last call, to be saved; they count as saved now."""
+        grown = [partial for partial in self._open.values() if len(partial.deltas) > partial.saved]
+        for partial in grown:
+            partial.saved = len(partial.deltas)
+        return [partial.as_message(MessageStatus.PARTIAL) for partial in grown]
 
     def forget_saved(self) -> None:
-        """What :meth:`grown` handed out last did not reach the database: hand it out again."""
-        for writing in self._open.values():
-            writing.saved = 0
+        """Saving the last :meth:`unsaved_messages` failed: return them again."""
+        for partial in self._open.values():
+            partial.saved = 0
 
     def unsaved_steps(self) -> list[tuple[int, str, float]]:
-        """Steps that were not handed out before: number from 1, description, and how many seconds ago."""
-        fresh, self._unsaved_steps = self.steps[self._unsaved_steps :], len(self.steps)
+        """Steps added since the last call: number from 1, description, and how many seconds ago."""
+        fresh, self._saved_steps = self.steps[self._saved_steps :], len(self.steps)
         present = time.monotonic()
         return [(number, description, present - at) for number, description, at in fresh]
 
+    def _to_commit(self) -> list[Message]:
+        return [entry for entry in self._queue if isinstance(entry, Message)]
+
     def _delta(self, ref: str | None, text: str) -> None:
-        if self.outcome is not None or self._closed or not text:
+        if self.result is not None or self._closed or not text:
             return
-        writing = self._open.get(ref) or self._start(ref)
+        partial = self._open.get(ref) or self._start(ref)
         size = _bytes(text)
-        writing.size += size
-        if writing.size > self._max_message:
+        partial.size += size
+        if partial.size > self._max_message:
             raise OutputTooLarge
         self._spend(size)
-        if not writing.pending:
-            self._queue.append(writing)
-        writing.pending.append(text)
+        if not partial.pending:
+            self._queue.append(partial)
+        partial.pending.append(text)
 
     def _start(
         self,
@@ -218,11 +229,11 @@ class Transcript:
         channel: Channel = Channel.ANSWER,
         author: str | None = None,
         data: dict[str, Json] | None = None,
-    ) -> Writing:
+    ) -> PartialMessage:
         message = self._message(role, type, channel, author, "", data)
-        self._add(events.message_created(self.run, message))
-        writing = self._open[ref] = self._unfinished[message.id] = Writing(message)
-        return writing
+        self._enqueue(events.message_created(self.run, message))
+        partial = self._open[ref] = self._uncompleted[message.id] = PartialMessage(message)
+        return partial
 
     def _end(
         self,
@@ -234,71 +245,76 @@ class Transcript:
             return
         if data:
             self._spend(len(orjson.dumps(data)))
-        writing = self._open.pop(ref)
+        partial = self._open.pop(ref)
         if data:
-            writing.message = replace(writing.message, data={**writing.message.data, **data})
-        self._add(writing.as_message(status))
+            partial.message = replace(partial.message, data={**partial.message.data, **data})
+        self._enqueue(partial.as_message(status))
 
     def _end_all(self, status: MessageStatus) -> None:
         for ref in list(self._open):
             self._end(ref, status=status)
 
-    def _whole(self, said: protocol.CompleteMessage) -> None:
-        size = _bytes(said.content)
+    def _complete_message(self, event: protocol.CompleteMessage) -> None:
+        size = _bytes(event.content)
         if size > self._max_message:
             raise OutputTooLarge
         self._spend(size)
         self._end(None)
-        message = self._message(said.role, said.type, said.channel, said.author, said.content, said.data)
-        self._add(events.message_created(self.run, message))
-        self._add(message)
+        message = self._message(
+            event.role, event.type, event.channel, event.author, event.content, event.data
+        )
+        self._enqueue(events.message_created(self.run, message))
+        self._enqueue(message)
 
     def _step(self, description: str) -> None:
-        self._spend(_LEAST + _bytes(description))
+        self._spend(_OVERHEAD + _bytes(description))
         number = len(self.steps) + 1
         self.steps.append((number, description, time.monotonic()))
-        self._add(events.run_step(self.run, number, description))
+        self._enqueue(events.run_step(self.run, number, description))
 
     def _spend(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
+        self._remaining -= size
+        if self._remaining < 0:
             raise OutputTooLarge
 
-    def _use(self, data: dict[str, Json]) -> None:
+    def _merge_usage(self, data: dict[str, Json]) -> None:
         usage = {**(self.usage or {}), **data}
         if len(orjson.dumps(usage)) <= _MAX_USAGE:
             self.usage = usage
         else:
-            self.log.write(b"[branchline] ignored what the worker said: its usage is larger than 64 KiB\n")
+            self.log.write(b"[branchline] ignored what the worker sent: its usage is larger than 64 KiB\n")
 
-    def _confirm(self, said: protocol.Confirm) -> None:
+    def _confirm(self, event: protocol.Confirm) -> None:
         self._end_all(MessageStatus.COMPLETE)
-        data = {"id": said.id, "options": said.options}
+        data = {"id": event.id, "options": event.options}
         message = self._message(
-            Role.ASSISTANT, MessageType.CONFIRMATION, Channel.ANSWER, None, said.prompt, data
+            Role.ASSISTANT, MessageType.CONFIRMATION, Channel.ANSWER, None, event.prompt, data
         )
-        self._add(events.message_created(self.run, message))
-        self._add(message)
-        confirmation = {**data, "prompt": said.prompt, "message_id": message.id}
-        self.outcome = Outcome(confirmation=confirmation)
+        self._enqueue(events.message_created(self.run, message))
+        self._enqueue(message)
+        confirmation = {**data, "prompt": event.prompt, "message_id": message.id}
+        self.result = WorkerResult(confirmation=confirmation)
 
-    def _add(self, one: events.Event | Message) -> None:
-        """Queue what is no delta; deltas before it stay before it."""
+    def _enqueue(self, entry: events.Event | Message) -> None:
+        """Queue an event or a message to commit; text that is pending now becomes deltas before it."""
         for index in range(len(self._queue) - 1, -1, -1):
             last = self._queue[index]
-            if not isinstance(last, Writing):
+            if not isinstance(last, PartialMessage):
                 break
-            self._queue[index] = self._join(last)
-        self._queue.append(one)
+            self._queue[index] = self._next_delta(last)
+        self._queue.append(entry)
 
-    def _hand_out(self, queue: list[events.Event | Writing | Message]) -> list[events.Event]:
-        due: list[events.Event] = [self._join(one) if isinstance(one, Writing) else one for one in queue]  # type: ignore[misc]
-        for event in due:
+    def _emit(self, queue: list[events.Event | PartialMessage | Message]) -> list[events.Event]:
+        batch: list[events.Event] = [
+            self._next_delta(entry) if isinstance(entry, PartialMessage) else entry  # type: ignore[misc]
+            for entry in queue
+        ]
+        for event in batch:
             if event.type == events.MESSAGE_COMPLETED:
-                self._unfinished.pop(event.message_id, None)
-            elif writing := self._unfinished.get(event.message_id):
-                writing.told = event.n
-        return due
+                self._uncompleted.pop(event.message_id, None)
+            elif partial := self._uncompleted.get(event.message_id):
+                partial.emitted = event.n
+        return batch
 
     def _message(
         self,
@@ -309,7 +325,7 @@ class Transcript:
         content: str,
         data: dict[str, Json] | None,
     ) -> Message:
-        self._spend(_LEAST + (len(orjson.dumps(data)) if data else 0))
+        self._spend(_OVERHEAD + (len(orjson.dumps(data)) if data else 0))
         position, self._position = self._position, self._position + 1
         return Message(
             id=new_id(),
@@ -326,12 +342,12 @@ class Transcript:
             created_at=utc_now(),
         )
 
-    def _join(self, writing: Writing) -> events.Event:
-        text = "".join(writing.pending)
-        writing.n += 1
-        writing.streamed.append(text)
-        writing.pending = []
-        return events.message_delta(self.run, writing.message.id, writing.n, text)
+    def _next_delta(self, partial: PartialMessage) -> events.Event:
+        """Join its pending text into one delta."""
+        text = "".join(partial.pending)
+        partial.deltas.append(text)
+        partial.pending = []
+        return events.message_delta(self.run, partial.message.id, len(partial.deltas), text)
 
 
 def _bytes(text: str) -> int:

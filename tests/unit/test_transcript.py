@@ -1,4 +1,4 @@
-"""What a child says becomes messages and events, in order, each character once."""
+"""A worker's output becomes messages and events, in order, each character once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ RUN = Run(
 LIMITS = replace(load({}).run, max_message=100, max_output=3000, max_log=50)
 
 
-def whole(content: str) -> p.CompleteMessage:
+def complete(content: str) -> p.CompleteMessage:
     return p.CompleteMessage(Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER, None, content, {})
 
 
@@ -50,78 +50,78 @@ def transcript() -> Transcript:
     return Transcript(RUN, 0, LIMITS)
 
 
-def told(events: list[Event]) -> list[tuple[str, str]]:
+def texts(events: list[Event]) -> list[tuple[str, str]]:
     """Type and text of each event."""
     return [(event.type.removeprefix("message."), event.text) for event in events]
 
 
-def test_the_first_delta_opens_the_answer(transcript):
-    transcript.take([p.Delta(None, "Hel")])
+def test_the_first_delta_opens_a_message(transcript):
+    transcript.apply([p.Delta(None, "Hel")])
 
-    assert told(transcript.due().events) == [("created", ""), ("delta", "Hel")]
+    assert texts(transcript.next_batch().events) == [("created", ""), ("delta", "Hel")]
 
 
-def test_deltas_that_wait_are_joined_and_numbered_from_one(transcript):
-    transcript.take([p.Delta(None, "a"), p.Delta(None, "b")])
-    transcript.take([p.Delta(None, "c")])
-    first = transcript.due().events
-    transcript.take([p.Delta(None, "d")])
-    second = transcript.due().events
+def test_pending_deltas_are_joined_and_numbered_from_one(transcript):
+    transcript.apply([p.Delta(None, "a"), p.Delta(None, "b")])
+    transcript.apply([p.Delta(None, "c")])
+    first = transcript.next_batch().events
+    transcript.apply([p.Delta(None, "d")])
+    second = transcript.next_batch().events
 
-    assert told(first) == [("created", ""), ("delta", "abc")]
-    assert told(second) == [("delta", "d")]
+    assert texts(first) == [("created", ""), ("delta", "abc")]
+    assert texts(second) == [("delta", "d")]
     assert [event.n for event in (*first, *second)] == [0, 1, 2]
 
 
-def test_text_stays_before_what_was_said_after_it(transcript):
-    transcript.take([p.Delta(None, "a"), p.Step("look"), p.Delta(None, "b")])
+def test_text_keeps_its_order_among_other_events(transcript):
+    transcript.apply([p.Delta(None, "a"), p.Step("look"), p.Delta(None, "b")])
 
     order = [("created", ""), ("delta", "a"), ("run.step", ""), ("delta", "b")]
-    assert told(transcript.due().events) == order
+    assert texts(transcript.next_batch().events) == order
 
 
-def test_a_message_is_announced_complete_only_after_its_commit(transcript):
-    transcript.take([p.Start("x"), p.Delta("x", "code"), p.End("x"), p.Delta(None, "more")])
+def test_a_message_is_completed_in_the_log_only_after_its_commit(transcript):
+    transcript.apply([p.Start("x"), p.Delta("x", "code"), p.End("x"), p.Delta(None, "more")])
 
-    due = transcript.due()
-    assert told(due.events) == [("created", ""), ("delta", "code")]
-    assert [message.content for message in due.commit] == ["code"]
-    assert transcript.due().events == [], "nothing overtakes the commit"
-    transcript.committed(due.commit)
-    assert told(transcript.due().events) == [("completed", ""), ("created", ""), ("delta", "more")]
+    batch = transcript.next_batch()
+    assert texts(batch.events) == [("created", ""), ("delta", "code")]
+    assert [message.content for message in batch.to_commit] == ["code"]
+    assert transcript.next_batch().events == [], "nothing overtakes the commit"
+    transcript.mark_committed(batch.to_commit)
+    assert texts(transcript.next_batch().events) == [("completed", ""), ("created", ""), ("delta", "more")]
 
 
 def test_a_message_that_ends_while_another_is_committed_has_its_own_commit(transcript):
-    transcript.take([p.Start("x"), p.End("x")])
-    first = transcript.due()
-    transcript.take([p.Start("y"), p.Delta("y", "late"), p.End("y")])
-    transcript.committed(first.commit)
+    transcript.apply([p.Start("x"), p.End("x")])
+    first = transcript.next_batch()
+    transcript.apply([p.Start("y"), p.Delta("y", "late"), p.End("y")])
+    transcript.mark_committed(first.to_commit)
 
-    second = transcript.due()
+    second = transcript.next_batch()
 
-    assert told(second.events) == [("completed", ""), ("created", ""), ("delta", "late")]
-    assert [message.content for message in second.commit] == ["late"]
+    assert texts(second.events) == [("completed", ""), ("created", ""), ("delta", "late")]
+    assert [message.content for message in second.to_commit] == ["late"]
 
 
-def test_what_is_said_after_the_close_is_neither_kept_nor_announced(transcript):
-    transcript.take([p.Delta(None, "kept")])
+def test_output_after_the_close_is_neither_committed_nor_emitted(transcript):
+    transcript.apply([p.Delta(None, "kept")])
     kept = transcript.close(MessageStatus.PARTIAL)
-    transcript.take([p.Delta(None, "late"), p.Step("late"), p.Start("x"), p.End("x")])
-    transcript.committed(kept)
+    transcript.apply([p.Delta(None, "late"), p.Step("late"), p.Start("x"), p.End("x")])
+    transcript.mark_committed(kept)
 
     assert [message.content for message in kept] == ["kept"]
-    assert told(transcript.due().events) == [("created", ""), ("delta", "kept"), ("completed", "")]
+    assert texts(transcript.next_batch().events) == [("created", ""), ("delta", "kept"), ("completed", "")]
 
 
 def test_usage_beyond_its_bound_is_ignored_and_logged(transcript):
-    transcript.take([p.Usage({"tokens": 1}), p.Usage({"more": "x" * 65536})])
+    transcript.apply([p.Usage({"tokens": 1}), p.Usage({"more": "x" * 65536})])
 
     assert transcript.usage == {"tokens": 1}
     assert "usage is larger" in transcript.log.text()
 
 
-def test_messages_may_be_written_at_the_same_time(transcript):
-    transcript.take(
+def test_messages_are_written_at_the_same_time(transcript):
+    transcript.apply(
         [
             p.Start("a", channel=Channel.REASONING),
             p.Start("b", type=MessageType.CODE),
@@ -130,142 +130,142 @@ def test_messages_may_be_written_at_the_same_time(transcript):
             p.Delta("a", "3"),
         ]
     )
-    transcript.due()
+    transcript.next_batch()
 
-    assert [writing.text() for writing in transcript.told()] == ["13", "2"]
-    assert [writing.message.position for writing in transcript.told()] == [0, 1]
-
-
-def test_a_message_counts_as_told_from_its_beginning_until_its_end_was_handed_out(transcript):
-    transcript.take([p.Delta(None, "a")])
-    assert transcript.told() == []
-    transcript.due()
-    transcript.take([p.Delta(None, "b"), p.Done()])
-    [writing] = transcript.told()
-    assert (writing.told, writing.text()) == (1, "ab")
-
-    due = transcript.due()
-    assert [writing.told for writing in transcript.told()] == [2]
-    transcript.committed(due.commit)
-    transcript.due()
-    assert transcript.told() == []
+    assert [partial.text() for partial in transcript.emitted_messages()] == ["13", "2"]
+    assert [partial.message.position for partial in transcript.emitted_messages()] == [0, 1]
 
 
-def test_what_waits_behind_an_uncommitted_message_was_not_told(transcript):
-    transcript.take([p.Start("a"), p.Delta("a", "1"), p.End("a", {}), p.Delta(None, "2"), p.Step("on")])
-    transcript.due()
+def test_a_message_counts_as_emitted_from_its_creation_until_its_completion(transcript):
+    transcript.apply([p.Delta(None, "a")])
+    assert transcript.emitted_messages() == []
+    transcript.next_batch()
+    transcript.apply([p.Delta(None, "b"), p.Done()])
+    [partial] = transcript.emitted_messages()
+    assert (partial.emitted, partial.text()) == (1, "ab")
 
-    [writing] = transcript.told()
-    assert (writing.text(), writing.told) == ("1", 1)
+    batch = transcript.next_batch()
+    assert [partial.emitted for partial in transcript.emitted_messages()] == [2]
+    transcript.mark_committed(batch.to_commit)
+    transcript.next_batch()
+    assert transcript.emitted_messages() == []
 
 
-def test_a_whole_message_ends_the_answer_before_it(transcript):
-    transcript.take([p.Delta(None, "I look it up.")])
-    transcript.take(
+def test_a_message_behind_an_uncommitted_one_is_not_emitted(transcript):
+    transcript.apply([p.Start("a"), p.Delta("a", "1"), p.End("a", {}), p.Delta(None, "2"), p.Step("on")])
+    transcript.next_batch()
+
+    [partial] = transcript.emitted_messages()
+    assert (partial.text(), partial.emitted) == ("1", 1)
+
+
+def test_a_complete_message_ends_the_open_one_before_it(transcript):
+    transcript.apply([p.Delta(None, "I look it up.")])
+    transcript.apply(
         [p.CompleteMessage(Role.TOOL, MessageType.FUNCTION, Channel.ANSWER, None, "42", {"name": "f"})]
     )
-    transcript.take([p.Delta(None, "It is 42.")])
+    transcript.apply([p.Delta(None, "It is 42.")])
 
-    due = transcript.due()
-    assert [(m.position, m.content) for m in due.commit] == [(0, "I look it up."), (1, "42")]
+    batch = transcript.next_batch()
+    assert [(m.position, m.content) for m in batch.to_commit] == [(0, "I look it up."), (1, "42")]
 
 
-def test_the_end_completes_what_is_open(transcript):
-    transcript.take([p.Delta(None, "all"), p.Done()])
+def test_done_completes_the_open_messages(transcript):
+    transcript.apply([p.Delta(None, "all"), p.Done()])
 
-    assert transcript.outcome is not None
-    assert transcript.outcome.error is None
+    assert transcript.result is not None
+    assert transcript.result.error is None
     [message] = transcript.close(MessageStatus.PARTIAL)
     assert (message.content, message.status) == ("all", MessageStatus.COMPLETE)
 
 
-def test_what_was_cut_off_is_partial(transcript):
-    transcript.take([p.Delta(None, "hal")])
-    transcript.due()
+def test_a_message_that_was_cut_off_is_partial(transcript):
+    transcript.apply([p.Delta(None, "hal")])
+    transcript.next_batch()
 
     [message] = transcript.close(MessageStatus.PARTIAL)
-    transcript.committed([message])
+    transcript.mark_committed([message])
     assert (message.content, message.status) == ("hal", MessageStatus.PARTIAL)
-    [event] = transcript.due().events
+    [event] = transcript.next_batch().events
     assert orjson.loads(event.payload)["message"]["content"] == "hal"
 
 
-def test_nothing_is_said_after_the_end(transcript):
-    transcript.take([p.Done(), p.Delta(None, "late"), p.Step("late")])
+def test_output_after_done_is_ignored_and_logged(transcript):
+    transcript.apply([p.Done(), p.Delta(None, "late"), p.Step("late")])
 
-    assert transcript.due().events == []
+    assert transcript.next_batch().events == []
     assert "after its end" in transcript.log.text()
 
 
-def test_a_question_ends_the_messages_before_it_and_becomes_one(transcript):
-    transcript.take([p.Delta(None, "Shall I?"), p.Confirm("q", "Delete it?", ["yes", "no"])])
+def test_a_question_ends_the_open_messages_and_becomes_one(transcript):
+    transcript.apply([p.Delta(None, "Shall I?"), p.Confirm("q", "Delete it?", ["yes", "no"])])
 
-    due = transcript.due()
-    assert [m.type for m in due.commit] == [MessageType.TEXT, MessageType.CONFIRMATION]
-    confirmation = transcript.outcome.confirmation
+    batch = transcript.next_batch()
+    assert [m.type for m in batch.to_commit] == [MessageType.TEXT, MessageType.CONFIRMATION]
+    confirmation = transcript.result.confirmation
     assert confirmation == {
         "id": "q",
         "prompt": "Delete it?",
         "options": ["yes", "no"],
-        "message_id": due.commit[1].id,
+        "message_id": batch.to_commit[1].id,
     }
 
 
-def test_only_text_that_has_grown_is_saved_again(transcript):
-    transcript.take([p.Delta(None, "a")])
-    transcript.due()
-    assert [m.content for m in transcript.grown()] == ["a"]
-    assert transcript.grown() == []
-    transcript.take([p.Delta(None, "b")])
-    transcript.due()
-    assert [m.content for m in transcript.grown()] == ["ab"]
+def test_a_message_is_saved_again_only_when_it_has_grown(transcript):
+    transcript.apply([p.Delta(None, "a")])
+    transcript.next_batch()
+    assert [m.content for m in transcript.unsaved_messages()] == ["a"]
+    assert transcript.unsaved_messages() == []
+    transcript.apply([p.Delta(None, "b")])
+    transcript.next_batch()
+    assert [m.content for m in transcript.unsaved_messages()] == ["ab"]
 
 
-def test_text_whose_saving_failed_is_handed_out_again(transcript):
-    transcript.take([p.Delta(None, "a")])
-    transcript.due()
-    transcript.grown()
+def test_a_message_is_saved_again_when_saving_failed(transcript):
+    transcript.apply([p.Delta(None, "a")])
+    transcript.next_batch()
+    transcript.unsaved_messages()
     transcript.forget_saved()
-    assert [m.content for m in transcript.grown()] == ["a"]
+    assert [m.content for m in transcript.unsaved_messages()] == ["a"]
 
 
-def test_a_message_has_a_largest_size(transcript):
-    transcript.take([p.Delta(None, "ä" * 50)])
+def test_a_message_that_grows_too_large_is_refused(transcript):
+    transcript.apply([p.Delta(None, "ä" * 50)])
 
     with pytest.raises(OutputTooLarge):
-        transcript.take([p.Delta(None, "x")])
+        transcript.apply([p.Delta(None, "x")])
 
 
 @pytest.mark.parametrize(
-    "said",
+    "output",
     [
-        whole("x" * 100),
-        whole(""),
+        complete("x" * 100),
+        complete(""),
         p.Start("ref", data={"a": "x" * 200}),
         p.Step("x"),
     ],
     ids=["text", "many messages", "data", "steps"],
 )
-def test_all_that_is_said_has_a_largest_size(transcript, said):
+def test_output_that_grows_too_large_is_refused(transcript, output):
     with pytest.raises(OutputTooLarge):
-        transcript.take([said] * 12)
+        transcript.apply([output] * 12)
 
 
-def test_what_was_said_before_it_was_too_much_is_kept(transcript):
-    transcript.take([p.Start("code"), p.Delta("code", "x = 1")])
+def test_output_before_the_limit_is_kept(transcript):
+    transcript.apply([p.Start("code"), p.Delta("code", "x = 1")])
     with pytest.raises(OutputTooLarge):
-        transcript.take([p.End("code", {"result": "x" * 3000})])
+        transcript.apply([p.End("code", {"result": "x" * 3000})])
 
     assert [message.content for message in transcript.close(MessageStatus.PARTIAL)] == ["x = 1"]
 
 
-def test_empty_deltas_open_nothing(transcript):
-    transcript.take([p.Delta(None, "")])
+def test_an_empty_delta_opens_no_message(transcript):
+    transcript.apply([p.Delta(None, "")])
 
-    assert transcript.due().events == []
+    assert transcript.next_batch().events == []
 
 
-def test_the_log_keeps_its_end():
+def test_a_log_tail_keeps_the_end():
     log = LogTail(10)
     for number in range(20):
         log.write(b"line %d\n" % number)
@@ -274,7 +274,7 @@ def test_the_log_keeps_its_end():
     assert log.truncated
 
 
-def test_the_log_survives_bytes_that_are_no_text():
+def test_a_log_tail_replaces_bytes_that_are_no_text():
     log = LogTail(100)
     log.write(b"\xff\x00ok")
 

@@ -49,9 +49,9 @@ def wait(core: Core, relay: Relay, *, told: bool = True) -> Run:
     relay.flush()
     left = transcript.close(MessageStatus.COMPLETE)
     asked = core.database.write(
-        attempts.wait, run, transcript.outcome.confirmation, None, attempts.AttemptResult(left)
+        attempts.wait, run, transcript.result.confirmation, None, attempts.AttemptResult(left)
     )
-    transcript.committed(left)
+    transcript.mark_committed(left)
     if told:
         relay.close([run_waiting(asked)], None)
     return asked
@@ -78,7 +78,7 @@ def test_a_log_that_redis_forgot_is_opened_again_with_what_it_had(core, run_id, 
             forget(redis_url)
         relay.flush()
         log = core.log.open_messages(relay.attempt.run.thread_id)
-        written = relay.attempt.transcript.told()
+        written = relay.attempt.transcript.emitted_messages()
         assert sorted(one.text for one in log) == sorted(one.text() for one in written)
 
 
@@ -159,7 +159,7 @@ def wait_unheard(core: Core, relay: Relay) -> Run:
     relay.take([p.Delta(None, "and not whole"), p.Confirm("1", "Shall I?", [])], 0)
     left = transcript.close(MessageStatus.COMPLETE)
     return core.database.write(
-        attempts.wait, run, transcript.outcome.confirmation, None, attempts.AttemptResult(left)
+        attempts.wait, run, transcript.result.confirmation, None, attempts.AttemptResult(left)
     )
 
 
