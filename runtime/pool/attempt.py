@@ -14,23 +14,23 @@ from runtime.pool.transcript import Transcript
 from runtime.store.attempts import Claim, HeldLease
 
 
-class Stop(StrEnum):
-    """Why we end an attempt that has not ended by itself."""
+class StopReason(StrEnum):
+    """Why this process ends an attempt that has not ended by itself."""
 
     CANCELLED = "cancelled"
-    """Its user wants it to end."""
+    """A user cancelled the run. Set by a notice, or by the renewal of the lease."""
     TIMEOUT = "timeout"
-    """It has run as long as it may."""
+    """The run has reached its time limit. Set by the attempt's runner."""
     DRAIN = "drain"
-    """This pool shuts down; another one is to go on."""
+    """This process shuts down, and another one is to execute the run. Set by the drain."""
     LOST = "lost"
-    """The lease is no longer ours, or may not be by the time we would write."""
+    """The lease has gone to another process, or ends before it can be renewed. Set by the leases."""
     TOO_LARGE = "too_large"
-    """It wrote more than it may."""
+    """The worker wrote more than it may. Set by the relay."""
 
 
 class Attempt:
-    """What this process knows of a run that it executes."""
+    """A run that this process executes: its lease, its child, and its output so far."""
 
     def __init__(self, claim: Claim, transcript: Transcript, lease_until: float) -> None:
         """``lease_until`` by ``time.monotonic()``, counted from before the claim."""
@@ -38,30 +38,30 @@ class Attempt:
         self.transcript = transcript
         self.lease_until = lease_until
         self.child: Child | RemoteChild | None = None
-        self.stopped: Stop | None = None
+        self.stopped: StopReason | None = None
         self.wake = Event()
         """Set when there is something to relay, or to stop for."""
-        self.on_stop: Callable[[Stop], None] | None = None
+        self.on_stop: Callable[[StopReason], None] | None = None
 
     @property
     def run(self) -> Run:
         """The run as it was claimed."""
         return self.claim.run
 
-    def stop(self, why: Stop) -> None:
-        """End it; the first reason counts, but a lost lease beats every other."""
-        if self.stopped is not None and why is not Stop.LOST:
+    def stop(self, reason: StopReason) -> None:
+        """End it. The first reason counts, except that LOST replaces every other."""
+        if self.stopped is not None and reason is not StopReason.LOST:
             return
-        self.stopped = why
+        self.stopped = reason
         self.wake.set()
         if self.on_stop is not None:
-            self.on_stop(why)
+            self.on_stop(reason)
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else may be executing the run by now."""
-        return self.stopped is Stop.LOST or time.monotonic() > self.lease_until
+        """Whether another process may be executing the run by now."""
+        return self.stopped is StopReason.LOST or time.monotonic() > self.lease_until
 
-    def held(self) -> HeldLease:
-        """What the next renewal of the lease says and saves of it."""
+    def held_lease(self) -> HeldLease:
+        """The lease to renew, with the text that is to be saved along with it."""
         return HeldLease(self.run.id, self.run.attempt, self.transcript.unsaved_messages())

@@ -22,7 +22,8 @@ from runtime import events
 from runtime.child import Children
 from runtime.errors import AttemptEnded, ChildFailed, StoreUnavailable, StreamUnavailable, UnknownWorker
 from runtime.model import Message, MessageStatus, Run, RunError, RunStatus
-from runtime.pool.attempt import Attempt, Stop
+from runtime.pool.announced import AnnouncedEnds
+from runtime.pool.attempt import Attempt, StopReason
 from runtime.pool.isolation import IsolatedProcesses
 from runtime.pool.leases import Leases
 from runtime.pool.relay import Relay
@@ -53,6 +54,7 @@ class Executor:
         services: Services,
         children: Children,
         leases: Leases,
+        announced: AnnouncedEnds,
         incarnation: str,
         on_capacity_change: Callable[[], None],
         isolated: IsolatedProcesses | None = None,
@@ -66,6 +68,7 @@ class Executor:
         self._settings = services.settings
         self._children = children
         self._leases = leases
+        self._announced = announced
         self._incarnation = incarnation
         self.on_capacity_change = on_capacity_change
         self._isolated = isolated
@@ -94,7 +97,7 @@ class Executor:
             return self._pass_on(run_id)
         relay = Relay(attempt, self._services)
         self._relays[run_id] = relay
-        self._leases.take(attempt)
+        self._leases.add(attempt)
         self.on_capacity_change()
         try:
             self._start(attempt, relay)
@@ -191,7 +194,7 @@ class Executor:
     def _start(self, attempt: Attempt, relay: Relay) -> None:
         """Start the child while the log is opened."""
         run = attempt.run
-        opening = gevent.spawn(relay.begin, [events.run_started(run)])
+        opening = gevent.spawn(relay.open_log, [events.run_started(run)])
         try:
             worker = self._services.registry.get(run.worker_id)
             attempt.child = self._children.start(
@@ -235,7 +238,7 @@ class Executor:
     def _relay(self, attempt: Attempt, relay: Relay) -> None:
         if attempt.child is None:
             return
-        deadline = gevent.spawn_later(attempt.run.timeout_seconds, attempt.stop, Stop.TIMEOUT)
+        deadline = gevent.spawn_later(attempt.run.timeout_seconds, attempt.stop, StopReason.TIMEOUT)
         try:
             relay.run(attempt.child)
         finally:
@@ -245,11 +248,11 @@ class Executor:
         if attempt.lost:
             raise AttemptEnded
 
-    def _stop(self, attempt: Attempt, why: Stop) -> None:
+    def _stop(self, attempt: Attempt, why: StopReason) -> None:
         """End the child: ask, then TERM, then KILL; at once where the lease is lost."""
-        grace = 0.0 if why in (Stop.LOST, Stop.TOO_LARGE) else self._settings.pool.kill_grace
+        grace = 0.0 if why in (StopReason.LOST, StopReason.TOO_LARGE) else self._settings.pool.kill_grace
         if attempt.child is not None:
-            if why is Stop.CANCELLED:
+            if why is StopReason.CANCELLED:
                 attempt.child.send(b'{"type":"cancel"}')
             gevent.spawn(attempt.child.stop, grace)
 
@@ -259,7 +262,7 @@ class Executor:
         """Commit how the attempt ended, then say so."""
         transcript = attempt.transcript
         status, error = self._judge(attempt, relay)
-        if attempt.stopped is Stop.DRAIN and status is None:
+        if attempt.stopped is StopReason.DRAIN and status is None:
             if attempt.run.max_attempts > 1:
                 return self._give_up(attempt, relay, lambda c, left: attempts.hand_back(c, attempt.run, left))
             status, error = RunStatus.ERROR, RunError("lost", _AT_MOST_ONCE)
@@ -296,7 +299,7 @@ class Executor:
         last = events.run_waiting(run) if run.status is RunStatus.WAITING else events.run_completed(run)
         told = relay.close([last], run_hint(run))
         if told and run.status.terminal:
-            self._leases.announced(run.id)
+            self._announced.add(run.id)
         elif not told and run.status is RunStatus.WAITING:
             gevent.spawn(self._announce_question, run, attempt.claim, left.messages)
 
@@ -313,11 +316,11 @@ class Executor:
             error = transcript.result.error
         elif attempt.stopped is None:
             error = self._exit_error(attempt)  # waits; it may be stopped meanwhile
-        if attempt.stopped is Stop.LOST:
+        if attempt.stopped is StopReason.LOST:
             raise AttemptEnded
-        if attempt.stopped in (Stop.CANCELLED, Stop.TOO_LARGE, Stop.TIMEOUT):
+        if attempt.stopped in (StopReason.CANCELLED, StopReason.TOO_LARGE, StopReason.TIMEOUT):
             return self._stopped_as(attempt)
-        if transcript.result is None and attempt.stopped is Stop.DRAIN:
+        if transcript.result is None and attempt.stopped is StopReason.DRAIN:
             return None, None
         if error is None:
             return (None if transcript.result is not None else RunStatus.SUCCESS), None
@@ -327,9 +330,9 @@ class Executor:
     def _stopped_as(self, attempt: Attempt) -> tuple[RunStatus, RunError | None]:
         run = attempt.run
         match attempt.stopped:
-            case Stop.CANCELLED:
+            case StopReason.CANCELLED:
                 return RunStatus.CANCELLED, None
-            case Stop.TOO_LARGE:
+            case StopReason.TOO_LARGE:
                 limits = self._settings.run
                 message = (
                     f"A message of the worker is larger than {limits.max_message} bytes, "
@@ -396,9 +399,9 @@ class Executor:
             if not attempt.stopped:
                 attempt.child.wait(_LAST_WORDS)
             attempt.child.stop(0.0)
-        relay.end()
+        relay.stop_reading()
         if attempt.child is not None:
             attempt.child.close()
-        self._leases.drop(attempt)
+        self._leases.remove(attempt)
         if self._relays.get(attempt.run.id) is relay:
             del self._relays[attempt.run.id]

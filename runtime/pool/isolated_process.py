@@ -31,7 +31,7 @@ class IsolatedProcess(PoolProcess):
         try:
             self.executor.execute(run_id)
         finally:
-            self.leases.mark_announced()
+            self.announced.mark()
             self.children.close()
 
     def _report(self) -> None:

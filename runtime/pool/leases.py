@@ -1,10 +1,11 @@
-"""Leases: the attempts that this pool process holds, and what keeps them its own.
+"""Leases: the attempts that this pool process holds, and their renewal.
 
-One statement for all of them renews the leases, saves the text that has grown, and
-learns which runs were cancelled or taken over. An attempt whose lease could not
-be renewed in time is stopped before the lease ends, so that no run is ever
-executed twice at once because a database was out of reach. That is watched apart
-from the renewing, which a database that is silent holds up.
+One statement for all attempts renews the leases, saves the text of open messages, and
+returns which runs were cancelled or taken over. An attempt whose lease could not be
+renewed is stopped shortly before the lease ends, so that no run is ever executed twice
+at once because the database was out of reach. :meth:`Leases.stop_expiring` is called
+from another greenlet than :meth:`Leases.renew`, because a database that does not answer
+holds up the renewal.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import logging
 import time
 
 from runtime.errors import StoreUnavailable
-from runtime.pool.attempt import Attempt, Stop
-from runtime.store import Database, attempts, recovery
+from runtime.pool.attempt import Attempt, StopReason
+from runtime.store import Database, attempts
 
 log = logging.getLogger(__name__)
 
 _MARGIN = 0.2
-"""How much of a lease is left when its attempt is stopped, as part of its length."""
+"""The part of a lease that is left when its attempt is stopped."""
 
 
 class Leases:
@@ -31,45 +32,39 @@ class Leases:
         self._incarnation = incarnation
         self._lease = lease
         self._attempts: dict[str, Attempt] = {}
-        self._ended: list[str] = []
 
     def __len__(self) -> int:
         return len(self._attempts)
 
-    def take(self, attempt: Attempt) -> None:
-        """From now on this attempt is kept alive."""
+    def add(self, attempt: Attempt) -> None:
+        """Renew the lease of this attempt from now on."""
         self._attempts[attempt.run.id] = attempt
 
-    def drop(self, attempt: Attempt) -> None:
-        """It has ended."""
+    def remove(self, attempt: Attempt) -> None:
+        """The attempt has ended."""
         if self._attempts.get(attempt.run.id) is attempt:
             del self._attempts[attempt.run.id]
 
-    def announced(self, run_id: str) -> None:
-        """The end of this run is in the event log; noted in the database soon, many at once."""
-        self._ended.append(run_id)
-
     def cancel(self, run_id: str) -> None:
-        """The user of this run wants it to end."""
+        """Stop the attempt of a run that was cancelled, if this process holds it."""
         if run_id in self._attempts:
-            self._attempts[run_id].stop(Stop.CANCELLED)
+            self._attempts[run_id].stop(StopReason.CANCELLED)
 
-    def stop_all(self, why: Stop) -> None:
-        """End every attempt."""
+    def stop_all(self, reason: StopReason) -> None:
+        """Stop every attempt."""
         for attempt in list(self._attempts.values()):
-            attempt.stop(why)
-
-    def of(self, run_id: str) -> Attempt | None:
-        """The attempt of a run that this process holds."""
-        return self._attempts.get(run_id)
+            attempt.stop(reason)
 
     def renew(self) -> bool:
-        """Renew all; stop what is lost or cancelled. False where the database is away."""
+        """Renew all leases; stop what is lost or cancelled. False where the database is away."""
         before = time.monotonic()
-        held = {attempt.run.id: attempt for attempt in self._kept()}
+        held = {attempt.run.id: attempt for attempt in self._current()}
         try:
             renewed = self._database.write(
-                attempts.renew, self._incarnation, [attempt.held() for attempt in held.values()], self._lease
+                attempts.renew,
+                self._incarnation,
+                [attempt.held_lease() for attempt in held.values()],
+                self._lease,
             )
         except StoreUnavailable:
             log.warning("the database is away; %d leases were not renewed", len(held))
@@ -78,31 +73,21 @@ class Leases:
             return False
         for run_id in renewed.lost:
             log.warning("run %s was taken over", run_id)
-            held.pop(run_id).stop(Stop.LOST)
+            held.pop(run_id).stop(StopReason.LOST)
         for attempt in held.values():
             attempt.lease_until = before + self._lease
         for run_id in renewed.cancelled:
-            held[run_id].stop(Stop.CANCELLED)
+            held[run_id].stop(StopReason.CANCELLED)
         return True
 
     def stop_expiring(self) -> None:
         """Stop every attempt whose lease is about to end."""
         deadline = time.monotonic() + _MARGIN * self._lease
-        for attempt in self._kept():
+        for attempt in self._current():
             if attempt.lease_until <= deadline:
                 log.warning("run %s is stopped: its lease could not be renewed", attempt.run.id)
-                attempt.stop(Stop.LOST)
+                attempt.stop(StopReason.LOST)
 
-    def mark_announced(self) -> None:
-        """Note in the database what was announced since the last time."""
-        ended, self._ended = self._ended, []
-        if not ended:
-            return
-        try:
-            self._database.write(recovery.mark_announced, ended)
-        except StoreUnavailable:
-            self._ended = ended + self._ended
-
-    def _kept(self) -> list[Attempt]:
-        """What is still to be kept alive."""
-        return [attempt for attempt in self._attempts.values() if attempt.stopped is not Stop.LOST]
+    def _current(self) -> list[Attempt]:
+        """The attempts that are not lost."""
+        return [attempt for attempt in self._attempts.values() if attempt.stopped is not StopReason.LOST]

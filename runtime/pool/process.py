@@ -31,7 +31,8 @@ from gevent.event import Event
 from runtime.child import Children
 from runtime.errors import ChildFailed, StoreUnavailable
 from runtime.logs import configure
-from runtime.pool.attempt import Stop
+from runtime.pool.announced import AnnouncedEnds
+from runtime.pool.attempt import StopReason
 from runtime.pool.executor import Executor
 from runtime.pool.isolation import IsolatedProcesses
 from runtime.pool.leases import Leases
@@ -75,6 +76,7 @@ class PoolProcess:
         self.services = Services(settings, self.celery)
         self.children = Children(settings)
         self.leases = Leases(self.services.database, incarnation, settings.pool.lease)
+        self.announced = AnnouncedEnds(self.services.database)
         self._room = Event()
         self._look = Event()
         self._main: Any = gevent.getcurrent()
@@ -85,7 +87,13 @@ class PoolProcess:
         )
         self.isolated = isolated if with_isolation else None
         self.executor = Executor(
-            self.services, self.children, self.leases, incarnation, self._room.set, self.isolated
+            self.services,
+            self.children,
+            self.leases,
+            self.announced,
+            incarnation,
+            self._room.set,
+            self.isolated,
         )
 
     def run(self) -> None:
@@ -109,7 +117,7 @@ class PoolProcess:
         try:
             self.celery.worker_main(self._celery_arguments())
         finally:
-            self.leases.mark_announced()
+            self.announced.mark()
             self.children.close()
 
     def workers(self) -> list[Worker]:
@@ -187,7 +195,7 @@ class PoolProcess:
     def _note_announced(self) -> None:
         while True:
             gevent.sleep(_NOTE_ANNOUNCED)
-            self.leases.mark_announced()
+            self.announced.mark()
 
     def _warm(self) -> None:
         """Have the hosts of python workers import them before the first run."""
@@ -249,7 +257,7 @@ class PoolProcess:
             gevent.sleep(0.05)
         until = time.monotonic() + self.settings.pool.lease  # after which nothing here is ours any more
         while self.executor.executing and time.monotonic() < until:
-            self.leases.stop_all(Stop.DRAIN)
+            self.leases.stop_all(StopReason.DRAIN)
             gevent.sleep(0.05)
         with suppress(StoreUnavailable):  # the reaper publishes them a second later
             self.services.backlog.publish_next(self.name)

@@ -1,10 +1,10 @@
-"""The relay: from a child's output to the event log of its thread.
+"""The relay: carries the output of a child to the event log of its thread.
 
-Two greenlets share a :class:`~runtime.pool.transcript.Transcript`. One reads what the
-child says; the other appends it. What is said while an append is under way goes
-with the next one, so a burst costs few appends and a single word waits for
-nothing. The reader waits while too much is unappended, so that a flood stops at
-the child's own pipe.
+Two greenlets share a :class:`~runtime.pool.transcript.Transcript`. One reads the child's
+output into it; the other appends its batches to the log. Output that arrives while an
+append is under way goes with the next one, so a burst costs few appends, and a single
+word is appended at once. The reader pauses while too much is not appended yet: the
+child's pipe fills, and a child that floods has to wait.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from runtime.errors import (
     StreamUnavailable,
 )
 from runtime.model import Message, RunStatus
-from runtime.pool.attempt import Attempt, Stop
-from runtime.queue import announcer as announce
+from runtime.pool.attempt import Attempt, StopReason
+from runtime.queue import announcer
 from runtime.services import Services
 from runtime.store import attempts
 from runtime.stream import Hint, OpenMessage
 
 log = logging.getLogger(__name__)
 
-_UNAPPENDED = 256 * 1024
-"""Bytes of output that may wait to be appended."""
+_MAX_UNAPPENDED = 256 * 1024
+"""Bytes of output that may wait to be appended before reading pauses."""
 _INBOX_LINES = 1000
-"""Lines that are taken from the inbox at a time."""
-_ENDS = (protocol.Done, protocol.Failed, protocol.Confirm)
-"""After one of these nothing more that a worker says counts."""
-_PATIENCE = 0.25
+"""Lines that are read from the inbox at a time."""
+_LAST_EVENTS = (protocol.Done, protocol.Failed, protocol.Confirm)
+"""Events that end an attempt: what a worker sends after one of them is ignored."""
+_RETRY_PAUSE = 0.25
 """Seconds between two tries while Redis or the database is away."""
 
 
@@ -56,54 +56,62 @@ class Relay:
         self._database = services.database
         self._log = services.log
         self._notices = services.notices
-        self._coalesce = services.settings.run.coalesce_ms / 1000
+        self._coalesce_seconds = services.settings.run.coalesce_ms / 1000
         self._inbox = protocol.Decoder()
-        self._inbox_read = gevent.lock.BoundedSemaphore()
-        self._number = 0
-        """How many events of this attempt were appended."""
+        self._inbox_lock = gevent.lock.BoundedSemaphore()
+        self._appended = 0
+        """How many events of this attempt are in the log; they are numbered from 1."""
         self._appended_at = 0.0
-        self._waiting = 0
+        self._unappended = 0
+        """Bytes of output that were read since the last append."""
         self._room = Flag()
+        """Set while the child's output may be read."""
         self._room.set()
-        self._ended = False
-        self._in_step = True
-        """Whether the log has all that we believe it has."""
+        self._output_ended = False
+        self._in_sync = True
+        """False after an append that was given up: the log lacks events that count as appended.
+
+        Before the next append the log is opened again with the full text of the open messages.
+        """
         self._readers: list[gevent.Greenlet[..., None]] = []
 
-    def begin(self, first: Sequence[events.Event]) -> None:
-        """Open the log for this attempt; where Redis is away, go on without."""
+    def open_log(self, first: Sequence[events.Event]) -> None:
+        """Open the log for this attempt with the events ``first``; where Redis is away, go on without."""
         run, state = self.attempt.run, self.attempt.claim.output_state
         try:
             if run.attempt > 1:
                 earlier = self.attempt.claim.earlier
-                announce.close_gaps(self._log, run.thread_id, run.id, run.attempt, earlier)
-                self._log.announce(run.thread_id, run.id, run.attempt, self._past())
-            self._log.begin(run.thread_id, run.id, run.attempt, first, lambda: announce.birth(run, state))
+                announcer.reset_if_incomplete(self._log, run.thread_id, run.id, run.attempt, earlier)
+                self._log.announce(run.thread_id, run.id, run.attempt, self._history())
+            self._log.begin(
+                run.thread_id, run.id, run.attempt, first, lambda: announcer.creation_events(run, state)
+            )
         except StreamUnavailable:
-            self._in_step = False
-        self._number = len(first)
+            self._in_sync = False
+        self._appended = len(first)
 
-    def _past(self) -> list[events.Event]:
-        """What came before this attempt; of which the log has most, or all."""
+    def _history(self) -> list[events.Event]:
+        """The events before this attempt. The log has most or all of them and ignores those."""
         run, claim = self.attempt.run, self.attempt.claim
-        told = announce.past(run, claim.output_state, claim.earlier)
+        history = announcer.history_events(run, claim.output_state, claim.earlier)
         if run.attempt - 1 not in {message.attempt for message in claim.earlier}:  # it was lost
-            told.append(events.run_retried(replace(run, attempt=run.attempt - 1, status=RunStatus.QUEUED)))
-        return told
+            lost = replace(run, attempt=run.attempt - 1, status=RunStatus.QUEUED)
+            history.append(events.run_retried(lost))
+        return history
 
     def run(self, child: Child | RemoteChild) -> None:
-        """Relay until the child says that it is done, or its output ends.
+        """Relay until the worker reports its end, or its output ends.
 
-        Raises StaleAttempt if the attempt is no longer ours.
+        Raises StaleAttempt if the attempt no longer holds the run.
         """
-        self._readers = [gevent.spawn(self._read, child), gevent.spawn(self._read_log, child)]
+        self._readers = [gevent.spawn(self._read_output, child), gevent.spawn(self._read_log, child)]
         transcript = self.attempt.transcript
-        while not self._ended and transcript.result is None:
+        while not self._output_ended and transcript.result is None:
             self.attempt.wake.wait()
             self.attempt.wake.clear()
-            self._hold_back()
+            self._coalesce()
             self.flush()
-            self._waiting = 0
+            self._unappended = 0
             self._room.set()
         self.flush()
 
@@ -111,26 +119,26 @@ class Relay:
         """Give stderr so long to end; what explains a failure is often written last."""
         gevent.joinall(self._readers, timeout=seconds)
 
-    def end(self) -> None:
-        """The child is gone; nothing is read any more."""
+    def stop_reading(self) -> None:
+        """The child is gone."""
         self._room.set()
         gevent.killall(self._readers)
 
-    def take(self, said: Sequence[protocol.WorkerEvent], size: int) -> None:
-        """Note what the child said; ``size`` bytes of it."""
+    def receive(self, worker_events: Sequence[protocol.WorkerEvent], size: int) -> None:
+        """Add what the worker has sent, in ``size`` bytes, to the transcript."""
         try:
-            self.attempt.transcript.apply(said)
+            self.attempt.transcript.apply(worker_events)
         except OutputTooLarge:
-            self.attempt.stop(Stop.TOO_LARGE)
-        self._waiting += size
-        if self._waiting > _UNAPPENDED:
+            self.attempt.stop(StopReason.TOO_LARGE)
+        self._unappended += size
+        if self._unappended > _MAX_UNAPPENDED:
             self._room.clear()
         self.attempt.wake.set()
 
     def flush(self) -> None:
-        """Append all that is due, and commit messages that have ended.
+        """Append everything that may be appended, and commit messages that have ended.
 
-        Those that ended with the run itself are committed together with its status.
+        Messages that end together with the run are committed together with its status.
         """
         transcript = self.attempt.transcript
         while True:
@@ -139,115 +147,125 @@ class Relay:
                 self._append(batch.events)
             if not batch.to_commit or transcript.result is not None:
                 return
-            self._save(batch.to_commit)
+            self._commit(batch.to_commit)
             transcript.mark_committed(batch.to_commit)
 
     def close(self, last: Sequence[events.Event], hint: Hint) -> bool:
         """Append what is left and ``last``, and send ``hint``. False where Redis is away."""
-        due = [*self.attempt.transcript.next_batch().events, *last]
+        rest = [*self.attempt.transcript.next_batch().events, *last]
         try:
-            self._append_once(due, hint)
+            self._append_once(rest, hint)
         except (StreamUnavailable, AttemptEnded):
             return False
         return True
 
     def read_inbox(self) -> None:
-        """Take what the worker sent over HTTP instead of its stdout. Raises StreamUnavailable."""
+        """Receive what the worker sent over HTTP instead of its stdout. Raises StreamUnavailable."""
         run = self.attempt.run
-        with self._inbox_read:
+        with self._inbox_lock:
             while lines := self._notices.inbox_pop(run.thread_id, run.id, run.attempt, _INBOX_LINES):
                 chunk = b"\n".join(lines) + b"\n"
-                self.take(self._inbox.feed(chunk), len(chunk))
+                self.receive(self._inbox.feed(chunk), len(chunk))
                 self._room.wait()
 
-    def _read(self, child: Child | RemoteChild) -> None:
+    def _read_output(self, child: Child | RemoteChild) -> None:
         decoder = protocol.Decoder()
         try:
             while chunk := child.read():
-                self._take_in_order(decoder.feed(chunk), len(chunk))
+                self._receive_in_order(decoder.feed(chunk), len(chunk))
                 self._room.wait()
-            self._take_in_order(decoder.end(), 0)
+            self._receive_in_order(decoder.end(), 0)
         except OutputTooLarge:
-            self.attempt.stop(Stop.TOO_LARGE)
+            self.attempt.stop(StopReason.TOO_LARGE)
             while child.read():
                 pass
         finally:
-            self._ended = True
+            self._output_ended = True
             self.attempt.wake.set()
 
-    def _take_in_order(self, said: Sequence[protocol.WorkerEvent], size: int) -> None:
-        """Take ``said``, but never an end before what the worker had sent over HTTP until then."""
-        if any(isinstance(one, _ENDS) for one in said):
+    def _receive_in_order(self, worker_events: Sequence[protocol.WorkerEvent], size: int) -> None:
+        """Receive from stdout; before an event that ends the attempt, what was sent over HTTP until then."""
+        if any(isinstance(event, _LAST_EVENTS) for event in worker_events):
             try:
                 self.read_inbox()
             except StreamUnavailable:
                 log.warning("run %s: its inbox could not be read before its end", self.attempt.run.id)
-        self.take(said, size)
+        self.receive(worker_events, size)
 
     def _read_log(self, child: Child | RemoteChild) -> None:
         while chunk := child.read_log():
             self.attempt.transcript.log.write(chunk)
 
-    def _hold_back(self) -> None:
-        """Shortly after an append, let deltas gather; anything else goes at once."""
-        until = self._appended_at + self._coalesce
-        while not self._ended and not self.attempt.transcript.urgent and self._room.is_set():
+    def _coalesce(self) -> None:
+        """Shortly after an append, let deltas gather; anything else is appended at once."""
+        until = self._appended_at + self._coalesce_seconds
+        while not self._output_ended and not self.attempt.transcript.urgent and self._room.is_set():
             rest = until - time.monotonic()
             if rest <= 0 or not self.attempt.wake.wait(rest):
                 return
             self.attempt.wake.clear()
 
-    def _append(self, due: list[events.Event]) -> None:
-        """Append, for as long as it takes Redis to come back and nothing else is held up."""
+    def _append(self, batch: list[events.Event]) -> None:
+        """Append; while Redis is away try again, for as long as that holds up nothing else."""
         while True:
             try:
-                return self._append_once(due)
+                return self._append_once(batch)
             except (StreamUnavailable, LogLost):
-                if self.attempt.stopped or self._ended or not self._room.is_set():
-                    # Nobody could read it now; it is in the message that is committed, and
-                    # readers are told all of it once the log is opened again.
-                    self._in_step = False
-                    self._number += len(due)
+                if self.attempt.stopped or self._output_ended or not self._room.is_set():
+                    # Given up: the text is in the message that will be committed, and readers
+                    # get all of it when the log is opened again.
+                    self._in_sync = False
+                    self._appended += len(batch)
                     return
-                gevent.sleep(_PATIENCE)
+                gevent.sleep(_RETRY_PAUSE)
 
-    def _append_once(self, due: list[events.Event], hint: Hint | None = None) -> None:
-        if not due:
+    def _append_once(self, batch: list[events.Event], hint: Hint | None = None) -> None:
+        if not batch:
             return
         run = self.attempt.run
-        if not self._in_step:
-            self._reopen(due)
+        if not self._in_sync:
+            self._reopen_log(batch)
         try:
-            self._log.append(run.thread_id, run.id, run.attempt, self._number + 1, due, hint)
+            self._log.append(run.thread_id, run.id, run.attempt, self._appended + 1, batch, hint)
         except LogLost:
-            self._reopen(due)
-            self._log.append(run.thread_id, run.id, run.attempt, self._number + 1, due, hint)
-        self._number += len(due)
+            self._reopen_log(batch)
+            self._log.append(run.thread_id, run.id, run.attempt, self._appended + 1, batch, hint)
+        self._appended += len(batch)
         self._appended_at = time.monotonic()
 
-    def _reopen(self, due: Sequence[events.Event]) -> None:
-        """Redis forgot this attempt: prove that it is ours, and give back what it had before ``due``."""
+    def _reopen_log(self, batch: Sequence[events.Event]) -> None:
+        """Open a log again that Redis has lost, in the state that it had before ``batch``.
+
+        First the database confirms that this attempt still holds the run. The log is then given
+        the open messages with their text so far. The transcript counts ``batch`` as emitted
+        already, so its deltas and the messages that it creates are left out: they are appended next.
+        Raises StaleAttempt.
+        """
         run = self.attempt.run
         self._database.read(attempts.assert_current, run)
-        fresh = Counter(event.message_id for event in due if event.type == events.MESSAGE_DELTA)
-        unknown = {event.message_id for event in due if event.type == events.MESSAGE_CREATED}
-        known = []
-        for writing in self.attempt.transcript.emitted_messages():
-            n = (writing.emitted or 0) - fresh[writing.message.id]
-            if writing.message.id not in unknown:
-                message, text = writing.message.encode(), "".join(writing.deltas[:n])
-                known.append(OpenMessage(writing.message.id, run.id, run.attempt, message, text, n))
-        complete = self.attempt.transcript.committed
-        self._log.reopen(run.thread_id, run.id, run.attempt, self._number, known, complete)
-        self._in_step = True
+        deltas = Counter(event.message_id for event in batch if event.type == events.MESSAGE_DELTA)
+        created = {event.message_id for event in batch if event.type == events.MESSAGE_CREATED}
+        open_messages = []
+        for partial in self.attempt.transcript.emitted_messages():
+            message_id = partial.message.id
+            if message_id not in created:
+                n = (partial.emitted or 0) - deltas[message_id]
+                text = "".join(partial.deltas[:n])
+                open_messages.append(
+                    OpenMessage(message_id, run.id, run.attempt, partial.message.encode(), text, n)
+                )
+        committed = self.attempt.transcript.committed
+        self._log.reopen(run.thread_id, run.id, run.attempt, self._appended, open_messages, committed)
+        self._in_sync = True
 
-    def _save(self, messages: Sequence[Message]) -> None:
+    def _commit(self, messages: Sequence[Message]) -> None:
+        """Commit messages; while the database is away try again, for as long as the lease lasts."""
         while True:
             try:
                 self._database.write(attempts.save_messages, self.attempt.run, messages)
             except StoreUnavailable:
                 if self.attempt.lost:
                     raise StaleAttempt from None
-                gevent.sleep(_PATIENCE)
+                gevent.sleep(_RETRY_PAUSE)
             else:
                 return

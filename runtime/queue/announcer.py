@@ -1,8 +1,8 @@
-"""Announcements: telling the event log, and whoever watches lists, what is committed.
+"""The announcer: appends to the event log what was committed, and sends hints to open lists.
 
-Always after the commit. What cannot be told now, because Redis is away, is told
-by the next attempt or by the reaper: every event here has a fixed key, so telling
-it twice shows once.
+Always after the commit. What cannot be appended because Redis is away is appended
+later, by the next attempt or by the reaper. Each of these events has a fixed key, so one
+that is appended twice appears once.
 """
 
 from __future__ import annotations
@@ -38,45 +38,50 @@ def tell(how: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> bool
     return telling.ready()
 
 
-def birth(run: Run, *created: State) -> list[events.Event]:
-    """The first events of a run, the same whoever appends them."""
-    newborn = replace(run, attempt=0, failures=0, status=RunStatus.QUEUED, started_at=None, answers=())
-    return [*(events.state_created(state, newborn) for state in created), events.run_queued(newborn)]
+def creation_events(run: Run, *created: State) -> list[events.Event]:
+    """The first events of a run, the same whoever appends them; ``created`` are states made for it."""
+    queued = replace(run, attempt=0, failures=0, status=RunStatus.QUEUED, started_at=None, answers=())
+    return [*(events.state_created(state, queued) for state in created), events.run_queued(queued)]
 
 
-def past(run: Run, state: State, earlier: Sequence[Message]) -> list[events.Event]:
-    """What the log ought to have of a run before an attempt, whatever it lost or was not told.
+def history_events(run: Run, state: State, earlier: Sequence[Message]) -> list[events.Event]:
+    """All events of a run before its present attempt, for a log that may have lost or missed some.
 
     ``state`` is its output state; ``earlier`` are the messages that led to its questions.
     """
-    told = birth(run, state)
+    history = creation_events(run, state)
     for message in earlier:
         then = replace(run, attempt=message.attempt)
-        told += _whole(then, message)
+        history += _message_events(then, message)
         if message.type is MessageType.CONFIRMATION:
             asked = {"id": message.data.get("id"), "options": message.data.get("options")}
             question = {**asked, "prompt": message.content, "message_id": message.id}
-            told += [events.run_waiting(replace(then, confirmation=question)), events.run_queued(then)]
-    return told
+            history += [events.run_waiting(replace(then, confirmation=question)), events.run_queued(then)]
+    return history
 
 
-def _whole(run: Run, message: Message) -> list[events.Event]:
+def _message_events(run: Run, message: Message) -> list[events.Event]:
     return [events.message_created(run, message), events.message_completed(run, message)]
 
 
-def close_gaps(log: EventLog, thread_id: str, run_id: str, attempt: int, messages: Sequence[Message]) -> None:
-    """Where the log has a part of a message's text only, begin it anew: readers are reset and told all."""
+def reset_if_incomplete(
+    log: EventLog, thread_id: str, run_id: str, attempt: int, messages: Sequence[Message]
+) -> None:
+    """Begin the log anew if it has only a part of the text of one of these complete messages.
+
+    Readers are then reset and load the full text, instead of missing its end.
+    """
     if not messages:
         return
-    kept = {message.id: message.content for message in messages}
-    told = log.open_messages(thread_id)
-    if any(one.text != kept.get(one.message_id, one.text) for one in told):
+    texts = {message.id: message.content for message in messages}
+    found = log.open_messages(thread_id)
+    if any(partial.text != texts.get(partial.message_id, partial.text) for partial in found):
         with suppress(StaleAttempt):  # the log knows of the end already, or of a later attempt
             log.reopen(thread_id, run_id, attempt, 0, ())
 
 
 def run_hint(run: Run) -> Hint:
-    """What tells the lists and badges of the run's owner."""
+    """The hint on which the lists and badges of the run's workspace are loaded again."""
     about: dict[str, Json] = {"thread_id": run.thread_id, "run_id": run.id, "status": run.status}
     return Hint(run.workspace_id, {"type": "run.changed", **about})
 
@@ -91,16 +96,16 @@ class Announcer:
 
     def created(self, run: Run, *states: State) -> None:
         """A run was accepted; ``states`` were made for it."""
-        told = birth(run, *states)
+        entries = creation_events(run, *states)
         try:
-            self._log.announce(run.thread_id, run.id, 0, told, run_hint(run))
+            self._log.announce(run.thread_id, run.id, 0, entries, run_hint(run))
         except StaleAttempt:
-            # The pool was quicker: it has told of the run and its output, and knows of no new input.
+            # A pool was quicker: it has appended the run and its output state, but not a new input state.
             for state in states:
                 if state.run_id is None:
                     self.state(state)
         except StreamUnavailable:
-            _not_told(run.id, told)
+            _log_unannounced(run.id, entries)
 
     def requeued(self, run: Run) -> None:
         """A waiting run was given its answer."""
@@ -109,12 +114,15 @@ class Announcer:
     def waiting(
         self, run: Run, state: State, earlier: Sequence[Message], messages: Sequence[Message]
     ) -> bool:
-        """A run asks its user something, after all that it had said. True if the log has it now."""
-        told = past(run, state, earlier)
+        """A run waits for an answer of its user. True if the log has all of it now.
+
+        ``earlier`` are the messages before its earlier questions, ``messages`` those since.
+        """
+        entries = history_events(run, state, earlier)
         for message in messages:
-            told += _whole(run, message)
-        told.append(events.run_waiting(run))
-        return self._append(run.thread_id, run.id, run.attempt, told, run_hint(run), [*earlier, *messages])
+            entries += _message_events(run, message)
+        entries.append(events.run_waiting(run))
+        return self._append(run.thread_id, run.id, run.attempt, entries, run_hint(run), [*earlier, *messages])
 
     def retried(self, run: Run, void: Sequence[str] = ()) -> None:
         """An attempt was lost; what it wrote is void, above all the messages ``void``."""
@@ -123,10 +131,10 @@ class Announcer:
 
     def ended(self, run: Run, messages: Sequence[Message] = ()) -> bool:
         """A run has ended. True if the log has it now."""
-        told = self._end(run, messages)
-        if told:
+        announced = self._end(run, messages)
+        if announced:
             self._mark([run.id])
-        return told
+        return announced
 
     def cancelled(self, ended: Sequence[Run]) -> None:
         """These were cancelled while no attempt held them."""
@@ -147,7 +155,7 @@ class Announcer:
         self._append(thread.id, None, 0, [event], hint)
 
     def hint_run(self, run: Run) -> None:
-        """Tell the lists and badges of the run's owner, where no event goes out."""
+        """Have the lists and badges loaded again for a change that has no event."""
         hint = run_hint(run)
         try:
             self._notices.to_workspace(hint.workspace_id, hint.about)
@@ -173,20 +181,20 @@ class Announcer:
         attempt: int,
         entries: list[events.Event],
         hint: Hint | None = None,
-        whole: Sequence[Message] = (),
+        completed: Sequence[Message] = (),
     ) -> bool:
-        """``whole``: messages that the entries complete, of which the log may have a part."""
+        """``completed``: messages that the entries complete, of which the log may have a part."""
         try:
             if run_id is not None:
-                close_gaps(self._log, thread_id, run_id, attempt, whole)
+                reset_if_incomplete(self._log, thread_id, run_id, attempt, completed)
             self._log.announce(thread_id, run_id, attempt, entries, hint)
         except StaleAttempt:
-            return True  # a later attempt has told more than this
+            return True  # a later attempt has appended more than this
         except StreamUnavailable:
-            _not_told(run_id, entries)
+            _log_unannounced(run_id, entries)
             return False
         return True
 
 
-def _not_told(run_id: str | None, entries: Sequence[events.Event]) -> None:
+def _log_unannounced(run_id: str | None, entries: Sequence[events.Event]) -> None:
     log.warning("Redis is away; %s of run %s is not announced yet", entries[-1].type, run_id)

@@ -17,7 +17,7 @@ import orjson
 from runtime import events
 from runtime.events import Event, encode_sse, one_line, with_seq
 from runtime.model import Json, Message, MessageStatus, Run, RunStatus, encode_time
-from runtime.queue.announcer import birth
+from runtime.queue.announcer import creation_events
 from runtime.store import Connection, messages, runs
 from runtime.stream import OpenMessage
 
@@ -116,7 +116,7 @@ class Rebuilt:
 
 def _beginning(known: Remembered) -> Iterator[_Dated]:
     run = known.run
-    yield run.created_at, birth(run)[-1]
+    yield run.created_at, creation_events(run)[-1]
     if run.started_at is None:
         return
     started = replace(run, status=RunStatus.RUNNING, error=None, usage=None, finished_at=None)

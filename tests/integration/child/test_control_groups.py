@@ -145,7 +145,7 @@ def test_the_run_says_that_its_worker_used_too_much(
 ) -> None:
     worker = program(tmp_path / "w", "", LIMIT)
     services = SimpleNamespace(settings=settings, registry=Registry({"w": worker}, {}))
-    executor = Executor(services, None, None, "p", lambda: None)
+    executor = Executor(services, None, None, None, "p", lambda: None)
     child = SimpleNamespace(wait=lambda timeout: code, overdrawn=overdrawn)
 
     error = executor._exit_error(SimpleNamespace(child=child, run=SimpleNamespace(worker_id="w")))

@@ -38,14 +38,14 @@ def begin(core: Core, run_id: str) -> Relay:
     assert claim is not None
     transcript = Transcript(claim.run, len(claim.earlier), core.settings.run)
     relay = Relay(Attempt(claim, transcript, float("inf")), core)
-    relay.begin([run_started(claim.run)])
+    relay.open_log([run_started(claim.run)])
     return relay
 
 
 def wait(core: Core, relay: Relay, *, told: bool = True) -> Run:
     """The attempt has asked its user, who has answered."""
     run, transcript = relay.attempt.run, relay.attempt.transcript
-    relay.take([p.Delta(None, "before"), p.Confirm("1", "Shall I?", [])], 0)
+    relay.receive([p.Delta(None, "before"), p.Confirm("1", "Shall I?", [])], 0)
     relay.flush()
     left = transcript.close(MessageStatus.COMPLETE)
     asked = core.database.write(
@@ -73,7 +73,7 @@ def told(core: Core, run: Run) -> list[tuple[str, str | list[str] | None]]:
 def test_a_log_that_redis_forgot_is_opened_again_with_what_it_had(core, run_id, redis_url, forgotten):
     relay = begin(core, run_id)
     for place, said in enumerate(SAID):
-        relay.take(said, 0)
+        relay.receive(said, 0)
         if place == forgotten:
             forget(redis_url)
         relay.flush()
@@ -137,7 +137,7 @@ def unavailable(*_: object) -> None:
 @pytest.mark.parametrize("by", ["the question", "the next attempt"])
 def test_text_that_the_log_lacks_is_not_passed_over_when_its_end_is_told_late(ada, core, run_id, by):
     relay = begin(core, run_id)
-    relay.take([p.Delta(None, "told "), p.Delta(None, "in part, ")], 0)
+    relay.receive([p.Delta(None, "told "), p.Delta(None, "in part, ")], 0)
     relay.flush()
     before = core.log.cursor(relay.attempt.run.thread_id)
     asked = wait_unheard(core, relay)
@@ -156,7 +156,7 @@ def test_text_that_the_log_lacks_is_not_passed_over_when_its_end_is_told_late(ad
 def wait_unheard(core: Core, relay: Relay) -> Run:
     """The same as ``wait``, but the log is told nothing more."""
     run, transcript = relay.attempt.run, relay.attempt.transcript
-    relay.take([p.Delta(None, "and not whole"), p.Confirm("1", "Shall I?", [])], 0)
+    relay.receive([p.Delta(None, "and not whole"), p.Confirm("1", "Shall I?", [])], 0)
     left = transcript.close(MessageStatus.COMPLETE)
     return core.database.write(
         attempts.wait, run, transcript.result.confirmation, None, attempts.AttemptResult(left)
@@ -167,7 +167,7 @@ def test_what_led_to_a_question_that_was_not_announced_stays_when_a_later_attemp
     run = wait(core, begin(core, run_id), told=False)
     ada.post(f"/api/runs/{run_id}/answer", json={"answer": "yes"})
     relay = begin(core, run_id)
-    relay.take([p.Delta(None, "after")], 0)
+    relay.receive([p.Delta(None, "after")], 0)
     relay.flush()
     [lost] = core.log.open_messages(run.thread_id)
 
@@ -180,7 +180,7 @@ def test_what_led_to_a_question_that_was_not_announced_stays_when_a_later_attemp
 
 def test_the_next_attempt_tells_what_is_void_where_nobody_could(core, run_id):
     relay = begin(core, run_id)
-    relay.take([p.Delta(None, "void")], 0)
+    relay.receive([p.Delta(None, "void")], 0)
     relay.flush()
     run = relay.attempt.run
     [lost] = core.log.open_messages(run.thread_id)

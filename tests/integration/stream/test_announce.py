@@ -9,7 +9,7 @@ import pytest
 
 from runtime import events
 from runtime.model import Run, RunStatus, State
-from runtime.queue.announcer import birth
+from runtime.queue.announcer import creation_events
 from tests.support.web import Client
 from web.core import Core
 
@@ -22,7 +22,7 @@ def test_a_new_input_state_is_told_of_though_the_pool_was_quicker(
     def late(run: Run, *states: State) -> None:
         claimed = replace(run, attempt=1, status=RunStatus.RUNNING)
         first = [events.run_started(claimed)]
-        core.log.begin(run.thread_id, run.id, 1, first, lambda: birth(claimed, states[-1]))
+        core.log.begin(run.thread_id, run.id, 1, first, lambda: creation_events(claimed, states[-1]))
         announce(run, *states)
 
     monkeypatch.setattr(core.announcer, "created", late)
