@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
@@ -24,8 +23,8 @@ from runtime.child import Children, groups
 from runtime.child import children as supervisor
 from runtime.child.groups import Group, Groups, NotDelegated
 from runtime.errors import ChildFailed
-from runtime.pool.executor import Executor
-from runtime.registry import Registry, Worker, load
+from runtime.pool.outcome import exit_error
+from runtime.registry import Worker, load
 from runtime.settings import Settings
 from testbed.waiting import until
 
@@ -140,16 +139,14 @@ def test_only_who_was_killed_has_overdrawn(tmp_path: Path, events: str, overdraw
 
 
 @pytest.mark.parametrize(("code", "overdrawn"), [(-9, True), (3, True), (3, False)])
-def test_the_run_says_that_its_worker_used_too_much(
-    settings: Settings, tmp_path: Path, code: int, overdrawn: bool
+def test_a_worker_that_used_too_much_memory_is_told_from_one_that_crashed(
+    tmp_path: Path, code: int, overdrawn: bool
 ) -> None:
     worker = program(tmp_path / "w", "", LIMIT)
-    services = SimpleNamespace(settings=settings, registry=Registry({"w": worker}, {}))
-    executor = Executor(services, None, None, None, "p", lambda: None)
-    child = SimpleNamespace(wait=lambda timeout: code, overdrawn=overdrawn)
 
-    error = executor._exit_error(SimpleNamespace(child=child, run=SimpleNamespace(worker_id="w")))
+    error = exit_error(code, overdrawn, worker.limits)
 
+    assert error is not None
     assert error.code == "worker_crashed"
     assert ("used more than the 64 MiB of memory that it may" in error.message) is overdrawn
 

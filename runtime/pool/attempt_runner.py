@@ -1,0 +1,265 @@
+"""The attempt runner: executes one attempt of a run, from its claim to its announcement.
+
+:meth:`AttemptRunner.execute` is a pipeline that reads top to bottom, as
+``Oban.Queues.Executor`` does: start, relay, decide, commit, announce, clean up. It is
+the only writer of the attempt's messages, events and end, and every write carries the
+attempt's number, so that one that was superseded is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import gevent
+import orjson
+
+from runtime import events
+from runtime.child import Child, Children, RemoteChild
+from runtime.errors import AttemptEnded, ChildFailed, StoreUnavailable, StreamUnavailable, UnknownWorker
+from runtime.model import MessageStatus, Run, RunError, RunStatus
+from runtime.pool.announced import AnnouncedEnds
+from runtime.pool.attempt import Attempt, StopReason
+from runtime.pool.outcome import AttemptEnd, Finish, HandBack, Outcome, Retry, Wait, decide, exit_error
+from runtime.pool.relay import Relay
+from runtime.queue.announcer import run_hint
+from runtime.services import Services
+from runtime.store import Connection, attempts, messages
+from runtime.tokens import run_token
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_PROTOCOL = 1
+"""Version of the protocol between a pool and its children."""
+_LAST_OUTPUT = 0.5
+"""Seconds that stderr is given to end after a failure, and a child to exit after its last event."""
+_RETRY_PAUSE = 0.25
+"""Seconds between two tries while Redis or the database is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Committed:
+    """What was committed at the end of an attempt, and is to be announced."""
+
+    run: Run
+    """As it is now."""
+    result: attempts.AttemptResult
+    voided: Sequence[str] = ()
+    """Where the run is queued again: the ids of the messages that no longer count."""
+
+
+class AttemptRunner:
+    """Executes one attempt."""
+
+    def __init__(
+        self, attempt: Attempt, services: Services, children: Children, announced: AnnouncedEnds
+    ) -> None:
+        """``announced`` is given the run when its end is in the event log."""
+        self._attempt = attempt
+        self._run = attempt.run
+        self._transcript = attempt.transcript
+        self._services = services
+        self._settings = services.settings
+        self._children = children
+        self._announced = announced
+        self._relay = Relay(attempt, services)
+
+    def execute(self) -> None:
+        """Execute the attempt, until its end is committed and announced or it was superseded."""
+        try:
+            self._start()
+            self._relay_output()
+            outcome = self._decide()
+            committed = self._commit(outcome)
+            self._announce(committed)
+        except AttemptEnded:
+            log.warning("run %s: attempt %d was superseded", self._run.id, self._run.attempt)
+        finally:
+            self._clean_up()
+
+    def read_inbox(self) -> None:
+        """The worker has sent something over HTTP."""
+        try:
+            self._relay.read_inbox()
+        except StreamUnavailable:
+            log.warning("run %s: its inbox could not be read", self._run.id)
+
+    # ── start ───────────────────────────────────────────────────────────────
+
+    def _start(self) -> None:
+        """Start the child while the log is opened."""
+        attempt, run = self._attempt, self._run
+        opening = gevent.spawn(self._relay.open_log, [events.run_started(run)])
+        try:
+            worker = self._services.registry.get(run.worker_id)
+            attempt.child = self._children.start(
+                worker, run_id=run.id, environ=self._environ(), line=self._first_line()
+            )
+        except UnknownWorker as error:
+            self._transcript.fail(RunError("worker_unknown", f"{error} The pool does not have it."))
+        except ChildFailed as error:
+            self._transcript.fail(RunError("start_failed", str(error)))
+        else:
+            attempt.on_stop = self._stop_child
+            if attempt.stopped:
+                self._stop_child(attempt.stopped)
+        finally:
+            opening.get()
+
+    def _environ(self) -> dict[str, str]:
+        return {
+            "BRANCHLINE_RUN_ID": self._run.id,
+            "BRANCHLINE_API_URL": self._settings.api_url,
+            "BRANCHLINE_RUN_TOKEN": run_token(self._settings, self._run.id, self._run.attempt),
+        }
+
+    def _first_line(self) -> bytes:
+        claim = self._attempt.claim
+        return orjson.dumps(
+            {
+                "type": "run",
+                "protocol": _PROTOCOL,
+                "run": claim.run.encode(),
+                "config": claim.run.config,
+                "args": claim.run.args,
+                "messages": [message.encode() for message in claim.messages],
+                "earlier": [message.encode() for message in claim.earlier],
+                "answers": claim.run.answers,
+            }
+        )
+
+    # ── relay ───────────────────────────────────────────────────────────────
+
+    def _relay_output(self) -> None:
+        attempt = self._attempt
+        if attempt.child is None:
+            return
+        deadline = gevent.spawn_later(self._run.timeout_seconds, attempt.stop, StopReason.TIMEOUT)
+        try:
+            self._relay.run(attempt.child)
+        finally:
+            deadline.kill(block=False)
+        if self._transcript.result is None:
+            self.read_inbox()
+        if attempt.lost:
+            raise AttemptEnded
+
+    def _stop_child(self, reason: StopReason) -> None:
+        """End the child: ask, then TERM, then KILL. KILL at once where what it does no longer counts."""
+        child = self._attempt.child
+        if child is None:
+            return
+        at_once = reason in (StopReason.LOST, StopReason.TOO_LARGE)
+        if reason is StopReason.CANCELLED:
+            child.send(b'{"type":"cancel"}')
+        gevent.spawn(child.stop, 0.0 if at_once else self._settings.pool.kill_grace)
+
+    # ── decide ──────────────────────────────────────────────────────────────
+
+    def _decide(self) -> Outcome:
+        """What becomes of the run. Raises AttemptEnded where another process decides that."""
+        result, child = self._transcript.result, self._attempt.child
+        error: RunError | None = None
+        if result is not None:
+            error = result.error
+        elif child is not None and self._attempt.stopped is None:
+            error = self._exit_error(child)
+        if self._attempt.stopped is StopReason.LOST:
+            raise AttemptEnded
+        end = AttemptEnd(self._run, self._attempt.stopped, result, error)
+        if end.failed:
+            self._relay.wait_for_log(_LAST_OUTPUT)
+        return decide(end, self._settings.run, self._transcript.log)
+
+    def _exit_error(self, child: Child | RemoteChild) -> RunError | None:
+        """Why the child ended without a report. This waits for it; it may be stopped meanwhile."""
+        code = child.wait(self._settings.pool.kill_grace)
+        limits = self._services.registry.get(self._run.worker_id).limits
+        return exit_error(code, child.overdrawn, limits)
+
+    # ── commit ──────────────────────────────────────────────────────────────
+
+    def _commit(self, outcome: Outcome) -> _Committed:
+        """Commit the outcome, with the messages, steps and log that were not committed before."""
+        run, usage, database = self._run, self._transcript.usage, self._services.database
+        match outcome:
+            case Finish(status, error, complete):
+                result = self._close(MessageStatus.COMPLETE if complete else MessageStatus.PARTIAL)
+                ended = self._persist(database.engine.finish, run, status, result, error=error, usage=usage)
+                return _Committed(ended, result)
+            case Wait(confirmation):
+                result = self._close(MessageStatus.COMPLETE)
+                waiting = self._persist(database.write, attempts.wait, run, confirmation, usage, result)
+                return _Committed(waiting, result)
+            case Retry(backoff):
+                return self._requeue(lambda c, result: attempts.retry(c, run, backoff, result))
+            case HandBack():
+                return self._requeue(lambda c, result: attempts.hand_back(c, run, result))
+
+    def _requeue(self, change: Callable[[Connection, attempts.AttemptResult], Run]) -> _Committed:
+        """Queue the run again. Where it was cancelled meanwhile, ``change`` ends it instead."""
+        result = self._close(MessageStatus.PARTIAL)
+
+        def requeue(c: Connection) -> tuple[Run, list[str]]:
+            return change(c, result), messages.voided(c, self._run)
+
+        run, voided = self._persist(self._services.database.write, requeue)
+        return _Committed(run, result, voided)
+
+    def _close(self, status: MessageStatus) -> attempts.AttemptResult:
+        transcript = self._transcript
+        left = transcript.close(status)
+        return attempts.AttemptResult(
+            left, transcript.unsaved_steps(), transcript.log.text(), transcript.log.truncated
+        )
+
+    def _persist(self, write: Callable[..., T], *args: object, **kwargs: object) -> T:
+        """Write to the database; while it is away try again, for as long as the lease lasts."""
+        while True:
+            try:
+                return write(*args, **kwargs)
+            except StoreUnavailable:
+                if self._attempt.lost:
+                    raise AttemptEnded from None
+                gevent.sleep(_RETRY_PAUSE)
+
+    # ── announce ────────────────────────────────────────────────────────────
+
+    def _announce(self, committed: _Committed) -> None:
+        """Append what was committed to the event log."""
+        run, left = committed.run, committed.result.messages
+        if run.status is RunStatus.QUEUED:
+            return self._services.announcer.retried(run, committed.voided)
+        self._transcript.mark_committed(left)
+        last = events.run_waiting(run) if run.status is RunStatus.WAITING else events.run_completed(run)
+        announced = self._relay.close([last], run_hint(run))
+        if announced and run.status.terminal:
+            self._announced.add(run.id)
+        elif not announced and run.status is RunStatus.WAITING:
+            gevent.spawn(self._announce_question, committed)
+
+    def _announce_question(self, committed: _Committed) -> None:
+        """Append the question once Redis is back.
+
+        No other process would do it, and the user cannot answer a question that is not shown.
+        """
+        run, claim = committed.run, self._attempt.claim
+        announcer, asked = self._services.announcer, committed.result.messages
+        while not announcer.waiting(run, claim.output_state, claim.earlier, asked):
+            gevent.sleep(_RETRY_PAUSE)
+
+    # ── clean up ────────────────────────────────────────────────────────────
+
+    def _clean_up(self) -> None:
+        """End the child and what descends from it."""
+        child = self._attempt.child
+        if child is not None:
+            if not self._attempt.stopped:
+                child.wait(_LAST_OUTPUT)
+            child.stop(0.0)
+        self._relay.stop_reading()
+        if child is not None:
+            child.close()
