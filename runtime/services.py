@@ -8,7 +8,7 @@ from celery import Celery
 
 from runtime.queue.announcer import Announcer
 from runtime.queue.app import make_celery
-from runtime.queue.publisher import Backlog
+from runtime.queue.publisher import Publisher
 from runtime.registry import Registry, discover
 from runtime.registry.availability import Availability
 from runtime.settings import Settings
@@ -61,11 +61,11 @@ class Services:
 
     @cached_property
     def announcer(self) -> Announcer:
-        """Tells the log what is committed."""
+        """Appends to the event logs what was committed."""
         return Announcer(self.database, self.log, self.notices)
 
     @cached_property
-    def backlog(self) -> Backlog:
+    def publisher(self) -> Publisher:
         """Gets runs to the broker."""
         settings = self.settings
-        return Backlog(self.database, self.celery, settings.pool.lease, settings.limits.running_per_user)
+        return Publisher(self.database, self.celery, settings.pool.lease, settings.limits.running_per_user)

@@ -235,7 +235,7 @@ class Dispatcher:
 
     def _requeue(self, run: Run) -> None:
         self._services.announcer.requeued(run)
-        self._publish(self._services.backlog.publish_next, run.pool)
+        self._publish(self._services.publisher.publish_next, run.pool)
 
     def _tell_deleted(self, thread: Thread, cancelled: Sequence[Run]) -> None:
         self._tell_cancelled(cancelled)
@@ -252,7 +252,7 @@ class Dispatcher:
                 except StreamUnavailable:
                     pass  # the pool learns of it when it renews the lease
         for pool in {run.pool for run in ended if run.published_at}:
-            self._publish(self._services.backlog.publish_after, pool)
+            self._publish(self._services.publisher.publish_after, pool)
 
     def _publish(self, publish: Callable[[str], int], pool: str) -> None:
         try:
@@ -264,9 +264,9 @@ class Dispatcher:
         # Published first: the pool sets about it while we announce. Should it be quicker,
         # the log has from it what we would have told.
         if created.published:
-            self._services.backlog.publish([backlog.ticket(run) for run in created.runs])
+            self._services.publisher.publish([backlog.ticket(run) for run in created.runs])
         elif created.room:
-            self._publish(self._services.backlog.publish_next, created.runs[0].pool)
+            self._publish(self._services.publisher.publish_next, created.runs[0].pool)
         new = [created.input_state] if created.input_is_new else []
         for run, output in zip(created.runs, created.states, strict=True):
             self._services.announcer.created(run, *new, output)

@@ -85,7 +85,7 @@ class Reaper:
         lease = self._settings.pool.lease
         database.write(backlog.forget_unclaimed, self._settings.reaper.publish_grace, lease)
         waiting = database.read(pools.names_with_backlog)
-        return sum(self._services.backlog.publish_next(pool) for pool in waiting)
+        return sum(self._services.publisher.publish_next(pool) for pool in waiting)
 
     def _take_over(self, run: Run) -> None:
         story = f"Attempt {run.attempt} was lost: its pool process ({run.claimed_by}) stopped answering."

@@ -1,9 +1,9 @@
 """The guardian: a tiny parent of one pool process, which notices its death.
 
-It imports nothing but the standard library and :mod:`runtime.processes`, so that there
-is little in it that could fail or grow. When the pool process dies, its runs are handed on at once,
-instead of when their leases run out, what its children left behind is killed,
-and a new pool process is started under a new incarnation.
+It imports nothing but the standard library and :mod:`runtime.processes`, so that there is
+little in it that could fail or grow. When the pool process dies, the guardian releases its
+leases at once, so that its runs need not wait until those end; it kills what the children
+left behind; and it starts a new pool process under a new incarnation.
 """
 
 from __future__ import annotations
@@ -18,46 +18,44 @@ import time
 
 from runtime import processes
 
-_QUICK_DEATH = 5.0
-"""A pool process that lived for less than so many seconds waits before the next."""
-_LONGEST_PAUSE = 30.0
+_MIN_LIFETIME = 5.0
+"""Seconds; after a pool process that lived shorter, the next one is started with a pause."""
+_MAX_PAUSE = 30.0
 
 
 class Guardian:
     """Keeps one pool process running until told to stop."""
 
-    def __init__(self, name: str, slots: int, patience: float) -> None:
-        """``patience``: seconds that the pool process may take to end after SIGTERM."""
+    def __init__(self, name: str, slots: int, stop_timeout: float) -> None:
+        """``stop_timeout``: seconds that the pool process may take to end after SIGTERM."""
         self.name = name
         self.slots = slots
-        self._patience = patience
+        self._stop_timeout = stop_timeout
         self._process: subprocess.Popen[bytes] | None = None
-        self._told_to_stop = 0
+        self._stop_signals = 0
 
     def run(self) -> int:
         """Returns the exit code to end with."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        signal.signal(signal.SIGALRM, self._lose_patience)
+        signal.signal(signal.SIGALRM, self._kill_process)
         processes.adopt_orphans()
         pause = 0.0
         while not self._stopping():
             began = time.monotonic()
             incarnation = f"{self.name}@{socket.gethostname()}-{secrets.token_hex(4)}"
-            code = self._live(incarnation)
+            code = self._run_process(incarnation)
             if self._stopping() and code == 0:
                 return 0
-            self._say(f"the pool process ended with {processes.describe_exit(code)}; its runs are handed on")
-            self._hand_on(incarnation)
+            self._log(f"the pool process ended with {processes.describe_exit(code)}; its runs are released")
+            self._release_runs(incarnation)
             _kill_orphans()
-            pause = (
-                min(max(1.0, pause * 2), _LONGEST_PAUSE) if time.monotonic() - began < _QUICK_DEATH else 0.0
-            )
+            pause = min(max(1.0, pause * 2), _MAX_PAUSE) if time.monotonic() - began < _MIN_LIFETIME else 0.0
             self._pause(pause)
         return 0
 
-    def _live(self, incarnation: str) -> int:
-        """Start a pool process and wait for its end; bury what the kernel gives to us meanwhile."""
+    def _run_process(self, incarnation: str) -> int:
+        """Start a pool process and wait for its end; reap the orphans that this process adopts meanwhile."""
         arguments = [sys.executable, "-m", "runtime.pool.process", self.name, str(self.slots), incarnation]
         process = self._process = subprocess.Popen(arguments, preexec_fn=_die_with_parent)
         if self._stopping():
@@ -68,15 +66,15 @@ class Guardian:
                 process.returncode = os.waitstatus_to_exitcode(status)
         return process.returncode
 
-    def _hand_on(self, incarnation: str) -> None:
+    def _release_runs(self, incarnation: str) -> None:
         arguments = [sys.executable, "-m", "runtime.maintenance.reaper", "--once", "--released", incarnation]
         try:
             subprocess.run(arguments, timeout=30, check=False, preexec_fn=_die_with_parent)
         except subprocess.TimeoutExpired:
-            self._say("handing on took too long; the reaper does it when the leases run out")
+            self._log("releasing its runs took too long; the reaper does it when the leases end")
 
     def _stopping(self) -> bool:
-        return self._told_to_stop > 0
+        return self._stop_signals > 0
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -84,40 +82,40 @@ class Guardian:
             time.sleep(0.1)
 
     def _stop(self, *_: object) -> None:
-        """At the first signal the pool process drains, at the next one it hands its runs back now."""
-        self._told_to_stop += 1
-        if self._told_to_stop == 1:
+        """The first signal starts the drain of the pool process, the next one cuts it short."""
+        self._stop_signals += 1
+        if self._stop_signals == 1:
             self._signal(signal.SIGTERM)
-            signal.setitimer(signal.ITIMER_REAL, self._patience)
+            signal.setitimer(signal.ITIMER_REAL, self._stop_timeout)
         else:
             self._signal(signal.SIGUSR2)
 
-    def _lose_patience(self, *_: object) -> None:
-        self._say("the pool process does not end; it is killed")
+    def _kill_process(self, *_: object) -> None:
+        self._log("the pool process does not end; it is killed")
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.returncode is None:
             os.kill(self._process.pid, number)
 
-    def _say(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         print(f"pool {self.name}: {text}", file=sys.stderr, flush=True)
 
 
-def main(name: str, slots: int, patience: float) -> int:
+def main(name: str, slots: int, stop_timeout: float) -> int:
     """Run a pool until SIGTERM. Returns an exit code."""
-    return Guardian(name, slots, patience).run()
+    return Guardian(name, slots, stop_timeout).run()
 
 
 def _die_with_parent() -> None:
-    """In the pool process: drain when the guardian is killed, rather than live on unseen."""
+    """In the pool process: drain when the guardian is killed, rather than go on unsupervised."""
     processes.die_with_parent(signal.SIGTERM)
 
 
 def _kill_orphans() -> None:
-    """Kill what the dead pool process left behind and the kernel gave to us, but for its cells.
+    """Kill what the dead pool process left behind, except its isolated processes.
 
-    A cell is told by the kernel to drain; were it killed, its run would end for another's doing.
+    Those drain when it dies. If they were killed, their runs would end through no fault of their own.
     """
     if sys.platform != "linux":
         return

@@ -1,7 +1,7 @@
-"""A cell: a pool process that executes one run and ends (see :mod:`runtime.pool.isolation`).
+"""An isolated process: a pool process that executes one run and ends (see :mod:`runtime.pool.isolation`).
 
-It is run as ``python -m runtime.pool.isolated_process POOL INCARNATION RUN``. It consumes no queue and
-does not report itself, for it takes no other run. At SIGTERM it drains.
+It is run as ``python -m runtime.pool.isolated_process POOL INCARNATION RUN``. It consumes no
+queue and does not report itself, for it takes no other run. At SIGTERM it drains.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from runtime.pool.process import PoolProcess  # first of all: it has gevent patc
 
 # ruff: isort: split
 import signal
+from collections.abc import Callable, Sequence
 
 import gevent
 
@@ -20,30 +21,33 @@ from runtime.settings import current
 
 
 class IsolatedProcess(PoolProcess):
-    """What runs in a cell."""
+    """Executes one run."""
+
+    def duties(self) -> Sequence[Callable[[], None]]:
+        """What it does beside that: it publishes nothing and consumes no queue."""
+        return (self._renew_leases, self._listen)
 
     def run_one(self, run_id: str) -> None:
         """Execute a run."""
-        for duty in (self._keep_leases, self._listen):
+        for duty in self.duties():
             gevent.spawn(duty)
-        gevent.signal_handler(signal.SIGTERM, self._drain_soon)
-        gevent.signal_handler(signal.SIGUSR2, self._hurry)
+        gevent.signal_handler(signal.SIGTERM, self.drain.start)
+        gevent.signal_handler(signal.SIGUSR2, self.drain.hurry)
         try:
             self.executor.execute(run_id)
         finally:
-            self.announced.mark()
-            self.children.close()
+            self._close()
 
     def _report(self) -> None:
-        """Nobody is to give it a run."""
+        """It is not reported, for it takes no other run."""
 
 
 def main(arguments: list[str]) -> None:
-    """Run a cell; the arguments are its pool, its incarnation and its run."""
+    """Execute one run; the arguments are its pool, the incarnation of this process and the run."""
     pool, incarnation, run_id = arguments
     settings = current()
     configure(settings)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its guardian decides about that
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the guardian decides what Ctrl-C means
     IsolatedProcess(settings, pool, 1, incarnation, with_isolation=False).run_one(run_id)
 
 

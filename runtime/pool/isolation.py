@@ -1,9 +1,8 @@
-"""IsolatedProcesses: pool processes for one run each, so that what it does to them harms no other run.
+"""Isolated processes: pool processes for one run each, so that a run which kills its process harms no other.
 
-A run that kills its pool process takes the attempts of all others in it along. So the
-last attempt that a run may lose, once it has lost one, is made in a cell
-(:mod:`runtime.pool.isolated_process`): whoever kills its process kills its own alone, and nobody ends
-for another's doing.
+A run that kills its pool process also ends the attempts of all other runs in it. So once a
+run has lost an attempt, its last permitted attempt is made in a process of its own
+(:mod:`runtime.pool.isolated_process`). A run that kills that process ends by its own doing.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from runtime.store import Database, attempts, backlog, recovery
 log = logging.getLogger(__name__)
 
 _PAUSE = 1.0
-"""Seconds until a run that found no free cell is tried again."""
+"""Seconds until a run that had to wait for an isolated process is published again."""
 
 
 class IsolatedProcesses:
-    """The cells of one pool process."""
+    """The isolated processes that one pool process has started."""
 
-    def __init__(self, database: Database, pool: str, incarnation: str, most: int) -> None:
-        """``most``: how many there may be at once."""
+    def __init__(self, database: Database, pool: str, incarnation: str, limit: int) -> None:
+        """``limit``: how many there may be at once."""
         self._database = database
-        self._most = most
+        self._limit = limit
         self._pool = pool
         self._incarnation = incarnation
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -40,20 +39,23 @@ class IsolatedProcesses:
         return len(self._processes)
 
     def execute(self, run_id: str) -> None:
-        """Execute a run in a cell if it needs one, and wait for its end. Raises StoreUnavailable."""
+        """Execute a run in a process of its own if it needs one, and wait for its end.
+
+        Raises StoreUnavailable.
+        """
         if not self._database.read(attempts.needs_isolation, run_id) or run_id in self._processes:
             log.info("run %s is not to be claimed; a message came twice or late", run_id)
-        elif len(self) >= self._most:
+        elif len(self) >= self._limit:
             self._database.write(backlog.unpublish, [run_id], _PAUSE)
         else:
-            self._live(run_id, f"{self._incarnation}-cell-{token_hex(2)}")
+            self._run(run_id, f"{self._incarnation}-isolated-{token_hex(2)}")
 
     def signal(self, number: int) -> None:
         """Send a signal to all of them."""
         for process in self._processes.values():
             process.send_signal(number)
 
-    def _live(self, run_id: str, incarnation: str) -> None:
+    def _run(self, run_id: str, incarnation: str) -> None:
         arguments = [sys.executable, "-m", "runtime.pool.isolated_process", self._pool, incarnation, run_id]
         process = subprocess.Popen(arguments, preexec_fn=_drain_with_parent)
         self._processes[run_id] = process
@@ -62,16 +64,16 @@ class IsolatedProcesses:
         finally:
             del self._processes[run_id]
         if code != 0:
-            log.warning("the cell of run %s ended with code %d", run_id, code)
-            self._release(incarnation)
+            log.warning("the isolated process of run %s ended with %s", run_id, processes.describe_exit(code))
+            self._release(run_id, incarnation)
 
-    def _release(self, incarnation: str) -> None:
+    def _release(self, run_id: str, incarnation: str) -> None:
         try:
             self._database.write(recovery.release, incarnation)
         except StoreUnavailable:
-            log.warning("the database is away; the run of a dead cell waits until its lease ends")
+            log.warning("the database is away; the run %s waits until its lease ends", run_id)
 
 
 def _drain_with_parent() -> None:
-    """In the cell: when the pool process dies, end in good order."""
+    """In the new process: drain when the pool process dies."""
     processes.die_with_parent(signal.SIGTERM)

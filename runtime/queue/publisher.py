@@ -1,8 +1,8 @@
-"""The backlog: runs that are accepted and wait, and how they get to the broker.
+"""The publisher: gets accepted runs to the broker, no more of them than their pool can start soon.
 
-A run is published only while its pool has fewer published and unclaimed than slots;
-all others wait in the database, where cancelling them, their priority, fairness between
-users and limits are SQL.
+A run is published only while its pool has fewer published and unclaimed runs than
+slots. All others wait in the database, as the backlog, where cancelling them, their
+priority, fairness between users and limits are SQL.
 """
 
 from __future__ import annotations
@@ -11,20 +11,33 @@ import logging
 import time
 from collections.abc import Sequence
 
+import kombu.exceptions
+import redis.exceptions
 from celery import Celery
+from kombu.transport.pyamqp import Transport as RabbitMQ
 
 from runtime.errors import BrokerUnavailable, Unavailable
-from runtime.queue import app as celery_app
+from runtime.queue.app import TASK, queue
 from runtime.store import Database, backlog, pools
+from runtime.store.backlog import Ticket
 
 log = logging.getLogger(__name__)
 
 _PAUSE = 1.0
 """Seconds in which a broker that did not answer is not asked again."""
+_CONFIRM_TIMEOUT = 2.0
+"""Seconds that RabbitMQ may take to confirm a message; it does not while its memory or disk is full."""
+_BROKER_ERRORS = (
+    kombu.exceptions.KombuError,
+    redis.exceptions.RedisError,
+    *RabbitMQ.connection_errors,
+    *RabbitMQ.channel_errors,
+    *RabbitMQ.recoverable_connection_errors,
+)
 
 
-class Backlog:
-    """Publishes runs, and puts back what could not be published."""
+class Publisher:
+    """Publishes runs, and puts those back into the backlog that could not be published."""
 
     def __init__(self, database: Database, celery: Celery, lease: float, per_user: int = 0) -> None:
         """``lease``: seconds within which a pool must have reported itself to count.
@@ -44,11 +57,14 @@ class Backlog:
         return len(tickets)
 
     def publish_after(self, pool: str) -> int:
-        """The same after runs of that pool have ended; their users may have others elsewhere."""
+        """The same after runs of that pool have ended. Returns how many runs were published.
+
+        Where the runs of a user are limited, an end makes room in other pools as well.
+        """
         names = {pool, *self._database.read(pools.names_with_backlog)} if self._per_user else {pool}
         return sum(self.publish_next(name) for name in names)
 
-    def publish(self, tickets: Sequence[backlog.Ticket]) -> None:
+    def publish(self, tickets: Sequence[Ticket]) -> None:
         """Publish runs that are marked as published.
 
         Where the broker is away they go back to the backlog, from which the
@@ -68,11 +84,49 @@ class Backlog:
             except Unavailable:
                 log.warning("the database is away too; the reaper will notice by their age")
 
-    def _send(self, ticket: backlog.Ticket) -> None:
+    def _send(self, ticket: Ticket) -> None:
         if time.monotonic() < self._away_until:
             raise BrokerUnavailable
         try:
-            celery_app.publish(self._celery, ticket)
+            publish(self._celery, ticket)
         except BrokerUnavailable:
             self._away_until = time.monotonic() + _PAUSE
+            raise
+
+
+def publish(app: Celery, ticket: Ticket) -> None:
+    """Send a pool the message that a run waits to be claimed.
+
+    Raises BrokerUnavailable; the message may have arrived nevertheless.
+    """
+    try:
+        try:
+            _publish(app, ticket)
+        except _BROKER_ERRORS:  # a connection from the pool may have died since it was used last
+            _publish(app, ticket)
+    except _BROKER_ERRORS as error:
+        raise BrokerUnavailable from error
+
+
+def _publish(app: Celery, ticket: Ticket) -> None:
+    to = queue(ticket.pool)
+    with app.producer_pool.acquire(block=True) as producer:
+        try:
+            app.send_task(
+                TASK,
+                args=[ticket.run_id],
+                # What Flower shows; the receiver reads nothing but the run's id.
+                shadow=f"{ticket.worker_id}, attempt {ticket.attempt}",
+                argsrepr=f"run {ticket.run_id}",
+                queue=to,
+                # RabbitMQ drops what is sent to a queue that nobody has declared; Redis needs none.
+                declare=() if app.on_redis else (to,),
+                ignore_result=True,
+                confirm_timeout=_CONFIRM_TIMEOUT,
+                retry=False,
+                producer=producer,
+            )
+        except _BROKER_ERRORS:
+            # A late confirmation of this message would be taken for that of the next.
+            producer.connection.collect()
             raise

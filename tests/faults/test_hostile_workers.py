@@ -115,7 +115,7 @@ def test_a_run_that_kills_its_pool_process_ends_alone(client: Client, stack: Sta
     # not even when the pool process dies once more.
     for run in innocent:
         until(lambda run=run: under_way(client, run) == 2, 90, "the last attempt has begun")
-    assert stack.log("pool python").count("its runs are handed on") == 1
+    assert stack.log("pool python").count("its runs are released") == 1
     os.kill(stack.pool_process(), signal.SIGKILL)
     gate.touch()
     for run in innocent:

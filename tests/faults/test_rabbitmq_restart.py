@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.queue.app import make_celery, publish
+from runtime.queue.app import make_celery
+from runtime.queue.publisher import publish
 from runtime.settings import load
 from runtime.store.backlog import Ticket
 from testbed.client import Client

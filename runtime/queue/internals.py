@@ -1,0 +1,105 @@
+"""Internals of Celery's worker: what this project needs of it and Celery offers no public way to.
+
+Each function does one thing, and nothing else in the project touches these parts of
+Celery. setup.cfg bounds the version, and tests/contract/test_vendor_celery.py fails when
+an upgrade changes what is used here. ``consumer`` is a ``celery.worker.consumer.Consumer``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import gevent
+from celery import Celery
+from celery.bootsteps import RUN
+from celery.exceptions import WorkerShutdown
+from celery.worker import state, strategy
+
+Acknowledge = Callable[..., None]
+
+
+def reconnect_with(consumer: Any, on_error: Callable[[Exception, int], None], **pauses: float) -> None:
+    """Have the consumer try to reach its broker with these pauses between two tries.
+
+    ``on_error`` is called after each try that failed, with the error and how many have failed in a row.
+    """
+
+    def connect(connection: Any) -> Any:
+        failures = count(1)
+
+        def report(error: Exception, _: float) -> None:
+            on_error(error, next(failures))
+
+        return connection.ensure_connection(report, callback=state.maybe_shutdown, **pauses)
+
+    consumer.ensure_connected = connect
+
+
+def before_each_poll(consumer: Any, prepare: Callable[[], None]) -> None:
+    """Call ``prepare`` each time before the consumer asks its broker for a message."""
+    celerys_own = consumer.perform_pending_operations
+
+    def prepare_and_continue() -> None:
+        prepare()
+        celerys_own()
+
+    consumer.perform_pending_operations = prepare_and_continue
+
+
+def wait_for_slot(consumer: Any) -> None:
+    """Wait until a greenlet of the consumer's pool is free."""
+    consumer.pool._pool.wait_available()
+
+
+def has_free_slot(consumer: Any) -> bool:
+    """Whether fewer tasks are executed than the consumer's pool has greenlets."""
+    return len(state.active_requests) < int(consumer.pool.num_processes)
+
+
+def prefetch_one(consumer: Any) -> None:
+    """Have the broker send one message at a time, until that is acknowledged."""
+    consumer.initial_prefetch_count = 1
+
+
+def receive(
+    task: Any, app: Celery, consumer: Any, wrap: Callable[[Acknowledge], Acknowledge]
+) -> Callable[..., Any]:
+    """Celery's own strategy for received messages, with ``wrap`` around their acknowledgement."""
+    start = strategy.default(task, app, consumer)
+
+    def start_message(message: Any, body: Any, acknowledge: Acknowledge, *more: Any) -> Any:
+        return start(message, body, wrap(acknowledge), *more)
+
+    return start_message
+
+
+def buffer_task_events(consumer: Any, limit: int) -> None:
+    """Gather task events until there are ``limit`` of them or :func:`flush_task_events` is called.
+
+    Celery gathers them only in its event loop for asynchronous transports. Here each would be
+    sent by itself, three for every run.
+    """
+    if consumer.event_dispatcher is not None:
+        consumer.event_dispatcher.buffer_group = frozenset({"task"})
+        consumer.event_dispatcher.buffer_limit = limit
+
+
+def flush_task_events(consumer: Any) -> None:
+    """Send the gathered task events. Raises an error of the broker's client."""
+    if consumer.event_dispatcher is not None:
+        consumer.event_dispatcher.flush(errors=False)
+
+
+def is_running(consumer: Any) -> bool:
+    """Whether the consumer has started and was not told to stop."""
+    return bool(consumer.blueprint.state == RUN)
+
+
+def shut_down(main: Any) -> None:
+    """Have the worker that runs in the greenlet ``main`` shut down now.
+
+    It would see ``state.should_stop`` only when two seconds have passed without a message.
+    """
+    gevent.get_hub().loop.run_callback(main.throw, WorkerShutdown(0))

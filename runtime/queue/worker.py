@@ -1,0 +1,112 @@
+"""The Celery worker of a pool process, which consumes the queue of its pool.
+
+A pool process takes no message that it has no slot for, so that another process of its
+pool can take it, and takes one at once when a slot becomes free. Celery has no setting for
+that which suits both brokers: see :class:`runtime.queue.redis.PollWhenSlotIsFree` and
+:class:`runtime.queue.rabbitmq.AcknowledgeWhenSlotIsFree`.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from celery import Celery, bootsteps, signals
+
+from runtime.queue import internals, rabbitmq, redis
+from runtime.queue.app import TASK, queue
+
+log = logging.getLogger(__name__)
+
+_RECONNECT_PAUSES = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
+"""Seconds between two tries to reach a broker that is away."""
+_MAX_BUFFERED_EVENTS = 500
+"""Task events are sent when so many have gathered, or when :meth:`QueueWorker.send_events` is called."""
+
+
+class QueueWorker:
+    """Celery's worker in this process. It must be made in the main greenlet."""
+
+    def __init__(self, app: Celery, pool: str, slots: int, name: str) -> None:
+        """``slots``: how many messages are handled at once. ``name`` is what Flower shows."""
+        self._app = app
+        self._pool = pool
+        self._slots = slots
+        self._name = name
+        self._main: Any = gevent.getcurrent()
+        self._consumer: Any = None
+
+    def run(self, handle: Callable[[str], None], on_stop: Callable[..., None]) -> None:
+        """Call ``handle`` with the run id of each message, until the worker is stopped.
+
+        ``on_stop`` is called in a signal handler, when Celery gets SIGTERM: it may not wait.
+        """
+        self._configure()
+        self._app.task(handle, name=TASK, bind=False)
+        signals.worker_ready.connect(self._on_ready)
+        signals.worker_shutting_down.connect(on_stop)
+        self._app.worker_main(self._arguments())
+
+    def send_events(self) -> None:
+        """Send the gathered task events to Flower."""
+        if self._consumer is None:
+            return
+        try:
+            internals.flush_task_events(self._consumer)
+        except self._app.connection_for_write().recoverable_connection_errors:
+            log.debug("task events could not be sent; they are for display only")
+
+    def stop(self) -> None:
+        """End :meth:`run` soon, if it has started to consume."""
+        if self._consumer is not None and internals.is_running(self._consumer):
+            internals.shut_down(self._main)
+
+    def _configure(self) -> None:
+        steps = self._app.steps["consumer"]
+        steps.add(_ReconnectSoon)
+        if self._app.on_redis:
+            steps.add(redis.PollWhenSlotIsFree)
+            self._app.Task.Strategy = staticmethod(redis.receive)
+        else:
+            steps.add(rabbitmq.AcknowledgeWhenSlotIsFree)
+            self._app.Task.Strategy = staticmethod(rabbitmq.receive)
+
+    def _on_ready(self, sender: Any, **_: object) -> None:
+        self._consumer = sender
+        # Ctrl-C reaches the guardian as well, which decides what it means for this process.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        internals.buffer_task_events(sender, _MAX_BUFFERED_EVENTS)
+
+    def _arguments(self) -> list[str]:
+        return [
+            "--quiet",
+            "worker",
+            "--pool=gevent",
+            f"--concurrency={self._slots}",
+            f"--queues={queue(self._pool).name}",
+            f"--hostname={self._name}",
+            "--without-gossip",
+            "--without-mingle",
+            "--task-events",
+            "--loglevel=WARNING",
+        ]
+
+
+class _ReconnectSoon(bootsteps.Step):  # type: ignore[misc]
+    """A pool process that has lost its broker tries to reach it again about once a second.
+
+    With Celery's own pauses, one whose broker was away for some minutes would wait up to half a
+    minute longer than that.
+    """
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        internals.reconnect_with(consumer, _log_first_failure, **_RECONNECT_PAUSES)
+
+
+def _log_first_failure(error: Exception, failures: int) -> None:
+    if failures == 1:
+        log.warning("the broker is away (%s); trying to reach it until it is back", error)
