@@ -1,7 +1,16 @@
-"""Children: the processes that execute runs, and the protocol that they speak.
+"""Children: what executes runs, and the protocol that they speak.
 
-The host process (:mod:`runtime.child.host`) imports this package too, and must stay
-small; so what only the pool needs is imported when it is first asked for.
+::
+
+    children       starts a child for a run, by the launcher of its worker's type
+    launchers/     one for each worker type
+    child          the contract of a child; child_process and http_child fulfil it
+    hosts          the host processes of a pool; host_process is one, as the pool sees it
+    host, forked   what runs in a host, and in its forked children
+    protocol       what a child writes, decoded and checked
+
+The host process imports this package too and must stay small, so what only the pool
+needs is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -10,14 +19,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runtime.child.children import Child, Children
-    from runtime.child.launchers.http import RemoteChild
+    from runtime.child.child import Child
+    from runtime.child.children import Children
 
-__all__ = ["Child", "Children", "RemoteChild"]
+__all__ = ["Child", "Children"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "launchers.http" if name == "RemoteChild" else "children"
-    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{name.lower()}"), name)

@@ -103,13 +103,6 @@ class WritePipe:
                 self._writer = threading.Thread(target=self._write_on, daemon=True)
                 self._writer.start()
 
-    def finish(self) -> None:
-        """Close when everything queued is written."""
-        with self._lock:
-            self._closing = True
-            if self._writer is None:
-                self._close()
-
     def close(self) -> None:
         """Close now; what is queued is dropped."""
         with self._lock:

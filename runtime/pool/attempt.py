@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from gevent.event import Event
 
-from runtime.child import Child, RemoteChild
+from runtime.child import Child
 from runtime.model import Run
 from runtime.pool.transcript import Transcript
 from runtime.store.attempts import Claim, HeldLease
@@ -37,7 +37,7 @@ class Attempt:
         self.claim = claim
         self.transcript = transcript
         self.lease_until = lease_until
-        self.child: Child | RemoteChild | None = None
+        self.child: Child | None = None
         self.stopped: StopReason | None = None
         self.wake = Event()
         """Set when there is something to relay, or to stop for."""

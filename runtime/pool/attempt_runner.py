@@ -17,7 +17,7 @@ import gevent
 import orjson
 
 from runtime import events
-from runtime.child import Child, Children, RemoteChild
+from runtime.child import Child, Children
 from runtime.errors import AttemptEnded, ChildFailed, StoreUnavailable, StreamUnavailable, UnknownWorker
 from runtime.model import MessageStatus, Run, RunError, RunStatus
 from runtime.pool.announced import AnnouncedEnds
@@ -174,11 +174,11 @@ class AttemptRunner:
             self._relay.wait_for_log(_LAST_OUTPUT)
         return decide(end, self._settings.run, self._transcript.log)
 
-    def _exit_error(self, child: Child | RemoteChild) -> RunError | None:
+    def _exit_error(self, child: Child) -> RunError | None:
         """Why the child ended without a report. This waits for it; it may be stopped meanwhile."""
         code = child.wait(self._settings.pool.kill_grace)
         limits = self._services.registry.get(self._run.worker_id).limits
-        return exit_error(code, child.overdrawn, limits)
+        return exit_error(code, child.oom_killed, limits)
 
     # ── commit ──────────────────────────────────────────────────────────────
 

@@ -91,17 +91,17 @@ def decide(end: AttemptEnd, limits: RunSettings, stderr: LogTail) -> Outcome:
     return Finish(RunStatus.SUCCESS, complete=result is not None)
 
 
-def exit_error(code: int | None, overdrawn: bool, limits: WorkerLimits) -> RunError | None:
+def exit_error(code: int | None, oom_killed: bool, limits: WorkerLimits) -> RunError | None:
     """Why a worker failed that reported no end; None where it exited with 0.
 
-    ``code``: its exit code, None where it closed its output and still runs. ``overdrawn``:
+    ``code``: its exit code, None where it closed its output and still runs. ``oom_killed``:
     whether it was killed because it used more memory than ``limits`` say.
     """
     if code == 0:
         return None
     if code is None:
         message = "The worker closed its output but did not end."
-    elif overdrawn:
+    elif oom_killed:
         megabytes = (limits.memory_bytes or 0) / (1 << 20)
         message = f"The worker used more than the {megabytes:,.4g} MiB of memory that it may."
     elif code < 0:

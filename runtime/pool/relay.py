@@ -20,7 +20,7 @@ import gevent.lock
 from gevent.event import Event as Flag
 
 from runtime import events
-from runtime.child import Child, RemoteChild, protocol
+from runtime.child import Child, protocol
 from runtime.errors import (
     AttemptEnded,
     LogLost,
@@ -99,7 +99,7 @@ class Relay:
             history.append(events.run_retried(lost))
         return history
 
-    def run(self, child: Child | RemoteChild) -> None:
+    def run(self, child: Child) -> None:
         """Relay until the worker reports its end, or its output ends.
 
         Raises StaleAttempt if the attempt no longer holds the run.
@@ -168,7 +168,7 @@ class Relay:
                 self.receive(self._inbox.feed(chunk), len(chunk))
                 self._room.wait()
 
-    def _read_output(self, child: Child | RemoteChild) -> None:
+    def _read_output(self, child: Child) -> None:
         decoder = protocol.Decoder()
         try:
             while chunk := child.read():
@@ -192,7 +192,7 @@ class Relay:
                 log.warning("run %s: its inbox could not be read before its end", self.attempt.run.id)
         self.receive(worker_events, size)
 
-    def _read_log(self, child: Child | RemoteChild) -> None:
+    def _read_log(self, child: Child) -> None:
         while chunk := child.read_log():
             self.attempt.transcript.log.write(chunk)
 

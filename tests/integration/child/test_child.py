@@ -1,4 +1,4 @@
-"""Children: real hosts and processes. The last test does all the others under gevent."""
+"""Children that are processes: real hosts, real workers. The last test runs all the others under gevent."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 
 from runtime.child import Child, Children, forked, protocol
+from runtime.child.child_process import ChildProcess
 from runtime.errors import ChildFailed, OutputTooLarge
-from runtime.registry import Worker, discover, load
+from runtime.registry import Worker, WorkerType, discover, load
 from runtime.settings import CHECKOUT, Settings
 
 WORKERS = CHECKOUT / "tests" / "workers"
@@ -37,40 +38,40 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="needs subreapers")
 
 
 class Talk:
-    """A child with a run, and all that it says."""
+    """A child with a run, and the events that it emits."""
 
     def __init__(self, child: Child, config: dict[str, Any], **more: Any) -> None:
         self.child = child
-        self.said: list[protocol.WorkerEvent] = []
+        self.events: list[protocol.WorkerEvent] = []
         self.decoder = protocol.Decoder()
         line = {"type": "run", "protocol": 1, "run": {"id": "run-1", "attempt": 1}, "config": config, **more}
         child.send(json.dumps(line).encode())
 
-    def hear(self) -> bool:
-        """One more chunk; False at the end."""
+    def read_more(self) -> bool:
+        """Read one more chunk; False at the end."""
         chunk = self.child.read()
-        self.said += self.decoder.feed(chunk) if chunk else self.decoder.end()
+        self.events += self.decoder.feed(chunk) if chunk else self.decoder.end()
         return bool(chunk)
 
-    def to_the_end(self) -> Talk:
-        while self.hear():
+    def read_all(self) -> Talk:
+        while self.read_more():
             pass
         return self
 
     def until_text(self, text: str) -> Talk:
-        while text not in self.text and self.hear():
+        while text not in self.text and self.read_more():
             pass
         assert text in self.text
         return self
 
     @property
     def text(self) -> str:
-        return "".join(said.text for said in self.said if isinstance(said, protocol.Delta))
+        return "".join(event.text for event in self.events if isinstance(event, protocol.Delta))
 
     @property
-    def unknown(self) -> str:
-        """What was no protocol."""
-        return "".join(said.text for said in self.said if isinstance(said, protocol.Log))
+    def logged(self) -> str:
+        """Output that was not of the protocol."""
+        return "".join(event.text for event in self.events if isinstance(event, protocol.Log))
 
     @property
     def log(self) -> str:
@@ -138,23 +139,23 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-def test_a_child_says_its_text_and_ends_with_done(start: Start) -> None:
-    talk = start(text="Hi ", count=3).to_the_end()
+def test_a_child_emits_its_text_and_ends_with_done(start: Start) -> None:
+    talk = start(text="Hi ", count=3).read_all()
     assert talk.text == "Hi Hi Hi "
-    assert talk.said[-1] == protocol.Done()
+    assert talk.events[-1] == protocol.Done()
     assert talk.child.wait(WITHIN) == 0
 
 
 def test_echo_repeats_every_message_exactly(start: Start) -> None:
-    said = "  two  spaces\n\nand lines\r\n\ttabs \u2028 separators 👩‍👩‍👧 done \n"
+    text = "  two  spaces\n\nand lines\r\n\ttabs \u2028 separators 👩‍👩‍👧 done \n"
     for piece in ("character", "word", "line"):
-        messages = [{"role": "user", "content": "not this"}, {"role": "user", "content": said}]
-        talk = start(worker=REGISTRY.get("echo"), more={"messages": messages}, piece=piece).to_the_end()
-        assert talk.text == said
+        messages = [{"role": "user", "content": "not this"}, {"role": "user", "content": text}]
+        talk = start(worker=REGISTRY.get("echo"), more={"messages": messages}, piece=piece).read_all()
+        assert talk.text == text
 
 
 def test_a_child_sees_its_run_and_nothing_of_the_pool(start: Start) -> None:
-    seen = json.loads(start("environ").to_the_end().text)
+    seen = json.loads(start("environ").read_all().text)
     environ = seen["environ"]
     assert environ["BRANCHLINE_RUN_ID"] == "run-1"
     assert environ["BRANCHLINE_API_URL"] == "http://api"
@@ -178,39 +179,39 @@ def test_children_of_one_worker_do_not_see_each_other(children: Children, make_w
     texts = []
     for number in range(3):
         child = children.start(worker, run_id=str(number), environ={})
-        texts.append(Talk(child, {}).to_the_end().text)
+        texts.append(Talk(child, {}).read_all().text)
     assert {text.split()[0] for text in texts} == {"1"}
     assert len({text.split()[1] for text in texts}) == 3
 
 
 def test_what_a_worker_prints_goes_to_the_log(start: Start) -> None:
-    talk = start("noise", text="x").to_the_end()
+    talk = start("noise", text="x").read_all()
     assert talk.text == "xx"
-    assert talk.said[-1] == protocol.Done()
+    assert talk.events[-1] == protocol.Done()
     log = talk.log
     assert "only printed" in log and "echoed by a program" in log
 
 
 def test_garbage_goes_to_the_log_and_harms_nothing(start: Start) -> None:
-    talk = start("garbage", text="x").to_the_end()
+    talk = start("garbage", text="x").read_all()
     assert talk.text == "xx"
-    assert talk.said[-1] == protocol.Done()
-    assert talk.unknown.startswith("plain words\n")
-    assert "\0" not in talk.unknown
-    assert "'nonsense'" in talk.unknown
+    assert talk.events[-1] == protocol.Done()
+    assert talk.logged.startswith("plain words\n")
+    assert "\0" not in talk.logged
+    assert "'nonsense'" in talk.logged
 
 
-def test_an_exception_is_told_and_its_traceback_is_in_the_log(start: Start) -> None:
-    talk = start("raise", text="before").to_the_end()
+def test_an_exception_is_reported_and_its_traceback_is_logged(start: Start) -> None:
+    talk = start("raise", text="before").read_all()
     assert talk.text == "before"
-    assert talk.said[-1] == protocol.Failed("ValueError: as you asked", retryable=False)
+    assert talk.events[-1] == protocol.Failed("ValueError: as you asked", retryable=False)
     assert "Traceback" in talk.log
     assert talk.child.wait(WITHIN) == 1
 
 
-def test_a_failure_is_told_without_a_traceback(start: Start) -> None:
-    talk = start("fail", retryable=True).to_the_end()
-    assert talk.said[-1] == protocol.Failed("It did not work out.", retryable=True)
+def test_a_failure_is_reported_without_a_traceback(start: Start) -> None:
+    talk = start("fail", retryable=True).read_all()
+    assert talk.events[-1] == protocol.Failed("It did not work out.", retryable=True)
     assert "Traceback" not in talk.log
 
 
@@ -218,51 +219,52 @@ def test_a_failure_is_told_without_a_traceback(start: Start) -> None:
     ("mode", "code"),
     [("crash", 3), ("exit", 3), ("segfault", -signal.SIGSEGV), ("silent", 0), ("exit0_mid_message", 0)],
 )
-def test_the_exit_code_tells_how_a_child_ended(start: Start, mode: str, code: int) -> None:
-    talk = start(mode, exit_code=3).to_the_end()
+def test_the_exit_code_shows_how_a_child_ended(start: Start, mode: str, code: int) -> None:
+    talk = start(mode, exit_code=3).read_all()
     assert talk.child.wait(WITHIN) == code
-    assert not any(isinstance(said, protocol.Done | protocol.Failed) for said in talk.said)
+    assert not any(isinstance(event, protocol.Done | protocol.Failed) for event in talk.events)
 
 
-def test_waiting_for_a_child_that_lives_gives_up_in_time(start: Start) -> None:
+def test_a_wait_for_a_living_child_ends_after_its_timeout(start: Start) -> None:
     talk = start("hang", text="there").until_text("there")
     assert talk.child.wait(0.05) is None
 
 
-def test_stop_ends_a_child_that_hangs(start: Start) -> None:
+def test_a_hanging_child_ends_when_stopped(start: Start) -> None:
     talk = start("hang", text="there").until_text("there")
     talk.child.stop(WITHIN)
     assert talk.child.wait(0) == 128 + signal.SIGTERM
-    assert talk.to_the_end().text == "there"
+    assert talk.read_all().text == "there"
 
 
-def test_a_stopped_worker_can_clean_up_and_say_so(start: Start) -> None:
+def test_a_stopped_worker_can_clean_up_and_emit_text(start: Start) -> None:
     talk = start("clean_up", text="a ").until_text("a ")
     talk.child.stop(WITHIN)
-    assert talk.to_the_end().text == "a cleaned up"
+    assert talk.read_all().text == "a cleaned up"
 
 
 def test_the_cancel_line_stops_a_worker(start: Start) -> None:
     talk = start("clean_up", text="a ").until_text("a ")
     talk.child.send(b'{"type":"cancel"}')
-    assert talk.to_the_end().text == "a cleaned up"
+    assert talk.read_all().text == "a cleaned up"
     assert talk.child.wait(WITHIN) == 128 + signal.SIGTERM
 
 
 def test_the_end_of_stdin_stops_a_worker(start: Start) -> None:
     talk = start("clean_up", text="a ").until_text("a ")
-    talk.child.close_stdin()
-    assert talk.to_the_end().text == "a cleaned up"
+    assert isinstance(talk.child, ChildProcess)
+    talk.child._stdin.close()  # nothing public closes it alone, but the death of a pool does
+    assert talk.read_all().text == "a cleaned up"
 
 
-def test_stop_kills_a_child_that_does_not_listen(start: Start) -> None:
+def test_a_child_that_ignores_sigterm_is_killed_when_stopped(start: Start) -> None:
     talk = start("ignore_term", text="there").until_text("there")
     talk.child.stop(0.05)
     assert talk.child.wait(0) == -signal.SIGKILL
 
 
-def test_stopping_twice_or_after_the_end_is_no_error(start: Start) -> None:
-    talk = start().to_the_end()
+def test_a_child_can_be_stopped_twice_and_after_its_end(start: Start) -> None:
+    talk = start().read_all()
     talk.child.wait(WITHIN)
     talk.child.stop(1)
     talk.child.stop(0)
@@ -275,7 +277,7 @@ def test_stopping_twice_or_after_the_end_is_no_error(start: Start) -> None:
 @pytest.mark.parametrize("grace", [0, 0.2])
 def test_programs_that_a_worker_started_end_with_it(start: Start, grace: float, tmp_path: Path) -> None:
     talk = start("child", path=str(tmp_path / "pid"))
-    wait_until(lambda: talk.hear() and talk.text != "", "a pid")
+    wait_until(lambda: talk.read_more() and talk.text != "", "a pid")
     pid = int(talk.text)
     assert alive(pid)
     talk.child.stop(grace)
@@ -284,7 +286,7 @@ def test_programs_that_a_worker_started_end_with_it(start: Start, grace: float, 
 
 @linux
 def test_a_daemonised_grandchild_ends_with_the_run(start: Start) -> None:
-    talk = start("daemon").to_the_end()  # its pipes would stay open if the grandchild lived on
+    talk = start("daemon").read_all()  # its pipes would stay open if the grandchild lived on
     assert talk.child.wait(WITHIN) == 0
     wait_until(lambda: not alive(int(talk.text)), "the end of the grandchild")
 
@@ -292,9 +294,9 @@ def test_a_daemonised_grandchild_ends_with_the_run(start: Start) -> None:
 @linux
 def test_the_end_of_one_run_leaves_the_processes_of_others_alone(start: Start) -> None:
     staying = start("child")
-    wait_until(lambda: staying.hear() and staying.text != "", "a pid")
+    wait_until(lambda: staying.read_more() and staying.text != "", "a pid")
     for _ in range(3):
-        start("daemon").to_the_end().child.wait(WITHIN)
+        start("daemon").read_all().child.wait(WITHIN)
     assert alive(int(staying.text)) and staying.child.wait(0) is None
 
 
@@ -312,7 +314,8 @@ def spare_of(host: int) -> int:
 
 def host_of(children: Children, worker: Worker) -> int:
     children.warm(worker)
-    return children._host(worker)._process.pid
+    hosts = children.hosts
+    return (hosts.for_worker(worker) if worker.type is WorkerType.PYTHON else hosts.for_commands()).pid
 
 
 @linux
@@ -324,37 +327,37 @@ def test_a_process_that_was_forked_ahead_becomes_the_next_child(
     spares = []
     for _ in range(2):
         spares.append(spare_of(host))
-        talk = start(worker=worker).to_the_end()
+        talk = start(worker=worker).read_all()
         assert talk.child.pid == spares[-1]
         assert talk.child.wait(WITHIN) == 0
     assert spares[0] != spares[1]
 
 
 @linux
-def test_nothing_of_an_order_stays_where_later_children_could_read_it() -> None:
+def test_nothing_of_a_request_stays_where_later_children_could_read_it() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         ours.send(b'{"environ": {"BRANCHLINE_RUN_TOKEN": "secret"}}')
         message, _ = forked.receive(theirs)
 
     assert forked.decode(message)["environ"] == {"BRANCHLINE_RUN_TOKEN": "secret"}
-    assert not any(forked._BUFFER)
+    assert not any(forked._BUFFER)  # it is private, and part of what a later child's memory shows
 
 
-def test_a_spare_that_was_killed_is_not_missed(start: Start, children: Children) -> None:
+def test_a_run_starts_when_the_spare_was_killed(start: Start, children: Children) -> None:
     host = host_of(children, FAKE)
     killed = spare_of(host)
     os.kill(killed, signal.SIGKILL)
-    talk = start(text="x").to_the_end()
+    talk = start(text="x").read_all()
     assert talk.child.pid != killed or talk.child.wait(WITHIN) == -signal.SIGKILL
     wait_until(lambda: not alive(killed), "the end of the spare")
-    assert start(text="again").to_the_end().text == "again"
+    assert start(text="again").read_all().text == "again"
 
 
 @linux
 def test_a_spare_holds_nothing_of_a_run_and_ends_with_its_host(start: Start, children: Children) -> None:
     host = host_of(children, FAKE)
-    start(text="x").to_the_end().child.wait(WITHIN)
+    start(text="x").read_all().child.wait(WITHIN)
     spare = spare_of(host)
     wait_until(lambda: os.getsid(spare) == spare, "a session of its own")
     kinds = []
@@ -367,13 +370,13 @@ def test_a_spare_holds_nothing_of_a_run_and_ends_with_its_host(start: Start, chi
 
 
 @linux
-def test_a_child_stopped_before_it_is_itself_ends_at_once(children: Children) -> None:
+def test_a_child_stopped_right_after_its_fork_ends_at_once(children: Children) -> None:
     host = host_of(children, FAKE)
     for spare in (True, False):
         if spare:
             spare_of(host)
         child = children.start(FAKE, run_id="r", environ={})
-        assert isinstance(child, Child)
+        assert isinstance(child, ChildProcess)
         child.stop(WITHIN)
         assert child.wait(0) in (-signal.SIGTERM, 128 + signal.SIGTERM)
         child.close()
@@ -383,17 +386,17 @@ def test_a_child_finds_its_line_when_it_starts(children: Children) -> None:
     text = "é" * 100_000  # more than a pipe holds
     line = {"type": "run", "run": {}, "config": {"mode": "ok", "text": text, "count": 1}}
     child = children.start(FAKE, run_id="r", environ={}, line=json.dumps(line).encode() + b"\n")
-    assert isinstance(child, Child)
+    assert isinstance(child, ChildProcess)
     decoder = protocol.Decoder()
-    said: list[protocol.WorkerEvent] = []
+    events: list[protocol.WorkerEvent] = []
     while chunk := child.read():
-        said += decoder.feed(chunk)
-    assert "".join(one.text for one in said if isinstance(one, protocol.Delta)) == text
+        events += decoder.feed(chunk)
+    assert "".join(event.text for event in events if isinstance(event, protocol.Delta)) == text
     assert child.wait(WITHIN) == 0
 
 
 @linux
-def test_a_host_waits_for_a_pool_that_is_slow_to_speak() -> None:
+def test_a_host_waits_for_a_pool_that_is_slow_to_send() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     theirs.setblocking(False)  # as gevent hands it on
     command = [sys.executable, "-m", "runtime.child.host", str(theirs.fileno())]
@@ -425,7 +428,7 @@ def test_a_host_does_without_threading() -> None:
 
 
 @linux
-def test_everything_ends_with_the_pool(settings: Settings, tmp_path: Path) -> None:
+def test_all_processes_end_when_their_pool_is_killed(settings: Settings, tmp_path: Path) -> None:
     """The pool process is killed, with a child, a program and a daemon below it."""
     script = tmp_path / "pool.py"
     script.write_text(
@@ -443,7 +446,7 @@ def test_everything_ends_with_the_pool(settings: Settings, tmp_path: Path) -> No
             started = children.start(worker, run_id="r", environ={})
             started.send(json.dumps(line).encode())
             program = json.loads(started.read())["text"]
-            print(started.pid, program, started._host._process.pid, flush=True)
+            print(started.pid, program, children.hosts.for_worker(worker).pid, flush=True)
             time.sleep(600)
             """
         )
@@ -463,25 +466,25 @@ def test_everything_ends_with_the_pool(settings: Settings, tmp_path: Path) -> No
 
 
 @linux
-def test_children_are_told_ended_when_their_host_dies(start: Start, children: Children) -> None:
+def test_children_are_reported_ended_when_their_host_dies(start: Start, children: Children) -> None:
     talk = start("child")
-    wait_until(lambda: talk.hear() and talk.text != "", "a pid")
+    wait_until(lambda: talk.read_more() and talk.text != "", "a pid")
     os.kill(parent_of(talk.child.pid), signal.SIGKILL)
-    talk.to_the_end()
+    talk.read_all()
     assert talk.child.wait(WITHIN) == -signal.SIGKILL
     wait_until(lambda: not alive(int(talk.text)), "the end of the program")
-    assert start(text="again").to_the_end().text == "again"
+    assert start(text="again").read_all().text == "again"
 
 
-def test_sigterm_to_everybody_leaves_children_to_the_pool(start: Start) -> None:
+def test_a_host_leaves_children_to_the_pool_when_all_get_sigterm(start: Start) -> None:
     talk = start("ok", text="x", count=2, gap=1).until_text("x")
     os.kill(parent_of(talk.child.pid), signal.SIGTERM)
-    assert talk.to_the_end().text == "xx"
-    assert start(text="again").to_the_end().text == "again"
+    assert talk.read_all().text == "xx"
+    assert start(text="again").read_all().text == "again"
 
 
 @linux
-def test_sigterm_to_everybody_does_not_end_the_host_of_a_worker_with_threads(
+def test_the_host_of_a_worker_with_threads_survives_when_all_get_sigterm(
     children: Children, make_worker: Any
 ) -> None:
     worker = make_worker(
@@ -495,11 +498,11 @@ def test_sigterm_to_everybody_does_not_end_the_host_of_a_worker_with_threads(
         """
     )
     child = children.start(worker, run_id="r", environ={})
-    assert isinstance(child, Child)
+    assert isinstance(child, ChildProcess)
     talk = Talk(child, {}).until_text("x")
     for number in (signal.SIGTERM, signal.SIGINT):
         os.kill(parent_of(child.pid), number)
-    assert talk.to_the_end().text == "xy"
+    assert talk.read_all().text == "xy"
     assert child.wait(WITHIN) == 0
 
 
@@ -515,46 +518,46 @@ def test_programs_that_a_worker_starts_have_none_of_its_pipes(children: Children
     )
     for _ in range(2):  # a fork of its own, and the spare
         child = children.start(worker, run_id="r", environ={})
-        text = Talk(child, {}).to_the_end().text
+        text = Talk(child, {}).read_all().text
         assert text.count("pipe:") == 2 and "socket:" not in text, text  # those that subprocess made
         spare_of(host_of(children, worker))
 
 
 def test_a_closed_stdout_is_the_end_of_what_is_read_but_not_of_the_child(start: Start) -> None:
-    talk = start("close_stdout_and_sleep", text="x").to_the_end()
+    talk = start("close_stdout_and_sleep", text="x").read_all()
     assert talk.text == "x"
     assert talk.child.wait(0.05) is None
 
 
-def test_a_flood_arrives_whole_and_fast(start: Start) -> None:
+def test_a_flood_arrives_completely_and_fast(start: Start) -> None:
     talk = start("flood", text="word ", count=100_000)
     before = time.monotonic()
-    talk.to_the_end()
+    talk.read_all()
     assert talk.text == "word " * 100_000
-    assert talk.said[-1] == protocol.Done()
+    assert talk.events[-1] == protocol.Done()
     assert time.monotonic() - before < 5
 
 
 def test_a_child_that_nobody_reads_waits_and_goes_on_when_read(start: Start) -> None:
     talk = start("flood", text="word ", count=50_000)
     assert talk.child.wait(0.3) is None
-    assert talk.to_the_end().text == "word " * 50_000
+    assert talk.read_all().text == "word " * 50_000
 
 
 def test_a_line_without_an_end_is_cut_short(start: Start) -> None:
     talk = start("big_line", size=20 << 20)
     with pytest.raises(OutputTooLarge):
-        talk.to_the_end()
+        talk.read_all()
     talk.child.stop(0)
 
 
 def test_a_run_larger_than_the_pipe_is_sent_without_waiting(start: Start) -> None:
     messages = [{"role": "user", "content": "é" * 3_000_000}]
-    talk = start(worker=REGISTRY.get("echo"), more={"messages": messages}, piece="line").to_the_end()
+    talk = start(worker=REGISTRY.get("echo"), more={"messages": messages}, piece="line").read_all()
     assert talk.text == messages[0]["content"]
 
 
-def test_sending_to_a_child_that_does_not_read_never_waits(start: Start) -> None:
+def test_a_send_never_waits_when_the_child_does_not_read(start: Start) -> None:
     talk = start("ignore_term", text="there").until_text("there")
     before = time.monotonic()
     for _ in range(50):
@@ -564,9 +567,9 @@ def test_sending_to_a_child_that_does_not_read_never_waits(start: Start) -> None
     talk.child.stop(0)
 
 
-def test_many_children_at_once(start: Start) -> None:
+def test_many_children_run_at_once(start: Start) -> None:
     talks = [start(text=f"{number} ", count=20) for number in range(50)]
-    threads = [threading.Thread(target=talk.to_the_end) for talk in talks]
+    threads = [threading.Thread(target=talk.read_all) for talk in talks]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -575,11 +578,11 @@ def test_many_children_at_once(start: Start) -> None:
     assert [talk.child.wait(WITHIN) for talk in talks] == [0] * 50
 
 
-def test_no_descriptor_is_left_open(start: Start) -> None:
-    start().to_the_end().child.wait(WITHIN)
+def test_no_descriptor_is_left_open_after_a_child(start: Start) -> None:
+    start().read_all().child.wait(WITHIN)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(10):
-        talk = start().to_the_end()
+        talk = start().read_all()
         assert talk.log == ""
         talk.child.wait(WITHIN)
         talk.child.stop(0)
@@ -587,31 +590,31 @@ def test_no_descriptor_is_left_open(start: Start) -> None:
 
 
 def test_a_command_speaks_the_protocol(start: Start) -> None:
-    talk = start(worker=SHELL).to_the_end()
+    talk = start(worker=SHELL).read_all()
     assert talk.text == "Hello from a shell."
-    assert talk.said[0] == protocol.Step("Reading the run")
-    assert protocol.Log("this line is for the log\n") in talk.said
-    assert talk.said[-1] == protocol.Done()
+    assert talk.events[0] == protocol.Step("Reading the run")
+    assert protocol.Log("this line is for the log\n") in talk.events
+    assert talk.events[-1] == protocol.Done()
     assert talk.log == "shell: run run-1\n"
 
 
-def test_a_command_is_told_that_the_run_is_cancelled(start: Start) -> None:
+def test_a_command_gets_the_cancel_line_when_its_run_is_cancelled(start: Start) -> None:
     talk = start(worker=SHELL, hang=True).until_text("a shell.")
     talk.child.send(b'{"type":"cancel"}')
-    assert talk.to_the_end().text == "Hello from a shell. Stopped."
+    assert talk.read_all().text == "Hello from a shell. Stopped."
 
 
-def test_a_command_that_is_not_there_is_told_at_once(start: Start) -> None:
+def test_a_start_fails_when_the_command_does_not_exist(start: Start) -> None:
     missing = replace(SHELL, command=("no-such-program-here",))
-    with pytest.raises(ChildFailed, match="'no-such-program-here' is not there"):
+    with pytest.raises(ChildFailed, match="'no-such-program-here' was not found"):
         start(worker=missing)
 
 
-def test_a_command_that_cannot_be_executed_says_why(start: Start, tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_executed_logs_why(start: Start, tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text("neither a script nor a program")
     program.chmod(0o755)
-    talk = start(worker=replace(SHELL, command=(str(program),))).to_the_end()
+    talk = start(worker=replace(SHELL, command=(str(program),))).read_all()
     assert talk.child.wait(WITHIN) == 126
     assert "could not be executed" in talk.log
 
@@ -633,30 +636,30 @@ def test_a_node_worker_speaks_the_protocol(start: Start, tmp_path: Path) -> None
         process.exit(0);
         """
     )
-    talk = start(worker=load(tmp_path), text="é😀").to_the_end()
+    talk = start(worker=load(tmp_path), text="é😀").read_all()
     assert talk.text == "é😀é😀"
-    assert talk.said[-1] == protocol.Done()
+    assert talk.events[-1] == protocol.Done()
 
 
-def test_limits_hold(start: Start) -> None:
+def test_a_child_has_the_limits_of_its_worker(start: Start) -> None:
     limits = replace(SHELL.limits, open_files=77, memory_bytes=1 << 30)
     worker = replace(SHELL, command=("/bin/sh", "-c", "ulimit -n; ulimit -d"), limits=limits)
-    talk = start(worker=worker).to_the_end()
-    assert talk.unknown == f"77\n{(1 << 30) // 1024}\n"
+    talk = start(worker=worker).read_all()
+    assert talk.logged == f"77\n{(1 << 30) // 1024}\n"
 
 
 def test_children_yield_to_the_pool_when_the_processors_are_busy(start: Start) -> None:
-    talk = start(worker=replace(SHELL, command=("/bin/sh", "-c", "nice"))).to_the_end()
-    assert int(talk.unknown) == min(os.nice(0) + 5, 19)
+    talk = start(worker=replace(SHELL, command=("/bin/sh", "-c", "nice"))).read_all()
+    assert int(talk.logged) == min(os.nice(0) + 5, 19)
 
 
-def test_an_import_that_fails_says_where(children: Children, make_worker: Any) -> None:
+def test_a_failed_import_names_its_line(children: Children, make_worker: Any) -> None:
     worker = make_worker("import json\nimport no_such_module\n")
     with pytest.raises(ChildFailed, match=r"No module named 'no_such_module' \(made.py, line 2\)"):
         children.start(worker, run_id="r", environ={})
 
 
-def test_a_file_without_a_worker_is_told(children: Children, make_worker: Any) -> None:
+def test_a_warm_up_fails_when_the_file_has_no_worker(children: Children, make_worker: Any) -> None:
     with pytest.raises(ChildFailed, match="no function named run"):
         children.warm(make_worker("def walk(run): ..."))
 
@@ -677,7 +680,7 @@ def test_a_worker_whose_import_starts_threads_is_not_forked(children: Children, 
     spare_of(host_of(children, FAKE))  # there has been time enough for forking one ahead
     for _ in range(2):
         child = children.start(worker, run_id="r", environ={})
-        assert Talk(child, {}).to_the_end().text == f"2 {worker.folder}"
+        assert Talk(child, {}).read_all().text == f"2 {worker.folder}"
 
 
 def test_a_changed_worker_gets_a_new_host_and_the_old_one_finishes(
@@ -689,12 +692,12 @@ def test_a_changed_worker_gets_a_new_host_and_the_old_one_finishes(
     running = Talk(children.start(old, run_id="r", environ={}), {}).until_text("old")
     new = make_worker(source.format("new", ""))
     assert new.digest != old.digest
-    assert Talk(children.start(new, run_id="r", environ={}), {}).to_the_end().text == "new"
+    assert Talk(children.start(new, run_id="r", environ={}), {}).read_all().text == "new"
     (old.folder / "go").touch()
-    assert running.to_the_end().text == "old end"
+    assert running.read_all().text == "old end"
 
 
-def test_a_host_is_replaced_after_so_many_children_without_anybody_waiting(
+def test_a_host_is_replaced_after_many_children_while_runs_go_on(
     settings: Settings, make_worker: Any
 ) -> None:
     worker = make_worker(
@@ -715,16 +718,16 @@ def test_a_host_is_replaced_after_so_many_children_without_anybody_waiting(
     def another_host() -> bool:
         child = children.start(worker, run_id="r", environ={})
         hosts.append(parent_of(child.pid))
-        assert Talk(child, {}).to_the_end().text == "x"
+        assert Talk(child, {}).read_all().text == "x"
         return len(set(hosts)) == 2
 
     try:
         children.warm(worker)
         for _ in range(5):  # while the next host imports
             assert not another_host()
-        before = children._hosts[worker.id]
+        before = children.hosts.for_worker(worker)
         (worker.folder / "go").touch()
-        wait_until(lambda: children._hosts[worker.id] is not before, "another host")
+        wait_until(lambda: children.hosts.for_worker(worker) is not before, "another host")
         assert another_host()
         wait_until(lambda: not alive(hosts[0]), "the end of the first host")
     finally:
@@ -737,8 +740,8 @@ def test_nothing_is_started_after_close(children: Children) -> None:
         children.start(FAKE, run_id="r", environ={})
 
 
-@pytest.mark.skipif(_GEVENT in os.environ, reason="it is what is being done")
-def test_all_of_this_holds_under_gevent_too() -> None:
+@pytest.mark.skipif(_GEVENT in os.environ, reason="this is that run")
+def test_all_of_this_holds_under_gevent() -> None:
     patched = "from gevent import monkey; monkey.patch_all(); "
     script = patched + "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
     done = subprocess.run(

@@ -19,9 +19,8 @@ from typing import NoReturn
 
 import pytest
 
-from runtime.child import Children, groups
-from runtime.child import children as supervisor
-from runtime.child.groups import Group, Groups, NotDelegated
+from runtime.child import Children, control_groups, host_process
+from runtime.child.control_groups import ControlGroup, DelegatedGroup, NotDelegated
 from runtime.errors import ChildFailed
 from runtime.pool.outcome import exit_error
 from runtime.registry import Worker, load
@@ -53,13 +52,14 @@ DAEMON = """
 
 @pytest.fixture
 def above(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A directory that has what a delegated group has; this process believes to be in a group of it."""
+    """A directory that has what a delegated group has; this process takes itself to be in a group of it."""
     above = tmp_path / "cgroup" / "above"
     (above / "pool").mkdir(parents=True)
     (tmp_path / "cgroup" / "cgroup.controllers").touch()
     (tmp_path / "own").write_text("0::/above/pool\n")
-    monkeypatch.setattr(groups, "_ROOT", tmp_path / "cgroup")
-    monkeypatch.setattr(groups, "_OWN", tmp_path / "own")
+    # The kernel's paths, which are private: nobody but a test changes them.
+    monkeypatch.setattr(control_groups, "_ROOT", tmp_path / "cgroup")
+    monkeypatch.setattr(control_groups, "_OWN", tmp_path / "own")
     try:
         os.setxattr(above, "user.delegate", b"1")
     except OSError as error:
@@ -67,42 +67,42 @@ def above(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return above
 
 
-def test_a_group_is_made_beside_ones_own(above: Path) -> None:
-    group = Groups().make(LIMIT)
+def test_a_group_is_made_beside_the_pools_own(above: Path) -> None:
+    group = DelegatedGroup().make(LIMIT)
 
     assert group.path.parent == above
     assert (above / "cgroup.subtree_control").read_text() == "+memory"
     assert (group.path / "memory.max").read_text() == str(LIMIT)
 
 
-def test_groups_of_others_may_have_any_name(above: Path) -> None:
+def test_groups_of_others_are_left_alone(above: Path) -> None:
     for name in ("branchline-pool-python", "branchline-", f"branchline-{os.getpid()}-1"):
         (above / name).mkdir()
 
-    Groups()
+    DelegatedGroup()
     assert len([*above.glob("branchline-*")]) == 3
 
 
-def test_what_is_not_delegated_is_left_alone(above: Path, tmp_path: Path) -> None:
+def test_a_group_is_left_alone_when_it_is_not_delegated(above: Path, tmp_path: Path) -> None:
     os.removexattr(above, "user.delegate")
     with pytest.raises(NotDelegated, match="is not delegated"):
-        Groups()
+        DelegatedGroup()
     (tmp_path / "own").write_text("0::/\n")
     with pytest.raises(NotDelegated, match="is not delegated"):
-        Groups()
+        DelegatedGroup()
     (tmp_path / "cgroup" / "cgroup.controllers").unlink()
     with pytest.raises(NotDelegated, match="no cgroup v2"):
-        Groups()
+        DelegatedGroup()
     assert [path.name for path in above.iterdir()] == ["pool"]
 
 
-def test_a_group_without_memory_is_of_no_use(above: Path) -> None:
+def test_a_group_is_not_used_when_it_cannot_limit_memory(above: Path) -> None:
     (above / "cgroup.subtree_control").mkdir()  # cannot be written
     with pytest.raises(NotDelegated, match="memory cannot be limited"):
-        Groups()
+        DelegatedGroup()
 
 
-def test_what_fails_leaves_no_group(
+def test_no_group_is_left_when_a_start_fails(
     above: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     children = Children(settings)
@@ -112,15 +112,15 @@ def test_what_fails_leaves_no_group(
         raise ChildFailed("No pipe could be made.")
 
     with closing(children), monkeypatch.context() as short:
-        short.setattr(Group, "end", lambda group: ended.append(group.path))
-        short.setattr(supervisor, "pipes", none_left)
+        short.setattr(ControlGroup, "remove", lambda group: ended.append(group.path))
+        short.setattr(host_process, "pipes", none_left)
         with pytest.raises(ChildFailed):
             children.start(program(tmp_path / "w", "", LIMIT), run_id="r", environ={})
     assert [path.parent for path in ended] == [above]
 
 
 def test_a_group_that_cannot_be_limited_is_removed(above: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Groups()
+    made = DelegatedGroup()
 
     def refuse(*_: object) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -131,24 +131,26 @@ def test_a_group_that_cannot_be_limited_is_removed(above: Path, monkeypatch: pyt
     assert [path.name for path in above.iterdir() if path.is_dir()] == ["pool"]
 
 
-@pytest.mark.parametrize(("events", "overdrawn"), [("oom 3\noom_kill 0\n", False), ("oom_kill 1\n", True)])
-def test_only_who_was_killed_has_overdrawn(tmp_path: Path, events: str, overdrawn: bool) -> None:
+@pytest.mark.parametrize(("events", "oom_killed"), [("oom 3\noom_kill 0\n", False), ("oom_kill 1\n", True)])
+def test_a_group_counts_as_oom_killed_when_a_process_was_killed(
+    tmp_path: Path, events: str, oom_killed: bool
+) -> None:
     (tmp_path / "memory.events").write_text(events)
 
-    assert Group(tmp_path).overdrawn() is overdrawn
+    assert ControlGroup(tmp_path).oom_killed() is oom_killed
 
 
-@pytest.mark.parametrize(("code", "overdrawn"), [(-9, True), (3, True), (3, False)])
-def test_a_worker_that_used_too_much_memory_is_told_from_one_that_crashed(
-    tmp_path: Path, code: int, overdrawn: bool
+@pytest.mark.parametrize(("code", "oom_killed"), [(-9, True), (3, True), (3, False)])
+def test_a_run_reports_that_its_worker_used_too_much_memory(
+    tmp_path: Path, code: int, oom_killed: bool
 ) -> None:
     worker = program(tmp_path / "w", "", LIMIT)
 
-    error = exit_error(code, overdrawn, worker.limits)
+    error = exit_error(code, oom_killed, worker.limits)
 
     assert error is not None
     assert error.code == "worker_crashed"
-    assert ("used more than the 64 MiB of memory that it may" in error.message) is overdrawn
+    assert ("used more than the 64 MiB of memory that it may" in error.message) is oom_killed
 
 
 # ── in groups of the kernel ─────────────────────────────────────────────────
@@ -216,21 +218,21 @@ def test_processes_that_use_too_much_together_are_ended(children: Children, tmp_
     child = children.start(program(tmp_path / "w", GREEDY, LIMIT), run_id="r", environ={})
 
     assert child.wait(60) not in (0, None)
-    assert child.overdrawn
+    assert child.oom_killed
     child.close()
 
 
-def test_what_a_run_has_put_in_the_background_ends_with_its_group(children: Children, tmp_path: Path) -> None:
+def test_background_processes_end_with_their_runs_group(children: Children, tmp_path: Path) -> None:
     child = children.start(program(tmp_path / "w", DAEMON, LIMIT), run_id="r", environ={})
 
     assert child.wait(20) == 0
-    assert not child.overdrawn
+    assert not child.oom_killed
     child.close()
     pid = int((tmp_path / "w" / "pid").read_text())
     until(lambda: not Path(f"/proc/{pid}").exists())
 
 
-def test_the_groups_of_a_dead_pool_are_ended_by_the_next(delegated: Path) -> None:
+def test_the_groups_of_a_dead_pool_are_removed_by_the_next(delegated: Path) -> None:
     with subprocess.Popen(["true"]) as dead:
         dead.wait()
     left = delegated / f"branchline-{dead.pid}-1"
@@ -238,7 +240,7 @@ def test_the_groups_of_a_dead_pool_are_ended_by_the_next(delegated: Path) -> Non
     with subprocess.Popen(["sleep", "3600"]) as process:
         (left / "cgroup.procs").write_text(str(process.pid))
         try:
-            Groups()
+            DelegatedGroup()
             assert process.wait(10) == -9
         finally:
             process.kill()

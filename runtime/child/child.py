@@ -1,0 +1,43 @@
+"""The contract of a child: whatever executes a run, as the executor sees it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Child(Protocol):
+    """What executes one run: a process on this machine, or a request to a web service.
+
+    Under gevent, whatever waits here lets other greenlets run.
+    """
+
+    @property
+    def pid(self) -> int:
+        """The process id; 0 if there is no process."""
+
+    @property
+    def oom_killed(self) -> bool:
+        """Set once it has ended: whether the kernel has killed it or one of its programs for using
+        more memory than its worker may."""
+
+    def read(self) -> bytes:
+        """The next chunk of output, of at most 64 KiB; waits for it. Empty at the end of the output."""
+
+    def read_log(self) -> bytes:
+        """The next chunk of what is for the run's log; waits for it. Empty at the end."""
+
+    def send(self, line: bytes) -> None:
+        """Send a line of the protocol. Never waits; a child that has ended is no error."""
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Its exit code (negative: the signal that ended it); None if it lives after ``timeout`` seconds."""
+
+    def stop(self, grace: float) -> None:
+        """End it, and all that it has started; returns when it is gone.
+
+        It is asked to stop, and killed after ``grace`` seconds. Calling it again, or after
+        the end, does nothing.
+        """
+
+    def close(self) -> None:
+        """Free what it holds. Unread output is lost."""

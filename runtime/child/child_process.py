@@ -1,0 +1,133 @@
+"""A child that is a process on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from runtime.child.control_groups import ControlGroup
+from runtime.child.pipes import ReadPipe, WritePipe
+from runtime.errors import ChildFailed
+
+if TYPE_CHECKING:
+    from runtime.child.host_process import HostProcess
+
+_START_TIMEOUT = 10.0
+"""Seconds that a host that is ready may take to start a child."""
+_KILL_TIMEOUT = 10.0
+"""Seconds after SIGKILL in which the kernel must have ended a child."""
+_SIGTERM_INTERVAL = 0.25
+"""Seconds after which a Python worker is sent SIGTERM again. Python handles a signal between
+two bytecodes; one that arrives just before a blocking call is not handled until the call returns."""
+
+
+class ChildProcess:
+    """One process that executes a run. Its host starts it, signals it and reports its end.
+
+    See :class:`runtime.child.child.Child` for what its methods promise.
+    """
+
+    def __init__(
+        self,
+        host: HostProcess,
+        number: int,
+        group: ControlGroup | None,
+        stdin: WritePipe,
+        stdout: ReadPipe,
+        stderr: ReadPipe,
+    ) -> None:
+        """``number``: what pool and host call it, since it has no pid before it is started."""
+        self.pid = 0
+        """Set once it is started."""
+        self.oom_killed = False
+        self._group = group
+        self._host = host
+        self._number = number
+        self._stdin = stdin
+        self._stdout = stdout
+        self._stderr = stderr
+        self._started = threading.Event()
+        self._ended = threading.Event()
+        self._start_error: str | None = None
+        self._code: int | None = None
+
+    def read(self) -> bytes:
+        """The next chunk of stdout."""
+        return self._stdout.read()
+
+    def read_log(self) -> bytes:
+        """The next chunk of stderr."""
+        return self._stderr.read()
+
+    def send(self, line: bytes) -> None:
+        """Send a line to stdin, with a line break if it has none."""
+        self._stdin.send(line if line.endswith(b"\n") else line + b"\n")
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Its exit code (negative: the signal that ended it); None if it lives after ``timeout`` seconds."""
+        return self._code if self._ended.wait(timeout) else None
+
+    def stop(self, grace: float) -> None:
+        """SIGTERM to its process group, and SIGKILL to all that it has started after ``grace`` seconds.
+
+        What it wrote before can still be read.
+        """
+        until = time.monotonic() + grace
+        while not self._ended.is_set() and (left := until - time.monotonic()) > 0:
+            self._host.kill(self._number, signal.SIGTERM)
+            self._ended.wait(min(left, _SIGTERM_INTERVAL) if self._host.python else left)
+        if not self._ended.is_set():
+            self._host.kill(self._number, signal.SIGKILL)
+            self._ended.wait(_KILL_TIMEOUT)
+        self._stdin.close()
+
+    def close(self) -> None:
+        """Close its pipes and remove its control group."""
+        self._stdin.close()
+        self._stdout.close()
+        self._stderr.close()
+        if self._group is not None:
+            self._group.remove()
+            self._group = None
+
+    # ── for the host's client ───────────────────────────────────────────────
+
+    def wait_started(self) -> None:
+        """Wait until the host has started it. Raises ChildFailed where that fails."""
+        if not self._started.wait(_START_TIMEOUT):
+            self.stop(0)
+            raise ChildFailed("The worker's process was not started in time; the machine may be overloaded.")
+        if self._start_error is not None:
+            raise ChildFailed(f"The worker's process could not be started: {self._start_error}.")
+
+    def mark_started(self, pid: int) -> None:
+        """The host has started it."""
+        self.pid = pid
+        self._started.set()
+
+    def mark_refused(self, message: str) -> None:
+        """The host could not start it."""
+        self._start_error = message
+        self.mark_ended(0)
+
+    def mark_ended(self, code: int) -> None:
+        """It has ended, or its host has."""
+        if not self._started.is_set() and self._start_error is None:
+            self._start_error = "its host process has ended"
+        self._code = code
+        self.oom_killed = self._group is not None and self._group.oom_killed()
+        self._ended.set()
+        self._started.set()
+        self._stdin.close()
+
+    def kill_group(self) -> None:
+        """Kill what is left of its process group, without its host."""
+        if not self.pid:
+            return
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # nothing is left of it

@@ -1,0 +1,98 @@
+"""The contract of a launcher, and what is the same for all that start a process on this machine."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from runtime.child import environment
+from runtime.child.child import Child
+from runtime.child.control_groups import ControlGroups
+from runtime.child.host_process import HostProcess
+from runtime.child.hosts import Hosts
+from runtime.errors import ChildFailed
+from runtime.registry import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchContext:
+    """What launchers share."""
+
+    hosts: Hosts
+    groups: ControlGroups
+    environ: Mapping[str, str]
+    """The variables that children may get; see :mod:`runtime.child.environment`."""
+
+
+class Launcher(Protocol):
+    """Starts the children of all workers of one type."""
+
+    def warm(self, worker: Worker) -> None:
+        """Prepare the worker, so that its first run need not wait. Raises ChildFailed."""
+
+    def start(self, worker: Worker, environ: Mapping[str, str], line: bytes) -> Child:
+        """Start a child for a run. Raises ChildFailed.
+
+        ``environ`` is what the run adds to the worker's environment; ``line``, if it is
+        not empty, is the first line that the child gets.
+        """
+
+
+class ProcessLauncher(ABC):
+    """A launcher whose children are processes on this machine, started by a host."""
+
+    def __init__(self, context: LaunchContext) -> None:
+        self._context = context
+
+    @abstractmethod
+    def host(self, worker: Worker) -> HostProcess:
+        """The host that starts the worker's children. Raises ChildFailed."""
+
+    @abstractmethod
+    def command(self, worker: Worker) -> list[str] | None:
+        """What is executed; None: the host forks the worker that it has imported. Raises ChildFailed."""
+
+    def warm(self, worker: Worker) -> None:
+        """Start the host."""
+        self.host(worker)
+
+    def start(self, worker: Worker, environ: Mapping[str, str], line: bytes) -> Child:
+        """Have the host start a child, in a control group if the worker's memory is limited."""
+        command = self.command(worker)
+        host = self.host(worker)
+        group = self._context.groups.make(worker.limits.memory_bytes)
+        # The fork of a Python worker has the worker's variables from its host.
+        own = environment.of_worker(worker, self._context.environ) if command else {}
+        request = {
+            "type": "start",
+            "command": command,
+            "folder": str(worker.folder),
+            "environ": {**own, **environ},
+            "memory_bytes": worker.limits.memory_bytes,
+            "open_files": worker.limits.open_files,
+            "group": str(group.path) if group else None,
+        }
+        try:
+            return host.start(request, line, group)
+        except ChildFailed:
+            if group is not None:
+                group.remove()
+            raise
+
+
+class CommandLauncher(ProcessLauncher):
+    """A process launcher that executes a program for each run."""
+
+    def host(self, worker: Worker) -> HostProcess:
+        """The host of all commands."""
+        return self._context.hosts.for_commands()
+
+    def find(self, program: str) -> str:
+        """The path of a program. Raises ChildFailed if there is none that may be executed."""
+        path = shutil.which(program, path=self._context.environ.get("PATH"))
+        if path is None:
+            raise ChildFailed(f"The program {program!r} was not found, or is not executable.")
+        return path
