@@ -1,13 +1,13 @@
 """A forked process: how it becomes a child of its own, and how it ends.
 
-All that it touches costs it: a page of memory that it shares with its host is copied
-when it changes so much as a reference count. So what runs here is short, and calls
-the plainest functions there are.
+Whatever it touches costs time: a page of memory that it shares with its host is copied
+as soon as anything in it changes, even a reference count. So the code here is short and
+calls the simplest functions of the standard library.
 """
 
 from __future__ import annotations
 
-# What the signal module adds to this, enums of what is given and answered, costs each
+# The wrappers in the signal module, which turn arguments and results into enums, cost each
 # child the copies of twenty pages.
 import _signal  # type: ignore[import-not-found]
 import os
@@ -30,26 +30,26 @@ MAX_MESSAGE = 256 * 1024
 _BUFFER = bytearray(MAX_MESSAGE)
 _ANCILLARY = socket.CMSG_SPACE(3 * 4)
 """Room for three descriptors, which are C ints."""
-HELD_BACK = (int(signal.SIGTERM), int(signal.SIGINT))
-"""Blocked in the host, so that what comes before a child is itself waits for it."""
+BLOCKED = (int(signal.SIGTERM), int(signal.SIGINT))
+"""Blocked in the host, so that a signal for a forked process waits until its own handlers are set."""
 
 _NICE = 5
-"""Yielded to the pool, which must renew its leases however many children compute."""
+"""Lowers the priority of children: the pool must renew its leases however many of them compute."""
 
-_HANDLED = (int(signal.SIGCHLD), *HELD_BACK)
+_HANDLED = (int(signal.SIGCHLD), *BLOCKED)
 _SIGKILL = int(signal.SIGKILL)
 _UNBLOCK, _DEFAULT = int(signal.SIG_UNBLOCK), int(signal.SIG_DFL)
 
 
 def leave_host(host: int, descriptors: Sequence[int]) -> None:
-    """Let go of all that is the host's (pid ``host``) and stand alone."""
+    """Undo what the host (pid ``host``) has set up for itself, and become a session of its own."""
     _signal.set_wakeup_fd(-1)
     for number in _HANDLED:
         _signal.signal(number, _DEFAULT)
-    _signal.pthread_sigmask(_UNBLOCK, HELD_BACK)
+    _signal.pthread_sigmask(_UNBLOCK, BLOCKED)
     processes.die_with_parent(_SIGKILL)
     if os.getppid() != host:
-        os._exit(1)  # the host died before the kernel could have told us
+        os._exit(1)  # the host died before the kernel knew to signal us
     processes.adopt_orphans()
     os.setsid()
     os.nice(_NICE)
@@ -66,19 +66,19 @@ def receive(source: socket.socket) -> tuple[bytes, list[int]]:
         for at in range(0, len(data) - 3, 4)
     ]
     message = bytes(memoryview(_BUFFER)[:size])
-    _BUFFER[:size] = bytes(size)  # one run's token is nothing for the memory of the next one's child
+    _BUFFER[:size] = bytes(size)  # the next child must not find this run's token in its memory
     return message, descriptors
 
 
 def decode(message: bytes) -> dict[str, Any]:
-    """The JSON object of a message, which one of our own processes has made."""
+    """The JSON object of a message from one of our own processes."""
     decoded: dict[str, Any] = decode_json(message.decode())
     return decoded
 
 
-def await_order(source: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Wait, as the spare, for the run that the host gives away; end where none comes."""
-    _rehearse()
+def await_request(source: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Wait, as the spare, until the host passes on a start request; end the process if none comes."""
+    _preload()
     data, descriptors = receive(source)
     if not data:
         os._exit(0)
@@ -86,44 +86,44 @@ def await_order(source: socket.socket) -> tuple[dict[str, Any], list[int]]:
     return decode(data), descriptors
 
 
-def _rehearse() -> None:
-    """Touch, while nobody waits for it, some of what the run will touch."""
+def _preload() -> None:
+    """Touch some of the memory that the run will touch, while nobody waits for it."""
     os.environ["BRANCHLINE_RUN_ID"] = ""
     decode_json('{"": [0, 0.5, null]}')
 
 
-def execute(worker: Function | None, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
-    """Execute the run that ``order`` and its stdin bring: by ``worker``, or by the order's command."""
+def execute(worker: Function | None, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
+    """Execute the run: with ``worker``, or with the command that ``request`` names."""
     stdin, stdout, stderr = descriptors
     os.dup2(stderr, 2)
     os.close(stderr)
-    _enter(order)
-    if order["command"]:
+    _enter(request)
+    if request["command"]:
         os.dup2(stdin, 0)
         os.dup2(stdout, 1)
         os.close(stdin)
         os.close(stdout)
-        _replace(order["command"])
+        _exec(request["command"])
     # The host's stdin is empty; so is the worker's, and what it prints goes to the log.
     os.dup2(2, 1)
     os.set_inheritable(stdin, False)
     os.set_inheritable(stdout, False)
-    _work(worker, Wire(stdin, stdout))
+    _run_worker(worker, Wire(stdin, stdout))
 
 
-def _enter(order: dict[str, Any]) -> None:
-    if order["group"]:
-        # Not open(): see above.
-        descriptor = os.open(f"{order['group']}/cgroup.procs", os.O_WRONLY)
+def _enter(request: dict[str, Any]) -> None:
+    if request["group"]:
+        # Not open(), which touches far more memory.
+        descriptor = os.open(f"{request['group']}/cgroup.procs", os.O_WRONLY)
         os.write(descriptor, b"0")
         os.close(descriptor)
-    os.chdir(order["folder"])
+    os.chdir(request["folder"])
     environ = os.environ
-    for name, value in order["environ"].items():
+    for name, value in request["environ"].items():
         environ[name] = value
-    _limit(resource.RLIMIT_NOFILE, order["open_files"])
-    # Data, not address space: programs reserve far more of that than they use.
-    _limit(resource.RLIMIT_DATA, order["memory_bytes"])
+    _limit(resource.RLIMIT_NOFILE, request["open_files"])
+    # Data, not address space: programs reserve far more address space than they use.
+    _limit(resource.RLIMIT_DATA, request["memory_bytes"])
 
 
 def _limit(kind: int, value: int | None) -> None:
@@ -133,8 +133,8 @@ def _limit(kind: int, value: int | None) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def _replace(command: list[str]) -> NoReturn:
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; programs do not expect that
+def _exec(command: list[str]) -> NoReturn:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, which programs do not expect
     try:
         os.execv(command[0], command)
     except OSError as error:
@@ -142,11 +142,11 @@ def _replace(command: list[str]) -> NoReturn:
     os._exit(126)
 
 
-def _work(worker: Function | None, wire: Wire) -> NoReturn:
+def _run_worker(worker: Function | None, wire: Wire) -> NoReturn:
     assert worker is not None
     numpy = sys.modules.get("numpy")
     if numpy is not None:
-        numpy.random.seed()  # all children would draw the same numbers
+        numpy.random.seed()  # else all children would draw the same numbers
     code = 70
     try:
         code = driver.execute(worker, wire)

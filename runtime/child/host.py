@@ -1,9 +1,9 @@
-"""The host: a small process beside the pool that starts the children and outlives none of them.
+"""The host: a small process beside the pool that starts children and cleans up after them.
 
-There is one for each python worker: it imports the worker once, and a run costs a
-fork of what is in memory already. One more starts the commands of all other workers.
-While nothing else is to be done it forks one ahead, the spare, which becomes the next
-child at once. It is run as ``python -m runtime.child.host DESCRIPTOR``, with one end of
+There is one for each Python worker: it imports the worker once, and each run is a fork
+of what is in memory already. One more starts the commands of all other workers. While
+it is idle it forks one process ahead, the spare, which becomes the next child without
+waiting for a fork. It is run as ``python -m runtime.child.host DESCRIPTOR``, with one end of
 a Unix socket that keeps message boundaries. Each message is a JSON object.
 
 ============================  =====================================================
@@ -19,11 +19,11 @@ from the host                 ``{"type": "ready", "threads"}`` or ``{"type": "br
 ============================  =====================================================
 
 Nothing that a child leaves behind survives it. Every child is a subreaper, so what
-descends from it stays below it while it lives; the host is one too, so what is left
-when a child has ended becomes the host's own child, and is known by not being one
-that the host has started. When the socket ends, because the pool process has ended
-however that came, the host kills all that is left and ends. Outside Linux there are
-no subreapers, and what daemonises itself gets away.
+descends from it stays below it while it lives. The host is one too, so what is left
+when a child has ended becomes the host's own child; the host did not start it, and
+kills it. When the socket is closed, because the pool process has ended for whatever
+reason, the host kills everything that is left and ends. Outside Linux there are no
+subreapers, and a program that daemonises itself is not found.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from runtime.child import forked
 from runtime.sdk.loader import Function, load
 from runtime.sdk.wire import line_buffer_stdout
 
-_LULL_MS = 3
-"""How long nothing must have happened before a spare is forked, in whose way it then is not."""
-_LOOK_MS = None if processes.LINUX else 1000
-"""How often a host looks whether its pool lives, where the kernel does not tell."""
-_LAST_SWEEPS = 5.0
-"""Seconds that the host gives the killed to vanish before it ends itself."""
+_IDLE_MS = 3
+"""How long the host must be idle before it forks a spare, so that the fork delays no run."""
+_POLL_MS = None if processes.LINUX else 1000
+"""How often a host checks whether its pool lives, where the kernel does not signal its end."""
+_CLEANUP_TIMEOUT = 5.0
+"""Seconds that the host waits for killed processes to end before it ends itself."""
 
 
 class Host:
@@ -61,14 +61,14 @@ class Host:
         self._pool = os.getppid()
         self._pid = os.getpid()
         self._worker: Function | None = None
-        self._fresh: list[str] | None = None
-        """How to start a child where the worker cannot be forked."""
+        self._command: list[str] | None = None
+        """The command that starts a child of a worker that cannot be forked."""
         self._children: dict[int, int | None] = {}
-        """Pid → the pool's number of the child; the spare has none yet."""
+        """Pid → the child's number in the pool; None for the spare."""
         self._spare: tuple[int, socket.socket] | None = None
-        """A process that waits for its order: its pid, and where it is told."""
+        """A process that waits for a start request: its pid, and the socket that it reads."""
         self._helpers: frozenset[int] = frozenset()
-        """What importing the worker has started."""
+        """Processes that the worker's import has started."""
         self._wake, self._woken = os.pipe()
         os.set_blocking(self._woken, False)
 
@@ -82,36 +82,36 @@ class Host:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
-        lull = self._fresh is None
+        wants_spare = self._command is None
         while self._pool == os.getppid():
-            happened = poll.poll(_LULL_MS if lull else _LOOK_MS)
-            for descriptor, _ in happened:
+            events = poll.poll(_IDLE_MS if wants_spare else _POLL_MS)
+            for descriptor, _ in events:
                 if descriptor == self._wake:
                     os.read(self._wake, 4096)
                     self._reap()
-                elif not self._obey():
+                elif not self._handle_message():
                     return self._end()
-            if lull and not happened:
+            if wants_spare and not events:
                 self._fork_spare()
-            lull = bool(happened) and self._spare is None and self._fresh is None
+            wants_spare = bool(events) and self._spare is None and self._command is None
         self._end()
 
     # ── the beginning ───────────────────────────────────────────────────────
 
     def _adopt(self) -> None:
-        """Become the parent of whatever loses its own, and hear of ends."""
+        """Become the parent of orphans, and have ends and signals wake the loop."""
         processes.adopt_orphans()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, self._terminated)
+        signal.signal(signal.SIGTERM, self._handle_sigterm)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         processes.die_with_parent(signal.SIGTERM)
 
-    def _terminated(self, *_: object) -> None:
-        """SIGTERM only makes us look whether the pool has ended.
+    def _handle_sigterm(self, *_: object) -> None:
+        """End only if the pool has ended.
 
-        A service manager that stops everything at once sends it to us as well, and
-        the pool's runs have time to finish.
+        A service manager that stops everything at once sends SIGTERM to the host as well,
+        but the pool gives its runs time to finish.
         """
         if self._pool != os.getppid() and not self._children:
             os._exit(0)
@@ -126,90 +126,90 @@ class Host:
         except BaseException as error:
             traceback.print_exc()
             where = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{os.path.basename(where.filename)}, line {where.lineno}"
-            message = f"{type(error).__name__}: {str(error)[:4000]} ({place})"
+            position = f"{os.path.basename(where.filename)}, line {where.lineno}"
+            message = f"{type(error).__name__}: {str(error)[:4000]} ({position})"
             self._report(type="broken", message=message)
             return False
         if _is_async(self._worker):
-            import asyncio  # noqa: F401  every run needs it
+            import asyncio  # noqa: F401  every run needs it, so it is imported once, here
         self._helpers = frozenset(processes.children_of(self._pid))
         threads = processes.threads() - 1
         if threads:
-            # A fork copies one thread only, and the locks that the others hold for ever.
-            self._fresh = [sys.executable, "-m", "runtime.sdk", entrypoint]
+            # A fork copies only one thread; locks that the others hold would stay locked.
+            self._command = [sys.executable, "-m", "runtime.sdk", entrypoint]
         self._report(type="ready", threads=threads)
         return True
 
     def _settle(self) -> None:
-        """Bring everything into the state in which all children are to find it."""
+        """Set up what all children inherit."""
         line_buffer_stdout()
-        # From now on the end of the pool is told as the end of the socket, and by a signal
-        # that is not held back.
-        signal.pthread_sigmask(signal.SIG_BLOCK, forked.HELD_BACK)
+        # SIGTERM is blocked from now on, so another signal wakes the host when the pool ends;
+        # the socket is closed then, too.
+        signal.pthread_sigmask(signal.SIG_BLOCK, forked.BLOCKED)
         processes.die_with_parent(signal.SIGCHLD)
-        # What is in memory now is shared by all children; the collector must not touch it.
+        # All children share what is in memory now; the garbage collector must not touch it.
         gc.collect()
         gc.freeze()
 
-    # ── what the pool asks ──────────────────────────────────────────────────
+    # ── requests of the pool ────────────────────────────────────────────────
 
-    def _obey(self) -> bool:
-        """One message of the pool; False at the end."""
+    def _handle_message(self) -> bool:
+        """Handle one message of the pool; False at the end."""
         message = self._receive()
         if message is None:
             return False
         data, descriptors = message
         try:
-            order = forked.decode(data)
-            if order["type"] == "start":
-                self._start(order, data, descriptors)
+            request = forked.decode(data)
+            if request["type"] == "start":
+                self._start(request, data, descriptors)
             else:
-                self._kill(order["child"], order["signal"])
+                self._kill(request["child"], request["signal"])
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         return True
 
-    def _start(self, order: dict[str, Any], data: bytes, descriptors: list[int]) -> None:
-        child = order["child"]
+    def _start(self, request: dict[str, Any], data: bytes, descriptors: list[int]) -> None:
+        child = request["child"]
         try:
-            pid = self._give_away(data, descriptors) or self._fork(order, descriptors)
+            pid = self._use_spare(data, descriptors) or self._fork(request, descriptors)
         except OSError as error:
             message = f"no process could be made: {error.strerror}"
             return self._report(type="refused", child=child, message=message)
         self._children[pid] = child
         self._report(type="started", child=child, pid=pid)
 
-    def _give_away(self, data: bytes, descriptors: list[int]) -> int | None:
-        """Make the spare the child; its pid, or None where there is none that can be told."""
+    def _use_spare(self, data: bytes, descriptors: list[int]) -> int | None:
+        """Make the spare the child; its pid, or None where there is no living one."""
         if self._spare is None:
             return None
-        pid, told = self._spare
+        pid, requests = self._spare
         self._spare = None
-        with told:
+        with requests:
             try:
-                socket.send_fds(told, [data], descriptors)
+                socket.send_fds(requests, [data], descriptors)
             except OSError:
-                return None  # it was killed; _reap will find it
+                return None  # it was killed; _reap removes it
         return pid
 
-    def _fork(self, order: dict[str, Any], descriptors: list[int]) -> int:
-        """Fork the child of an order. Raises OSError."""
+    def _fork(self, request: dict[str, Any], descriptors: list[int]) -> int:
+        """Fork a child for a start request. Raises OSError."""
         pid = os.fork()
         if pid == 0:
-            if self._fresh:
-                order = {**order, "command": self._fresh, "folder": forked.CHECKOUT}
-            self._become_child(order, descriptors)
+            if self._command:
+                request = {**request, "command": self._command, "folder": forked.CHECKOUT}
+            self._become_child(request, descriptors)
         return pid
 
     def _fork_spare(self) -> None:
-        """Fork what will be the next child, if that can be."""
+        """Fork the process that becomes the next child."""
         theirs, ours = socket.socketpair(socket.AF_UNIX, self._control.type)
         try:
             pid = os.fork()
         except OSError:
             theirs.close()
-            return ours.close()  # the next child is tried again, and refused if need be
+            return ours.close()  # the next start forks, and is refused if that fails too
         if pid == 0:
             os.close(ours.fileno())
             self._become_child(None, [], theirs)
@@ -218,15 +218,15 @@ class Host:
         self._children[pid] = None
 
     def _become_child(
-        self, order: dict[str, Any] | None, descriptors: list[int], told: socket.socket | None = None
+        self, request: dict[str, Any] | None, descriptors: list[int], requests: socket.socket | None = None
     ) -> NoReturn:
-        """The rest of a forked process's life. Without an order it is ``told`` one."""
+        """The rest of a forked process's life. Without a request, it waits for one from ``requests``."""
         try:
             forked.leave_host(self._pid, (self._wake, self._woken, self._control.fileno()))
-            if told is not None:
-                order, descriptors = forked.await_order(told)
-            assert order is not None
-            forked.execute(self._worker, order, descriptors)
+            if requests is not None:
+                request, descriptors = forked.await_request(requests)
+            assert request is not None
+            forked.execute(self._worker, request, descriptors)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -245,10 +245,10 @@ class Host:
         except ProcessLookupError:
             processes.send_signal(pid, number)  # not yet the leader of its group
 
-    # ── what the kernel tells ───────────────────────────────────────────────
+    # ── ends of processes ───────────────────────────────────────────────────
 
     def _reap(self) -> None:
-        """Report children that have ended, after their remains were killed."""
+        """Report children that have ended, after killing what they left running."""
         codes: dict[int, int] = {}
         for pid, status in _ended():
             if pid not in self._children:
@@ -265,7 +265,7 @@ class Host:
             self._report(type="ended", child=child, code=code)
 
     def _sweep(self) -> int:
-        """Kill what ended children have left; the end of each calls us again. How many."""
+        """Kill what ended children left running, and return how many; the end of each calls this again."""
         known = self._helpers | self._children.keys()
         orphans = [pid for pid in processes.children_of(self._pid) if pid not in known]
         for orphan in orphans:
@@ -275,7 +275,7 @@ class Host:
 
     def _end(self) -> None:
         self._control.close()
-        deadline = time.monotonic() + _LAST_SWEEPS
+        deadline = time.monotonic() + _CLEANUP_TIMEOUT
         for pid in list(self._children):
             processes.signal_group(pid, signal.SIGKILL)
         self._children.clear()
@@ -304,7 +304,7 @@ class Host:
         try:
             self._control.send(json.dumps(message).encode())
         except OSError:
-            pass  # the pool has ended; so shall we, at the next look at the socket
+            pass  # the pool has ended; the closed socket ends the host
 
 
 def _ended() -> Iterator[tuple[int, int]]:
@@ -327,7 +327,7 @@ def _is_async(function: Function) -> bool:
 def main() -> None:
     """Serve the socket whose descriptor is the argument."""
     with socket.socket(fileno=int(sys.argv[1])) as control:
-        control.setblocking(True)  # a pool under gevent makes sockets that do not wait
+        control.setblocking(True)  # a pool under gevent makes non-blocking sockets
         Host(control).serve()
 
 
