@@ -16,6 +16,7 @@ from bench import database, processes
 from bench.client import Client, Reply
 from bench.system import Talk
 from testbed.ports import free_port
+from testbed.postgresql_server import temporary_database
 from testbed.redis_server import RedisServer
 from testbed.stack import CHECKOUT, READY_WITHIN, Stack
 
@@ -224,12 +225,10 @@ def running(folder: Path, server: str | None) -> Iterator[Branchline]:
     """
     folder.mkdir()
     with ExitStack() as cleanup:
-        redis_server = RedisServer(folder)
-        cleanup.callback(redis_server.kill)
-        redis_server.start()
+        redis_server = cleanup.enter_context(RedisServer(folder))
         url, connection = f"sqlite:///{folder}/bench.db", None
         if server:
-            url = cleanup.enter_context(database.fresh(server))
+            url = cleanup.enter_context(temporary_database(server))
             connection = cleanup.enter_context(psycopg.connect(url, autocommit=True))
         workers = str(CHECKOUT / "bench" / "workers")
         stack = Stack(folder, url, redis_server.url, ("python",), WORKERS_PATH=workers)

@@ -1,26 +1,10 @@
-"""An empty PostgreSQL database for as long as something is measured."""
+"""The processes of a PostgreSQL database that is measured."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-import sqlalchemy as sa
-
-
-@contextmanager
-def fresh(server: str) -> Iterator[str]:
-    """A database with a name of its own on ``server``, where we may make some; dropped at the end."""
-    name = f"branchline_bench_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        try:
-            yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def backends(connection: psycopg.Connection[tuple[int]]) -> list[int]:

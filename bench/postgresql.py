@@ -38,9 +38,5 @@ def server(given: str | None, folder: Path) -> Iterator[str]:
 @contextmanager
 def own(folder: Path, module: str = "", **options: str) -> Iterator[str]:
     """A new server in ``folder``, started from a program that has ``module``. Raises NoPostgreSQL."""
-    made = PostgreSQLServer(folder, module, settings={**_LIKE_A_DEPLOYED_ONE, **options})
-    made.start()
-    try:
+    with PostgreSQLServer(folder, module, settings={**_LIKE_A_DEPLOYED_ONE, **options}) as made:
         yield made.url
-    finally:
-        made.stop()

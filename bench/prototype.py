@@ -23,6 +23,7 @@ from bench import database, processes
 from bench.client import Client
 from bench.system import Talk
 from testbed.ports import free_port
+from testbed.postgresql_server import temporary_database
 from testbed.redis_server import RedisServer
 from testbed.waiting import until
 
@@ -92,35 +93,30 @@ class Prototype:
 def running(source: Path, folder: Path, server: str) -> Iterator[Prototype]:
     """The prototype in ``source``, while the ``with`` lasts; ``server`` is a PostgreSQL."""
     folder.mkdir()
-    redis = RedisServer(folder)
-    redis.start()
-    try:
-        with database.fresh(server) as url, ExitStack() as stack:
-            connection = stack.enter_context(psycopg.connect(url, autocommit=True))
-            for statement in _TABLES:
-                connection.execute(statement)
-            port = free_port()
-            environ = {
-                **os.environ,
-                "REDIS_PORT": str(redis.port),
-                "DB": url,
-                "FORKHOST": str(folder / "forkhost"),
-                "PYTHONDONTWRITEBYTECODE": "1",
-            }
-            roots = [
-                stack.enter_context(_process(source, folder, environ, *command))
-                for command in (
-                    ("-c", _WAITING, "forkhost.py", environ["FORKHOST"]),
-                    ("-m", "gunicorn", "-k", "gevent", "-w", "1", "--worker-connections", "20000",
-                     "-b", f"127.0.0.1:{port}", "webapp:app"),
-                    ("-m", "celery", "-A", "tasks", "worker", "-P", "gevent", "-c", "110",
-                     "--without-gossip", "--without-mingle"),
-                )
-            ]  # fmt: skip
-            until(lambda: _serves(port), 30, "the prototype serves")
-            yield Prototype(port, roots, processes.of_redis(redis.url), connection)
-    finally:
-        redis.kill()
+    with RedisServer(folder) as redis, temporary_database(server) as url, ExitStack() as stack:
+        connection = stack.enter_context(psycopg.connect(url, autocommit=True))
+        for statement in _TABLES:
+            connection.execute(statement)
+        port = free_port()
+        environ = {
+            **os.environ,
+            "REDIS_PORT": str(redis.port),
+            "DB": url,
+            "FORKHOST": str(folder / "forkhost"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        roots = [
+            stack.enter_context(_process(source, folder, environ, *command))
+            for command in (
+                ("-c", _WAITING, "forkhost.py", environ["FORKHOST"]),
+                ("-m", "gunicorn", "-k", "gevent", "-w", "1", "--worker-connections", "20000",
+                 "-b", f"127.0.0.1:{port}", "webapp:app"),
+                ("-m", "celery", "-A", "tasks", "worker", "-P", "gevent", "-c", "110",
+                 "--without-gossip", "--without-mingle"),
+            )
+        ]  # fmt: skip
+        until(lambda: _serves(port), 30, "the prototype serves")
+        yield Prototype(port, roots, processes.of_redis(redis.url), connection)
 
 
 @contextmanager

@@ -7,7 +7,9 @@ import pwd
 import shutil
 import signal
 import subprocess
+import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,17 @@ class PostgreSQLServer:
         self._options = [f"--{name}={value}" for name, value in chosen.items()]
         self._make_cluster(programs / "initdb")
 
+    def __enter__(self) -> PostgreSQLServer:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         with open(self._folder / "log", "ab") as log:
@@ -119,6 +132,23 @@ class PostgreSQLServer:
             raise NoPostgreSQL(f"{initdb} failed: {made.stderr.strip()}")
         with open(self._data / "pg_hba.conf", "a") as file:
             file.write("host all all 0.0.0.0/0 trust\n")
+
+
+@contextmanager
+def temporary_database(server: str, *, durable: bool = True) -> Iterator[str]:
+    """The URL of an empty database with a random name on ``server``, where some may be made.
+
+    It is dropped when the ``with`` ends. Unless ``durable``, a commit does not wait for the disk.
+    """
+    name = f"branchline_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        if not durable:
+            connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        try:
+            yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def answering(url: str) -> str | None:

@@ -33,6 +33,17 @@ class RedisServer:
         (folder / "redis.conf").write_text(f'requirepass "{password}"\n')
         self._process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> RedisServer:
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [

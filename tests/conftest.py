@@ -1,4 +1,4 @@
-"""What tests stand on: real databases, a real Redis, and settings of their own.
+"""The fixtures of all tests: real databases, a real Redis, and settings of their own.
 
 PostgreSQL is taken from BRANCHLINE_TEST_POSTGRESQL (a URL of a server where the
 user may create databases), else looked for on 127.0.0.1:5432, RabbitMQ from
@@ -10,28 +10,27 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg
 import pytest
 import redis
-import sqlalchemy as sa
 
 from runtime import settings as settings_module
 from runtime.model import Thread, User
 from runtime.settings import Settings
 from runtime.store import Database, migrate, threads, users
 from runtime.store.tables import metadata
+from testbed.client import Client
+from testbed.postgresql_server import temporary_database
 from testbed.redis_server import RedisServer
+from testbed.stack import Stack
 from tests.support import rabbitmq as rabbitmq_server
 from tests.support.rabbitmq import RabbitMQ
 
 POSTGRESQL = os.environ.get("BRANCHLINE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")
-ON_BOTH_DATABASES = pytest.mark.parametrize("stack_database_url", ["sqlite", "postgresql"], indirect=True)
-"""For what the whole stack does otherwise on SQLite; the rest is tried there by `make soak` alone."""
 
 NO_POSTGRESQL = (
     "No PostgreSQL answers at {url}. Start one (docker run --rm -p 5432:5432 "
@@ -103,7 +102,7 @@ def postgresql_server() -> str:
 @pytest.fixture(scope="session")
 def postgresql_session(postgresql_server: str) -> Iterator[str]:
     """A migrated PostgreSQL database for this test session; dropped at its end."""
-    with empty_postgresql(postgresql_server) as url:
+    with temporary_database(postgresql_server, durable=False) as url:
         migrate.upgrade(url)
         yield url
 
@@ -121,7 +120,14 @@ def postgresql_url(postgresql_session: str) -> str:
 @pytest.fixture
 def empty_postgresql_url(postgresql_server: str) -> Iterator[str]:
     """A PostgreSQL database of the test's own, without any table."""
-    with empty_postgresql(postgresql_server) as url:
+    with temporary_database(postgresql_server, durable=False) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def stack_postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """A PostgreSQL database for the whole stack that a module's tests share."""
+    with temporary_database(postgresql_server, durable=False) as url:
         yield url
 
 
@@ -129,30 +135,25 @@ def empty_postgresql_url(postgresql_server: str) -> Iterator[str]:
 def stack_database_url(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """A database for the whole stack that a module's tests share (see ``ON_BOTH_DATABASES``)."""
+    """A database for the whole stack that a module's tests share (see ``tests.support.databases``)."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path_factory.mktemp('database')}/branchline.db"
     else:
-        with empty_postgresql(request.getfixturevalue("postgresql_server")) as url:
-            yield url
+        yield request.getfixturevalue("stack_postgresql_url")
 
 
 @pytest.fixture(scope="module")
 def stack_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis for the whole stack that a module's tests share; they may kill it and start it again."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """The Redis that the tests of a session share; do not kill it (see ``own_redis``)."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -168,10 +169,8 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis for this test alone, which it may kill and start again."""
     folder = tmp_path / "redis"
     folder.mkdir()
-    server = RedisServer(folder)
-    server.start()
-    yield server
-    server.kill()
+    with RedisServer(folder) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -189,14 +188,8 @@ def rabbitmq() -> Iterator[RabbitMQ]:
         yield made
 
 
-@contextmanager
-def empty_postgresql(server: str) -> Iterator[str]:
-    """An empty database with a random name, as long as the ``with`` lasts; its URL."""
-    name = f"branchline_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")  # nothing cuts its power
-        try:
-            yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Client]:
+    """A client with a new account, of the ``stack`` that the module defines."""
+    with closing(stack.client()) as client:
+        yield client

@@ -42,9 +42,7 @@ class Floors:
     def __init__(self, folder: Path, cleanup: ExitStack) -> None:
         """They end with ``cleanup``."""
         folder.mkdir()
-        self._redis = RedisServer(folder)
-        cleanup.callback(self._redis.kill)
-        self._redis.start()
+        self._redis = cleanup.enter_context(RedisServer(folder))
         self._port = free_port()
         self._log = folder / "log"
         environ = {**os.environ, "FLOOR_REDIS": self._redis.url}

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from testbed.postgresql_server import NoPostgreSQL
+from testbed.postgresql_server import NoPostgreSQL, PostgreSQLServer
 from tests.chaos import chaos, report
 
 _ASKS_PER_SECOND = 2.2
@@ -28,7 +28,8 @@ def main() -> int:
         server, url = None, f"sqlite:///{folder}/branchline.db"
         if not wanted.sqlite:
             try:
-                server = cleanup.enter_context(chaos.own_postgresql(folder / "postgresql"))
+                made = PostgreSQLServer(folder / "postgresql", settings={"fsync": "off"})
+                server = cleanup.enter_context(made)
                 url = server.url
             except NoPostgreSQL as error:
                 _say(f"{error}. Shaking SQLite instead.")

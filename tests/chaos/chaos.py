@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -51,9 +51,7 @@ def run(
     began = time.monotonic()
     ledger = Ledger()
     with ExitStack() as cleanup:
-        redis = RedisServer(folder, durable=True)
-        cleanup.callback(redis.kill)
-        redis.start()
+        redis = cleanup.enter_context(RedisServer(folder, durable=True))
         system = System(folder, database_url, redis, postgresql, plan.seed)
         with system:
             say("everything has started")
@@ -104,14 +102,3 @@ def _left(system: System) -> dict[int, str]:
     while (left := system.left()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left
-
-
-@contextmanager
-def own_postgresql(folder: Path) -> Iterator[PostgreSQLServer]:
-    """A PostgreSQL server that may be restarted. Raises NoPostgreSQL."""
-    server = PostgreSQLServer(folder, settings={"fsync": "off"})
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()

@@ -39,13 +39,6 @@ def stack(whole_stack: Stack) -> Stack:
     return whole_stack
 
 
-@pytest.fixture
-def client(stack: Stack) -> Iterator[Client]:
-    with_account = stack.client()
-    yield with_account
-    with_account.close()
-
-
 def ask(client: Client, text: str = WORDS, **more) -> tuple[dict, Reader]:
     asked = client.ask(client.thread(), text, config=SLOW, **more)
     reader = Reader(client, asked["runs"][0])

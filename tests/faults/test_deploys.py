@@ -18,7 +18,6 @@ from testbed.ports import free_port
 from testbed.redis_server import RedisServer
 from testbed.stack import Stack
 from testbed.waiting import until
-from tests.conftest import empty_postgresql
 from tests.support.balancer import Balancer
 from tests.support.reader import Reader
 
@@ -40,11 +39,11 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def stack(
-    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, postgresql_server: str
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_postgresql_url: str
 ) -> Iterator[Stack]:
     """Two processes of each kind, but for the reaper; the second pool process has more patience."""
     home = tmp_path_factory.mktemp("stack")
-    with empty_postgresql(postgresql_server) as url, Stack(home, url, stack_redis.url, **SETTINGS) as stack:
+    with Stack(home, stack_postgresql_url, stack_redis.url, **SETTINGS) as stack:
         stack.start("web", "web 2", PORT=str(SECOND_PORT))
         stack.start("pool python", "pool python 2", BRANCHLINE_POOL_DRAIN="60")
         until(lambda: is_ready(SECOND_PORT), 40, "the second web process is ready")

@@ -53,10 +53,8 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path
 
 @pytest.fixture(scope="module")
 def server(disks: tuple[Path, Path]) -> Iterator[RedisServer]:
-    server = RedisServer(disks[1], "--appendonly", "yes")
-    server.start()
-    yield server
-    server.kill()
+    with RedisServer(disks[1], "--appendonly", "yes") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +64,6 @@ def stack(
     database_url = f"sqlite:///{disks[0]}/branchline.db"
     with Stack(tmp_path_factory.mktemp("stack"), database_url, server.url, **SETTINGS) as stack:
         yield stack
-
-
-@pytest.fixture
-def client(stack: Stack) -> Iterator[Client]:
-    with_account = stack.client()
-    yield with_account
-    with_account.close()
 
 
 @contextmanager

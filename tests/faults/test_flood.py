@@ -12,7 +12,6 @@ import pytest
 
 from testbed.redis_server import RedisServer
 from testbed.stack import Stack
-from tests.conftest import empty_postgresql
 from tests.support.coded import coded, write_worker
 from tests.support.reader import Reader
 
@@ -39,14 +38,11 @@ FLOODS = {
 
 @pytest.fixture(scope="module")
 def stack(
-    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, postgresql_server: str
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_postgresql_url: str
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
     paths = write_worker(home)
-    with (
-        empty_postgresql(postgresql_server) as url,
-        Stack(home, url, stack_redis.url, ("exec",), WORKERS_PATH=paths) as stack,
-    ):
+    with Stack(home, stack_postgresql_url, stack_redis.url, ("exec",), WORKERS_PATH=paths) as stack:
         yield stack
 
 

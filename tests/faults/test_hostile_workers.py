@@ -14,7 +14,6 @@ from testbed.client import Client
 from testbed.redis_server import RedisServer
 from testbed.stack import Stack
 from testbed.waiting import until
-from tests.conftest import empty_postgresql
 from tests.support.coded import coded, write_worker
 
 SETTINGS = {
@@ -62,22 +61,12 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def stack(
-    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, postgresql_server: str
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_postgresql_url: str
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
     pools, paths = ("python", "exec"), write_worker(home)
-    with (
-        empty_postgresql(postgresql_server) as url,
-        Stack(home, url, stack_redis.url, pools, WORKERS_PATH=paths, **SETTINGS) as stack,
-    ):
+    with Stack(home, stack_postgresql_url, stack_redis.url, pools, WORKERS_PATH=paths, **SETTINGS) as stack:
         yield stack
-
-
-@pytest.fixture
-def client(stack: Stack) -> Iterator[Client]:
-    with_account = stack.client()
-    yield with_account
-    with_account.close()
 
 
 @pytest.mark.parametrize(("code", "status", "error"), HOSTILE.values(), ids=list(HOSTILE))

@@ -7,9 +7,8 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +17,10 @@ import pytest
 from psycopg import sql
 
 from testbed.client import Client
-from testbed.postgresql_server import NoPostgreSQL, PostgreSQLServer
 from testbed.redis_server import RedisServer
 from testbed.stack import READY_WITHIN, Stack
 from testbed.waiting import until
+from tests.support.databases import own_postgresql
 from tests.support.reader import Reader
 
 SELECT = sql.SQL("SELECT {} FROM runs WHERE id = %s")
@@ -92,22 +91,11 @@ def machine() -> Iterator[Machine]:
 
 @pytest.fixture(scope="module")
 def site(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, str]]:
-    folder = Path(tempfile.mkdtemp(prefix="branchline-"))  # PostgreSQL's user may not look into pytest's
     addresses = ("127.0.0.1", machine.address("database"))
     with ExitStack() as undo:
-        undo.callback(shutil.rmtree, folder)
-        try:
-            postgresql = PostgreSQLServer(
-                folder / "postgresql", addresses=addresses, settings={"fsync": "off"}
-            )
-        except NoPostgreSQL as reason:
-            pytest.skip(str(reason))
-        postgresql.start()
-        undo.callback(postgresql.stop)
+        postgresql = undo.enter_context(own_postgresql(addresses=addresses))
         open_to_it = ("--bind", "127.0.0.1", machine.address("redis"), "--protected-mode", "no")
-        server = RedisServer(tmp_path_factory.mktemp("redis"), *open_to_it)
-        server.start()
-        undo.callback(server.kill)
+        server = undo.enter_context(RedisServer(tmp_path_factory.mktemp("redis"), *open_to_it))
         url = postgresql.database("branchline")
         home = tmp_path_factory.mktemp("stack")
         stack = undo.enter_context(Stack(home, url, server.url, pools=(), **SETTINGS))
@@ -125,9 +113,8 @@ def site(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def client(site: tuple[Stack, str]) -> Iterator[Client]:
-    with_account = site[0].client()
-    yield with_account
-    with_account.close()
+    with closing(site[0].client()) as client:
+        yield client
 
 
 def value(url: str, run: dict, column: str) -> object:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +21,12 @@ from runtime.queue.publisher import publish
 from runtime.settings import load
 from runtime.store.backlog import Ticket
 from testbed.client import Client
-from testbed.postgresql_server import NoPostgreSQL, PostgreSQLServer
+from testbed.postgresql_server import PostgreSQLServer
 from testbed.redis_server import RedisServer
 from testbed.stack import READY_WITHIN, Stack
 from testbed.waiting import until
 from tests.support.cable import Cable
+from tests.support.databases import own_postgresql
 from tests.support.reader import Reader
 
 SELECT = sql.SQL("SELECT {} FROM runs WHERE id = %s")
@@ -101,19 +101,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[PostgreSQLServer]:
-    folder = Path(tempfile.mkdtemp(prefix="branchline-"))  # PostgreSQL's user may not look into pytest's
-    try:
-        try:
-            server = PostgreSQLServer(
-                folder / "postgresql", settings={"fsync": "off", "shared_buffers": "16MB"}
-            )
-        except NoPostgreSQL as reason:
-            pytest.skip(str(reason))
-        server.start()
+    with own_postgresql() as server:
         yield server
-        server.stop()
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +133,8 @@ def site(whole_site: Site) -> Site:
 
 @pytest.fixture
 def client(site: Site) -> Iterator[Client]:
-    with_account = site.stack.client()
-    yield with_account
-    with_account.close()
+    with closing(site.stack.client()) as client:
+        yield client
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from testbed.client import Client
 from testbed.redis_server import RedisServer
 from testbed.stack import Stack
 from testbed.waiting import until
-from tests.conftest import empty_postgresql
 from tests.support.rabbitmq_node import NoRabbitMQ, RabbitMQNode
 from tests.support.reader import Reader
 
@@ -48,12 +47,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]:
 
 @pytest.fixture
 def stack(
-    tmp_path: Path, redis_server: RedisServer, postgresql_server: str, node: RabbitMQNode
+    tmp_path: Path, redis_server: RedisServer, empty_postgresql_url: str, node: RabbitMQNode
 ) -> Iterator[Stack]:
-    with (
-        empty_postgresql(postgresql_server) as url,
-        Stack(tmp_path, url, redis_server.url, BROKER_URL=node.url, **SETTINGS) as stack,
-    ):
+    with Stack(tmp_path, empty_postgresql_url, redis_server.url, BROKER_URL=node.url, **SETTINGS) as stack:
         yield stack
 
 

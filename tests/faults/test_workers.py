@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from testbed.client import Client
 from testbed.redis_server import RedisServer
 from testbed.stack import Stack
 from tests.support.coded import coded, write_worker
@@ -22,13 +21,6 @@ def stack(
     pools, paths = ("python", "exec"), write_worker(home)
     with Stack(home, stack_database_url, stack_redis.url, pools, WORKERS_PATH=paths) as stack:
         yield stack
-
-
-@pytest.fixture
-def client(stack: Stack) -> Iterator[Client]:
-    with_account = stack.client()
-    yield with_account
-    with_account.close()
 
 
 def test_a_flood_of_short_messages_is_kept_whole(client):

@@ -17,7 +17,7 @@ from testbed.client import Client
 from testbed.redis_server import RedisServer
 from testbed.sse import parse
 from testbed.stack import Stack
-from tests.conftest import ON_BOTH_DATABASES
+from tests.support.databases import ON_BOTH_DATABASES
 
 DEEP = b"[" * 10_000 + b"]" * 10_000
 BODIES = {
@@ -40,13 +40,6 @@ def stack(
 ) -> Iterator[Stack]:
     with Stack(tmp_path_factory.mktemp("stack"), stack_database_url, stack_redis.url) as stack:
         yield stack
-
-
-@pytest.fixture
-def client(stack: Stack) -> Iterator[Client]:
-    with_account = stack.client()
-    yield with_account
-    with_account.close()
 
 
 def test_malformed_bodies_get_problem_documents(client):

@@ -7,16 +7,13 @@ which differ by DATABASE_URL and BROKER_URL alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import islice
 
 import pytest
 
-from testbed.client import Client
 from testbed.redis_server import RedisServer
 from testbed.sse import Text
 from testbed.stack import Stack
-from tests.conftest import empty_postgresql
 
 
 @pytest.fixture(
@@ -27,21 +24,14 @@ def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
-    with ExitStack() as undo:
-        if request.param == "sqlite-redis":
-            database_url, broker_url = f"sqlite:///{home}/branchline.db", stack_redis.url
-        else:
-            database_url = undo.enter_context(empty_postgresql(request.getfixturevalue("postgresql_server")))
-            broker_url = request.getfixturevalue("rabbitmq").url
-        pools = ("python", "exec")
-        yield undo.enter_context(Stack(home, database_url, stack_redis.url, pools, BROKER_URL=broker_url))
-
-
-@pytest.fixture
-def client(stack: Stack) -> Iterator[Client]:
-    with_account = stack.client()
-    yield with_account
-    with_account.close()
+    if request.param == "sqlite-redis":
+        database_url, broker_url = f"sqlite:///{home}/branchline.db", stack_redis.url
+    else:
+        database_url = request.getfixturevalue("stack_postgresql_url")
+        broker_url = request.getfixturevalue("rabbitmq").url
+    pools = ("python", "exec")
+    with Stack(home, database_url, stack_redis.url, pools, BROKER_URL=broker_url) as stack:
+        yield stack
 
 
 def test_a_question_is_answered_as_a_stream_that_equals_what_is_stored(client):

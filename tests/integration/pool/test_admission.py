@@ -19,7 +19,7 @@ from testbed.client import Client
 from testbed.redis_server import RedisServer
 from testbed.stack import Stack
 from testbed.waiting import until
-from tests.conftest import ON_BOTH_DATABASES
+from tests.support.databases import ON_BOTH_DATABASES
 
 SLOTS = 4
 LIMIT = 2 * SLOTS
