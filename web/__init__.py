@@ -1,7 +1,5 @@
-"""The web process: the Thread API, its streams, and the Worker API over HTTP."""
+"""The web process: the Thread API, its streams, and the Worker API over HTTP.
 
-from __future__ import annotations
-
-from web.app import create_app
-
-__all__ = ["create_app"]
+``web.app.create_app`` makes the app. It is not imported here: gunicorn's configuration
+imports ``web.http.gunicorn`` before gevent has patched the process.
+"""

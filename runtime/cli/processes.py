@@ -68,7 +68,7 @@ def flower() -> None:
 @click.command()
 def openapi() -> None:
     """Print the API's OpenAPI 3.1 document."""
-    _become("flask", "--app", "web:create_app", "openapi", "print")
+    _become("flask", "--app", "web.app:create_app", "openapi", "print")
 
 
 def _become(module: str, *arguments: str) -> NoReturn:

@@ -26,7 +26,7 @@ from testbed.stack import Stack
 from tests.support.attempt import Attempt
 from tests.support.contract import template
 from tests.support.world import SECRET_TEXT, Call, World, bearer
-from web import create_app
+from web.app import create_app
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 

@@ -27,7 +27,7 @@ from testbed.client import Client
 from testbed.stack import Stack
 from tests.support.contract import closed
 from tests.support.world import Call, World, bearer
-from web import create_app
+from web.app import create_app
 
 CHECKS = [
     not_a_server_error,

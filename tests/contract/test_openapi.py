@@ -26,7 +26,7 @@ from runtime.model import (
     new_id,
 )
 from tests.support.contract import check_safe
-from web import create_app
+from web.app import create_app
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

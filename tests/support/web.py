@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from runtime import settings as settings_module
 from runtime.settings import Settings
 from tests.support.contract import Contract
-from web import create_app
+from web.app import create_app
 from web.core import Core
 from web.security.passwords import Passwords
 

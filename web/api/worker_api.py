@@ -10,14 +10,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 import orjson
 from flask import Response, g, request
 from gevent.queue import Queue
-from gunicorn.http.body import ChunkedReader
-from gunicorn.http.errors import ParseException
 from marshmallow import fields
 
 from runtime.errors import (
@@ -36,9 +34,13 @@ from runtime.tokens import read_run_cursor, read_run_token, run_cursor
 from web.api.openapi import Blueprint
 from web.api.schemas import kinds, outputs, queries
 from web.core import Core, core, this_core
+from web.http.gunicorn import BODY_ERRORS, body_as_it_comes
 from web.http.parsing import load_json, read_body
 from web.http.responses import answer
 from web.streaming.sse import DOCUMENTED, SILENCE, Message, send
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 worker_api = Blueprint(
     "worker", __name__, url_prefix="/worker/runs/<id:run_id>", security=("run",), description="For workers"
@@ -51,7 +53,6 @@ BATCH_BYTES = 1 << 20
 PATIENCE = 10.0
 """Seconds that a full inbox is waited for."""
 _TRY_AGAIN = 0.02
-_PIECE = 1 << 16
 _PIECES = 64
 """Pieces of a body that are held while others are pushed."""
 
@@ -180,7 +181,7 @@ def _ndjson() -> Iterator[list[bytes]]:
     """The lines of the body as they come; those that come during a push go together."""
     request.max_content_length = sys.maxsize
     arriving: Queue[bytes | None] = Queue(_PIECES)
-    reader = gevent.spawn(_read, request.stream, request.environ["wsgi.input"], arriving)
+    reader = gevent.spawn(_read, request.environ, request.stream, arriving)
     index = 0
     try:
         for lines in _lines(arriving):
@@ -212,22 +213,14 @@ def _lines(arriving: Queue[bytes | None]) -> Iterator[list[bytes]]:
             yield lines[start : start + BATCH_LINES]
 
 
-def _read(body: Any, raw: Any, arriving: Queue[bytes | None]) -> None:
+def _read(environ: WSGIEnvironment, body: Any, arriving: Queue[bytes | None]) -> None:
     try:
-        # gunicorn waits for a whole kibibyte before it gives a line. What it holds of a
-        # body in chunks is taken one level below, as it comes.
-        chunks = raw.reader if isinstance(getattr(raw, "reader", None), ChunkedReader) else None
-        for piece in _as_they_come(chunks) if chunks else iter(lambda: body.read(_PIECE), b""):
+        for piece in body_as_it_comes(environ, body):
             arriving.put(piece)
-    except (OSError, ParseException):
+    except BODY_ERRORS:
         pass  # the worker has gone away; what it has sent counts
     finally:
         arriving.put(None)
-
-
-def _as_they_come(chunks: ChunkedReader) -> Iterator[bytes]:
-    while first := chunks.read(1):
-        yield first + chunks.read(chunks.buf.tell())
 
 
 def _parsed(index: int, line: bytes) -> Json:

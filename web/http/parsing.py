@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 import marshmallow as ma
 import orjson
 from flask import Request
-from gunicorn.http.errors import ParseException
 from webargs import core as webargs
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
@@ -21,6 +20,7 @@ from runtime.errors import FieldError, Invalid
 from runtime.greenlets import ThreadPool
 from runtime.model import Json
 from web.http.errors import MOST_FIELDS, field_errors
+from web.http.gunicorn import BODY_ERRORS
 
 MAX_DEPTH = 64
 """How deep a body may nest."""
@@ -60,7 +60,7 @@ def read_body(request: Request, keep: bool = False) -> bytes:
     """The whole body. ``keep``: for whoever reads it next. Raises RequestEntityTooLarge, BadRequest."""
     try:
         raw = request.get_data(cache=keep)
-    except (ParseException, OSError) as error:
+    except BODY_ERRORS as error:
         raise BadRequest("The body ended too early, or is not what its headers say.") from error
     # Of a body that does not say its length, what is too much is cut off in silence.
     if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):

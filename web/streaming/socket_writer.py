@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import socket
 
+from web.http import gunicorn
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
@@ -38,12 +40,12 @@ class Outlet:
 
     def connect(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
         """Learn where the answer goes to, once it has begun."""
-        self._socket = environ.get("gunicorn.socket")
-        self._answer = answer = getattr(start_response, "__self__", None)
+        self._socket = gunicorn.socket_of(environ)
+        self._answer = gunicorn.response_of(start_response)
         self.open = (
             type(self._socket) is socket.socket  # not TLS, which is a subclass
             and environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
-            and getattr(answer, "chunked", False) is True
+            and gunicorn.is_chunked(self._answer)
         )
 
     def gone(self) -> bool:
@@ -61,8 +63,7 @@ class Outlet:
 
     def send_elsewhere(self) -> None:
         """Have the connection closed after this answer, so that the next request finds another process."""
-        if self._answer is not None:
-            self._answer.force_close()
+        gunicorn.close_after(self._answer)
 
     def offer(self, data: bytes) -> bool:
         """Send ``data`` as far as that goes without waiting; False where some of it remains."""

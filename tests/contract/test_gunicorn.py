@@ -1,0 +1,126 @@
+"""The internals of gunicorn that :mod:`web.http.gunicorn` uses are what they were when it was written.
+
+A failure here after an upgrade names what has changed; the module, and the bound in
+setup.cfg, are the two places to mend.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from gunicorn import util
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from gunicorn.http import wsgi
+from gunicorn.http.body import Body, ChunkedReader
+from gunicorn.http.unreader import IterUnreader
+from gunicorn.workers.base import Worker
+
+from web.http import gunicorn as ours
+
+CHANGED = "gunicorn's {} has changed: mend web/http/gunicorn.py, or lower the bound in setup.cfg"
+
+
+def changed(what: str) -> str:
+    return CHANGED.format(what)
+
+
+def chunked_reader(*received: bytes) -> ChunkedReader:
+    """gunicorn's reader of a chunked body, given what the socket receives."""
+    return ChunkedReader(SimpleNamespace(parse_headers=lambda *_, **__: []), IterUnreader(iter(received)))
+
+
+def test_the_page_for_invalid_http_is_written_by_util_write_error() -> None:
+    assert list(inspect.signature(util.write_error).parameters) == ["sock", "status_int", "reason", "mesg"], (
+        changed("util.write_error")
+    )
+    assert "util.write_error(" in inspect.getsource(Worker.handle_error), changed("Worker.handle_error")
+    assert list(inspect.signature(util.write_nonblock).parameters)[:2] == ["sock", "data"], changed(
+        "util.write_nonblock"
+    )
+
+
+def test_the_replaced_page_is_what_the_client_receives(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+    monkeypatch.setattr(util, "write_error", util.write_error)  # put back after the test
+    monkeypatch.setattr(util, "write_nonblock", lambda _, data: sent.append(data))
+
+    ours.replace_error_page(lambda status, reason, detail: f"{status} {reason}: {detail}".encode())
+    util.write_error(None, 400, "Bad Request", "no colon")
+
+    assert sent == [b"400 Bad Request: no colon"]
+
+
+def test_a_response_says_whether_it_is_chunked_and_can_close_its_connection() -> None:
+    request = SimpleNamespace(version=(1, 1), method="GET", should_close=lambda: False)
+    response = wsgi.Response(request, None, SimpleNamespace(is_ssl=False, sendfile=None))
+
+    assert ours.response_of(response.start_response) is response, changed("start_response")
+    assert response.chunked is False, changed("Response.chunked")
+    assert not ours.is_chunked(response)
+    response.start_response("200 OK", [("Content-Type", "text/event-stream")])
+    assert ours.is_chunked(response), changed("Response.chunked")
+    ours.close_after(response)
+    assert response.should_close(), changed("Response.force_close")
+
+
+def test_a_response_that_is_not_gunicorns_is_none() -> None:
+    assert ours.response_of(lambda *_: None) is None
+    assert not ours.is_chunked(None)
+    ours.close_after(None)
+
+
+def test_the_environ_names_the_socket() -> None:
+    assert '"gunicorn.socket": sock' in inspect.getsource(wsgi), changed("environ")
+
+
+def test_a_chunked_body_is_read_as_it_comes() -> None:
+    waits: list[str] = []
+
+    def received() -> Iterator[bytes]:
+        yield b"5\r\nfirst\r\n"
+        waits.append("the first piece was returned before the second was received")
+        yield b"6\r\nsecond\r\n0\r\n\r\n"
+
+    reader = ChunkedReader(SimpleNamespace(parse_headers=lambda *_, **__: []), IterUnreader(received()))
+    pieces = ours.body_as_it_comes({"wsgi.input": Body(reader)}, None)
+
+    assert next(pieces) == b"first", changed("ChunkedReader")
+    assert waits == [], changed("ChunkedReader")
+    assert list(pieces) == [b"second"], changed("ChunkedReader")
+
+
+def test_a_body_that_ends_within_a_chunk_is_one_of_the_body_errors() -> None:
+    pieces = ours.body_as_it_comes({"wsgi.input": Body(chunked_reader(b"5\r\nfir"))}, None)
+
+    with pytest.raises(ours.BODY_ERRORS):
+        list(pieces)
+
+
+def test_a_body_of_known_length_is_read_from_the_request() -> None:
+    assert list(ours.body_as_it_comes({"wsgi.input": io.BytesIO()}, io.BytesIO(b"whole"))) == [b"whole"]
+
+
+def test_the_arbiter_and_the_logger_have_what_is_used() -> None:
+    assert "LISTENERS" in vars(Arbiter), changed("Arbiter.LISTENERS")
+    assert issubclass(ours.ErrorLogger, Logger)
+    for name in ("access", "exception"):
+        assert callable(getattr(Logger, name, None)), changed(f"Logger.{name}")
+
+
+def test_only_one_module_of_the_web_process_imports_gunicorn() -> None:
+    web = Path(ours.__file__).parent.parent
+    importing = {
+        path.relative_to(web).as_posix()
+        for path in web.rglob("*.py")
+        if any(
+            line.startswith(("from gunicorn", "import gunicorn")) for line in path.read_text().splitlines()
+        )
+    }
+
+    assert importing == {"http/gunicorn.py"}
