@@ -1,4 +1,4 @@
-"""What the views work with: the services of this process, made when first asked for.
+"""The services that views work with, created on first use.
 
 Nothing here connects to anything before the first request, so an app can be made
 before gunicorn forks, or only to read its OpenAPI document.
@@ -18,23 +18,23 @@ from runtime.events import THREAD_UPDATED
 from runtime.model import Thread
 from runtime.services import Services
 from runtime.stream import Hub, Revocations, Tries
-from web.http.slots import Places
-from web.ops.metrics import Figures
+from web.http.slots import Slots
+from web.ops.metrics import Metrics
 from web.security.credentials import CredentialCache
 from web.security.passwords import Passwords
-from web.security.rate_limit import WINDOW, Throttle
+from web.security.rate_limit import WINDOW, RateLimit
 
 IMPORTS = 2
-"""Imports at a time; one of 10 MB takes 200 MB and half a minute."""
+"""Imports at a time: one of 10 MB takes 200 MB of memory and half a minute."""
 
 
 class Core(Services):
     """The services that only a web process has."""
 
     migrated = False
-    """Whether the database was seen with all its migrations."""
+    """Whether the database is known to have every migration."""
 
-    ending = False
+    stopping = False
     """Whether this process has been told to stop."""
 
     def init_app(self, app: Flask) -> None:
@@ -57,46 +57,46 @@ class Core(Services):
         return Passwords(self.settings.database.pool_timeout)
 
     @cached_property
-    def imports(self) -> Places:
-        """Where threads are imported."""
+    def imports(self) -> Slots:
+        """How many threads are imported at once."""
         full = "Too many threads are being imported; try again in a moment."
-        return Places(IMPORTS, self.settings.database.pool_timeout, full)
+        return Slots(IMPORTS, self.settings.database.pool_timeout, full)
 
     @cached_property
-    def logins(self) -> Throttle:
-        """Counts who tries to sign in."""
+    def login_limit(self) -> RateLimit:
+        """Limits attempts to sign in, by address and by account."""
         per_minute = self.settings.limits.logins_per_minute
-        return Throttle(Tries(self.link, per_minute, WINDOW), per_minute)
+        return RateLimit(Tries(self.link, per_minute, WINDOW), per_minute)
 
     @cached_property
     def credentials(self) -> CredentialCache:
-        """Tells whose a credential is, at each request and at each heartbeat of a stream."""
+        """Finds the user of a credential, at each request and at each heartbeat of a stream."""
         return CredentialCache(self.database, Revocations(self.link))
 
     @cached_property
-    def figures(self) -> Figures:
+    def metrics(self) -> Metrics:
         """What this process counts."""
-        return Figures()
+        return Metrics()
 
     def hint_thread(self, thread: Thread) -> None:
-        """Tell the owner's lists of a thread that is new there."""
+        """Notify the clients that list the workspace's threads of a new one."""
         try:
             self.notices.to_workspace(thread.workspace_id, {"type": THREAD_UPDATED, "thread_id": thread.id})
         except StreamUnavailable:
-            pass  # a hint only
+            pass  # only a hint: the lists are read again when they are opened
 
     def end_streams(self) -> None:
-        """End every open stream, so that its reader goes to another process."""
-        self.ending = True
+        """End every open stream, so that its client connects again, to another process."""
+        self.stopping = True
         if "hub" in self.__dict__:
             self.hub.close()
 
 
 def this_core() -> Core:
-    """The core itself, for what outlives the request."""
+    """The core itself instead of its proxy, for use after the request has ended."""
     found: Core = current_app.extensions["branchline"]
     return found
 
 
 core = cast(Core, LocalProxy(this_core))
-"""The core of the app that answers the present request."""
+"""A proxy for the core of the app that handles the current request."""

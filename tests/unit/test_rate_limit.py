@@ -1,4 +1,4 @@
-"""The throttle where it has to do without Redis, and what it counts an address as."""
+"""The rate limit where it has to do without Redis, and what it counts an address as."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from runtime.errors import StreamUnavailable, TooMany
 from runtime.stream import Tries
-from web.security.rate_limit import Throttle, network
+from web.security.rate_limit import RateLimit, network
 
 
 class Shared:
@@ -26,17 +26,17 @@ class Shared:
 
 
 class Room:
-    """A throttle of two tries a minute, with a clock that the test turns."""
+    """A limit of two attempts a minute, with a clock that the test turns."""
 
     def __init__(self) -> None:
         self.time = 0.0
         self.shared = Shared()
-        self.throttle = Throttle(cast(Tries, self.shared), 2, clock=lambda: self.time)
+        self.limit = RateLimit(cast(Tries, self.shared), 2, clock=lambda: self.time)
 
     def refused(self, *names: str) -> int | None:
         """The seconds to wait; None for a try that was let through."""
         try:
-            self.throttle.count(*names)
+            self.limit.check(*names)
         except TooMany as error:
             return error.retry_after
         return None
@@ -56,8 +56,8 @@ def test_without_redis_the_window_moves_on(room: Room) -> None:
 
 
 def test_one_name_too_many_is_enough(room: Room) -> None:
-    room.throttle.count("ada", "here")
-    room.throttle.count("ada", "there")
+    room.limit.check("ada", "here")
+    room.limit.check("ada", "there")
 
     assert room.refused("elsewhere", "ada") == 60
 

@@ -143,7 +143,7 @@ def revoke_token(token_id: str) -> Response:
 
 def _count_try(email: str) -> None:
     """Raises TooMany where there were too many from this address, or at this account."""
-    core.logins.count(f"address {network(request.remote_addr)}", f"account {email.lower()}")
+    core.login_limit.check(f"address {network(request.remote_addr)}", f"account {email.lower()}")
 
 
 def _account(email: str, password: str) -> tuple[User, str] | None:

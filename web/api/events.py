@@ -25,7 +25,7 @@ streams.before_request(auth.sign_in_required)
 @streams.before_request
 def send_elsewhere() -> Response | None:
     """A process that has been told to stop begins no stream."""
-    return streams.stream(Nothing()) if core.ending else None
+    return streams.stream(Nothing()) if core.stopping else None
 
 
 @streams.route("/events")
@@ -52,7 +52,7 @@ def thread_events(given: dict[str, Any], thread_id: str) -> Response:
     cursor = core.log.oldest(thread_id) if shown == "0" else Cursor.decode(shown or "")
     if shown is not None and cursor is None:
         return streams.stream(_OnlyReset(thread_id, "malformed"))
-    outlet = Outlet(core.figures)
+    outlet = Outlet(core.metrics)
     return streams.stream(core.hub.follow(thread_id, cursor, outlet=outlet), outlet)
 
 
@@ -71,7 +71,7 @@ def stream_run(run: Run, shown: str | None = None) -> Response | None:
 
     Raises StreamUnavailable where only Redis could tell.
     """
-    outlet = Outlet(core.figures)
+    outlet = Outlet(core.metrics)
     source = RunStream(this_core(), run, outlet)
     return streams.stream(source, outlet) if source.open(shown) else None
 

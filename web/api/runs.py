@@ -208,7 +208,7 @@ def _wants_stream() -> bool:
 
 def _streamed(run_id: str, accepted: Accepted) -> Response | None:
     """The stream of an accepted run; None where it cannot be begun now, which is no reason to fail."""
-    if core.ending or not accepted.told:
+    if core.stopping or not accepted.told:
         return None
     try:
         return stream_run(accepted.runs[0] if accepted.runs else _get(run_id))

@@ -1,4 +1,4 @@
-"""Places: how many may do at once what takes much memory or much of the processor."""
+"""Slots: how many requests may do at once what takes much memory or much of the processor."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import queue
 from runtime.errors import TooMany
 
 
-class Places:
-    """A ``with`` holds one of a few places; who finds none free waits his turn, but not for long."""
+class Slots:
+    """A ``with`` holds one of a few slots, and waits a limited time for one to become free."""
 
     def __init__(self, number: int, patience: float, full: str) -> None:
-        """``patience``: seconds that somebody waits; ``full``: what he is told then."""
+        """``patience``: seconds to wait for a slot; ``full``: the message of the error after that."""
         self._patience = patience
         self._full = full
         # Not a threading.Semaphore, see the pool of connections in runtime.stream.link.
@@ -20,12 +20,12 @@ class Places:
             self._free.put(None)
 
     def __enter__(self) -> None:
-        """Wait for a place. Raises TooMany."""
+        """Acquire a slot. Raises TooMany."""
         try:
             self._free.get(timeout=self._patience)
         except queue.Empty:
             raise TooMany(self._full) from None
 
     def __exit__(self, *error: object) -> None:
-        """Give the place back."""
+        """Release the slot."""
         self._free.put(None)

@@ -1,4 +1,4 @@
-"""For operators: liveness, readiness, figures."""
+"""For operators: liveness, readiness, metrics."""
 
 from __future__ import annotations
 
@@ -39,8 +39,10 @@ def readyz() -> Response:
 
 @views.route("/metrics")
 def metrics() -> Response:
-    """Figures for Prometheus."""
-    return Response(core.figures.text(this_core()), content_type="text/plain; version=0.0.4; charset=utf-8")
+    """Metrics for Prometheus."""
+    lease, lookups = core.settings.pool.lease, core.credentials.lookups
+    text = core.metrics.render(core.database, lease, core.hub.stats(), lookups)
+    return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def init_app(app: Flask) -> None:
@@ -49,7 +51,7 @@ def init_app(app: Flask) -> None:
 
 
 def _count(response: Response) -> Response:
-    core.figures.requests.labels(request.method, response.status_code).inc()
+    core.metrics.requests.labels(request.method, response.status_code).inc()
     return response
 
 

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: what this process counts, and what the database knows."""
+"""Metrics for Prometheus: what this process counts, and what the database knows."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from runtime.events import MESSAGE_DELTA
 from runtime.model import Pool
-from runtime.store import Connection, pools, runs
-
-if TYPE_CHECKING:
-    from web.core import Core
+from runtime.store import Connection, Database, pools, runs
+from runtime.stream import hub
 
 _DELTA = f"\nevent: {MESSAGE_DELTA}\n".encode()
 _AT = b'"at":"'
@@ -26,8 +23,8 @@ _TIME_LENGTH = len("2026-01-31T12:00:00.000Z")
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
-class Figures:
-    """What this web process has seen."""
+class Metrics:
+    """The metrics of this web process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -36,7 +33,7 @@ class Figures:
         )
         self._latencies = _Latencies()
         self._last: tuple[bytes, float | None] = b"", None
-        self._tallied = _Tallied()
+        self._tallies = _CachedTallies()
 
     def delivered(self, sse: bytes) -> None:
         """Entries are being sent to a reader, as they happen; the first one stands for all.
@@ -49,11 +46,15 @@ class Figures:
         if (written := self._last[1]) is not None:
             self._latencies.observe(max(0.0, time.time() - written))
 
-    def text(self, core: Core) -> bytes:
-        """All figures, as Prometheus reads them. Raises StoreUnavailable."""
-        found = core.database.read(_of_database, self._tallied, core.settings.pool.lease)
+    def render(self, database: Database, lease: float, streams: hub.Stats, lookups: int) -> bytes:
+        """All metrics in Prometheus's text format. Raises StoreUnavailable.
+
+        ``lease``: seconds after whose silence a pool counts as gone. ``lookups``: how often
+        this process has asked the database whose a credential is.
+        """
+        stored = database.read(_of_database, self._tallies, lease)
         registry = CollectorRegistry()
-        registry.register(_Told([*found, *_of_process(core), self._latencies.metric()]))
+        registry.register(_Collected([*stored, *_of_process(streams, lookups), self._latencies.metric()]))
         return generate_latest(self.registry) + generate_latest(registry)
 
 
@@ -91,19 +92,19 @@ class _Latencies:
         )
 
 
-class _Told:
-    """A collector of metrics that are known already."""
+class _Collected:
+    """A prometheus_client collector of metrics that have been read already."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = list(metrics)
 
     def collect(self) -> Iterator[Metric]:
-        """Give them."""
+        """The metrics."""
         yield from self._metrics
 
 
-class _Tallied:
-    """All runs, counted. That reads every one of them, so it may take a hundredth of the time."""
+class _CachedTallies:
+    """Counts of all runs. Counting reads every run, so it is done at most a hundredth of the time."""
 
     _SHARE = 0.01
 
@@ -121,11 +122,11 @@ class _Tallied:
         return self._tallies
 
 
-def _of_database(c: Connection, tallied: _Tallied, lease: float) -> list[Metric]:
-    return [*_of_runs(c, tallied), *_of_pools(pools.listing(c, lease))]
+def _of_database(c: Connection, tallies: _CachedTallies, lease: float) -> list[Metric]:
+    return [*_of_runs(c, tallies), *_of_pools(pools.listing(c, lease))]
 
 
-def _of_runs(c: Connection, tallied: _Tallied) -> Iterator[Metric]:
+def _of_runs(c: Connection, tallies: _CachedTallies) -> Iterator[Metric]:
     count = GaugeMetricFamily("branchline_runs", "Runs.", labels=["worker", "pool", "status"])
     claims = CounterMetricFamily(
         "branchline_claims", "Attempts that a pool began.", labels=["worker", "pool"]
@@ -137,7 +138,7 @@ def _of_runs(c: Connection, tallied: _Tallied) -> Iterator[Metric]:
     )
     claimed: dict[tuple[str, str], int] = defaultdict(int)
     reaped: dict[tuple[str, str], int] = defaultdict(int)
-    for tally in tallied.now(c):
+    for tally in tallies.now(c):
         count.add_metric([tally.worker_id, tally.pool, tally.status], tally.runs)
         claimed[tally.worker_id, tally.pool] += tally.attempts
         reaped[tally.worker_id, tally.pool] += tally.reaps
@@ -165,13 +166,12 @@ def _of_pools(found: Iterable[Pool]) -> Iterator[Metric]:
     yield from (slots, busy)
 
 
-def _of_process(core: Core) -> Iterator[Metric]:
-    now = core.hub.stats()
-    yield GaugeMetricFamily("branchline_open_streams", "Streams open in this process.", now.streams)
-    yield GaugeMetricFamily("branchline_watched_threads", "Threads watched by this process.", now.threads)
+def _of_process(streams: hub.Stats, lookups: int) -> Iterator[Metric]:
+    yield GaugeMetricFamily("branchline_open_streams", "Streams open in this process.", streams.streams)
+    yield GaugeMetricFamily("branchline_watched_threads", "Threads watched by this process.", streams.threads)
     yield CounterMetricFamily(
         "branchline_credential_lookups",
         "Times this process asked the database whose a credential is.",
-        core.credentials.lookups,
+        lookups,
     )
-    yield CounterMetricFamily("branchline_log_reads", "Times this process read event logs.", now.reads)
+    yield CounterMetricFamily("branchline_log_reads", "Times this process read event logs.", streams.reads)

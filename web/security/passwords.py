@@ -8,32 +8,32 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from runtime.greenlets import ThreadPool
-from web.http.slots import Places
+from web.http.slots import Slots
 
 _AT_ONCE = 4
 """Hashes at a time; each takes 64 MiB."""
 
 
 class Passwords:
-    """Makes and checks hashes."""
+    """Hashes passwords and verifies them."""
 
     def __init__(self, patience: float, hasher: argon2.PasswordHasher | None = None) -> None:
-        """``patience``: seconds that one waits for those before it.
+        """``patience``: seconds to wait while others are hashed.
 
         ``hasher``: one with other costs than argon2-cffi recommends.
         """
         self._threads = ThreadPool(_AT_ONCE)
-        self._places = Places(_AT_ONCE, patience, "Too many sign in at once; try again in a moment.")
+        self._slots = Slots(_AT_ONCE, patience, "Too many people are signing in. Try again in a moment.")
         self._hasher = hasher or argon2.PasswordHasher()
 
     def hash(self, password: str) -> str:
         """A hash to store. Raises TooMany."""
-        with self._places:
+        with self._slots:
             return str(self._threads.call(self._hasher.hash, _bytes(password)))
 
     def verify(self, stored: str | None, password: str) -> bool:
         """Whether ``password`` is right. Takes as long where there is no account (None). Raises TooMany."""
-        with self._places:
+        with self._slots:
             matches = self._threads.call(self._matches, stored, _bytes(password))
         return stored is not None and bool(matches)
 

@@ -1,4 +1,4 @@
-"""The throttle: nobody guesses passwords quickly, however many web processes they ask."""
+"""A rate limit for signing in, shared by all web processes, so that passwords cannot be guessed quickly."""
 
 from __future__ import annotations
 
@@ -19,65 +19,65 @@ WINDOW = 60.0
 _PATIENCE = 1.0
 """Seconds that Redis may take to answer."""
 
-_LEFT_ALONE = 10.0
-"""Seconds for which Redis is not asked again, once it has not answered."""
+_RETRY_AFTER = 10.0
+"""Seconds for which Redis is not asked again after it has not answered."""
 
-_NAMES = 10_000
-"""Names that a process counts for by itself before it forgets those of the last window."""
+_MAX_KEYS = 10_000
+"""Keys that a process counts by itself before it drops those whose window is over."""
 
 
-class Throttle:
-    """At most so many tries a minute under each name, in all web processes together.
+class RateLimit:
+    """At most so many attempts a minute per key, in all web processes together.
 
-    Where Redis is away each process counts for itself, so that an outage neither keeps
-    anybody out nor lets anybody guess without end.
+    While Redis is away each process counts for itself, so that an outage neither locks
+    anybody out nor allows unlimited guessing.
     """
 
     def __init__(self, shared: Tries, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._shared = shared
-        self._own = _OwnTries(per_minute, clock)
+        self._local = _LocalCounter(per_minute, clock)
         self._clock = clock
-        self._ask_again_at = 0.0
+        self._retry_at = 0.0
 
-    def count(self, *names: str) -> None:
-        """A try under each name. Raises TooMany where there were too many under one of them."""
-        for name in names:
-            wait = self._wait(name)
+    def check(self, *keys: str) -> None:
+        """Count an attempt under each key. Raises TooMany where one of them is over the limit."""
+        for key in keys:
+            wait = self._wait(key)
             if wait > 0:
-                raise TooMany("Too many attempts; wait a moment.", retry_after=math.ceil(wait))
+                raise TooMany("Too many attempts. Try again in a moment.", retry_after=math.ceil(wait))
 
-    def _wait(self, name: str) -> float:
-        if self._clock() >= self._ask_again_at:
+    def _wait(self, key: str) -> float:
+        if self._clock() >= self._retry_at:
             try:
                 with gevent.Timeout(_PATIENCE, StreamUnavailable):
-                    return self._shared.count(name)
+                    return self._shared.count(key)
             except StreamUnavailable:
-                self._ask_again_at = self._clock() + _LEFT_ALONE
-        return self._own.count(name)
+                self._retry_at = self._clock() + _RETRY_AFTER
+        return self._local.count(key)
 
 
-class _OwnTries:
+class _LocalCounter:
     """The same count, in the memory of one process."""
 
-    def __init__(self, most: int, clock: Callable[[], float]) -> None:
-        self._most = most
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+        self._limit = limit
         self._clock = clock
-        self._tries: dict[str, deque[float]] = {}
+        self._attempts: dict[str, deque[float]] = {}
 
-    def count(self, name: str) -> float:
-        """Note a try; or, where there were too many, the seconds to wait."""
+    def count(self, key: str) -> float:
+        """Count an attempt, and return 0; or, over the limit, return the seconds to wait."""
         now = self._clock()
-        tries = self._tries.setdefault(name, deque(maxlen=self._most))
-        if len(tries) == self._most and now - tries[0] < WINDOW:
-            return tries[0] + WINDOW - now
-        tries.append(now)
-        if len(self._tries) > _NAMES:
-            self._tries = {name: kept for name, kept in self._tries.items() if kept[-1] > now - WINDOW}
+        attempts = self._attempts.setdefault(key, deque(maxlen=self._limit))
+        if len(attempts) == self._limit and now - attempts[0] < WINDOW:
+            return attempts[0] + WINDOW - now
+        attempts.append(now)
+        if len(self._attempts) > _MAX_KEYS:
+            self._attempts = {key: kept for key, kept in self._attempts.items() if kept[-1] > now - WINDOW}
         return 0.0
 
 
 def network(address: str | None) -> str:
-    """What an address is counted as. Of IPv6 its /64, for whoever has one address there has them all."""
+    """What an address is counted as: of IPv6 its /64, all of which one customer usually has."""
     try:
         found = ipaddress.ip_address(address or "")
     except ValueError:

@@ -13,7 +13,7 @@ from web.http import gunicorn
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-    from web.ops.metrics import Figures
+    from web.ops.metrics import Metrics
 
 
 _TCP_INFO = getattr(plain, "TCP_INFO", None)
@@ -29,10 +29,10 @@ class Outlet:
     goes through gunicorn.
     """
 
-    __slots__ = ("_answer", "_figures", "_rest", "_socket", "open")
+    __slots__ = ("_answer", "_metrics", "_rest", "_socket", "open")
 
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._socket: Any = None
         self._answer: Any = None
         self._rest: memoryview | None = None
@@ -67,7 +67,7 @@ class Outlet:
 
     def offer(self, data: bytes) -> bool:
         """Send ``data`` as far as that goes without waiting; False where some of it remains."""
-        self._figures.delivered(data)
+        self._metrics.delivered(data)
         frame = _chunk(data)
         try:
             sent = self._socket.send(frame, 0, 0.0)

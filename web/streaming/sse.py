@@ -114,7 +114,7 @@ class Stream(Response):
 
 def send(core: Core, source: Source, may_read: Callable[[], bool], outlet: Outlet | None = None) -> Response:
     """A stream of ``source``; at each heartbeat ``may_read`` is asked whether it goes on."""
-    outlet = outlet or Outlet(core.figures)
+    outlet = outlet or Outlet(core.metrics)
     response = Stream(_lines(core, source, may_read, outlet), mimetype=EVENT_STREAM)
     response.outlet = outlet
     response.headers["Cache-Control"] = "no-store"
@@ -132,7 +132,7 @@ def _lines(core: Core, source: Source, may_read: Callable[[], bool], outlet: Out
         for data in source:
             if data is not SILENCE:
                 if live:
-                    core.figures.delivered(data)
+                    core.metrics.delivered(data)
                 yield data
             elif outlet.gone():
                 return
@@ -146,7 +146,7 @@ def _lines(core: Core, source: Source, may_read: Callable[[], bool], outlet: Out
     except (StreamUnavailable, StoreUnavailable):
         return  # the reader connects again, and finds somebody who can serve it
     finally:
-        if core.ending:
+        if core.stopping:
             outlet.send_elsewhere()
 
 

@@ -18,7 +18,7 @@ _LOOK_AGAIN = 0.5
 def until_ended(core: Core, run: Run, seconds: float) -> Run:
     """``run`` as it is once it has ended, or when ``seconds`` are over or this process is to stop."""
     until = time.monotonic() + seconds
-    while not run.status.terminal and time.monotonic() < until and not core.ending:
+    while not run.status.terminal and time.monotonic() < until and not core.stopping:
         try:
             run = _watch(core, run, until)
         except StreamUnavailable:

@@ -26,7 +26,7 @@ from testbed.sse import Received, parse
 from testbed.stack import Stack
 from testbed.waiting import until
 from tests.support.attempt import Attempt
-from web.ops.metrics import Figures
+from web.ops.metrics import Metrics
 from web.streaming.socket_writer import Outlet
 
 HEARTBEAT = 0.5
@@ -69,14 +69,14 @@ def ends() -> Iterator[tuple[Any, Any]]:
 def connected(
     ours: Any, protocol: str = "HTTP/1.1", chunked: bool = True, start_response: Any = None
 ) -> Outlet:
-    outlet = Outlet(Figures())
+    outlet = Outlet(Metrics())
     environ = {"gunicorn.socket": ours, "SERVER_PROTOCOL": protocol}
     outlet.connect(environ, start_response or Answer(chunked).start_response)
     return outlet
 
 
 def test_it_opens_for_chunks_over_a_plain_socket(ends: tuple[Any, Any]) -> None:
-    assert not Outlet(Figures()).open
+    assert not Outlet(Metrics()).open
     assert connected(ends[0]).open
 
 
@@ -378,10 +378,10 @@ def open_streams(client: Client) -> float:
 
 
 def test_the_figure_counts_every_reader() -> None:
-    figures = Figures()
+    metrics = Metrics()
     sse = b'id: e:1\nevent: message.delta\ndata: {"at":"2026-01-31T12:00:00.000Z"}\n\n'
     for data in (sse, sse, b"event: run.step\ndata: {}\n\n", bytes(bytearray(sse))):
-        figures.delivered(data)
-    metric = figures._latencies.metric()
+        metrics.delivered(data)
+    metric = metrics._latencies.metric()
     counts = SimpleNamespace(**{sample.name.rpartition("_")[2]: sample.value for sample in metric.samples})
     assert counts.count == 3

@@ -14,7 +14,7 @@ from runtime.store import runs
 from tests.support.attempt import Attempt
 from tests.support.web import Client
 from web.core import Core
-from web.http.slots import Places
+from web.http.slots import Slots
 
 UNKNOWN = "01928d2e-0000-7000-8000-000000000001"
 """An id that nothing has."""
@@ -448,7 +448,7 @@ def test_what_is_no_export_is_not_imported(ada: Client, body: Any) -> None:
 
 
 def test_imports_wait_for_a_place_before_they_are_parsed_and_not_for_long(ada: Client, core: Core) -> None:
-    core.imports = Places(1, 0, "Too many.")
+    core.imports = Slots(1, 0, "Too many.")
 
     with core.imports:
         full = ada.post("/api/threads/import", data="{")
