@@ -258,8 +258,8 @@ class RunError:
     """Why a run did not succeed."""
 
     code: str
-    """One of: worker_error, worker_crashed, output_too_large, protocol_error,
-    start_failed, timeout, cancelled, lost, worker_unknown, worker_unavailable."""
+    """One of: worker_error, worker_crashed, output_too_large, start_failed,
+    worker_unknown, timeout, lost, cancelled (only of a run that an import ended)."""
     message: str
     retryable: bool = False
     log_tail: str = ""
