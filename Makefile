@@ -65,14 +65,14 @@ lock: | $(BIN)/python
 	@rm -rf $(VENV)/lock
 
 clean:
-	rm -rf $(VENV) web/static web/ui/node_modules web/ui/openapi.json web/ui/src/api/schema.d.ts
+	rm -rf $(VENV) web/static web/ui/node_modules web/ui/*/node_modules web/ui/openapi.json web/ui/client/src/api/schema.d.ts
 	rm -rf build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ── the browser interface ───────────────────────────────────────────────────
 # Its types are made from the API's document, which is written anew only where it has changed.
 
-UI_SOURCES := $(shell find web/ui -path web/ui/node_modules -prune -o -type f \
+UI_SOURCES := $(shell find web/ui -name node_modules -prune -o -type f \
 	! -name openapi.json ! -name schema.d.ts ! -name '*.test.ts' -print)
 API := $(wildcard web/api/*.py web/api/schemas/*.py) runtime/model.py
 NPM := cd web/ui && ./with-node npm
@@ -85,7 +85,7 @@ $(UI): $(UI_SOURCES) web/ui/openapi.json web/ui/node_modules/.package-lock.json
 	@$(NPM) run --silent build -- --logLevel warn
 	@touch $@
 
-web/ui/node_modules/.package-lock.json: web/ui/package.json web/ui/package-lock.json
+web/ui/node_modules/.package-lock.json: web/ui/package.json $(wildcard web/ui/*/package.json) web/ui/package-lock.json
 	@echo 'Fetching what the browser interface is made of (the first time takes about half a minute) ...'
 	@$(NPM) ci --loglevel=error --no-progress >/dev/null
 	@touch $@

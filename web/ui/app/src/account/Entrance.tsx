@@ -1,0 +1,61 @@
+import { api } from '@branchline/client/api/calls';
+import { inWords, Problem } from '@branchline/client/api/client';
+import { type FormEvent, useState } from 'react';
+import { Link, useLocation } from 'wouter';
+import { signedIn } from '../session';
+import { Button } from '../ui/Button';
+import { Field } from '../ui/Field';
+import { Mark } from '../ui/Mark';
+
+/** Signing in, or making an account. */
+export function Entrance({ isNew = false }: { isNew?: boolean }) {
+  const [place, navigate] = useLocation();
+  const [problem, setProblem] = useState<unknown>(null);
+  const [busy, setBusy] = useState(false);
+
+  const submit = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const given = Object.fromEntries(new FormData(event.currentTarget)) as Record<string, string>;
+    const credentials = { email: given['email'] ?? '', password: given['password'] ?? '' };
+    setBusy(true);
+    try {
+      const user = isNew
+        ? await api.register({ ...credentials, ...(given['name'] ? { name: given['name'] } : {}) })
+        : await api.signIn(credentials);
+      if (['/login', '/register'].includes(place)) navigate('/', { replace: true });
+      signedIn(user);
+    } catch (error) {
+      setProblem(error);
+      setBusy(false);
+    }
+  };
+
+  const fields = problem instanceof Problem ? problem.fields : [];
+  const errorOf = (name: string) => fields.find(({ path }) => path === name)?.message;
+  const other = isNew ? '/login' : '/register';
+  return (
+    <main className="entrance">
+      <form onSubmit={submit} aria-labelledby="entrance-title" noValidate>
+        <Mark size={40} />
+        <h1 id="entrance-title">{isNew ? 'Make an account' : 'Sign in to Branchline'}</h1>
+        <p className="lead">A conversation here is a tree. Edit, ask again, compare: nothing is ever overwritten.</p>
+        {problem !== null && fields.length === 0 && <p className="alert" role="alert">{inWords(problem)}</p>}
+        {isNew && <Field name="name" label="Name" hint="Optional" autoComplete="name" error={errorOf('name')} />}
+        <Field name="email" label="E-mail" type="email" autoComplete="username" autoFocus error={errorOf('email')} />
+        <Field
+          name="password"
+          label="Password"
+          type="password"
+          autoComplete={isNew ? 'new-password' : 'current-password'}
+          hint={isNew ? 'At least 8 characters' : undefined}
+          error={errorOf('password')}
+        />
+        <Button look="main" type="submit" disabled={busy}>{isNew ? 'Make account' : 'Sign in'}</Button>
+        <p className="aside">
+          {isNew ? 'You have an account?' : 'New here?'}{' '}
+          <Link href={other} onClick={() => setProblem(null)}>{isNew ? 'Sign in' : 'Make an account'}</Link>
+        </p>
+      </form>
+    </main>
+  );
+}

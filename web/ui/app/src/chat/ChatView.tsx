@@ -1,0 +1,18 @@
+import { useThread } from '../stores/thread';
+import { Composer } from './Composer';
+import { Conversation } from './Conversation';
+
+export function ChatView() {
+  const threadId = useThread((state) => state.data.threadId);
+  const head = useThread((state) => state.head);
+  const failure = useThread((state) => state.failure);
+  return (
+    <section className="chat" aria-label="Conversation">
+      {failure && <p className="alert" role="alert">{failure} It is tried again.</p>}
+      <Conversation />
+      <div className="dock">
+        <Composer key={threadId} threadId={threadId} parent={head} />
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,175 @@
+import { inWords, Problem } from '@branchline/client/api/client';
+import { type FieldProblem, UNDER_WAY } from '@branchline/client/api/types';
+import { ArrowUp, Square } from 'lucide-react';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { useWorkers } from '../session';
+import { useThread } from '../stores/thread';
+import { complain } from '../ui/notes';
+import { prefer, usePreferences } from '../ui/preferences';
+import { Chooser } from '../workers/Chooser';
+import { ask, stop, type Waiting } from './ask';
+import { address, go, navigate } from './place';
+
+const NO_FIELDS: readonly FieldProblem[] = [];
+
+const draftKey = (threadId: string | null) => `branchline.draft.${threadId ?? 'new'}`;
+
+/** Where one writes. What was written is kept until the server has accepted it. */
+export function Composer({ threadId, parent }: { threadId: string | null; parent: string | null }) {
+  const [text, setText] = useDraft(threadId);
+  const [n, setN] = useState(1);
+  const [sending, setSending] = useState<AbortController | null>(null);
+  const [waiting, setWaiting] = useState<Problem | null>(null);
+  const [problem, setProblem] = useState<{ text: string; fields: readonly FieldProblem[] } | null>(null);
+  const chosen = useChosenWorkers(threadId, parent);
+  const underWay = useUnderWay(parent);
+  const below = useThread((state) => (parent && threadId ? (state.data.children.get(parent)?.length ?? 0) : 0));
+  const area = useRef<HTMLTextAreaElement>(null);
+  useGrowing(area, text);
+  useEffect(() => () => sending?.abort(), [sending]);
+
+  const ready = text.trim() !== '' && !sending && !underWay && chosen.length > 0 && (!threadId || !!parent);
+  const send = async () => {
+    if (!ready) return;
+    const abort = new AbortController();
+    setSending(abort);
+    setProblem(null);
+    const tell: Waiting = (why) => setWaiting(why);
+    try {
+      const configs = usePreferences.getState().configs;
+      const asked = await ask(
+        { threadId, parent, messages: [{ role: 'user', content: text }], workers: chosen, configs, n },
+        tell,
+        abort.signal,
+      );
+      setText('');
+      const [first = ''] = asked.outputs;
+      if (!threadId) prefer({ workersOf: { ...usePreferences.getState().workersOf, [asked.threadId]: chosen } });
+      // Who has gone elsewhere meanwhile is not called back.
+      if (!area.current) return;
+      if (asked.outputs.length > 1) navigate(address(asked.threadId, asked.input, 'compare'));
+      else go(asked.threadId, first, { end: true });
+    } catch (error) {
+      if (!abort.signal.aborted) setProblem({ text: inWords(error), fields: error instanceof Problem ? error.fields : [] });
+    } finally {
+      setSending(null);
+      setWaiting(null);
+    }
+  };
+
+  return (
+    <form
+      className="composer"
+      aria-label="Your message"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void send();
+      }}
+    >
+      {below > 0 && (
+        <p className="composer-note">
+          {below === 1 ? 'The thread already goes on from here.' : `The thread already goes on from here in ${below} ways.`} What you send becomes a branch of its own.
+        </p>
+      )}
+      {waiting && (
+        <p className="composer-note" role="status">
+          {waiting.status === 429 ? waiting.message : 'Not sent yet: the server cannot be reached.'} It is sent as soon as that is possible.{' '}
+          <button type="button" className="link" onClick={() => sending?.abort()}>Do not send</button>
+        </p>
+      )}
+      {problem && <p className="alert" role="alert">{problem.text}</p>}
+      <div className="composer-box">
+        <textarea
+          ref={area}
+          data-composer
+          aria-label="Message"
+          placeholder={threadId ? 'Reply …' : 'Ask something …'}
+          rows={1}
+          value={text}
+          readOnly={!!sending}
+          autoFocus={!threadId}
+          onChange={(event) => setText(event.target.value)}
+          onKeyDown={(event) => {
+            if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {
+              event.preventDefault();
+              void send();
+            }
+          }}
+        />
+        <div className="composer-tools">
+          <Chooser threadId={threadId} chosen={chosen} n={n} onN={setN} problems={problem?.fields ?? NO_FIELDS} />
+          <span className="grow" />
+          {underWay ? (
+            <button type="button" className="send" aria-label="Stop answering" onClick={() => void stop(underWay).catch(complain)}>
+              <Square aria-hidden="true" />
+            </button>
+          ) : (
+            <button type="submit" className="send" aria-label="Send" disabled={!ready}>
+              <ArrowUp aria-hidden="true" />
+            </button>
+          )}
+        </div>
+      </div>
+    </form>
+  );
+}
+
+function useDraft(threadId: string | null): [string, (text: string) => void] {
+  const key = draftKey(threadId);
+  const [text, setText] = useState(() => localStorage.getItem(key) ?? '');
+  const keep = useCallback(
+    (next: string) => {
+      setText(next);
+      try {
+        if (next) localStorage.setItem(key, next);
+        else localStorage.removeItem(key);
+      } catch {
+        // Storage is full or forbidden: the text is kept as long as the page.
+      }
+    },
+    [key],
+  );
+  return [text, keep];
+}
+
+/** Which workers are asked: those chosen in this thread, else who answered last on this way, else the last ones. */
+export function useChosenWorkers(threadId: string | null, from: string | null): string[] {
+  const workers = useWorkers().data;
+  const own = useThread(({ data }) => {
+    if (!threadId || data.threadId !== threadId) return null;
+    for (let id: string | null | undefined = from; id; id = data.nodes.get(id)?.parentId) {
+      const worker = data.nodes.get(id)?.workerId;
+      if (worker) return worker;
+    }
+    return data.thread?.worker_id;
+  });
+  const ofThread = usePreferences((state) => (threadId ? state.workersOf[threadId] : undefined));
+  const last = usePreferences((state) => state.workers);
+  return useMemo(() => {
+    const available = (workers ?? []).filter((worker) => worker.available).map((worker) => worker.id);
+    for (const wish of [ofThread ?? [], own ? [own] : [], threadId ? [] : last]) {
+      const found = wish.filter((id) => available.includes(id));
+      if (found.length) return found;
+    }
+    return available.slice(0, 1);
+  }, [workers, own, ofThread, last, threadId]);
+}
+
+function useUnderWay(parent: string | null) {
+  return useThread((state) => {
+    const node = parent ? state.data.nodes.get(parent) : undefined;
+    const run = node?.runId ? state.data.runs.get(node.runId) : undefined;
+    return run && UNDER_WAY.has(run.status) ? run : null;
+  });
+}
+
+const TALLEST = 0.4;
+
+function useGrowing(area: React.RefObject<HTMLTextAreaElement | null>, text: string): void {
+  useLayoutEffect(() => {
+    const field = area.current;
+    if (!field) return;
+    field.style.height = 'auto';
+    field.style.height = `${Math.min(field.scrollHeight, innerHeight * TALLEST)}px`;
+  }, [area, text]);
+}

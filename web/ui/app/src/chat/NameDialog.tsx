@@ -1,0 +1,26 @@
+import type { Node } from '@branchline/client/thread/reducer';
+import { type FormEvent, useState } from 'react';
+import { Button } from '../ui/Button';
+import { Dialog } from '../ui/Dialog';
+import { Field } from '../ui/Field';
+import { complain } from '../ui/notes';
+import { mark } from './ask';
+
+export function NameDialog({ node, onClose }: { node: Node; onClose: () => void }) {
+  const [name, setName] = useState(node.label ?? '');
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    mark(node.id, { label: name.trim() || null }).then(onClose, complain);
+  };
+  return (
+    <Dialog title="Name this point" onClose={onClose}>
+      <form onSubmit={submit} className="stack">
+        <Field label="Name" value={name} maxLength={200} autoFocus onChange={(event) => setName(event.target.value)} hint="Shown in the outline and on the map. Leave it empty to take the name away." />
+        <div className="row-end">
+          <Button onClick={onClose}>Cancel</Button>
+          <Button look="main" type="submit">Save</Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,243 @@
+import '@xyflow/react/dist/base.css';
+import './map.css';
+import { type Node as FlowNode, type NodeProps, ReactFlow, ReactFlowProvider, type Viewport, useReactFlow } from '@xyflow/react';
+import { LocateFixed, Maximize, MessageSquare, Star, ZoomIn, ZoomOut } from 'lucide-react';
+import { type KeyboardEvent, memo, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { address, go, navigate } from '../chat/place';
+import { useWay } from '../chat/way';
+import { laneClass } from '../outline/lanes';
+import type { Node } from '@branchline/client/thread/reducer';
+import { useThread } from '../stores/thread';
+import { descend, rows, title } from '@branchline/client/thread/tree';
+import { Button, IconButton } from '../ui/Button';
+import { HEIGHT, type Placed, WIDTH, layout } from './layout';
+
+/** Below this scale words cannot be read: states are dots. */
+const LEGIBLE = 0.42;
+
+type StateNode = FlowNode<{ node: Node; lane: number; onWay: boolean; selected: boolean }, 'state'>;
+
+export default function MapView() {
+  return (
+    <ReactFlowProvider>
+      <MapOfStates />
+    </ReactFlowProvider>
+  );
+}
+
+/** The whole tree, to look at from afar and to walk in. The outline is the same for those who do not see it. */
+function MapOfStates() {
+  const threadId = useThread((state) => state.data.threadId);
+  const nodes = useThread((state) => state.data.nodes);
+  const children = useThread((state) => state.data.children);
+  const choices = useThread((state) => state.choices);
+  const root = useThread((state) => state.data.thread?.root_state_id ?? null);
+  const head = useThread((state) => state.head);
+  const way = useWay();
+  const shape = useShape(children, nodes.size);
+  const { placed, byId } = useMemo(() => layout(nodes, children, root), [shape, root]);
+  const lanes = useMemo(() => new Map(rows(nodes, children, root, new Set()).map((row) => [row.id, row.lane])), [shape, root]);
+  const onWay = useMemo(() => new Set(way), [way]);
+  const box = useRef<HTMLDivElement>(null);
+  const size = useSize(box);
+  const [viewport, setViewport] = useState<Viewport>({ x: 0, y: 0, zoom: 1 });
+  const flow = useReactFlow();
+
+  const shown = useMemo(() => {
+    if (viewport.zoom < LEGIBLE) return [];
+    const [left, top] = [-viewport.x / viewport.zoom, -viewport.y / viewport.zoom];
+    const [right, bottom] = [left + size.width / viewport.zoom, top + size.height / viewport.zoom];
+    return placed.filter(({ x, y }) => x > left - WIDTH && x < right + WIDTH && y > top - HEIGHT * 2 && y < bottom + HEIGHT * 2);
+  }, [placed, viewport, size]);
+  const drawn = useMemo(
+    () =>
+      shown.flatMap(({ id, x, y }): StateNode[] => {
+        const node = nodes.get(id);
+        if (!node) return [];
+        const data = { node, lane: lanes.get(id) ?? 0, onWay: onWay.has(id), selected: id === head };
+        return [{ id, type: 'state', position: { x: x - WIDTH / 2, y: y - HEIGHT / 2 }, data, width: WIDTH, height: HEIGHT, focusable: false }];
+      }),
+    [shown, nodes, lanes, onWay, head],
+  );
+
+  const look = (id: string | null, zoom = Math.max(0.8, flow.getZoom())) => {
+    const place = id ? byId.get(id) : undefined;
+    if (place) void flow.setCenter(place.x, place.y, { zoom, duration: 0 });
+  };
+  const centred = useRef(false);
+  useLayoutEffect(() => {
+    if (centred.current || !head || !byId.has(head) || !size.width) return;
+    centred.current = true;
+    look(head, 1);
+  });
+  const select = (id: string | undefined | null) => {
+    if (!id || !nodes.has(id)) return;
+    navigate(address(threadId, id, 'map'), { replace: true });
+    const place = byId.get(id);
+    if (!place) return;
+    const [x, y] = [place.x * viewport.zoom + viewport.x, place.y * viewport.zoom + viewport.y];
+    if (x < 80 || y < 60 || x > size.width - 80 || y > size.height - 120) look(id, viewport.zoom);
+  };
+  const open = () => head && go(threadId, descend(children, choices, head), { at: head });
+  const onKey = (event: KeyboardEvent) => {
+    if (!head || event.target instanceof HTMLButtonElement) return;
+    const parent = nodes.get(head)?.parentId ?? null;
+    const siblings = (parent && children.get(parent)) || [];
+    const at = siblings.indexOf(head);
+    const below = children.get(head) ?? [];
+    const steps: Record<string, () => void> = {
+      ArrowUp: () => select(parent),
+      ArrowDown: () => select(choices[head] && below.includes(choices[head] as string) ? choices[head] : below.at(-1)),
+      ArrowLeft: () => select(siblings[at - 1]),
+      ArrowRight: () => select(siblings[at + 1]),
+      Enter: open,
+      '+': () => void flow.zoomIn(),
+      '-': () => void flow.zoomOut(),
+    };
+    const step = steps[event.key];
+    if (!step) return;
+    event.preventDefault();
+    step();
+  };
+  const selected = head ? nodes.get(head) : undefined;
+  return (
+    <section className="map" aria-label="Map of the tree" onKeyDown={onKey}>
+      <div className="map-box" ref={box} tabIndex={0} role="application" aria-label="Map. Arrow keys walk in the tree, Enter opens the chat. The outline in the chat shows the same as a list.">
+        <Lines placed={placed} lanes={lanes} onWay={onWay} viewport={viewport} size={size} nodes={nodes} />
+        <ReactFlow
+          nodes={drawn}
+          edges={[]}
+          nodeTypes={NODE_TYPES}
+          onViewportChange={setViewport}
+          onNodeClick={(_, node) => select(node.id)}
+          onNodeDoubleClick={(_, node) => go(threadId, descend(children, choices, node.id), { at: node.id })}
+          nodesDraggable={false}
+          nodesConnectable={false}
+          elementsSelectable={false}
+          nodesFocusable={false}
+          disableKeyboardA11y
+          zoomOnDoubleClick={false}
+          panOnScroll
+          minZoom={0.02}
+          maxZoom={1.6}
+          proOptions={{ hideAttribution: true }}
+        />
+      </div>
+      <div className="map-tools" role="group" aria-label="Scale">
+        <IconButton label="Nearer" icon={ZoomIn} onClick={() => void flow.zoomIn()} />
+        <IconButton label="Farther" icon={ZoomOut} onClick={() => void flow.zoomOut()} />
+        <IconButton label="All of it" icon={Maximize} onClick={() => fitAll(placed, size, flow.setViewport)} />
+        <IconButton label="Where I am" icon={LocateFixed} onClick={() => look(head, 1)} />
+      </div>
+      {selected && (
+        <div className="map-selected" role="status">
+          <p>{title(selected)}</p>
+          <Button look="main" icon={MessageSquare} onClick={open}>Open in the chat</Button>
+        </div>
+      )}
+    </section>
+  );
+}
+
+/** Changes where the shape of the tree does, and not with each word. */
+function useShape(children: ReadonlyMap<string, readonly string[]>, count: number): unknown {
+  const kept = useRef({ children, count });
+  if (kept.current.children !== children || kept.current.count !== count) kept.current = { children, count };
+  return kept.current;
+}
+
+function useSize(box: React.RefObject<HTMLDivElement | null>) {
+  const [size, setSize] = useState({ width: 0, height: 0 });
+  useEffect(() => {
+    const element = box.current;
+    if (!element) return undefined;
+    const observer = new ResizeObserver(() => setSize({ width: element.clientWidth, height: element.clientHeight }));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [box]);
+  return size;
+}
+
+function fitAll(placed: Placed[], size: { width: number; height: number }, set: (viewport: Viewport) => unknown): void {
+  if (!placed.length) return;
+  const xs = placed.map(({ x }) => x);
+  const ys = placed.map(({ y }) => y);
+  const [left, right] = [xs.reduce((a, b) => Math.min(a, b)) - WIDTH, xs.reduce((a, b) => Math.max(a, b)) + WIDTH];
+  const [top, bottom] = [ys.reduce((a, b) => Math.min(a, b)) - HEIGHT, ys.reduce((a, b) => Math.max(a, b)) + HEIGHT * 3];
+  const zoom = Math.max(0.02, Math.min(1, size.width / (right - left), size.height / (bottom - top)));
+  set({ zoom, x: size.width / 2 - ((left + right) / 2) * zoom, y: size.height / 2 - ((top + bottom) / 2) * zoom });
+}
+
+const LANE_COUNT = 8;
+
+/** All lines, and from afar the dots: one canvas, however many there are. */
+function Lines({ placed, lanes, onWay, viewport, size, nodes }: {
+  placed: Placed[];
+  lanes: ReadonlyMap<string, number>;
+  onWay: ReadonlySet<string>;
+  viewport: Viewport;
+  size: { width: number; height: number };
+  nodes: ReadonlyMap<string, Node>;
+}) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useLayoutEffect(() => {
+    const element = canvas.current;
+    const pen = element?.getContext('2d');
+    if (!element || !pen || !size.width) return;
+    const scale = devicePixelRatio || 1;
+    if (element.width !== Math.round(size.width * scale)) element.width = Math.round(size.width * scale);
+    if (element.height !== Math.round(size.height * scale)) element.height = Math.round(size.height * scale);
+    const style = getComputedStyle(element);
+    const colours = Array.from({ length: LANE_COUNT }, (_, lane) => style.getPropertyValue(`--lane-${lane}`));
+    const { x: dx, y: dy, zoom } = viewport;
+    pen.setTransform(scale, 0, 0, scale, 0, 0);
+    pen.clearRect(0, 0, size.width, size.height);
+    const dots = zoom < LEGIBLE;
+    for (const one of placed) {
+      const { parent } = one;
+      const [x, y] = [one.x * zoom + dx, one.y * zoom + dy];
+      if (y < -80 || (parent && parent.y * zoom + dy > size.height + 80)) continue;
+      const colour = resolved(colours[(lanes.get(one.id) ?? 0) % LANE_COUNT] ?? '', style);
+      const mine = onWay.has(one.id);
+      pen.globalAlpha = mine ? 1 : 0.45;
+      pen.strokeStyle = pen.fillStyle = colour;
+      if (parent) {
+        const [px, py] = [parent.x * zoom + dx, parent.y * zoom + dy];
+        pen.lineWidth = Math.max(0.75, (mine ? 3 : 1.75) * Math.min(1, zoom * 1.2));
+        pen.beginPath();
+        pen.moveTo(px, py);
+        if (Math.abs(px - x) < 1) pen.lineTo(x, y);
+        else pen.bezierCurveTo(px, (py + y) / 2, x, (py + y) / 2, x, y);
+        pen.stroke();
+      }
+      if (dots && x > -10 && x < size.width + 10) {
+        pen.globalAlpha = mine ? 1 : 0.7;
+        pen.beginPath();
+        pen.arc(x, y, Math.max(1.5, (mine ? 11 : 8) * zoom), 0, 7);
+        pen.fill();
+      }
+    }
+  }, [placed, lanes, onWay, viewport, size, nodes]);
+  return <canvas ref={canvas} className="map-lines" aria-hidden="true" />;
+}
+
+/** A custom property holds `light-dark(…)`, which a canvas does not know. */
+function resolved(value: string, style: CSSStyleDeclaration): string {
+  const pair = /light-dark\((.+?),\s*(.+?)\)/.exec(value);
+  if (!pair) return value;
+  const scheme = style.colorScheme;
+  const dark = scheme === 'dark' || (scheme !== 'light' && matchMedia('(prefers-color-scheme: dark)').matches);
+  return (dark ? pair[2] : pair[1]) ?? value;
+}
+
+const StateView = memo(function StateView({ data: { node, lane, onWay, selected } }: NodeProps<StateNode>) {
+  const mine = !node.runId;
+  return (
+    <div className={`map-node ${laneClass(lane)}${mine ? ' mine' : ''}`} data-way={onWay || undefined} data-selected={selected || undefined} data-status={node.runStatus ?? undefined}>
+      <small>{node.parentId === null ? 'Beginning' : mine ? 'You' : (node.workerId ?? 'Answer')}{node.starred && <Star className="starred" aria-label="Starred" />}</small>
+      <span>{node.parentId === null ? 'of the thread' : title(node)}</span>
+    </div>
+  );
+});
+
+const NODE_TYPES = { state: StateView };

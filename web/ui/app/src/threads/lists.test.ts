@@ -1,0 +1,58 @@
+import type { Thread } from '@branchline/client/api/types';
+import { describe, expect, it } from 'vitest';
+import { placed, renewed, type ThreadList, without } from './lists';
+
+const thread = (id: string, minute: number, title = id): Thread => ({
+  id,
+  title,
+  worker_id: null,
+  config: {},
+  metadata: {},
+  status: 'active',
+  root_state_id: '',
+  latest_state_id: '',
+  created_at: '',
+  updated_at: `2026-01-01T00:${String(minute).padStart(2, '0')}:00.000Z`,
+});
+
+/** Two pages; a third is not here. */
+const list: ThreadList = {
+  pages: [
+    { items: [thread('f', 50), thread('e', 40)], next: 'two' },
+    { items: [thread('d', 30), thread('c', 20)], next: 'three' },
+  ],
+  pageParams: [null, 'two'],
+};
+const ids = (shown: ThreadList) => shown.pages.map((page) => page.items.map(({ id }) => id).join(''));
+
+describe('a list of threads', () => {
+  it('takes a new thread first', () => {
+    expect(ids(placed(list, thread('g', 55)))).toEqual(['gfe', 'dc']);
+  });
+
+  it('moves a thread that was updated, to another page too', () => {
+    expect(ids(placed(list, thread('c', 45)))).toEqual(['fce', 'd']);
+    expect(ids(placed(list, thread('f', 25)))).toEqual(['e', 'dfc']);
+  });
+
+  it('sorts by id where two were updated at the same moment', () => {
+    expect(ids(placed(list, thread('dd', 30)))).toEqual(['fe', 'dddc']);
+    expect(ids(placed(list, thread('aa', 30)))).toEqual(['fe', 'daac']);
+  });
+
+  it('leaves out what belongs on a page that is not here', () => {
+    expect(ids(placed(list, thread('a', 10)))).toEqual(['fe', 'dc']);
+    const whole: ThreadList = { ...list, pages: list.pages.map((page, index) => (index ? { ...page, next: null } : page)) };
+    expect(ids(placed(whole, thread('a', 10)))).toEqual(['fe', 'dca']);
+  });
+
+  it('loses a thread, and keeps its identity where nothing changes', () => {
+    expect(ids(without(list, 'e'))).toEqual(['f', 'dc']);
+    expect(without(list, 'x')).toBe(list);
+    expect(renewed(list, thread('x', 1))).toBe(list);
+  });
+
+  it('shows a new title where the thread stands', () => {
+    expect(renewed(list, thread('d', 59, 'New')).pages[1]?.items[0]?.title).toBe('New');
+  });
+});

@@ -1,0 +1,110 @@
+import type { FieldProblem, Worker } from '@branchline/client/api/types';
+import * as Popover from '@radix-ui/react-popover';
+import { Check, ChevronDown, Minus, Plus, SlidersHorizontal } from 'lucide-react';
+import { useEffect, useState } from 'react';
+import { useWorkers } from '../session';
+import { IconButton } from '../ui/Button';
+import { prefer, usePreferences } from '../ui/preferences';
+import { ConfigDialog } from './ConfigDialog';
+
+const MOST = 16;
+
+/** Whom to ask, how often, and how they are configured. */
+export function Chooser({ threadId, chosen, n, onN, problems }: {
+  threadId: string | null;
+  chosen: string[];
+  n: number;
+  onN: (n: number) => void;
+  problems: readonly FieldProblem[];
+}) {
+  const { data: workers = [], isPending } = useWorkers();
+  const [several, setSeveral] = useState(chosen.length > 1);
+  const [configuring, setConfiguring] = useState(false);
+  const [open, setOpen] = useState(false);
+  const refused = problems.some(({ path }) => path.startsWith('config'));
+  // What the server did not take is shown at its field.
+  useEffect(() => setConfiguring(refused), [problems, refused]);
+  const first = workers.find((worker) => worker.id === chosen[0]);
+  const name = isPending ? 'Workers' : chosen.length > 1 ? `${chosen.length} workers` : (first?.name ?? 'No worker');
+
+  const choose = (ids: string[]) => {
+    if (!ids.length) return;
+    prefer(threadId ? { workersOf: { ...usePreferences.getState().workersOf, [threadId]: ids } } : { workers: ids });
+  };
+  const pick = (worker: Worker) => {
+    if (!several) {
+      choose([worker.id]);
+      setOpen(false);
+    } else choose(chosen.includes(worker.id) ? chosen.filter((id) => id !== worker.id) : [...chosen, worker.id]);
+  };
+
+  return (
+    <>
+      <Popover.Root open={open} onOpenChange={setOpen}>
+        <Popover.Trigger asChild>
+          <button type="button" className="tool" aria-label={`Worker: ${name}`}>
+            <span>{name}</span><ChevronDown aria-hidden="true" />
+          </button>
+        </Popover.Trigger>
+        <Popover.Portal>
+          <Popover.Content className="popover chooser" align="start" side="top" sideOffset={8} collisionPadding={12} aria-label="Workers">
+            <ul aria-label="Workers">
+              {workers.map((worker) => (
+                <li key={worker.id}>
+                  <button
+                    type="button"
+                    aria-pressed={chosen.includes(worker.id)}
+                    aria-disabled={!worker.available}
+                    onClick={() => worker.available && pick(worker)}
+                  >
+                    <Check aria-hidden="true" className="tick" />
+                    <span>
+                      <strong>{worker.name}</strong>
+                      <small>{worker.description}</small>
+                      {!worker.available && <small className="reason">Not available: {worker.reason ?? 'it cannot run now'}</small>}
+                    </span>
+                  </button>
+                </li>
+              ))}
+            </ul>
+            <div className="chooser-foot">
+              <label className="check-line">
+                <input
+                  type="checkbox"
+                  checked={several}
+                  onChange={(event) => {
+                    setSeveral(event.target.checked);
+                    if (!event.target.checked) choose(chosen.slice(0, 1));
+                  }}
+                />
+                Ask several side by side
+              </label>
+              <div className="stepper" role="group" aria-label="How many answers">
+                <IconButton label="Fewer answers" icon={Minus} disabled={n <= 1} onClick={() => onN(n - 1)} />
+                <output aria-label="Answers of each">{n}</output>
+                <IconButton label="More answers" icon={Plus} disabled={n >= MOST} onClick={() => onN(n + 1)} />
+                <span>{n === 1 ? 'answer' : 'answers'} each</span>
+              </div>
+            </div>
+          </Popover.Content>
+        </Popover.Portal>
+      </Popover.Root>
+      {n > 1 && <button type="button" className="tool tool-on" aria-label={`${n} answers each; back to one`} onClick={() => onN(1)}>×{n}</button>}
+      {first && (
+        <IconButton
+          label="Configure"
+          icon={SlidersHorizontal}
+          className={refused ? 'tool-wrong' : ''}
+          onClick={() => setConfiguring(true)}
+        />
+      )}
+      {configuring && (
+        <ConfigDialog
+          workers={workers.filter((worker) => chosen.includes(worker.id))}
+          problems={problems}
+          onClose={() => setConfiguring(false)}
+        />
+      )}
+    </>
+  );
+}

@@ -1,0 +1,87 @@
+import { expect, test } from 'vitest';
+import { check, completed, fieldsOf, kindOf, resolve, type Schema } from './schema';
+
+test('a part is what it refers to', () => {
+  const root = { $defs: { tone: { enum: ['kind', 'terse'] } }, properties: { tone: { $ref: '#/$defs/tone', title: 'Tone' } } };
+  const tone = resolve(root.properties.tone, root);
+  expect([kindOf(tone), tone.title]).toEqual(['choice', 'Tone']);
+});
+
+test('this or nothing is this', () => {
+  expect(kindOf(resolve({ anyOf: [{ type: 'integer' }, { type: 'null' }] }, {}))).toBe('number');
+  expect(kindOf({ type: ['string', 'null'] })).toBe('text');
+});
+
+test('what refers to itself is followed once', () => {
+  const root = {
+    $defs: {
+      loop: { $ref: '#/$defs/loop' },
+      all: { allOf: [{ $ref: '#/$defs/all' }], type: 'string' },
+      node: { type: 'object', properties: { next: { anyOf: [{ $ref: '#/$defs/node' }, { type: 'null' }] }, nodes: { type: 'array', items: { $ref: '#/$defs/node' } } } },
+    },
+  };
+  const [loop, all, node] = ['loop', 'all', 'node'].map((name) => resolve({ $ref: `#/$defs/${name}` }, root));
+  expect([loop, all, node].map((one) => kindOf(one as Schema))).toEqual(['other', 'text', 'object']);
+  expect(fieldsOf(node as Schema, root).map(([name, part]) => [name, kindOf(part)])).toEqual([['next', 'other'], ['nodes', 'array']]);
+});
+
+test('one of several constants is a choice', () => {
+  expect(resolve({ oneOf: [{ const: 1 }, { const: 2 }] }, {}).enum).toEqual([1, 2]);
+});
+
+test('what is plainly wrong is said at its path', () => {
+  const schema = {
+    type: 'object',
+    required: ['name'],
+    properties: {
+      name: { type: 'string', minLength: 2 },
+      deep: { type: 'object', properties: { heat: { type: 'number', minimum: 0, maximum: 2 } } },
+      list: { type: 'array', items: { type: 'integer' }, maxItems: 2 },
+    },
+  };
+  expect(check(schema, { name: 'Ada', deep: { heat: 1 }, list: [1] })).toEqual([]);
+  expect(check(schema, { deep: { heat: 3 }, list: [1, 1.5, 2] }).map(([path]) => path)).toEqual(['name', 'deep.heat', 'list', 'list.1']);
+});
+
+test('what is filled in by itself is not missed', () => {
+  const schema = {
+    type: 'object',
+    required: ['kind', 'heat', 'name'],
+    properties: { kind: { const: 'tea' }, heat: { type: 'number', default: 1 }, name: { type: 'string' } },
+  };
+  expect(check(schema, {}).map(([path]) => path)).toEqual(['name']);
+  expect(completed(schema, { name: 'Ada' })).toEqual({ kind: 'tea', name: 'Ada' });
+  expect(completed({ type: 'array', items: schema }, [{}])).toEqual([{ kind: 'tea' }]);
+});
+
+test('what must be there and was left alone is what it looks like', () => {
+  const tea = { type: 'object', required: ['kind'], properties: { kind: { const: 'tea' } } };
+  const schema = {
+    type: 'object',
+    required: ['drink', 'loud', 'place'],
+    properties: { drink: tea, loud: { type: 'boolean' }, place: { type: 'object', required: ['city'], properties: { city: { type: 'string' } } }, other: tea },
+  };
+  expect(check(schema, {})).toEqual([['place.city', 'is needed']]);
+  expect(completed(schema, { place: { city: 'Oslo' } })).toEqual({ drink: { kind: 'tea' }, loud: false, place: { city: 'Oslo' } });
+});
+
+test('what must be within itself without end is asked for once', () => {
+  const node = { type: 'object', required: ['next'], properties: { next: { $ref: '#/$defs/node' } } };
+  const root = { $ref: '#/$defs/node', $defs: { node } };
+  expect(check(root, {})).toEqual([['next', 'is needed']]);
+  expect(completed(root, {})).toEqual({});
+});
+
+test('what is no list, and no object, is said to be wrong', () => {
+  const schema = {
+    type: 'object',
+    properties: { tags: { type: 'array', items: { type: 'string' } }, place: { type: 'object', properties: { city: { type: 'string' } } } },
+  };
+  expect(check(schema, { tags: 'a', place: ['Oslo'] })).toEqual([['tags', 'must be a list'], ['place', 'must be an object']]);
+  expect(check(schema, { tags: null, place: null })).toEqual([]);
+  expect(completed(schema, { tags: 'a', place: 'Oslo' })).toEqual({ tags: 'a', place: 'Oslo' });
+});
+
+test('constants may have names', () => {
+  expect(resolve({ oneOf: [{ const: 1, title: 'One' }, { const: 2 }] }, {}).names).toEqual(['One', undefined]);
+});
