@@ -1,6 +1,6 @@
 /**
- * What may import what: the client knows neither React nor the app, and a package uses only what its
- * package.json names.
+ * What may import what: the client knows neither React nor the app, a package uses only what its
+ * package.json names, and no imports go round in a circle.
  */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
@@ -11,6 +11,8 @@ const PACKAGES = ['client', 'app'];
 const CLIENT = '@branchline/client/';
 /** Types that are generated from the API's document; tests run without them too. */
 const GENERATED = 'client/src/api/schema.d.ts';
+
+type Imports = ReadonlyMap<string, readonly string[]>;
 
 function sourcesOf(name: string): string[] {
   const files = readdirSync(join(import.meta.dirname, name, 'src'), { recursive: true, encoding: 'utf8' });
@@ -31,6 +33,38 @@ function resolve(importer: string, specifier: string): string | null {
   const file = ['.ts', '.tsx'].map((ending) => path + ending).find((name) => existsSync(join(import.meta.dirname, name)));
   if (!file) throw new Error(`${importer} imports ${specifier}, which is no file`);
   return file;
+}
+
+const sources = PACKAGES.flatMap(sourcesOf).filter((file) => file !== GENERATED);
+const modules: Imports = new Map(
+  sources.map((file) => [file, specifiersOf(file).flatMap((name) => resolve(file, name) ?? []).filter((target) => target !== GENERATED)]),
+);
+
+/** The same for folders. */
+function foldersOf(imports: Imports): Imports {
+  const folders = new Map<string, string[]>();
+  for (const [file, targets] of imports) {
+    const folder = dirname(file);
+    const others = targets.map(dirname).filter((target) => target !== folder);
+    folders.set(folder, [...(folders.get(folder) ?? []), ...others]);
+  }
+  return folders;
+}
+
+/** Some circle of imports, from its first member to the same again; empty if there is none. */
+function circleIn(imports: Imports): string[] {
+  const done = new Set<string>();
+  const search = (at: string, path: readonly string[]): string[] => {
+    if (path.includes(at)) return [...path.slice(path.indexOf(at)), at];
+    if (done.has(at)) return [];
+    for (const next of imports.get(at) ?? []) {
+      const found = search(next, [...path, at]);
+      if (found.length) return found;
+    }
+    done.add(at);
+    return [];
+  };
+  return [...imports.keys()].map((start) => search(start, [])).find((circle) => circle.length) ?? [];
 }
 
 /** The package that a specifier names: `react` of `react/jsx-runtime`. */
@@ -67,4 +101,12 @@ test('the client knows no React', () => {
   // zustand's main entry is bound to React; its vanilla store is not.
   const forbidden = /^(react|zustand$|zustand\/(?!vanilla))/;
   expect(files.flatMap((file) => specifiersOf(file).filter((specifier) => forbidden.test(specifier)))).toEqual([]);
+});
+
+test('no modules import each other in a circle', () => {
+  expect(circleIn(modules)).toEqual([]);
+});
+
+test('no folders import each other in a circle', () => {
+  expect(circleIn(foldersOf(modules))).toEqual([]);
 });

@@ -1,18 +1,19 @@
 import * as Tooltip from '@radix-ui/react-tooltip';
 import { QueryClientProvider } from '@tanstack/react-query';
 import { Redirect, Route, Switch } from 'wouter';
-import { Entrance } from './account/Entrance';
 import { Settings } from './account/Settings';
-import { ThreadPage } from './chat/ThreadPage';
-import { Welcome } from './chat/Welcome';
+import { SignIn } from './account/SignIn';
 import { Overlays } from './palette/Overlays';
-import { queries, useSession } from './session';
 import { Shell } from './Shell';
+import { queryClient } from './stores/queryClient';
+import { useSession } from './stores/session';
+import { NewThreadPage } from './thread/NewThreadPage';
+import { ThreadPage } from './thread/ThreadPage';
 import { Notes } from './ui/notes';
 
 export function App() {
   return (
-    <QueryClientProvider client={queries}>
+    <QueryClientProvider client={queryClient}>
       <Tooltip.Provider delayDuration={400} skipDelayDuration={200}>
         <Gate />
         <Notes />
@@ -27,8 +28,8 @@ function Gate() {
   if (user === null) {
     return (
       <Switch>
-        <Route path="/register"><Entrance isNew /></Route>
-        <Route><Entrance /></Route>
+        <Route path="/register"><SignIn isNew /></Route>
+        <Route><SignIn /></Route>
       </Switch>
     );
   }
@@ -36,7 +37,7 @@ function Gate() {
     <>
       <Shell>
         <Switch>
-          <Route path="/"><Welcome /></Route>
+          <Route path="/"><NewThreadPage /></Route>
           <Route path="/settings"><Settings /></Route>
           <Route path="/t/:thread/*?">
             {({ thread }) => <ThreadPage key={thread} threadId={thread} />}

@@ -1,8 +1,8 @@
 import { type ReactNode, useEffect } from 'react';
 import { useLocation } from 'wouter';
+import { prefer, usePreferences } from './stores/preferences';
 import { Sidebar } from './threads/Sidebar';
 import { useMedia } from './ui/media';
-import { prefer, usePreferences } from './ui/preferences';
 
 /** The page: the list of threads, and what is shown beside it. */
 export function Shell({ children }: { children: ReactNode }) {

@@ -7,17 +7,17 @@ import './styles/chat.css';
 import './styles/prose.css';
 import './styles/outline.css';
 import './styles/forms.css';
+import { onSignedOut } from '@branchline/client/api/client';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
-import { onSignedOut } from '@branchline/client/api/client';
 import { App } from './App';
-import { findOut, signedOut } from './session';
-import { applyTheme, usePreferences } from './ui/preferences';
+import { applyTheme, usePreferences } from './stores/preferences';
+import { loadSession, signedOut } from './stores/session';
 
 applyTheme(usePreferences.getState().theme);
 usePreferences.subscribe(({ theme }) => applyTheme(theme));
 onSignedOut(signedOut);
-void findOut();
+void loadSession();
 
 createRoot(document.getElementById('app') as HTMLElement).render(
   <StrictMode>

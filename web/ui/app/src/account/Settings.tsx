@@ -1,15 +1,8 @@
-import { api } from '@branchline/client/api/calls';
-import type { TokenWithSecret } from '@branchline/client/api/types';
-import { useQuery } from '@tanstack/react-query';
-import { KeyRound, PanelLeftOpen, Trash2 } from 'lucide-react';
-import { type FormEvent, useState } from 'react';
-import { queries, useSession } from '../session';
-import { Button, IconButton } from '../ui/Button';
-import { CopyButton } from '../ui/CopyButton';
-import { Field } from '../ui/Field';
-import { complain, note } from '../ui/notes';
-import { prefer, type Theme, usePreferences } from '../ui/preferences';
-import { moment } from '../ui/time';
+import { PanelLeftOpen } from 'lucide-react';
+import { prefer, type Theme, usePreferences } from '../stores/preferences';
+import { useSession } from '../stores/session';
+import { IconButton } from '../ui/Button';
+import { Tokens } from './Tokens';
 
 const THEMES: [Theme, string][] = [
   ['system', 'Like the system'],
@@ -45,65 +38,6 @@ export function Settings() {
         </dl>
       </section>
       <Tokens />
-    </section>
-  );
-}
-
-/** Tokens for programs. */
-function Tokens() {
-  const { data: tokens = [], isPending } = useQuery({ queryKey: ['tokens'], queryFn: api.tokens });
-  const [name, setName] = useState('');
-  const [made, setMade] = useState<TokenWithSecret | null>(null);
-  const changed = () => queries.invalidateQueries({ queryKey: ['tokens'] });
-  const make = async (event: FormEvent) => {
-    event.preventDefault();
-    try {
-      setMade(await api.createToken(name.trim()));
-      setName('');
-      await changed();
-    } catch (error) {
-      complain(error);
-    }
-  };
-  const revoke = async (id: string, called: string) => {
-    try {
-      await api.revokeToken(id);
-      if (made?.id === id) setMade(null);
-      note(`“${called}” is worthless now`);
-      await changed();
-    } catch (error) {
-      complain(error);
-    }
-  };
-  return (
-    <section aria-labelledby="tokens-title">
-      <h2 id="tokens-title">API tokens</h2>
-      <p className="lead">
-        For programs that act for you: send one as <code>Authorization: Bearer …</code>. <a href="/api/docs">The API, to read and to try</a>
-      </p>
-      {made && (
-        <div className="secret" role="status">
-          <p>This is “{made.name}”. It is shown this once: copy it now.</p>
-          <p className="secret-text"><code>{made.secret}</code><CopyButton text={made.secret} label="Copy the token" /></p>
-        </div>
-      )}
-      <ul className="tokens">
-        {tokens.map((token) => (
-          <li key={token.id}>
-            <KeyRound aria-hidden="true" />
-            <span>
-              <strong>{token.name}</strong>
-              <small>Made {moment(token.created_at)} · {token.last_used_at ? `used ${moment(token.last_used_at)}` : 'never used'}</small>
-            </span>
-            <IconButton label={`Revoke ${token.name}`} icon={Trash2} onClick={() => void revoke(token.id, token.name)} />
-          </li>
-        ))}
-      </ul>
-      {!isPending && !tokens.length && <p className="quiet">You have none.</p>}
-      <form className="token-form" onSubmit={(event) => void make(event)}>
-        <Field label="What it is for" value={name} maxLength={200} placeholder="my laptop" onChange={(event) => setName(event.target.value)} />
-        <Button type="submit" disabled={!name.trim()}>Make a token</Button>
-      </form>
     </section>
   );
 }

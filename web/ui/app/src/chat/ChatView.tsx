@@ -1,5 +1,5 @@
+import { Composer } from '../composer/Composer';
 import { useThread } from '../stores/thread';
-import { Composer } from './Composer';
 import { Conversation } from './Conversation';
 
 export function ChatView() {

@@ -1,12 +1,11 @@
 import { loadHistory } from '@branchline/client/thread/store';
 import { ArrowDown } from 'lucide-react';
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import { useThread } from '../stores/thread';
+import { takeScrollTarget, turnElement } from '../navigation/go';
+import { usePath, useThread } from '../stores/thread';
 import { complain } from '../ui/notes';
 import { ForkBelow } from './ForkBelow';
-import { takeLook, turnElement } from './place';
 import { Turn } from './Turn';
-import { useWay } from './way';
 
 const NEAR = 32;
 /** Pixels from the end from where one is offered a way back. */
@@ -17,7 +16,7 @@ const FAR = 240;
  * loaded when one comes near it. The end is followed only while one is there.
  */
 export function Conversation() {
-  const states = useWay();
+  const states = usePath();
   const loaded = useThread((state) => state.data.messages);
   const cut = useThread((state) => state.data.cut);
   const known = useThread((state) => !!state.data.cursor);
@@ -106,22 +105,22 @@ function useFollowing(first: string | undefined) {
     return () => observer.disconnect();
   }, [scrolled]);
 
-  // Another way is shown: look where one was told to, else stay.
+  // Another branch is shown: scroll to the target that came with it, if one did.
   useLayoutEffect(() => {
-    const look = takeLook();
+    const target = takeScrollTarget();
     const outer = box.current;
-    if (!outer || !look) return;
-    if (look === 'end') {
+    if (!outer || !target) return;
+    if (target === 'end') {
       toEnd();
       return;
     }
-    const element = turnElement(look.at);
+    const element = turnElement(target.state);
     if (!element) return;
     following.current = false;
-    const wanted = look.top ?? outer.getBoundingClientRect().top + 24;
+    const wanted = target.top ?? outer.getBoundingClientRect().top + 24;
     outer.scrollTop += element.getBoundingClientRect().top - wanted;
     top.current = outer.scrollTop;
-    if (look.top === null) {
+    if (target.top === null) {
       element.classList.remove('flash');
       requestAnimationFrame(() => element.classList.add('flash'));
       element.focus({ preventScroll: true });

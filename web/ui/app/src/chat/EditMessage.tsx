@@ -1,12 +1,14 @@
 import type { Message, MessageInput } from '@branchline/client/api/types';
+import { saveBranch } from '@branchline/client/thread/actions';
 import { useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { go } from '../navigation/go';
+import { address, navigate } from '../navigation/routes';
+import { send } from '../runs/send';
+import { usePreferences } from '../stores/preferences';
 import { useThread } from '../stores/thread';
 import { Button } from '../ui/Button';
 import { complain } from '../ui/notes';
-import { usePreferences } from '../ui/preferences';
-import { ask, saveBranch } from './ask';
-import { useChosenWorkers } from './Composer';
-import { address, go, navigate } from './place';
+import { useChosenWorkers } from '../workers/chosen';
 
 /** What is reworded where a state has several messages: the question, or the last of the answer. */
 export function subjectOf(messages: readonly Message[]): Message | undefined {
@@ -63,10 +65,9 @@ export function EditMessage({ stateId, messages, onDone }: { stateId: string; me
   const run = () =>
     finish(async (signal) => {
       const { configs } = usePreferences.getState();
-      const wish = { threadId, parent, messages: reworded(), workers, configs, n: 1 };
-      const asked = await ask(wish, () => {}, signal);
-      if (asked.outputs.length > 1) return () => navigate(address(threadId, asked.input, 'compare'));
-      return () => go(threadId, asked.outputs[0] ?? asked.input, { at: asked.input, instead: stateId });
+      const sent = await send({ threadId, parentId: parent, messages: reworded(), workers, configs, n: 1 }, { signal });
+      if (sent.outputIds.length > 1) return () => navigate(address(threadId, sent.inputId, 'compare'));
+      return () => go(threadId, sent.outputIds[0] ?? sent.inputId, { at: sent.inputId, instead: stateId });
     });
   const empty = text.trim() === '';
   return (

@@ -1,7 +1,8 @@
-import { countBelow, descend, title } from '@branchline/client/thread/tree';
+import { nodeTitle } from '@branchline/client/thread/titles';
+import { countBelow, descend } from '@branchline/client/thread/tree';
 import { CornerDownRight } from 'lucide-react';
+import { go } from '../navigation/go';
 import { useThread } from '../stores/thread';
-import { go } from './place';
 
 /** Below a state in the middle of the tree: the ways on from it. */
 export function ForkBelow() {
@@ -21,7 +22,7 @@ export function ForkBelow() {
           <li key={id}>
             <button type="button" onClick={() => go(threadId, descend(children, choices, id), { at: id })}>
               <CornerDownRight aria-hidden="true" />
-              <span>{title(nodes.get(id) as NonNullable<ReturnType<typeof nodes.get>>)}</span>
+              <span>{nodeTitle(nodes.get(id) as NonNullable<ReturnType<typeof nodes.get>>)}</span>
               <small>{countBelow(children, id) + 1}</small>
             </button>
           </li>

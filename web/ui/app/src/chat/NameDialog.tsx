@@ -1,16 +1,16 @@
+import { updateState } from '@branchline/client/thread/actions';
 import type { Node } from '@branchline/client/thread/reducer';
 import { type FormEvent, useState } from 'react';
 import { Button } from '../ui/Button';
 import { Dialog } from '../ui/Dialog';
 import { Field } from '../ui/Field';
 import { complain } from '../ui/notes';
-import { mark } from './ask';
 
 export function NameDialog({ node, onClose }: { node: Node; onClose: () => void }) {
   const [name, setName] = useState(node.label ?? '');
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    mark(node.id, { label: name.trim() || null }).then(onClose, complain);
+    updateState(node.id, { label: name.trim() || null }).then(onClose, complain);
   };
   return (
     <Dialog title="Name this point" onClose={onClose}>

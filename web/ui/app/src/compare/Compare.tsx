@@ -1,13 +1,18 @@
 import type { Message } from '@branchline/client/api/types';
+import { loadRun, regenerate } from '@branchline/client/thread/actions';
 import { loadHistory, threadStore } from '@branchline/client/thread/store';
-import { countBelow, descend, title } from '@branchline/client/thread/tree';
+import { nodeTitle } from '@branchline/client/thread/titles';
+import { countBelow, descend } from '@branchline/client/thread/tree';
 import { ArrowLeft, Check, GitCompareArrows, RefreshCw } from 'lucide-react';
 import { useEffect, useMemo, useState } from 'react';
-import { again, runOf } from '../chat/ask';
-import { MessageView, together } from '../chat/MessageView';
-import { address, go, navigate } from '../chat/place';
-import { RunFoot, RunHead, RunTrouble } from '../chat/RunView';
-import { Steps } from '../chat/Steps';
+import { MessageView } from '../messages/MessageView';
+import { together } from '../messages/parts';
+import { go } from '../navigation/go';
+import { address, navigate } from '../navigation/routes';
+import { RunFooter } from '../runs/RunFooter';
+import { RunHeader } from '../runs/RunHeader';
+import { RunStatus } from '../runs/RunStatus';
+import { Steps } from '../runs/Steps';
 import { useThread } from '../stores/thread';
 import { Button } from '../ui/Button';
 import { complain } from '../ui/notes';
@@ -33,7 +38,7 @@ export function Compare({ inputId }: { inputId: string }) {
   const more = async () => {
     try {
       const last = columns.at(-1);
-      if (last) await again(await runOf(last));
+      if (last) await regenerate(await loadRun(last));
     } catch (error) {
       complain(error);
     }
@@ -42,7 +47,7 @@ export function Compare({ inputId }: { inputId: string }) {
     <section className="compare" aria-label="Comparison">
       <header className="compare-head">
         <Button look="quiet" icon={ArrowLeft} onClick={() => navigate(address(threadId, lastShown(inputId)))}>Back to the chat</Button>
-        <p className="compare-question">{node && node.parentId !== null ? title(node) : 'The beginning'}</p>
+        <p className="compare-question">{node && node.parentId !== null ? nodeTitle(node) : 'The beginning'}</p>
         <Button icon={GitCompareArrows} aria-pressed={differs} onClick={() => setDiffers(!differs)} disabled={columns.length < 2}>What differs</Button>
         {isAnswers && <Button icon={RefreshCw} onClick={() => void more()}>One more</Button>}
       </header>
@@ -93,7 +98,7 @@ function Column({ stateId, number, against, isBase, onBase, differs }: {
     <article className="column" aria-label={`Branch ${number}`} data-state={stateId}>
       <div className="column-head">
         <span className="column-number" aria-hidden="true">{number}</span>
-        {node.runId ? <RunHead node={node} run={run} /> : <span className="author">You</span>}
+        {node.runId ? <RunHeader node={node} run={run} /> : <span className="author">You</span>}
         {differs && (isBase ? <span className="model">compared with</span> : <Button look="quiet" onClick={onBase}>Compare with this</Button>)}
       </div>
       <div className="column-body">
@@ -103,13 +108,13 @@ function Column({ stateId, number, against, isBase, onBase, differs }: {
           <div className="said">{parts.map((part) => <MessageView key={part.message.id} part={part} />)}</div>
         )}
         {run && <Steps run={run} />}
-        {node.runId && <RunTrouble node={node} run={run} silent={!said?.some((message) => message.content)} />}
+        {node.runId && <RunStatus node={node} run={run} silent={!said?.some((message) => message.content)} />}
       </div>
       <footer className="column-foot">
         <Button look="main" icon={Check} onClick={choose}>Go on with this</Button>
         {below > 0 && <span className="quiet">{below} more below</span>}
         <span className="grow" />
-        {run && <RunFoot run={run} />}
+        {run && <RunFooter run={run} />}
       </footer>
     </article>
   );

@@ -3,14 +3,16 @@ import './map.css';
 import { type Node as FlowNode, type NodeProps, ReactFlow, ReactFlowProvider, type Viewport, useReactFlow } from '@xyflow/react';
 import { LocateFixed, Maximize, MessageSquare, Star, ZoomIn, ZoomOut } from 'lucide-react';
 import { type KeyboardEvent, memo, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import { address, go, navigate } from '../chat/place';
-import { useWay } from '../chat/way';
-import { laneClass } from '../outline/lanes';
 import type { Node } from '@branchline/client/thread/reducer';
 import { useThread } from '../stores/thread';
-import { descend, rows, title } from '@branchline/client/thread/tree';
+import { descend, rows } from '@branchline/client/thread/tree';
 import { Button, IconButton } from '../ui/Button';
 import { HEIGHT, type Placed, WIDTH, layout } from './layout';
+import { go } from '../navigation/go';
+import { address, navigate } from '../navigation/routes';
+import { usePath } from '../stores/thread';
+import { laneClass } from '../ui/lanes';
+import { nodeTitle } from '@branchline/client/thread/titles';
 
 /** Below this scale words cannot be read: states are dots. */
 const LEGIBLE = 0.42;
@@ -33,7 +35,7 @@ function MapOfStates() {
   const choices = useThread((state) => state.choices);
   const root = useThread((state) => state.data.thread?.root_state_id ?? null);
   const head = useThread((state) => state.head);
-  const way = useWay();
+  const way = usePath();
   const shape = useShape(children, nodes.size);
   const { placed, byId } = useMemo(() => layout(nodes, children, root), [shape, root]);
   const lanes = useMemo(() => new Map(rows(nodes, children, root, new Set()).map((row) => [row.id, row.lane])), [shape, root]);
@@ -131,7 +133,7 @@ function MapOfStates() {
       </div>
       {selected && (
         <div className="map-selected" role="status">
-          <p>{title(selected)}</p>
+          <p>{nodeTitle(selected)}</p>
           <Button look="main" icon={MessageSquare} onClick={open}>Open in the chat</Button>
         </div>
       )}
@@ -235,7 +237,7 @@ const StateView = memo(function StateView({ data: { node, lane, onWay, selected 
   return (
     <div className={`map-node ${laneClass(lane)}${mine ? ' mine' : ''}`} data-way={onWay || undefined} data-selected={selected || undefined} data-status={node.runStatus ?? undefined}>
       <small>{node.parentId === null ? 'Beginning' : mine ? 'You' : (node.workerId ?? 'Answer')}{node.starred && <Star className="starred" aria-label="Starred" />}</small>
-      <span>{node.parentId === null ? 'of the thread' : title(node)}</span>
+      <span>{node.parentId === null ? 'of the thread' : nodeTitle(node)}</span>
     </div>
   );
 });

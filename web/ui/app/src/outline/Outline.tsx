@@ -1,14 +1,14 @@
 import type { Node } from '@branchline/client/thread/reducer';
-import { descend, matching, type Row, rows, title } from '@branchline/client/thread/tree';
+import { nodeTitle } from '@branchline/client/thread/titles';
+import { descend, matching, type Row, rows } from '@branchline/client/thread/tree';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { ChevronsDownUp, ChevronsUpDown, Search, Star, X } from 'lucide-react';
 import { type KeyboardEvent, memo, useCallback, useDeferredValue, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import { go } from '../chat/place';
-import { useWay } from '../chat/way';
-import { useThread } from '../stores/thread';
+import { go } from '../navigation/go';
+import { usePath, useThread } from '../stores/thread';
 import { IconButton } from '../ui/Button';
+import { laneClass } from '../ui/lanes';
 import { scaled } from '../ui/size';
-import { laneClass } from './lanes';
 
 const HEIGHT = scaled(30);
 const LANE = 14;
@@ -25,7 +25,7 @@ export function Outline({ onChosen, onClose }: { onChosen: () => void; onClose: 
   const root = useThread((state) => state.data.thread?.root_state_id ?? null);
   const whole = useThread((state) => state.data.whole);
   const choices = useThread((state) => state.choices);
-  const states = useWay();
+  const states = usePath();
   const [collapsed, setCollapsed] = useState<ReadonlySet<string>>(NOTHING);
   const [starredOnly, setStarredOnly] = useState(false);
   const [search, setSearch] = useState('');
@@ -188,7 +188,7 @@ function Tree({ list, nodes, onWay, head, found, collapsed, onToggle, onChoose }
       for (let step = 0; step < list.length; step += 1) {
         const other = list[(start + step) % list.length] as Row;
         const words = nodes.get(other.id);
-        if (words && title(words).toLowerCase().startsWith(typed.current.text)) {
+        if (words && nodeTitle(words).toLowerCase().startsWith(typed.current.text)) {
           to(index.get(other.id) ?? 0);
           break;
         }
@@ -267,7 +267,7 @@ const TreeRow = memo(function TreeRow({ row, node, top, onWay, selected, focusab
   onFocus: (id: string) => void;
 }) {
   const mine = !node.runId;
-  const words = title(node);
+  const words = nodeTitle(node);
   const status = node.runStatus ? STATUS[node.runStatus] : undefined;
   const who = mine ? 'You' : node.author && node.author !== 'assistant' ? node.author : (node.workerId ?? 'Answer');
   return (

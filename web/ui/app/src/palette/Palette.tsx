@@ -1,4 +1,5 @@
-import { descend, title } from '@branchline/client/thread/tree';
+import { nodeTitle, threadTitle } from '@branchline/client/thread/titles';
+import { descend } from '@branchline/client/thread/tree';
 import {
   FilePlus2,
   GitBranch,
@@ -16,14 +17,14 @@ import {
 } from 'lucide-react';
 import { type KeyboardEvent, useId, useMemo, useState } from 'react';
 import { useLocation } from 'wouter';
-import { address, go } from '../chat/place';
-import { useThreads } from '../session';
+import { toFork } from '../navigation/forks';
+import { go } from '../navigation/go';
+import { address } from '../navigation/routes';
+import { openOverlay } from '../stores/overlay';
+import { prefer, usePreferences } from '../stores/preferences';
 import { useThread } from '../stores/thread';
-import { threadTitle } from '../threads/Sidebar';
+import { useThreads } from '../stores/threadLists';
 import { Dialog } from '../ui/Dialog';
-import { prefer, usePreferences } from '../ui/preferences';
-import { openOverlay } from './overlay';
-import { toFork } from './Overlays';
 
 interface Command {
   id: string;
@@ -131,7 +132,7 @@ function useCommands(wanted: string): Command[] {
       .slice(0, MOST)
       .map((node) => ({
         id: node.id,
-        name: title(node),
+        name: nodeTitle(node),
         icon: GitBranch,
         kind: 'In this thread',
         act: () => go(data.threadId, descend(data.children, choices, node.id), { at: node.id }),

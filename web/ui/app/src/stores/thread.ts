@@ -1,8 +1,17 @@
 /** The thread that is being watched, for components. */
 import { threadStore, type Watched } from '@branchline/client/thread/store';
+import { way } from '@branchline/client/thread/tree';
+import { useMemo } from 'react';
 import { useStore } from 'zustand';
 
 /** Draw again when what the selector returns has changed. */
 export function useThread<T>(selector: (state: Watched) => T): T {
   return useStore(threadStore, selector);
+}
+
+/** The states of the way that is shown, from the topmost that is known. */
+export function usePath(): string[] {
+  const nodes = useThread((state) => state.data.nodes);
+  const head = useThread((state) => state.head);
+  return useMemo(() => way(nodes, head), [nodes, head]);
 }

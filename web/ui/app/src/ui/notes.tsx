@@ -1,8 +1,8 @@
 /** Short notes at the edge of the page, and what is read out to those who do not see it. */
 import { inWords } from '@branchline/client/api/client';
+import { randomId } from '@branchline/client/api/randomId';
 import { useEffect } from 'react';
 import { create } from 'zustand';
-import { newKey } from './keys';
 
 interface Note {
   id: string;
@@ -16,11 +16,11 @@ const useNotes = create<{ notes: Note[]; said: string }>(() => ({ notes: [], sai
 const SHOWN = 7000;
 
 export function note(text: string, action?: Note['action']): void {
-  add({ id: newKey(), text, alert: false, ...(action ? { action } : {}) });
+  add({ id: randomId(), text, alert: false, ...(action ? { action } : {}) });
 }
 
 export function complain(error: unknown): void {
-  add({ id: newKey(), text: inWords(error), alert: true });
+  add({ id: randomId(), text: inWords(error), alert: true });
 }
 
 /** Have a screen reader say something, politely. */

@@ -2,9 +2,9 @@ import type { FieldProblem, Worker } from '@branchline/client/api/types';
 import * as Popover from '@radix-ui/react-popover';
 import { Check, ChevronDown, Minus, Plus, SlidersHorizontal } from 'lucide-react';
 import { useEffect, useState } from 'react';
-import { useWorkers } from '../session';
+import { prefer, usePreferences } from '../stores/preferences';
+import { useWorkers } from '../stores/workers';
 import { IconButton } from '../ui/Button';
-import { prefer, usePreferences } from '../ui/preferences';
 import { ConfigDialog } from './ConfigDialog';
 
 const MOST = 16;

@@ -1,8 +1,8 @@
 import type { Config, FieldProblem, Worker } from '@branchline/client/api/types';
 import { useState } from 'react';
+import { prefer, usePreferences } from '../stores/preferences';
 import { Button } from '../ui/Button';
 import { Dialog } from '../ui/Dialog';
-import { prefer, usePreferences } from '../ui/preferences';
 import { ConfigForm } from './ConfigForm';
 import { check, completed } from './schema';
 

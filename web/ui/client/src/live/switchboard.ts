@@ -17,7 +17,7 @@ type Post =
   | { kind: 'event'; thread: string; id: string; event: LogEvent }
   | { kind: 'reset'; thread: string; reason: string }
   | { kind: 'hint'; hint: Hint }
-  | { kind: 'link'; thread: string | null; link: Link };
+  | { kind: 'link'; thread: string; link: Link };
 
 export interface Watcher {
   /** Where it wants to go on: its cursor. */
@@ -53,7 +53,6 @@ export class Switchboard {
   constructor(
     user: string,
     private readonly onHint: (hint: Hint) => void,
-    private readonly onLink: (link: Link) => void,
   ) {
     const name = `branchline:${user}`;
     const shared = 'locks' in navigator && 'BroadcastChannel' in globalThis;
@@ -132,8 +131,7 @@ export class Switchboard {
         this.onHint(post.hint);
         break;
       case 'link':
-        if (post.thread) this.watchers.get(post.thread)?.link(post.link);
-        else this.onLink(post.link);
+        this.watchers.get(post.thread)?.link(post.link);
         break;
     }
   }
@@ -150,7 +148,6 @@ export class Switchboard {
         // Hints have no numbers: whoever was away reads the lists again.
         if (link === 'open' && this.userLink === 'lost') this.say({ kind: 'hint', hint: { type: 'reload' } });
         if (link !== 'connecting') this.userLink = link;
-        this.say({ kind: 'link', thread: null, link });
       },
     });
     this.say({ kind: 'leading' });

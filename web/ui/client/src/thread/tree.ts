@@ -1,5 +1,5 @@
 /** Questions about the tree of a thread: ways, forks, and how the outline draws it. */
-import type { Node, ThreadState } from './reducer';
+import type { ThreadState } from './reducer';
 
 type Nodes = ThreadState['nodes'];
 type Children = ThreadState['children'];
@@ -104,13 +104,4 @@ export function matching(nodes: Nodes, text: string): { found: Set<string>; show
 /** Which states of the way are forks. */
 export function forksOn(children: Children, states: readonly string[]): string[] {
   return states.filter((id) => (children.get(id)?.length ?? 0) > 1);
-}
-
-export function title(node: Node): string {
-  const words = node.label || node.preview.replace(/[*_`#]+/g, '').replace(/\s+/g, ' ').trim();
-  if (words) return words;
-  if (node.parentId === null) return 'Beginning';
-  if (node.runStatus === 'queued') return 'Waiting to start';
-  if (node.runStatus === 'running') return 'Answering';
-  return node.runStatus ? 'No words' : 'Empty';
 }

@@ -1,14 +1,16 @@
 import { inWords, Problem } from '@branchline/client/api/client';
 import { type FieldProblem, UNDER_WAY } from '@branchline/client/api/types';
+import { cancelRun } from '@branchline/client/thread/actions';
 import { ArrowUp, Square } from 'lucide-react';
-import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import { useWorkers } from '../session';
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { go } from '../navigation/go';
+import { address, navigate } from '../navigation/routes';
+import { send } from '../runs/send';
+import { prefer, usePreferences } from '../stores/preferences';
 import { useThread } from '../stores/thread';
 import { complain } from '../ui/notes';
-import { prefer, usePreferences } from '../ui/preferences';
 import { Chooser } from '../workers/Chooser';
-import { ask, stop, type Waiting } from './ask';
-import { address, go, navigate } from './place';
+import { useChosenWorkers } from '../workers/chosen';
 
 const NO_FIELDS: readonly FieldProblem[] = [];
 
@@ -29,26 +31,24 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
   useEffect(() => () => sending?.abort(), [sending]);
 
   const ready = text.trim() !== '' && !sending && !underWay && chosen.length > 0 && (!threadId || !!parent);
-  const send = async () => {
+  const submit = async () => {
     if (!ready) return;
     const abort = new AbortController();
     setSending(abort);
     setProblem(null);
-    const tell: Waiting = (why) => setWaiting(why);
     try {
       const configs = usePreferences.getState().configs;
-      const asked = await ask(
-        { threadId, parent, messages: [{ role: 'user', content: text }], workers: chosen, configs, n },
-        tell,
-        abort.signal,
+      const sent = await send(
+        { threadId, parentId: parent, messages: [{ role: 'user', content: text }], workers: chosen, configs, n },
+        { signal: abort.signal, onWaiting: setWaiting },
       );
       setText('');
-      const [first = ''] = asked.outputs;
-      if (!threadId) prefer({ workersOf: { ...usePreferences.getState().workersOf, [asked.threadId]: chosen } });
+      const [first = ''] = sent.outputIds;
+      if (!threadId) prefer({ workersOf: { ...usePreferences.getState().workersOf, [sent.threadId]: chosen } });
       // Who has gone elsewhere meanwhile is not called back.
       if (!area.current) return;
-      if (asked.outputs.length > 1) navigate(address(asked.threadId, asked.input, 'compare'));
-      else go(asked.threadId, first, { end: true });
+      if (sent.outputIds.length > 1) navigate(address(sent.threadId, sent.inputId, 'compare'));
+      else go(sent.threadId, first, { end: true });
     } catch (error) {
       if (!abort.signal.aborted) setProblem({ text: inWords(error), fields: error instanceof Problem ? error.fields : [] });
     } finally {
@@ -63,7 +63,7 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
       aria-label="Your message"
       onSubmit={(event) => {
         event.preventDefault();
-        void send();
+        void submit();
       }}
     >
       {below > 0 && (
@@ -92,7 +92,7 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
           onKeyDown={(event) => {
             if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {
               event.preventDefault();
-              void send();
+              void submit();
             }
           }}
         />
@@ -100,7 +100,7 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
           <Chooser threadId={threadId} chosen={chosen} n={n} onN={setN} problems={problem?.fields ?? NO_FIELDS} />
           <span className="grow" />
           {underWay ? (
-            <button type="button" className="send" aria-label="Stop answering" onClick={() => void stop(underWay).catch(complain)}>
+            <button type="button" className="send" aria-label="Stop answering" onClick={() => void cancelRun(underWay).catch(complain)}>
               <Square aria-hidden="true" />
             </button>
           ) : (
@@ -130,29 +130,6 @@ function useDraft(threadId: string | null): [string, (text: string) => void] {
     [key],
   );
   return [text, keep];
-}
-
-/** Which workers are asked: those chosen in this thread, else who answered last on this way, else the last ones. */
-export function useChosenWorkers(threadId: string | null, from: string | null): string[] {
-  const workers = useWorkers().data;
-  const own = useThread(({ data }) => {
-    if (!threadId || data.threadId !== threadId) return null;
-    for (let id: string | null | undefined = from; id; id = data.nodes.get(id)?.parentId) {
-      const worker = data.nodes.get(id)?.workerId;
-      if (worker) return worker;
-    }
-    return data.thread?.worker_id;
-  });
-  const ofThread = usePreferences((state) => (threadId ? state.workersOf[threadId] : undefined));
-  const last = usePreferences((state) => state.workers);
-  return useMemo(() => {
-    const available = (workers ?? []).filter((worker) => worker.available).map((worker) => worker.id);
-    for (const wish of [ofThread ?? [], own ? [own] : [], threadId ? [] : last]) {
-      const found = wish.filter((id) => available.includes(id));
-      if (found.length) return found;
-    }
-    return available.slice(0, 1);
-  }, [workers, own, ofThread, last, threadId]);
 }
 
 function useUnderWay(parent: string | null) {

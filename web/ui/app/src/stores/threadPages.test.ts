@@ -1,6 +1,6 @@
 import type { Thread } from '@branchline/client/api/types';
 import { describe, expect, it } from 'vitest';
-import { placed, renewed, type ThreadList, without } from './lists';
+import { placed, renewed, type ThreadList, without } from './threadPages';
 
 const thread = (id: string, minute: number, title = id): Thread => ({
   id,

@@ -5,8 +5,8 @@ import { useQuery } from '@tanstack/react-query';
 import { ListTree } from 'lucide-react';
 import { useState } from 'react';
 import { useThread } from '../stores/thread';
+import { Fold } from '../ui/Fold';
 import { duration } from '../ui/time';
-import { Fold } from './MessageView';
 
 const NONE: readonly Step[] = [];
 

@@ -2,13 +2,13 @@ import { api } from '@branchline/client/api/calls';
 import { inWords, Problem } from '@branchline/client/api/client';
 import { type FormEvent, useState } from 'react';
 import { Link, useLocation } from 'wouter';
-import { signedIn } from '../session';
+import { signedIn } from '../stores/session';
 import { Button } from '../ui/Button';
 import { Field } from '../ui/Field';
 import { Mark } from '../ui/Mark';
 
 /** Signing in, or making an account. */
-export function Entrance({ isNew = false }: { isNew?: boolean }) {
+export function SignIn({ isNew = false }: { isNew?: boolean }) {
   const [place, navigate] = useLocation();
   const [problem, setProblem] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);

@@ -1,9 +1,9 @@
 import { GitFork, PanelLeftOpen, Replace, SplitSquareHorizontal } from 'lucide-react';
-import { useWorkers } from '../session';
+import { Composer } from '../composer/Composer';
+import { prefer, usePreferences } from '../stores/preferences';
+import { useWorkers } from '../stores/workers';
 import { IconButton } from '../ui/Button';
 import { Mark } from '../ui/Mark';
-import { prefer, usePreferences } from '../ui/preferences';
-import { Composer } from './Composer';
 
 const LESSONS = [
   { icon: Replace, title: 'Edit any question', text: 'The old wording stays. Yours becomes a branch beside it.' },
@@ -12,7 +12,7 @@ const LESSONS = [
 ];
 
 /** A new thread. */
-export function Welcome() {
+export function NewThreadPage() {
   const sidebar = usePreferences((state) => state.sidebar);
   const workers = useWorkers();
   const none = workers.data && !workers.data.some((worker) => worker.available);

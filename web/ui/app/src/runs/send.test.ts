@@ -1,12 +1,13 @@
+import type { SendOptions, SendRequest } from '@branchline/client/thread/actions';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { complain } from '../ui/notes';
-import { ask, type Waiting, type Wish } from './ask';
+import { send } from './send';
 
-vi.mock('../ui/keys', () => ({ newKey: () => 'key' }));
 vi.mock('../ui/notes', () => ({ complain: vi.fn() }));
-vi.mock('../session', () => ({ listsChanged: () => {}, workerName: (id: string) => id.toUpperCase() }));
+vi.mock('../stores/threadLists', () => ({ threadListChanged: () => {} }));
+vi.mock('../stores/workers', () => ({ workerName: (id: string) => id.toUpperCase() }));
 
-const WISH: Wish = { threadId: 't', parent: 'root', messages: [{ role: 'user', content: 'Hi' }], workers: ['a', 'b', 'c'], configs: {}, n: 1 };
+const REQUEST: SendRequest = { threadId: 't', parentId: 'root', messages: [{ role: 'user', content: 'Hi' }], workers: ['a', 'b', 'c'], configs: {}, n: 1 };
 const asked: string[] = [];
 
 /** A server that refuses to ask some workers, with this status. */
@@ -19,10 +20,6 @@ function refusing(workers: string[], status = 422): void {
   });
 }
 
-function send(signal: AbortSignal, waiting: Waiting = () => {}) {
-  return ask(WISH, waiting, signal);
-}
-
 beforeEach(() => {
   asked.length = 0;
   vi.mocked(complain).mockClear();
@@ -30,23 +27,24 @@ beforeEach(() => {
   vi.stubGlobal('removeEventListener', () => {});
 });
 
-test('what one worker refuses is told, and the others are asked all the same', async () => {
+test('when one worker is refused an error says so, and the others are asked all the same', async () => {
   refusing(['b']);
-  expect((await send(new AbortController().signal)).outputs).toEqual(['of a', 'of c']);
+  expect((await send(REQUEST, { signal: new AbortController().signal })).outputIds).toEqual(['of a', 'of c']);
   expect(vi.mocked(complain).mock.calls).toEqual([[new Error('B was not asked. It does not fit.')]]);
 });
 
-test('where the first is refused nobody is asked', async () => {
+test('when the first worker is refused no other is asked', async () => {
   refusing(['a']);
-  await expect(send(new AbortController().signal)).rejects.toThrow('It does not fit.');
+  await expect(send(REQUEST, { signal: new AbortController().signal })).rejects.toThrow('It does not fit.');
   expect(asked).toEqual(['a']);
 });
 
-test('who is asked already stays asked where one waits no longer for the others', async () => {
+test('what was sent stays sent when waiting for the other workers is aborted', async () => {
   refusing(['b'], 503);
   const abort = new AbortController();
-  const { outputs } = await send(abort.signal, (problem) => problem && abort.abort());
-  expect(outputs).toEqual(['of a']);
+  const onWaiting: SendOptions['onWaiting'] = (problem) => problem && abort.abort();
+  const { outputIds } = await send(REQUEST, { signal: abort.signal, onWaiting });
+  expect(outputIds).toEqual(['of a']);
   expect(asked).toEqual(['a', 'b']);
   expect(complain).not.toHaveBeenCalled();
 });

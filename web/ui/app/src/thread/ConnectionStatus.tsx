@@ -17,7 +17,7 @@ const MEANING = {
 } as const;
 
 /** How well what is shown keeps up with the server. */
-export function Connection() {
+export function ConnectionStatus() {
   const freshness = useThread((state) => state.freshness);
   return (
     <span className="connection" role="status" data-freshness={freshness} title={MEANING[freshness]}>

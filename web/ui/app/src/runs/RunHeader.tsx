@@ -1,0 +1,35 @@
+import type { Run } from '@branchline/client/api/types';
+import type { Node } from '@branchline/client/thread/reducer';
+import { useEffect, useState } from 'react';
+import { useWorkers } from '../stores/workers';
+import { announce } from '../ui/notes';
+
+/** Who answers, and with what. */
+export function RunHeader({ node, run }: { node: Node; run: Run | undefined }) {
+  const workers = useWorkers().data;
+  const id = run?.worker_id ?? node.workerId ?? '';
+  const name = workers?.find((worker) => worker.id === id)?.name ?? (id || node.author || 'Assistant');
+  const status = run?.status ?? node.runStatus;
+  useAnnounced(status, name);
+  const model = typeof run?.config['model'] === 'string' ? run.config['model'] : '';
+  return (
+    <header className="turn-head">
+      <span className="author">{name}</span>
+      {model && <span className="model">{model}</span>}
+      {status === 'running' && <span className="pulse" aria-hidden="true" />}
+      {run && run.attempt > 1 && <span className="model" title="What an earlier attempt had written does not count.">attempt {run.attempt}</span>}
+    </header>
+  );
+}
+
+/** Tell those who listen when an answer begins and ends, not each of its words. */
+function useAnnounced(status: string | null | undefined, name: string): void {
+  const [before, setBefore] = useState(status);
+  useEffect(() => {
+    if (status === before) return;
+    setBefore(status);
+    if (status === 'running') announce(`${name} is answering`);
+    else if (status === 'success') announce(`${name} is done`);
+    else if (status === 'waiting') announce(`${name} asks you something`);
+  }, [status, before, name]);
+}

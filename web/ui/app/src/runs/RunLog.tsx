@@ -1,0 +1,26 @@
+import { api } from '@branchline/client/api/calls';
+import type { Run } from '@branchline/client/api/types';
+import { useQuery } from '@tanstack/react-query';
+import { Dialog } from '../ui/Dialog';
+
+export function LogDialog({ run, onClose }: { run: Run; onClose: () => void }) {
+  return (
+    <Dialog title="Log of the worker" onClose={onClose} wide>
+      <RunLog run={run} />
+    </Dialog>
+  );
+}
+
+/** What each attempt of a run wrote to its log. */
+export function RunLog({ run }: { run: Run }) {
+  const { data: logs, isPending } = useQuery({ queryKey: ['log', run.id, run.status], queryFn: () => api.log(run.id) });
+  if (isPending) return <p className="quiet">Reading …</p>;
+  const written = (logs ?? []).filter((log) => log.text);
+  if (!written.length) return <p className="quiet">The worker wrote nothing to its log.</p>;
+  return written.map((log) => (
+    <section key={log.attempt}>
+      <h3>Log{written.length > 1 ? ` of attempt ${log.attempt}` : ''}</h3>
+      <pre className="console" tabIndex={0}>{log.truncated ? `… (its beginning was dropped)\n${log.text}` : log.text}</pre>
+    </section>
+  ));
+}

@@ -1,0 +1,55 @@
+import { api } from '@branchline/client/api/calls';
+import type { Run } from '@branchline/client/api/types';
+import { cancelRun } from '@branchline/client/thread/actions';
+import type { Node } from '@branchline/client/thread/reducer';
+import { dispatch } from '@branchline/client/thread/store';
+import { useQuery } from '@tanstack/react-query';
+import { Clock } from 'lucide-react';
+import { useEffect } from 'react';
+import { Button } from '../ui/Button';
+import { complain } from '../ui/notes';
+import { Question } from './Question';
+import { RunFailure } from './RunFailure';
+import { useStepCount } from './Steps';
+
+/** What keeps a run from answering, what it asks, and what went wrong. */
+export function RunStatus({ node, run, silent }: { node: Node; run: Run | undefined; silent: boolean }) {
+  const status = run?.status ?? node.runStatus;
+  if (status === 'queued' && node.runId) return <Queued runId={node.runId} />;
+  if (status === 'running') return <Running run={run} silent={silent} />;
+  if (status === 'waiting' && run) return <Question run={run} />;
+  if (status === 'error' || status === 'timeout' || status === 'cancelled') return <RunFailure node={node} run={run} status={status} />;
+  if (status === 'success' && silent && run) return <p className="quiet">It ended without a word.</p>;
+  return null;
+}
+
+function Queued({ runId }: { runId: string }) {
+  const { data: run } = useQuery({ queryKey: ['queue', runId], queryFn: () => api.oneRun(runId), refetchInterval: 2500 });
+  useEffect(() => {
+    if (run && run.status !== 'queued') dispatch({ type: 'run', run });
+  }, [run]);
+  const queue = run?.queue;
+  return (
+    <p className="state-line">
+      <Clock aria-hidden="true" />
+      <span>{queue ? queueWords(queue) : 'Waiting to start'}</span>
+      <Button look="quiet" onClick={() => void cancelRun({ id: runId }).catch(complain)}>Do not ask</Button>
+    </p>
+  );
+}
+
+function queueWords(queue: { position: number; pool_seen: boolean; pool: string; reason: string }): string {
+  if (!queue.pool_seen) return `Waiting: nothing runs the pool “${queue.pool}” at the moment. It starts as soon as one is there.`;
+  return queue.position > 1 ? `Waiting to start: number ${queue.position} in the queue` : 'Waiting to start';
+}
+
+function Running({ run, silent }: { run: Run | undefined; silent: boolean }) {
+  const steps = useStepCount(run);
+  if (steps > 0 || !silent) return null;
+  return (
+    <p className="state-line state-running">
+      <span className="dots" aria-hidden="true"><i /><i /><i /></span>
+      <span>Working</span>
+    </p>
+  );
+}

@@ -1,0 +1,14 @@
+/** Sending messages from a component: what goes wrong for one worker is shown, and a new thread is listed. */
+import { inWords } from '@branchline/client/api/client';
+import { sendMessages, type SendOptions, type SendRequest, type Sent } from '@branchline/client/thread/actions';
+import { threadListChanged } from '../stores/threadLists';
+import { workerName } from '../stores/workers';
+import { complain } from '../ui/notes';
+
+export function send(request: SendRequest, options: Pick<SendOptions, 'signal' | 'onWaiting'>): Promise<Sent> {
+  return sendMessages(request, {
+    ...options,
+    onThreadCreated: (threadId) => threadListChanged(threadId),
+    onRefused: (worker, error) => complain(new Error(`${workerName(worker)} was not asked. ${inWords(error)}`)),
+  });
+}

@@ -1,0 +1,15 @@
+/** What the hints of the user's stream change in the stores. */
+import type { Hint } from '@branchline/client/live/events';
+import { loadActivity, runChanged } from './activity';
+import { queryClient } from './queryClient';
+import { threadListChanged } from './threadLists';
+
+export function handleHint(hint: Hint): void {
+  if (hint.type === 'reload') {
+    void loadActivity();
+    void queryClient.invalidateQueries();
+  } else if (hint.type === 'run.changed' && hint.thread_id && hint.run_id && hint.status) {
+    const ended = runChanged(hint.thread_id, hint.run_id, hint.status);
+    if (hint.status === 'queued' || ended) threadListChanged(hint.thread_id, 'ran');
+  } else if (hint.thread_id) threadListChanged(hint.thread_id, hint.type === 'thread.deleted' ? 'deleted' : 'changed');
+}

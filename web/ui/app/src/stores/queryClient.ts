@@ -1,0 +1,14 @@
+/** What was read from the server, kept for a while and shared by all components. */
+import { Problem } from '@branchline/client/api/client';
+import { QueryClient } from '@tanstack/react-query';
+
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 30_000,
+      refetchOnWindowFocus: false,
+      retry: (count, error) => count < 4 && error instanceof Problem && error.passing,
+    },
+    mutations: { networkMode: 'always' },
+  },
+});

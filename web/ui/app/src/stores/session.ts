@@ -1,0 +1,45 @@
+/** Who is signed in, and the streams of that user. */
+import { api } from '@branchline/client/api/calls';
+import { Problem } from '@branchline/client/api/client';
+import type { User } from '@branchline/client/api/types';
+import { Switchboard } from '@branchline/client/live/switchboard';
+import { create } from 'zustand';
+import { clearActivity, loadActivity } from './activity';
+import { handleHint } from './hints';
+import { rememberFor } from './preferences';
+import { queryClient } from './queryClient';
+
+interface Session {
+  /** undefined until it is known whether somebody is signed in. */
+  user: User | null | undefined;
+  streams: Switchboard | null;
+}
+
+export const useSession = create<Session>(() => ({ user: undefined, streams: null }));
+
+/** Milliseconds between two attempts to learn who is signed in. */
+const RETRY = 1500;
+
+/** Ask the server who is signed in, until it answers. */
+export async function loadSession(): Promise<void> {
+  try {
+    signedIn(await api.me());
+  } catch (error) {
+    if (error instanceof Problem && error.status === 401) useSession.setState({ user: null });
+    else setTimeout(() => void loadSession(), RETRY);
+  }
+}
+
+export function signedIn(user: User): void {
+  useSession.getState().streams?.close();
+  rememberFor(user.id);
+  useSession.setState({ user, streams: new Switchboard(user.id, handleHint) });
+  void loadActivity();
+}
+
+export function signedOut(): void {
+  useSession.getState().streams?.close();
+  useSession.setState({ user: null, streams: null });
+  clearActivity();
+  queryClient.clear();
+}

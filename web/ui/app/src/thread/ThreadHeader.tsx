@@ -1,0 +1,55 @@
+import { threadTitle } from '@branchline/client/thread/titles';
+import { Ellipsis, GitBranch, type LucideIcon, Map as MapIcon, MessageSquare, PanelLeftOpen } from 'lucide-react';
+import { useState } from 'react';
+import { address, navigate } from '../navigation/routes';
+import { prefer, usePreferences } from '../stores/preferences';
+import { useThread } from '../stores/thread';
+import { RenameThread } from '../threads/RenameThread';
+import { ThreadMenu } from '../threads/ThreadMenu';
+import { IconButton } from '../ui/Button';
+import { Menu } from '../ui/Menu';
+import { ConnectionStatus } from './ConnectionStatus';
+
+/** The title of the thread, how it is shown, and what can be done with it. */
+export function ThreadHeader({ view, outline, onOutline }: { view: string; outline: boolean; onOutline: () => void }) {
+  const thread = useThread((state) => state.data.thread);
+  const head = useThread((state) => state.head);
+  const sidebar = usePreferences((state) => state.sidebar);
+  const [renaming, setRenaming] = useState(false);
+  const id = thread?.id ?? '';
+  return (
+    <header className="thread-head">
+      {!sidebar && <IconButton label="Show the list of threads" icon={PanelLeftOpen} onClick={() => prefer({ sidebar: true })} />}
+      {thread && renaming ? (
+        <RenameThread thread={thread} onDone={() => setRenaming(false)} />
+      ) : (
+        <h1>
+          <button type="button" onClick={() => setRenaming(true)} title="Rename" disabled={!thread}>
+            {thread ? threadTitle(thread) : ' '}
+          </button>
+        </h1>
+      )}
+      <ConnectionStatus />
+      <div className="views" role="group" aria-label="View">
+        <ViewButton icon={MessageSquare} name="Chat" on={view === 'chat'} onClick={() => navigate(address(id, head))} />
+        <ViewButton icon={MapIcon} name="Map" on={view === 'map'} onClick={() => navigate(address(id, head, 'map'))} />
+      </div>
+      {view === 'chat' && (
+        <IconButton label={outline ? 'Hide the outline' : 'Show the outline'} icon={GitBranch} keys="O" aria-pressed={outline} onClick={onOutline} />
+      )}
+      {thread && (
+        <Menu trigger={<button type="button" className="icon-button" aria-label="More about this thread"><Ellipsis aria-hidden="true" /></button>}>
+          <ThreadMenu thread={thread} head={head} onRename={() => setRenaming(true)} onGone={() => navigate('/')} />
+        </Menu>
+      )}
+    </header>
+  );
+}
+
+function ViewButton({ icon: Icon, name, on, onClick }: { icon: LucideIcon; name: string; on: boolean; onClick: () => void }) {
+  return (
+    <button type="button" aria-label={name} aria-pressed={on} onClick={onClick}>
+      <Icon aria-hidden="true" /><span>{name}</span>
+    </button>
+  );
+}

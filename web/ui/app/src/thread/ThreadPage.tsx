@@ -1,0 +1,84 @@
+import { rememberedHead, show, watch } from '@branchline/client/thread/store';
+import { lazy, Suspense, useEffect, useState } from 'react';
+import { ChatView } from '../chat/ChatView';
+import { Compare } from '../compare/Compare';
+import { address, navigate, useWhere } from '../navigation/routes';
+import { Outline } from '../outline/Outline';
+import { markRead, useActivity } from '../stores/activity';
+import { prefer, usePreferences } from '../stores/preferences';
+import { useSession } from '../stores/session';
+import { useThread } from '../stores/thread';
+import { Button } from '../ui/Button';
+import { useMedia } from '../ui/media';
+import { ThreadHeader } from './ThreadHeader';
+
+const MapView = lazy(() => import('../map/MapView'));
+
+/** One thread: its chat, its outline, its map, its comparisons. */
+export function ThreadPage({ threadId }: { threadId: string }) {
+  const where = useWhere();
+  const streams = useSession((state) => state.streams);
+  const here = useThread((state) => state.data.threadId === threadId);
+  const known = useThread((state) => here && !!state.data.cursor);
+  const head = useThread((state) => state.head);
+  const missing = useThread((state) => state.missing || state.data.gone);
+  const narrow = useMedia('(max-width: 1120px)');
+  const outline = usePreferences((state) => state.outline);
+  const [sheet, setSheet] = useState(false);
+
+  useEffect(() => {
+    if (!streams) return undefined;
+    markRead(threadId);
+    return watch(threadId, where.view === 'compare' ? null : (where.state ?? rememberedHead(threadId)), streams);
+    // What is shown within the thread changes without watching it anew.
+  }, [threadId, streams]);
+
+  useEffect(() => {
+    if (!known || !head || where.view === 'compare') return;
+    if (where.state) show(where.state);
+    else navigate(address(threadId, head, where.view), { replace: true });
+  }, [known, head, where, threadId]);
+
+  useTitle(threadId);
+  if (missing && here) return <Gone />;
+  const withOutline = where.view === 'chat' && (narrow ? sheet : outline);
+  return (
+    <div className="thread" data-outline={withOutline || undefined}>
+      <ThreadHeader view={where.view} outline={withOutline} onOutline={() => (narrow ? setSheet(!sheet) : prefer({ outline: !outline }))} />
+      {where.view === 'map' ? (
+        <Suspense fallback={<p className="wait" role="status">Drawing the map …</p>}><MapView /></Suspense>
+      ) : where.view === 'compare' && where.state ? (
+        <Compare inputId={where.state} />
+      ) : (
+        <ChatView />
+      )}
+      {withOutline && (
+        <>
+          {narrow && <button type="button" className="veil" aria-label="Close the outline" onClick={() => setSheet(false)} />}
+          <Outline onChosen={() => setSheet(false)} onClose={() => (narrow ? setSheet(false) : prefer({ outline: false }))} />
+        </>
+      )}
+    </div>
+  );
+}
+
+function useTitle(threadId: string): void {
+  const title = useThread((state) => state.data.thread?.title);
+  const busy = useActivity((state) => state.active.has(threadId));
+  useEffect(() => {
+    document.title = `${busy ? '● ' : ''}${title || 'Thread'} · Branchline`;
+    return () => {
+      document.title = 'Branchline';
+    };
+  }, [title, busy]);
+}
+
+function Gone() {
+  return (
+    <section className="middle">
+      <h1>This thread is not here</h1>
+      <p>It was deleted, or it belongs to somebody else. A deleted thread can be brought back for 30 days by “Undo”, or with its id by the API.</p>
+      <Button look="main" onClick={() => navigate('/')}>New thread</Button>
+    </section>
+  );
+}

@@ -1,0 +1,62 @@
+import { api } from '@branchline/client/api/calls';
+import { Archive, LogOut, Settings, Upload, UserRound } from 'lucide-react';
+import { useRef } from 'react';
+import { useLocation } from 'wouter';
+import { openOverlay } from '../stores/overlay';
+import { forget } from '../stores/preferences';
+import { signedOut, useSession } from '../stores/session';
+import { threadListChanged } from '../stores/threadLists';
+import { MOD } from '../ui/keys';
+import { Menu, MenuItem, MenuLine } from '../ui/Menu';
+import { complain } from '../ui/notes';
+
+/** What concerns the account and all of its threads. */
+export function AccountMenu({ archived, onArchive }: { archived: boolean; onArchive: () => void }) {
+  const user = useSession((state) => state.user);
+  const [, navigate] = useLocation();
+  const file = useRef<HTMLInputElement>(null);
+  const signOut = async () => {
+    try {
+      await api.signOut();
+      signedOut();
+      forget();
+      navigate('/login');
+    } catch (error) {
+      complain(error);
+    }
+  };
+  const importFile = async (chosen: File | undefined) => {
+    if (!chosen) return;
+    try {
+      const { thread } = await api.importThread(JSON.parse(await chosen.text()));
+      threadListChanged(thread.id);
+      navigate(`/t/${thread.id}`);
+    } catch (error) {
+      complain(error instanceof SyntaxError ? new Error('This file is no export: it is not JSON.') : error);
+    }
+  };
+  const name = user?.name || user?.email || '';
+  return (
+    <>
+      <input ref={file} type="file" accept="application/json,.json" hidden onChange={(event) => void importFile(event.target.files?.[0])} />
+      <Menu
+        align="start"
+        trigger={
+          <button type="button" className="account">
+            <span className="avatar" aria-hidden="true"><UserRound /></span>
+            <span className="account-name"><span className="unseen">Account of </span>{name}</span>
+          </button>
+        }
+      >
+        <MenuItem icon={Settings} onSelect={() => navigate('/settings')}>Settings</MenuItem>
+        <MenuItem icon={Archive} onSelect={onArchive}>{archived ? 'Show the list' : 'Show the archive'}</MenuItem>
+        <MenuItem icon={Upload} onSelect={() => file.current?.click()}>Import a thread</MenuItem>
+        <MenuLine />
+        <MenuItem icon={LogOut} onSelect={() => void signOut()}>Sign out</MenuItem>
+      </Menu>
+      <button type="button" className="hint-keys" onClick={() => openOverlay('palette')}>
+        <span className="unseen">Open the command palette</span><kbd>{MOD}K</kbd>
+      </button>
+    </>
+  );
+}

@@ -1,0 +1,40 @@
+import { api } from '@branchline/client/api/calls';
+import type { Thread } from '@branchline/client/api/types';
+import { takeThread } from '@branchline/client/thread/store';
+import { useRef, useState } from 'react';
+import { threadListChanged } from '../stores/threadLists';
+import { complain } from '../ui/notes';
+
+/** A field for the title of a thread, in place of the title. Enter and leaving it save, Escape does not. */
+export function RenameThread({ thread, onDone }: { thread: Thread; onDone: () => void }) {
+  const [text, setText] = useState(thread.title ?? '');
+  const finished = useRef(false);
+  const finish = async (save: boolean) => {
+    if (finished.current) return;
+    finished.current = true;
+    onDone();
+    if (!save || text.trim() === (thread.title ?? '')) return;
+    try {
+      takeThread(await api.changeThread(thread.id, { title: text.trim() || null }));
+      threadListChanged(thread.id);
+    } catch (error) {
+      complain(error);
+    }
+  };
+  return (
+    <input
+      className="input rename"
+      aria-label="Title"
+      value={text}
+      autoFocus
+      maxLength={500}
+      onFocus={(event) => event.target.select()}
+      onChange={(event) => setText(event.target.value)}
+      onBlur={() => void finish(true)}
+      onKeyDown={(event) => {
+        if (event.key === 'Enter') void finish(true);
+        if (event.key === 'Escape') void finish(false);
+      }}
+    />
+  );
+}

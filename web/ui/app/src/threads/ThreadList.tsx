@@ -1,0 +1,96 @@
+import type { Page, Thread } from '@branchline/client/api/types';
+import { threadTitle } from '@branchline/client/thread/titles';
+import { useVirtualizer } from '@tanstack/react-virtual';
+import { Ellipsis } from 'lucide-react';
+import { memo, useEffect, useMemo, useRef, useState } from 'react';
+import { Link, useLocation } from 'wouter';
+import { useActivity } from '../stores/activity';
+import { useThread } from '../stores/thread';
+import { Menu } from '../ui/Menu';
+import { scaled } from '../ui/size';
+import { dayOf } from '../ui/time';
+import { RenameThread } from './RenameThread';
+import { ThreadMenu } from './ThreadMenu';
+
+type Entry = { day: string } | { thread: Thread };
+
+const ROW = scaled(36);
+const DAY_ROW = scaled(34);
+
+/** The threads by day; only the rows in sight are drawn. */
+export function ThreadList({ pages, more, empty }: { pages: readonly Page<Thread>[] | undefined; more: (() => void) | null; empty: string | null }) {
+  const entries = useMemo(() => byDay(pages?.flatMap((page) => page.items) ?? []), [pages]);
+  const box = useRef<HTMLDivElement>(null);
+  const shown = useThread((state) => state.data.threadId);
+  const virtual = useVirtualizer({
+    count: entries.length,
+    getScrollElement: () => box.current,
+    estimateSize: (index) => ('day' in (entries[index] as Entry) ? DAY_ROW : ROW),
+    getItemKey: (index) => {
+      const entry = entries[index] as Entry;
+      return 'day' in entry ? entry.day : entry.thread.id;
+    },
+    overscan: 12,
+  });
+  const items = virtual.getVirtualItems();
+  const last = items.at(-1)?.index ?? 0;
+  useEffect(() => {
+    if (more && last >= entries.length - 15) more();
+  }, [more, last, entries.length]);
+  useEffect(() => virtual.measure(), [entries, virtual]);
+  if (!entries.length) return <div className="thread-list">{empty && <p className="empty-list">{empty}</p>}</div>;
+  return (
+    <div className="thread-list" ref={box} tabIndex={-1}>
+      <ul style={{ height: virtual.getTotalSize() }}>
+        {items.map(({ index, start, size, key }) => {
+          const entry = entries[index] as Entry;
+          return (
+            <li key={key} style={{ transform: `translateY(${start}px)`, height: size }}>
+              {'day' in entry ? <h2 className="day">{entry.day}</h2> : <ThreadRow thread={entry.thread} current={entry.thread.id === shown} />}
+            </li>
+          );
+        })}
+      </ul>
+    </div>
+  );
+}
+
+function byDay(threads: Thread[]): Entry[] {
+  const entries: Entry[] = [];
+  let last = '';
+  for (const thread of threads) {
+    const day = dayOf(thread.updated_at);
+    if (day !== last) entries.push({ day });
+    last = day;
+    entries.push({ thread });
+  }
+  return entries;
+}
+
+const ThreadRow = memo(function ThreadRow({ thread, current }: { thread: Thread; current: boolean }) {
+  const [renaming, setRenaming] = useState(false);
+  const [, navigate] = useLocation();
+  const under = useActivity((state) => state.active.get(thread.id));
+  const unread = useActivity((state) => state.unread.has(thread.id));
+  const badge = badgeOf(under, unread && !current);
+  const title = threadTitle(thread);
+  if (renaming) return <RenameThread thread={thread} onDone={() => setRenaming(false)} />;
+  return (
+    <div className="thread-row" data-current={current || undefined}>
+      <Link href={`/t/${thread.id}`} aria-current={current ? 'page' : undefined} title={title}>
+        <span className="thread-title">{title}</span>
+        {badge && <span className={`badge badge-${badge.kind}`} role="img" aria-label={badge.text} title={badge.text} />}
+      </Link>
+      <Menu trigger={<button type="button" className="icon-button row-menu" aria-label={`More about ${title}`}><Ellipsis aria-hidden="true" /></button>}>
+        <ThreadMenu thread={thread} onRename={() => setRenaming(true)} onGone={() => current && navigate('/')} />
+      </Menu>
+    </div>
+  );
+});
+
+function badgeOf(under: ReadonlyMap<string, string> | undefined, unread: boolean) {
+  const statuses = [...(under?.values() ?? [])];
+  if (statuses.includes('waiting')) return { kind: 'waiting', text: 'Waits for your answer' };
+  if (statuses.length) return { kind: 'running', text: 'Answering' };
+  return unread ? { kind: 'news', text: 'Something new' } : null;
+}
