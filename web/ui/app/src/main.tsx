@@ -1,12 +1,6 @@
 import '@fontsource-variable/inter/opsz.css';
 import '@fontsource-variable/jetbrains-mono/wght.css';
-import './styles/tokens.css';
-import './styles/base.css';
-import './styles/shell.css';
-import './styles/chat.css';
-import './styles/prose.css';
-import './styles/outline.css';
-import './styles/forms.css';
+import './styles.css';
 import { onSignedOut } from '@branchline/client/api/client';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
