@@ -1,7 +1,7 @@
 import '@fontsource-variable/inter/opsz.css';
 import '@fontsource-variable/jetbrains-mono/wght.css';
 import './styles.css';
-import { onSignedOut } from '@branchline/client/api/client';
+import { onUnauthorized } from '@branchline/client/api/request';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './App';
@@ -10,7 +10,7 @@ import { loadSession, signedOut } from './stores/session';
 
 applyTheme(usePreferences.getState().theme);
 usePreferences.subscribe(({ theme }) => applyTheme(theme));
-onSignedOut(signedOut);
+onUnauthorized(signedOut);
 void loadSession();
 
 createRoot(document.getElementById('app') as HTMLElement).render(

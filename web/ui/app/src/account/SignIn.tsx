@@ -1,5 +1,5 @@
 import { api } from '@branchline/client/api/calls';
-import { inWords, Problem } from '@branchline/client/api/client';
+import { errorMessage, Problem } from '@branchline/client/api/request';
 import { type FormEvent, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { signedIn } from '../stores/session';
@@ -39,7 +39,7 @@ export function SignIn({ isNew = false }: { isNew?: boolean }) {
         <Mark size={40} />
         <h1 id="entrance-title">{isNew ? 'Make an account' : 'Sign in to Branchline'}</h1>
         <p className="lead">A conversation here is a tree. Edit, ask again, compare: nothing is ever overwritten.</p>
-        {problem !== null && fields.length === 0 && <p className="alert" role="alert">{inWords(problem)}</p>}
+        {problem !== null && fields.length === 0 && <p className="alert" role="alert">{errorMessage(problem)}</p>}
         {isNew && <Field name="name" label="Name" hint="Optional" autoComplete="name" error={errorOf('name')} />}
         <Field name="email" label="E-mail" type="email" autoComplete="username" autoFocus error={errorOf('email')} />
         <Field

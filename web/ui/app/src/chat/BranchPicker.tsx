@@ -1,5 +1,5 @@
-import type { Node } from '@branchline/client/thread/reducer';
-import { countBelow, descend } from '@branchline/client/thread/tree';
+import type { Node } from '@branchline/client/thread/state';
+import { countDescendants, leafBelow } from '@branchline/client/thread/tree';
 import { ChevronLeft, ChevronRight } from 'lucide-react';
 import { go } from '../navigation/go';
 import { address, navigate } from '../navigation/routes';
@@ -16,9 +16,9 @@ export function BranchPicker({ node }: { node: Node }) {
   const place = siblings.indexOf(node.id);
   const to = (index: number) => {
     const other = siblings[index];
-    if (other) go(threadId, descend(children, choices, other), { at: other, instead: node.id });
+    if (other) go(threadId, leafBelow(children, choices, other), { at: other, instead: node.id });
   };
-  const others = siblings.reduce((sum, id) => (id === node.id ? sum : sum + 1 + countBelow(children, id)), 0);
+  const others = siblings.reduce((sum, id) => (id === node.id ? sum : sum + 1 + countDescendants(children, id)), 0);
   const elsewhere = `${others} more ${others === 1 ? 'message' : 'messages'} on other branches`;
   return (
     <div className="picker" role="group" aria-label={`Branch ${place + 1} of ${siblings.length}`}>

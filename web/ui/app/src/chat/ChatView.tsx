@@ -5,7 +5,7 @@ import { Conversation } from './Conversation';
 export function ChatView() {
   const threadId = useThread((state) => state.data.threadId);
   const head = useThread((state) => state.head);
-  const failure = useThread((state) => state.failure);
+  const failure = useThread((state) => state.error);
   return (
     <section className="chat" aria-label="Conversation">
       {failure && <p className="alert" role="alert">{failure} It is tried again.</p>}

@@ -18,7 +18,7 @@ const FAR = 240;
 export function Conversation() {
   const states = usePath();
   const loaded = useThread((state) => state.data.messages);
-  const cut = useThread((state) => state.data.cut);
+  const cut = useThread((state) => state.data.olderCursors);
   const known = useThread((state) => !!state.data.cursor);
   const { shown, before } = useMemo(() => visible(states, loaded, cut), [states, loaded, cut]);
   const { box, inner, away, toEnd, scrolled } = useFollowing(shown[0]);

@@ -1,5 +1,5 @@
 import { nodeTitle } from '@branchline/client/thread/titles';
-import { countBelow, descend } from '@branchline/client/thread/tree';
+import { countDescendants, leafBelow } from '@branchline/client/thread/tree';
 import { CornerDownRight } from 'lucide-react';
 import { go } from '../navigation/go';
 import { useThread } from '../stores/thread';
@@ -20,10 +20,10 @@ export function ForkBelow() {
       <ul>
         {below.map((id) => (
           <li key={id}>
-            <button type="button" onClick={() => go(threadId, descend(children, choices, id), { at: id })}>
+            <button type="button" onClick={() => go(threadId, leafBelow(children, choices, id), { at: id })}>
               <CornerDownRight aria-hidden="true" />
               <span>{nodeTitle(nodes.get(id) as NonNullable<ReturnType<typeof nodes.get>>)}</span>
-              <small>{countBelow(children, id) + 1}</small>
+              <small>{countDescendants(children, id) + 1}</small>
             </button>
           </li>
         ))}

@@ -1,5 +1,5 @@
 import { updateState } from '@branchline/client/thread/actions';
-import type { Node } from '@branchline/client/thread/reducer';
+import type { Node } from '@branchline/client/thread/state';
 import { type FormEvent, useState } from 'react';
 import { Button } from '../ui/Button';
 import { Dialog } from '../ui/Dialog';

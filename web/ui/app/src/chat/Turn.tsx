@@ -1,4 +1,4 @@
-import { type Message, UNDER_WAY } from '@branchline/client/api/types';
+import { ACTIVE_STATUSES, type Message } from '@branchline/client/api/types';
 import { Star } from 'lucide-react';
 import { memo, useMemo, useState } from 'react';
 import { MessageView } from '../messages/MessageView';
@@ -52,7 +52,7 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
       {!editing && (
         <footer className="turn-foot">
           <BranchPicker node={node} />
-          {!(status && UNDER_WAY.has(status)) && <TurnActions node={node} said={said} mine={mine} onEdit={() => setEditing(true)} />}
+          {!(status && ACTIVE_STATUSES.has(status)) && <TurnActions node={node} said={said} mine={mine} onEdit={() => setEditing(true)} />}
           {run && <RunFooter run={run} />}
         </footer>
       )}

@@ -1,7 +1,7 @@
 import { api } from '@branchline/client/api/calls';
 import type { Message } from '@branchline/client/api/types';
 import { loadRun, regenerate, updateState } from '@branchline/client/thread/actions';
-import type { Node } from '@branchline/client/thread/reducer';
+import type { Node } from '@branchline/client/thread/state';
 import { Check, Columns2, Ellipsis, FileText, GitBranchPlus, Link2, Pencil, RefreshCw, Star, Tag } from 'lucide-react';
 import { useState } from 'react';
 import { go } from '../navigation/go';

@@ -2,7 +2,7 @@ import type { Message } from '@branchline/client/api/types';
 import { loadRun, regenerate } from '@branchline/client/thread/actions';
 import { loadHistory, threadStore } from '@branchline/client/thread/store';
 import { nodeTitle } from '@branchline/client/thread/titles';
-import { countBelow, descend } from '@branchline/client/thread/tree';
+import { countDescendants, leafBelow } from '@branchline/client/thread/tree';
 import { ArrowLeft, Check, GitCompareArrows, RefreshCw } from 'lucide-react';
 import { useEffect, useMemo, useState } from 'react';
 import { MessageView } from '../messages/MessageView';
@@ -65,7 +65,7 @@ export function Compare({ inputId }: { inputId: string }) {
 function lastShown(inputId: string): string | null {
   const { data, head, choices } = threadStore.getState();
   for (let id: string | null | undefined = head; id; id = data.nodes.get(id)?.parentId) if (id === inputId) return head as string;
-  return data.cursor ? descend(data.children, choices, inputId) : null;
+  return data.cursor ? leafBelow(data.children, choices, inputId) : null;
 }
 
 function words(said: readonly Message[] | undefined): string {
@@ -92,8 +92,8 @@ function Column({ stateId, number, against, isBase, onBase, differs }: {
     if (known && !said) loadHistory(stateId).catch(complain);
   }, [known, said, stateId]);
   if (!node) return null;
-  const below = countBelow(children, stateId);
-  const choose = () => go(threadId, descend(children, threadStore.getState().choices, stateId), { at: stateId });
+  const below = countDescendants(children, stateId);
+  const choose = () => go(threadId, leafBelow(children, threadStore.getState().choices, stateId), { at: stateId });
   return (
     <article className="column" aria-label={`Branch ${number}`} data-state={stateId}>
       <div className="column-head">

@@ -1,5 +1,5 @@
-import { inWords, Problem } from '@branchline/client/api/client';
-import { type FieldProblem, UNDER_WAY } from '@branchline/client/api/types';
+import { errorMessage, Problem } from '@branchline/client/api/request';
+import { ACTIVE_STATUSES, type FieldProblem } from '@branchline/client/api/types';
 import { cancelRun } from '@branchline/client/thread/actions';
 import { ArrowUp, Square } from 'lucide-react';
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
@@ -50,7 +50,7 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
       if (sent.outputIds.length > 1) navigate(address(sent.threadId, sent.inputId, 'compare'));
       else go(sent.threadId, first, { end: true });
     } catch (error) {
-      if (!abort.signal.aborted) setProblem({ text: inWords(error), fields: error instanceof Problem ? error.fields : [] });
+      if (!abort.signal.aborted) setProblem({ text: errorMessage(error), fields: error instanceof Problem ? error.fields : [] });
     } finally {
       setSending(null);
       setWaiting(null);
@@ -136,7 +136,7 @@ function useUnderWay(parent: string | null) {
   return useThread((state) => {
     const node = parent ? state.data.nodes.get(parent) : undefined;
     const run = node?.runId ? state.data.runs.get(node.runId) : undefined;
-    return run && UNDER_WAY.has(run.status) ? run : null;
+    return run && ACTIVE_STATUSES.has(run.status) ? run : null;
   });
 }
 

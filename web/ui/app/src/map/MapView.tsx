@@ -3,9 +3,9 @@ import './map.css';
 import { type Node as FlowNode, type NodeProps, ReactFlow, ReactFlowProvider, type Viewport, useReactFlow } from '@xyflow/react';
 import { LocateFixed, Maximize, MessageSquare, Star, ZoomIn, ZoomOut } from 'lucide-react';
 import { type KeyboardEvent, memo, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import type { Node } from '@branchline/client/thread/reducer';
+import { type Node } from '@branchline/client/thread/state';
 import { useThread } from '../stores/thread';
-import { descend, rows } from '@branchline/client/thread/tree';
+import { leafBelow, outlineRows } from '@branchline/client/thread/tree';
 import { Button, IconButton } from '../ui/Button';
 import { HEIGHT, type Placed, WIDTH, layout } from './layout';
 import { go } from '../navigation/go';
@@ -38,7 +38,7 @@ function MapOfStates() {
   const way = usePath();
   const shape = useShape(children, nodes.size);
   const { placed, byId } = useMemo(() => layout(nodes, children, root), [shape, root]);
-  const lanes = useMemo(() => new Map(rows(nodes, children, root, new Set()).map((row) => [row.id, row.lane])), [shape, root]);
+  const lanes = useMemo(() => new Map(outlineRows(nodes, children, root, new Set()).map((row) => [row.id, row.lane])), [shape, root]);
   const onWay = useMemo(() => new Set(way), [way]);
   const box = useRef<HTMLDivElement>(null);
   const size = useSize(box);
@@ -80,7 +80,7 @@ function MapOfStates() {
     const [x, y] = [place.x * viewport.zoom + viewport.x, place.y * viewport.zoom + viewport.y];
     if (x < 80 || y < 60 || x > size.width - 80 || y > size.height - 120) look(id, viewport.zoom);
   };
-  const open = () => head && go(threadId, descend(children, choices, head), { at: head });
+  const open = () => head && go(threadId, leafBelow(children, choices, head), { at: head });
   const onKey = (event: KeyboardEvent) => {
     if (!head || event.target instanceof HTMLButtonElement) return;
     const parent = nodes.get(head)?.parentId ?? null;
@@ -112,7 +112,7 @@ function MapOfStates() {
           nodeTypes={NODE_TYPES}
           onViewportChange={setViewport}
           onNodeClick={(_, node) => select(node.id)}
-          onNodeDoubleClick={(_, node) => go(threadId, descend(children, choices, node.id), { at: node.id })}
+          onNodeDoubleClick={(_, node) => go(threadId, leafBelow(children, choices, node.id), { at: node.id })}
           nodesDraggable={false}
           nodesConnectable={false}
           elementsSelectable={false}

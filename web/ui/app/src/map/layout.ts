@@ -1,4 +1,4 @@
-import type { Node } from '@branchline/client/thread/reducer';
+import type { Node } from '@branchline/client/thread/state';
 import { hierarchy, tree } from 'd3-hierarchy';
 
 export interface Placed {

@@ -13,7 +13,7 @@ import { type Part, word } from './parts';
 export const MessageView = memo(
   function MessageView({ part }: { part: Part }) {
     const { message } = part;
-    const writing = useThread((state) => state.data.open.has(message.id));
+    const writing = useThread((state) => state.data.streaming.has(message.id));
     if (message.channel === 'reasoning') return <Reasoning message={message} writing={writing} />;
     switch (message.type) {
       case 'code':

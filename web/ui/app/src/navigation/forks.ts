@@ -1,5 +1,5 @@
 import { threadStore } from '@branchline/client/thread/store';
-import { forksOn, way } from '@branchline/client/thread/tree';
+import { forksOnPath, pathTo } from '@branchline/client/thread/tree';
 
 const NEAR = 30;
 
@@ -7,8 +7,8 @@ const NEAR = 30;
 export function toFork(step: 1 | -1): void {
   const { data, head } = threadStore.getState();
   if (!head) return;
-  const states = way(data.nodes, head);
-  const forks = forksOn(data.children, states).map((id) => states[states.indexOf(id) + 1]).filter((id): id is string => !!id);
+  const states = pathTo(data.nodes, head);
+  const forks = forksOnPath(data.children, states).map((id) => states[states.indexOf(id) + 1]).filter((id): id is string => !!id);
   const box = document.querySelector('.conversation')?.getBoundingClientRect();
   if (!box || !forks.length) return;
   const top = (id: string) => document.querySelector(`[data-state="${id}"]`)?.getBoundingClientRect().top;

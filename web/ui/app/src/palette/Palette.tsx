@@ -1,5 +1,5 @@
 import { nodeTitle, threadTitle } from '@branchline/client/thread/titles';
-import { descend } from '@branchline/client/thread/tree';
+import { leafBelow } from '@branchline/client/thread/tree';
 import {
   FilePlus2,
   GitBranch,
@@ -135,7 +135,7 @@ function useCommands(wanted: string): Command[] {
         name: nodeTitle(node),
         icon: GitBranch,
         kind: 'In this thread',
-        act: () => go(data.threadId, descend(data.children, choices, node.id), { at: node.id }),
+        act: () => go(data.threadId, leafBelow(data.children, choices, node.id), { at: node.id }),
       }));
     const open = (threads?.pages[0]?.items ?? []).slice(0, MOST).map((thread) => ({
       id: thread.id,

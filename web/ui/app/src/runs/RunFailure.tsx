@@ -1,6 +1,6 @@
 import type { Run } from '@branchline/client/api/types';
 import { loadRun, regenerate } from '@branchline/client/thread/actions';
-import type { Node } from '@branchline/client/thread/reducer';
+import type { Node } from '@branchline/client/thread/state';
 import { useQuery } from '@tanstack/react-query';
 import { CircleSlash, RefreshCw, TriangleAlert } from 'lucide-react';
 import { useState } from 'react';

@@ -1,5 +1,5 @@
 import type { Run } from '@branchline/client/api/types';
-import type { Node } from '@branchline/client/thread/reducer';
+import type { Node } from '@branchline/client/thread/state';
 import { useEffect, useState } from 'react';
 import { useWorkers } from '../stores/workers';
 import { announce } from '../ui/notes';

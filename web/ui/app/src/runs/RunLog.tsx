@@ -13,7 +13,7 @@ export function LogDialog({ run, onClose }: { run: Run; onClose: () => void }) {
 
 /** What each attempt of a run wrote to its log. */
 export function RunLog({ run }: { run: Run }) {
-  const { data: logs, isPending } = useQuery({ queryKey: ['log', run.id, run.status], queryFn: () => api.log(run.id) });
+  const { data: logs, isPending } = useQuery({ queryKey: ['log', run.id, run.status], queryFn: () => api.runLog(run.id) });
   if (isPending) return <p className="quiet">Reading …</p>;
   const written = (logs ?? []).filter((log) => log.text);
   if (!written.length) return <p className="quiet">The worker wrote nothing to its log.</p>;

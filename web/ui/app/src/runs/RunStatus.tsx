@@ -1,7 +1,7 @@
 import { api } from '@branchline/client/api/calls';
 import type { Run } from '@branchline/client/api/types';
 import { cancelRun } from '@branchline/client/thread/actions';
-import type { Node } from '@branchline/client/thread/reducer';
+import type { Node } from '@branchline/client/thread/state';
 import { dispatch } from '@branchline/client/thread/store';
 import { useQuery } from '@tanstack/react-query';
 import { Clock } from 'lucide-react';
@@ -24,7 +24,7 @@ export function RunStatus({ node, run, silent }: { node: Node; run: Run | undefi
 }
 
 function Queued({ runId }: { runId: string }) {
-  const { data: run } = useQuery({ queryKey: ['queue', runId], queryFn: () => api.oneRun(runId), refetchInterval: 2500 });
+  const { data: run } = useQuery({ queryKey: ['queue', runId], queryFn: () => api.run(runId), refetchInterval: 2500 });
   useEffect(() => {
     if (run && run.status !== 'queued') dispatch({ type: 'run', run });
   }, [run]);

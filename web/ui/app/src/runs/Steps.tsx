@@ -1,6 +1,7 @@
 import { api } from '@branchline/client/api/calls';
-import { type Run, UNDER_WAY } from '@branchline/client/api/types';
-import { type Step, stepCount } from '@branchline/client/thread/reducer';
+import { ACTIVE_STATUSES, type Run } from '@branchline/client/api/types';
+import type { Step } from '@branchline/client/thread/state';
+import { stepCount } from '@branchline/client/thread/updates';
 import { useQuery } from '@tanstack/react-query';
 import { ListTree } from 'lucide-react';
 import { useState } from 'react';
@@ -19,7 +20,7 @@ export function Steps({ run }: { run: Run }) {
   const count = useStepCount(run);
   const heard = useThread((state) => state.data.steps.get(run.id)) ?? NONE;
   const [open, setOpen] = useState(false);
-  const ended = !UNDER_WAY.has(run.status);
+  const ended = !ACTIVE_STATUSES.has(run.status);
   const { data: attempts } = useAttempts(run, open && ended);
   if (!count) return null;
   const kept = attempts?.find(({ attempt }) => attempt === run.attempt)?.steps;
@@ -55,5 +56,5 @@ export function Timeline({ steps, until }: { steps: readonly Pick<Step, 'descrip
 }
 
 export function useAttempts(run: Run, wanted = true) {
-  return useQuery({ queryKey: ['attempts', run.id, run.attempt, run.status], queryFn: () => api.attempts(run.id), enabled: wanted });
+  return useQuery({ queryKey: ['attempts', run.id, run.attempt, run.status], queryFn: () => api.runAttempts(run.id), enabled: wanted });
 }

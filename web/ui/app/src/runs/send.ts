@@ -1,5 +1,5 @@
 /** Sending messages from a component: what goes wrong for one worker is shown, and a new thread is listed. */
-import { inWords } from '@branchline/client/api/client';
+import { errorMessage } from '@branchline/client/api/request';
 import { sendMessages, type SendOptions, type SendRequest, type Sent } from '@branchline/client/thread/actions';
 import { threadListChanged } from '../stores/threadLists';
 import { workerName } from '../stores/workers';
@@ -9,6 +9,6 @@ export function send(request: SendRequest, options: Pick<SendOptions, 'signal' |
   return sendMessages(request, {
     ...options,
     onThreadCreated: (threadId) => threadListChanged(threadId),
-    onRefused: (worker, error) => complain(new Error(`${workerName(worker)} was not asked. ${inWords(error)}`)),
+    onRefused: (worker, error) => complain(new Error(`${workerName(worker)} was not asked. ${errorMessage(error)}`)),
   });
 }

@@ -1,6 +1,6 @@
 /** Which threads have active runs, and in which something ended while another thread was shown. */
 import { api } from '@branchline/client/api/calls';
-import { type RunStatus, UNDER_WAY } from '@branchline/client/api/types';
+import { ACTIVE_STATUSES, type RunStatus } from '@branchline/client/api/types';
 import { threadStore } from '@branchline/client/thread/store';
 import { create } from 'zustand';
 
@@ -16,7 +16,7 @@ export const useActivity = create<Activity>(() => NO_ACTIVITY);
 
 /** Read all active runs from the server. */
 export async function loadActivity(): Promise<void> {
-  const pages = await Promise.all([...UNDER_WAY].map((status) => api.runs({ status, limit: 100 }))).catch(() => []);
+  const pages = await Promise.all([...ACTIVE_STATUSES].map((status) => api.runs({ status, limit: 100 }))).catch(() => []);
   const active = new Map<string, Map<string, RunStatus>>();
   for (const run of pages.flatMap((page) => page.items)) {
     active.set(run.thread_id, (active.get(run.thread_id) ?? new Map<string, RunStatus>()).set(run.id, run.status));
@@ -29,7 +29,7 @@ export function runChanged(thread: string, run: string, status: RunStatus): bool
   const { active, unread } = useActivity.getState();
   const next = new Map(active);
   const runs = new Map(next.get(thread));
-  const ended = !UNDER_WAY.has(status);
+  const ended = !ACTIVE_STATUSES.has(status);
   if (ended) runs.delete(run);
   else runs.set(run, status);
   if (runs.size) next.set(thread, runs);

@@ -1,8 +1,8 @@
 /** Who is signed in, and the streams of that user. */
 import { api } from '@branchline/client/api/calls';
-import { Problem } from '@branchline/client/api/client';
+import { Problem } from '@branchline/client/api/request';
 import type { User } from '@branchline/client/api/types';
-import { Switchboard } from '@branchline/client/live/switchboard';
+import { SharedStreams } from '@branchline/client/live/sharedStreams';
 import { create } from 'zustand';
 import { clearActivity, loadActivity } from './activity';
 import { handleHint } from './hints';
@@ -12,7 +12,7 @@ import { queryClient } from './queryClient';
 interface Session {
   /** undefined until it is known whether somebody is signed in. */
   user: User | null | undefined;
-  streams: Switchboard | null;
+  streams: SharedStreams | null;
 }
 
 export const useSession = create<Session>(() => ({ user: undefined, streams: null }));
@@ -33,7 +33,7 @@ export async function loadSession(): Promise<void> {
 export function signedIn(user: User): void {
   useSession.getState().streams?.close();
   rememberFor(user.id);
-  useSession.setState({ user, streams: new Switchboard(user.id, handleHint) });
+  useSession.setState({ user, streams: new SharedStreams(user.id, handleHint) });
   void loadActivity();
 }
 

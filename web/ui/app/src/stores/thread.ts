@@ -1,11 +1,11 @@
 /** The thread that is being watched, for components. */
-import { threadStore, type Watched } from '@branchline/client/thread/store';
-import { way } from '@branchline/client/thread/tree';
+import { threadStore, type ThreadView } from '@branchline/client/thread/store';
+import { pathTo } from '@branchline/client/thread/tree';
 import { useMemo } from 'react';
 import { useStore } from 'zustand';
 
 /** Draw again when what the selector returns has changed. */
-export function useThread<T>(selector: (state: Watched) => T): T {
+export function useThread<T>(selector: (state: ThreadView) => T): T {
   return useStore(threadStore, selector);
 }
 
@@ -13,5 +13,5 @@ export function useThread<T>(selector: (state: Watched) => T): T {
 export function usePath(): string[] {
   const nodes = useThread((state) => state.data.nodes);
   const head = useThread((state) => state.head);
-  return useMemo(() => way(nodes, head), [nodes, head]);
+  return useMemo(() => pathTo(nodes, head), [nodes, head]);
 }

@@ -1,6 +1,6 @@
 /** The lists of threads that are shown, and how they follow what happens to a thread. */
 import { api } from '@branchline/client/api/calls';
-import { Problem } from '@branchline/client/api/client';
+import { Problem } from '@branchline/client/api/request';
 import type { Thread } from '@branchline/client/api/types';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { queryClient } from './queryClient';

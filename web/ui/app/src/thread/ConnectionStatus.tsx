@@ -18,7 +18,7 @@ const MEANING = {
 
 /** How well what is shown keeps up with the server. */
 export function ConnectionStatus() {
-  const freshness = useThread((state) => state.freshness);
+  const freshness = useThread((state) => state.syncStatus);
   return (
     <span className="connection" role="status" data-freshness={freshness} title={MEANING[freshness]}>
       <span className="connection-dot" aria-hidden="true" />

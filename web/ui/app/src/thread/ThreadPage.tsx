@@ -1,4 +1,5 @@
-import { rememberedHead, show, watch } from '@branchline/client/thread/store';
+import { showBranch, storedHead } from '@branchline/client/thread/store';
+import { watchThread } from '@branchline/client/thread/sync';
 import { lazy, Suspense, useEffect, useState } from 'react';
 import { ChatView } from '../chat/ChatView';
 import { Compare } from '../compare/Compare';
@@ -21,7 +22,7 @@ export function ThreadPage({ threadId }: { threadId: string }) {
   const here = useThread((state) => state.data.threadId === threadId);
   const known = useThread((state) => here && !!state.data.cursor);
   const head = useThread((state) => state.head);
-  const missing = useThread((state) => state.missing || state.data.gone);
+  const missing = useThread((state) => state.notFound || state.data.deleted);
   const narrow = useMedia('(max-width: 1120px)');
   const outline = usePreferences((state) => state.outline);
   const [sheet, setSheet] = useState(false);
@@ -29,13 +30,13 @@ export function ThreadPage({ threadId }: { threadId: string }) {
   useEffect(() => {
     if (!streams) return undefined;
     markRead(threadId);
-    return watch(threadId, where.view === 'compare' ? null : (where.state ?? rememberedHead(threadId)), streams);
+    return watchThread(threadId, where.view === 'compare' ? null : (where.state ?? storedHead(threadId)), streams);
     // What is shown within the thread changes without watching it anew.
   }, [threadId, streams]);
 
   useEffect(() => {
     if (!known || !head || where.view === 'compare') return;
-    if (where.state) show(where.state);
+    if (where.state) showBranch(where.state);
     else navigate(address(threadId, head, where.view), { replace: true });
   }, [known, head, where, threadId]);
 

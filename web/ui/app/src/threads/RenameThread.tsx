@@ -1,6 +1,6 @@
 import { api } from '@branchline/client/api/calls';
 import type { Thread } from '@branchline/client/api/types';
-import { takeThread } from '@branchline/client/thread/store';
+import { applyThread } from '@branchline/client/thread/store';
 import { useRef, useState } from 'react';
 import { threadListChanged } from '../stores/threadLists';
 import { complain } from '../ui/notes';
@@ -15,7 +15,7 @@ export function RenameThread({ thread, onDone }: { thread: Thread; onDone: () =>
     onDone();
     if (!save || text.trim() === (thread.title ?? '')) return;
     try {
-      takeThread(await api.changeThread(thread.id, { title: text.trim() || null }));
+      applyThread(await api.updateThread(thread.id, { title: text.trim() || null }));
       threadListChanged(thread.id);
     } catch (error) {
       complain(error);

@@ -1,6 +1,6 @@
 import { api } from '@branchline/client/api/calls';
 import type { Thread } from '@branchline/client/api/types';
-import { takeThread } from '@branchline/client/thread/store';
+import { applyThread } from '@branchline/client/thread/store';
 import { threadTitle } from '@branchline/client/thread/titles';
 import { Archive, ArchiveRestore, FileJson, FileText, Pencil, Trash2 } from 'lucide-react';
 import { threadListChanged } from '../stores/threadLists';
@@ -43,7 +43,7 @@ function Exports({ thread, state }: { thread: string; state?: string }) {
 
 async function archive(thread: Thread, archived: boolean): Promise<void> {
   try {
-    takeThread(await api.changeThread(thread.id, { status: archived ? 'archived' : 'active' }));
+    applyThread(await api.updateThread(thread.id, { status: archived ? 'archived' : 'active' }));
     threadListChanged(thread.id);
     note(archived ? 'Archived' : 'Back in the list', { name: 'Undo', act: () => void archive(thread, !archived) });
   } catch (error) {

@@ -1,6 +1,6 @@
 /** Short notes at the edge of the page, and what is read out to those who do not see it. */
-import { inWords } from '@branchline/client/api/client';
 import { randomId } from '@branchline/client/api/randomId';
+import { errorMessage } from '@branchline/client/api/request';
 import { useEffect } from 'react';
 import { create } from 'zustand';
 
@@ -20,7 +20,7 @@ export function note(text: string, action?: Note['action']): void {
 }
 
 export function complain(error: unknown): void {
-  add({ id: randomId(), text: inWords(error), alert: true });
+  add({ id: randomId(), text: errorMessage(error), alert: true });
 }
 
 /** Have a screen reader say something, politely. */

@@ -1,3 +1,4 @@
+/** The records of the API, by the names that we use. They are generated from the API's document. */
 import type { components } from './schema';
 
 type Schemas = components['schemas'];
@@ -14,7 +15,8 @@ export type RunStatus = Run['status'];
 export type RunWithQueue = Schemas['RunWithQueue'];
 export type Worker = Schemas['Worker'];
 export type TreeNode = Schemas['TreeNode'];
-export type Place = Schemas['Place'];
+/** Where a state is among its siblings. */
+export type SiblingInfo = Schemas['Place'];
 export type Snapshot = Schemas['Snapshot'];
 export type History = Schemas['History'];
 export type Accepted = Schemas['Accepted'];
@@ -32,4 +34,5 @@ export interface Confirmation {
   options?: unknown[] | null;
 }
 
-export const UNDER_WAY: ReadonlySet<string> = new Set(['queued', 'running', 'waiting']);
+/** The statuses of a run that has not ended. */
+export const ACTIVE_STATUSES: ReadonlySet<string> = new Set(['queued', 'running', 'waiting']);

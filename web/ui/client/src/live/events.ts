@@ -1,18 +1,21 @@
+/** The events of the streams, and cursors in a thread's log. */
 import type { Confirmation, Message, Run, State, Thread } from '../api/types';
 
-/** The place of an event in a thread's log: `<epoch>:<seq>`. */
+/** The position of an event in a thread's log: `<epoch>:<seq>`. */
 export interface Cursor {
   epoch: string;
   seq: number;
 }
 
-export function readCursor(text: string): Cursor | null {
+/** The cursor that a text spells; null if it spells none. */
+export function parseCursor(text: string): Cursor | null {
   const colon = text.lastIndexOf(':');
   const seq = Number(text.slice(colon + 1));
   return colon > 0 && Number.isSafeInteger(seq) ? { epoch: text.slice(0, colon), seq } : null;
 }
 
-interface Told {
+/** What every event of a thread's log has. */
+interface EventHeader {
   seq: number;
   thread_id: string;
   run_id: string | null;
@@ -21,7 +24,7 @@ interface Told {
   at: string;
 }
 
-export type LogEvent = Told &
+export type LogEvent = EventHeader &
   (
     | { type: 'thread.updated' | 'thread.deleted'; thread: Thread }
     | { type: 'state.created' | 'state.updated'; state: State }
@@ -52,7 +55,7 @@ export const EVENT_TYPES: readonly EventType[] = [
   'message.completed',
 ];
 
-/** A hint on the user's stream: something in the lists has changed. */
+/** An event of the user's stream. It hints that something in the lists has changed, and does not say what. */
 export interface Hint {
   type: 'thread.updated' | 'thread.deleted' | 'run.changed' | 'reload';
   thread_id?: string;

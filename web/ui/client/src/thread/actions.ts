@@ -2,11 +2,11 @@
  * What a user does in a thread: send messages, regenerate, edit, stop, answer, label. What the server
  * accepts is applied to the watched thread at once, before the log reports it.
  */
-import { api, type RunWish } from '../api/calls';
-import { Problem } from '../api/client';
+import { api, type RunRequest } from '../api/calls';
 import { randomId } from '../api/randomId';
+import { Problem } from '../api/request';
 import type { Accepted, Config, MessageInput, Run, State } from '../api/types';
-import { dispatch, takeAccepted, threadStore } from './store';
+import { applyAccepted, dispatch, threadStore } from './store';
 
 export interface SendRequest {
   threadId: string | null;
@@ -53,8 +53,8 @@ export async function sendMessages(request: SendRequest, options: SendOptions): 
     const key = randomId();
     try {
       const run = { ...runOf(request, worker), input_state_id: inputId };
-      const more = await retryUntilSent(() => api.run(threadId, run, key), options);
-      takeAccepted(threadId, more);
+      const more = await retryUntilSent(() => api.createRun(threadId, run, key), options);
+      applyAccepted(threadId, more);
       outputIds.push(...more.states.map((state) => state.id));
     } catch (error) {
       if (options.signal.aborted) break;
@@ -64,7 +64,7 @@ export async function sendMessages(request: SendRequest, options: SendOptions): 
   return { threadId, inputId, outputIds };
 }
 
-function runOf({ configs, n }: SendRequest, worker: string): RunWish {
+function runOf({ configs, n }: SendRequest, worker: string): RunRequest {
   return { worker_id: worker, config: configs[worker] ?? {}, n };
 }
 
@@ -74,11 +74,11 @@ async function startFirst(request: SendRequest, worker: string, options: SendOpt
   const key = randomId();
   const run = { ...runOf(request, worker), messages };
   if (threadId && parentId) {
-    const accepted = await retryUntilSent(() => api.run(threadId, { ...run, input_state_id: parentId }, key), options);
-    takeAccepted(threadId, accepted);
+    const accepted = await retryUntilSent(() => api.createRun(threadId, { ...run, input_state_id: parentId }, key), options);
+    applyAccepted(threadId, accepted);
     return { threadId, accepted };
   }
-  const accepted = await retryUntilSent(() => api.runOnNewThread(run, key), options);
+  const accepted = await retryUntilSent(() => api.createThreadWithRun(run, key), options);
   options.onThreadCreated?.(accepted.thread.id);
   return { threadId: accepted.thread.id, accepted };
 }
@@ -96,7 +96,7 @@ async function retryUntilSent<T>(send: () => Promise<T>, { signal, onWaiting }: 
       onWaiting?.(null);
       return answer;
     } catch (error) {
-      if (!(error instanceof Problem) || !(error.passing || error.status === 429)) throw error;
+      if (!(error instanceof Problem) || !(error.isTransient || error.status === 429)) throw error;
       onWaiting?.(error);
       await pause(Math.max(error.retryAfter * 1000, Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** tries)), signal);
     }
@@ -128,7 +128,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
 
 /** Have a run's input answered again, `n` times, by the same worker or another. */
 export async function regenerate(run: Run, n = 1, worker?: { id: string; config: Config }): Promise<Sent> {
-  const accepted = await api.run(
+  const accepted = await api.createRun(
     run.thread_id,
     {
       input_state_id: run.input_state_id,
@@ -138,7 +138,7 @@ export async function regenerate(run: Run, n = 1, worker?: { id: string; config:
     },
     randomId(),
   );
-  takeAccepted(run.thread_id, accepted);
+  applyAccepted(run.thread_id, accepted);
   return { threadId: run.thread_id, outputIds: accepted.states.map((state) => state.id), inputId: accepted.input_state.id };
 }
 
@@ -150,7 +150,7 @@ export async function saveBranch(threadId: string, parentId: string, messages: M
 }
 
 export async function cancelRun(run: Pick<Run, 'id'>): Promise<void> {
-  dispatch({ type: 'run', run: await api.cancel(run.id) });
+  dispatch({ type: 'run', run: await api.cancelRun(run.id) });
 }
 
 /** Answer the question of a waiting run. */
@@ -161,7 +161,7 @@ export async function answerRun(run: Run, answer: unknown): Promise<void> {
 
 /** Label a state, or star it. */
 export async function updateState(stateId: string, marks: Partial<Pick<State, 'label' | 'starred'>>): Promise<void> {
-  const { messages: _, ...state } = await api.markState(stateId, marks);
+  const { messages: _, ...state } = await api.updateState(stateId, marks);
   dispatch({ type: 'state', state });
 }
 
@@ -172,7 +172,7 @@ export async function loadRun(stateId: string): Promise<Run> {
   if (!id) throw new Error('Nothing was run here.');
   const known = data.runs.get(id);
   if (known) return known;
-  const run = await api.oneRun(id);
+  const run = await api.run(id);
   dispatch({ type: 'run', run });
   return run;
 }

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { Message, Run, Snapshot, State } from '../api/types';
 import type { LogEvent } from '../live/events';
-import { type Action, nothingYet, reduce, stepCount, type ThreadState } from './reducer';
+import { type Action, reduce } from './reducer';
+import { emptyThread, type ThreadState } from './state';
+import { stepCount } from './updates';
 
 const THREAD = 't';
 const EPOCH = 'e';
@@ -67,7 +69,7 @@ function place() {
 const WAY = { answer: place(), question: place(), root: place() };
 
 function begun(more: Partial<Snapshot> = {}): ThreadState {
-  return reduce(nothingYet(THREAD), { type: 'snapshot', snapshot: snapshot(more) });
+  return reduce(emptyThread(THREAD), { type: 'snapshot', snapshot: snapshot(more) });
 }
 
 function all(start: ThreadState, actions: Action[]): ThreadState {
@@ -87,8 +89,8 @@ function picture(at: ThreadState) {
     children: [...at.children].sort(),
     runs: [...at.runs],
     steps: [...at.steps],
-    open: [...at.open],
-    early: at.early.size,
+    open: [...at.streaming],
+    early: at.pending.size,
     stale: at.stale,
   };
 }
@@ -140,7 +142,7 @@ describe('events', () => {
     expect(at.children.get('question')).toEqual(['answer']);
     expect(at.nodes.get('answer')).toMatchObject({ preview: 'Hello, world!', runStatus: 'success' });
     expect(at.steps.get('run')).toHaveLength(1);
-    expect(at.open.size).toBe(0);
+    expect(at.streaming.size).toBe(0);
   });
 
   test('give the same picture in any order of arrival', () => {
@@ -158,7 +160,7 @@ describe('events', () => {
 
   test('before the snapshot wait for it', () => {
     const events = told(TURN);
-    const early = all(nothingYet(THREAD), events.slice(5));
+    const early = all(emptyThread(THREAD), events.slice(5));
     expect(early.messages.size).toBe(0);
     const at = reduce(early, {
       type: 'snapshot',
@@ -171,7 +173,7 @@ describe('events', () => {
     });
     expect(text(at)).toBe('Hello, world!');
     expect(at.cursor).toEqual({ epoch: EPOCH, seq: 11 });
-    expect(at.early.size).toBe(0);
+    expect(at.pending.size).toBe(0);
   });
 
   test('wait where one is missing, and go on when it comes', () => {
@@ -226,7 +228,7 @@ describe('an attempt that was lost', () => {
   test('takes its words with it', () => {
     const at = all(begun(), told([...TURN.slice(0, 8), retried]));
     expect(at.messages.get('answer')).toEqual([]);
-    expect(at.open.size).toBe(0);
+    expect(at.streaming.size).toBe(0);
     expect(at.runs.get('run')?.status).toBe('queued');
     expect(at.nodes.get('answer')?.preview).toBe('');
   });
@@ -271,7 +273,7 @@ describe('a run', () => {
 
   test('closes what was still being written', () => {
     const at = all(begun(), told([...TURN.slice(0, 8), { type: 'run.completed', status: 'cancelled', error: null, usage: null, output_state_id: 'answer' }]));
-    expect(at.open.size).toBe(0);
+    expect(at.streaming.size).toBe(0);
     expect(text(at)).toBe('Hello, ');
   });
 });
@@ -301,7 +303,7 @@ describe('another branch', () => {
       { type: 'message.completed', message: { ...later, content: 'Hello', status: 'complete' } },
     ]));
     expect(at.messages.has('answer')).toBe(false);
-    expect([at.open.size, at.stale]).toEqual([0, false]);
+    expect([at.streaming.size, at.stale]).toEqual([0, false]);
   });
 });
 
@@ -340,11 +342,11 @@ describe('history', () => {
 
   test('is put before what is there, and says where it was cut', () => {
     const newest = reduce(begun(), history([message('b', { state_id: 's2', position: 1, status: 'complete' })], 'cursor', ['s3', 's2']));
-    expect(newest.cut.get('s2')).toBe('cursor');
+    expect(newest.olderCursors.get('s2')).toBe('cursor');
     expect(newest.nodes.get('s2')?.parentId).toBeUndefined();
     const whole = reduce(newest, history([message('a', { state_id: 's2', position: 0, status: 'complete' })], null, ['s2', 's1']));
     expect(whole.messages.get('s2')?.map((one) => one.id)).toEqual(['a', 'b']);
-    expect(whole.cut.size).toBe(0);
+    expect(whole.olderCursors.size).toBe(0);
     expect(whole.nodes.get('s2')?.parentId).toBe('s1');
     expect(whole.nodes.get('s1')?.parentId).toBeNull();
   });

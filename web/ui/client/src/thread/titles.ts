@@ -1,6 +1,6 @@
 /** What threads and states are called where there is room for a line. */
 import type { Thread } from '../api/types';
-import type { Node } from './reducer';
+import type { Node } from './state';
 
 export function threadTitle(thread: Pick<Thread, 'title'>): string {
   return thread.title?.trim() || 'Untitled';

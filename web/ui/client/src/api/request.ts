@@ -1,32 +1,40 @@
+/** Requests to the API, and how its errors arrive. */
 import type { FieldProblem } from './types';
 
-/** What the server answered instead of what was asked for (RFC 9457), or that it did not answer. */
+/** An error that the server answered (a problem document, RFC 9457), or status 0 if it could not be reached. */
 export class Problem extends Error {
   constructor(
     readonly status: number,
     message: string,
     readonly fields: readonly FieldProblem[] = [],
+    /** Seconds. */
     readonly retryAfter = 0,
   ) {
     super(message);
     this.name = 'Problem';
   }
 
-  /** Whether the same request may succeed later: nothing answered, or something that it needs is away. */
-  get passing(): boolean {
+  /** Whether the same request may succeed later: the server, or something that it needs, cannot be reached. */
+  get isTransient(): boolean {
     return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504;
   }
 }
 
 const UNREACHABLE = 'The server cannot be reached.';
 
-let signedOut: () => void = () => {};
+let unauthorized: () => void = () => {};
 
-/** Call `then` when the server says that nobody is signed in. */
-export function onSignedOut(then: () => void): void {
-  signedOut = then;
+/** Call `then` when the server answers that nobody is signed in. */
+export function onUnauthorized(then: () => void): void {
+  unauthorized = then;
 }
 
+/**
+ * Call the API; returns the decoded body of the answer.
+ *
+ * Throws `Problem` for an error that the server answered and where it cannot be reached, and the signal's
+ * reason if it is aborted. `key` is sent as the Idempotency-Key.
+ */
 export async function request<T>(
   method: string,
   path: string,
@@ -50,21 +58,21 @@ export async function request<T>(
   }
   if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
   const problem = await readProblem(response);
-  if (problem.status === 401 && !path.startsWith('/api/auth/')) signedOut();
+  if (problem.status === 401 && !path.startsWith('/api/auth/')) unauthorized();
   throw problem;
 }
 
 async function readProblem(response: Response): Promise<Problem> {
-  const after = Number(response.headers.get('Retry-After')) || 0;
+  const retryAfter = Number(response.headers.get('Retry-After')) || 0;
   try {
-    const said = (await response.json()) as { detail?: string; title?: string; errors?: FieldProblem[] };
-    return new Problem(response.status, said.detail || said.title || response.statusText, said.errors ?? [], after);
+    const document = (await response.json()) as { detail?: string; title?: string; errors?: FieldProblem[] };
+    return new Problem(response.status, document.detail || document.title || response.statusText, document.errors ?? [], retryAfter);
   } catch {
-    return new Problem(response.status, `The server answered ${response.status} ${response.statusText}.`, [], after);
+    return new Problem(response.status, `The server answered ${response.status} ${response.statusText}.`, [], retryAfter);
   }
 }
 
-/** An error in words for the user. */
-export function inWords(error: unknown): string {
+/** The text that a user is shown for an error. */
+export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,0 +1,108 @@
+import type { Node } from '@branchline/client/thread/state';
+import { nodeTitle } from '@branchline/client/thread/titles';
+import type { Row } from '@branchline/client/thread/tree';
+import { Star } from 'lucide-react';
+import { memo } from 'react';
+import { laneClass } from '../ui/lanes';
+import { scaled } from '../ui/size';
+
+export const ROW_HEIGHT = scaled(30);
+const LANE_WIDTH = 14;
+const FIRST_LANE = 13;
+/** Lanes further to the right are drawn at this one, so that titles have room. */
+const DEEPEST_LANE = 12;
+
+/** Pixels from the left at which a lane is drawn. */
+const x = (lane: number) => FIRST_LANE + Math.min(lane, DEEPEST_LANE) * LANE_WIDTH;
+
+/** What a run's status is called where it is read out. */
+const STATUS: Record<string, string> = {
+  queued: 'waiting to start',
+  running: 'answering',
+  waiting: 'asks you something',
+  error: 'failed',
+  timeout: 'took too long',
+  cancelled: 'stopped',
+};
+
+export const OutlineRow = memo(function OutlineRow({ row, node, top, onPath, selected, focusable, dimmed, collapsed, onToggle, onChoose, onFocus }: {
+  row: Row;
+  node: Node;
+  top: number;
+  onPath: boolean;
+  selected: boolean;
+  focusable: boolean;
+  dimmed: boolean;
+  collapsed: boolean;
+  onToggle: (id: string, collapse?: boolean) => void;
+  onChoose: (id: string) => void;
+  onFocus: (id: string) => void;
+}) {
+  const mine = !node.runId;
+  const title = nodeTitle(node);
+  const status = node.runStatus ? STATUS[node.runStatus] : undefined;
+  const author = mine ? 'You' : node.author && node.author !== 'assistant' ? node.author : (node.workerId ?? 'Answer');
+  return (
+    <div
+      role="treeitem"
+      data-row={row.id}
+      className="tree-row"
+      style={{ transform: `translateY(${top}px)` }}
+      tabIndex={focusable ? 0 : -1}
+      aria-level={row.level}
+      aria-posinset={row.position}
+      aria-setsize={row.siblings}
+      aria-selected={selected}
+      aria-expanded={row.continues ? true : collapsed ? false : undefined}
+      aria-label={[author, title, status, node.starred && 'starred', row.hidden && `${row.hidden} folded`].filter(Boolean).join(', ')}
+      data-on-path={onPath || undefined}
+      data-dim={dimmed || undefined}
+      data-status={node.runStatus ?? undefined}
+      onClick={() => onChoose(row.id)}
+      onFocus={() => onFocus(row.id)}
+    >
+      <Lanes row={row} mine={mine} collapsed={collapsed} />
+      <span className={mine ? 'tree-title mine' : 'tree-title'}>
+        {node.label ? <span className="label">{node.label}</span> : title}
+      </span>
+      {node.starred && <Star className="starred" aria-hidden="true" />}
+      {(collapsed || row.forks) && (
+        <button
+          type="button"
+          tabIndex={-1}
+          className="fold-button"
+          aria-hidden="true"
+          title={collapsed ? 'Unfold' : 'Fold'}
+          onClick={(event) => {
+            event.stopPropagation();
+            onToggle(row.id);
+          }}
+        >
+          {collapsed ? `+${row.hidden}` : '−'}
+        </button>
+      )}
+    </div>
+  );
+});
+
+/** The lines that pass a row, and its dot. */
+const Lanes = memo(function Lanes({ row, mine, collapsed }: { row: Row; mine: boolean; collapsed: boolean }) {
+  const { lane, passingLanes, parentLane, continues } = row;
+  const middle = ROW_HEIGHT / 2;
+  const at = x(lane);
+  const width = x(Math.max(lane, 0)) + 12;
+  const branchesOff = parentLane >= 0 && parentLane !== lane;
+  return (
+    <svg className="lanes" width={width} height={ROW_HEIGHT} aria-hidden="true">
+      {passingLanes.map((other) => (
+        <line key={other} className={laneClass(other)} x1={x(other)} x2={x(other)} y1={0} y2={ROW_HEIGHT} />
+      ))}
+      {parentLane >= 0 && !branchesOff && <line className={laneClass(lane)} x1={at} x2={at} y1={0} y2={middle} />}
+      {branchesOff && (
+        <path className={laneClass(lane)} d={`M${x(parentLane)} 0 C${x(parentLane)} ${middle * 0.8} ${at} ${middle * 0.2} ${at} ${middle}`} />
+      )}
+      {continues && <line className={laneClass(lane)} x1={at} x2={at} y1={middle} y2={ROW_HEIGHT} />}
+      <circle className={`${laneClass(lane)} ${mine ? 'dot-mine' : 'dot'}${collapsed ? ' dot-collapsed' : ''}`} cx={at} cy={middle} r={mine ? 3.5 : 4.5} />
+    </svg>
+  );
+});
