@@ -22,7 +22,7 @@ def asks(page: Page, visitor: Visitor, worker: str) -> None:
 
 def config_that_arrived(page: Page) -> Any:
     """What the worker ``form`` says that it was configured with."""
-    answer = page.locator(".turn-theirs").last
+    answer = page.locator(".turn-answer").last
     expect(answer).to_have_attribute("data-status", "success")
     return json.loads(answer.locator("pre").inner_text())
 
@@ -140,10 +140,10 @@ def test_the_steps_of_a_run_are_a_quiet_line_that_unfolds(visitor: Visitor, tmp_
     asked = visitor.fake(thread, "Work", mode="steps", text="Done.", path=str(gate))
     page.get_by_role("treeitem", name=re.compile("Done.")).click()
     answer = turn(page, asked["states"][0])
-    line = answer.locator(".fold-quiet")
-    expect(line.locator(".fold-title")).to_have_text("Looking")
+    line = answer.locator(".collapsible-quiet")
+    expect(line.locator(".collapsible-title")).to_have_text("Looking")
     opened(gate)
-    expect(line.locator(".fold-title")).to_have_text("2 steps")
+    expect(line.locator(".collapsible-title")).to_have_text("2 steps")
     expect(answer.get_by_role("button", name=re.compile("12 → 3 tokens"))).to_be_visible()
 
     page.reload()
@@ -164,21 +164,21 @@ def test_pictures_are_shown_only_where_they_carry_themselves(visitor: Visitor) -
     answer = turn(page, asked["states"][0])
     picture = answer.get_by_role("img", name="A red dot")
     expect(picture).to_be_visible()
-    page.wait_for_function("document.querySelector('.picture img').naturalWidth === 24")
-    expect(answer.locator(".no-picture")).to_have_count(3)
+    page.wait_for_function("document.querySelector('.image img').naturalWidth === 24")
+    expect(answer.locator(".no-image")).to_have_count(3)
     assert answer.locator("img").count() == 1
     assert page.evaluate("window.hit") is None
     assert outside == []
 
 
-VIEWS = {"s": ".turn-theirs", "compare": ".column", "map": ".map-node"}
+VIEWS = {"s": ".turn-answer", "compare": ".column", "map": ".map-node"}
 
 # What sticks out of its box and cannot be reached, and buttons that lie on top of each other.
 CUT = """() => {
     const wrong = [];
     if (document.documentElement.scrollWidth > innerWidth) wrong.push('the page is wider than the window');
     const shown = one => one.checkVisibility({opacityProperty: true, visibilityProperty: true})
-        && !one.closest('.unseen, .skip, [aria-hidden="true"], .react-flow');
+        && !one.closest('.visually-hidden, .skip-link, [aria-hidden="true"], .react-flow');
     const words = one => `${one.className} ${one.getAttribute('aria-label') ?? one.textContent.slice(0, 30)}`;
     // The part of an element that is not scrolled away.
     const seen = one => {
@@ -205,8 +205,8 @@ CUT = """() => {
         const clips = overflowX === 'hidden' || overflowY === 'hidden';
         if (clips && one.scrollHeight > one.clientHeight + 2) wrong.push('cut: ' + words(one));
     }
-    const layers = '.veil, .popover, .welcome-corner, .newest, .sidebar, .outline, .dialog, .map-tools, '
-        + '.map-selected, .notes, .dock';
+    const layers = '.backdrop, .popover, .welcome-corner, .scroll-to-end, .sidebar, .outline, .dialog, .map-tools, '
+        + '.map-selected, .notifications, .dock';
     const buttons = [...document.querySelectorAll('button, a, summary')].filter(shown);
     for (const [at, one] of buttons.entries()) {
         const a = seen(one);
@@ -281,13 +281,13 @@ def test_any_message_is_edited_and_any_state_is_gone_on_from(visitor: Visitor) -
     answer.get_by_role("button", name="Edit").click()
     page.get_by_label("New wording").fill("A better answer")
     page.get_by_role("button", name="Save as branch").click()
-    better = page.locator(".turn-theirs").first
+    better = page.locator(".turn-answer").first
     expect(better).to_contain_text("A better answer")
     expect(better).to_contain_text("written by hand")
     expect(better.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
     write(page, "And on")
-    expect(page.locator(".turn-theirs")).to_have_count(2)
-    expect(page.locator(".turn-theirs").last).to_contain_text(re.compile("Hello, world!|And on"))
+    expect(page.locator(".turn-answer")).to_have_count(2)
+    expect(page.locator(".turn-answer").last).to_contain_text(re.compile("Hello, world!|And on"))
     better.get_by_role("button", name="Branch before").click()
     expect(turn(page, second["states"][0])).to_contain_text("Second answer")
 
@@ -297,7 +297,7 @@ def test_any_message_is_edited_and_any_state_is_gone_on_from(visitor: Visitor) -
     expect(page.get_by_text("The thread goes on from here:")).to_be_visible()
     expect(page.get_by_text("becomes a branch of its own")).to_be_visible()
     write(page, "Another way")
-    expect(page.locator(".turn-mine").last.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
+    expect(page.locator(".turn-user").last.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
 
 
 def test_keys_lead_from_fork_to_fork_and_nothing_moves_for_who_wants_no_motion(

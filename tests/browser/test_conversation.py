@@ -25,7 +25,7 @@ def test_from_signing_up_to_the_first_answer_and_out_again(chromium: Browser, st
     page.get_by_role("button", name="Make account").click()
 
     write(page, "Hello there, Branchline")
-    expect(page.locator(".turn-theirs .prose")).to_have_text("Hello there, Branchline")
+    expect(page.locator(".turn-answer .prose")).to_have_text("Hello there, Branchline")
     expect(page).to_have_title(re.compile("Hello there, Branchline"))
     expect(
         page.get_by_role("navigation", name="Threads").get_by_text("Hello there, Branchline")
@@ -74,18 +74,18 @@ def test_an_edit_becomes_a_branch_and_both_stay(visitor: Visitor) -> None:
     first = visitor.client.ask(thread, "The first wording")
     visitor.client.wait(first["runs"][0])
     page = visitor.open(thread)
-    mine = page.locator(".turn-mine")
+    mine = page.locator(".turn-user")
     mine.hover()
     mine.get_by_role("button", name="Edit").click()
     page.get_by_label("New wording").fill("The second wording")
     page.get_by_role("button", name="Save and run").click()
 
-    expect(page.locator(".turn-theirs .prose")).to_have_text("The second wording")
+    expect(page.locator(".turn-answer .prose")).to_have_text("The second wording")
     expect(mine.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
     expect(mine.get_by_text("2 more messages on other branches")).to_be_visible()
     before = mine.get_by_role("group").bounding_box()
     mine.get_by_role("button", name="Branch before").click()
-    expect(page.locator(".turn-theirs .prose")).to_have_text("The first wording")
+    expect(page.locator(".turn-answer .prose")).to_have_text("The first wording")
     expect(page).to_have_url(re.compile(first["states"][0]["id"]))
     after = mine.get_by_role("group").bounding_box()
     assert before is not None
@@ -98,7 +98,7 @@ def test_an_edit_becomes_a_branch_and_both_stay(visitor: Visitor) -> None:
     page.get_by_role("button", name="Save as branch").click()
     expect(mine).to_contain_text("Only kept")
     expect(mine.get_by_role("group", name="Branch 3 of 3")).to_be_visible()
-    expect(page.locator(".turn-theirs")).to_have_count(0)
+    expect(page.locator(".turn-answer")).to_have_count(0)
     expect(page.get_by_role("treeitem")).to_have_count(5)
 
 
@@ -113,9 +113,9 @@ def test_a_fork_remembers_which_branch_was_chosen_last(visitor: Visitor) -> None
     expect(turn(page, second["states"][0])).to_contain_text("two")
     expect(page.get_by_role("treeitem")).to_have_count(6)  # where a branch ends is known by the whole tree
 
-    page.locator(".turn-mine").get_by_role("button", name="Next branch").click()
+    page.locator(".turn-user").get_by_role("button", name="Next branch").click()
     expect(turn(page, other["states"][0])).to_contain_text("four")
-    page.locator(".turn-mine").get_by_role("button", name="Branch before").click()
+    page.locator(".turn-user").get_by_role("button", name="Branch before").click()
     expect(turn(page, second["states"][0])).to_contain_text("two")
 
 
@@ -133,7 +133,7 @@ def test_asking_again_and_comparing_several_answers(visitor: Visitor) -> None:
 
     visitor.configure(page, text="Red yellow blue")
     page.get_by_role("button", name="Back to the chat").click()
-    answer = page.locator(".turn-theirs")
+    answer = page.locator(".turn-answer")
     answer.hover()
     expect(answer.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
     answer.get_by_role("button", name="Ask again").click()
@@ -170,7 +170,7 @@ def test_what_is_stopped_keeps_its_words(visitor: Visitor) -> None:
     page.goto(visitor.url)
     visitor.configure(page, mode="hang", text="As far as this")
     write(page, "Go on for ever")
-    answer = page.locator(".turn-theirs")
+    answer = page.locator(".turn-answer")
     expect(answer).to_contain_text("As far as this")
     page.get_by_role("button", name="Stop answering").click()
     expect(answer).to_contain_text("Stopped. What it had said until then is kept.")
@@ -182,7 +182,7 @@ def test_what_failed_says_why_shows_its_log_and_is_tried_again(visitor: Visitor)
     thread = visitor.client.thread()
     visitor.answered(thread, "Break", mode="crash", text="Nearly ")
     page = visitor.open(thread)
-    answer = page.locator(".turn-theirs")
+    answer = page.locator(".turn-answer")
     expect(answer.get_by_role("alert")).to_contain_text("The worker broke down in the middle.")
     expect(answer).to_contain_text("Nearly")
     answer.get_by_role("button", name="Log").click()
@@ -201,7 +201,7 @@ def test_a_question_of_a_run_is_answered_in_a_card(visitor: Visitor) -> None:
     card = page.get_by_role("group", name="A question to you")
     expect(card).to_contain_text("Shall I?")
     card.get_by_role("button", name="yes").click()
-    expect(page.locator(".turn-theirs")).to_contain_text("You said yes.")
+    expect(page.locator(".turn-answer")).to_contain_text("You said yes.")
     expect(card).to_be_hidden()
 
 
@@ -209,7 +209,7 @@ def test_every_kind_of_message_has_its_look(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     visitor.answered(thread, "Show all", mode="messages")
     page = visitor.open(thread)
-    answer = page.locator(".turn-theirs")
+    answer = page.locator(".turn-answer")
     expect(answer).to_contain_text("The sum is 3.")
     thought = answer.locator("details").filter(has_text="What it thought")
     expect(thought.get_by_text("Let me think.")).to_be_hidden()
@@ -306,7 +306,7 @@ HOSTILE = (
 <svg onload="window.hit = 'onload'"><a xlink:href="javascript:window.hit = 1">x</a></svg>
 <iframe src="javascript:parent.hit = 'iframe'"></iframe>
 <style>body { display: none }</style>
-<div style="position: fixed; inset: 0; background: red" class="dialog veil" id="app">cover</div>
+<div style="position: fixed; inset: 0; background: red" class="dialog backdrop" id="app">cover</div>
 <form action="https://evil.example"><input name="password"></form>
 
 [a link](javascript:window.hit='link') [data](data:text/html,<script>parent.hit=1</script>)
@@ -316,7 +316,7 @@ HOSTILE = (
 <script>window.hit = 'code'</script>
 ```
 
-$\\href{javascript:window.hit='math'}{x}$ and $$\\class{veil}{y}$$
+$\\href{javascript:window.hit='math'}{x}$ and $$\\class{backdrop}{y}$$
 
 | wide | """
     + " | ".join(f"column {number}" for number in range(60))
@@ -337,14 +337,14 @@ def test_what_a_model_says_can_do_no_harm(visitor: Visitor) -> None:
     )
     visitor.answered(thread, HOSTILE, text=HOSTILE)
     page = visitor.open(thread)
-    answer = page.locator(".turn-theirs")
+    answer = page.locator(".turn-answer")
     expect(answer.locator("math").first).to_be_visible()
     expect(answer.locator("table")).to_be_visible()
     for link in answer.locator("a").all():
         assert link.get_attribute("href") in ("https://evil.example/beacon.png",)
     assert page.evaluate("window.hit") is None
-    forbidden = "script, iframe, style, form, input, img, [onerror], [style], [id], .veil, .dialog"
-    assert answer.locator(".said").locator(forbidden).count() == 0
+    forbidden = "script, iframe, style, form, input, img, [onerror], [style], [id], .backdrop, .dialog"
+    assert answer.locator(".message-list").locator(forbidden).count() == 0
     assert outside == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    expect(page.locator(".turn-mine .words")).to_contain_text("<script>")
+    expect(page.locator(".turn-user .user-text")).to_contain_text("<script>")

@@ -73,7 +73,7 @@ def test_what_is_sent_while_offline_waits_and_says_so(visitor: Visitor) -> None:
     expect(page.get_by_text("Not sent yet")).to_be_visible()
     expect(page.get_by_label("Message", exact=True)).to_have_value("Sent from a tunnel")
     visitor.context.set_offline(False)
-    expect(page.locator(".turn-theirs .prose")).to_have_text("Sent from a tunnel")
+    expect(page.locator(".turn-answer .prose")).to_have_text("Sent from a tunnel")
     assert len(visitor.client.get("/api/threads").json()["items"]) == 1
 
 

@@ -126,7 +126,7 @@ def test_a_browser_without_locks_is_served_as_well(chromium: Browser, stack: Sta
     page.goto(visitor.url)
     assert page.evaluate("'locks' in navigator || 'BroadcastChannel' in window") is False
     write(page, "No locks here")
-    expect(page.locator(".turn-theirs .prose")).to_have_text("No locks here")
+    expect(page.locator(".turn-answer .prose")).to_have_text("No locks here")
     other.goto(page.url)
     expect(other.get_by_text("Live", exact=True)).to_be_visible()
     write(other, "And again")

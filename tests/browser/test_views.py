@@ -221,8 +221,8 @@ def test_a_worker_is_configured_by_a_form_that_says_what_is_wrong(visitor: Visit
     dialog.get_by_label("Piece").select_option("character")
     dialog.get_by_role("button", name="Save").click()
     write(page, "Letter by letter")
-    expect(page.locator(".turn-theirs .prose")).to_have_text("Letter by letter")
-    page.locator(".run-foot").click()
+    expect(page.locator(".turn-answer .prose")).to_have_text("Letter by letter")
+    page.locator(".run-footer").click()
     expect(page.get_by_role("dialog")).to_contain_text('"piece": "character"')
 
 

@@ -9,14 +9,14 @@ import { queryClient } from './stores/queryClient';
 import { useSession } from './stores/session';
 import { NewThreadPage } from './thread/NewThreadPage';
 import { ThreadPage } from './thread/ThreadPage';
-import { Notes } from './ui/notes';
+import { Notifications } from './ui/notifications';
 
 export function App() {
   return (
     <QueryClientProvider client={queryClient}>
       <Tooltip.Provider delayDuration={400} skipDelayDuration={200}>
         <Gate />
-        <Notes />
+        <Notifications />
       </Tooltip.Provider>
     </QueryClientProvider>
   );
@@ -24,7 +24,7 @@ export function App() {
 
 function Gate() {
   const user = useSession((state) => state.user);
-  if (user === undefined) return <div className="splash" role="status" aria-label="Loading" />;
+  if (user === undefined) return <div className="loading-page" role="status" aria-label="Loading" />;
   if (user === null) {
     return (
       <Switch>

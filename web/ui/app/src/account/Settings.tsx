@@ -1,5 +1,5 @@
 import { PanelLeftOpen } from 'lucide-react';
-import { prefer, type Theme, usePreferences } from '../stores/preferences';
+import { setPreferences, type Theme, usePreferences } from '../stores/preferences';
 import { useSession } from '../stores/session';
 import { IconButton } from '../ui/Button';
 import { Tokens } from './Tokens';
@@ -16,7 +16,7 @@ export function Settings() {
   return (
     <section className="settings" aria-labelledby="settings-title">
       <header>
-        {!sidebar && <IconButton label="Show the list of threads" icon={PanelLeftOpen} onClick={() => prefer({ sidebar: true })} />}
+        {!sidebar && <IconButton label="Show the list of threads" icon={PanelLeftOpen} onClick={() => setPreferences({ sidebar: true })} />}
         <h1 id="settings-title">Settings</h1>
       </header>
       <section aria-labelledby="look-title">
@@ -24,7 +24,7 @@ export function Settings() {
         <div className="segments" role="radiogroup" aria-label="Look">
           {THEMES.map(([value, name]) => (
             <label key={value}>
-              <input type="radio" name="theme" value={value} checked={theme === value} onChange={() => prefer({ theme: value })} />
+              <input type="radio" name="theme" value={value} checked={theme === value} onChange={() => setPreferences({ theme: value })} />
               <span>{name}</span>
             </label>
           ))}

@@ -5,7 +5,7 @@ import { Link, useLocation } from 'wouter';
 import { signedIn } from '../stores/session';
 import { Button } from '../ui/Button';
 import { Field } from '../ui/Field';
-import { Mark } from '../ui/Mark';
+import { Logo } from '../ui/Logo';
 
 /** Signing in, or making an account. */
 export function SignIn({ isNew = false }: { isNew?: boolean }) {
@@ -34,9 +34,9 @@ export function SignIn({ isNew = false }: { isNew?: boolean }) {
   const errorOf = (name: string) => fields.find(({ path }) => path === name)?.message;
   const other = isNew ? '/login' : '/register';
   return (
-    <main className="entrance">
+    <main className="sign-in">
       <form onSubmit={submit} aria-labelledby="entrance-title" noValidate>
-        <Mark size={40} />
+        <Logo size={40} />
         <h1 id="entrance-title">{isNew ? 'Make an account' : 'Sign in to Branchline'}</h1>
         <p className="lead">A conversation here is a tree. Edit, ask again, compare: nothing is ever overwritten.</p>
         {problem !== null && fields.length === 0 && <p className="alert" role="alert">{errorMessage(problem)}</p>}
@@ -51,7 +51,7 @@ export function SignIn({ isNew = false }: { isNew?: boolean }) {
           error={errorOf('password')}
         />
         <Button look="main" type="submit" disabled={busy}>{isNew ? 'Make account' : 'Sign in'}</Button>
-        <p className="aside">
+        <p className="sign-in-alternative">
           {isNew ? 'You have an account?' : 'New here?'}{' '}
           <Link href={other} onClick={() => setProblem(null)}>{isNew ? 'Sign in' : 'Make an account'}</Link>
         </p>

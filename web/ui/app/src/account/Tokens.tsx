@@ -7,8 +7,8 @@ import { queryClient } from '../stores/queryClient';
 import { Button, IconButton } from '../ui/Button';
 import { CopyButton } from '../ui/CopyButton';
 import { Field } from '../ui/Field';
-import { complain, note } from '../ui/notes';
-import { moment } from '../ui/time';
+import { notify, notifyError } from '../ui/notifications';
+import { formatTime } from '../ui/time';
 
 /** Tokens for programs. */
 export function Tokens() {
@@ -23,17 +23,17 @@ export function Tokens() {
       setName('');
       await changed();
     } catch (error) {
-      complain(error);
+      notifyError(error);
     }
   };
   const revoke = async (id: string, called: string) => {
     try {
       await api.revokeToken(id);
       if (made?.id === id) setMade(null);
-      note(`“${called}” is worthless now`);
+      notify(`“${called}” is worthless now`);
       await changed();
     } catch (error) {
-      complain(error);
+      notifyError(error);
     }
   };
   return (
@@ -54,7 +54,7 @@ export function Tokens() {
             <KeyRound aria-hidden="true" />
             <span>
               <strong>{token.name}</strong>
-              <small>Made {moment(token.created_at)} · {token.last_used_at ? `used ${moment(token.last_used_at)}` : 'never used'}</small>
+              <small>Made {formatTime(token.created_at)} · {token.last_used_at ? `used ${formatTime(token.last_used_at)}` : 'never used'}</small>
             </span>
             <IconButton label={`Revoke ${token.name}`} icon={Trash2} onClick={() => void revoke(token.id, token.name)} />
           </li>

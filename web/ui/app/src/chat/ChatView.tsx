@@ -5,10 +5,10 @@ import { Conversation } from './Conversation';
 export function ChatView() {
   const threadId = useThread((state) => state.data.threadId);
   const head = useThread((state) => state.head);
-  const failure = useThread((state) => state.error);
+  const error = useThread((state) => state.error);
   return (
     <section className="chat" aria-label="Conversation">
-      {failure && <p className="alert" role="alert">{failure} It is tried again.</p>}
+      {error && <p className="alert" role="alert">{error} It is tried again.</p>}
       <Conversation />
       <div className="dock">
         <Composer key={threadId} threadId={threadId} parent={head} />

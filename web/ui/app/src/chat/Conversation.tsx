@@ -1,39 +1,40 @@
 import { loadHistory } from '@branchline/client/thread/store';
 import { ArrowDown } from 'lucide-react';
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import { takeScrollTarget, turnElement } from '../navigation/go';
+import { takeScrollTarget, turnElement } from '../navigation/openBranch';
 import { usePath, useThread } from '../stores/thread';
-import { complain } from '../ui/notes';
+import { notifyError } from '../ui/notifications';
 import { ForkBelow } from './ForkBelow';
 import { Turn } from './Turn';
 
-const NEAR = 32;
-/** Pixels from the end from where one is offered a way back. */
-const FAR = 240;
+/** Pixels from the end within which new text is followed. */
+const NEAR_END = 32;
+/** Pixels from the end beyond which a button to get back there is shown. */
+const FAR_FROM_END = 240;
 
 /**
- * The messages on the way from the root to the head. It is read from its end; what is before is
- * loaded when one comes near it. The end is followed only while one is there.
+ * The messages on the path from the root to the head. The last ones are loaded first, and earlier ones
+ * when they are onScroll to. New text is followed only while the end is in sight.
  */
 export function Conversation() {
-  const states = usePath();
+  const path = usePath();
   const loaded = useThread((state) => state.data.messages);
-  const cut = useThread((state) => state.data.olderCursors);
+  const olderCursors = useThread((state) => state.data.olderCursors);
   const known = useThread((state) => !!state.data.cursor);
-  const { shown, before } = useMemo(() => visible(states, loaded, cut), [states, loaded, cut]);
-  const { box, inner, away, toEnd, scrolled } = useFollowing(shown[0]);
-  useMissing(states, loaded);
+  const { shown, older } = useMemo(() => visible(path, loaded, olderCursors), [path, loaded, olderCursors]);
+  const { box, inner, isAway, scrollToEnd, onScroll } = useScrolling(shown[0]);
+  useHeadMessages(path, loaded);
 
   return (
-    <div className="conversation" ref={box} onScroll={scrolled} tabIndex={0} role="region" aria-label="Messages">
+    <div className="conversation" ref={box} onScroll={onScroll} tabIndex={0} role="region" aria-label="Messages">
       <div className="turns" ref={inner} role="log" aria-live="off" aria-label="Messages">
-        {before && <Earlier key={before.key} load={before.load} box={box} />}
+        {older && <LoadOlder key={older.key} load={older.load} box={box} />}
         {!known && <Skeleton />}
         {shown.map((id) => <Turn key={id} stateId={id} />)}
         <ForkBelow />
       </div>
-      {away && (
-        <button type="button" className="newest" onClick={toEnd}>
+      {isAway && (
+        <button type="button" className="scroll-to-end" onClick={scrollToEnd}>
           <ArrowDown aria-hidden="true" /> Newest
         </button>
       )}
@@ -41,55 +42,56 @@ export function Conversation() {
   );
 }
 
-type Before = { key: string; load: () => Promise<void> } | null;
+type Older = { key: string; load: () => Promise<void> } | null;
 
-/** The loaded states at the end of the way, and how to get those before. */
+/** The loaded path at the end of the path, and how to load those before them. */
 function visible(
-  states: string[],
+  path: string[],
   loaded: ReadonlyMap<string, unknown>,
-  cut: ReadonlyMap<string, string>,
-): { shown: string[]; before: Before } {
-  let index = states.length;
-  while (index > 0 && !loaded.has(states[index - 1] as string)) index -= 1;
+  olderCursors: ReadonlyMap<string, string>,
+): { shown: string[]; older: Older } {
+  let index = path.length;
+  while (index > 0 && !loaded.has(path[index - 1] as string)) index -= 1;
   for (; index > 0; index -= 1) {
-    const id = states[index - 1] as string;
-    if (!loaded.has(id)) return { shown: states.slice(index), before: { key: id, load: () => loadHistory(id) } };
-    const cursor = cut.get(id);
-    if (cursor) return { shown: states.slice(index - 1), before: { key: cursor, load: () => loadHistory(id, cursor) } };
+    const id = path[index - 1] as string;
+    if (!loaded.has(id)) return { shown: path.slice(index), older: { key: id, load: () => loadHistory(id) } };
+    const cursor = olderCursors.get(id);
+    if (cursor) return { shown: path.slice(index - 1), older: { key: cursor, load: () => loadHistory(id, cursor) } };
   }
-  return { shown: states, before: null };
+  return { shown: path, older: null };
 }
 
-/** Load the end of a way that is not here. */
-function useMissing(states: string[], loaded: ReadonlyMap<string, unknown>): void {
-  const head = states.at(-1);
+/** Load the messages of the head if they are not known, as after switching to another branch. */
+function useHeadMessages(path: string[], loaded: ReadonlyMap<string, unknown>): void {
+  const head = path.at(-1);
   const missing = head !== undefined && !loaded.has(head) ? head : null;
   useEffect(() => {
-    if (missing) loadHistory(missing).catch(complain);
+    if (missing) loadHistory(missing).catch(notifyError);
   }, [missing]);
 }
 
-function useFollowing(first: string | undefined) {
+/** Scrolling: follow the end, keep the position when messages are added above, and go to a target. */
+function useScrolling(first: string | undefined) {
   const box = useRef<HTMLDivElement>(null);
   const inner = useRef<HTMLDivElement>(null);
   const following = useRef(true);
   const top = useRef(0);
   const height = useRef(0);
-  const [away, setAway] = useState(false);
+  const [isAway, setIsAway] = useState(false);
   const head = useThread((state) => state.head);
 
-  const toEnd = useCallback(() => {
+  const scrollToEnd = useCallback(() => {
     following.current = true;
     box.current?.scrollTo({ top: box.current.scrollHeight });
   }, []);
 
-  const scrolled = useCallback(() => {
+  const onScroll = useCallback(() => {
     const { scrollTop = 0, scrollHeight = 0, clientHeight = 0 } = box.current ?? {};
     const left = scrollHeight - scrollTop - clientHeight;
-    if (left < NEAR) following.current = true;
+    if (left < NEAR_END) following.current = true;
     else if (scrollTop < top.current - 1) following.current = false;
     top.current = scrollTop;
-    setAway(left > FAR && !following.current);
+    setIsAway(left > FAR_FROM_END && !following.current);
   }, []);
 
   useEffect(() => {
@@ -98,12 +100,12 @@ function useFollowing(first: string | undefined) {
     const observer = new ResizeObserver(() => {
       if (following.current) outer.scrollTop = outer.scrollHeight;
       height.current = outer.scrollHeight;
-      scrolled();
+      onScroll();
     });
     observer.observe(content);
     observer.observe(outer);
     return () => observer.disconnect();
-  }, [scrolled]);
+  }, [onScroll]);
 
   // Another branch is shown: scroll to the target that came with it, if one did.
   useLayoutEffect(() => {
@@ -111,43 +113,45 @@ function useFollowing(first: string | undefined) {
     const outer = box.current;
     if (!outer || !target) return;
     if (target === 'end') {
-      toEnd();
+      scrollToEnd();
       return;
     }
     const element = turnElement(target.state);
     if (!element) return;
     following.current = false;
-    const wanted = target.top ?? outer.getBoundingClientRect().top + 24;
-    outer.scrollTop += element.getBoundingClientRect().top - wanted;
+    const wantedTop = target.top ?? outer.getBoundingClientRect().top + 24;
+    outer.scrollTop += element.getBoundingClientRect().top - wantedTop;
     top.current = outer.scrollTop;
     if (target.top === null) {
       element.classList.remove('flash');
       requestAnimationFrame(() => element.classList.add('flash'));
       element.focus({ preventScroll: true });
     }
-  }, [head, toEnd]);
+  }, [head, scrollToEnd]);
 
-  // What is put before the first message pushes nothing down; the browser itself sees to it but at the very top.
+  // Messages that are added above do not move what is shown. The browser's scroll anchoring sees to that
+  // everywhere but at the very top.
   useLayoutEffect(() => {
     const outer = box.current;
     if (outer && !following.current && outer.scrollTop < 1) outer.scrollTop += outer.scrollHeight - height.current;
   }, [first]);
 
-  return { box, inner, away, toEnd, scrolled };
+  return { box, inner, isAway, scrollToEnd, onScroll };
 }
 
-function Earlier({ load, box }: { load: () => Promise<void>; box: React.RefObject<HTMLDivElement | null> }) {
-  const mark = useRef<HTMLButtonElement>(null);
+/** Loads older messages when it comes into sight, or when it is pressed. */
+function LoadOlder({ load, box }: { load: () => Promise<void>; box: React.RefObject<HTMLDivElement | null> }) {
+  const button = useRef<HTMLButtonElement>(null);
   useEffect(() => {
-    const element = mark.current;
+    const element = button.current;
     if (!element) return undefined;
-    let asked = false;
+    let requested = false;
     const observer = new IntersectionObserver(
       ([entry]) => {
-        if (!entry?.isIntersecting || asked) return;
-        asked = true;
+        if (!entry?.isIntersecting || requested) return;
+        requested = true;
         load().catch(() => {
-          asked = false;
+          requested = false;
         });
       },
       { root: box.current, rootMargin: '900px 0px 0px' },
@@ -156,7 +160,7 @@ function Earlier({ load, box }: { load: () => Promise<void>; box: React.RefObjec
     return () => observer.disconnect();
   }, [load, box]);
   return (
-    <button ref={mark} type="button" className="earlier" onClick={() => load().catch(complain)}>
+    <button ref={button} type="button" className="load-older" onClick={() => load().catch(notifyError)}>
       Earlier messages
     </button>
   );

@@ -1,27 +1,27 @@
 import type { Message, MessageInput } from '@branchline/client/api/types';
 import { saveBranch } from '@branchline/client/thread/actions';
 import { useEffect, useLayoutEffect, useRef, useState } from 'react';
-import { go } from '../navigation/go';
-import { address, navigate } from '../navigation/routes';
+import { openBranch } from '../navigation/openBranch';
+import { navigate, threadPath } from '../navigation/routes';
 import { send } from '../runs/send';
 import { usePreferences } from '../stores/preferences';
 import { useThread } from '../stores/thread';
 import { Button } from '../ui/Button';
-import { complain } from '../ui/notes';
-import { useChosenWorkers } from '../workers/chosen';
+import { notifyError } from '../ui/notifications';
+import { useChosenWorkers } from '../workers/useChosenWorkers';
 
-/** What is reworded where a state has several messages: the question, or the last of the answer. */
-export function subjectOf(messages: readonly Message[]): Message | undefined {
+/** The message that is edited if a state has several: the user's, or the last text of an answer. */
+export function editableMessage(messages: readonly Message[]): Message | undefined {
   const texts = messages.filter((message) => message.type === 'text' && message.channel === 'answer');
   return texts.find((message) => message.role === 'user') ?? texts.at(-1);
 }
 
-/** Another wording of what was said. It becomes a branch; what was there stays. */
+/** A form to edit a state's message. The edited version becomes a branch; the original stays. */
 export function EditMessage({ stateId, messages, onDone }: { stateId: string; messages: readonly Message[]; onDone: () => void }) {
   const threadId = useThread((state) => state.data.threadId);
   const parent = useThread((state) => state.data.nodes.get(stateId)?.parentId) ?? '';
-  const subject = subjectOf(messages);
-  const [text, setText] = useState(subject?.content ?? '');
+  const editable = editableMessage(messages);
+  const [text, setText] = useState(editable?.content ?? '');
   const [sending, setSending] = useState<AbortController | null>(null);
   useEffect(() => () => sending?.abort(), [sending]);
   const workers = useChosenWorkers(threadId, useThread((state) => state.head));
@@ -33,17 +33,17 @@ export function EditMessage({ stateId, messages, onDone }: { stateId: string; me
     field.style.height = `${field.scrollHeight + 2}px`;
   }, [text]);
 
-  const reworded = (): MessageInput[] =>
+  const editedMessages = (): MessageInput[] =>
     messages.map(({ id, role, type, channel, author, content, data }) => ({
       role,
       type,
       channel,
       author,
       data,
-      content: id === subject?.id ? text : content,
+      content: id === editable?.id ? text : content,
     }));
-  /** Do the work, then show what came of it, unless one has gone on without it. */
-  const finish = async (work: (signal: AbortSignal) => Promise<() => void>) => {
+  /** Save or run, then show the result, unless the form was closed meanwhile. */
+  const submit = async (work: (signal: AbortSignal) => Promise<() => void>) => {
     const abort = new AbortController();
     setSending(abort);
     try {
@@ -53,21 +53,21 @@ export function EditMessage({ stateId, messages, onDone }: { stateId: string; me
       onDone();
     } catch (error) {
       if (abort.signal.aborted) return;
-      complain(error);
+      notifyError(error);
       setSending(null);
     }
   };
   const save = () =>
-    finish(async () => {
-      const id = await saveBranch(threadId, parent, reworded());
-      return () => go(threadId, id, { at: id, instead: stateId });
+    submit(async () => {
+      const id = await saveBranch(threadId, parent, editedMessages());
+      return () => openBranch(threadId, id, { at: id, instead: stateId });
     });
   const run = () =>
-    finish(async (signal) => {
+    submit(async (signal) => {
       const { configs } = usePreferences.getState();
-      const sent = await send({ threadId, parentId: parent, messages: reworded(), workers, configs, n: 1 }, { signal });
-      if (sent.outputIds.length > 1) return () => navigate(address(threadId, sent.inputId, 'compare'));
-      return () => go(threadId, sent.outputIds[0] ?? sent.inputId, { at: sent.inputId, instead: stateId });
+      const sent = await send({ threadId, parentId: parent, messages: editedMessages(), workers, configs, n: 1 }, { signal });
+      if (sent.outputIds.length > 1) return () => navigate(threadPath(threadId, sent.inputId, 'compare'));
+      return () => openBranch(threadId, sent.outputIds[0] ?? sent.inputId, { at: sent.inputId, instead: stateId });
     });
   const empty = text.trim() === '';
   return (

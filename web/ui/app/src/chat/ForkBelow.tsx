@@ -1,10 +1,11 @@
+import type { Node } from '@branchline/client/thread/state';
 import { nodeTitle } from '@branchline/client/thread/titles';
 import { countDescendants, leafBelow } from '@branchline/client/thread/tree';
 import { CornerDownRight } from 'lucide-react';
-import { go } from '../navigation/go';
+import { openBranch } from '../navigation/openBranch';
 import { useThread } from '../stores/thread';
 
-/** Below a state in the middle of the tree: the ways on from it. */
+/** The branches below the head, where the head is not the end of a branch. */
 export function ForkBelow() {
   const threadId = useThread((state) => state.data.threadId);
   const head = useThread((state) => state.head);
@@ -20,9 +21,9 @@ export function ForkBelow() {
       <ul>
         {below.map((id) => (
           <li key={id}>
-            <button type="button" onClick={() => go(threadId, leafBelow(children, choices, id), { at: id })}>
+            <button type="button" onClick={() => openBranch(threadId, leafBelow(children, choices, id), { at: id })}>
               <CornerDownRight aria-hidden="true" />
-              <span>{nodeTitle(nodes.get(id) as NonNullable<ReturnType<typeof nodes.get>>)}</span>
+              <span>{nodeTitle(nodes.get(id) as Node)}</span>
               <small>{countDescendants(children, id) + 1}</small>
             </button>
           </li>

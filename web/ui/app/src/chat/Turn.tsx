@@ -2,7 +2,7 @@ import { ACTIVE_STATUSES, type Message } from '@branchline/client/api/types';
 import { Star } from 'lucide-react';
 import { memo, useMemo, useState } from 'react';
 import { MessageView } from '../messages/MessageView';
-import { type Part, together } from '../messages/parts';
+import { groupParts, type Part } from '../messages/parts';
 import { RunFooter } from '../runs/RunFooter';
 import { RunHeader } from '../runs/RunHeader';
 import { RunStatus } from '../runs/RunStatus';
@@ -14,25 +14,25 @@ import { TurnActions } from './TurnActions';
 
 const NONE: readonly Message[] = [];
 
-/** What one state adds to the conversation. */
+/** What one state adds to the conversation: its messages, the run that filled it, and what can be done with it. */
 export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
   const node = useThread((state) => state.data.nodes.get(stateId));
-  const said = useThread((state) => state.data.messages.get(stateId)) ?? NONE;
+  const messages = useThread((state) => state.data.messages.get(stateId)) ?? NONE;
   const run = useThread((state) => (node?.runId ? state.data.runs.get(node.runId) : undefined));
   const [editing, setEditing] = useState(false);
-  const parts = useMemo(() => together(said), [said]);
-  if (!node || node.parentId === null) return said.length ? <Messages parts={parts} /> : null;
-  const mine = !node.runId && (said[0]?.role ?? 'user') === 'user';
+  const parts = useMemo(() => groupParts(messages), [messages]);
+  if (!node || node.parentId === null) return messages.length ? <Messages parts={parts} /> : null;
+  const isUser = !node.runId && (messages[0]?.role ?? 'user') === 'user';
   const status = run?.status ?? node.runStatus;
-  const writing = status === 'running';
+  const isRunning = status === 'running';
   return (
     <article
-      className={`turn ${mine ? 'turn-mine' : 'turn-theirs'}`}
+      className={`turn ${isUser ? 'turn-user' : 'turn-answer'}`}
       data-state={stateId}
       data-status={status ?? undefined}
       tabIndex={-1}
-      aria-label={mine ? 'You' : 'Answer'}
-      aria-busy={writing || undefined}
+      aria-label={isUser ? 'You' : 'Answer'}
+      aria-busy={isRunning || undefined}
     >
       {(node.label || node.starred) && (
         <p className="marks">
@@ -41,18 +41,18 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
         </p>
       )}
       {node.runId && <RunHeader node={node} run={run} />}
-      {!node.runId && !mine && <p className="turn-head"><span className="author">{node.author || 'Message'}</span><span className="model">written by hand</span></p>}
+      {!node.runId && !isUser && <p className="turn-header"><span className="author">{node.author || 'Message'}</span><span className="model">written by hand</span></p>}
       {editing ? (
-        <EditMessage stateId={stateId} messages={said} onDone={() => setEditing(false)} />
+        <EditMessage stateId={stateId} messages={messages} onDone={() => setEditing(false)} />
       ) : (
         <Messages parts={parts} />
       )}
       {run && <Steps run={run} />}
-      {node.runId && <RunStatus node={node} run={run} silent={!said.some((message) => message.content)} />}
+      {node.runId && <RunStatus node={node} run={run} isEmpty={!messages.some((message) => message.content)} />}
       {!editing && (
-        <footer className="turn-foot">
+        <footer className="turn-footer">
           <BranchPicker node={node} />
-          {!(status && ACTIVE_STATUSES.has(status)) && <TurnActions node={node} said={said} mine={mine} onEdit={() => setEditing(true)} />}
+          {!(status && ACTIVE_STATUSES.has(status)) && <TurnActions node={node} messages={messages} isUser={isUser} onEdit={() => setEditing(true)} />}
           {run && <RunFooter run={run} />}
         </footer>
       )}
@@ -62,7 +62,7 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
 
 function Messages({ parts }: { parts: readonly Part[] }) {
   return (
-    <div className="said">
+    <div className="message-list">
       {parts.map((part) => <MessageView key={part.message.id} part={part} />)}
     </div>
   );

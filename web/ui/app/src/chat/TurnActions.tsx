@@ -4,73 +4,73 @@ import { loadRun, regenerate, updateState } from '@branchline/client/thread/acti
 import type { Node } from '@branchline/client/thread/state';
 import { Check, Columns2, Ellipsis, FileText, GitBranchPlus, Link2, Pencil, RefreshCw, Star, Tag } from 'lucide-react';
 import { useState } from 'react';
-import { go } from '../navigation/go';
-import { address, navigate } from '../navigation/routes';
+import { openBranch } from '../navigation/openBranch';
+import { navigate, threadPath } from '../navigation/routes';
 import { usePreferences } from '../stores/preferences';
 import { useThread } from '../stores/thread';
 import { useWorkers } from '../stores/workers';
 import { IconButton } from '../ui/Button';
 import { copy, CopyButton } from '../ui/CopyButton';
-import { Menu, MenuItem, MenuLabel, MenuLine } from '../ui/Menu';
-import { complain } from '../ui/notes';
-import { subjectOf } from './EditMessage';
-import { NameDialog } from './NameDialog';
+import { Menu, MenuItem, MenuLabel, MenuSeparator } from '../ui/Menu';
+import { notifyError } from '../ui/notifications';
+import { editableMessage } from './EditMessage';
+import { LabelDialog } from './LabelDialog';
 
 /** What can be done with a state. */
-export function TurnActions({ node, said, mine, onEdit }: { node: Node; said: readonly Message[]; mine: boolean; onEdit: () => void }) {
+export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; messages: readonly Message[]; isUser: boolean; onEdit: () => void }) {
   const threadId = useThread((state) => state.data.threadId);
   const head = useThread((state) => state.head);
   const siblings = useThread((state) => state.data.children.get(node.parentId ?? '')?.length ?? 0);
-  const [naming, setNaming] = useState(false);
+  const [labeling, setLabeling] = useState(false);
   const workers = useWorkers().data?.filter((worker) => worker.available) ?? [];
-  const text = () => said.filter((message) => message.channel === 'answer').map((message) => message.content).join('\n\n');
-  const repeat = async (n: number, worker?: string) => {
+  const text = () => messages.filter((message) => message.channel === 'answer').map((message) => message.content).join('\n\n');
+  const answerAgain = async (n: number, worker?: string) => {
     try {
       const configs = usePreferences.getState().configs;
-      const asked = await regenerate(await loadRun(node.id), n, worker ? { id: worker, config: configs[worker] ?? {} } : undefined);
-      const [first = ''] = asked.outputIds;
-      if (n > 1 || worker) navigate(address(threadId, asked.inputId, 'compare'));
-      else go(threadId, first, { at: first, instead: node.id });
+      const sent = await regenerate(await loadRun(node.id), n, worker ? { id: worker, config: configs[worker] ?? {} } : undefined);
+      const [first = ''] = sent.outputIds;
+      if (n > 1 || worker) navigate(threadPath(threadId, sent.inputId, 'compare'));
+      else openBranch(threadId, first, { at: first, instead: node.id });
     } catch (error) {
-      complain(error);
+      notifyError(error);
     }
   };
   return (
     <div className="actions">
       <CopyButton text={text} />
-      {!mine && node.runId && <IconButton label="Ask again" icon={RefreshCw} onClick={() => void repeat(1)} />}
-      {subjectOf(said) && <IconButton label="Edit" icon={Pencil} onClick={onEdit} />}
-      {head !== node.id && <IconButton label="Go on from here" icon={GitBranchPlus} onClick={() => go(threadId, node.id, { end: true })} />}
+      {!isUser && node.runId && <IconButton label="Ask again" icon={RefreshCw} onClick={() => void answerAgain(1)} />}
+      {editableMessage(messages) && <IconButton label="Edit" icon={Pencil} onClick={onEdit} />}
+      {head !== node.id && <IconButton label="Go on from here" icon={GitBranchPlus} onClick={() => openBranch(threadId, node.id, { end: true })} />}
       <IconButton
         label={node.starred ? 'Take the star away' : 'Star'}
         icon={Star}
         aria-pressed={node.starred}
         className={node.starred ? 'starred' : ''}
-        onClick={() => void updateState(node.id, { starred: !node.starred }).catch(complain)}
+        onClick={() => void updateState(node.id, { starred: !node.starred }).catch(notifyError)}
       />
       <Menu align="start" trigger={<button type="button" className="icon-button" aria-label="More about this message"><Ellipsis aria-hidden="true" /></button>}>
         {node.runId && (
           <>
-            <MenuItem icon={RefreshCw} onSelect={() => void repeat(3)}>Ask three times more</MenuItem>
+            <MenuItem icon={RefreshCw} onSelect={() => void answerAgain(3)}>Ask three times more</MenuItem>
             {workers.length > 1 && <MenuLabel>Ask another worker</MenuLabel>}
             {workers.length > 1 &&
               workers.filter((worker) => worker.id !== node.workerId).slice(0, 6).map((worker) => (
-                <MenuItem key={worker.id} icon={RefreshCw} onSelect={() => void repeat(1, worker.id)}>{worker.name}</MenuItem>
+                <MenuItem key={worker.id} icon={RefreshCw} onSelect={() => void answerAgain(1, worker.id)}>{worker.name}</MenuItem>
               ))}
-            <MenuLine />
+            <MenuSeparator />
           </>
         )}
         {siblings > 1 && (
-          <MenuItem icon={Columns2} onSelect={() => navigate(address(threadId, node.parentId ?? '', 'compare'))}>Compare the branches</MenuItem>
+          <MenuItem icon={Columns2} onSelect={() => navigate(threadPath(threadId, node.parentId ?? '', 'compare'))}>Compare the branches</MenuItem>
         )}
         {node.runId && (
-          <MenuItem icon={Check} onSelect={() => go(threadId, node.parentId ?? '', { end: true })}>What the model was given</MenuItem>
+          <MenuItem icon={Check} onSelect={() => openBranch(threadId, node.parentId ?? '', { end: true })}>What the model was given</MenuItem>
         )}
-        <MenuItem icon={Tag} onSelect={() => setNaming(true)}>{node.label ? 'Change the name' : 'Name this point'}</MenuItem>
-        <MenuItem icon={Link2} onSelect={() => void copy(location.origin + address(threadId, node.id))}>Copy the address</MenuItem>
+        <MenuItem icon={Tag} onSelect={() => setLabeling(true)}>{node.label ? 'Change the name' : 'Name this point'}</MenuItem>
+        <MenuItem icon={Link2} onSelect={() => void copy(location.origin + threadPath(threadId, node.id))}>Copy the address</MenuItem>
         <MenuItem icon={FileText} onSelect={() => location.assign(api.exportUrl(threadId, 'markdown', node.id))}>Export up to here</MenuItem>
       </Menu>
-      {naming && <NameDialog node={node} onClose={() => setNaming(false)} />}
+      {labeling && <LabelDialog node={node} onClose={() => setLabeling(false)} />}
     </div>
   );
 }

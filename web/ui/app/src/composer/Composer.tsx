@@ -3,20 +3,20 @@ import { ACTIVE_STATUSES, type FieldProblem } from '@branchline/client/api/types
 import { cancelRun } from '@branchline/client/thread/actions';
 import { ArrowUp, Square } from 'lucide-react';
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
-import { go } from '../navigation/go';
-import { address, navigate } from '../navigation/routes';
+import { openBranch } from '../navigation/openBranch';
+import { navigate, threadPath } from '../navigation/routes';
 import { send } from '../runs/send';
-import { prefer, usePreferences } from '../stores/preferences';
+import { setPreferences, usePreferences } from '../stores/preferences';
 import { useThread } from '../stores/thread';
-import { complain } from '../ui/notes';
-import { Chooser } from '../workers/Chooser';
-import { useChosenWorkers } from '../workers/chosen';
+import { notifyError } from '../ui/notifications';
+import { useChosenWorkers } from '../workers/useChosenWorkers';
+import { WorkerPicker } from '../workers/WorkerPicker';
 
 const NO_FIELDS: readonly FieldProblem[] = [];
 
 const draftKey = (threadId: string | null) => `branchline.draft.${threadId ?? 'new'}`;
 
-/** Where one writes. What was written is kept until the server has accepted it. */
+/** The field for a message. A draft is kept in the browser until the server has accepted it. */
 export function Composer({ threadId, parent }: { threadId: string | null; parent: string | null }) {
   const [text, setText] = useDraft(threadId);
   const [n, setN] = useState(1);
@@ -24,13 +24,13 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
   const [waiting, setWaiting] = useState<Problem | null>(null);
   const [problem, setProblem] = useState<{ text: string; fields: readonly FieldProblem[] } | null>(null);
   const chosen = useChosenWorkers(threadId, parent);
-  const underWay = useUnderWay(parent);
+  const activeRun = useActiveRun(parent);
   const below = useThread((state) => (parent && threadId ? (state.data.children.get(parent)?.length ?? 0) : 0));
   const area = useRef<HTMLTextAreaElement>(null);
-  useGrowing(area, text);
+  useAutoHeight(area, text);
   useEffect(() => () => sending?.abort(), [sending]);
 
-  const ready = text.trim() !== '' && !sending && !underWay && chosen.length > 0 && (!threadId || !!parent);
+  const ready = text.trim() !== '' && !sending && !activeRun && chosen.length > 0 && (!threadId || !!parent);
   const submit = async () => {
     if (!ready) return;
     const abort = new AbortController();
@@ -44,11 +44,11 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
       );
       setText('');
       const [first = ''] = sent.outputIds;
-      if (!threadId) prefer({ workersOf: { ...usePreferences.getState().workersOf, [sent.threadId]: chosen } });
-      // Who has gone elsewhere meanwhile is not called back.
+      if (!threadId) setPreferences({ workersOf: { ...usePreferences.getState().workersOf, [sent.threadId]: chosen } });
+      // The user may have left the page meanwhile, and is not taken back to it.
       if (!area.current) return;
-      if (sent.outputIds.length > 1) navigate(address(sent.threadId, sent.inputId, 'compare'));
-      else go(sent.threadId, first, { end: true });
+      if (sent.outputIds.length > 1) navigate(threadPath(sent.threadId, sent.inputId, 'compare'));
+      else openBranch(sent.threadId, first, { end: true });
     } catch (error) {
       if (!abort.signal.aborted) setProblem({ text: errorMessage(error), fields: error instanceof Problem ? error.fields : [] });
     } finally {
@@ -97,10 +97,10 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
           }}
         />
         <div className="composer-tools">
-          <Chooser threadId={threadId} chosen={chosen} n={n} onN={setN} problems={problem?.fields ?? NO_FIELDS} />
+          <WorkerPicker threadId={threadId} chosen={chosen} n={n} onN={setN} problems={problem?.fields ?? NO_FIELDS} />
           <span className="grow" />
-          {underWay ? (
-            <button type="button" className="send" aria-label="Stop answering" onClick={() => void cancelRun(underWay).catch(complain)}>
+          {activeRun ? (
+            <button type="button" className="send" aria-label="Stop answering" onClick={() => void cancelRun(activeRun).catch(notifyError)}>
               <Square aria-hidden="true" />
             </button>
           ) : (
@@ -114,25 +114,27 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
   );
 }
 
+/** The text that was not sent yet, also after a reload. */
 function useDraft(threadId: string | null): [string, (text: string) => void] {
   const key = draftKey(threadId);
   const [text, setText] = useState(() => localStorage.getItem(key) ?? '');
-  const keep = useCallback(
+  const store = useCallback(
     (next: string) => {
       setText(next);
       try {
         if (next) localStorage.setItem(key, next);
         else localStorage.removeItem(key);
       } catch {
-        // Storage is full or forbidden: the text is kept as long as the page.
+        // Storage is full or forbidden: the draft lasts as long as the page.
       }
     },
     [key],
   );
-  return [text, keep];
+  return [text, store];
 }
 
-function useUnderWay(parent: string | null) {
+/** The run that is filling the state to reply to, if one is. */
+function useActiveRun(parent: string | null) {
   return useThread((state) => {
     const node = parent ? state.data.nodes.get(parent) : undefined;
     const run = node?.runId ? state.data.runs.get(node.runId) : undefined;
@@ -140,13 +142,14 @@ function useUnderWay(parent: string | null) {
   });
 }
 
-const TALLEST = 0.4;
+/** The largest part of the window's height that the field takes. */
+const MAX_HEIGHT = 0.4;
 
-function useGrowing(area: React.RefObject<HTMLTextAreaElement | null>, text: string): void {
+function useAutoHeight(area: React.RefObject<HTMLTextAreaElement | null>, text: string): void {
   useLayoutEffect(() => {
     const field = area.current;
     if (!field) return;
     field.style.height = 'auto';
-    field.style.height = `${Math.min(field.scrollHeight, innerHeight * TALLEST)}px`;
+    field.style.height = `${Math.min(field.scrollHeight, innerHeight * MAX_HEIGHT)}px`;
   }, [area, text]);
 }

@@ -7,17 +7,17 @@ import { type Node } from '@branchline/client/thread/state';
 import { useThread } from '../stores/thread';
 import { leafBelow, outlineRows } from '@branchline/client/thread/tree';
 import { Button, IconButton } from '../ui/Button';
-import { HEIGHT, type Placed, WIDTH, layout } from './layout';
-import { go } from '../navigation/go';
-import { address, navigate } from '../navigation/routes';
+import { NODE_HEIGHT, type PlacedNode, NODE_WIDTH, layout } from './layout';
+import { openBranch } from '../navigation/openBranch';
+import { threadPath, navigate } from '../navigation/routes';
 import { usePath } from '../stores/thread';
 import { laneClass } from '../ui/lanes';
 import { nodeTitle } from '@branchline/client/thread/titles';
 
-/** Below this scale words cannot be read: states are dots. */
+/** Below this zoom the text is illegible, and states are drawn as dots. */
 const LEGIBLE = 0.42;
 
-type StateNode = FlowNode<{ node: Node; lane: number; onWay: boolean; selected: boolean }, 'state'>;
+type StateNode = FlowNode<{ node: Node; lane: number; onPath: boolean; selected: boolean }, 'state'>;
 
 export default function MapView() {
   return (
@@ -27,7 +27,7 @@ export default function MapView() {
   );
 }
 
-/** The whole tree, to look at from afar and to walk in. The outline is the same for those who do not see it. */
+/** The whole tree as a map. The outline shows the same tree to screen readers. */
 function MapOfStates() {
   const threadId = useThread((state) => state.data.threadId);
   const nodes = useThread((state) => state.data.nodes);
@@ -35,11 +35,11 @@ function MapOfStates() {
   const choices = useThread((state) => state.choices);
   const root = useThread((state) => state.data.thread?.root_state_id ?? null);
   const head = useThread((state) => state.head);
-  const way = usePath();
+  const path = usePath();
   const shape = useShape(children, nodes.size);
   const { placed, byId } = useMemo(() => layout(nodes, children, root), [shape, root]);
   const lanes = useMemo(() => new Map(outlineRows(nodes, children, root, new Set()).map((row) => [row.id, row.lane])), [shape, root]);
-  const onWay = useMemo(() => new Set(way), [way]);
+  const onPath = useMemo(() => new Set(path), [path]);
   const box = useRef<HTMLDivElement>(null);
   const size = useSize(box);
   const [viewport, setViewport] = useState<Viewport>({ x: 0, y: 0, zoom: 1 });
@@ -49,38 +49,38 @@ function MapOfStates() {
     if (viewport.zoom < LEGIBLE) return [];
     const [left, top] = [-viewport.x / viewport.zoom, -viewport.y / viewport.zoom];
     const [right, bottom] = [left + size.width / viewport.zoom, top + size.height / viewport.zoom];
-    return placed.filter(({ x, y }) => x > left - WIDTH && x < right + WIDTH && y > top - HEIGHT * 2 && y < bottom + HEIGHT * 2);
+    return placed.filter(({ x, y }) => x > left - NODE_WIDTH && x < right + NODE_WIDTH && y > top - NODE_HEIGHT * 2 && y < bottom + NODE_HEIGHT * 2);
   }, [placed, viewport, size]);
   const drawn = useMemo(
     () =>
       shown.flatMap(({ id, x, y }): StateNode[] => {
         const node = nodes.get(id);
         if (!node) return [];
-        const data = { node, lane: lanes.get(id) ?? 0, onWay: onWay.has(id), selected: id === head };
-        return [{ id, type: 'state', position: { x: x - WIDTH / 2, y: y - HEIGHT / 2 }, data, width: WIDTH, height: HEIGHT, focusable: false }];
+        const data = { node, lane: lanes.get(id) ?? 0, onPath: onPath.has(id), selected: id === head };
+        return [{ id, type: 'state', position: { x: x - NODE_WIDTH / 2, y: y - NODE_HEIGHT / 2 }, data, width: NODE_WIDTH, height: NODE_HEIGHT, focusable: false }];
       }),
-    [shown, nodes, lanes, onWay, head],
+    [shown, nodes, lanes, onPath, head],
   );
 
-  const look = (id: string | null, zoom = Math.max(0.8, flow.getZoom())) => {
-    const place = id ? byId.get(id) : undefined;
-    if (place) void flow.setCenter(place.x, place.y, { zoom, duration: 0 });
+  const centerOn = (id: string | null, zoom = Math.max(0.8, flow.getZoom())) => {
+    const position = id ? byId.get(id) : undefined;
+    if (position) void flow.setCenter(position.x, position.y, { zoom, duration: 0 });
   };
   const centred = useRef(false);
   useLayoutEffect(() => {
     if (centred.current || !head || !byId.has(head) || !size.width) return;
     centred.current = true;
-    look(head, 1);
+    centerOn(head, 1);
   });
   const select = (id: string | undefined | null) => {
     if (!id || !nodes.has(id)) return;
-    navigate(address(threadId, id, 'map'), { replace: true });
-    const place = byId.get(id);
-    if (!place) return;
-    const [x, y] = [place.x * viewport.zoom + viewport.x, place.y * viewport.zoom + viewport.y];
-    if (x < 80 || y < 60 || x > size.width - 80 || y > size.height - 120) look(id, viewport.zoom);
+    navigate(threadPath(threadId, id, 'map'), { replace: true });
+    const position = byId.get(id);
+    if (!position) return;
+    const [x, y] = [position.x * viewport.zoom + viewport.x, position.y * viewport.zoom + viewport.y];
+    if (x < 80 || y < 60 || x > size.width - 80 || y > size.height - 120) centerOn(id, viewport.zoom);
   };
-  const open = () => head && go(threadId, leafBelow(children, choices, head), { at: head });
+  const open = () => head && openBranch(threadId, leafBelow(children, choices, head), { at: head });
   const onKey = (event: KeyboardEvent) => {
     if (!head || event.target instanceof HTMLButtonElement) return;
     const parent = nodes.get(head)?.parentId ?? null;
@@ -105,14 +105,14 @@ function MapOfStates() {
   return (
     <section className="map" aria-label="Map of the tree" onKeyDown={onKey}>
       <div className="map-box" ref={box} tabIndex={0} role="application" aria-label="Map. Arrow keys walk in the tree, Enter opens the chat. The outline in the chat shows the same as a list.">
-        <Lines placed={placed} lanes={lanes} onWay={onWay} viewport={viewport} size={size} nodes={nodes} />
+        <MapCanvas placed={placed} lanes={lanes} onPath={onPath} viewport={viewport} size={size} nodes={nodes} />
         <ReactFlow
           nodes={drawn}
           edges={[]}
           nodeTypes={NODE_TYPES}
           onViewportChange={setViewport}
           onNodeClick={(_, node) => select(node.id)}
-          onNodeDoubleClick={(_, node) => go(threadId, leafBelow(children, choices, node.id), { at: node.id })}
+          onNodeDoubleClick={(_, node) => openBranch(threadId, leafBelow(children, choices, node.id), { at: node.id })}
           nodesDraggable={false}
           nodesConnectable={false}
           elementsSelectable={false}
@@ -129,7 +129,7 @@ function MapOfStates() {
         <IconButton label="Nearer" icon={ZoomIn} onClick={() => void flow.zoomIn()} />
         <IconButton label="Farther" icon={ZoomOut} onClick={() => void flow.zoomOut()} />
         <IconButton label="All of it" icon={Maximize} onClick={() => fitAll(placed, size, flow.setViewport)} />
-        <IconButton label="Where I am" icon={LocateFixed} onClick={() => look(head, 1)} />
+        <IconButton label="Where I am" icon={LocateFixed} onClick={() => centerOn(head, 1)} />
       </div>
       {selected && (
         <div className="map-selected" role="status">
@@ -141,11 +141,11 @@ function MapOfStates() {
   );
 }
 
-/** Changes where the shape of the tree does, and not with each word. */
+/** A value that changes when states are added, and not with each delta of a message. */
 function useShape(children: ReadonlyMap<string, readonly string[]>, count: number): unknown {
-  const kept = useRef({ children, count });
-  if (kept.current.children !== children || kept.current.count !== count) kept.current = { children, count };
-  return kept.current;
+  const last = useRef({ children, count });
+  if (last.current.children !== children || last.current.count !== count) last.current = { children, count };
+  return last.current;
 }
 
 function useSize(box: React.RefObject<HTMLDivElement | null>) {
@@ -160,23 +160,23 @@ function useSize(box: React.RefObject<HTMLDivElement | null>) {
   return size;
 }
 
-function fitAll(placed: Placed[], size: { width: number; height: number }, set: (viewport: Viewport) => unknown): void {
+function fitAll(placed: PlacedNode[], size: { width: number; height: number }, set: (viewport: Viewport) => unknown): void {
   if (!placed.length) return;
   const xs = placed.map(({ x }) => x);
   const ys = placed.map(({ y }) => y);
-  const [left, right] = [xs.reduce((a, b) => Math.min(a, b)) - WIDTH, xs.reduce((a, b) => Math.max(a, b)) + WIDTH];
-  const [top, bottom] = [ys.reduce((a, b) => Math.min(a, b)) - HEIGHT, ys.reduce((a, b) => Math.max(a, b)) + HEIGHT * 3];
+  const [left, right] = [xs.reduce((a, b) => Math.min(a, b)) - NODE_WIDTH, xs.reduce((a, b) => Math.max(a, b)) + NODE_WIDTH];
+  const [top, bottom] = [ys.reduce((a, b) => Math.min(a, b)) - NODE_HEIGHT, ys.reduce((a, b) => Math.max(a, b)) + NODE_HEIGHT * 3];
   const zoom = Math.max(0.02, Math.min(1, size.width / (right - left), size.height / (bottom - top)));
   set({ zoom, x: size.width / 2 - ((left + right) / 2) * zoom, y: size.height / 2 - ((top + bottom) / 2) * zoom });
 }
 
 const LANE_COUNT = 8;
 
-/** All lines, and from afar the dots: one canvas, however many there are. */
-function Lines({ placed, lanes, onWay, viewport, size, nodes }: {
-  placed: Placed[];
+/** All lines, and below the legible zoom the dots: one canvas, however many there are. */
+function MapCanvas({ placed, lanes, onPath, viewport, size, nodes }: {
+  placed: PlacedNode[];
   lanes: ReadonlyMap<string, number>;
-  onWay: ReadonlySet<string>;
+  onPath: ReadonlySet<string>;
   viewport: Viewport;
   size: { width: number; height: number };
   nodes: ReadonlyMap<string, Node>;
@@ -195,17 +195,17 @@ function Lines({ placed, lanes, onWay, viewport, size, nodes }: {
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, size.width, size.height);
     const dots = zoom < LEGIBLE;
-    for (const one of placed) {
-      const { parent } = one;
-      const [x, y] = [one.x * zoom + dx, one.y * zoom + dy];
+    for (const state of placed) {
+      const { parent } = state;
+      const [x, y] = [state.x * zoom + dx, state.y * zoom + dy];
       if (y < -80 || (parent && parent.y * zoom + dy > size.height + 80)) continue;
-      const colour = resolved(colours[(lanes.get(one.id) ?? 0) % LANE_COUNT] ?? '', style);
-      const mine = onWay.has(one.id);
-      pen.globalAlpha = mine ? 1 : 0.45;
+      const colour = themeColour(colours[(lanes.get(state.id) ?? 0) % LANE_COUNT] ?? '', style);
+      const isOnPath = onPath.has(state.id);
+      pen.globalAlpha = isOnPath ? 1 : 0.45;
       pen.strokeStyle = pen.fillStyle = colour;
       if (parent) {
         const [px, py] = [parent.x * zoom + dx, parent.y * zoom + dy];
-        pen.lineWidth = Math.max(0.75, (mine ? 3 : 1.75) * Math.min(1, zoom * 1.2));
+        pen.lineWidth = Math.max(0.75, (isOnPath ? 3 : 1.75) * Math.min(1, zoom * 1.2));
         pen.beginPath();
         pen.moveTo(px, py);
         if (Math.abs(px - x) < 1) pen.lineTo(x, y);
@@ -213,18 +213,18 @@ function Lines({ placed, lanes, onWay, viewport, size, nodes }: {
         pen.stroke();
       }
       if (dots && x > -10 && x < size.width + 10) {
-        pen.globalAlpha = mine ? 1 : 0.7;
+        pen.globalAlpha = isOnPath ? 1 : 0.7;
         pen.beginPath();
-        pen.arc(x, y, Math.max(1.5, (mine ? 11 : 8) * zoom), 0, 7);
+        pen.arc(x, y, Math.max(1.5, (isOnPath ? 11 : 8) * zoom), 0, 7);
         pen.fill();
       }
     }
-  }, [placed, lanes, onWay, viewport, size, nodes]);
+  }, [placed, lanes, onPath, viewport, size, nodes]);
   return <canvas ref={canvas} className="map-lines" aria-hidden="true" />;
 }
 
-/** A custom property holds `light-dark(…)`, which a canvas does not know. */
-function resolved(value: string, style: CSSStyleDeclaration): string {
+/** The colour of the current theme: a custom property may hold `light-dark(…)`, which a canvas does not understand. */
+function themeColour(value: string, style: CSSStyleDeclaration): string {
   const pair = /light-dark\((.+?),\s*(.+?)\)/.exec(value);
   if (!pair) return value;
   const scheme = style.colorScheme;
@@ -232,11 +232,11 @@ function resolved(value: string, style: CSSStyleDeclaration): string {
   return (dark ? pair[2] : pair[1]) ?? value;
 }
 
-const StateView = memo(function StateView({ data: { node, lane, onWay, selected } }: NodeProps<StateNode>) {
-  const mine = !node.runId;
+const StateView = memo(function StateView({ data: { node, lane, onPath, selected } }: NodeProps<StateNode>) {
+  const isUser = !node.runId;
   return (
-    <div className={`map-node ${laneClass(lane)}${mine ? ' mine' : ''}`} data-way={onWay || undefined} data-selected={selected || undefined} data-status={node.runStatus ?? undefined}>
-      <small>{node.parentId === null ? 'Beginning' : mine ? 'You' : (node.workerId ?? 'Answer')}{node.starred && <Star className="starred" aria-label="Starred" />}</small>
+    <div className={`map-node ${laneClass(lane)}${isUser ? ' from-user' : ''}`} data-on-path={onPath || undefined} data-selected={selected || undefined} data-status={node.runStatus ?? undefined}>
+      <small>{node.parentId === null ? 'Beginning' : isUser ? 'You' : (node.workerId ?? 'Answer')}{node.starred && <Star className="starred" aria-label="Starred" />}</small>
       <span>{node.parentId === null ? 'of the thread' : nodeTitle(node)}</span>
     </div>
   );

@@ -1,11 +1,11 @@
 import DOMPurify from 'dompurify';
 import { useMemo } from 'react';
 import { CopyButton } from '../ui/CopyButton';
-import { highlighted, useLoaded } from './highlight';
+import { highlight, useRendererVersion } from './highlight';
 
 export function CodeBlock({ code, language, title }: { code: string; language?: string | undefined; title?: string | undefined }) {
-  const loaded = useLoaded((state) => state.count);
-  const html = useMemo(() => DOMPurify.sanitize(highlighted(code, language)), [code, language, loaded]);
+  const loaded = useRendererVersion((state) => state.count);
+  const html = useMemo(() => DOMPurify.sanitize(highlight(code, language)), [code, language, loaded]);
   return (
     <figure className="code">
       <figcaption>

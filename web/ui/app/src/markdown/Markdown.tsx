@@ -1,13 +1,13 @@
 import type { Token, Tokens } from 'marked';
 import { memo, useMemo } from 'react';
 import { CodeBlock } from './CodeBlock';
-import { useLoaded } from './highlight';
+import { useRendererVersion } from './highlight';
 import { blocks, toHtml } from './render';
 
 /** A text in Markdown. While it grows only its last part is drawn again. */
 export function Markdown({ text }: { text: string }) {
   const tokens = useMemo(() => blocks(text), [text]);
-  const loaded = useLoaded((state) => state.count);
+  const loaded = useRendererVersion((state) => state.count);
   return (
     <div className="prose">
       {tokens.map((token, index) => <Block key={index} token={token} loaded={loaded} />)}

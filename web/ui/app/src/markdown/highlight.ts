@@ -1,7 +1,7 @@
 /** Colours for code; each language is loaded when it is first seen. */
 import type { HLJSApi, LanguageFn } from 'highlight.js';
 import { create } from 'zustand';
-import { escaped } from './escape';
+import { escapeHtml } from './escapeHtml';
 
 type Load = () => Promise<{ default: LanguageFn }>;
 
@@ -37,7 +37,7 @@ const LANGUAGES: Record<string, Load> = {
   yaml: () => import('highlight.js/lib/languages/yaml'),
 };
 
-const ALSO: Record<string, string> = {
+const ALIASES: Record<string, string> = {
   sh: 'bash', shell: 'bash', zsh: 'bash', console: 'bash', 'c++': 'cpp', cs: 'csharp', docker: 'dockerfile', golang: 'go',
   hs: 'haskell', toml: 'ini', js: 'javascript', jsx: 'javascript', mjs: 'javascript', jsonc: 'json', kt: 'kotlin', make: 'makefile',
   md: 'markdown', py: 'python', rb: 'ruby', rs: 'rust', postgresql: 'sql', sqlite: 'sql', ts: 'typescript', tsx: 'typescript',
@@ -45,23 +45,23 @@ const ALSO: Record<string, string> = {
 };
 
 /** Grows by one whenever something that changes the look of texts has been loaded. */
-export const useLoaded = create<{ count: number }>(() => ({ count: 0 }));
-export const somethingLoaded = () => useLoaded.setState(({ count }) => ({ count: count + 1 }));
+export const useRendererVersion = create<{ count: number }>(() => ({ count: 0 }));
+export const rendererLoaded = () => useRendererVersion.setState(({ count }) => ({ count: count + 1 }));
 
 let core: HLJSApi | null = null;
-const asked = new Set<string>();
+const requested = new Set<string>();
 
 /** The code as HTML; plain as long as its language is not here. */
-export function highlighted(code: string, lang: string | undefined): string {
+export function highlight(code: string, lang: string | undefined): string {
   const word = (lang ?? '').trim().split(/\s/)[0]?.toLowerCase() ?? '';
-  const name = ALSO[word] ?? word;
+  const name = ALIASES[word] ?? word;
   if (core?.getLanguage(name)) return core.highlight(code, { language: name, ignoreIllegals: true }).value;
-  if (name in LANGUAGES && !asked.has(name)) void load(name);
-  return escaped(code);
+  if (name in LANGUAGES && !requested.has(name)) void load(name);
+  return escapeHtml(code);
 }
 
 async function load(name: string): Promise<void> {
-  asked.add(name);
+  requested.add(name);
   try {
     const [{ default: api }, { default: language }] = await Promise.all([
       import('highlight.js/lib/core'),
@@ -69,8 +69,8 @@ async function load(name: string): Promise<void> {
     ]);
     api.registerLanguage(name, language);
     core = api;
-    somethingLoaded();
+    rendererLoaded();
   } catch {
-    asked.delete(name);
+    requested.delete(name);
   }
 }

@@ -1,30 +1,30 @@
 /** Formulas as MathML, which browsers draw themselves; KaTeX is loaded when the first one is seen. */
 import type katex from 'katex';
-import { escaped } from './escape';
-import { somethingLoaded } from './highlight';
+import { escapeHtml } from './escapeHtml';
+import { rendererLoaded } from './highlight';
 
 let renderer: typeof katex | null = null;
-let asked = false;
+let requested = false;
 
-export function typeset(tex: string, display: boolean): string {
+export function renderMath(tex: string, display: boolean): string {
   if (!renderer) {
-    if (!asked) void load();
-    return `<code>${escaped(tex)}</code>`;
+    if (!requested) void load();
+    return `<code>${escapeHtml(tex)}</code>`;
   }
   const html = renderer.renderToString(tex, { output: 'mathml', displayMode: display, throwOnError: false, trust: false });
   const drawn = /<math[\s\S]*<\/math>/.exec(html)?.[0];
-  if (!drawn) return `<code>${escaped(tex)}</code>`;
+  if (!drawn) return `<code>${escapeHtml(tex)}</code>`;
   // The source beside the formula would be shown as text once its element is sanitised away.
   const plain = drawn.replace(/<annotation[\s\S]*?<\/annotation>/g, '').replace(/<\/?semantics>/g, '');
   return display ? `<div class="formula" tabindex="0">${plain}</div>` : plain;
 }
 
 async function load(): Promise<void> {
-  asked = true;
+  requested = true;
   try {
     renderer = (await import('katex')).default;
-    somethingLoaded();
+    rendererLoaded();
   } catch {
-    asked = false;
+    requested = false;
   }
 }

@@ -6,10 +6,10 @@
  */
 import DOMPurify from 'dompurify';
 import { Marked, type Token, type TokenizerAndRendererExtension, type Tokens } from 'marked';
-import { escaped } from './escape';
-import { highlighted } from './highlight';
-import { typeset } from './math';
-import { SAFE_PICTURE } from './picture';
+import { escapeHtml } from './escapeHtml';
+import { highlight } from './highlight';
+import { renderMath } from './math';
+import { SAFE_IMAGE } from './safeImage';
 
 const PLAIN_TAG = /&lt;(\/?(?:br|sub|sup|kbd|mark|u|b|i|em|strong|s|del|ins|small|details|summary))\s*\/?&gt;/gi;
 
@@ -29,7 +29,7 @@ function math(name: string, level: 'block' | 'inline', start: RegExp, rule: RegE
       const match = rule.exec(source);
       return match ? ({ type: name, raw: match[0], tex: (match[1] ?? match[2] ?? '').trim(), display } satisfies MathToken) : undefined;
     },
-    renderer: (token) => typeset((token as MathToken).tex, display),
+    renderer: (token) => renderMath((token as MathToken).tex, display),
   };
 }
 
@@ -37,8 +37,8 @@ const markdown = new Marked({
   gfm: true,
   breaks: false,
   renderer: {
-    html: ({ text }) => escaped(text).replace(PLAIN_TAG, '<$1>'),
-    code: ({ text, lang }) => `<pre tabindex="0"><code class="hljs">${highlighted(text, lang)}</code></pre>`,
+    html: ({ text }) => escapeHtml(text).replace(PLAIN_TAG, '<$1>'),
+    code: ({ text, lang }) => `<pre tabindex="0"><code class="hljs">${highlight(text, lang)}</code></pre>`,
     // The page has a first heading of its own.
     heading({ tokens, depth }) {
       const level = Math.min(6, depth + 1);
@@ -48,14 +48,14 @@ const markdown = new Marked({
     link({ href, title, tokens }) {
       const words = this.parser.parseInline(tokens);
       if (!SAFE_LINK.test(href.trim())) return words;
-      const hint = title ? ` title="${escaped(title)}"` : '';
-      return `<a href="${escaped(href)}"${hint} target="_blank" rel="noopener noreferrer nofollow">${words}</a>`;
+      const hint = title ? ` title="${escapeHtml(title)}"` : '';
+      return `<a href="${escapeHtml(href)}"${hint} target="_blank" rel="noopener noreferrer nofollow">${words}</a>`;
     },
     image({ href, text }) {
-      if (SAFE_PICTURE.test(href)) return `<img src="${escaped(href)}" alt="${escaped(text)}">`;
-      if (!/^https?:/i.test(href)) return escaped(text);
+      if (SAFE_IMAGE.test(href)) return `<img src="${escapeHtml(href)}" alt="${escapeHtml(text)}">`;
+      if (!/^https?:/i.test(href)) return escapeHtml(text);
       // What is elsewhere is not loaded: its address would tell that the text was read.
-      return `<a href="${escaped(href)}" target="_blank" rel="noopener noreferrer nofollow">${escaped(text || href)}</a>`;
+      return `<a href="${escapeHtml(href)}" target="_blank" rel="noopener noreferrer nofollow">${escapeHtml(text || href)}</a>`;
     },
     table({ header, rows }) {
       const cell = (tag: string) => (one: Tokens.TableCell) =>

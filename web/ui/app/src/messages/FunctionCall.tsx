@@ -1,39 +1,39 @@
 import { Braces } from 'lucide-react';
 import { CodeBlock } from '../markdown/CodeBlock';
-import { Fold } from '../ui/Fold';
-import { type Part, word } from './parts';
+import { Collapsible } from '../ui/Collapsible';
+import { type Part, textField } from './parts';
 
 /** A function call with its arguments and, once there is one, its result. */
-export function FunctionCall({ part: { message, result }, writing }: { part: Part; writing: boolean }) {
-  const name = word(message, 'name') ?? (message.role === 'tool' ? 'Result' : 'Function');
-  const given = message.role === 'tool' ? undefined : (message.data['arguments'] ?? message.content);
-  const came = message.role === 'tool' ? message : result;
-  const outcome = came ? (came.data['result'] ?? came.content) : message.data['result'];
+export function FunctionCall({ part: { message, result }, isStreaming }: { part: Part; isStreaming: boolean }) {
+  const name = textField(message, 'name') ?? (message.role === 'tool' ? 'Result' : 'Function');
+  const args = message.role === 'tool' ? undefined : (message.data['arguments'] ?? message.content);
+  const response = message.role === 'tool' ? message : result;
+  const outcome = response ? (response.data['result'] ?? response.content) : message.data['result'];
   return (
-    <Fold
+    <Collapsible
       icon={Braces}
       title={<code>{name}</code>}
-      aside={writing ? 'being called' : outcome === undefined ? 'called' : brief(outcome)}
+      aside={isStreaming ? 'being called' : outcome === undefined ? 'called' : shorten(outcome)}
     >
-      {given !== undefined && <Json title="Arguments" value={given} />}
+      {args !== undefined && <Json title="Arguments" value={args} />}
       {outcome !== undefined && <Json title="Result" value={outcome} />}
-    </Fold>
+    </Collapsible>
   );
 }
 
-function brief(value: unknown): string {
+function shorten(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
   return text.length > 60 ? `${text.slice(0, 60)} …` : text;
 }
 
 function Json({ title, value }: { title: string; value: unknown }) {
-  let shown = value;
+  let parsed = value;
   if (typeof value === 'string') {
     try {
-      shown = JSON.parse(value);
+      parsed = JSON.parse(value);
     } catch {
       return <CodeBlock title={title} code={value} />;
     }
   }
-  return <CodeBlock title={title} code={JSON.stringify(shown, null, 2)} language="json" />;
+  return <CodeBlock title={title} code={JSON.stringify(parsed, null, 2)} language="json" />;
 }

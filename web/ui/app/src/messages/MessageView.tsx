@@ -3,94 +3,94 @@ import { Brain, ImageOff, SquareTerminal } from 'lucide-react';
 import { memo } from 'react';
 import { CodeBlock } from '../markdown/CodeBlock';
 import { Markdown } from '../markdown/Markdown';
-import { SAFE_PICTURE } from '../markdown/picture';
+import { SAFE_IMAGE } from '../markdown/safeImage';
 import { useThread } from '../stores/thread';
+import { Collapsible } from '../ui/Collapsible';
 import { CopyButton } from '../ui/CopyButton';
-import { Fold } from '../ui/Fold';
 import { FunctionCall } from './FunctionCall';
-import { type Part, word } from './parts';
+import { type Part, textField } from './parts';
 
 export const MessageView = memo(
   function MessageView({ part }: { part: Part }) {
     const { message } = part;
-    const writing = useThread((state) => state.data.streaming.has(message.id));
-    if (message.channel === 'reasoning') return <Reasoning message={message} writing={writing} />;
+    const isStreaming = useThread((state) => state.data.streaming.has(message.id));
+    if (message.channel === 'reasoning') return <Reasoning message={message} isStreaming={isStreaming} />;
     switch (message.type) {
       case 'code':
-        return <CodeBlock code={message.content} language={word(message, 'language')} title={word(message, 'title')} />;
+        return <CodeBlock code={message.content} language={textField(message, 'language')} title={textField(message, 'title')} />;
       case 'console':
-        return <Console message={message} writing={writing} />;
+        return <Console message={message} isStreaming={isStreaming} />;
       case 'image':
-        return <Picture message={message} />;
+        return <ImageMessage message={message} />;
       case 'function':
-        return <FunctionCall part={part} writing={writing} />;
+        return <FunctionCall part={part} isStreaming={isStreaming} />;
       case 'confirmation':
-        return <Answered message={message} />;
+        return <AnsweredQuestion message={message} />;
       case 'text':
-        return <Text message={message} writing={writing} />;
+        return <Text message={message} isStreaming={isStreaming} />;
     }
   },
   (before, after) => before.part.message === after.part.message && before.part.result === after.part.result,
 );
 
-function Text({ message, writing }: { message: Message; writing: boolean }) {
-  if (message.role === 'user') return <div className="words">{message.content}</div>;
+function Text({ message, isStreaming }: { message: Message; isStreaming: boolean }) {
+  if (message.role === 'user') return <div className="user-text">{message.content}</div>;
   return (
-    <div className={`answer${writing ? ' writing' : ''}`}>
-      {message.role === 'system' && <p className="role">System</p>}
+    <div className={`answer${isStreaming ? ' streaming' : ''}`}>
+      {message.role === 'system' && <p>System</p>}
       <Markdown text={message.content} />
     </div>
   );
 }
 
-function Reasoning({ message, writing }: { message: Message; writing: boolean }) {
+function Reasoning({ message, isStreaming }: { message: Message; isStreaming: boolean }) {
   return (
-    <Fold icon={Brain} title={writing ? 'Thinking …' : 'What it thought'}>
+    <Collapsible icon={Brain} title={isStreaming ? 'Thinking …' : 'What it thought'}>
       <Markdown text={message.content} />
-    </Fold>
+    </Collapsible>
   );
 }
 
-function Console({ message, writing }: { message: Message; writing: boolean }) {
+function Console({ message, isStreaming }: { message: Message; isStreaming: boolean }) {
   const lines = message.content.split('\n').length;
   return (
-    <Fold
+    <Collapsible
       icon={SquareTerminal}
-      title={word(message, 'command') ?? 'Console'}
-      aside={writing ? 'running' : `${lines} ${lines === 1 ? 'line' : 'lines'}`}
-      open={writing || lines <= 12}
+      title={textField(message, 'command') ?? 'Console'}
+      aside={isStreaming ? 'running' : `${lines} ${lines === 1 ? 'line' : 'lines'}`}
+      open={isStreaming || lines <= 12}
       tools={<CopyButton text={message.content} label="Copy the output" />}
     >
       <pre className="console" tabIndex={0}>{message.content}</pre>
-    </Fold>
+    </Collapsible>
   );
 }
 
-function Picture({ message }: { message: Message }) {
-  const source = word(message, 'url');
+function ImageMessage({ message }: { message: Message }) {
+  const source = textField(message, 'url');
   const alt = message.content.trim();
-  if (!source || !SAFE_PICTURE.test(source)) {
+  if (!source || !SAFE_IMAGE.test(source)) {
     return (
-      <p className="no-picture"><ImageOff aria-hidden="true" /> {alt || 'A picture that cannot be shown here'}</p>
+      <p className="no-image"><ImageOff aria-hidden="true" /> {alt || 'A picture that cannot be shown here'}</p>
     );
   }
   return (
-    <figure className="picture">
+    <figure className="image">
       <img src={source} alt={alt || 'Picture'} />
       {alt && <figcaption aria-hidden="true">{alt}</figcaption>}
     </figure>
   );
 }
 
-/** A question that a run asked, once it was answered. */
-function Answered({ message }: { message: Message }) {
+/** A question that a run asked; while it waits for the answer, the run's status shows it. */
+function AnsweredQuestion({ message }: { message: Message }) {
   const answer = message.data['answer'];
-  const asks = useThread((state) => state.data.runs.get(message.run_id ?? '')?.status === 'waiting');
-  if (asks && (answer === undefined || answer === null)) return null;
+  const isWaiting = useThread((state) => state.data.runs.get(message.run_id ?? '')?.status === 'waiting');
+  if (isWaiting && (answer === undefined || answer === null)) return null;
   return (
     <div className="answered">
       <p>{message.content}</p>
-      {answer !== undefined && answer !== null && <p className="answer-given">You answered: <strong>{typeof answer === 'string' ? answer : JSON.stringify(answer)}</strong></p>}
+      {answer !== undefined && answer !== null && <p>You answered: <strong>{typeof answer === 'string' ? answer : JSON.stringify(answer)}</strong></p>}
     </div>
   );
 }

@@ -1,16 +1,16 @@
 import type { Message } from '@branchline/client/api/types';
 
-/** A message, and with a function call what came of it. */
+/** A message; if it is a function call, with the message that has its result. */
 export interface Part {
   message: Message;
   result?: Message;
 }
 
-/** Put the results of functions to their calls. */
-export function together(said: readonly Message[]): Part[] {
+/** Attach the results of function calls to their calls. */
+export function groupParts(messages: readonly Message[]): Part[] {
   const parts: Part[] = [];
   const calls = new Map<unknown, Part>();
-  for (const message of said) {
+  for (const message of messages) {
     const id = message.type === 'function' ? message.data['call_id'] : undefined;
     const call = message.role === 'tool' ? calls.get(id) : undefined;
     if (call && !call.result) {
@@ -24,8 +24,8 @@ export function together(said: readonly Message[]): Part[] {
   return parts;
 }
 
-/** A text in the data of a message; undefined if it is empty or no text. */
-export function word(message: Message, name: string): string | undefined {
+/** A text in the data of a message; undefined if there is none. */
+export function textField(message: Message, name: string): string | undefined {
   const value = message.data[name];
   return typeof value === 'string' && value ? value : undefined;
 }

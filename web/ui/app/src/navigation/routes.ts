@@ -1,28 +1,28 @@
-/** Where one is in a thread: every state has an address. */
+/** The addresses of threads and their states. */
 import { useMemo } from 'react';
 import { useParams } from 'wouter';
 import { navigate } from 'wouter/use-browser-location';
 
 export type View = 'chat' | 'map' | 'compare';
 
-export interface Where {
+export interface ThreadRoute {
   view: View;
-  /** In the chat and the map the end of the way; in a comparison the state whose answers are compared. */
+  /** In the chat and the map the end of the branch; in a comparison the state whose children are compared. */
   state: string | null;
 }
 
-const LETTER: Record<View, string> = { chat: 's', map: 'map', compare: 'compare' };
+const SEGMENT: Record<View, string> = { chat: 's', map: 'map', compare: 'compare' };
 
-export function address(thread: string, state: string | null, view: View = 'chat'): string {
+export function threadPath(thread: string, state: string | null, view: View = 'chat'): string {
   if (!state) return `/t/${thread}`;
-  return `/t/${thread}/${LETTER[view]}/${state}`;
+  return `/t/${thread}/${SEGMENT[view]}/${state}`;
 }
 
-export function useWhere(): Where {
+export function useThreadRoute(): ThreadRoute {
   const rest = (useParams() as { '*'?: string })['*'] ?? '';
   return useMemo(() => {
-    const [letter, state = null] = rest.split('/');
-    const view = (Object.keys(LETTER) as View[]).find((one) => LETTER[one] === letter) ?? 'chat';
+    const [segment, state = null] = rest.split('/');
+    const view = (Object.keys(SEGMENT) as View[]).find((name) => SEGMENT[name] === segment) ?? 'chat';
     return { view, state };
   }, [rest]);
 }

@@ -1,7 +1,7 @@
 import { leafBelow, outlineRows, searchTree } from '@branchline/client/thread/tree';
 import { ChevronsDownUp, ChevronsUpDown, Search, Star, X } from 'lucide-react';
 import { useCallback, useDeferredValue, useMemo, useState } from 'react';
-import { go } from '../navigation/go';
+import { openBranch } from '../navigation/openBranch';
 import { usePath, useThread } from '../stores/thread';
 import { IconButton } from '../ui/Button';
 import { OutlineTree } from './OutlineTree';
@@ -41,7 +41,7 @@ export function Outline({ onChosen, onClose }: { onChosen: () => void; onClose: 
   }, []);
   const choose = useCallback(
     (id: string) => {
-      go(threadId, onPath.has(id) && head ? head : leafBelow(children, choices, id), { at: id });
+      openBranch(threadId, onPath.has(id) && head ? head : leafBelow(children, choices, id), { at: id });
       onChosen();
     },
     [children, choices, threadId, onChosen, onPath, head],
@@ -68,7 +68,7 @@ export function Outline({ onChosen, onClose }: { onChosen: () => void; onClose: 
       </header>
       <label className="search">
         <Search aria-hidden="true" />
-        <span className="unseen">Search the tree</span>
+        <span className="visually-hidden">Search the tree</span>
         <input
           type="search"
           placeholder="Search the tree"

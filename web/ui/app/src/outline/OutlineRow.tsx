@@ -4,9 +4,9 @@ import type { Row } from '@branchline/client/thread/tree';
 import { Star } from 'lucide-react';
 import { memo } from 'react';
 import { laneClass } from '../ui/lanes';
-import { scaled } from '../ui/size';
+import { scaledToFont } from '../ui/scaledToFont';
 
-export const ROW_HEIGHT = scaled(30);
+export const ROW_HEIGHT = scaledToFont(30);
 const LANE_WIDTH = 14;
 const FIRST_LANE = 13;
 /** Lanes further to the right are drawn at this one, so that titles have room. */
@@ -38,10 +38,10 @@ export const OutlineRow = memo(function OutlineRow({ row, node, top, onPath, sel
   onChoose: (id: string) => void;
   onFocus: (id: string) => void;
 }) {
-  const mine = !node.runId;
+  const isUser = !node.runId;
   const title = nodeTitle(node);
   const status = node.runStatus ? STATUS[node.runStatus] : undefined;
-  const author = mine ? 'You' : node.author && node.author !== 'assistant' ? node.author : (node.workerId ?? 'Answer');
+  const author = isUser ? 'You' : node.author && node.author !== 'assistant' ? node.author : (node.workerId ?? 'Answer');
   return (
     <div
       role="treeitem"
@@ -61,8 +61,8 @@ export const OutlineRow = memo(function OutlineRow({ row, node, top, onPath, sel
       onClick={() => onChoose(row.id)}
       onFocus={() => onFocus(row.id)}
     >
-      <Lanes row={row} mine={mine} collapsed={collapsed} />
-      <span className={mine ? 'tree-title mine' : 'tree-title'}>
+      <Lanes row={row} isUser={isUser} collapsed={collapsed} />
+      <span className={isUser ? 'tree-title from-user' : 'tree-title'}>
         {node.label ? <span className="label">{node.label}</span> : title}
       </span>
       {node.starred && <Star className="starred" aria-hidden="true" />}
@@ -70,7 +70,7 @@ export const OutlineRow = memo(function OutlineRow({ row, node, top, onPath, sel
         <button
           type="button"
           tabIndex={-1}
-          className="fold-button"
+          className="collapse-button"
           aria-hidden="true"
           title={collapsed ? 'Unfold' : 'Fold'}
           onClick={(event) => {
@@ -86,7 +86,7 @@ export const OutlineRow = memo(function OutlineRow({ row, node, top, onPath, sel
 });
 
 /** The lines that pass a row, and its dot. */
-const Lanes = memo(function Lanes({ row, mine, collapsed }: { row: Row; mine: boolean; collapsed: boolean }) {
+const Lanes = memo(function Lanes({ row, isUser, collapsed }: { row: Row; isUser: boolean; collapsed: boolean }) {
   const { lane, passingLanes, parentLane, continues } = row;
   const middle = ROW_HEIGHT / 2;
   const at = x(lane);
@@ -102,7 +102,7 @@ const Lanes = memo(function Lanes({ row, mine, collapsed }: { row: Row; mine: bo
         <path className={laneClass(lane)} d={`M${x(parentLane)} 0 C${x(parentLane)} ${middle * 0.8} ${at} ${middle * 0.2} ${at} ${middle}`} />
       )}
       {continues && <line className={laneClass(lane)} x1={at} x2={at} y1={middle} y2={ROW_HEIGHT} />}
-      <circle className={`${laneClass(lane)} ${mine ? 'dot-mine' : 'dot'}${collapsed ? ' dot-collapsed' : ''}`} cx={at} cy={middle} r={mine ? 3.5 : 4.5} />
+      <circle className={`${laneClass(lane)} ${isUser ? 'dot-user' : 'dot'}${collapsed ? ' dot-collapsed' : ''}`} cx={at} cy={middle} r={isUser ? 3.5 : 4.5} />
     </svg>
   );
 });

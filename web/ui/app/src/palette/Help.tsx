@@ -1,9 +1,9 @@
 import { Dialog } from '../ui/Dialog';
-import { MOD } from '../ui/keys';
+import { MODIFIER } from '../ui/keys';
 
 const KEYS: [string, [string, string][]][] = [
-  ['Everywhere', [[`${MOD}K`, 'Commands and threads'], ['?', 'This help'], ['N', 'New thread'], ['/', 'To the message field'], ['S', 'List of threads'], ['O', 'Outline']]],
-  ['Writing', [['Enter', 'Send'], ['Shift Enter', 'New line'], [`${MOD}Enter`, 'Save and run an edit'], ['Esc', 'Leave an edit']]],
+  ['Everywhere', [[`${MODIFIER}K`, 'Commands and threads'], ['?', 'This help'], ['N', 'New thread'], ['/', 'To the message field'], ['S', 'List of threads'], ['O', 'Outline']]],
+  ['Writing', [['Enter', 'Send'], ['Shift Enter', 'New line'], [`${MODIFIER}Enter`, 'Save and run an edit'], ['Esc', 'Leave an edit']]],
   ['In a thread', [['[', 'Fork before'], [']', 'Next fork']]],
   ['In the outline', [['↑ ↓', 'Up and down'], ['←', 'Fold, or to the parent'], ['→', 'Unfold, or to the first child'], ['Home End', 'First and last'], ['A–Z', 'To what begins with it'], ['Enter', 'Show it in the chat']]],
 ];

@@ -1,8 +1,8 @@
 import { useEffect } from 'react';
 import { useLocation } from 'wouter';
-import { toFork } from '../navigation/forks';
+import { scrollToFork } from '../navigation/scrollToFork';
 import { openOverlay, useOverlay } from '../stores/overlay';
-import { prefer, usePreferences } from '../stores/preferences';
+import { setPreferences, usePreferences } from '../stores/preferences';
 import { isTyping } from '../ui/keys';
 import { Help } from './Help';
 import { Palette } from './Palette';
@@ -38,8 +38,8 @@ const KEYS: Record<string, (navigate: (to: string) => void) => void> = {
   '?': () => openOverlay('help'),
   '/': () => document.querySelector<HTMLElement>('[data-composer]')?.focus(),
   n: (navigate) => navigate('/'),
-  o: () => prefer({ outline: !usePreferences.getState().outline }),
-  s: () => prefer({ sidebar: !usePreferences.getState().sidebar }),
-  '[': () => toFork(-1),
-  ']': () => toFork(1),
+  o: () => setPreferences({ outline: !usePreferences.getState().outline }),
+  s: () => setPreferences({ sidebar: !usePreferences.getState().sidebar }),
+  '[': () => scrollToFork(-1),
+  ']': () => scrollToFork(1),
 };

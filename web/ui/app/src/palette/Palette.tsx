@@ -17,11 +17,11 @@ import {
 } from 'lucide-react';
 import { type KeyboardEvent, useId, useMemo, useState } from 'react';
 import { useLocation } from 'wouter';
-import { toFork } from '../navigation/forks';
-import { go } from '../navigation/go';
-import { address } from '../navigation/routes';
+import { openBranch } from '../navigation/openBranch';
+import { threadPath } from '../navigation/routes';
+import { scrollToFork } from '../navigation/scrollToFork';
 import { openOverlay } from '../stores/overlay';
-import { prefer, usePreferences } from '../stores/preferences';
+import { setPreferences, usePreferences } from '../stores/preferences';
 import { useThread } from '../stores/thread';
 import { useThreads } from '../stores/threadLists';
 import { Dialog } from '../ui/Dialog';
@@ -110,20 +110,20 @@ function useCommands(wanted: string): Command[] {
   return useMemo(() => {
     const inThread = data.thread
       ? [
-          { id: 'chat', name: 'Show the chat', icon: MessageSquare, act: () => navigate(address(data.threadId, head)) },
-          { id: 'map', name: 'Show the map', icon: MapIcon, act: () => navigate(address(data.threadId, head, 'map')) },
-          { id: 'outline', name: 'Show or hide the outline', icon: GitBranch, act: () => prefer({ outline: !usePreferences.getState().outline }) },
-          { id: 'next', name: 'To the next fork', icon: SkipForward, act: () => toFork(1) },
-          { id: 'previous', name: 'To the fork before', icon: SkipBack, act: () => toFork(-1) },
+          { id: 'chat', name: 'Show the chat', icon: MessageSquare, act: () => navigate(threadPath(data.threadId, head)) },
+          { id: 'map', name: 'Show the map', icon: MapIcon, act: () => navigate(threadPath(data.threadId, head, 'map')) },
+          { id: 'outline', name: 'Show or hide the outline', icon: GitBranch, act: () => setPreferences({ outline: !usePreferences.getState().outline }) },
+          { id: 'next', name: 'To the next fork', icon: SkipForward, act: () => scrollToFork(1) },
+          { id: 'previous', name: 'To the fork before', icon: SkipBack, act: () => scrollToFork(-1) },
         ]
       : [];
     const commands = [
       { id: 'new', name: 'New thread', icon: FilePlus2, act: () => navigate('/') },
       ...inThread,
-      { id: 'sidebar', name: 'Show or hide the list of threads', icon: PanelLeft, act: () => prefer({ sidebar: !usePreferences.getState().sidebar }) },
-      { id: 'light', name: 'Light look', icon: Sun, act: () => prefer({ theme: 'light' }) },
-      { id: 'dark', name: 'Dark look', icon: Moon, act: () => prefer({ theme: 'dark' }) },
-      { id: 'system', name: 'Look of the system', icon: SunMoon, act: () => prefer({ theme: 'system' }) },
+      { id: 'sidebar', name: 'Show or hide the list of threads', icon: PanelLeft, act: () => setPreferences({ sidebar: !usePreferences.getState().sidebar }) },
+      { id: 'light', name: 'Light look', icon: Sun, act: () => setPreferences({ theme: 'light' }) },
+      { id: 'dark', name: 'Dark look', icon: Moon, act: () => setPreferences({ theme: 'dark' }) },
+      { id: 'system', name: 'Look of the system', icon: SunMoon, act: () => setPreferences({ theme: 'system' }) },
       { id: 'settings', name: 'Settings and API tokens', icon: Settings, act: () => navigate('/settings') },
       { id: 'help', name: 'Keys and help', icon: HelpCircle, act: () => openOverlay('help') },
     ].map((command) => ({ ...command, kind: 'Command' }));
@@ -135,7 +135,7 @@ function useCommands(wanted: string): Command[] {
         name: nodeTitle(node),
         icon: GitBranch,
         kind: 'In this thread',
-        act: () => go(data.threadId, leafBelow(data.children, choices, node.id), { at: node.id }),
+        act: () => openBranch(data.threadId, leafBelow(data.children, choices, node.id), { at: node.id }),
       }));
     const open = (threads?.pages[0]?.items ?? []).slice(0, MOST).map((thread) => ({
       id: thread.id,

@@ -3,41 +3,41 @@ import { answerRun, cancelRun } from '@branchline/client/thread/actions';
 import { Square } from 'lucide-react';
 import { type FormEvent, useState } from 'react';
 import { Button } from '../ui/Button';
-import { complain } from '../ui/notes';
+import { notifyError } from '../ui/notifications';
 
 /** What a waiting run asks its user. */
 export function Question({ run }: { run: Run }) {
-  const asked = run.confirmation as Confirmation | null;
+  const confirmation = run.confirmation as Confirmation | null;
   const [text, setText] = useState('');
   const [busy, setBusy] = useState(false);
-  if (!asked) return null;
-  const options = Array.isArray(asked.options) ? asked.options : [];
-  const give = (given: unknown) => {
+  if (!confirmation) return null;
+  const options = Array.isArray(confirmation.options) ? confirmation.options : [];
+  const submitAnswer = (answer: unknown) => {
     setBusy(true);
-    answerRun(run, given).catch((error: unknown) => {
+    answerRun(run, answer).catch((error: unknown) => {
       setBusy(false);
-      complain(error);
+      notifyError(error);
     });
   };
-  const submit = (event: FormEvent) => {
+  const onSubmit = (event: FormEvent) => {
     event.preventDefault();
-    if (text.trim()) give(text);
+    if (text.trim()) submitAnswer(text);
   };
   return (
     <section className="question" aria-label="A question to you" role="group">
-      <p>{asked.prompt}</p>
+      <p>{confirmation.prompt}</p>
       <div className="options">
         {options.map((option) => {
           const name = typeof option === 'string' ? option : String((option as { label?: string })?.label ?? JSON.stringify(option));
-          return <Button key={name} disabled={busy} onClick={() => give(option)}>{name}</Button>;
+          return <Button key={name} disabled={busy} onClick={() => submitAnswer(option)}>{name}</Button>;
         })}
         {options.length === 0 && (
-          <form onSubmit={submit}>
+          <form onSubmit={onSubmit}>
             <input className="input" aria-label="Your answer" value={text} onChange={(event) => setText(event.target.value)} />
             <Button look="main" type="submit" disabled={busy || !text.trim()}>Answer</Button>
           </form>
         )}
-        <Button look="quiet" icon={Square} disabled={busy} onClick={() => void cancelRun(run).catch(complain)}>Stop</Button>
+        <Button look="quiet" icon={Square} disabled={busy} onClick={() => void cancelRun(run).catch(notifyError)}>Stop</Button>
       </div>
     </section>
   );

@@ -4,12 +4,13 @@ import type { Node } from '@branchline/client/thread/state';
 import { useQuery } from '@tanstack/react-query';
 import { CircleSlash, RefreshCw, TriangleAlert } from 'lucide-react';
 import { useState } from 'react';
-import { go } from '../navigation/go';
+import { openBranch } from '../navigation/openBranch';
 import { useThread } from '../stores/thread';
 import { Button } from '../ui/Button';
-import { complain } from '../ui/notes';
+import { notifyError } from '../ui/notifications';
 import { LogDialog } from './RunLog';
 
+/** What each error code means. */
 const MEANING: Record<string, string> = {
   worker_error: 'The worker said that it could not go on.',
   worker_crashed: 'The worker broke down in the middle.',
@@ -24,38 +25,38 @@ const MEANING: Record<string, string> = {
 
 /** Why a run failed or was stopped, its log, and a way to try again. */
 export function RunFailure({ node, run: known, status }: { node: Node; run: Run | undefined; status: 'error' | 'timeout' | 'cancelled' }) {
-  const { data: asked } = useQuery({
+  const { data: fetched } = useQuery({
     queryKey: ['run', node.runId],
     queryFn: () => loadRun(node.id),
     enabled: !known && !!node.runId,
     staleTime: Infinity,
   });
-  const run = known ?? asked;
-  const [log, setLog] = useState(false);
+  const run = known ?? fetched;
+  const [isLogOpen, setIsLogOpen] = useState(false);
   const threadId = useThread((state) => state.data.threadId);
   const retry = async () => {
     try {
       const [first = ''] = (await regenerate(await loadRun(node.id))).outputIds;
-      go(threadId, first, { at: first, instead: node.id });
+      openBranch(threadId, first, { at: first, instead: node.id });
     } catch (error) {
-      complain(error);
+      notifyError(error);
     }
   };
   const stopped = status === 'cancelled';
-  const words = stopped ? 'Stopped. What it had said until then is kept.' : (MEANING[status === 'timeout' ? 'timeout' : (run?.error?.code ?? '')] ?? 'It did not work out.');
+  const text = stopped ? 'Stopped. What it had said until then is kept.' : (MEANING[status === 'timeout' ? 'timeout' : (run?.error?.code ?? '')] ?? 'It did not work out.');
   const detail = !stopped && run?.error?.message;
   return (
-    <section className={stopped ? 'trouble trouble-stopped' : 'trouble'} role={stopped ? undefined : 'alert'}>
+    <section className={stopped ? 'run-error run-error-stopped' : 'run-error'} role={stopped ? undefined : 'alert'}>
       {stopped ? <CircleSlash aria-hidden="true" /> : <TriangleAlert aria-hidden="true" />}
       <div>
-        <p>{words}</p>
+        <p>{text}</p>
         {detail && <p className="detail">{detail}</p>}
       </div>
-      <div className="trouble-acts">
-        {!stopped && <Button look="quiet" onClick={() => setLog(true)}>Log</Button>}
+      <div className="run-error-actions">
+        {!stopped && <Button look="quiet" onClick={() => setIsLogOpen(true)}>Log</Button>}
         <Button icon={RefreshCw} onClick={() => void retry()}>Try again</Button>
       </div>
-      {log && run && <LogDialog run={run} onClose={() => setLog(false)} />}
+      {isLogOpen && run && <LogDialog run={run} onClose={() => setIsLogOpen(false)} />}
     </section>
   );
 }

@@ -1,21 +1,21 @@
 import type { Run } from '@branchline/client/api/types';
 import { useState } from 'react';
 import { Dialog } from '../ui/Dialog';
-import { duration, moment } from '../ui/time';
+import { formatDuration, formatTime } from '../ui/time';
 import { RunLog } from './RunLog';
 import { Timeline, useAttempts, useStepCount } from './Steps';
 
-/** How long it took and what it used; the steps and the log behind it. */
+/** How long a run took and what it used. A press shows its steps, its configuration and its log. */
 export function RunFooter({ run }: { run: Run }) {
   const [open, setOpen] = useState(false);
-  // The line of the steps says it already.
-  const time = useStepCount(run) > 0 ? '' : duration(run.started_at, run.finished_at);
+  // If the run reported steps, their line shows the duration.
+  const time = useStepCount(run) > 0 ? '' : formatDuration(run.started_at, run.finished_at);
   const usage = run.usage ?? {};
   const tokens = ['input_tokens', 'output_tokens'].map((name) => usage[name]).filter((count) => typeof count === 'number');
   if (!run.finished_at) return null;
   return (
     <>
-      <button type="button" className="run-foot" onClick={() => setOpen(true)} title="Details of this run">
+      <button type="button" className="run-footer" onClick={() => setOpen(true)} title="Details of this run">
         {[time, tokens.length > 0 && `${tokens.join(' → ')} tokens`].filter(Boolean).join(' · ') || 'Details'}
       </button>
       {open && <RunDialog run={run} onClose={() => setOpen(false)} />}
@@ -27,9 +27,9 @@ function RunDialog({ run, onClose }: { run: Run; onClose: () => void }) {
   const { data: attempts = [] } = useAttempts(run);
   const facts: [string, string][] = [
     ['Worker', run.worker_id],
-    ['Asked', moment(run.created_at)],
-    ['Waited', duration(run.created_at, run.started_at)],
-    ['Took', duration(run.started_at, run.finished_at)],
+    ['Asked', formatTime(run.created_at)],
+    ['Waited', formatDuration(run.created_at, run.started_at)],
+    ['Took', formatDuration(run.started_at, run.finished_at)],
     ...(run.attempt > 1 ? ([['Attempts', String(run.attempt)]] as [string, string][]) : []),
     ...Object.entries(run.usage ?? {}).map(([name, value]): [string, string] => [name.replaceAll('_', ' '), String(value)]),
   ];

@@ -2,9 +2,9 @@ import type { Run } from '@branchline/client/api/types';
 import type { Node } from '@branchline/client/thread/state';
 import { useEffect, useState } from 'react';
 import { useWorkers } from '../stores/workers';
-import { announce } from '../ui/notes';
+import { announce } from '../ui/notifications';
 
-/** Who answers, and with what. */
+/** Which worker answers, with which model. */
 export function RunHeader({ node, run }: { node: Node; run: Run | undefined }) {
   const workers = useWorkers().data;
   const id = run?.worker_id ?? node.workerId ?? '';
@@ -13,7 +13,7 @@ export function RunHeader({ node, run }: { node: Node; run: Run | undefined }) {
   useAnnounced(status, name);
   const model = typeof run?.config['model'] === 'string' ? run.config['model'] : '';
   return (
-    <header className="turn-head">
+    <header className="turn-header">
       <span className="author">{name}</span>
       {model && <span className="model">{model}</span>}
       {status === 'running' && <span className="pulse" aria-hidden="true" />}
@@ -22,7 +22,7 @@ export function RunHeader({ node, run }: { node: Node; run: Run | undefined }) {
   );
 }
 
-/** Tell those who listen when an answer begins and ends, not each of its words. */
+/** Tell screen readers when an answer begins and ends; its text would be read out piece by piece. */
 function useAnnounced(status: string | null | undefined, name: string): void {
   const [before, setBefore] = useState(status);
   useEffect(() => {

@@ -7,19 +7,19 @@ import { useQuery } from '@tanstack/react-query';
 import { Clock } from 'lucide-react';
 import { useEffect } from 'react';
 import { Button } from '../ui/Button';
-import { complain } from '../ui/notes';
+import { notifyError } from '../ui/notifications';
 import { Question } from './Question';
 import { RunFailure } from './RunFailure';
 import { useStepCount } from './Steps';
 
-/** What keeps a run from answering, what it asks, and what went wrong. */
-export function RunStatus({ node, run, silent }: { node: Node; run: Run | undefined; silent: boolean }) {
+/** The status of a run that has no text to show for it: queued, working, waiting for input, failed. */
+export function RunStatus({ node, run, isEmpty }: { node: Node; run: Run | undefined; isEmpty: boolean }) {
   const status = run?.status ?? node.runStatus;
   if (status === 'queued' && node.runId) return <Queued runId={node.runId} />;
-  if (status === 'running') return <Running run={run} silent={silent} />;
+  if (status === 'running') return <Running run={run} isEmpty={isEmpty} />;
   if (status === 'waiting' && run) return <Question run={run} />;
   if (status === 'error' || status === 'timeout' || status === 'cancelled') return <RunFailure node={node} run={run} status={status} />;
-  if (status === 'success' && silent && run) return <p className="quiet">It ended without a word.</p>;
+  if (status === 'success' && isEmpty && run) return <p className="quiet">It ended without a word.</p>;
   return null;
 }
 
@@ -30,24 +30,24 @@ function Queued({ runId }: { runId: string }) {
   }, [run]);
   const queue = run?.queue;
   return (
-    <p className="state-line">
+    <p className="run-status">
       <Clock aria-hidden="true" />
-      <span>{queue ? queueWords(queue) : 'Waiting to start'}</span>
-      <Button look="quiet" onClick={() => void cancelRun({ id: runId }).catch(complain)}>Do not ask</Button>
+      <span>{queue ? queueText(queue) : 'Waiting to start'}</span>
+      <Button look="quiet" onClick={() => void cancelRun({ id: runId }).catch(notifyError)}>Do not ask</Button>
     </p>
   );
 }
 
-function queueWords(queue: { position: number; pool_seen: boolean; pool: string; reason: string }): string {
+function queueText(queue: { position: number; pool_seen: boolean; pool: string; reason: string }): string {
   if (!queue.pool_seen) return `Waiting: nothing runs the pool “${queue.pool}” at the moment. It starts as soon as one is there.`;
   return queue.position > 1 ? `Waiting to start: number ${queue.position} in the queue` : 'Waiting to start';
 }
 
-function Running({ run, silent }: { run: Run | undefined; silent: boolean }) {
+function Running({ run, isEmpty }: { run: Run | undefined; isEmpty: boolean }) {
   const steps = useStepCount(run);
-  if (steps > 0 || !silent) return null;
+  if (steps > 0 || !isEmpty) return null;
   return (
-    <p className="state-line state-running">
+    <p className="run-status">
       <span className="dots" aria-hidden="true"><i /><i /><i /></span>
       <span>Working</span>
     </p>

@@ -1,9 +1,9 @@
 import type { SendOptions, SendRequest } from '@branchline/client/thread/actions';
 import { beforeEach, expect, test, vi } from 'vitest';
-import { complain } from '../ui/notes';
+import { notifyError } from '../ui/notifications';
 import { send } from './send';
 
-vi.mock('../ui/notes', () => ({ complain: vi.fn() }));
+vi.mock('../ui/notifications', () => ({ notifyError: vi.fn() }));
 vi.mock('../stores/threadLists', () => ({ threadListChanged: () => {} }));
 vi.mock('../stores/workers', () => ({ workerName: (id: string) => id.toUpperCase() }));
 
@@ -22,7 +22,7 @@ function refusing(workers: string[], status = 422): void {
 
 beforeEach(() => {
   asked.length = 0;
-  vi.mocked(complain).mockClear();
+  vi.mocked(notifyError).mockClear();
   vi.stubGlobal('addEventListener', () => {});
   vi.stubGlobal('removeEventListener', () => {});
 });
@@ -30,7 +30,7 @@ beforeEach(() => {
 test('when one worker is refused an error says so, and the others are asked all the same', async () => {
   refusing(['b']);
   expect((await send(REQUEST, { signal: new AbortController().signal })).outputIds).toEqual(['of a', 'of c']);
-  expect(vi.mocked(complain).mock.calls).toEqual([[new Error('B was not asked. It does not fit.')]]);
+  expect(vi.mocked(notifyError).mock.calls).toEqual([[new Error('B was not asked. It does not fit.')]]);
 });
 
 test('when the first worker is refused no other is asked', async () => {
@@ -46,5 +46,5 @@ test('what was sent stays sent when waiting for the other workers is aborted', a
   const { outputIds } = await send(REQUEST, { signal: abort.signal, onWaiting });
   expect(outputIds).toEqual(['of a']);
   expect(asked).toEqual(['a', 'b']);
-  expect(complain).not.toHaveBeenCalled();
+  expect(notifyError).not.toHaveBeenCalled();
 });

@@ -3,12 +3,12 @@ import { errorMessage } from '@branchline/client/api/request';
 import { sendMessages, type SendOptions, type SendRequest, type Sent } from '@branchline/client/thread/actions';
 import { threadListChanged } from '../stores/threadLists';
 import { workerName } from '../stores/workers';
-import { complain } from '../ui/notes';
+import { notifyError } from '../ui/notifications';
 
 export function send(request: SendRequest, options: Pick<SendOptions, 'signal' | 'onWaiting'>): Promise<Sent> {
   return sendMessages(request, {
     ...options,
     onThreadCreated: (threadId) => threadListChanged(threadId),
-    onRefused: (worker, error) => complain(new Error(`${workerName(worker)} was not asked. ${errorMessage(error)}`)),
+    onRefused: (worker, error) => notifyError(new Error(`${workerName(worker)} was not asked. ${errorMessage(error)}`)),
   });
 }

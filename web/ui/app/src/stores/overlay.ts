@@ -1,5 +1,6 @@
 import { create } from 'zustand';
 
+/** What is shown above the page. */
 type Overlay = 'palette' | 'help' | null;
 
 export const useOverlay = create<{ overlay: Overlay }>(() => ({ overlay: null }));

@@ -1,4 +1,4 @@
-/** What this browser remembers: the look, the panels, and how workers were last configured. */
+/** What is kept in this browser: the theme, the panels, and which workers were asked with which configurations. */
 import type { Config } from '@branchline/client/api/types';
 import { create } from 'zustand';
 import { persist } from 'zustand/middleware';
@@ -9,7 +9,7 @@ interface Preferences {
   theme: Theme;
   sidebar: boolean;
   outline: boolean;
-  /** The workers that were asked last, and those of each thread. */
+  /** The workers that were asked last in a new thread, and those that were chosen in each thread. */
   workers: string[];
   workersOf: Record<string, string[]>;
   configs: Record<string, Config>;
@@ -22,25 +22,25 @@ export const usePreferences = create<Preferences>()(
   ),
 );
 
-export const prefer = usePreferences.setState;
+export const setPreferences = usePreferences.setState;
 
 const OWNER = 'branchline.owner';
 
-/** Remember things for this user; what is remembered for somebody else is forgotten. */
-export function rememberFor(userId: string): void {
+/** Note whose data is kept here; the data of another user is deleted. */
+export function setOwner(userId: string): void {
   const owner = localStorage.getItem(OWNER);
-  if (owner && owner !== userId) forget();
+  if (owner && owner !== userId) clearUserData();
   try {
     localStorage.setItem(OWNER, userId);
   } catch {
-    // Storage is full or forbidden: then little is remembered.
+    // Storage is full or forbidden: then hardly anything is kept.
   }
 }
 
-/** Forget everything but the look: drafts, choices, how workers were configured. */
-export function forget(): void {
+/** Delete everything but the theme and the panels: drafts, chosen branches, workers and their configurations. */
+export function clearUserData(): void {
   for (const key of Object.keys(localStorage)) if (key.startsWith('branchline.')) localStorage.removeItem(key);
-  prefer({ workers: [], workersOf: {}, configs: {} });
+  setPreferences({ workers: [], workersOf: {}, configs: {} });
 }
 
 export function applyTheme(theme: Theme): void {

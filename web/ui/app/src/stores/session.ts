@@ -6,7 +6,7 @@ import { SharedStreams } from '@branchline/client/live/sharedStreams';
 import { create } from 'zustand';
 import { clearActivity, loadActivity } from './activity';
 import { handleHint } from './hints';
-import { rememberFor } from './preferences';
+import { setOwner } from './preferences';
 import { queryClient } from './queryClient';
 
 interface Session {
@@ -32,7 +32,7 @@ export async function loadSession(): Promise<void> {
 
 export function signedIn(user: User): void {
   useSession.getState().streams?.close();
-  rememberFor(user.id);
+  setOwner(user.id);
   useSession.setState({ user, streams: new SharedStreams(user.id, handleHint) });
   void loadActivity();
 }

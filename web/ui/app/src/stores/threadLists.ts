@@ -4,7 +4,7 @@ import { Problem } from '@branchline/client/api/request';
 import type { Thread } from '@branchline/client/api/types';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { queryClient } from './queryClient';
-import { placed, renewed, type ThreadList, without } from './threadPages';
+import { insertThread, removeThread, replaceThread, type ThreadList } from './threadPages';
 
 type ListStatus = 'active' | 'archived';
 type ListKey = ['threads', status: ListStatus, query: string];
@@ -73,8 +73,8 @@ function update(id: string, threads: readonly Thread[] = []): void {
     const [, status, query] = queryKey as ListKey;
     queryClient.setQueryData<ThreadList>(queryKey, (list) => {
       const matching = threads.filter((thread) => thread.status === status);
-      const rest = list && !matching.some((thread) => thread.id === id) ? without(list, id) : list;
-      return rest && matching.reduce(query ? renewed : placed, rest);
+      const rest = list && !matching.some((thread) => thread.id === id) ? removeThread(list, id) : list;
+      return rest && matching.reduce(query ? replaceThread : insertThread, rest);
     });
     // The thread may match a search only now, and a page that is being fetched may be older than the change.
     if (query || state.fetchStatus === 'fetching') void queryClient.invalidateQueries({ queryKey });

@@ -1,6 +1,6 @@
 import type { Thread } from '@branchline/client/api/types';
 import { describe, expect, it } from 'vitest';
-import { placed, renewed, type ThreadList, without } from './threadPages';
+import { insertThread, removeThread, replaceThread, type ThreadList } from './threadPages';
 
 const thread = (id: string, minute: number, title = id): Thread => ({
   id,
@@ -27,32 +27,32 @@ const ids = (shown: ThreadList) => shown.pages.map((page) => page.items.map(({ i
 
 describe('a list of threads', () => {
   it('takes a new thread first', () => {
-    expect(ids(placed(list, thread('g', 55)))).toEqual(['gfe', 'dc']);
+    expect(ids(insertThread(list, thread('g', 55)))).toEqual(['gfe', 'dc']);
   });
 
   it('moves a thread that was updated, to another page too', () => {
-    expect(ids(placed(list, thread('c', 45)))).toEqual(['fce', 'd']);
-    expect(ids(placed(list, thread('f', 25)))).toEqual(['e', 'dfc']);
+    expect(ids(insertThread(list, thread('c', 45)))).toEqual(['fce', 'd']);
+    expect(ids(insertThread(list, thread('f', 25)))).toEqual(['e', 'dfc']);
   });
 
   it('sorts by id where two were updated at the same moment', () => {
-    expect(ids(placed(list, thread('dd', 30)))).toEqual(['fe', 'dddc']);
-    expect(ids(placed(list, thread('aa', 30)))).toEqual(['fe', 'daac']);
+    expect(ids(insertThread(list, thread('dd', 30)))).toEqual(['fe', 'dddc']);
+    expect(ids(insertThread(list, thread('aa', 30)))).toEqual(['fe', 'daac']);
   });
 
   it('leaves out what belongs on a page that is not here', () => {
-    expect(ids(placed(list, thread('a', 10)))).toEqual(['fe', 'dc']);
+    expect(ids(insertThread(list, thread('a', 10)))).toEqual(['fe', 'dc']);
     const whole: ThreadList = { ...list, pages: list.pages.map((page, index) => (index ? { ...page, next: null } : page)) };
-    expect(ids(placed(whole, thread('a', 10)))).toEqual(['fe', 'dca']);
+    expect(ids(insertThread(whole, thread('a', 10)))).toEqual(['fe', 'dca']);
   });
 
   it('loses a thread, and keeps its identity where nothing changes', () => {
-    expect(ids(without(list, 'e'))).toEqual(['f', 'dc']);
-    expect(without(list, 'x')).toBe(list);
-    expect(renewed(list, thread('x', 1))).toBe(list);
+    expect(ids(removeThread(list, 'e'))).toEqual(['f', 'dc']);
+    expect(removeThread(list, 'x')).toBe(list);
+    expect(replaceThread(list, thread('x', 1))).toBe(list);
   });
 
   it('shows a new title where the thread stands', () => {
-    expect(renewed(list, thread('d', 59, 'New')).pages[1]?.items[0]?.title).toBe('New');
+    expect(replaceThread(list, thread('d', 59, 'New')).pages[1]?.items[0]?.title).toBe('New');
   });
 });

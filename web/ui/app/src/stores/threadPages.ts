@@ -1,34 +1,34 @@
-/** Lists of threads as they are kept here, and how one thread's change shows in them. */
+/** Pages of threads, and how the change of other thread is applied to them. */
 import type { Page, Thread } from '@branchline/client/api/types';
 import type { InfiniteData } from '@tanstack/react-query';
 
 export type ThreadList = InfiniteData<Page<Thread>, string | null>;
 
-/** Whether a thread comes before another: last updated first. */
-function before(a: Thread, b: Thread): boolean {
+/** Whether a thread is listed before another: the last updated is first. */
+function isBefore(a: Thread, b: Thread): boolean {
   return a.updated_at === b.updated_at ? a.id > b.id : a.updated_at > b.updated_at;
 }
 
 /** The list without a thread. */
-export function without(list: ThreadList, id: string): ThreadList {
-  if (!list.pages.some((page) => page.items.some((one) => one.id === id))) return list;
-  return { ...list, pages: list.pages.map((page) => ({ ...page, items: page.items.filter((one) => one.id !== id) })) };
+export function removeThread(list: ThreadList, id: string): ThreadList {
+  if (!list.pages.some((page) => page.items.some((other) => other.id === id))) return list;
+  return { ...list, pages: list.pages.map((page) => ({ ...page, items: page.items.filter((other) => other.id !== id) })) };
 }
 
-/** The list with a thread where it belongs, if that is on a page that is here. */
-export function placed(list: ThreadList, thread: Thread): ThreadList {
-  const rest = without(list, thread.id);
-  const at = rest.pages.findIndex((page) => page.next === null || page.items.some((one) => before(thread, one)));
+/** The list with a thread in its position, if that is on a page that was loaded. */
+export function insertThread(list: ThreadList, thread: Thread): ThreadList {
+  const rest = removeThread(list, thread.id);
+  const at = rest.pages.findIndex((page) => page.next === null || page.items.some((other) => isBefore(thread, other)));
   const page = rest.pages[at];
   if (!page) return rest;
-  const place = page.items.findIndex((one) => before(thread, one));
-  const items = page.items.toSpliced(place < 0 ? page.items.length : place, 0, thread);
+  const position = page.items.findIndex((other) => isBefore(thread, other));
+  const items = page.items.toSpliced(position < 0 ? page.items.length : position, 0, thread);
   return { ...rest, pages: rest.pages.with(at, { ...page, items }) };
 }
 
-/** The list with what is new about a thread, where it stands. */
-export function renewed(list: ThreadList, thread: Thread): ThreadList {
-  if (!list.pages.some((page) => page.items.some((one) => one.id === thread.id))) return list;
-  const items = (page: Page<Thread>) => page.items.map((one) => (one.id === thread.id ? thread : one));
+/** The list with a newer version of a thread, in the position of the old other. */
+export function replaceThread(list: ThreadList, thread: Thread): ThreadList {
+  if (!list.pages.some((page) => page.items.some((other) => other.id === thread.id))) return list;
+  const items = (page: Page<Thread>) => page.items.map((other) => (other.id === thread.id ? thread : other));
   return { ...list, pages: list.pages.map((page) => ({ ...page, items: items(page) })) };
 }

@@ -1,6 +1,6 @@
 import { useThread } from '../stores/thread';
 
-const WORDS = {
+const LABEL = {
   loading: 'Loading',
   live: 'Live',
   'catching up': 'Catching up',
@@ -16,13 +16,13 @@ const MEANING = {
   offline: 'The server cannot be reached. What is shown may be old; it is tried again.',
 } as const;
 
-/** How well what is shown keeps up with the server. */
+/** How current what is shown is. */
 export function ConnectionStatus() {
-  const freshness = useThread((state) => state.syncStatus);
+  const status = useThread((state) => state.syncStatus);
   return (
-    <span className="connection" role="status" data-freshness={freshness} title={MEANING[freshness]}>
+    <span className="connection" role="status" data-status={status} title={MEANING[status]}>
       <span className="connection-dot" aria-hidden="true" />
-      <span className="connection-word">{WORDS[freshness]}</span>
+      <span className="connection-label">{LABEL[status]}</span>
     </span>
   );
 }

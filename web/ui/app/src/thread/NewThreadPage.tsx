@@ -1,17 +1,17 @@
 import { GitFork, PanelLeftOpen, Replace, SplitSquareHorizontal } from 'lucide-react';
 import { Composer } from '../composer/Composer';
-import { prefer, usePreferences } from '../stores/preferences';
+import { setPreferences, usePreferences } from '../stores/preferences';
 import { useWorkers } from '../stores/workers';
 import { IconButton } from '../ui/Button';
-import { Mark } from '../ui/Mark';
+import { Logo } from '../ui/Logo';
 
-const LESSONS = [
+const FEATURES = [
   { icon: Replace, title: 'Edit any question', text: 'The old wording stays. Yours becomes a branch beside it.' },
   { icon: GitFork, title: 'Go on from any point', text: 'Every message has an address; every fork remembers where you were.' },
   { icon: SplitSquareHorizontal, title: 'Ask several at once', text: 'Side by side, with what differs marked.' },
 ];
 
-/** A new thread. */
+/** The page on which a thread is begun. */
 export function NewThreadPage() {
   const sidebar = usePreferences((state) => state.sidebar);
   const workers = useWorkers();
@@ -20,16 +20,16 @@ export function NewThreadPage() {
     <section className="welcome" aria-labelledby="welcome-title">
       {!sidebar && (
         <div className="welcome-corner">
-          <IconButton label="Show the list of threads" icon={PanelLeftOpen} onClick={() => prefer({ sidebar: true })} />
+          <IconButton label="Show the list of threads" icon={PanelLeftOpen} onClick={() => setPreferences({ sidebar: true })} />
         </div>
       )}
       <div className="welcome-body">
-        <Mark size={44} />
+        <Logo size={44} />
         <h1 id="welcome-title">What would you like to explore?</h1>
         {none && <p className="alert" role="alert">No worker is available just now. The chooser below says why.</p>}
         <Composer threadId={null} parent={null} />
-        <ul className="lessons">
-          {LESSONS.map(({ icon: Icon, title, text }) => (
+        <ul className="features">
+          {FEATURES.map(({ icon: Icon, title, text }) => (
             <li key={title}>
               <Icon aria-hidden="true" />
               <h2>{title}</h2>

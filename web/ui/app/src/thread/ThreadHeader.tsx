@@ -1,8 +1,8 @@
 import { threadTitle } from '@branchline/client/thread/titles';
 import { Ellipsis, GitBranch, type LucideIcon, Map as MapIcon, MessageSquare, PanelLeftOpen } from 'lucide-react';
 import { useState } from 'react';
-import { address, navigate } from '../navigation/routes';
-import { prefer, usePreferences } from '../stores/preferences';
+import { navigate, threadPath } from '../navigation/routes';
+import { setPreferences, usePreferences } from '../stores/preferences';
 import { useThread } from '../stores/thread';
 import { RenameThread } from '../threads/RenameThread';
 import { ThreadMenu } from '../threads/ThreadMenu';
@@ -19,7 +19,7 @@ export function ThreadHeader({ view, outline, onOutline }: { view: string; outli
   const id = thread?.id ?? '';
   return (
     <header className="thread-head">
-      {!sidebar && <IconButton label="Show the list of threads" icon={PanelLeftOpen} onClick={() => prefer({ sidebar: true })} />}
+      {!sidebar && <IconButton label="Show the list of threads" icon={PanelLeftOpen} onClick={() => setPreferences({ sidebar: true })} />}
       {thread && renaming ? (
         <RenameThread thread={thread} onDone={() => setRenaming(false)} />
       ) : (
@@ -31,8 +31,8 @@ export function ThreadHeader({ view, outline, onOutline }: { view: string; outli
       )}
       <ConnectionStatus />
       <div className="views" role="group" aria-label="View">
-        <ViewButton icon={MessageSquare} name="Chat" on={view === 'chat'} onClick={() => navigate(address(id, head))} />
-        <ViewButton icon={MapIcon} name="Map" on={view === 'map'} onClick={() => navigate(address(id, head, 'map'))} />
+        <ViewButton icon={MessageSquare} name="Chat" on={view === 'chat'} onClick={() => navigate(threadPath(id, head))} />
+        <ViewButton icon={MapIcon} name="Map" on={view === 'map'} onClick={() => navigate(threadPath(id, head, 'map'))} />
       </div>
       {view === 'chat' && (
         <IconButton label={outline ? 'Hide the outline' : 'Show the outline'} icon={GitBranch} keys="O" aria-pressed={outline} onClick={onOutline} />

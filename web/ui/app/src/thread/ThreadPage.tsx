@@ -3,27 +3,27 @@ import { watchThread } from '@branchline/client/thread/sync';
 import { lazy, Suspense, useEffect, useState } from 'react';
 import { ChatView } from '../chat/ChatView';
 import { Compare } from '../compare/Compare';
-import { address, navigate, useWhere } from '../navigation/routes';
+import { navigate, threadPath, useThreadRoute } from '../navigation/routes';
 import { Outline } from '../outline/Outline';
 import { markRead, useActivity } from '../stores/activity';
-import { prefer, usePreferences } from '../stores/preferences';
+import { setPreferences, usePreferences } from '../stores/preferences';
 import { useSession } from '../stores/session';
 import { useThread } from '../stores/thread';
 import { Button } from '../ui/Button';
-import { useMedia } from '../ui/media';
+import { useMediaQuery } from '../ui/useMediaQuery';
 import { ThreadHeader } from './ThreadHeader';
 
 const MapView = lazy(() => import('../map/MapView'));
 
 /** One thread: its chat, its outline, its map, its comparisons. */
 export function ThreadPage({ threadId }: { threadId: string }) {
-  const where = useWhere();
+  const where = useThreadRoute();
   const streams = useSession((state) => state.streams);
   const here = useThread((state) => state.data.threadId === threadId);
   const known = useThread((state) => here && !!state.data.cursor);
   const head = useThread((state) => state.head);
   const missing = useThread((state) => state.notFound || state.data.deleted);
-  const narrow = useMedia('(max-width: 1120px)');
+  const narrow = useMediaQuery('(max-width: 1120px)');
   const outline = usePreferences((state) => state.outline);
   const [sheet, setSheet] = useState(false);
 
@@ -37,7 +37,7 @@ export function ThreadPage({ threadId }: { threadId: string }) {
   useEffect(() => {
     if (!known || !head || where.view === 'compare') return;
     if (where.state) showBranch(where.state);
-    else navigate(address(threadId, head, where.view), { replace: true });
+    else navigate(threadPath(threadId, head, where.view), { replace: true });
   }, [known, head, where, threadId]);
 
   useTitle(threadId);
@@ -45,9 +45,9 @@ export function ThreadPage({ threadId }: { threadId: string }) {
   const withOutline = where.view === 'chat' && (narrow ? sheet : outline);
   return (
     <div className="thread" data-outline={withOutline || undefined}>
-      <ThreadHeader view={where.view} outline={withOutline} onOutline={() => (narrow ? setSheet(!sheet) : prefer({ outline: !outline }))} />
+      <ThreadHeader view={where.view} outline={withOutline} onOutline={() => (narrow ? setSheet(!sheet) : setPreferences({ outline: !outline }))} />
       {where.view === 'map' ? (
-        <Suspense fallback={<p className="wait" role="status">Drawing the map …</p>}><MapView /></Suspense>
+        <Suspense fallback={<p className="loading" role="status">Drawing the map …</p>}><MapView /></Suspense>
       ) : where.view === 'compare' && where.state ? (
         <Compare inputId={where.state} />
       ) : (
@@ -55,8 +55,8 @@ export function ThreadPage({ threadId }: { threadId: string }) {
       )}
       {withOutline && (
         <>
-          {narrow && <button type="button" className="veil" aria-label="Close the outline" onClick={() => setSheet(false)} />}
-          <Outline onChosen={() => setSheet(false)} onClose={() => (narrow ? setSheet(false) : prefer({ outline: false }))} />
+          {narrow && <button type="button" className="backdrop" aria-label="Close the outline" onClick={() => setSheet(false)} />}
+          <Outline onChosen={() => setSheet(false)} onClose={() => (narrow ? setSheet(false) : setPreferences({ outline: false }))} />
         </>
       )}
     </div>
@@ -76,7 +76,7 @@ function useTitle(threadId: string): void {
 
 function Gone() {
   return (
-    <section className="middle">
+    <section className="message-page">
       <h1>This thread is not here</h1>
       <p>It was deleted, or it belongs to somebody else. A deleted thread can be brought back for 30 days by “Undo”, or with its id by the API.</p>
       <Button look="main" onClick={() => navigate('/')}>New thread</Button>

@@ -3,12 +3,12 @@ import { Archive, LogOut, Settings, Upload, UserRound } from 'lucide-react';
 import { useRef } from 'react';
 import { useLocation } from 'wouter';
 import { openOverlay } from '../stores/overlay';
-import { forget } from '../stores/preferences';
+import { clearUserData } from '../stores/preferences';
 import { signedOut, useSession } from '../stores/session';
 import { threadListChanged } from '../stores/threadLists';
-import { MOD } from '../ui/keys';
-import { Menu, MenuItem, MenuLine } from '../ui/Menu';
-import { complain } from '../ui/notes';
+import { MODIFIER } from '../ui/keys';
+import { Menu, MenuItem, MenuSeparator } from '../ui/Menu';
+import { notifyError } from '../ui/notifications';
 
 /** What concerns the account and all of its threads. */
 export function AccountMenu({ archived, onArchive }: { archived: boolean; onArchive: () => void }) {
@@ -19,10 +19,10 @@ export function AccountMenu({ archived, onArchive }: { archived: boolean; onArch
     try {
       await api.signOut();
       signedOut();
-      forget();
+      clearUserData();
       navigate('/login');
     } catch (error) {
-      complain(error);
+      notifyError(error);
     }
   };
   const importFile = async (chosen: File | undefined) => {
@@ -32,7 +32,7 @@ export function AccountMenu({ archived, onArchive }: { archived: boolean; onArch
       threadListChanged(thread.id);
       navigate(`/t/${thread.id}`);
     } catch (error) {
-      complain(error instanceof SyntaxError ? new Error('This file is no export: it is not JSON.') : error);
+      notifyError(error instanceof SyntaxError ? new Error('This file is no export: it is not JSON.') : error);
     }
   };
   const name = user?.name || user?.email || '';
@@ -44,18 +44,18 @@ export function AccountMenu({ archived, onArchive }: { archived: boolean; onArch
         trigger={
           <button type="button" className="account">
             <span className="avatar" aria-hidden="true"><UserRound /></span>
-            <span className="account-name"><span className="unseen">Account of </span>{name}</span>
+            <span className="account-name"><span className="visually-hidden">Account of </span>{name}</span>
           </button>
         }
       >
         <MenuItem icon={Settings} onSelect={() => navigate('/settings')}>Settings</MenuItem>
         <MenuItem icon={Archive} onSelect={onArchive}>{archived ? 'Show the list' : 'Show the archive'}</MenuItem>
         <MenuItem icon={Upload} onSelect={() => file.current?.click()}>Import a thread</MenuItem>
-        <MenuLine />
+        <MenuSeparator />
         <MenuItem icon={LogOut} onSelect={() => void signOut()}>Sign out</MenuItem>
       </Menu>
       <button type="button" className="hint-keys" onClick={() => openOverlay('palette')}>
-        <span className="unseen">Open the command palette</span><kbd>{MOD}K</kbd>
+        <span className="visually-hidden">Open the command palette</span><kbd>{MODIFIER}K</kbd>
       </button>
     </>
   );

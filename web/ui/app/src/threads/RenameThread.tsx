@@ -3,9 +3,9 @@ import type { Thread } from '@branchline/client/api/types';
 import { applyThread } from '@branchline/client/thread/store';
 import { useRef, useState } from 'react';
 import { threadListChanged } from '../stores/threadLists';
-import { complain } from '../ui/notes';
+import { notifyError } from '../ui/notifications';
 
-/** A field for the title of a thread, in place of the title. Enter and leaving it save, Escape does not. */
+/** A field in place of a thread's title. Enter and leaving the field save, Escape cancels. */
 export function RenameThread({ thread, onDone }: { thread: Thread; onDone: () => void }) {
   const [text, setText] = useState(thread.title ?? '');
   const finished = useRef(false);
@@ -18,7 +18,7 @@ export function RenameThread({ thread, onDone }: { thread: Thread; onDone: () =>
       applyThread(await api.updateThread(thread.id, { title: text.trim() || null }));
       threadListChanged(thread.id);
     } catch (error) {
-      complain(error);
+      notifyError(error);
     }
   };
   return (

@@ -1,10 +1,10 @@
 import { PanelLeftClose, Search, SquarePen, X } from 'lucide-react';
 import { useDeferredValue, useState } from 'react';
 import { Link, useLocation } from 'wouter';
-import { prefer } from '../stores/preferences';
+import { setPreferences } from '../stores/preferences';
 import { useThreads } from '../stores/threadLists';
 import { IconButton } from '../ui/Button';
-import { Mark } from '../ui/Mark';
+import { Logo } from '../ui/Logo';
 import { AccountMenu } from './AccountMenu';
 import { ThreadList } from './ThreadList';
 
@@ -13,13 +13,13 @@ export function Sidebar() {
   const [, navigate] = useLocation();
   const [query, setQuery] = useState('');
   const [status, setStatus] = useState<'active' | 'archived'>('active');
-  const wanted = useDeferredValue(query.trim());
-  const list = useThreads(wanted, status);
+  const search = useDeferredValue(query.trim());
+  const list = useThreads(search, status);
   return (
     <nav className="sidebar" aria-label="Threads">
       <header className="sidebar-head">
-        <Link href="/" className="brand"><Mark /> Branchline</Link>
-        <IconButton label="Hide the list" icon={PanelLeftClose} onClick={() => prefer({ sidebar: false })} />
+        <Link href="/" className="brand"><Logo /> Branchline</Link>
+        <IconButton label="Hide the list" icon={PanelLeftClose} onClick={() => setPreferences({ sidebar: false })} />
       </header>
       <div className="sidebar-tools">
         <button type="button" className="button button-new" onClick={() => navigate('/')}>
@@ -27,7 +27,7 @@ export function Sidebar() {
         </button>
         <label className="search">
           <Search aria-hidden="true" />
-          <span className="unseen">Search titles and messages</span>
+          <span className="visually-hidden">Search titles and messages</span>
           <input
             type="search"
             placeholder={status === 'active' ? 'Search' : 'Search the archive'}
@@ -41,7 +41,7 @@ export function Sidebar() {
       <ThreadList
         pages={list.data?.pages}
         more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : null}
-        empty={list.isPending ? null : emptyText(wanted, status)}
+        empty={list.isPending ? null : emptyText(search, status)}
       />
       <footer className="sidebar-foot">
         <AccountMenu archived={status === 'archived'} onArchive={() => setStatus(status === 'active' ? 'archived' : 'active')} />

@@ -7,15 +7,15 @@ import { Link, useLocation } from 'wouter';
 import { useActivity } from '../stores/activity';
 import { useThread } from '../stores/thread';
 import { Menu } from '../ui/Menu';
-import { scaled } from '../ui/size';
-import { dayOf } from '../ui/time';
+import { scaledToFont } from '../ui/scaledToFont';
+import { dayGroup } from '../ui/time';
 import { RenameThread } from './RenameThread';
 import { ThreadMenu } from './ThreadMenu';
 
 type Entry = { day: string } | { thread: Thread };
 
-const ROW = scaled(36);
-const DAY_ROW = scaled(34);
+const ROW = scaledToFont(36);
+const DAY_ROW = scaledToFont(34);
 
 /** The threads by day; only the rows in sight are drawn. */
 export function ThreadList({ pages, more, empty }: { pages: readonly Page<Thread>[] | undefined; more: (() => void) | null; empty: string | null }) {
@@ -59,7 +59,7 @@ function byDay(threads: Thread[]): Entry[] {
   const entries: Entry[] = [];
   let last = '';
   for (const thread of threads) {
-    const day = dayOf(thread.updated_at);
+    const day = dayGroup(thread.updated_at);
     if (day !== last) entries.push({ day });
     last = day;
     entries.push({ thread });
@@ -70,9 +70,9 @@ function byDay(threads: Thread[]): Entry[] {
 const ThreadRow = memo(function ThreadRow({ thread, current }: { thread: Thread; current: boolean }) {
   const [renaming, setRenaming] = useState(false);
   const [, navigate] = useLocation();
-  const under = useActivity((state) => state.active.get(thread.id));
+  const active = useActivity((state) => state.active.get(thread.id));
   const unread = useActivity((state) => state.unread.has(thread.id));
-  const badge = badgeOf(under, unread && !current);
+  const badge = badgeOf(active, unread && !current);
   const title = threadTitle(thread);
   if (renaming) return <RenameThread thread={thread} onDone={() => setRenaming(false)} />;
   return (
@@ -88,9 +88,9 @@ const ThreadRow = memo(function ThreadRow({ thread, current }: { thread: Thread;
   );
 });
 
-function badgeOf(under: ReadonlyMap<string, string> | undefined, unread: boolean) {
-  const statuses = [...(under?.values() ?? [])];
+function badgeOf(active: ReadonlyMap<string, string> | undefined, unread: boolean) {
+  const statuses = [...(active?.values() ?? [])];
   if (statuses.includes('waiting')) return { kind: 'waiting', text: 'Waits for your answer' };
   if (statuses.length) return { kind: 'running', text: 'Answering' };
-  return unread ? { kind: 'news', text: 'Something new' } : null;
+  return unread ? { kind: 'unread', text: 'Something new' } : null;
 }

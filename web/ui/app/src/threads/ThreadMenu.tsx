@@ -4,19 +4,19 @@ import { applyThread } from '@branchline/client/thread/store';
 import { threadTitle } from '@branchline/client/thread/titles';
 import { Archive, ArchiveRestore, FileJson, FileText, Pencil, Trash2 } from 'lucide-react';
 import { threadListChanged } from '../stores/threadLists';
-import { MenuItem, MenuLabel, MenuLine } from '../ui/Menu';
-import { complain, note } from '../ui/notes';
+import { MenuItem, MenuLabel, MenuSeparator } from '../ui/Menu';
+import { notify, notifyError } from '../ui/notifications';
 
-/** What can be done with a thread; with the path to `head` where one is shown. */
+/** What can be done with a thread, and with the branch to `head` if there is one. */
 export function ThreadMenu({ thread, head, onRename, onGone }: { thread: Thread; head?: string | null; onRename: () => void; onGone: () => void }) {
   const archived = thread.status === 'archived';
   return (
     <>
       <MenuItem icon={Pencil} onSelect={onRename}>Rename</MenuItem>
-      <MenuItem icon={archived ? ArchiveRestore : Archive} onSelect={() => void archive(thread, !archived)}>
+      <MenuItem icon={archived ? ArchiveRestore : Archive} onSelect={() => void setArchived(thread, !archived)}>
         {archived ? 'Back to the list' : 'Archive'}
       </MenuItem>
-      <MenuLine />
+      <MenuSeparator />
       {head && (
         <>
           <MenuLabel>Export this path</MenuLabel>
@@ -25,7 +25,7 @@ export function ThreadMenu({ thread, head, onRename, onGone }: { thread: Thread;
       )}
       <MenuLabel>Export the whole tree</MenuLabel>
       <Exports thread={thread.id} />
-      <MenuLine />
+      <MenuSeparator />
       <MenuItem icon={Trash2} danger onSelect={() => void remove(thread).then(onGone, () => {})}>Delete</MenuItem>
     </>
   );
@@ -41,13 +41,13 @@ function Exports({ thread, state }: { thread: string; state?: string }) {
   );
 }
 
-async function archive(thread: Thread, archived: boolean): Promise<void> {
+async function setArchived(thread: Thread, archived: boolean): Promise<void> {
   try {
     applyThread(await api.updateThread(thread.id, { status: archived ? 'archived' : 'active' }));
     threadListChanged(thread.id);
-    note(archived ? 'Archived' : 'Back in the list', { name: 'Undo', act: () => void archive(thread, !archived) });
+    notify(archived ? 'Archived' : 'Back in the list', { name: 'Undo', act: () => void setArchived(thread, !archived) });
   } catch (error) {
-    complain(error);
+    notifyError(error);
   }
 }
 
@@ -55,12 +55,12 @@ async function remove(thread: Thread): Promise<void> {
   try {
     await api.deleteThread(thread.id);
     threadListChanged(thread.id, 'deleted');
-    note(`“${threadTitle(thread)}” is deleted`, {
+    notify(`“${threadTitle(thread)}” is deleted`, {
       name: 'Undo',
-      act: () => void api.restoreThread(thread.id).then(() => threadListChanged(thread.id), complain),
+      act: () => void api.restoreThread(thread.id).then(() => threadListChanged(thread.id), notifyError),
     });
   } catch (error) {
-    complain(error);
+    notifyError(error);
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 import { Check, Copy } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { IconButton } from './Button';
-import { announce, complain } from './notes';
+import { announce, notifyError } from './notifications';
 
 export async function copy(text: string): Promise<boolean> {
   try {
@@ -9,7 +9,7 @@ export async function copy(text: string): Promise<boolean> {
     announce('Copied');
     return true;
   } catch {
-    complain(new Error('The browser does not allow copying here.'));
+    notifyError(new Error('The browser does not allow copying here.'));
     return false;
   }
 }

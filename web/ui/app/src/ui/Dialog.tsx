@@ -44,7 +44,7 @@ export function Dialog({
       onMouseDown={(event) => event.target === ref.current && onClose()}
     >
       <div className="dialog-body">
-        <header className={plain ? 'unseen' : 'dialog-head'}>
+        <header className={plain ? 'visually-hidden' : 'dialog-head'}>
           <h2 id={heading}>{title}</h2>
           {!plain && <IconButton label="Close" icon={X} onClick={onClose} />}
         </header>

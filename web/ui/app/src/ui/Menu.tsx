@@ -34,8 +34,8 @@ export function MenuItem({ icon: Icon, children, name, onSelect, danger = false,
   );
 }
 
-export function MenuLine() {
-  return <Dropdown.Separator className="menu-line" />;
+export function MenuSeparator() {
+  return <Dropdown.Separator className="menu-separator" />;
 }
 
 export function MenuLabel({ children }: { children: ReactNode }) {

@@ -1,5 +1,5 @@
 const IS_MAC = /Mac|iPhone|iPad/.test(navigator.userAgent);
-export const MOD = IS_MAC ? '⌘' : 'Ctrl ';
+export const MODIFIER = IS_MAC ? '⌘' : 'Ctrl ';
 
 /** Whether a key press is meant for a field that takes text. */
 export function isTyping(event: KeyboardEvent): boolean {

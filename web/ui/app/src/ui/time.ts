@@ -1,7 +1,7 @@
 const DAY = 86_400_000;
 
 /** Which day of the list something belongs to. */
-export function dayOf(time: string, now = new Date()): string {
+export function dayGroup(time: string, now = new Date()): string {
   const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
   const then = new Date(time).getTime();
   if (then >= midnight) return 'Today';
@@ -11,7 +11,7 @@ export function dayOf(time: string, now = new Date()): string {
   return new Date(time).toLocaleDateString(undefined, { month: 'long', year: 'numeric' });
 }
 
-export function duration(from: string | null, to: string | null): string {
+export function formatDuration(from: string | null, to: string | null): string {
   if (!from || !to) return '';
   const seconds = Math.max(0, (Date.parse(to) - Date.parse(from)) / 1000);
   if (seconds < 0.95) return `${Math.max(10, Math.round(seconds * 100) * 10)} ms`;
@@ -19,6 +19,6 @@ export function duration(from: string | null, to: string | null): string {
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
 }
 
-export function moment(time: string | null): string {
+export function formatTime(time: string | null): string {
   return time ? new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' }) : '';
 }

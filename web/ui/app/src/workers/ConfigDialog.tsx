@@ -1,40 +1,40 @@
 import type { Config, FieldProblem, Worker } from '@branchline/client/api/types';
 import { useState } from 'react';
-import { prefer, usePreferences } from '../stores/preferences';
+import { setPreferences, usePreferences } from '../stores/preferences';
 import { Button } from '../ui/Button';
 import { Dialog } from '../ui/Dialog';
 import { ConfigForm } from './ConfigForm';
-import { check, completed } from './schema';
+import { check, withFixedValues } from './schema';
 
-/** How the chosen workers are configured. */
+/** The configuration of the chosen workers. */
 export function ConfigDialog({ workers, problems, onClose }: { workers: Worker[]; problems: readonly FieldProblem[]; onClose: () => void }) {
-  const kept = usePreferences((state) => state.configs);
-  const [configs, setConfigs] = useState<Record<string, Config>>(kept);
+  const stored = usePreferences((state) => state.configs);
+  const [configs, setConfigs] = useState<Record<string, Config>>(stored);
   const [at, setAt] = useState(workers[0]?.id ?? '');
   const [checked, setChecked] = useState(false);
-  const [backs, setBacks] = useState(0);
+  const [resets, setResets] = useState(0);
   const worker = workers.find(({ id }) => id === at);
   if (!worker) return null;
   const config = configs[at] ?? {};
-  const said = [
-    ...(config === kept[at] || !kept[at] ? problems.filter(({ path }) => path.startsWith('config')) : []).map(
+  const errors = [
+    ...(config === stored[at] || !stored[at] ? problems.filter(({ path }) => path.startsWith('config')) : []).map(
       ({ path, message }) => [path.replace(/^config\.?/, ''), message] as const,
     ),
     ...(checked ? check(worker.config_schema, config) : []),
   ];
-  const back = () => {
+  const reset = () => {
     setConfigs({ ...configs, [at]: {} });
-    setBacks(backs + 1);
+    setResets(resets + 1);
   };
   const save = () => {
-    const wrong = workers.find(({ id, config_schema }) => check(config_schema, configs[id] ?? {}).length > 0);
-    if (wrong) {
-      setAt(wrong.id);
+    const invalid = workers.find(({ id, config_schema }) => check(config_schema, configs[id] ?? {}).length > 0);
+    if (invalid) {
+      setAt(invalid.id);
       setChecked(true);
       return;
     }
-    const whole = workers.map(({ id, config_schema }) => [id, completed(config_schema, configs[id] ?? {}) as Config]);
-    prefer({ configs: { ...configs, ...Object.fromEntries(whole) } });
+    const complete = workers.map(({ id, config_schema }) => [id, withFixedValues(config_schema, configs[id] ?? {}) as Config]);
+    setPreferences({ configs: { ...configs, ...Object.fromEntries(complete) } });
     onClose();
   };
   return (
@@ -43,7 +43,7 @@ export function ConfigDialog({ workers, problems, onClose }: { workers: Worker[]
       onClose={onClose}
       footer={
         <>
-          <Button look="quiet" onClick={back}>Back to the defaults</Button>
+          <Button look="quiet" onClick={reset}>Back to the defaults</Button>
           <span className="grow" />
           <Button onClick={onClose}>Cancel</Button>
           <Button look="main" onClick={save}>Save</Button>
@@ -59,10 +59,10 @@ export function ConfigDialog({ workers, problems, onClose }: { workers: Worker[]
       )}
       <p className="lead">{worker.description}</p>
       <ConfigForm
-        key={`${at} ${backs}`}
+        key={`${at} ${resets}`}
         schema={worker.config_schema}
         value={config}
-        errors={new Map(said)}
+        errors={new Map(errors)}
         onChange={(next) => setConfigs({ ...configs, [at]: next as Config })}
       />
     </Dialog>

@@ -14,22 +14,22 @@ interface FieldProps {
   value: unknown;
   errors: Errors;
   onChange: Change;
-  needed?: boolean;
+  required?: boolean;
   inList?: boolean;
 }
 
 /**
- * A form for what a JSON Schema describes. What is left empty is left to the default. A part that
- * is within itself is written as JSON.
+ * A form for a configuration that a JSON Schema describes. An empty field means the default. A part of
+ * the schema that contains itself is edited as JSON.
  */
 export function ConfigForm({ schema, value, errors, onChange }: { schema: unknown; value: unknown; errors: Errors; onChange: Change }) {
   const root = schema as Schema;
-  const whole = resolve(root, root);
-  if (!Object.keys(whole.properties ?? {}).length) return <p className="quiet">There is nothing to configure.</p>;
+  const resolved = resolve(root, root);
+  if (!Object.keys(resolved.properties ?? {}).length) return <p className="quiet">There is nothing to configure.</p>;
   return (
     <div className="config">
       {errors.get('') && <p className="field-error" role="alert">{errors.get('')}</p>}
-      <Properties schema={whole} root={root} path="" value={value} errors={errors} onChange={onChange} />
+      <Properties schema={resolved} root={root} path="" value={value} errors={errors} onChange={onChange} />
     </div>
   );
 }
@@ -45,7 +45,7 @@ function Properties({ schema, root, path, value, errors, onChange }: Omit<FieldP
       root={root}
       value={fields[name]}
       errors={errors}
-      needed={schema.required?.includes(name) ?? false}
+      required={schema.required?.includes(name) ?? false}
       onChange={(next) => {
         const { [name]: _, ...rest } = fields;
         onChange(next === undefined ? rest : { ...rest, [name]: next });
@@ -59,7 +59,7 @@ function titleOf(name: string, schema: Schema): string {
 }
 
 function ConfigField(props: FieldProps) {
-  const { name, schema, errors, path, needed } = props;
+  const { name, schema, errors, path, required } = props;
   const id = useId();
   const kind = kindOf(schema);
   const error = errors.get(path);
@@ -95,7 +95,7 @@ function ConfigField(props: FieldProps) {
         <label className="check-line">
           <input
             type="checkbox"
-            checked={shown(props) === true}
+            checked={shownValue(props) === true}
             aria-describedby={about}
             onChange={(event) => props.onChange(event.target.checked)}
           />
@@ -107,32 +107,32 @@ function ConfigField(props: FieldProps) {
   }
   return (
     <div className="field">
-      <label htmlFor={id}>{title}{needed && <span className="needed"> (needed)</span>}</label>
-      <Input {...props} id={id} about={about} wrong={!!error} />
+      <label htmlFor={id}>{title}{required && <span className="required"> (required)</span>}</label>
+      <Input {...props} id={id} about={about} invalid={!!error} />
       {notes}
     </div>
   );
 }
 
-/** What a field shows where it has no value, its default, or else its value: null is one. */
-function shown({ value, schema }: Pick<FieldProps, 'value' | 'schema'>): unknown {
+/** The value that a field shows: the default if there is none. null is a value. */
+function shownValue({ value, schema }: Pick<FieldProps, 'value' | 'schema'>): unknown {
   return value === undefined ? schema.default : value;
 }
 
-function Input({ schema, value, onChange, needed, inList, id, about, wrong }: FieldProps & { id: string; about: string | undefined; wrong: boolean }) {
-  const common = { id, className: 'input', 'aria-describedby': about, 'aria-invalid': wrong };
+function Input({ schema, value, onChange, required, inList, id, about, invalid }: FieldProps & { id: string; about: string | undefined; invalid: boolean }) {
+  const common = { id, className: 'input', 'aria-describedby': about, 'aria-invalid': invalid };
   const preset = schema.default === undefined ? '' : String(schema.default);
   switch (kindOf(schema)) {
     case 'fixed':
       return <input {...common} value={JSON.stringify(schema.const)} readOnly />;
     case 'choice': {
       const options = schema.enum ?? [];
-      const chosen = JSON.stringify(shown({ value, schema }));
+      const chosen = JSON.stringify(shownValue({ value, schema }));
       const index = options.findIndex((option) => JSON.stringify(option) === chosen);
       return (
         <select {...common} value={index} onChange={(event) => onChange(options[Number(event.target.value)])}>
-          {(index < 0 || (!needed && !inList && schema.default === undefined)) && <option value={-1}>{needed ? 'Choose …' : 'Not set'}</option>}
-          {options.map((option, place) => <option key={place} value={place}>{schema.names?.[place] ?? (typeof option === 'string' ? option : JSON.stringify(option))}</option>)}
+          {(index < 0 || (!required && !inList && schema.default === undefined)) && <option value={-1}>{required ? 'Choose …' : 'Not set'}</option>}
+          {options.map((option, index) => <option key={index} value={index}>{schema.names?.[index] ?? (typeof option === 'string' ? option : JSON.stringify(option))}</option>)}
         </select>
       );
     }
@@ -160,18 +160,18 @@ type Common = { id: string; className: string; 'aria-describedby': string | unde
 
 function NumberInput({ common, schema, value, onChange, preset }: { common: Common; schema: Schema; value: unknown; onChange: Change; preset: string }) {
   const [typed, setText] = useState(value === undefined ? '' : String(value));
-  // What was typed, unless the value was changed from elsewhere.
+  // Show what was typed, unless the value was changed by something else.
   const text = numberOf(typed) === (value ?? undefined) ? typed : String(value ?? '');
   const { minimum, maximum, multipleOf } = schema;
   const step = multipleOf ?? ([schema.type].flat().includes('integer') ? 1 : 'any');
-  const take = (next: string) => {
+  const change = (next: string) => {
     setText(next);
     onChange(numberOf(next));
   };
   const slides = minimum !== undefined && maximum !== undefined && maximum - minimum <= 100;
   return (
     <div className="number">
-      <input {...common} type="number" inputMode="decimal" min={minimum} max={maximum} step={step} placeholder={preset} value={text} onChange={(event) => take(event.target.value)} />
+      <input {...common} type="number" inputMode="decimal" min={minimum} max={maximum} step={step} placeholder={preset} value={text} onChange={(event) => change(event.target.value)} />
       {slides && (
         <input
           type="range"
@@ -180,7 +180,7 @@ function NumberInput({ common, schema, value, onChange, preset }: { common: Comm
           max={maximum}
           step={step === 'any' ? (maximum - minimum) / 100 : step}
           value={Number(text === '' ? (schema.default ?? minimum) : text)}
-          onChange={(event) => take(event.target.value)}
+          onChange={(event) => change(event.target.value)}
         />
       )}
     </div>
@@ -192,13 +192,13 @@ function numberOf(text: string): number | string | undefined {
   return Number.isNaN(Number(text)) ? text : Number(text);
 }
 
-/** What no field is made for is written as JSON. */
+/** A field for what no other field is made for: it is edited as JSON. */
 function JsonInput({ common, value, onChange }: { common: Common; value: unknown; onChange: Change }) {
   const [typed, setTyped] = useState({ text: inJson(value), value });
-  // What was typed, unless the value was changed from elsewhere. A list keeps null for nothing.
+  // Show what was typed, unless the value was changed by something else. An empty item of a list is null.
   const same = inJson(typed.value) === inJson(value) || (typed.text === '' && value === null);
   const text = same ? typed.text : inJson(value);
-  const take = (next: string) => {
+  const change = (next: string) => {
     const read = fromJson(next);
     setTyped({ text: next, value: read ? read.value : value });
     if (read) onChange(read.value);
@@ -211,7 +211,7 @@ function JsonInput({ common, value, onChange }: { common: Common; value: unknown
         rows={3}
         value={text}
         placeholder="JSON"
-        onChange={(event) => take(event.target.value)}
+        onChange={(event) => change(event.target.value)}
       />
       {!fromJson(text) && <p className="field-error">This is not JSON yet.</p>}
     </>

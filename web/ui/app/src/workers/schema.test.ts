@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { check, completed, fieldsOf, kindOf, resolve, type Schema } from './schema';
+import { check, fieldsOf, kindOf, resolve, type Schema, withFixedValues } from './schema';
 
 test('a part is what it refers to', () => {
   const root = { $defs: { tone: { enum: ['kind', 'terse'] } }, properties: { tone: { $ref: '#/$defs/tone', title: 'Tone' } } };
@@ -50,8 +50,8 @@ test('what is filled in by itself is not missed', () => {
     properties: { kind: { const: 'tea' }, heat: { type: 'number', default: 1 }, name: { type: 'string' } },
   };
   expect(check(schema, {}).map(([path]) => path)).toEqual(['name']);
-  expect(completed(schema, { name: 'Ada' })).toEqual({ kind: 'tea', name: 'Ada' });
-  expect(completed({ type: 'array', items: schema }, [{}])).toEqual([{ kind: 'tea' }]);
+  expect(withFixedValues(schema, { name: 'Ada' })).toEqual({ kind: 'tea', name: 'Ada' });
+  expect(withFixedValues({ type: 'array', items: schema }, [{}])).toEqual([{ kind: 'tea' }]);
 });
 
 test('what must be there and was left alone is what it looks like', () => {
@@ -62,14 +62,14 @@ test('what must be there and was left alone is what it looks like', () => {
     properties: { drink: tea, loud: { type: 'boolean' }, place: { type: 'object', required: ['city'], properties: { city: { type: 'string' } } }, other: tea },
   };
   expect(check(schema, {})).toEqual([['place.city', 'is needed']]);
-  expect(completed(schema, { place: { city: 'Oslo' } })).toEqual({ drink: { kind: 'tea' }, loud: false, place: { city: 'Oslo' } });
+  expect(withFixedValues(schema, { place: { city: 'Oslo' } })).toEqual({ drink: { kind: 'tea' }, loud: false, place: { city: 'Oslo' } });
 });
 
 test('what must be within itself without end is asked for once', () => {
   const node = { type: 'object', required: ['next'], properties: { next: { $ref: '#/$defs/node' } } };
   const root = { $ref: '#/$defs/node', $defs: { node } };
   expect(check(root, {})).toEqual([['next', 'is needed']]);
-  expect(completed(root, {})).toEqual({});
+  expect(withFixedValues(root, {})).toEqual({});
 });
 
 test('what is no list, and no object, is said to be wrong', () => {
@@ -79,7 +79,7 @@ test('what is no list, and no object, is said to be wrong', () => {
   };
   expect(check(schema, { tags: 'a', place: ['Oslo'] })).toEqual([['tags', 'must be a list'], ['place', 'must be an object']]);
   expect(check(schema, { tags: null, place: null })).toEqual([]);
-  expect(completed(schema, { tags: 'a', place: 'Oslo' })).toEqual({ tags: 'a', place: 'Oslo' });
+  expect(withFixedValues(schema, { tags: 'a', place: 'Oslo' })).toEqual({ tags: 'a', place: 'Oslo' });
 });
 
 test('constants may have names', () => {

@@ -1,4 +1,4 @@
-/** The part of JSON Schema that forms are made of, and a check before the server's own. */
+/** The part of JSON Schema that forms are made from, and a first validation before the server's. */
 
 export interface Schema {
   type?: string | string[];
@@ -6,7 +6,7 @@ export interface Schema {
   description?: string;
   default?: unknown;
   enum?: unknown[];
-  /** What the values of `enum` are called, where they have names. */
+  /** The names of the values of `enum`, where they have names. */
   names?: (string | undefined)[];
   const?: unknown;
   minimum?: number;
@@ -28,32 +28,32 @@ export interface Schema {
   allOf?: Schema[];
   $ref?: string;
   $defs?: Record<string, Schema>;
-  /** Where it was resolved: the names that led to it. */
+  /** The names of the definitions that were resolved on the way to this schema. */
   within?: readonly string[];
 }
 
 export type Kind = 'choice' | 'fixed' | 'number' | 'boolean' | 'text' | 'object' | 'array' | 'other';
 
-/** The schema with what it refers to put in its place, unless that is what it is itself a part of: that has no end. */
+/** The schema with its references resolved. A reference to a definition that contains it stays, as it would have no end. */
 export function resolve(schema: Schema, root: Schema, within: readonly string[] = schema.within ?? []): Schema {
   const name = schema.$ref?.match(/^#\/(?:\$defs|definitions)\/(.+)$/)?.[1] ?? '';
   const target = within.includes(name) ? undefined : (root.$defs ?? (root as { definitions?: Record<string, Schema> }).definitions)?.[name];
   const { $ref: _, ...own } = schema;
-  let whole: Schema = target ? { ...resolve(target, root, [...within, name]), ...own } : { ...own, within };
-  for (const part of whole.allOf ?? []) {
-    const more = resolve(part, root, whole.within);
-    whole = { ...more, ...whole, within: more.within, properties: { ...more.properties, ...whole.properties } };
+  let merged: Schema = target ? { ...resolve(target, root, [...within, name]), ...own } : { ...own, within };
+  for (const part of merged.allOf ?? []) {
+    const more = resolve(part, root, merged.within);
+    merged = { ...more, ...merged, within: more.within, properties: { ...more.properties, ...merged.properties } };
   }
-  // "This or nothing" is this, left empty.
-  const real = (whole.anyOf ?? whole.oneOf)?.filter((one) => one.type !== 'null');
+  // "This or null" is this, left empty.
+  const real = (merged.anyOf ?? merged.oneOf)?.filter((part) => part.type !== 'null');
   if (real?.length === 1 && real[0]) {
-    const only = resolve(real[0], root, whole.within);
-    whole = { ...only, ...whole, within: only.within, anyOf: undefined as never, oneOf: undefined as never };
-  } else if (real?.length && real.every((one) => 'const' in one)) whole = { ...whole, enum: real.map((one) => one.const), names: real.map((one) => one.title) };
-  return whole;
+    const only = resolve(real[0], root, merged.within);
+    merged = { ...only, ...merged, within: only.within, anyOf: undefined as never, oneOf: undefined as never };
+  } else if (real?.length && real.every((part) => 'const' in part)) merged = { ...merged, enum: real.map((part) => part.const), names: real.map((part) => part.title) };
+  return merged;
 }
 
-/** The fields of an object that is resolved, resolved as well. */
+/** The fields of a resolved object, each resolved as well. */
 export function fieldsOf(schema: Schema, root: Schema): [name: string, part: Schema][] {
   return Object.entries(schema.properties ?? {}).map(([name, part]) => [name, resolve(part, root, schema.within)]);
 }
@@ -63,7 +63,7 @@ export function kindOf(schema: Schema): Kind {
   if (schema.enum) return 'choice';
   const types = [schema.type ?? []].flat().filter((type) => type !== 'null');
   const type = types[0] ?? (schema.properties ? 'object' : schema.items ? 'array' : undefined);
-  if (types.length > 1 && !types.every((one) => one === 'integer' || one === 'number')) return 'other';
+  if (types.length > 1 && !types.every((part) => part === 'integer' || part === 'number')) return 'other';
   switch (type) {
     case 'integer':
     case 'number':
@@ -87,19 +87,19 @@ export function isLong(schema: Schema): boolean {
   return schema.format === 'textarea' || schema.format === 'multi-line' || (schema.maxLength ?? 0) > LONG * 2 || /prompt|text|instructions/i.test(schema.title ?? '');
 }
 
-type Wrong = readonly [path: string, message: string];
+type FieldError = readonly [path: string, message: string];
 
-/** What is plainly wrong with a value. The server checks all the rest. */
-export function check(given: unknown, value: unknown, path = '', root: Schema = given as Schema): Wrong[] {
+/** The errors that can be found without the server, which validates everything. */
+export function check(given: unknown, value: unknown, path = '', root: Schema = given as Schema): FieldError[] {
   const schema = resolve(given as Schema, root);
   const kind = kindOf(schema);
-  // Whether there may be nothing, the server knows.
+  // Whether a missing value is allowed is left to the server.
   if (value === undefined || (value === null && (kind === 'array' || kind === 'object'))) return [];
   switch (kind) {
     case 'number':
-      return typeof value === 'number' ? numberWrong(schema, value, path) : [[path, 'must be a number']];
+      return typeof value === 'number' ? numberErrors(schema, value, path) : [[path, 'must be a number']];
     case 'text':
-      return textWrong(schema, value, path);
+      return textErrors(schema, value, path);
     case 'array': {
       if (!Array.isArray(value)) return [[path, 'must be a list']];
       const items: unknown[] = value;
@@ -109,7 +109,7 @@ export function check(given: unknown, value: unknown, path = '', root: Schema = 
     }
     case 'object': {
       if (!isObject(value)) return [[path, 'must be an object']];
-      return fieldsOf(schema, root).flatMap(([name, part]): Wrong[] => {
+      return fieldsOf(schema, root).flatMap(([name, part]): FieldError[] => {
         const field = fieldOf(schema, name, part, value);
         const missing = field === undefined && part.default === undefined && schema.required?.includes(name);
         return missing ? [[join(path, name), 'is needed']] : check(part, field, join(path, name), root);
@@ -124,12 +124,12 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What an object has in a field; where it must be there and was left out, the only value it may have then. */
+/** The value of an object's field; if it is required and missing, the only value that it can have. */
 function fieldOf(schema: Schema, name: string, part: Schema, value: Record<string, unknown>): unknown {
   return value[name] === undefined && schema.required?.includes(name) ? onlyValue(part) : value[name];
 }
 
-/** What is meant where nothing was said, if no default says it. */
+/** The only value that a schema allows for, if there is no default. */
 function onlyValue(schema: Schema): unknown {
   if ('const' in schema) return schema.const;
   if (schema.default !== undefined) return undefined;
@@ -143,15 +143,15 @@ function onlyValue(schema: Schema): unknown {
   }
 }
 
-/** The value with what must be there and can be one thing only. */
-export function completed(given: unknown, value: unknown, root: Schema = given as Schema): unknown {
+/** The value, with the required fields added that can have only part value. */
+export function withFixedValues(given: unknown, value: unknown, root: Schema = given as Schema): unknown {
   const schema = resolve(given as Schema, root);
-  if (kindOf(schema) === 'array' && Array.isArray(value)) return value.map((item) => completed(schema.items, item, root));
+  if (kindOf(schema) === 'array' && Array.isArray(value)) return value.map((item) => withFixedValues(schema.items, item, root));
   if (kindOf(schema) !== 'object' || !isObject(value)) return value;
   const fields = { ...value };
   for (const [name, part] of fieldsOf(schema, root)) {
     const field = fieldOf(schema, name, part, value);
-    if (field !== undefined) fields[name] = completed(part, field, root);
+    if (field !== undefined) fields[name] = withFixedValues(part, field, root);
   }
   return fields;
 }
@@ -160,9 +160,9 @@ export function join(path: string, part: string | number): string {
   return path ? `${path}.${part}` : String(part);
 }
 
-function numberWrong(schema: Schema, value: number, path: string): Wrong[] {
+function numberErrors(schema: Schema, value: number, path: string): FieldError[] {
   const { minimum, maximum, exclusiveMinimum: above, exclusiveMaximum: below } = schema;
-  if ([schema.type].flat().includes('integer') && !Number.isInteger(value)) return [[path, 'must be a whole number']];
+  if ([schema.type].flat().includes('integer') && !Number.isInteger(value)) return [[path, 'must be a merged number']];
   if (minimum !== undefined && value < minimum) return [[path, `must be at least ${minimum}`]];
   if (maximum !== undefined && value > maximum) return [[path, `must be at most ${maximum}`]];
   if (above !== undefined && value <= above) return [[path, `must be more than ${above}`]];
@@ -170,14 +170,14 @@ function numberWrong(schema: Schema, value: number, path: string): Wrong[] {
   return [];
 }
 
-function textWrong(schema: Schema, value: unknown, path: string): Wrong[] {
+function textErrors(schema: Schema, value: unknown, path: string): FieldError[] {
   const text = String(value);
   if (text.length < (schema.minLength ?? 0)) return [[path, `needs at least ${schema.minLength} characters`]];
   if (text.length > (schema.maxLength ?? Infinity)) return [[path, `takes at most ${schema.maxLength} characters`]];
   try {
     if (schema.pattern && !new RegExp(schema.pattern, 'u').test(text)) return [[path, `does not look right (it must match ${schema.pattern})`]];
   } catch {
-    // The server knows this kind of expression.
+    // The browser cannot compile this expression; the server can.
   }
   return [];
 }

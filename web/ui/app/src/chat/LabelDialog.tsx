@@ -4,13 +4,13 @@ import { type FormEvent, useState } from 'react';
 import { Button } from '../ui/Button';
 import { Dialog } from '../ui/Dialog';
 import { Field } from '../ui/Field';
-import { complain } from '../ui/notes';
+import { notifyError } from '../ui/notifications';
 
-export function NameDialog({ node, onClose }: { node: Node; onClose: () => void }) {
+export function LabelDialog({ node, onClose }: { node: Node; onClose: () => void }) {
   const [name, setName] = useState(node.label ?? '');
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    updateState(node.id, { label: name.trim() || null }).then(onClose, complain);
+    updateState(node.id, { label: name.trim() || null }).then(onClose, notifyError);
   };
   return (
     <Dialog title="Name this point" onClose={onClose}>

@@ -2,8 +2,8 @@ import { useEffect, useState } from 'react';
 
 type Change = { value: string; added?: boolean; removed?: boolean };
 
-/** What was taken away and what was put in, word by word. */
-export function Difference({ before, after }: { before: string; after: string }) {
+/** The words that were removed and added. */
+export function WordDiff({ before, after }: { before: string; after: string }) {
   const [changes, setChanges] = useState<Change[] | null>(null);
   useEffect(() => {
     let current = true;
@@ -16,7 +16,7 @@ export function Difference({ before, after }: { before: string; after: string })
   }, [before, after]);
   if (!changes) return <p className="quiet">Comparing …</p>;
   return (
-    <p className="difference">
+    <p className="word-diff">
       {changes.map((change, index) =>
         change.added ? <ins key={index}>{change.value}</ins> : change.removed ? <del key={index}>{change.value}</del> : <span key={index}>{change.value}</span>,
       )}

@@ -2,15 +2,15 @@ import type { FieldProblem, Worker } from '@branchline/client/api/types';
 import * as Popover from '@radix-ui/react-popover';
 import { Check, ChevronDown, Minus, Plus, SlidersHorizontal } from 'lucide-react';
 import { useEffect, useState } from 'react';
-import { prefer, usePreferences } from '../stores/preferences';
+import { setPreferences, usePreferences } from '../stores/preferences';
 import { useWorkers } from '../stores/workers';
 import { IconButton } from '../ui/Button';
 import { ConfigDialog } from './ConfigDialog';
 
-const MOST = 16;
+const MAX_ANSWERS = 16;
 
-/** Whom to ask, how often, and how they are configured. */
-export function Chooser({ threadId, chosen, n, onN, problems }: {
+/** Which workers are asked, for how many answers each, and with which configuration. */
+export function WorkerPicker({ threadId, chosen, n, onN, problems }: {
   threadId: string | null;
   chosen: string[];
   n: number;
@@ -21,15 +21,15 @@ export function Chooser({ threadId, chosen, n, onN, problems }: {
   const [several, setSeveral] = useState(chosen.length > 1);
   const [configuring, setConfiguring] = useState(false);
   const [open, setOpen] = useState(false);
-  const refused = problems.some(({ path }) => path.startsWith('config'));
-  // What the server did not take is shown at its field.
-  useEffect(() => setConfiguring(refused), [problems, refused]);
+  const isRefused = problems.some(({ path }) => path.startsWith('config'));
+  // Show what the server isRefused next to the field that it is about.
+  useEffect(() => setConfiguring(isRefused), [problems, isRefused]);
   const first = workers.find((worker) => worker.id === chosen[0]);
   const name = isPending ? 'Workers' : chosen.length > 1 ? `${chosen.length} workers` : (first?.name ?? 'No worker');
 
   const choose = (ids: string[]) => {
     if (!ids.length) return;
-    prefer(threadId ? { workersOf: { ...usePreferences.getState().workersOf, [threadId]: ids } } : { workers: ids });
+    setPreferences(threadId ? { workersOf: { ...usePreferences.getState().workersOf, [threadId]: ids } } : { workers: ids });
   };
   const pick = (worker: Worker) => {
     if (!several) {
@@ -47,7 +47,7 @@ export function Chooser({ threadId, chosen, n, onN, problems }: {
           </button>
         </Popover.Trigger>
         <Popover.Portal>
-          <Popover.Content className="popover chooser" align="start" side="top" sideOffset={8} collisionPadding={12} aria-label="Workers">
+          <Popover.Content className="popover worker-picker" align="start" side="top" sideOffset={8} collisionPadding={12} aria-label="Workers">
             <ul aria-label="Workers">
               {workers.map((worker) => (
                 <li key={worker.id}>
@@ -67,7 +67,7 @@ export function Chooser({ threadId, chosen, n, onN, problems }: {
                 </li>
               ))}
             </ul>
-            <div className="chooser-foot">
+            <div className="worker-picker-footer">
               <label className="check-line">
                 <input
                   type="checkbox"
@@ -82,7 +82,7 @@ export function Chooser({ threadId, chosen, n, onN, problems }: {
               <div className="stepper" role="group" aria-label="How many answers">
                 <IconButton label="Fewer answers" icon={Minus} disabled={n <= 1} onClick={() => onN(n - 1)} />
                 <output aria-label="Answers of each">{n}</output>
-                <IconButton label="More answers" icon={Plus} disabled={n >= MOST} onClick={() => onN(n + 1)} />
+                <IconButton label="More answers" icon={Plus} disabled={n >= MAX_ANSWERS} onClick={() => onN(n + 1)} />
                 <span>{n === 1 ? 'answer' : 'answers'} each</span>
               </div>
             </div>
@@ -94,7 +94,7 @@ export function Chooser({ threadId, chosen, n, onN, problems }: {
         <IconButton
           label="Configure"
           icon={SlidersHorizontal}
-          className={refused ? 'tool-wrong' : ''}
+          className={isRefused ? 'tool-invalid' : ''}
           onClick={() => setConfiguring(true)}
         />
       )}

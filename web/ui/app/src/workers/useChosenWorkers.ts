@@ -3,7 +3,7 @@ import { usePreferences } from '../stores/preferences';
 import { useThread } from '../stores/thread';
 import { useWorkers } from '../stores/workers';
 
-/** Which workers are asked: those chosen in this thread, else who answered last on this way, else the last ones. */
+/** The workers to ask: those chosen in this thread, else the one that answered last on this branch, else those asked last. */
 export function useChosenWorkers(threadId: string | null, from: string | null): string[] {
   const workers = useWorkers().data;
   const own = useThread(({ data }) => {
