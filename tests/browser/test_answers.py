@@ -55,12 +55,12 @@ def test_a_form_has_a_field_for_every_kind_of_value(visitor: Visitor) -> None:
         said = [page.locator(f'[id="{one}"]') for one in ids]
         return " ".join(one.inner_text() for one in said if "error" in (one.get_attribute("class") or ""))
 
-    assert wrong(form.get_by_label("Name")) == "is needed"
+    assert wrong(form.get_by_label("Name")) == "is required"
     assert wrong(form.get_by_label("Heat", exact=True)) == "must be at most 2"
     assert wrong(form.get_by_label("Count")) == "must be a whole number"
-    assert wrong(form.get_by_label("City")) == "is needed"
+    assert wrong(form.get_by_label("City")) == "is required"
     assert wrong(form.get_by_label("Latitude", exact=True)) == "must be at most 90"
-    assert wrong(tags.get_by_label("1", exact=True)) == "needs at least 1 characters"
+    assert wrong(tags.get_by_label("1", exact=True)) == "must have at least 1 character"
     assert wrong(stops.get_by_label("Minutes")) == "must be at least 1"
     assert axe(page) == []
 
@@ -106,9 +106,9 @@ def test_json_in_a_form_is_what_its_value_is(visitor: Visitor) -> None:
     for text in ('{"any": 1}', '{"any":'):
         extra.fill(text)
         expect(extra).to_have_value(text)
-        form.get_by_role("button", name="Back to the defaults").click()
+        form.get_by_role("button", name="Reset to defaults").click()
         expect(extra).to_have_value("")
-    expect(form.get_by_text("This is not JSON yet.")).to_be_hidden()
+    expect(form.get_by_text("Invalid JSON")).to_be_hidden()
 
 
 def test_what_only_the_server_finds_wrong_is_shown_at_its_field(chromium: Browser, stack: Stack) -> None:
@@ -205,8 +205,8 @@ CUT = """() => {
         const clips = overflowX === 'hidden' || overflowY === 'hidden';
         if (clips && one.scrollHeight > one.clientHeight + 2) wrong.push('cut: ' + words(one));
     }
-    const layers = '.backdrop, .popover, .welcome-corner, .scroll-to-end, .sidebar, .outline, .dialog, .map-tools, '
-        + '.map-selected, .notifications, .dock';
+    const layers = '.backdrop, .popover, .welcome-corner, .scroll-to-end, .sidebar, .outline, .dialog, '
+        + '.map-tools, .map-selected, .notifications, .dock';
     const buttons = [...document.querySelectorAll('button, a, summary')].filter(shown);
     for (const [at, one] of buttons.entries()) {
         const a = seen(one);
@@ -261,7 +261,7 @@ def test_at_twice_the_size_nothing_is_cut_off_and_nothing_overlaps(chromium: Bro
         expect(page.get_by_role("button", name="Worker:")).to_be_visible()
         look("welcome")
         page.get_by_role("button", name="Worker:").click()
-        expect(page.get_by_text("Ask several side by side")).to_be_visible()
+        expect(page.get_by_text("Ask several workers", exact=True)).to_be_visible()
         look("chooser")
         page.keyboard.press("Escape")
         page.keyboard.press("Control+k")
@@ -279,23 +279,23 @@ def test_any_message_is_edited_and_any_state_is_gone_on_from(visitor: Visitor) -
     answer = turn(page, first["states"][0])
     answer.hover()
     answer.get_by_role("button", name="Edit").click()
-    page.get_by_label("New wording").fill("A better answer")
+    page.get_by_label("Edited message").fill("A better answer")
     page.get_by_role("button", name="Save as branch").click()
     better = page.locator(".turn-answer").first
     expect(better).to_contain_text("A better answer")
-    expect(better).to_contain_text("written by hand")
+    expect(better).to_contain_text("added manually")
     expect(better.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
     write(page, "And on")
     expect(page.locator(".turn-answer")).to_have_count(2)
     expect(page.locator(".turn-answer").last).to_contain_text(re.compile("Hello, world!|And on"))
-    better.get_by_role("button", name="Branch before").click()
+    better.get_by_role("button", name="Previous branch").click()
     expect(turn(page, second["states"][0])).to_contain_text("Second answer")
 
     answer.hover()
-    answer.get_by_role("button", name="Go on from here").click()
+    answer.get_by_role("button", name="Continue from here").click()
     expect(page.locator(".turn")).to_have_count(2)
-    expect(page.get_by_text("The thread goes on from here:")).to_be_visible()
-    expect(page.get_by_text("becomes a branch of its own")).to_be_visible()
+    expect(page.get_by_text("The thread continues from here:")).to_be_visible()
+    expect(page.get_by_text("starts a new branch")).to_be_visible()
     write(page, "Another way")
     expect(page.locator(".turn-user").last.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
 

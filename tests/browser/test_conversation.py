@@ -17,12 +17,12 @@ PASSWORD = "correct horse battery"
 def test_from_signing_up_to_the_first_answer_and_out_again(chromium: Browser, stack: Stack) -> None:
     page = chromium.new_context().new_page()
     page.goto(f"{stack.url}/register")
-    page.get_by_label("E-mail").fill("grace@example.com")
+    page.get_by_label("Email").fill("grace@example.com")
     page.get_by_label("Password").fill("short")
-    page.get_by_role("button", name="Make account").click()
+    page.get_by_role("button", name="Create account").click()
     expect(page.get_by_text("must have 8 to 1024 characters")).to_be_visible()
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Make account").click()
+    page.get_by_role("button", name="Create account").click()
 
     write(page, "Hello there, Branchline")
     expect(page.locator(".turn-answer .prose")).to_have_text("Hello there, Branchline")
@@ -31,10 +31,10 @@ def test_from_signing_up_to_the_first_answer_and_out_again(chromium: Browser, st
         page.get_by_role("navigation", name="Threads").get_by_text("Hello there, Branchline")
     ).to_be_visible()
 
-    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("button", name="Account:").click()
     page.get_by_role("menuitem", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    page.get_by_label("E-mail").fill("grace@example.com")
+    page.get_by_label("Email").fill("grace@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("link", name="Hello there, Branchline")).to_be_visible()
@@ -46,23 +46,23 @@ def test_what_was_not_sent_is_kept_for_who_wrote_it(chromium: Browser, stack: St
     message = page.get_by_label("Message", exact=True)
 
     def enter(name: str, button: str) -> None:
-        page.goto(f"{stack.url}/{'register' if button == 'Make account' else 'login'}")
-        page.get_by_label("E-mail").fill(f"{name}@example.com")
+        page.goto(f"{stack.url}/{'register' if button == 'Create account' else 'login'}")
+        page.get_by_label("Email").fill(f"{name}@example.com")
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name=button).click()
-        expect(page.get_by_role("button", name="Account of")).to_be_visible()
+        expect(page.get_by_role("button", name="Account:")).to_be_visible()
 
-    enter("mary", "Make account")
+    enter("mary", "Create account")
     message.fill("Mary's own words")
     page.context.clear_cookies()  # her session ends, and she comes back
     enter("mary", "Sign in")
     expect(message).to_have_value("Mary's own words")
     page.context.clear_cookies()
-    enter("jane", "Make account")
+    enter("jane", "Create account")
     expect(message).to_have_value("")
 
     message.fill("Jane's own words")
-    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("button", name="Account:").click()
     page.get_by_role("menuitem", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     assert "own words" not in page.evaluate("JSON.stringify(localStorage)")
@@ -77,14 +77,14 @@ def test_an_edit_becomes_a_branch_and_both_stay(visitor: Visitor) -> None:
     mine = page.locator(".turn-user")
     mine.hover()
     mine.get_by_role("button", name="Edit").click()
-    page.get_by_label("New wording").fill("The second wording")
+    page.get_by_label("Edited message").fill("The second wording")
     page.get_by_role("button", name="Save and run").click()
 
     expect(page.locator(".turn-answer .prose")).to_have_text("The second wording")
     expect(mine.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
     expect(mine.get_by_text("2 more messages on other branches")).to_be_visible()
     before = mine.get_by_role("group").bounding_box()
-    mine.get_by_role("button", name="Branch before").click()
+    mine.get_by_role("button", name="Previous branch").click()
     expect(page.locator(".turn-answer .prose")).to_have_text("The first wording")
     expect(page).to_have_url(re.compile(first["states"][0]["id"]))
     after = mine.get_by_role("group").bounding_box()
@@ -94,7 +94,7 @@ def test_an_edit_becomes_a_branch_and_both_stay(visitor: Visitor) -> None:
 
     mine.hover()
     mine.get_by_role("button", name="Edit").click()
-    page.get_by_label("New wording").fill("Only kept")
+    page.get_by_label("Edited message").fill("Only kept")
     page.get_by_role("button", name="Save as branch").click()
     expect(mine).to_contain_text("Only kept")
     expect(mine.get_by_role("group", name="Branch 3 of 3")).to_be_visible()
@@ -115,7 +115,7 @@ def test_a_fork_remembers_which_branch_was_chosen_last(visitor: Visitor) -> None
 
     page.locator(".turn-user").get_by_role("button", name="Next branch").click()
     expect(turn(page, other["states"][0])).to_contain_text("four")
-    page.locator(".turn-user").get_by_role("button", name="Branch before").click()
+    page.locator(".turn-user").get_by_role("button", name="Previous branch").click()
     expect(turn(page, second["states"][0])).to_contain_text("two")
 
 
@@ -132,11 +132,11 @@ def test_asking_again_and_comparing_several_answers(visitor: Visitor) -> None:
     expect(columns.nth(1)).to_contain_text("Red green blue")
 
     visitor.configure(page, text="Red yellow blue")
-    page.get_by_role("button", name="Back to the chat").click()
+    page.get_by_role("button", name="Back to chat").click()
     answer = page.locator(".turn-answer")
     answer.hover()
     expect(answer.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
-    answer.get_by_role("button", name="Ask again").click()
+    answer.get_by_role("button", name="Regenerate").click()
     expect(answer.get_by_role("group", name="Branch 3 of 3")).to_be_visible()
 
     thread = {"id": page.url.split("/t/")[1].split("/")[0]}
@@ -144,10 +144,10 @@ def test_asking_again_and_comparing_several_answers(visitor: Visitor) -> None:
     visitor.answered(thread, None, question, text="Red yellow blue")
     answer.get_by_text("more messages on other branches").click()
     expect(columns).to_have_count(4)
-    page.get_by_role("button", name="What differs").click()
+    page.get_by_role("button", name="Show differences").click()
     expect(columns.nth(3).locator("del")).to_have_text("green")
     expect(columns.nth(3).locator("ins")).to_have_text("yellow")
-    columns.nth(3).get_by_role("button", name="Go on with this").click()
+    columns.nth(3).get_by_role("button", name="Continue with this").click()
     expect(answer).to_contain_text("Red yellow blue")
 
 
@@ -156,7 +156,7 @@ def test_two_workers_side_by_side(visitor: Visitor) -> None:
     page.goto(visitor.url)
     page.get_by_role("button", name="Worker:").click()
     expect(page.get_by_text("ANTHROPIC_API_KEY is not set")).to_be_visible()
-    page.get_by_label("Ask several side by side").check()
+    page.get_by_label("Ask several workers").check()
     page.get_by_role("button", name=re.compile("^Fake")).click()
     page.keyboard.press("Escape")
     write(page, "Both of you")
@@ -172,8 +172,8 @@ def test_what_is_stopped_keeps_its_words(visitor: Visitor) -> None:
     write(page, "Go on for ever")
     answer = page.locator(".turn-answer")
     expect(answer).to_contain_text("As far as this")
-    page.get_by_role("button", name="Stop answering").click()
-    expect(answer).to_contain_text("Stopped. What it had said until then is kept.")
+    page.get_by_role("button", name="Stop generating").click()
+    expect(answer).to_contain_text("Stopped. The text written so far is kept.")
     expect(answer).to_contain_text("As far as this")
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 
@@ -183,7 +183,7 @@ def test_what_failed_says_why_shows_its_log_and_is_tried_again(visitor: Visitor)
     visitor.answered(thread, "Break", mode="crash", text="Nearly ")
     page = visitor.open(thread)
     answer = page.locator(".turn-answer")
-    expect(answer.get_by_role("alert")).to_contain_text("The worker broke down in the middle.")
+    expect(answer.get_by_role("alert")).to_contain_text("The worker crashed.")
     expect(answer).to_contain_text("Nearly")
     answer.get_by_role("button", name="Log").click()
     expect(page.get_by_role("dialog")).to_contain_text("about to crash")
@@ -198,7 +198,7 @@ def test_a_question_of_a_run_is_answered_in_a_card(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     visitor.fake(thread, "May I?", mode="confirm", text="Well. ")
     page = visitor.open(thread)
-    card = page.get_by_role("group", name="A question to you")
+    card = page.get_by_role("group", name="Input needed")
     expect(card).to_contain_text("Shall I?")
     card.get_by_role("button", name="yes").click()
     expect(page.locator(".turn-answer")).to_contain_text("You said yes.")
@@ -211,7 +211,7 @@ def test_every_kind_of_message_has_its_look(visitor: Visitor) -> None:
     page = visitor.open(thread)
     answer = page.locator(".turn-answer")
     expect(answer).to_contain_text("The sum is 3.")
-    thought = answer.locator("details").filter(has_text="What it thought")
+    thought = answer.locator("details").filter(has_text="Reasoning")
     expect(thought.get_by_text("Let me think.")).to_be_hidden()
     thought.locator("summary").click()
     expect(thought.get_by_text("Let me think.")).to_be_visible()
@@ -239,14 +239,14 @@ def test_a_reload_in_mid_answer_shows_the_same_text_and_moves_nothing(
     box = page.locator(".conversation")
     box.hover()
     page.mouse.wheel(0, -1500)
-    expect(page.get_by_role("button", name="Newest")).to_be_visible()
+    expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
     before = box.evaluate("box => box.scrollTop")
     opened(gate)
     expect(answer).not_to_have_attribute("data-status", "running")
     expect(answer.locator("li")).to_have_count(160)
     assert box.evaluate("box => box.scrollTop") == before
-    page.get_by_role("button", name="Newest").click()
-    expect(page.get_by_role("button", name="Newest")).to_be_hidden()
+    page.get_by_role("button", name="Jump to latest").click()
+    expect(page.get_by_role("button", name="Jump to latest")).to_be_hidden()
 
 
 def test_a_run_of_another_tab_moves_neither_selection_nor_scroll(visitor: Visitor, tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_a_run_of_another_tab_moves_neither_selection_nor_scroll(visitor: Visito
     box = page.locator(".conversation")
     box.hover()
     page.mouse.wheel(0, -800)
-    expect(page.get_by_role("button", name="Newest")).to_be_visible()
+    expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
     place = "box => [box.scrollTop, location.pathname]"
     before = box.evaluate(place)
 

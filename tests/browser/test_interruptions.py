@@ -92,7 +92,7 @@ def test_an_edit_that_waits_to_be_sent_is_not_sent_once_it_is_cancelled(visitor:
     question = turn(page, asked["input_state"])
     question.hover()
     question.get_by_role("button", name="Edit").click()
-    page.get_by_label("New wording").fill("After")
+    page.get_by_label("Edited message").fill("After")
     with page.expect_response("**/runs"):
         page.get_by_role("button", name="Save and run").click()
     page.get_by_role("button", name="Cancel").click()

@@ -68,9 +68,9 @@ def test_names_and_stars_are_live_in_another_tab(visitor: Visitor) -> None:
     answer.get_by_role("button", name="Star").click()
     expect(other.get_by_role("treeitem", name=re.compile("Gladly, starred"))).to_be_visible()
     answer.hover()
-    answer.get_by_role("button", name="More about this message").click()
-    page.get_by_role("menuitem", name="Name this point").click()
-    page.get_by_label("Name", exact=True).fill("The good one")
+    answer.get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="Add label").click()
+    page.get_by_label("Label", exact=True).fill("The good one")
     page.get_by_role("button", name="Save").click()
     expect(other.get_by_role("treeitem", name=re.compile("The good one, starred"))).to_be_visible()
     expect(turn(other, asked["states"][0]).locator(".marks")).to_contain_text("The good one")
@@ -78,7 +78,7 @@ def test_names_and_stars_are_live_in_another_tab(visitor: Visitor) -> None:
 
 def exported(page: Page, what: str) -> str:
     """What the browser saves when one chooses this from the thread's menu."""
-    page.get_by_role("button", name="More about this thread").click()
+    page.get_by_role("button", name="Thread actions").click()
     with page.expect_download() as download:
         page.get_by_role("menuitem", name=what).click()
     return Path(download.value.path()).read_text()
@@ -93,18 +93,24 @@ def test_a_path_and_the_whole_tree_are_exported_and_the_json_is_imported(
     page = visitor.open(thread, left["states"][0])
     expect(turn(page, left["states"][0])).to_contain_text("Left")
 
-    path, tree = exported(page, "Export the path as Markdown"), exported(page, "Export the tree as Markdown")
+    path, tree = (
+        exported(page, "Export this branch as Markdown"),
+        exported(page, "Export the whole tree as Markdown"),
+    )
     assert ("Left" in path, "Right" in path) == (True, False)
     assert ("Left" in tree, "Right" in tree, "## Branch 3" in tree) == (True, True, True)
-    parts = {what: exported(page, f"Export the {what} as JSON") for what in ("path", "tree")}
+    parts = {
+        "path": exported(page, "Export this branch as JSON"),
+        "tree": exported(page, "Export the whole tree as JSON"),
+    }
     assert [len(json.loads(part)["states"]) for part in parts.values()] == [3, 4]
 
     for what, states_there in (("tree", 3), ("path", 2)):
         file = tmp_path / f"{what}.json"
         file.write_text(parts[what])
-        page.get_by_role("button", name="Account of").click()
+        page.get_by_role("button", name="Account:").click()
         with page.expect_file_chooser() as chooser:
-            page.get_by_role("menuitem", name="Import a thread").click()
+            page.get_by_role("menuitem", name="Import thread").click()
         before = page.url
         chooser.value.set_files(file)
         page.wait_for_url(lambda url, before=before: url.split("/s/")[0] != before.split("/s/")[0])  # type: ignore[misc]
@@ -112,11 +118,11 @@ def test_a_path_and_the_whole_tree_are_exported_and_the_json_is_imported(
     expect(rows(page).filter(has_text="Forked")).to_have_count(3)
 
     (tmp_path / "no.json").write_text("no export")
-    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("button", name="Account:").click()
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("menuitem", name="Import a thread").click()
+        page.get_by_role("menuitem", name="Import thread").click()
     chooser.value.set_files(tmp_path / "no.json")
-    expect(page.get_by_role("alert")).to_contain_text("it is not JSON")
+    expect(page.get_by_role("alert")).to_contain_text("it is not valid JSON")
 
 
 def test_a_browser_without_locks_is_served_as_well(chromium: Browser, stack: Stack) -> None:

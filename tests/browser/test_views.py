@@ -65,12 +65,12 @@ def test_axe_finds_nothing_wrong_with_any_view(
             fold.click()
         look(name)
     if width < 1000:
-        page.get_by_role("button", name="Show the outline").click()
+        page.get_by_role("button", name="Show outline").click()
     expect(page.get_by_role("treeitem").first).to_be_visible()
     look("outline")
     visitor.open(thread, made["question"], "compare")
     expect(page.get_by_role("article")).to_have_count(2)
-    page.get_by_role("button", name="What differs").click()
+    page.get_by_role("button", name="Show differences").click()
     expect(page.locator("ins").first).to_be_visible()
     look("compare")
     visitor.open(thread, made["kinds"], "map")
@@ -94,15 +94,15 @@ def test_axe_finds_nothing_wrong_with_any_view(
     look("palette")
     page.keyboard.press("Escape")
     if width < 1000:
-        page.get_by_role("button", name="Show the list of threads").click()
+        page.get_by_role("button", name="Show sidebar").click()
     expect(page.get_by_role("link", name="A bit of everything")).to_be_visible()
     look("threads")
-    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("button", name="Account:").click()
     page.get_by_role("menuitem", name="Sign out").click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     look("entrance")
-    page.get_by_role("link", name="Make an account").click()
-    expect(page.get_by_role("button", name="Make account")).to_be_visible()
+    page.get_by_role("link", name="Create account").click()
+    expect(page.get_by_role("button", name="Create account")).to_be_visible()
     look("register")
     wrong = {name: one for name, one in found.items() if one}
     assert not wrong, "\n".join(f"{name}: {one}" for name, some in wrong.items() for one in some)
@@ -148,9 +148,9 @@ def test_the_tree_by_keyboard_alone(visitor: Visitor) -> None:
 def test_searching_the_tree_shows_what_matches_though_it_was_folded(visitor: Visitor) -> None:
     made = grown(visitor)
     page = visitor.open(made["thread"], made["second"])
-    page.get_by_role("button", name="Fold the other branches").click()
+    page.get_by_role("button", name="Collapse other branches").click()
     expect(page.get_by_role("treeitem", name=re.compile("Every kind"))).to_have_count(0)
-    page.get_by_label("Search the tree").fill("every KIND")
+    page.get_by_label("Search tree").fill("every KIND")
     expect(page.get_by_role("treeitem", name=re.compile("Every kind"))).to_be_visible()
     page.keyboard.press("Enter")
     expect(turn(page, made["kinds"])).to_contain_text("The sum is 3.")
@@ -163,7 +163,7 @@ def test_help_palette_and_keys(visitor: Visitor) -> None:
     expect(turn(page, made["kinds"])).to_be_visible()
     page.locator("h1").focus()
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys and help")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.press("Control+k")
     page.get_by_role("combobox").fill("dark")
@@ -189,7 +189,7 @@ def test_threads_are_found_renamed_archived_and_deleted_with_a_way_back(visitor:
     expect(row).to_be_hidden()
     page.keyboard.press("Escape")
 
-    menu = page.get_by_role("button", name="More about About apples")
+    menu = page.get_by_role("button", name="Actions for About apples")
     row.hover()
     menu.click()
     page.get_by_role("menuitem", name="Delete").click()
@@ -229,8 +229,8 @@ def test_a_worker_is_configured_by_a_form_that_says_what_is_wrong(visitor: Visit
 def test_tokens_are_made_shown_once_and_revoked(visitor: Visitor) -> None:
     page = visitor.page
     page.goto(f"{visitor.url}/settings")
-    page.get_by_label("What it is for").fill("laptop")
-    page.get_by_role("button", name="Make a token").click()
+    page.get_by_label("Token name").fill("laptop")
+    page.get_by_role("button", name="Create token").click()
     secret = page.locator(".secret code").inner_text()
     bearer = {"Authorization": f"Bearer {secret}"}
     assert visitor.context.request.get(f"{visitor.url}/api/me", headers=bearer).ok
@@ -238,7 +238,7 @@ def test_tokens_are_made_shown_once_and_revoked(visitor: Visitor) -> None:
     expect(page.get_by_text("laptop")).to_be_visible()
     expect(page.locator(".secret")).to_be_hidden()
     page.get_by_role("button", name="Revoke laptop").click()
-    expect(page.get_by_text("You have none.")).to_be_visible()
+    expect(page.get_by_text("No tokens yet")).to_be_visible()
     visitor.context.clear_cookies()
     assert visitor.context.request.get(f"{visitor.url}/api/me", headers=bearer).status == 401
 
@@ -295,9 +295,9 @@ def test_a_thread_of_5000_states_opens_at_once_and_its_map_is_smooth(
 
     page.get_by_role("button", name="Map").click()
     page.locator(".map-node").first.wait_for()
-    page.get_by_role("button", name="All of it").click()
+    page.get_by_role("button", name="Fit to screen").click()
     frames = pan(page)
-    page.get_by_role("button", name="Where I am").click()
+    page.get_by_role("button", name="Center selection").click()
     page.locator(".map-node").first.wait_for()
     near = pan(page)
     assert thread["id"] in page.url
@@ -359,7 +359,7 @@ def test_a_thread_of_5000_states_costs_no_more_than_what_is_seen_of_it(
     strokes = drawn(page)
     assert page.locator(".map-node").count() < 200
     assert strokes < STATES / 10, "near by only what is in sight is drawn"
-    page.get_by_role("button", name="All of it").click()
+    page.get_by_role("button", name="Fit to screen").click()
     expect(page.locator(".map-node")).to_have_count(0)
     assert drawn(page) <= STATES, "from afar each state is one line on one canvas"
     assert page.evaluate(elements) < 1000

@@ -4,19 +4,19 @@ import { setPreferences, usePreferences } from './stores/preferences';
 import { Sidebar } from './threads/Sidebar';
 import { useMediaQuery } from './ui/useMediaQuery';
 
-/** The page: the list of threads, and what is shown beside it. */
+/** The page: the sidebar, and the main part next to it. */
 export function Shell({ children }: { children: ReactNode }) {
   const narrow = useMediaQuery('(max-width: 820px)');
   const open = usePreferences((state) => state.sidebar);
-  const [place] = useLocation();
+  const [location] = useLocation();
   useEffect(() => {
     if (narrow) setPreferences({ sidebar: false });
-  }, [narrow, place]);
+  }, [narrow, location]);
   return (
-    <div className="shell" data-sidebar={open ? 'open' : 'shut'}>
-      <a className="skip-link" href="#main">Skip to the conversation</a>
+    <div className="shell" data-sidebar={open ? 'open' : 'closed'}>
+      <a className="skip-link" href="#main">Skip to conversation</a>
       {open && <Sidebar />}
-      {open && narrow && <button type="button" className="backdrop" aria-label="Close the list of threads" onClick={() => setPreferences({ sidebar: false })} />}
+      {open && narrow && <button type="button" className="backdrop" aria-label="Close sidebar" onClick={() => setPreferences({ sidebar: false })} />}
       <main id="main" tabIndex={-1}>{children}</main>
     </div>
   );

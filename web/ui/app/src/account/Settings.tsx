@@ -5,7 +5,7 @@ import { IconButton } from '../ui/Button';
 import { Tokens } from './Tokens';
 
 const THEMES: [Theme, string][] = [
-  ['system', 'Like the system'],
+  ['system', 'System'],
   ['light', 'Light'],
   ['dark', 'Dark'],
 ];
@@ -16,12 +16,12 @@ export function Settings() {
   return (
     <section className="settings" aria-labelledby="settings-title">
       <header>
-        {!sidebar && <IconButton label="Show the list of threads" icon={PanelLeftOpen} onClick={() => setPreferences({ sidebar: true })} />}
+        {!sidebar && <IconButton label="Show sidebar" icon={PanelLeftOpen} onClick={() => setPreferences({ sidebar: true })} />}
         <h1 id="settings-title">Settings</h1>
       </header>
-      <section aria-labelledby="look-title">
-        <h2 id="look-title">Look</h2>
-        <div className="segments" role="radiogroup" aria-label="Look">
+      <section aria-labelledby="theme-title">
+        <h2 id="theme-title">Theme</h2>
+        <div className="segments" role="radiogroup" aria-label="Theme">
           {THEMES.map(([value, name]) => (
             <label key={value}>
               <input type="radio" name="theme" value={value} checked={theme === value} onChange={() => setPreferences({ theme: value })} />
@@ -34,7 +34,7 @@ export function Settings() {
         <h2 id="account-title">Account</h2>
         <dl className="facts">
           {user?.name && <div><dt>Name</dt><dd>{user.name}</dd></div>}
-          <div><dt>E-mail</dt><dd>{user?.email}</dd></div>
+          <div><dt>Email</dt><dd>{user?.email}</dd></div>
         </dl>
       </section>
       <Tokens />

@@ -7,22 +7,22 @@ import { Button } from '../ui/Button';
 import { Field } from '../ui/Field';
 import { Logo } from '../ui/Logo';
 
-/** Signing in, or making an account. */
+/** Signing in, or creating an account. */
 export function SignIn({ isNew = false }: { isNew?: boolean }) {
-  const [place, navigate] = useLocation();
+  const [location, navigate] = useLocation();
   const [problem, setProblem] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
 
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const given = Object.fromEntries(new FormData(event.currentTarget)) as Record<string, string>;
-    const credentials = { email: given['email'] ?? '', password: given['password'] ?? '' };
+    const values = Object.fromEntries(new FormData(event.currentTarget)) as Record<string, string>;
+    const credentials = { email: values['email'] ?? '', password: values['password'] ?? '' };
     setBusy(true);
     try {
       const user = isNew
-        ? await api.register({ ...credentials, ...(given['name'] ? { name: given['name'] } : {}) })
+        ? await api.register({ ...credentials, ...(values['name'] ? { name: values['name'] } : {}) })
         : await api.signIn(credentials);
-      if (['/login', '/register'].includes(place)) navigate('/', { replace: true });
+      if (['/login', '/register'].includes(location)) navigate('/', { replace: true });
       signedIn(user);
     } catch (error) {
       setProblem(error);
@@ -35,13 +35,13 @@ export function SignIn({ isNew = false }: { isNew?: boolean }) {
   const other = isNew ? '/login' : '/register';
   return (
     <main className="sign-in">
-      <form onSubmit={submit} aria-labelledby="entrance-title" noValidate>
+      <form onSubmit={submit} aria-labelledby="sign-in-title" noValidate>
         <Logo size={40} />
-        <h1 id="entrance-title">{isNew ? 'Make an account' : 'Sign in to Branchline'}</h1>
-        <p className="lead">A conversation here is a tree. Edit, ask again, compare: nothing is ever overwritten.</p>
+        <h1 id="sign-in-title">{isNew ? 'Create an account' : 'Sign in to Branchline'}</h1>
+        <p className="lead">Every conversation is a tree. Edit, regenerate and compare: nothing is ever overwritten.</p>
         {problem !== null && fields.length === 0 && <p className="alert" role="alert">{errorMessage(problem)}</p>}
         {isNew && <Field name="name" label="Name" hint="Optional" autoComplete="name" error={errorOf('name')} />}
-        <Field name="email" label="E-mail" type="email" autoComplete="username" autoFocus error={errorOf('email')} />
+        <Field name="email" label="Email" type="email" autoComplete="username" autoFocus error={errorOf('email')} />
         <Field
           name="password"
           label="Password"
@@ -50,10 +50,10 @@ export function SignIn({ isNew = false }: { isNew?: boolean }) {
           hint={isNew ? 'At least 8 characters' : undefined}
           error={errorOf('password')}
         />
-        <Button look="main" type="submit" disabled={busy}>{isNew ? 'Make account' : 'Sign in'}</Button>
+        <Button look="main" type="submit" disabled={busy}>{isNew ? 'Create account' : 'Sign in'}</Button>
         <p className="sign-in-alternative">
-          {isNew ? 'You have an account?' : 'New here?'}{' '}
-          <Link href={other} onClick={() => setProblem(null)}>{isNew ? 'Sign in' : 'Make an account'}</Link>
+          {isNew ? 'Already have an account?' : 'New here?'}{' '}
+          <Link href={other} onClick={() => setProblem(null)}>{isNew ? 'Sign in' : 'Create account'}</Link>
         </p>
       </form>
     </main>

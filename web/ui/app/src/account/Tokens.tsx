@@ -10,27 +10,27 @@ import { Field } from '../ui/Field';
 import { notify, notifyError } from '../ui/notifications';
 import { formatTime } from '../ui/time';
 
-/** Tokens for programs. */
+/** The API tokens of the account. */
 export function Tokens() {
   const { data: tokens = [], isPending } = useQuery({ queryKey: ['tokens'], queryFn: api.tokens });
   const [name, setName] = useState('');
-  const [made, setMade] = useState<TokenWithSecret | null>(null);
+  const [created, setCreated] = useState<TokenWithSecret | null>(null);
   const changed = () => queryClient.invalidateQueries({ queryKey: ['tokens'] });
-  const make = async (event: FormEvent) => {
+  const create = async (event: FormEvent) => {
     event.preventDefault();
     try {
-      setMade(await api.createToken(name.trim()));
+      setCreated(await api.createToken(name.trim()));
       setName('');
       await changed();
     } catch (error) {
       notifyError(error);
     }
   };
-  const revoke = async (id: string, called: string) => {
+  const revoke = async (id: string, tokenName: string) => {
     try {
       await api.revokeToken(id);
-      if (made?.id === id) setMade(null);
-      notify(`“${called}” is worthless now`);
+      if (created?.id === id) setCreated(null);
+      notify(`Token “${tokenName}” revoked`);
       await changed();
     } catch (error) {
       notifyError(error);
@@ -40,12 +40,12 @@ export function Tokens() {
     <section aria-labelledby="tokens-title">
       <h2 id="tokens-title">API tokens</h2>
       <p className="lead">
-        For programs that act for you: send one as <code>Authorization: Bearer …</code>. <a href="/api/docs">The API, to read and to try</a>
+        For programs that act on your behalf. Send a token as <code>Authorization: Bearer …</code>. <a href="/api/docs">API documentation</a>
       </p>
-      {made && (
+      {created && (
         <div className="secret" role="status">
-          <p>This is “{made.name}”. It is shown this once: copy it now.</p>
-          <p className="secret-text"><code>{made.secret}</code><CopyButton text={made.secret} label="Copy the token" /></p>
+          <p>Token “{created.name}” created. Copy it now: it is not shown again.</p>
+          <p className="secret-text"><code>{created.secret}</code><CopyButton text={created.secret} label="Copy token" /></p>
         </div>
       )}
       <ul className="tokens">
@@ -54,16 +54,16 @@ export function Tokens() {
             <KeyRound aria-hidden="true" />
             <span>
               <strong>{token.name}</strong>
-              <small>Made {formatTime(token.created_at)} · {token.last_used_at ? `used ${formatTime(token.last_used_at)}` : 'never used'}</small>
+              <small>Created {formatTime(token.created_at)} · {token.last_used_at ? `last used ${formatTime(token.last_used_at)}` : 'never used'}</small>
             </span>
             <IconButton label={`Revoke ${token.name}`} icon={Trash2} onClick={() => void revoke(token.id, token.name)} />
           </li>
         ))}
       </ul>
-      {!isPending && !tokens.length && <p className="quiet">You have none.</p>}
-      <form className="token-form" onSubmit={(event) => void make(event)}>
-        <Field label="What it is for" value={name} maxLength={200} placeholder="my laptop" onChange={(event) => setName(event.target.value)} />
-        <Button type="submit" disabled={!name.trim()}>Make a token</Button>
+      {!isPending && !tokens.length && <p className="quiet">No tokens yet</p>}
+      <form className="token-form" onSubmit={(event) => void create(event)}>
+        <Field label="Token name" value={name} maxLength={200} placeholder="My laptop" onChange={(event) => setName(event.target.value)} />
+        <Button type="submit" disabled={!name.trim()}>Create token</Button>
       </form>
     </section>
   );

@@ -22,10 +22,10 @@ export function BranchPicker({ node }: { node: Node }) {
   const text = `${others} more ${others === 1 ? 'message' : 'messages'} on other branches`;
   return (
     <div className="picker" role="group" aria-label={`Branch ${position + 1} of ${siblings.length}`}>
-      <IconButton label="Branch before" icon={ChevronLeft} disabled={position <= 0} onClick={() => show(position - 1)} />
+      <IconButton label="Previous branch" icon={ChevronLeft} disabled={position <= 0} onClick={() => show(position - 1)} />
       <span aria-hidden="true">{position + 1}/{siblings.length}</span>
       <IconButton label="Next branch" icon={ChevronRight} disabled={position >= siblings.length - 1} onClick={() => show(position + 1)} />
-      <button type="button" className="other-branches" title="Compare them" onClick={() => navigate(threadPath(threadId, node.parentId ?? '', 'compare'))}>
+      <button type="button" className="other-branches" title="Compare branches" onClick={() => navigate(threadPath(threadId, node.parentId ?? '', 'compare'))}>
         {text}
       </button>
     </div>

@@ -8,7 +8,7 @@ export function ChatView() {
   const error = useThread((state) => state.error);
   return (
     <section className="chat" aria-label="Conversation">
-      {error && <p className="alert" role="alert">{error} It is tried again.</p>}
+      {error && <p className="alert" role="alert">{error} Retrying …</p>}
       <Conversation />
       <div className="dock">
         <Composer key={threadId} threadId={threadId} parent={head} />

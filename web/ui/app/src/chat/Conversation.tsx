@@ -14,7 +14,7 @@ const FAR_FROM_END = 240;
 
 /**
  * The messages on the path from the root to the head. The last ones are loaded first, and earlier ones
- * when they are onScroll to. New text is followed only while the end is in sight.
+ * when they are scrolled to. New text is followed only while the end is in sight.
  */
 export function Conversation() {
   const path = usePath();
@@ -35,7 +35,7 @@ export function Conversation() {
       </div>
       {isAway && (
         <button type="button" className="scroll-to-end" onClick={scrollToEnd}>
-          <ArrowDown aria-hidden="true" /> Newest
+          <ArrowDown aria-hidden="true" /> Jump to latest
         </button>
       )}
     </div>
@@ -44,7 +44,7 @@ export function Conversation() {
 
 type Older = { key: string; load: () => Promise<void> } | null;
 
-/** The loaded path at the end of the path, and how to load those before them. */
+/** The loaded states at the end of the path, and how to load those before them. */
 function visible(
   path: string[],
   loaded: ReadonlyMap<string, unknown>,
@@ -161,7 +161,7 @@ function LoadOlder({ load, box }: { load: () => Promise<void>; box: React.RefObj
   }, [load, box]);
   return (
     <button ref={button} type="button" className="load-older" onClick={() => load().catch(notifyError)}>
-      Earlier messages
+      Load earlier messages
     </button>
   );
 }

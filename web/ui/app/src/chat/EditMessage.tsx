@@ -73,7 +73,7 @@ export function EditMessage({ stateId, messages, onDone }: { stateId: string; me
   return (
     <form
       className="edit"
-      aria-label="Edit the message"
+      aria-label="Edit message"
       onSubmit={(event) => {
         event.preventDefault();
         void run();
@@ -83,9 +83,9 @@ export function EditMessage({ stateId, messages, onDone }: { stateId: string; me
         if (event.key === 'Enter' && (event.metaKey || event.ctrlKey) && !empty) void run();
       }}
     >
-      <textarea ref={area} className="input" aria-label="New wording" value={text} autoFocus onChange={(event) => setText(event.target.value)} />
+      <textarea ref={area} className="input" aria-label="Edited message" value={text} autoFocus onChange={(event) => setText(event.target.value)} />
       <div className="edit-foot">
-        <p>The present wording stays, on its own branch.</p>
+        <p>The original stays on its own branch.</p>
         <Button look="quiet" onClick={onDone}>Cancel</Button>
         <Button disabled={!!sending || empty} onClick={() => void save()}>Save as branch</Button>
         <Button look="main" type="submit" disabled={!!sending || empty || !workers.length}>Save and run</Button>

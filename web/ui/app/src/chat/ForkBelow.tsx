@@ -16,8 +16,8 @@ export function ForkBelow() {
   const loaded = useThread((state) => !!head && state.data.messages.has(head));
   if (!below.length || !loaded || nodes.get(head ?? '')?.parentId === null) return null;
   return (
-    <nav className="fork-below" aria-label="The thread goes on from here">
-      <p>The model is given everything above. The thread goes on from here:</p>
+    <nav className="fork-below" aria-label="Branches from here">
+      <p>The model sees everything above. The thread continues from here:</p>
       <ul>
         {below.map((id) => (
           <li key={id}>

@@ -7,15 +7,15 @@ import { Field } from '../ui/Field';
 import { notifyError } from '../ui/notifications';
 
 export function LabelDialog({ node, onClose }: { node: Node; onClose: () => void }) {
-  const [name, setName] = useState(node.label ?? '');
+  const [label, setLabel] = useState(node.label ?? '');
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    updateState(node.id, { label: name.trim() || null }).then(onClose, notifyError);
+    updateState(node.id, { label: label.trim() || null }).then(onClose, notifyError);
   };
   return (
-    <Dialog title="Name this point" onClose={onClose}>
+    <Dialog title={node.label ? 'Edit label' : 'Add label'} onClose={onClose}>
       <form onSubmit={submit} className="stack">
-        <Field label="Name" value={name} maxLength={200} autoFocus onChange={(event) => setName(event.target.value)} hint="Shown in the outline and on the map. Leave it empty to take the name away." />
+        <Field label="Label" value={label} maxLength={200} autoFocus onChange={(event) => setLabel(event.target.value)} hint="Shown in the outline and on the map. Leave empty to remove the label." />
         <div className="row-end">
           <Button onClick={onClose}>Cancel</Button>
           <Button look="main" type="submit">Save</Button>

@@ -41,7 +41,7 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
         </p>
       )}
       {node.runId && <RunHeader node={node} run={run} />}
-      {!node.runId && !isUser && <p className="turn-header"><span className="author">{node.author || 'Message'}</span><span className="model">written by hand</span></p>}
+      {!node.runId && !isUser && <p className="turn-header"><span className="author">{node.author || 'Message'}</span><span className="model">added manually</span></p>}
       {editing ? (
         <EditMessage stateId={stateId} messages={messages} onDone={() => setEditing(false)} />
       ) : (

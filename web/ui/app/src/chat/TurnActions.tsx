@@ -38,21 +38,21 @@ export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; me
   return (
     <div className="actions">
       <CopyButton text={text} />
-      {!isUser && node.runId && <IconButton label="Ask again" icon={RefreshCw} onClick={() => void answerAgain(1)} />}
+      {!isUser && node.runId && <IconButton label="Regenerate" icon={RefreshCw} onClick={() => void answerAgain(1)} />}
       {editableMessage(messages) && <IconButton label="Edit" icon={Pencil} onClick={onEdit} />}
-      {head !== node.id && <IconButton label="Go on from here" icon={GitBranchPlus} onClick={() => openBranch(threadId, node.id, { end: true })} />}
+      {head !== node.id && <IconButton label="Continue from here" icon={GitBranchPlus} onClick={() => openBranch(threadId, node.id, { end: true })} />}
       <IconButton
-        label={node.starred ? 'Take the star away' : 'Star'}
+        label={node.starred ? 'Unstar' : 'Star'}
         icon={Star}
         aria-pressed={node.starred}
         className={node.starred ? 'starred' : ''}
         onClick={() => void updateState(node.id, { starred: !node.starred }).catch(notifyError)}
       />
-      <Menu align="start" trigger={<button type="button" className="icon-button" aria-label="More about this message"><Ellipsis aria-hidden="true" /></button>}>
+      <Menu align="start" trigger={<button type="button" className="icon-button" aria-label="More actions"><Ellipsis aria-hidden="true" /></button>}>
         {node.runId && (
           <>
-            <MenuItem icon={RefreshCw} onSelect={() => void answerAgain(3)}>Ask three times more</MenuItem>
-            {workers.length > 1 && <MenuLabel>Ask another worker</MenuLabel>}
+            <MenuItem icon={RefreshCw} onSelect={() => void answerAgain(3)}>Regenerate 3 times</MenuItem>
+            {workers.length > 1 && <MenuLabel>Regenerate with</MenuLabel>}
             {workers.length > 1 &&
               workers.filter((worker) => worker.id !== node.workerId).slice(0, 6).map((worker) => (
                 <MenuItem key={worker.id} icon={RefreshCw} onSelect={() => void answerAgain(1, worker.id)}>{worker.name}</MenuItem>
@@ -61,13 +61,13 @@ export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; me
           </>
         )}
         {siblings > 1 && (
-          <MenuItem icon={Columns2} onSelect={() => navigate(threadPath(threadId, node.parentId ?? '', 'compare'))}>Compare the branches</MenuItem>
+          <MenuItem icon={Columns2} onSelect={() => navigate(threadPath(threadId, node.parentId ?? '', 'compare'))}>Compare branches</MenuItem>
         )}
         {node.runId && (
-          <MenuItem icon={Check} onSelect={() => openBranch(threadId, node.parentId ?? '', { end: true })}>What the model was given</MenuItem>
+          <MenuItem icon={Check} onSelect={() => openBranch(threadId, node.parentId ?? '', { end: true })}>Show model input</MenuItem>
         )}
-        <MenuItem icon={Tag} onSelect={() => setLabeling(true)}>{node.label ? 'Change the name' : 'Name this point'}</MenuItem>
-        <MenuItem icon={Link2} onSelect={() => void copy(location.origin + threadPath(threadId, node.id))}>Copy the address</MenuItem>
+        <MenuItem icon={Tag} onSelect={() => setLabeling(true)}>{node.label ? 'Edit label' : 'Add label'}</MenuItem>
+        <MenuItem icon={Link2} onSelect={() => void copy(location.origin + threadPath(threadId, node.id))}>Copy link</MenuItem>
         <MenuItem icon={FileText} onSelect={() => location.assign(api.exportUrl(threadId, 'markdown', node.id))}>Export up to here</MenuItem>
       </Menu>
       {labeling && <LabelDialog node={node} onClose={() => setLabeling(false)} />}

@@ -46,16 +46,16 @@ export function Compare({ inputId }: { inputId: string }) {
   return (
     <section className="compare" aria-label="Comparison">
       <header className="compare-head">
-        <Button look="quiet" icon={ArrowLeft} onClick={() => navigate(threadPath(threadId, lastShown(inputId)))}>Back to the chat</Button>
-        <p className="compare-question">{node && node.parentId !== null ? nodeTitle(node) : 'The beginning'}</p>
-        <Button icon={GitCompareArrows} aria-pressed={showDiff} onClick={() => setShowDiff(!showDiff)} disabled={columns.length < 2}>What differs</Button>
-        {isAnswers && <Button icon={RefreshCw} onClick={() => void regenerateLast()}>One more</Button>}
+        <Button look="quiet" icon={ArrowLeft} onClick={() => navigate(threadPath(threadId, lastShown(inputId)))}>Back to chat</Button>
+        <p className="compare-question">{node && node.parentId !== null ? nodeTitle(node) : 'Start'}</p>
+        <Button icon={GitCompareArrows} aria-pressed={showDiff} onClick={() => setShowDiff(!showDiff)} disabled={columns.length < 2}>Show differences</Button>
+        {isAnswers && <Button icon={RefreshCw} onClick={() => void regenerateLast()}>Regenerate</Button>}
       </header>
       <div className="columns" tabIndex={0} role="group" aria-label={`${columns.length} branches`}>
         {columns.map((id, index) => (
           <Column key={id} stateId={id} number={index + 1} against={showDiff && id !== baseId ? (baseId ?? null) : null} isBase={showDiff && id === baseId} onBase={() => setBase(id)} showDiff={showDiff} />
         ))}
-        {!columns.length && <p className="empty-list">There is nothing to compare here yet.</p>}
+        {!columns.length && <p className="empty-list">Nothing to compare yet.</p>}
       </div>
     </section>
   );
@@ -99,7 +99,7 @@ function Column({ stateId, number, against, isBase, onBase, showDiff }: {
       <div className="column-head">
         <span className="column-number" aria-hidden="true">{number}</span>
         {node.runId ? <RunHeader node={node} run={run} /> : <span className="author">You</span>}
-        {showDiff && (isBase ? <span className="model">compared with</span> : <Button look="quiet" onClick={onBase}>Compare with this</Button>)}
+        {showDiff && (isBase ? <span className="model">base</span> : <Button look="quiet" onClick={onBase}>Use as base</Button>)}
       </div>
       <div className="column-body">
         {against ? (
@@ -111,8 +111,8 @@ function Column({ stateId, number, against, isBase, onBase, showDiff }: {
         {node.runId && <RunStatus node={node} run={run} isEmpty={!messages?.some((message) => message.content)} />}
       </div>
       <footer className="column-foot">
-        <Button look="main" icon={Check} onClick={choose}>Go on with this</Button>
-        {below > 0 && <span className="quiet">{below} more below</span>}
+        <Button look="main" icon={Check} onClick={choose}>Continue with this</Button>
+        {below > 0 && <span className="quiet">{below} more {below === 1 ? 'message' : 'messages'}</span>}
         <span className="grow" />
         {run && <RunFooter run={run} />}
       </footer>

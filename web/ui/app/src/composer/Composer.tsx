@@ -68,13 +68,13 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
     >
       {below > 0 && (
         <p className="composer-note">
-          {below === 1 ? 'The thread already goes on from here.' : `The thread already goes on from here in ${below} ways.`} What you send becomes a branch of its own.
+          {below === 1 ? 'The thread already continues from here.' : `The thread already continues from here in ${below} branches.`} Your message starts a new branch.
         </p>
       )}
       {waiting && (
         <p className="composer-note" role="status">
-          {waiting.status === 429 ? waiting.message : 'Not sent yet: the server cannot be reached.'} It is sent as soon as that is possible.{' '}
-          <button type="button" className="link" onClick={() => sending?.abort()}>Do not send</button>
+          {waiting.status === 429 ? waiting.message : 'Not sent yet: the server cannot be reached.'} It will be sent as soon as possible.{' '}
+          <button type="button" className="link" onClick={() => sending?.abort()}>Cancel</button>
         </p>
       )}
       {problem && <p className="alert" role="alert">{problem.text}</p>}
@@ -83,7 +83,7 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
           ref={area}
           data-composer
           aria-label="Message"
-          placeholder={threadId ? 'Reply …' : 'Ask something …'}
+          placeholder={threadId ? 'Reply …' : 'Ask anything …'}
           rows={1}
           value={text}
           readOnly={!!sending}
@@ -100,7 +100,7 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
           <WorkerPicker threadId={threadId} chosen={chosen} n={n} onN={setN} problems={problem?.fields ?? NO_FIELDS} />
           <span className="grow" />
           {activeRun ? (
-            <button type="button" className="send" aria-label="Stop answering" onClick={() => void cancelRun(activeRun).catch(notifyError)}>
+            <button type="button" className="send" aria-label="Stop generating" onClick={() => void cancelRun(activeRun).catch(notifyError)}>
               <Square aria-hidden="true" />
             </button>
           ) : (

@@ -11,7 +11,7 @@ import { NODE_HEIGHT, type PlacedNode, NODE_WIDTH, layout } from './layout';
 import { openBranch } from '../navigation/openBranch';
 import { threadPath, navigate } from '../navigation/routes';
 import { usePath } from '../stores/thread';
-import { laneClass } from '../ui/lanes';
+import { LANE_COUNT, laneClass } from '../ui/lanes';
 import { nodeTitle } from '@branchline/client/thread/titles';
 
 /** Below this zoom the text is illegible, and states are drawn as dots. */
@@ -103,8 +103,8 @@ function MapOfStates() {
   };
   const selected = head ? nodes.get(head) : undefined;
   return (
-    <section className="map" aria-label="Map of the tree" onKeyDown={onKey}>
-      <div className="map-box" ref={box} tabIndex={0} role="application" aria-label="Map. Arrow keys walk in the tree, Enter opens the chat. The outline in the chat shows the same as a list.">
+    <section className="map" aria-label="Map" onKeyDown={onKey}>
+      <div className="map-box" ref={box} tabIndex={0} role="application" aria-label="Map. Use the arrow keys to move through the tree and Enter to open the chat. The outline in the chat shows the same tree as a list.">
         <MapCanvas placed={placed} lanes={lanes} onPath={onPath} viewport={viewport} size={size} nodes={nodes} />
         <ReactFlow
           nodes={drawn}
@@ -125,16 +125,16 @@ function MapOfStates() {
           proOptions={{ hideAttribution: true }}
         />
       </div>
-      <div className="map-tools" role="group" aria-label="Scale">
-        <IconButton label="Nearer" icon={ZoomIn} onClick={() => void flow.zoomIn()} />
-        <IconButton label="Farther" icon={ZoomOut} onClick={() => void flow.zoomOut()} />
-        <IconButton label="All of it" icon={Maximize} onClick={() => fitAll(placed, size, flow.setViewport)} />
-        <IconButton label="Where I am" icon={LocateFixed} onClick={() => centerOn(head, 1)} />
+      <div className="map-tools" role="group" aria-label="Zoom">
+        <IconButton label="Zoom in" icon={ZoomIn} onClick={() => void flow.zoomIn()} />
+        <IconButton label="Zoom out" icon={ZoomOut} onClick={() => void flow.zoomOut()} />
+        <IconButton label="Fit to screen" icon={Maximize} onClick={() => fitAll(placed, size, flow.setViewport)} />
+        <IconButton label="Center selection" icon={LocateFixed} onClick={() => centerOn(head, 1)} />
       </div>
       {selected && (
         <div className="map-selected" role="status">
           <p>{nodeTitle(selected)}</p>
-          <Button look="main" icon={MessageSquare} onClick={open}>Open in the chat</Button>
+          <Button look="main" icon={MessageSquare} onClick={open}>Open in chat</Button>
         </div>
       )}
     </section>
@@ -169,8 +169,6 @@ function fitAll(placed: PlacedNode[], size: { width: number; height: number }, s
   const zoom = Math.max(0.02, Math.min(1, size.width / (right - left), size.height / (bottom - top)));
   set({ zoom, x: size.width / 2 - ((left + right) / 2) * zoom, y: size.height / 2 - ((top + bottom) / 2) * zoom });
 }
-
-const LANE_COUNT = 8;
 
 /** All lines, and below the legible zoom the dots: one canvas, however many there are. */
 function MapCanvas({ placed, lanes, onPath, viewport, size, nodes }: {
@@ -236,7 +234,7 @@ const StateView = memo(function StateView({ data: { node, lane, onPath, selected
   const isUser = !node.runId;
   return (
     <div className={`map-node ${laneClass(lane)}${isUser ? ' from-user' : ''}`} data-on-path={onPath || undefined} data-selected={selected || undefined} data-status={node.runStatus ?? undefined}>
-      <small>{node.parentId === null ? 'Beginning' : isUser ? 'You' : (node.workerId ?? 'Answer')}{node.starred && <Star className="starred" aria-label="Starred" />}</small>
+      <small>{node.parentId === null ? 'Start' : isUser ? 'You' : (node.workerId ?? 'Answer')}{node.starred && <Star className="starred" aria-label="Starred" />}</small>
       <span>{node.parentId === null ? 'of the thread' : nodeTitle(node)}</span>
     </div>
   );

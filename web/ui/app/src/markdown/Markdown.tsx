@@ -4,7 +4,7 @@ import { CodeBlock } from './CodeBlock';
 import { useRendererVersion } from './highlight';
 import { blocks, toHtml } from './render';
 
-/** A text in Markdown. While it grows only its last part is drawn again. */
+/** A text in Markdown. While it grows only its last block is rendered again. */
 export function Markdown({ text }: { text: string }) {
   const tokens = useMemo(() => blocks(text), [text]);
   const loaded = useRendererVersion((state) => state.count);

@@ -1,4 +1,4 @@
-/** Colours for code; each language is loaded when it is first seen. */
+/** Syntax highlighting; each language is loaded when it is first needed. */
 import type { HLJSApi, LanguageFn } from 'highlight.js';
 import { create } from 'zustand';
 import { escapeHtml } from './escapeHtml';
@@ -44,14 +44,14 @@ const ALIASES: Record<string, string> = {
   html: 'xml', svg: 'xml', yml: 'yaml',
 };
 
-/** Grows by one whenever something that changes the look of texts has been loaded. */
+/** A counter that grows when a language or KaTeX was loaded, so that texts are rendered again. */
 export const useRendererVersion = create<{ count: number }>(() => ({ count: 0 }));
 export const rendererLoaded = () => useRendererVersion.setState(({ count }) => ({ count: count + 1 }));
 
 let core: HLJSApi | null = null;
 const requested = new Set<string>();
 
-/** The code as HTML; plain as long as its language is not here. */
+/** The code as HTML; without highlighting until its language was loaded. */
 export function highlight(code: string, lang: string | undefined): string {
   const word = (lang ?? '').trim().split(/\s/)[0]?.toLowerCase() ?? '';
   const name = ALIASES[word] ?? word;

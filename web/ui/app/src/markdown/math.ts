@@ -1,4 +1,4 @@
-/** Formulas as MathML, which browsers draw themselves; KaTeX is loaded when the first one is seen. */
+/** Formulas as MathML, which browsers render themselves; KaTeX is loaded for the first one. */
 import type katex from 'katex';
 import { escapeHtml } from './escapeHtml';
 import { rendererLoaded } from './highlight';
@@ -12,10 +12,10 @@ export function renderMath(tex: string, display: boolean): string {
     return `<code>${escapeHtml(tex)}</code>`;
   }
   const html = renderer.renderToString(tex, { output: 'mathml', displayMode: display, throwOnError: false, trust: false });
-  const drawn = /<math[\s\S]*<\/math>/.exec(html)?.[0];
-  if (!drawn) return `<code>${escapeHtml(tex)}</code>`;
-  // The source beside the formula would be shown as text once its element is sanitised away.
-  const plain = drawn.replace(/<annotation[\s\S]*?<\/annotation>/g, '').replace(/<\/?semantics>/g, '');
+  const mathml = /<math[\s\S]*<\/math>/.exec(html)?.[0];
+  if (!mathml) return `<code>${escapeHtml(tex)}</code>`;
+  // The sanitiser removes the element of the annotation, and its source would remain as text.
+  const plain = mathml.replace(/<annotation[\s\S]*?<\/annotation>/g, '').replace(/<\/?semantics>/g, '');
   return display ? `<div class="formula" tabindex="0">${plain}</div>` : plain;
 }
 

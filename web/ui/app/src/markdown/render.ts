@@ -1,8 +1,8 @@
 /**
- * Markdown to HTML that may come from anywhere, also from a model that was told to do harm.
+ * Markdown to HTML. The text is not trusted: a model may have been told to attack the reader.
  *
- * HTML in it is shown as text, but for a few tags without attributes. What is made passes a
- * sanitiser, and the page's Content-Security-Policy stands behind that.
+ * HTML in the text is shown as text, except for a few tags without attributes. The result passes a
+ * sanitiser, and the page's Content-Security-Policy is a second line of defence.
  */
 import DOMPurify from 'dompurify';
 import { Marked, type Token, type TokenizerAndRendererExtension, type Tokens } from 'marked';
@@ -39,7 +39,7 @@ const markdown = new Marked({
   renderer: {
     html: ({ text }) => escapeHtml(text).replace(PLAIN_TAG, '<$1>'),
     code: ({ text, lang }) => `<pre tabindex="0"><code class="hljs">${highlight(text, lang)}</code></pre>`,
-    // The page has a first heading of its own.
+    // The page has an h1 of its own, so headings start at h2.
     heading({ tokens, depth }) {
       const level = Math.min(6, depth + 1);
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
@@ -54,7 +54,7 @@ const markdown = new Marked({
     image({ href, text }) {
       if (SAFE_IMAGE.test(href)) return `<img src="${escapeHtml(href)}" alt="${escapeHtml(text)}">`;
       if (!/^https?:/i.test(href)) return escapeHtml(text);
-      // What is elsewhere is not loaded: its address would tell that the text was read.
+      // Remote images are not loaded: the request would reveal that the text was read. A link takes their place.
       return `<a href="${escapeHtml(href)}" target="_blank" rel="noopener noreferrer nofollow">${escapeHtml(text || href)}</a>`;
     },
     table({ header, rows }) {
@@ -81,12 +81,12 @@ const ALLOWED = {
   ADD_ATTR: ['target'],
 };
 
-/** The parts of a text, each of which can be shown by itself. The last one may still grow. */
+/** The blocks of a text, which are rendered one by one. While the text grows only the last one changes. */
 export function blocks(text: string): Token[] {
   return markdown.lexer(text).filter((token) => token.type !== 'space' && token.type !== 'def');
 }
 
-/** The HTML of one part, made safe. */
+/** The sanitised HTML of one block. */
 export function toHtml(token: Token): string {
   return DOMPurify.sanitize(markdown.parser([token]), ALLOWED);
 }

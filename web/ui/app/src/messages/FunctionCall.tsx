@@ -13,7 +13,7 @@ export function FunctionCall({ part: { message, result }, isStreaming }: { part:
     <Collapsible
       icon={Braces}
       title={<code>{name}</code>}
-      aside={isStreaming ? 'being called' : outcome === undefined ? 'called' : shorten(outcome)}
+      aside={isStreaming ? 'calling …' : outcome === undefined ? 'called' : shorten(outcome)}
     >
       {args !== undefined && <Json title="Arguments" value={args} />}
       {outcome !== undefined && <Json title="Result" value={outcome} />}

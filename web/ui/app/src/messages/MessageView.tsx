@@ -45,7 +45,7 @@ function Text({ message, isStreaming }: { message: Message; isStreaming: boolean
 
 function Reasoning({ message, isStreaming }: { message: Message; isStreaming: boolean }) {
   return (
-    <Collapsible icon={Brain} title={isStreaming ? 'Thinking …' : 'What it thought'}>
+    <Collapsible icon={Brain} title={isStreaming ? 'Thinking …' : 'Reasoning'}>
       <Markdown text={message.content} />
     </Collapsible>
   );
@@ -57,9 +57,9 @@ function Console({ message, isStreaming }: { message: Message; isStreaming: bool
     <Collapsible
       icon={SquareTerminal}
       title={textField(message, 'command') ?? 'Console'}
-      aside={isStreaming ? 'running' : `${lines} ${lines === 1 ? 'line' : 'lines'}`}
+      aside={isStreaming ? 'running …' : `${lines} ${lines === 1 ? 'line' : 'lines'}`}
       open={isStreaming || lines <= 12}
-      tools={<CopyButton text={message.content} label="Copy the output" />}
+      tools={<CopyButton text={message.content} label="Copy output" />}
     >
       <pre className="console" tabIndex={0}>{message.content}</pre>
     </Collapsible>
@@ -71,12 +71,12 @@ function ImageMessage({ message }: { message: Message }) {
   const alt = message.content.trim();
   if (!source || !SAFE_IMAGE.test(source)) {
     return (
-      <p className="no-image"><ImageOff aria-hidden="true" /> {alt || 'A picture that cannot be shown here'}</p>
+      <p className="no-image"><ImageOff aria-hidden="true" /> {alt || 'Image cannot be displayed'}</p>
     );
   }
   return (
     <figure className="image">
-      <img src={source} alt={alt || 'Picture'} />
+      <img src={source} alt={alt || 'Image'} />
       {alt && <figcaption aria-hidden="true">{alt}</figcaption>}
     </figure>
   );

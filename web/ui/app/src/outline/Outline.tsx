@@ -52,26 +52,26 @@ export function Outline({ onChosen, onClose }: { onChosen: () => void; onClose: 
   }, [children, onPath]);
 
   return (
-    <aside className="outline" aria-label="Outline of the tree">
+    <aside className="outline" aria-label="Outline">
       <header className="outline-head">
         <h2>Outline</h2>
         <span className="count">{Math.max(0, nodes.size - 1)}{treeLoaded ? '' : ' …'}</span>
         <span className="grow" />
-        <IconButton label={starredOnly ? 'Show all' : 'Show what is starred or named'} icon={Star} aria-pressed={starredOnly} onClick={() => setStarredOnly(!starredOnly)} />
+        <IconButton label={starredOnly ? 'Show all' : 'Show starred and labeled only'} icon={Star} aria-pressed={starredOnly} onClick={() => setStarredOnly(!starredOnly)} />
         <IconButton
-          label={collapsed.size ? 'Unfold all' : 'Fold the other branches'}
+          label={collapsed.size ? 'Expand all' : 'Collapse other branches'}
           icon={collapsed.size ? ChevronsUpDown : ChevronsDownUp}
           disabled={!collapsed.size && !(treeLoaded && otherBranches.size)}
           onClick={() => setCollapsed(collapsed.size ? NONE : otherBranches)}
         />
-        <IconButton label="Hide the outline" icon={X} onClick={onClose} />
+        <IconButton label="Hide outline" icon={X} onClick={onClose} />
       </header>
       <label className="search">
         <Search aria-hidden="true" />
-        <span className="visually-hidden">Search the tree</span>
+        <span className="visually-hidden">Search tree</span>
         <input
           type="search"
-          placeholder="Search the tree"
+          placeholder="Search tree"
           value={search}
           onChange={(event) => setSearch(event.target.value)}
           onKeyDown={(event) => {
@@ -80,13 +80,13 @@ export function Outline({ onChosen, onClose }: { onChosen: () => void; onClose: 
             if (event.key === 'Enter' && first) choose(first);
           }}
         />
-        {search && <button type="button" aria-label="Clear the search" onClick={() => setSearch('')}><X aria-hidden="true" /></button>}
+        {search && <button type="button" aria-label="Clear search" onClick={() => setSearch('')}><X aria-hidden="true" /></button>}
       </label>
       {list.length ? (
         <OutlineTree list={list} nodes={nodes} onPath={onPath} head={head} matches={found?.matches ?? null} collapsed={collapsed} onToggle={toggle} onChoose={choose} />
       ) : (
         <p className="empty-list">
-          {found ? 'Nothing here says that.' : starredOnly ? 'Star or name a message, and find it here again.' : 'The tree grows here as you talk. Edit a question or ask again, and it forks.'}
+          {found ? 'No results' : starredOnly ? 'Starred and labeled messages appear here.' : 'Messages appear here. Edit a question or regenerate an answer to start a branch.'}
         </p>
       )}
     </aside>

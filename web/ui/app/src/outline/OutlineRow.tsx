@@ -15,13 +15,13 @@ const DEEPEST_LANE = 12;
 /** Pixels from the left at which a lane is drawn. */
 const x = (lane: number) => FIRST_LANE + Math.min(lane, DEEPEST_LANE) * LANE_WIDTH;
 
-/** What a run's status is called where it is read out. */
+/** What screen readers say for the status of a run. */
 const STATUS: Record<string, string> = {
-  queued: 'waiting to start',
-  running: 'answering',
-  waiting: 'asks you something',
+  queued: 'queued',
+  running: 'running',
+  waiting: 'waiting for your input',
   error: 'failed',
-  timeout: 'took too long',
+  timeout: 'timed out',
   cancelled: 'stopped',
 };
 
@@ -54,7 +54,7 @@ export const OutlineRow = memo(function OutlineRow({ row, node, top, onPath, sel
       aria-setsize={row.siblings}
       aria-selected={selected}
       aria-expanded={row.continues ? true : collapsed ? false : undefined}
-      aria-label={[author, title, status, node.starred && 'starred', row.hidden && `${row.hidden} folded`].filter(Boolean).join(', ')}
+      aria-label={[author, title, status, node.starred && 'starred', row.hidden && `${row.hidden} hidden`].filter(Boolean).join(', ')}
       data-on-path={onPath || undefined}
       data-dim={dimmed || undefined}
       data-status={node.runStatus ?? undefined}
@@ -72,7 +72,7 @@ export const OutlineRow = memo(function OutlineRow({ row, node, top, onPath, sel
           tabIndex={-1}
           className="collapse-button"
           aria-hidden="true"
-          title={collapsed ? 'Unfold' : 'Fold'}
+          title={collapsed ? 'Expand' : 'Collapse'}
           onClick={(event) => {
             event.stopPropagation();
             onToggle(row.id);

@@ -106,7 +106,7 @@ export function OutlineTree({ list, nodes, onPath, head, matches, collapsed, onT
 
   return (
     <div className="tree" ref={box} tabIndex={-1}>
-      <div role="tree" aria-label="States of the thread" className="tree-rows" style={{ height: virtual.getTotalSize() }} onKeyDown={onKey}>
+      <div role="tree" aria-label="Messages of the thread" className="tree-rows" style={{ height: virtual.getTotalSize() }} onKeyDown={onKey}>
         {virtual.getVirtualItems().map((item) => {
           const row = list[item.index] as Row;
           const node = nodes.get(row.id);

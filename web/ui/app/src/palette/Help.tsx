@@ -2,18 +2,18 @@ import { Dialog } from '../ui/Dialog';
 import { MODIFIER } from '../ui/keys';
 
 const KEYS: [string, [string, string][]][] = [
-  ['Everywhere', [[`${MODIFIER}K`, 'Commands and threads'], ['?', 'This help'], ['N', 'New thread'], ['/', 'To the message field'], ['S', 'List of threads'], ['O', 'Outline']]],
-  ['Writing', [['Enter', 'Send'], ['Shift Enter', 'New line'], [`${MODIFIER}Enter`, 'Save and run an edit'], ['Esc', 'Leave an edit']]],
-  ['In a thread', [['[', 'Fork before'], [']', 'Next fork']]],
-  ['In the outline', [['↑ ↓', 'Up and down'], ['←', 'Fold, or to the parent'], ['→', 'Unfold, or to the first child'], ['Home End', 'First and last'], ['A–Z', 'To what begins with it'], ['Enter', 'Show it in the chat']]],
+  ['Everywhere', [[`${MODIFIER}K`, 'Commands and threads'], ['?', 'Keyboard shortcuts'], ['N', 'New thread'], ['/', 'Focus the message field'], ['S', 'Show or hide sidebar'], ['O', 'Show or hide outline']]],
+  ['Writing', [['Enter', 'Send'], ['Shift Enter', 'New line'], [`${MODIFIER}Enter`, 'Save and run an edit'], ['Esc', 'Cancel an edit']]],
+  ['In a thread', [['[', 'Previous fork'], [']', 'Next fork']]],
+  ['In the outline', [['↑ ↓', 'Move up and down'], ['←', 'Collapse, or go to the parent'], ['→', 'Expand, or go to the first child'], ['Home End', 'First and last'], ['A–Z', 'Go to a title by its first letters'], ['Enter', 'Show in the chat']]],
 ];
 
 export function Help({ onClose }: { onClose: () => void }) {
   return (
-    <Dialog title="Keys and help" onClose={onClose} wide>
+    <Dialog title="Keyboard shortcuts" onClose={onClose} wide>
       <p className="lead">
-        A thread is a tree. Editing a question or asking again makes a branch; ‹ 2/3 › goes from one to the other, and the outline shows them all.
-        “What differs” compares answers word by word. Every message has an address of its own.
+        A thread is a tree. Editing a question or regenerating an answer starts a branch; ‹ 2/3 › switches between branches, and the outline shows
+        all of them. “Show differences” compares answers word by word. Every message has its own link.
       </p>
       <div className="help">
         {KEYS.map(([name, keys]) => (

@@ -7,7 +7,7 @@ import { isTyping } from '../ui/keys';
 import { Help } from './Help';
 import { Palette } from './Palette';
 
-/** The command palette, the help, and the keys that work everywhere. */
+/** The command palette, the help, and the keyboard shortcuts that work everywhere. */
 export function Overlays() {
   const overlay = useOverlay((state) => state.overlay);
   const [, navigate] = useLocation();

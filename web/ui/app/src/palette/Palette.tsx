@@ -34,16 +34,17 @@ interface Command {
   act: () => void;
 }
 
-const MOST = 8;
+/** How many threads, and how many messages, are listed at most. */
+const MAX_RESULTS = 8;
 
-/** Everything that can be done and opened, by its name. */
+/** All commands and threads, found by their names. */
 export function Palette({ onClose }: { onClose: () => void }) {
   const [text, setText] = useState('');
-  const [at, setAt] = useState(0);
-  const wanted = text.trim().toLowerCase();
+  const [index, setIndex] = useState(0);
+  const query = text.trim().toLowerCase();
   const id = useId();
-  const found = useCommands(wanted);
-  const place = Math.min(at, found.length - 1);
+  const found = useCommands(query);
+  const selected = Math.min(index, found.length - 1);
   const run = (command: Command | undefined) => {
     if (!command) return;
     onClose();
@@ -53,10 +54,10 @@ export function Palette({ onClose }: { onClose: () => void }) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
       event.preventDefault();
-      setAt((place + step + found.length) % found.length);
+      setIndex((selected + step + found.length) % found.length);
     } else if (event.key === 'Enter') {
       event.preventDefault();
-      run(found[place]);
+      run(found[selected]);
     }
   };
   return (
@@ -66,28 +67,28 @@ export function Palette({ onClose }: { onClose: () => void }) {
         role="combobox"
         aria-expanded="true"
         aria-controls={`${id}-list`}
-        aria-activedescendant={found[place] ? `${id}-${place}` : undefined}
+        aria-activedescendant={found[selected] ? `${id}-${selected}` : undefined}
         aria-label="Command or thread"
-        placeholder="Do or open …"
+        placeholder="Type a command or search threads …"
         value={text}
         autoFocus
         onChange={(event) => {
           setText(event.target.value);
-          setAt(0);
+          setIndex(0);
         }}
         onKeyDown={onKey}
       />
       <ul id={`${id}-list`} role="listbox" aria-label="Commands" className="palette-list">
-        {found.map((command, index) => (
+        {found.map((command, position) => (
           <li
             key={command.id}
-            id={`${id}-${index}`}
+            id={`${id}-${position}`}
             role="option"
-            aria-selected={index === place}
-            onMouseMove={() => setAt(index)}
+            aria-selected={position === selected}
+            onMouseMove={() => setIndex(position)}
             onClick={() => run(command)}
             ref={(element) => {
-              if (index === place) element?.scrollIntoView({ block: 'nearest' });
+              if (position === selected) element?.scrollIntoView({ block: 'nearest' });
             }}
           >
             <command.icon aria-hidden="true" />
@@ -96,40 +97,40 @@ export function Palette({ onClose }: { onClose: () => void }) {
           </li>
         ))}
       </ul>
-      {!found.length && <p className="empty-list">Nothing is called that.</p>}
+      {!found.length && <p className="empty-list">No results</p>}
     </Dialog>
   );
 }
 
-function useCommands(wanted: string): Command[] {
+function useCommands(query: string): Command[] {
   const [, navigate] = useLocation();
-  const threads = useThreads(wanted, 'active').data;
+  const threads = useThreads(query, 'active').data;
   const data = useThread((state) => state.data);
   const head = useThread((state) => state.head);
   const choices = useThread((state) => state.choices);
   return useMemo(() => {
     const inThread = data.thread
       ? [
-          { id: 'chat', name: 'Show the chat', icon: MessageSquare, act: () => navigate(threadPath(data.threadId, head)) },
-          { id: 'map', name: 'Show the map', icon: MapIcon, act: () => navigate(threadPath(data.threadId, head, 'map')) },
-          { id: 'outline', name: 'Show or hide the outline', icon: GitBranch, act: () => setPreferences({ outline: !usePreferences.getState().outline }) },
-          { id: 'next', name: 'To the next fork', icon: SkipForward, act: () => scrollToFork(1) },
-          { id: 'previous', name: 'To the fork before', icon: SkipBack, act: () => scrollToFork(-1) },
+          { id: 'chat', name: 'Show chat', icon: MessageSquare, act: () => navigate(threadPath(data.threadId, head)) },
+          { id: 'map', name: 'Show map', icon: MapIcon, act: () => navigate(threadPath(data.threadId, head, 'map')) },
+          { id: 'outline', name: 'Show or hide outline', icon: GitBranch, act: () => setPreferences({ outline: !usePreferences.getState().outline }) },
+          { id: 'next', name: 'Next fork', icon: SkipForward, act: () => scrollToFork(1) },
+          { id: 'previous', name: 'Previous fork', icon: SkipBack, act: () => scrollToFork(-1) },
         ]
       : [];
     const commands = [
       { id: 'new', name: 'New thread', icon: FilePlus2, act: () => navigate('/') },
       ...inThread,
-      { id: 'sidebar', name: 'Show or hide the list of threads', icon: PanelLeft, act: () => setPreferences({ sidebar: !usePreferences.getState().sidebar }) },
-      { id: 'light', name: 'Light look', icon: Sun, act: () => setPreferences({ theme: 'light' }) },
-      { id: 'dark', name: 'Dark look', icon: Moon, act: () => setPreferences({ theme: 'dark' }) },
-      { id: 'system', name: 'Look of the system', icon: SunMoon, act: () => setPreferences({ theme: 'system' }) },
+      { id: 'sidebar', name: 'Show or hide sidebar', icon: PanelLeft, act: () => setPreferences({ sidebar: !usePreferences.getState().sidebar }) },
+      { id: 'light', name: 'Light theme', icon: Sun, act: () => setPreferences({ theme: 'light' }) },
+      { id: 'dark', name: 'Dark theme', icon: Moon, act: () => setPreferences({ theme: 'dark' }) },
+      { id: 'system', name: 'System theme', icon: SunMoon, act: () => setPreferences({ theme: 'system' }) },
       { id: 'settings', name: 'Settings and API tokens', icon: Settings, act: () => navigate('/settings') },
-      { id: 'help', name: 'Keys and help', icon: HelpCircle, act: () => openOverlay('help') },
+      { id: 'help', name: 'Keyboard shortcuts', icon: HelpCircle, act: () => openOverlay('help') },
     ].map((command) => ({ ...command, kind: 'Command' }));
     const named = [...data.nodes.values()]
-      .filter((node) => (wanted ? `${node.label ?? ''} ${node.preview}`.toLowerCase().includes(wanted) : node.label))
-      .slice(0, MOST)
+      .filter((node) => (query ? `${node.label ?? ''} ${node.preview}`.toLowerCase().includes(query) : node.label))
+      .slice(0, MAX_RESULTS)
       .map((node) => ({
         id: node.id,
         name: nodeTitle(node),
@@ -137,13 +138,13 @@ function useCommands(wanted: string): Command[] {
         kind: 'In this thread',
         act: () => openBranch(data.threadId, leafBelow(data.children, choices, node.id), { at: node.id }),
       }));
-    const open = (threads?.pages[0]?.items ?? []).slice(0, MOST).map((thread) => ({
+    const open = (threads?.pages[0]?.items ?? []).slice(0, MAX_RESULTS).map((thread) => ({
       id: thread.id,
       name: threadTitle(thread),
       icon: MessageSquare,
       kind: 'Thread',
       act: () => navigate(`/t/${thread.id}`),
     }));
-    return [...commands.filter(({ name }) => name.toLowerCase().includes(wanted)), ...named, ...open];
-  }, [wanted, threads, data.thread, data.nodes, head]);
+    return [...commands.filter(({ name }) => name.toLowerCase().includes(query)), ...named, ...open];
+  }, [query, threads, data.thread, data.nodes, head]);
 }

@@ -24,7 +24,7 @@ export function Question({ run }: { run: Run }) {
     if (text.trim()) submitAnswer(text);
   };
   return (
-    <section className="question" aria-label="A question to you" role="group">
+    <section className="question" aria-label="Input needed" role="group">
       <p>{confirmation.prompt}</p>
       <div className="options">
         {options.map((option) => {

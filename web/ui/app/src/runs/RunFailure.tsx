@@ -12,15 +12,13 @@ import { LogDialog } from './RunLog';
 
 /** What each error code means. */
 const MEANING: Record<string, string> = {
-  worker_error: 'The worker said that it could not go on.',
-  worker_crashed: 'The worker broke down in the middle.',
-  output_too_large: 'The answer grew larger than is allowed.',
-  protocol_error: 'The worker said something that cannot be understood.',
+  worker_error: 'The worker reported an error.',
+  worker_crashed: 'The worker crashed.',
+  output_too_large: 'The output is too large.',
   start_failed: 'The worker could not be started.',
-  timeout: 'It took longer than it was given.',
-  lost: 'The machine it ran on was lost, more often than it is tried again.',
-  worker_unknown: 'The worker is not known where it was to run.',
-  worker_unavailable: 'The worker is not available.',
+  timeout: 'The run timed out.',
+  lost: 'The run was interrupted.',
+  worker_unknown: 'The worker was not found.',
 };
 
 /** Why a run failed or was stopped, its log, and a way to try again. */
@@ -43,7 +41,7 @@ export function RunFailure({ node, run: known, status }: { node: Node; run: Run 
     }
   };
   const stopped = status === 'cancelled';
-  const text = stopped ? 'Stopped. What it had said until then is kept.' : (MEANING[status === 'timeout' ? 'timeout' : (run?.error?.code ?? '')] ?? 'It did not work out.');
+  const text = stopped ? 'Stopped. The text written so far is kept.' : (MEANING[status === 'timeout' ? 'timeout' : (run?.error?.code ?? '')] ?? 'The run failed.');
   const detail = !stopped && run?.error?.message;
   return (
     <section className={stopped ? 'run-error run-error-stopped' : 'run-error'} role={stopped ? undefined : 'alert'}>

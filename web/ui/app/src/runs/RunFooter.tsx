@@ -15,7 +15,7 @@ export function RunFooter({ run }: { run: Run }) {
   if (!run.finished_at) return null;
   return (
     <>
-      <button type="button" className="run-footer" onClick={() => setOpen(true)} title="Details of this run">
+      <button type="button" className="run-footer" onClick={() => setOpen(true)} title="Run details">
         {[time, tokens.length > 0 && `${tokens.join(' → ')} tokens`].filter(Boolean).join(' · ') || 'Details'}
       </button>
       {open && <RunDialog run={run} onClose={() => setOpen(false)} />}
@@ -27,14 +27,14 @@ function RunDialog({ run, onClose }: { run: Run; onClose: () => void }) {
   const { data: attempts = [] } = useAttempts(run);
   const facts: [string, string][] = [
     ['Worker', run.worker_id],
-    ['Asked', formatTime(run.created_at)],
-    ['Waited', formatDuration(run.created_at, run.started_at)],
-    ['Took', formatDuration(run.started_at, run.finished_at)],
+    ['Created', formatTime(run.created_at)],
+    ['Queued for', formatDuration(run.created_at, run.started_at)],
+    ['Duration', formatDuration(run.started_at, run.finished_at)],
     ...(run.attempt > 1 ? ([['Attempts', String(run.attempt)]] as [string, string][]) : []),
     ...Object.entries(run.usage ?? {}).map(([name, value]): [string, string] => [name.replaceAll('_', ' '), String(value)]),
   ];
   return (
-    <Dialog title="This run" onClose={onClose} wide>
+    <Dialog title="Run details" onClose={onClose} wide>
       <dl className="facts">
         {facts.filter(([, value]) => value).map(([name, value]) => (
           <div key={name}><dt>{name}</dt><dd>{value}</dd></div>

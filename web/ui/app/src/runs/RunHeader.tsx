@@ -17,7 +17,7 @@ export function RunHeader({ node, run }: { node: Node; run: Run | undefined }) {
       <span className="author">{name}</span>
       {model && <span className="model">{model}</span>}
       {status === 'running' && <span className="pulse" aria-hidden="true" />}
-      {run && run.attempt > 1 && <span className="model" title="What an earlier attempt had written does not count.">attempt {run.attempt}</span>}
+      {run && run.attempt > 1 && <span className="model" title="The output of earlier attempts was discarded.">attempt {run.attempt}</span>}
     </header>
   );
 }
@@ -29,7 +29,7 @@ function useAnnounced(status: string | null | undefined, name: string): void {
     if (status === before) return;
     setBefore(status);
     if (status === 'running') announce(`${name} is answering`);
-    else if (status === 'success') announce(`${name} is done`);
-    else if (status === 'waiting') announce(`${name} asks you something`);
+    else if (status === 'success') announce(`${name} has finished`);
+    else if (status === 'waiting') announce(`${name} needs your input`);
   }, [status, before, name]);
 }

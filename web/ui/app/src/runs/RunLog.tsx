@@ -5,7 +5,7 @@ import { Dialog } from '../ui/Dialog';
 
 export function LogDialog({ run, onClose }: { run: Run; onClose: () => void }) {
   return (
-    <Dialog title="Log of the worker" onClose={onClose} wide>
+    <Dialog title="Worker log" onClose={onClose} wide>
       <RunLog run={run} />
     </Dialog>
   );
@@ -14,13 +14,13 @@ export function LogDialog({ run, onClose }: { run: Run; onClose: () => void }) {
 /** What each attempt of a run wrote to its log. */
 export function RunLog({ run }: { run: Run }) {
   const { data: logs, isPending } = useQuery({ queryKey: ['log', run.id, run.status], queryFn: () => api.runLog(run.id) });
-  if (isPending) return <p className="quiet">Reading …</p>;
+  if (isPending) return <p className="quiet">Loading …</p>;
   const written = (logs ?? []).filter((log) => log.text);
-  if (!written.length) return <p className="quiet">The worker wrote nothing to its log.</p>;
+  if (!written.length) return <p className="quiet">The log is empty.</p>;
   return written.map((log) => (
     <section key={log.attempt}>
       <h3>Log{written.length > 1 ? ` of attempt ${log.attempt}` : ''}</h3>
-      <pre className="console" tabIndex={0}>{log.truncated ? `… (its beginning was dropped)\n${log.text}` : log.text}</pre>
+      <pre className="console" tabIndex={0}>{log.truncated ? `… (beginning truncated)\n${log.text}` : log.text}</pre>
     </section>
   ));
 }

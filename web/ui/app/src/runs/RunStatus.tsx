@@ -19,7 +19,7 @@ export function RunStatus({ node, run, isEmpty }: { node: Node; run: Run | undef
   if (status === 'running') return <Running run={run} isEmpty={isEmpty} />;
   if (status === 'waiting' && run) return <Question run={run} />;
   if (status === 'error' || status === 'timeout' || status === 'cancelled') return <RunFailure node={node} run={run} status={status} />;
-  if (status === 'success' && isEmpty && run) return <p className="quiet">It ended without a word.</p>;
+  if (status === 'success' && isEmpty && run) return <p className="quiet">No output</p>;
   return null;
 }
 
@@ -32,15 +32,15 @@ function Queued({ runId }: { runId: string }) {
   return (
     <p className="run-status">
       <Clock aria-hidden="true" />
-      <span>{queue ? queueText(queue) : 'Waiting to start'}</span>
-      <Button look="quiet" onClick={() => void cancelRun({ id: runId }).catch(notifyError)}>Do not ask</Button>
+      <span>{queue ? queueText(queue) : 'Queued'}</span>
+      <Button look="quiet" onClick={() => void cancelRun({ id: runId }).catch(notifyError)}>Cancel</Button>
     </p>
   );
 }
 
 function queueText(queue: { position: number; pool_seen: boolean; pool: string; reason: string }): string {
-  if (!queue.pool_seen) return `Waiting: nothing runs the pool “${queue.pool}” at the moment. It starts as soon as one is there.`;
-  return queue.position > 1 ? `Waiting to start: number ${queue.position} in the queue` : 'Waiting to start';
+  if (!queue.pool_seen) return `Queued: no process of the pool “${queue.pool}” is running. The run starts as soon as one is.`;
+  return queue.position > 1 ? `Queued: position ${queue.position}` : 'Queued';
 }
 
 function Running({ run, isEmpty }: { run: Run | undefined; isEmpty: boolean }) {
@@ -49,7 +49,7 @@ function Running({ run, isEmpty }: { run: Run | undefined; isEmpty: boolean }) {
   return (
     <p className="run-status">
       <span className="dots" aria-hidden="true"><i /><i /><i /></span>
-      <span>Working</span>
+      <span>Working …</span>
     </p>
   );
 }

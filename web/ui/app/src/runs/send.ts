@@ -1,4 +1,4 @@
-/** Sending messages from a component: what goes wrong for one worker is shown, and a new thread is listed. */
+/** Sending messages from a component: the refusal of a worker is shown, and a new thread is listed. */
 import { errorMessage } from '@branchline/client/api/request';
 import { sendMessages, type SendOptions, type SendRequest, type Sent } from '@branchline/client/thread/actions';
 import { threadListChanged } from '../stores/threadLists';
@@ -9,6 +9,6 @@ export function send(request: SendRequest, options: Pick<SendOptions, 'signal' |
   return sendMessages(request, {
     ...options,
     onThreadCreated: (threadId) => threadListChanged(threadId),
-    onRefused: (worker, error) => notifyError(new Error(`${workerName(worker)} was not asked. ${errorMessage(error)}`)),
+    onRefused: (worker, error) => notifyError(new Error(`${workerName(worker)} could not be asked. ${errorMessage(error)}`)),
   });
 }

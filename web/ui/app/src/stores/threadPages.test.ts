@@ -15,7 +15,7 @@ const thread = (id: string, minute: number, title = id): Thread => ({
   updated_at: `2026-01-01T00:${String(minute).padStart(2, '0')}:00.000Z`,
 });
 
-/** Two pages; a third is not here. */
+/** Two pages; a third was not loaded. */
 const list: ThreadList = {
   pages: [
     { items: [thread('f', 50), thread('e', 40)], next: 'two' },
@@ -26,7 +26,7 @@ const list: ThreadList = {
 const ids = (shown: ThreadList) => shown.pages.map((page) => page.items.map(({ id }) => id).join(''));
 
 describe('a list of threads', () => {
-  it('takes a new thread first', () => {
+  it('puts a new thread first', () => {
     expect(ids(insertThread(list, thread('g', 55)))).toEqual(['gfe', 'dc']);
   });
 
@@ -40,19 +40,19 @@ describe('a list of threads', () => {
     expect(ids(insertThread(list, thread('aa', 30)))).toEqual(['fe', 'daac']);
   });
 
-  it('leaves out what belongs on a page that is not here', () => {
+  it('leaves out a thread that belongs on a page that was not loaded', () => {
     expect(ids(insertThread(list, thread('a', 10)))).toEqual(['fe', 'dc']);
-    const whole: ThreadList = { ...list, pages: list.pages.map((page, index) => (index ? { ...page, next: null } : page)) };
-    expect(ids(insertThread(whole, thread('a', 10)))).toEqual(['fe', 'dca']);
+    const complete: ThreadList = { ...list, pages: list.pages.map((page, index) => (index ? { ...page, next: null } : page)) };
+    expect(ids(insertThread(complete, thread('a', 10)))).toEqual(['fe', 'dca']);
   });
 
-  it('loses a thread, and keeps its identity where nothing changes', () => {
+  it('removes a thread, and stays the same object if nothing changes', () => {
     expect(ids(removeThread(list, 'e'))).toEqual(['f', 'dc']);
     expect(removeThread(list, 'x')).toBe(list);
     expect(replaceThread(list, thread('x', 1))).toBe(list);
   });
 
-  it('shows a new title where the thread stands', () => {
+  it('shows a new title without moving the thread', () => {
     expect(replaceThread(list, thread('d', 59, 'New')).pages[1]?.items[0]?.title).toBe('New');
   });
 });

@@ -1,4 +1,4 @@
-/** Pages of threads, and how the change of other thread is applied to them. */
+/** Pages of threads, and how the change of one thread is applied to them. */
 import type { Page, Thread } from '@branchline/client/api/types';
 import type { InfiniteData } from '@tanstack/react-query';
 
@@ -26,7 +26,7 @@ export function insertThread(list: ThreadList, thread: Thread): ThreadList {
   return { ...rest, pages: rest.pages.with(at, { ...page, items }) };
 }
 
-/** The list with a newer version of a thread, in the position of the old other. */
+/** The list with a newer version of a thread, in the position of the old one. */
 export function replaceThread(list: ThreadList, thread: Thread): ThreadList {
   if (!list.pages.some((page) => page.items.some((other) => other.id === thread.id))) return list;
   const items = (page: Page<Thread>) => page.items.map((other) => (other.id === thread.id ? thread : other));

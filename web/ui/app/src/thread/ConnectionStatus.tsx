@@ -9,11 +9,11 @@ const LABEL = {
 } as const;
 
 const MEANING = {
-  loading: 'The thread is being loaded.',
-  live: 'What happens here is shown at once.',
-  'catching up': 'The connection was interrupted; what was missed is being read.',
-  reloaded: 'The connection could not go on where it was; the thread was read anew.',
-  offline: 'The server cannot be reached. What is shown may be old; it is tried again.',
+  loading: 'The thread is loading.',
+  live: 'Updates appear immediately.',
+  'catching up': 'The connection was interrupted. Missed updates are being loaded.',
+  reloaded: 'The connection was interrupted, and the thread was reloaded.',
+  offline: 'The server cannot be reached. What you see may be outdated. Retrying …',
 } as const;
 
 /** How current what is shown is. */

@@ -6,9 +6,9 @@ import { IconButton } from '../ui/Button';
 import { Logo } from '../ui/Logo';
 
 const FEATURES = [
-  { icon: Replace, title: 'Edit any question', text: 'The old wording stays. Yours becomes a branch beside it.' },
-  { icon: GitFork, title: 'Go on from any point', text: 'Every message has an address; every fork remembers where you were.' },
-  { icon: SplitSquareHorizontal, title: 'Ask several at once', text: 'Side by side, with what differs marked.' },
+  { icon: Replace, title: 'Edit any question', text: 'The original stays. Your edit becomes a new branch.' },
+  { icon: GitFork, title: 'Continue from any point', text: 'Every message has its own link. Every fork remembers the branch you chose last.' },
+  { icon: SplitSquareHorizontal, title: 'Ask several workers at once', text: 'Compare the answers side by side, with the differences highlighted.' },
 ];
 
 /** The page on which a thread is begun. */
@@ -20,13 +20,13 @@ export function NewThreadPage() {
     <section className="welcome" aria-labelledby="welcome-title">
       {!sidebar && (
         <div className="welcome-corner">
-          <IconButton label="Show the list of threads" icon={PanelLeftOpen} onClick={() => setPreferences({ sidebar: true })} />
+          <IconButton label="Show sidebar" icon={PanelLeftOpen} onClick={() => setPreferences({ sidebar: true })} />
         </div>
       )}
       <div className="welcome-body">
         <Logo size={44} />
         <h1 id="welcome-title">What would you like to explore?</h1>
-        {none && <p className="alert" role="alert">No worker is available just now. The chooser below says why.</p>}
+        {none && <p className="alert" role="alert">No worker is available right now. Open the worker menu below to see why.</p>}
         <Composer threadId={null} parent={null} />
         <ul className="features">
           {FEATURES.map(({ icon: Icon, title, text }) => (

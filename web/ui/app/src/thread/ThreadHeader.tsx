@@ -19,7 +19,7 @@ export function ThreadHeader({ view, outline, onOutline }: { view: string; outli
   const id = thread?.id ?? '';
   return (
     <header className="thread-head">
-      {!sidebar && <IconButton label="Show the list of threads" icon={PanelLeftOpen} onClick={() => setPreferences({ sidebar: true })} />}
+      {!sidebar && <IconButton label="Show sidebar" icon={PanelLeftOpen} onClick={() => setPreferences({ sidebar: true })} />}
       {thread && renaming ? (
         <RenameThread thread={thread} onDone={() => setRenaming(false)} />
       ) : (
@@ -35,10 +35,10 @@ export function ThreadHeader({ view, outline, onOutline }: { view: string; outli
         <ViewButton icon={MapIcon} name="Map" on={view === 'map'} onClick={() => navigate(threadPath(id, head, 'map'))} />
       </div>
       {view === 'chat' && (
-        <IconButton label={outline ? 'Hide the outline' : 'Show the outline'} icon={GitBranch} keys="O" aria-pressed={outline} onClick={onOutline} />
+        <IconButton label={outline ? 'Hide outline' : 'Show outline'} icon={GitBranch} keys="O" aria-pressed={outline} onClick={onOutline} />
       )}
       {thread && (
-        <Menu trigger={<button type="button" className="icon-button" aria-label="More about this thread"><Ellipsis aria-hidden="true" /></button>}>
+        <Menu trigger={<button type="button" className="icon-button" aria-label="Thread actions"><Ellipsis aria-hidden="true" /></button>}>
           <ThreadMenu thread={thread} head={head} onRename={() => setRenaming(true)} onGone={() => navigate('/')} />
         </Menu>
       )}

@@ -31,7 +31,7 @@ export function ThreadPage({ threadId }: { threadId: string }) {
     if (!streams) return undefined;
     markRead(threadId);
     return watchThread(threadId, where.view === 'compare' ? null : (where.state ?? storedHead(threadId)), streams);
-    // What is shown within the thread changes without watching it anew.
+    // The route's state and view are left out: another branch is shown without watching the thread anew.
   }, [threadId, streams]);
 
   useEffect(() => {
@@ -47,7 +47,7 @@ export function ThreadPage({ threadId }: { threadId: string }) {
     <div className="thread" data-outline={withOutline || undefined}>
       <ThreadHeader view={where.view} outline={withOutline} onOutline={() => (narrow ? setSheet(!sheet) : setPreferences({ outline: !outline }))} />
       {where.view === 'map' ? (
-        <Suspense fallback={<p className="loading" role="status">Drawing the map …</p>}><MapView /></Suspense>
+        <Suspense fallback={<p className="loading" role="status">Loading map …</p>}><MapView /></Suspense>
       ) : where.view === 'compare' && where.state ? (
         <Compare inputId={where.state} />
       ) : (
@@ -55,7 +55,7 @@ export function ThreadPage({ threadId }: { threadId: string }) {
       )}
       {withOutline && (
         <>
-          {narrow && <button type="button" className="backdrop" aria-label="Close the outline" onClick={() => setSheet(false)} />}
+          {narrow && <button type="button" className="backdrop" aria-label="Close outline" onClick={() => setSheet(false)} />}
           <Outline onChosen={() => setSheet(false)} onClose={() => (narrow ? setSheet(false) : setPreferences({ outline: false }))} />
         </>
       )}
@@ -77,8 +77,8 @@ function useTitle(threadId: string): void {
 function Gone() {
   return (
     <section className="message-page">
-      <h1>This thread is not here</h1>
-      <p>It was deleted, or it belongs to somebody else. A deleted thread can be brought back for 30 days by “Undo”, or with its id by the API.</p>
+      <h1>Thread not found</h1>
+      <p>It was deleted, or it belongs to another account. A deleted thread can be restored for 30 days, with “Undo” or with its id through the API.</p>
       <Button look="main" onClick={() => navigate('/')}>New thread</Button>
     </section>
   );

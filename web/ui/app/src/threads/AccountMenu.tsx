@@ -32,7 +32,7 @@ export function AccountMenu({ archived, onArchive }: { archived: boolean; onArch
       threadListChanged(thread.id);
       navigate(`/t/${thread.id}`);
     } catch (error) {
-      notifyError(error instanceof SyntaxError ? new Error('This file is no export: it is not JSON.') : error);
+      notifyError(error instanceof SyntaxError ? new Error('This file is not an export: it is not valid JSON.') : error);
     }
   };
   const name = user?.name || user?.email || '';
@@ -44,18 +44,18 @@ export function AccountMenu({ archived, onArchive }: { archived: boolean; onArch
         trigger={
           <button type="button" className="account">
             <span className="avatar" aria-hidden="true"><UserRound /></span>
-            <span className="account-name"><span className="visually-hidden">Account of </span>{name}</span>
+            <span className="account-name"><span className="visually-hidden">Account: </span>{name}</span>
           </button>
         }
       >
         <MenuItem icon={Settings} onSelect={() => navigate('/settings')}>Settings</MenuItem>
-        <MenuItem icon={Archive} onSelect={onArchive}>{archived ? 'Show the list' : 'Show the archive'}</MenuItem>
-        <MenuItem icon={Upload} onSelect={() => file.current?.click()}>Import a thread</MenuItem>
+        <MenuItem icon={Archive} onSelect={onArchive}>{archived ? 'Show threads' : 'Show archive'}</MenuItem>
+        <MenuItem icon={Upload} onSelect={() => file.current?.click()}>Import thread</MenuItem>
         <MenuSeparator />
         <MenuItem icon={LogOut} onSelect={() => void signOut()}>Sign out</MenuItem>
       </Menu>
       <button type="button" className="hint-keys" onClick={() => openOverlay('palette')}>
-        <span className="visually-hidden">Open the command palette</span><kbd>{MODIFIER}K</kbd>
+        <span className="visually-hidden">Open command palette</span><kbd>{MODIFIER}K</kbd>
       </button>
     </>
   );

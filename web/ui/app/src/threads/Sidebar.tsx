@@ -19,7 +19,7 @@ export function Sidebar() {
     <nav className="sidebar" aria-label="Threads">
       <header className="sidebar-head">
         <Link href="/" className="brand"><Logo /> Branchline</Link>
-        <IconButton label="Hide the list" icon={PanelLeftClose} onClick={() => setPreferences({ sidebar: false })} />
+        <IconButton label="Hide sidebar" icon={PanelLeftClose} onClick={() => setPreferences({ sidebar: false })} />
       </header>
       <div className="sidebar-tools">
         <button type="button" className="button button-new" onClick={() => navigate('/')}>
@@ -30,12 +30,12 @@ export function Sidebar() {
           <span className="visually-hidden">Search titles and messages</span>
           <input
             type="search"
-            placeholder={status === 'active' ? 'Search' : 'Search the archive'}
+            placeholder={status === 'active' ? 'Search' : 'Search archive'}
             value={query}
             onChange={(event) => setQuery(event.target.value)}
             onKeyDown={(event) => event.key === 'Escape' && setQuery('')}
           />
-          {query && <button type="button" aria-label="Clear the search" onClick={() => setQuery('')}><X aria-hidden="true" /></button>}
+          {query && <button type="button" aria-label="Clear search" onClick={() => setQuery('')}><X aria-hidden="true" /></button>}
         </label>
       </div>
       <ThreadList
@@ -51,6 +51,6 @@ export function Sidebar() {
 }
 
 function emptyText(query: string, status: string): string {
-  if (query) return `Nothing in your threads says “${query}”.`;
-  return status === 'archived' ? 'The archive is empty.' : 'Your threads will be listed here. Ask something to begin one.';
+  if (query) return `No results for “${query}”`;
+  return status === 'archived' ? 'No archived threads' : 'Your threads appear here. Ask something to start one.';
 }

@@ -81,7 +81,7 @@ const ThreadRow = memo(function ThreadRow({ thread, current }: { thread: Thread;
         <span className="thread-title">{title}</span>
         {badge && <span className={`badge badge-${badge.kind}`} role="img" aria-label={badge.text} title={badge.text} />}
       </Link>
-      <Menu trigger={<button type="button" className="icon-button row-menu" aria-label={`More about ${title}`}><Ellipsis aria-hidden="true" /></button>}>
+      <Menu trigger={<button type="button" className="icon-button row-menu" aria-label={`Actions for ${title}`}><Ellipsis aria-hidden="true" /></button>}>
         <ThreadMenu thread={thread} onRename={() => setRenaming(true)} onGone={() => current && navigate('/')} />
       </Menu>
     </div>
@@ -90,7 +90,7 @@ const ThreadRow = memo(function ThreadRow({ thread, current }: { thread: Thread;
 
 function badgeOf(active: ReadonlyMap<string, string> | undefined, unread: boolean) {
   const statuses = [...(active?.values() ?? [])];
-  if (statuses.includes('waiting')) return { kind: 'waiting', text: 'Waits for your answer' };
-  if (statuses.length) return { kind: 'running', text: 'Answering' };
-  return unread ? { kind: 'unread', text: 'Something new' } : null;
+  if (statuses.includes('waiting')) return { kind: 'waiting', text: 'Waiting for your input' };
+  if (statuses.length) return { kind: 'running', text: 'Running' };
+  return unread ? { kind: 'unread', text: 'New activity' } : null;
 }

@@ -14,12 +14,12 @@ export function ThreadMenu({ thread, head, onRename, onGone }: { thread: Thread;
     <>
       <MenuItem icon={Pencil} onSelect={onRename}>Rename</MenuItem>
       <MenuItem icon={archived ? ArchiveRestore : Archive} onSelect={() => void setArchived(thread, !archived)}>
-        {archived ? 'Back to the list' : 'Archive'}
+        {archived ? 'Unarchive' : 'Archive'}
       </MenuItem>
       <MenuSeparator />
       {head && (
         <>
-          <MenuLabel>Export this path</MenuLabel>
+          <MenuLabel>Export this branch</MenuLabel>
           <Exports thread={thread.id} state={head} />
         </>
       )}
@@ -32,11 +32,11 @@ export function ThreadMenu({ thread, head, onRename, onGone }: { thread: Thread;
 }
 
 function Exports({ thread, state }: { thread: string; state?: string }) {
-  const what = state ? 'path' : 'tree';
+  const what = state ? 'this branch' : 'the whole tree';
   return (
     <>
-      <MenuItem icon={FileText} name={`Export the ${what} as Markdown`} onSelect={() => location.assign(api.exportUrl(thread, 'markdown', state))}>as Markdown</MenuItem>
-      <MenuItem icon={FileJson} name={`Export the ${what} as JSON`} onSelect={() => location.assign(api.exportUrl(thread, 'json', state))}>as JSON</MenuItem>
+      <MenuItem icon={FileText} name={`Export ${what} as Markdown`} onSelect={() => location.assign(api.exportUrl(thread, 'markdown', state))}>Markdown</MenuItem>
+      <MenuItem icon={FileJson} name={`Export ${what} as JSON`} onSelect={() => location.assign(api.exportUrl(thread, 'json', state))}>JSON</MenuItem>
     </>
   );
 }
@@ -45,7 +45,7 @@ async function setArchived(thread: Thread, archived: boolean): Promise<void> {
   try {
     applyThread(await api.updateThread(thread.id, { status: archived ? 'archived' : 'active' }));
     threadListChanged(thread.id);
-    notify(archived ? 'Archived' : 'Back in the list', { name: 'Undo', act: () => void setArchived(thread, !archived) });
+    notify(archived ? 'Thread archived' : 'Thread unarchived', { name: 'Undo', act: () => void setArchived(thread, !archived) });
   } catch (error) {
     notifyError(error);
   }
@@ -55,7 +55,7 @@ async function remove(thread: Thread): Promise<void> {
   try {
     await api.deleteThread(thread.id);
     threadListChanged(thread.id, 'deleted');
-    notify(`“${threadTitle(thread)}” is deleted`, {
+    notify(`“${threadTitle(thread)}” deleted`, {
       name: 'Undo',
       act: () => void api.restoreThread(thread.id).then(() => threadListChanged(thread.id), notifyError),
     });

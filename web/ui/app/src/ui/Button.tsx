@@ -16,7 +16,7 @@ export function Button({ look = 'plain', icon: Icon, children, className = '', .
   );
 }
 
-/** A button that shows an icon only; its name is a tooltip and is read out. */
+/** A button with an icon only; its label is a tooltip, and is what screen readers say. */
 export function IconButton({ label, icon: Icon, keys, className = '', ...rest }: Native & {
   label: string;
   icon: LucideIcon;

@@ -1,7 +1,7 @@
 import { ChevronRight, type LucideIcon } from 'lucide-react';
 import type { ReactNode } from 'react';
 
-/** Details that are collapsed until they are wanted. */
+/** A line that expands to details. */
 export function Collapsible({ icon: Icon, title, aside, open = false, quiet = false, working = false, onToggle, children, tools }: {
   icon: LucideIcon;
   title: ReactNode;

@@ -9,7 +9,7 @@ export async function copy(text: string): Promise<boolean> {
     announce('Copied');
     return true;
   } catch {
-    notifyError(new Error('The browser does not allow copying here.'));
+    notifyError(new Error('The browser does not allow copying on this page.'));
     return false;
   }
 }

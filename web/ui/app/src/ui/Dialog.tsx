@@ -2,7 +2,7 @@ import { X } from 'lucide-react';
 import { type ReactNode, useEffect, useId, useRef } from 'react';
 import { IconButton } from './Button';
 
-/** A modal dialog: the browser's own, which keeps the focus inside and gives it back. */
+/** A modal dialog. It is the browser's own, which keeps the focus inside; the focus returns when it is closed. */
 export function Dialog({
   title,
   onClose,
@@ -16,7 +16,7 @@ export function Dialog({
   children: ReactNode;
   footer?: ReactNode;
   wide?: boolean;
-  /** Without a heading that can be seen. */
+  /** Whether the heading is hidden visually. */
   plain?: boolean;
 }) {
   const ref = useRef<HTMLDialogElement>(null);

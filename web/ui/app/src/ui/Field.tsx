@@ -1,6 +1,6 @@
 import { type InputHTMLAttributes, useId } from 'react';
 
-/** A line of text with its label, a hint, and what is wrong with it. */
+/** A text field with its label, and a hint or an error. */
 export function Field({ label, hint, error, ...input }: InputHTMLAttributes<HTMLInputElement> & {
   label: string;
   hint?: string | undefined;

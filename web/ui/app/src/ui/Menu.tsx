@@ -18,7 +18,7 @@ export function Menu({ trigger, children, align = 'end' }: { trigger: ReactEleme
 export function MenuItem({ icon: Icon, children, name, onSelect, danger = false, disabled = false, hint }: {
   icon: LucideIcon;
   children: ReactNode;
-  /** Read out instead of what is written, where that needs its neighbours to be understood. */
+  /** What screen readers say, where the visible text is only understood with its neighbours. */
   name?: string;
   onSelect: () => void;
   danger?: boolean;

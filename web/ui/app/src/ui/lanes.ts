@@ -1,6 +1,6 @@
-/** The colours of lanes; the chat, the outline and the map share them. */
-export const LANES = 8;
+/** The colours of lanes, which the outline and the map share. */
+export const LANE_COUNT = 8;
 
 export function laneClass(lane: number): string {
-  return `lane-${lane % LANES}`;
+  return `lane-${lane % LANE_COUNT}`;
 }

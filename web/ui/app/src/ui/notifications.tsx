@@ -11,7 +11,7 @@ interface Notification {
   alert: boolean;
 }
 
-const useNotifications = create<{ notes: Notification[]; announcement: string }>(() => ({ notes: [], announcement: '' }));
+const useNotifications = create<{ notifications: Notification[]; announcement: string }>(() => ({ notifications: [], announcement: '' }));
 
 /** Milliseconds. */
 const SHOWN_FOR = 7000;
@@ -25,25 +25,25 @@ export function notifyError(error: unknown): void {
 }
 
 /** Have screen readers say something once they have finished what they are saying. */
-export function announce(said: string): void {
-  useNotifications.setState({ announcement: said });
+export function announce(announcement: string): void {
+  useNotifications.setState({ announcement });
 }
 
-function show(one: Notification): void {
-  useNotifications.setState(({ notes }) => ({ notes: [...notes.filter((other) => other.text !== one.text), one].slice(-3) }));
+function show(notification: Notification): void {
+  useNotifications.setState(({ notifications }) => ({ notifications: [...notifications.filter((other) => other.text !== notification.text), notification].slice(-3) }));
 }
 
 function dismiss(id: string): void {
-  useNotifications.setState(({ notes }) => ({ notes: notes.filter((one) => one.id !== id) }));
+  useNotifications.setState(({ notifications }) => ({ notifications: notifications.filter((notification) => notification.id !== id) }));
 }
 
 export function Notifications() {
-  const { notes, announcement: said } = useNotifications();
+  const { notifications, announcement } = useNotifications();
   return (
     <>
-      <div className="visually-hidden" role="status">{said}</div>
-      <div className="notifications" role="region" aria-live="polite" aria-label="Notes">
-        {notes.map((one) => <NotificationView key={one.id} note={one} />)}
+      <div className="visually-hidden" role="status">{announcement}</div>
+      <div className="notifications" role="region" aria-live="polite" aria-label="Notifications">
+        {notifications.map((notification) => <NotificationView key={notification.id} note={notification} />)}
       </div>
     </>
   );

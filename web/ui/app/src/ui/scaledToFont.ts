@@ -1,6 +1,6 @@
 const ROOT = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
 
-/** So many pixels where letters have their usual size; more where a person has set larger ones. */
+/** Pixels that grow with the font size that is set in the browser; unchanged at its default of 16 pixels. */
 export function scaledToFont(pixels: number): number {
   return Math.round(pixels * ROOT);
 }

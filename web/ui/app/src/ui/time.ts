@@ -1,6 +1,6 @@
 const DAY = 86_400_000;
 
-/** Which day of the list something belongs to. */
+/** The group of a list in which a time belongs. */
 export function dayGroup(time: string, now = new Date()): string {
   const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
   const then = new Date(time).getTime();

@@ -39,11 +39,11 @@ export function ConfigDialog({ workers, problems, onClose }: { workers: Worker[]
   };
   return (
     <Dialog
-      title={workers.length > 1 ? 'Configure the workers' : `Configure ${worker.name}`}
+      title={workers.length > 1 ? 'Configure workers' : `Configure ${worker.name}`}
       onClose={onClose}
       footer={
         <>
-          <Button look="quiet" onClick={reset}>Back to the defaults</Button>
+          <Button look="quiet" onClick={reset}>Reset to defaults</Button>
           <span className="grow" />
           <Button onClick={onClose}>Cancel</Button>
           <Button look="main" onClick={save}>Save</Button>

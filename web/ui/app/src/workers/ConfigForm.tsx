@@ -25,7 +25,7 @@ interface FieldProps {
 export function ConfigForm({ schema, value, errors, onChange }: { schema: unknown; value: unknown; errors: Errors; onChange: Change }) {
   const root = schema as Schema;
   const resolved = resolve(root, root);
-  if (!Object.keys(resolved.properties ?? {}).length) return <p className="quiet">There is nothing to configure.</p>;
+  if (!Object.keys(resolved.properties ?? {}).length) return <p className="quiet">This worker has no options.</p>;
   return (
     <div className="config">
       {errors.get('') && <p className="field-error" role="alert">{errors.get('')}</p>}
@@ -213,7 +213,7 @@ function JsonInput({ common, value, onChange }: { common: Common; value: unknown
         placeholder="JSON"
         onChange={(event) => change(event.target.value)}
       />
-      {!fromJson(text) && <p className="field-error">This is not JSON yet.</p>}
+      {!fromJson(text) && <p className="field-error">Invalid JSON</p>}
     </>
   );
 }

@@ -22,7 +22,7 @@ export function WorkerPicker({ threadId, chosen, n, onN, problems }: {
   const [configuring, setConfiguring] = useState(false);
   const [open, setOpen] = useState(false);
   const isRefused = problems.some(({ path }) => path.startsWith('config'));
-  // Show what the server isRefused next to the field that it is about.
+  // Show what the server refused next to the field that it is about.
   useEffect(() => setConfiguring(isRefused), [problems, isRefused]);
   const first = workers.find((worker) => worker.id === chosen[0]);
   const name = isPending ? 'Workers' : chosen.length > 1 ? `${chosen.length} workers` : (first?.name ?? 'No worker');
@@ -61,7 +61,7 @@ export function WorkerPicker({ threadId, chosen, n, onN, problems }: {
                     <span>
                       <strong>{worker.name}</strong>
                       <small>{worker.description}</small>
-                      {!worker.available && <small className="reason">Not available: {worker.reason ?? 'it cannot run now'}</small>}
+                      {!worker.available && <small className="reason">Unavailable: {worker.reason ?? 'it cannot run right now'}</small>}
                     </span>
                   </button>
                 </li>
@@ -77,11 +77,11 @@ export function WorkerPicker({ threadId, chosen, n, onN, problems }: {
                     if (!event.target.checked) choose(chosen.slice(0, 1));
                   }}
                 />
-                Ask several side by side
+                Ask several workers
               </label>
-              <div className="stepper" role="group" aria-label="How many answers">
+              <div className="stepper" role="group" aria-label="Answers per worker">
                 <IconButton label="Fewer answers" icon={Minus} disabled={n <= 1} onClick={() => onN(n - 1)} />
-                <output aria-label="Answers of each">{n}</output>
+                <output aria-label="Number of answers">{n}</output>
                 <IconButton label="More answers" icon={Plus} disabled={n >= MAX_ANSWERS} onClick={() => onN(n + 1)} />
                 <span>{n === 1 ? 'answer' : 'answers'} each</span>
               </div>
@@ -89,7 +89,7 @@ export function WorkerPicker({ threadId, chosen, n, onN, problems }: {
           </Popover.Content>
         </Popover.Portal>
       </Popover.Root>
-      {n > 1 && <button type="button" className="tool tool-on" aria-label={`${n} answers each; back to one`} onClick={() => onN(1)}>×{n}</button>}
+      {n > 1 && <button type="button" className="tool tool-on" aria-label={`${n} answers each, reset to one`} onClick={() => onN(1)}>×{n}</button>}
       {first && (
         <IconButton
           label="Configure"

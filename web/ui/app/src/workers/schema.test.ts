@@ -1,18 +1,18 @@
 import { expect, test } from 'vitest';
 import { check, fieldsOf, kindOf, resolve, type Schema, withFixedValues } from './schema';
 
-test('a part is what it refers to', () => {
+test('a reference is resolved', () => {
   const root = { $defs: { tone: { enum: ['kind', 'terse'] } }, properties: { tone: { $ref: '#/$defs/tone', title: 'Tone' } } };
   const tone = resolve(root.properties.tone, root);
   expect([kindOf(tone), tone.title]).toEqual(['choice', 'Tone']);
 });
 
-test('this or nothing is this', () => {
+test('a type or null is that type', () => {
   expect(kindOf(resolve({ anyOf: [{ type: 'integer' }, { type: 'null' }] }, {}))).toBe('number');
   expect(kindOf({ type: ['string', 'null'] })).toBe('text');
 });
 
-test('what refers to itself is followed once', () => {
+test('a reference to itself is resolved once', () => {
   const root = {
     $defs: {
       loop: { $ref: '#/$defs/loop' },
@@ -29,7 +29,7 @@ test('one of several constants is a choice', () => {
   expect(resolve({ oneOf: [{ const: 1 }, { const: 2 }] }, {}).enum).toEqual([1, 2]);
 });
 
-test('what is plainly wrong is said at its path', () => {
+test('an error is reported at its path', () => {
   const schema = {
     type: 'object',
     required: ['name'],
@@ -43,7 +43,7 @@ test('what is plainly wrong is said at its path', () => {
   expect(check(schema, { deep: { heat: 3 }, list: [1, 1.5, 2] }).map(([path]) => path)).toEqual(['name', 'deep.heat', 'list', 'list.1']);
 });
 
-test('what is filled in by itself is not missed', () => {
+test('a field with a default is not required', () => {
   const schema = {
     type: 'object',
     required: ['kind', 'heat', 'name'],
@@ -54,25 +54,25 @@ test('what is filled in by itself is not missed', () => {
   expect(withFixedValues({ type: 'array', items: schema }, [{}])).toEqual([{ kind: 'tea' }]);
 });
 
-test('what must be there and was left alone is what it looks like', () => {
+test('a required field that was not touched has the value that it shows', () => {
   const tea = { type: 'object', required: ['kind'], properties: { kind: { const: 'tea' } } };
   const schema = {
     type: 'object',
     required: ['drink', 'loud', 'place'],
     properties: { drink: tea, loud: { type: 'boolean' }, place: { type: 'object', required: ['city'], properties: { city: { type: 'string' } } }, other: tea },
   };
-  expect(check(schema, {})).toEqual([['place.city', 'is needed']]);
+  expect(check(schema, {})).toEqual([['place.city', 'is required']]);
   expect(withFixedValues(schema, { place: { city: 'Oslo' } })).toEqual({ drink: { kind: 'tea' }, loud: false, place: { city: 'Oslo' } });
 });
 
-test('what must be within itself without end is asked for once', () => {
+test('a definition that requires itself is required once', () => {
   const node = { type: 'object', required: ['next'], properties: { next: { $ref: '#/$defs/node' } } };
   const root = { $ref: '#/$defs/node', $defs: { node } };
-  expect(check(root, {})).toEqual([['next', 'is needed']]);
+  expect(check(root, {})).toEqual([['next', 'is required']]);
   expect(withFixedValues(root, {})).toEqual({});
 });
 
-test('what is no list, and no object, is said to be wrong', () => {
+test('a value that is no list or no object is an error', () => {
   const schema = {
     type: 'object',
     properties: { tags: { type: 'array', items: { type: 'string' } }, place: { type: 'object', properties: { city: { type: 'string' } } } },

@@ -103,8 +103,8 @@ export function check(given: unknown, value: unknown, path = '', root: Schema = 
     case 'array': {
       if (!Array.isArray(value)) return [[path, 'must be a list']];
       const items: unknown[] = value;
-      const few = items.length < (schema.minItems ?? 0) ? [[path, `needs at least ${schema.minItems}`] as const] : [];
-      const many = items.length > (schema.maxItems ?? Infinity) ? [[path, `takes at most ${schema.maxItems}`] as const] : [];
+      const few = items.length < (schema.minItems ?? 0) ? [[path, `must have at least ${counted(schema.minItems ?? 0, 'item')}`] as const] : [];
+      const many = items.length > (schema.maxItems ?? Infinity) ? [[path, `must have at most ${counted(schema.maxItems ?? 0, 'item')}`] as const] : [];
       return [...few, ...many, ...items.flatMap((item, index) => check(schema.items, item, join(path, index), root))];
     }
     case 'object': {
@@ -112,7 +112,7 @@ export function check(given: unknown, value: unknown, path = '', root: Schema = 
       return fieldsOf(schema, root).flatMap(([name, part]): FieldError[] => {
         const field = fieldOf(schema, name, part, value);
         const missing = field === undefined && part.default === undefined && schema.required?.includes(name);
-        return missing ? [[join(path, name), 'is needed']] : check(part, field, join(path, name), root);
+        return missing ? [[join(path, name), 'is required']] : check(part, field, join(path, name), root);
       });
     }
     default:
@@ -143,7 +143,7 @@ function onlyValue(schema: Schema): unknown {
   }
 }
 
-/** The value, with the required fields added that can have only part value. */
+/** The value, with the required fields added that can have only one value. */
 export function withFixedValues(given: unknown, value: unknown, root: Schema = given as Schema): unknown {
   const schema = resolve(given as Schema, root);
   if (kindOf(schema) === 'array' && Array.isArray(value)) return value.map((item) => withFixedValues(schema.items, item, root));
@@ -162,7 +162,7 @@ export function join(path: string, part: string | number): string {
 
 function numberErrors(schema: Schema, value: number, path: string): FieldError[] {
   const { minimum, maximum, exclusiveMinimum: above, exclusiveMaximum: below } = schema;
-  if ([schema.type].flat().includes('integer') && !Number.isInteger(value)) return [[path, 'must be a merged number']];
+  if ([schema.type].flat().includes('integer') && !Number.isInteger(value)) return [[path, 'must be a whole number']];
   if (minimum !== undefined && value < minimum) return [[path, `must be at least ${minimum}`]];
   if (maximum !== undefined && value > maximum) return [[path, `must be at most ${maximum}`]];
   if (above !== undefined && value <= above) return [[path, `must be more than ${above}`]];
@@ -172,12 +172,16 @@ function numberErrors(schema: Schema, value: number, path: string): FieldError[]
 
 function textErrors(schema: Schema, value: unknown, path: string): FieldError[] {
   const text = String(value);
-  if (text.length < (schema.minLength ?? 0)) return [[path, `needs at least ${schema.minLength} characters`]];
-  if (text.length > (schema.maxLength ?? Infinity)) return [[path, `takes at most ${schema.maxLength} characters`]];
+  if (text.length < (schema.minLength ?? 0)) return [[path, `must have at least ${counted(schema.minLength ?? 0, 'character')}`]];
+  if (text.length > (schema.maxLength ?? Infinity)) return [[path, `must have at most ${counted(schema.maxLength ?? 0, 'character')}`]];
   try {
-    if (schema.pattern && !new RegExp(schema.pattern, 'u').test(text)) return [[path, `does not look right (it must match ${schema.pattern})`]];
+    if (schema.pattern && !new RegExp(schema.pattern, 'u').test(text)) return [[path, `must match ${schema.pattern}`]];
   } catch {
     // The browser cannot compile this expression; the server can.
   }
   return [];
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -45,7 +45,7 @@ export interface Sent {
  */
 export async function sendMessages(request: SendRequest, options: SendOptions): Promise<Sent> {
   const [first, ...others] = request.workers;
-  if (!first) throw new Error('Choose a worker first.');
+  if (!first) throw new Error('Select a worker first.');
   const { threadId, accepted } = await startFirst(request, first, options);
   const outputIds = accepted.states.map((state) => state.id);
   const inputId = accepted.input_state.id;
@@ -169,7 +169,7 @@ export async function updateState(stateId: string, marks: Partial<Pick<State, 'l
 export async function loadRun(stateId: string): Promise<Run> {
   const { data } = threadStore.getState();
   const id = data.nodes.get(stateId)?.runId;
-  if (!id) throw new Error('Nothing was run here.');
+  if (!id) throw new Error('This message has no run.');
   const known = data.runs.get(id);
   if (known) return known;
   const run = await api.run(id);

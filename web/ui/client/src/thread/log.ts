@@ -62,8 +62,7 @@ function applyEvent(state: ThreadState, event: LogEvent): ThreadState {
       return withStep(state, event.run_id ?? '', { description: event.description, at: event.at, attempt: event.attempt });
     case 'run.waiting': {
       const run = state.runs.get(event.run_id ?? '');
-      const asked = { ...event.confirmation };
-      return run ? withRun(state, { ...run, status: 'waiting', attempt: event.attempt, confirmation: asked }) : state;
+      return run ? withRun(state, { ...run, status: 'waiting', attempt: event.attempt, confirmation: { ...event.confirmation } }) : state;
     }
     case 'run.completed':
       return completeRun(state, event);

@@ -31,10 +31,10 @@ function state(id: string, parent_id: string | null, more: Partial<State> = {}):
   };
 }
 
-type Loose = { type: LogEvent['type'] } & Record<string, unknown>;
+type PartialEvent = { type: LogEvent['type'] } & Record<string, unknown>;
 
-/** Events with numbers from `first` on. */
-function told(events: Loose[], first = 1, epoch = EPOCH): Action[] {
+/** Actions with these events, numbered from `first` on. */
+function numbered(events: PartialEvent[], first = 1, epoch = EPOCH): Action[] {
   return events.map((event, index) => {
     const seq = first + index;
     const common = { seq, thread_id: THREAD, run_id: 'run', attempt: 1, state_id: 'answer', at: `at ${seq}` };
@@ -42,9 +42,9 @@ function told(events: Loose[], first = 1, epoch = EPOCH): Action[] {
   });
 }
 
-const delta = (n: number, text: string, message_id = 'm'): Loose => ({ type: 'message.delta', message_id, n, text });
+const delta = (n: number, text: string, message_id = 'm'): PartialEvent => ({ type: 'message.delta', message_id, n, text });
 
-const TURN: Loose[] = [
+const RUN_EVENTS: PartialEvent[] = [
   { type: 'state.created', state: state('question', 'root', { messages: [message('q', { state_id: 'question', role: 'user', content: 'Hi', status: 'complete' })] }) },
   { type: 'state.created', state: state('answer', 'question', { run_id: 'run' }) },
   { type: 'run.queued', run: run() },
@@ -59,20 +59,20 @@ const TURN: Loose[] = [
 ];
 
 function snapshot(more: Partial<Snapshot> = {}): Snapshot {
-  return { cursor: `${EPOCH}:0`, messages: [], other_branches: [], next: null, open: [], runs: [], states: { root: place() }, steps: {}, ...more };
+  return { cursor: `${EPOCH}:0`, messages: [], other_branches: [], next: null, open: [], runs: [], states: { root: siblingInfo() }, steps: {}, ...more };
 }
 
-function place() {
+function siblingInfo() {
   return { ordinal: 0, sibling_count: 1, previous_id: null, next_id: null };
 }
 
-const WAY = { answer: place(), question: place(), root: place() };
+const PATH = { answer: siblingInfo(), question: siblingInfo(), root: siblingInfo() };
 
-function begun(more: Partial<Snapshot> = {}): ThreadState {
+function started(more: Partial<Snapshot> = {}): ThreadState {
   return reduce(emptyThread(THREAD), { type: 'snapshot', snapshot: snapshot(more) });
 }
 
-function all(start: ThreadState, actions: Action[]): ThreadState {
+function reduceAll(start: ThreadState, actions: Action[]): ThreadState {
   return actions.reduce(reduce, start);
 }
 
@@ -80,8 +80,8 @@ function text(at: ThreadState, id = 'm', stateId = 'answer'): string | undefined
   return at.messages.get(stateId)?.find((one) => one.id === id)?.content;
 }
 
-/** What a picture of it would be made of. */
-function picture(at: ThreadState) {
+/** The part of a state that must not depend on the order of arrival. */
+function comparable(at: ThreadState) {
   return {
     cursor: at.cursor,
     messages: [...at.messages].sort(),
@@ -95,7 +95,7 @@ function picture(at: ThreadState) {
   };
 }
 
-/** A fixed sequence that looks random. */
+/** The items in an order that is pseudo-random and depends on the seed only. */
 function shuffled<T>(items: T[], seed: number): T[] {
   const rest = [...items];
   const result: T[] = [];
@@ -105,28 +105,28 @@ function shuffled<T>(items: T[], seed: number): T[] {
   return result;
 }
 
-describe('marks', () => {
-  const marks = (id: string): Loose => ({ type: 'state.updated', run_id: null, state: state(id, 'question', { run_id: 'run', label: 'Good', starred: true }) });
+describe('labels and stars', () => {
+  const marks = (id: string): PartialEvent => ({ type: 'state.updated', run_id: null, state: state(id, 'question', { run_id: 'run', label: 'Good', starred: true }) });
 
-  test('name and star a state, and change nothing else of it', () => {
-    const before = all(begun(), told(TURN));
-    const after = all(before, told([marks('answer')], TURN.length + 1));
+  test('change nothing else of a state', () => {
+    const before = reduceAll(started(), numbered(RUN_EVENTS));
+    const after = reduceAll(before, numbered([marks('answer')], RUN_EVENTS.length + 1));
     expect(after.nodes.get('answer')).toEqual({ ...before.nodes.get('answer'), label: 'Good', starred: true });
     expect(after.messages).toBe(before.messages);
   });
 
-  test('of a state that is not here yet come with the tree', () => {
-    const after = all(begun(), told([marks('elsewhere')]));
+  test('of a state that is not known are ignored, as they come with the tree', () => {
+    const after = reduceAll(started(), numbered([marks('elsewhere')]));
     expect(after.nodes.has('elsewhere')).toBe(false);
     expect(after.messages.has('elsewhere')).toBe(false);
   });
 });
 
 describe('a history', () => {
-  test('brings the runs that fill its states, and how many steps they told of', () => {
-    const at = reduce(begun(), {
+  test('brings the runs that fill its states, and how many steps they reported', () => {
+    const at = reduce(started(), {
       type: 'history',
-      history: { items: [], next: null, states: WAY, runs: [run({ status: 'success' })], steps: { run: 3 } },
+      history: { items: [], next: null, states: PATH, runs: [run({ status: 'success' })], steps: { run: 3 } },
     });
     expect(at.runs.get('run')?.status).toBe('success');
     expect(at.nodes.get('answer')?.runStatus).toBe('success');
@@ -136,7 +136,7 @@ describe('a history', () => {
 
 describe('events', () => {
   test('make up the text, the run and the tree', () => {
-    const at = all(begun(), told(TURN));
+    const at = reduceAll(started(), numbered(RUN_EVENTS));
     expect(text(at)).toBe('Hello, world!');
     expect(at.runs.get('run')).toMatchObject({ status: 'success', usage: { output_tokens: 3 } });
     expect(at.children.get('question')).toEqual(['answer']);
@@ -145,22 +145,22 @@ describe('events', () => {
     expect(at.streaming.size).toBe(0);
   });
 
-  test('give the same picture in any order of arrival', () => {
-    const expected = picture(all(begun(), told(TURN)));
+  test('give the same state in any order of arrival', () => {
+    const expected = comparable(reduceAll(started(), numbered(RUN_EVENTS)));
     for (let seed = 1; seed <= 300; seed += 1) {
-      expect(picture(all(begun(), shuffled(told(TURN), seed)))).toEqual(expected);
+      expect(comparable(reduceAll(started(), shuffled(numbered(RUN_EVENTS), seed)))).toEqual(expected);
     }
   });
 
   test('that come twice count once', () => {
-    const once = told(TURN);
-    expect(picture(all(begun(), once.flatMap((event) => [event, event])))).toEqual(picture(all(begun(), once)));
-    expect(picture(all(all(begun(), once), once))).toEqual(picture(all(begun(), once)));
+    const once = numbered(RUN_EVENTS);
+    expect(comparable(reduceAll(started(), once.flatMap((event) => [event, event])))).toEqual(comparable(reduceAll(started(), once)));
+    expect(comparable(reduceAll(reduceAll(started(), once), once))).toEqual(comparable(reduceAll(started(), once)));
   });
 
   test('before the snapshot wait for it', () => {
-    const events = told(TURN);
-    const early = all(emptyThread(THREAD), events.slice(5));
+    const events = numbered(RUN_EVENTS);
+    const early = reduceAll(emptyThread(THREAD), events.slice(5));
     expect(early.messages.size).toBe(0);
     const at = reduce(early, {
       type: 'snapshot',
@@ -168,7 +168,7 @@ describe('events', () => {
         cursor: `${EPOCH}:8`,
         open: [{ message: message('m', { content: 'Hello, ' }), n: 2 }],
         runs: [run({ status: 'running', attempt: 1 })],
-        states: WAY,
+        states: PATH,
       }),
     });
     expect(text(at)).toBe('Hello, world!');
@@ -176,81 +176,81 @@ describe('events', () => {
     expect(at.pending.size).toBe(0);
   });
 
-  test('wait where one is missing, and go on when it comes', () => {
-    const events = told(TURN);
+  test('wait for one that is missing, and are applied when it arrives', () => {
+    const events = numbered(RUN_EVENTS);
     const missing = events.splice(6, 1);
-    const waiting = all(begun(), events);
+    const waiting = reduceAll(started(), events);
     expect(waiting.cursor?.seq).toBe(6);
     expect(text(waiting)).toBe('');
-    expect(text(all(waiting, missing))).toBe('Hello, world!');
+    expect(text(reduceAll(waiting, missing))).toBe('Hello, world!');
   });
 
-  test('of another epoch ask for a snapshot', () => {
-    const at = all(begun(), [...told(TURN.slice(0, 7)), ...told([delta(2, 'lost')], 1, 'later')]);
+  test('of another epoch require a snapshot', () => {
+    const at = reduceAll(started(), [...numbered(RUN_EVENTS.slice(0, 7)), ...numbered([delta(2, 'lost')], 1, 'later')]);
     expect(at.stale).toBe(true);
     expect(text(at)).toBe('Hel');
   });
 });
 
 describe('deltas', () => {
-  const opened = () => all(begun(), told(TURN.slice(0, 7)));
+  const opened = () => reduceAll(started(), numbered(RUN_EVENTS.slice(0, 7)));
 
   test('that were applied already are ignored', () => {
-    expect(text(all(opened(), told([delta(1, 'Hel'), delta(2, 'lo')], 8)))).toBe('Hello');
+    expect(text(reduceAll(opened(), numbered([delta(1, 'Hel'), delta(2, 'lo')], 8)))).toBe('Hello');
   });
 
-  test('with a number left out ask for a snapshot', () => {
-    const at = all(opened(), told([delta(3, 'world')], 8));
+  test('with a gap in their numbers require a snapshot', () => {
+    const at = reduceAll(opened(), numbered([delta(3, 'world')], 8));
     expect(at.stale).toBe(true);
     expect(text(at)).toBe('Hel');
   });
 
   test('of a complete message are ignored', () => {
-    const at = all(begun(), [...told(TURN.slice(0, 10)), ...told([delta(4, '!!!')], 11)]);
+    const at = reduceAll(started(), [...numbered(RUN_EVENTS.slice(0, 10)), ...numbered([delta(4, '!!!')], 11)]);
     expect(text(at)).toBe('Hello, world!');
   });
 
-  test('of several messages at once keep apart', () => {
-    const at = all(opened(), told([{ type: 'message.created', message: message('other', { position: 1 }) }, delta(1, 'x', 'other'), delta(2, 'lo'), delta(2, 'y', 'other')], 8));
+  test('of several messages at once are kept apart', () => {
+    const at = reduceAll(opened(), numbered([{ type: 'message.created', message: message('other', { position: 1 }) }, delta(1, 'x', 'other'), delta(2, 'lo'), delta(2, 'y', 'other')], 8));
     expect([text(at), text(at, 'other')]).toEqual(['Hello', 'xy']);
     expect(at.messages.get('answer')?.map((one) => one.id)).toEqual(['m', 'other']);
   });
 });
 
-test('what a completed message says replaces what was put together', () => {
-  const at = all(begun(), told([...TURN.slice(0, 8), { type: 'message.completed', message: message('m', { content: 'Other words', status: 'complete' }) }]));
+test('the text of a completed message replaces the text of its deltas', () => {
+  const at = reduceAll(started(), numbered([...RUN_EVENTS.slice(0, 8), { type: 'message.completed', message: message('m', { content: 'Other words', status: 'complete' }) }]));
   expect(text(at)).toBe('Other words');
 });
 
 describe('an attempt that was lost', () => {
-  const retried: Loose = { type: 'run.retried', attempt: 2, run: run({ status: 'queued', attempt: 1 }), discarded: ['m'] };
+  const retried: PartialEvent = { type: 'run.retried', attempt: 2, run: run({ status: 'queued', attempt: 1 }), discarded: ['m'] };
 
-  test('takes its words with it', () => {
-    const at = all(begun(), told([...TURN.slice(0, 8), retried]));
+  test('loses its messages', () => {
+    const at = reduceAll(started(), numbered([...RUN_EVENTS.slice(0, 8), retried]));
     expect(at.messages.get('answer')).toEqual([]);
     expect(at.streaming.size).toBe(0);
     expect(at.runs.get('run')?.status).toBe('queued');
     expect(at.nodes.get('answer')?.preview).toBe('');
   });
 
-  test('takes its steps with it', () => {
+  test('loses its steps', () => {
     const first = run({ status: 'running', attempt: 1 });
     const second = run({ status: 'running', attempt: 2 });
-    const lost = begun({ runs: [first], steps: { run: 5 } });
+    const lost = started({ runs: [first], steps: { run: 5 } });
     expect(stepCount(lost, first)).toBe(5);
-    const at = all(lost, told([{ ...retried, discarded: [] }, { type: 'run.started', run: second }, { type: 'run.step', attempt: 2, description: 'Again' }]));
+    const at = reduceAll(lost, numbered([{ ...retried, discarded: [] }, { type: 'run.started', run: second }, { type: 'run.step', attempt: 2, description: 'Again' }]));
     expect(stepCount(at, second)).toBe(1);
     expect(stepCount(reduce(lost, { type: 'snapshot', snapshot: snapshot({ runs: [second] }) }), second)).toBe(0);
   });
 
-  test('does not set back the next one, which a snapshot has shown', () => {
-    const next = begun({
+  test('does not undo the next one, which a snapshot has shown', () => {
+    const next = started({
       cursor: `${EPOCH}:8`,
       open: [{ message: message('m2', { content: 'Again' }), n: 1 }],
       runs: [run({ status: 'running', attempt: 2 })],
-      states: WAY,
+      states: PATH,
     });
-    const at = all(next, told([retried], 9));
+    const at = reduceAll(next, numbered([retried], 9));
     expect(at.runs.get('run')).toMatchObject({ status: 'running', attempt: 2 });
     expect(text(at, 'm2')).toBe('Again');
   });
@@ -258,21 +258,21 @@ describe('an attempt that was lost', () => {
 
 describe('a run', () => {
   test('that has ended does not go back', () => {
-    const at = all(begun(), [...told(TURN), ...told([{ type: 'run.started', run: run({ status: 'running', attempt: 1 }) }], 12)]);
+    const at = reduceAll(started(), [...numbered(RUN_EVENTS), ...numbered([{ type: 'run.started', run: run({ status: 'running', attempt: 1 }) }], 12)]);
     expect(at.runs.get('run')?.status).toBe('success');
   });
 
-  test('waits for an answer, is queued with it, and goes on', () => {
-    const asked = all(begun(), told([...TURN.slice(0, 4), { type: 'run.waiting', confirmation: { id: 'c', prompt: 'Shall I?', options: ['yes'] } }]));
+  test('waits for an answer, is queued again, and continues', () => {
+    const asked = reduceAll(started(), numbered([...RUN_EVENTS.slice(0, 4), { type: 'run.waiting', confirmation: { id: 'c', prompt: 'Shall I?', options: ['yes'] } }]));
     expect(asked.runs.get('run')).toMatchObject({ status: 'waiting', confirmation: { prompt: 'Shall I?' } });
-    const answered = all(asked, told([{ type: 'run.queued', run: run({ attempt: 1 }) }], 6));
+    const answered = reduceAll(asked, numbered([{ type: 'run.queued', run: run({ attempt: 1 }) }], 6));
     expect(answered.runs.get('run')?.status).toBe('queued');
-    const on = all(answered, told([{ type: 'run.started', run: run({ status: 'running', attempt: 2 }) }], 7));
+    const on = reduceAll(answered, numbered([{ type: 'run.started', run: run({ status: 'running', attempt: 2 }) }], 7));
     expect(on.runs.get('run')).toMatchObject({ status: 'running', attempt: 2 });
   });
 
-  test('closes what was still being written', () => {
-    const at = all(begun(), told([...TURN.slice(0, 8), { type: 'run.completed', status: 'cancelled', error: null, usage: null, output_state_id: 'answer' }]));
+  test('closes the messages that were still being written', () => {
+    const at = reduceAll(started(), numbered([...RUN_EVENTS.slice(0, 8), { type: 'run.completed', status: 'cancelled', error: null, usage: null, output_state_id: 'answer' }]));
     expect(at.streaming.size).toBe(0);
     expect(text(at)).toBe('Hello, ');
   });
@@ -281,23 +281,23 @@ describe('a run', () => {
 describe('another branch', () => {
   const thought = message('r', { channel: 'reasoning', content: 'Hm', status: 'complete' });
 
-  test('that is being filled is whole after a snapshot', () => {
+  test('that is being filled is complete after a snapshot', () => {
     const running = run({ status: 'running', attempt: 1 });
     const open = [{ message: message('m', { position: 1, content: 'Hel' }), n: 1 }];
-    const at = begun({ cursor: `${EPOCH}:8`, other_branches: [thought], open, runs: [running] });
+    const at = started({ cursor: `${EPOCH}:8`, other_branches: [thought], open, runs: [running] });
     expect(at.messages.get('answer')?.map((one) => one.content)).toEqual(['Hm', 'Hel']);
-    expect(text(all(at, told([delta(2, 'lo')], 9)))).toBe('Hello');
+    expect(text(reduceAll(at, numbered([delta(2, 'lo')], 9)))).toBe('Hello');
   });
 
-  test('in which nothing is said yet is here, and grows', () => {
-    const at = begun({ runs: [run({ status: 'waiting', attempt: 1 })] });
+  test('without messages yet is loaded, and grows', () => {
+    const at = started({ runs: [run({ status: 'waiting', attempt: 1 })] });
     expect(at.messages.get('answer')).toEqual([]);
-    expect(text(all(at, told(TURN.slice(5, 8))))).toBe('Hello, ');
+    expect(text(reduceAll(at, numbered(RUN_EVENTS.slice(5, 8))))).toBe('Hello, ');
   });
 
-  test('that is not here does not come to be by its later messages', () => {
+  test('that was not loaded is not created by its later messages', () => {
     const later = message('m', { position: 1 });
-    const at = all(begun(), told([
+    const at = reduceAll(started(), numbered([
       { type: 'message.created', message: later },
       delta(1, 'Hello'),
       { type: 'message.completed', message: { ...later, content: 'Hello', status: 'complete' } },
@@ -308,9 +308,9 @@ describe('another branch', () => {
 });
 
 describe('a reset', () => {
-  test('holds events back until the snapshot, which begins the new epoch', () => {
-    const reset = reduce(all(begun(), told(TURN.slice(0, 7))), { type: 'reset' });
-    const later = all(reset, told([delta(3, 'world')], 2, 'later'));
+  test('holds events back until the snapshot of the new epoch', () => {
+    const reset = reduce(reduceAll(started(), numbered(RUN_EVENTS.slice(0, 7))), { type: 'reset' });
+    const later = reduceAll(reset, numbered([delta(3, 'world')], 2, 'later'));
     expect(text(later)).toBe('Hel');
     const at = reduce(later, {
       type: 'snapshot',
@@ -318,15 +318,15 @@ describe('a reset', () => {
         cursor: 'later:1',
         open: [{ message: message('m', { content: 'Hello, ' }), n: 2 }],
         runs: [run({ status: 'running', attempt: 1 })],
-        states: WAY,
+        states: PATH,
       }),
     });
     expect(at.stale).toBe(false);
     expect(text(at)).toBe('Hello, world');
   });
 
-  test('forgets a run that ended meanwhile, and keeps what can change no more', () => {
-    const before = all(begun({ runs: [run({ id: 'elsewhere', status: 'running', attempt: 1, output_state_id: 'other' })] }), told(TURN));
+  test('forgets a run that ended meanwhile, and keeps what cannot change any more', () => {
+    const before = reduceAll(started({ runs: [run({ id: 'elsewhere', status: 'running', attempt: 1, output_state_id: 'other' })] }), numbered(RUN_EVENTS));
     const at = reduce(before, { type: 'snapshot', snapshot: snapshot({ cursor: 'later:0' }) });
     expect(at.runs.has('elsewhere')).toBe(false);
     expect(at.runs.get('run')?.status).toBe('success');
@@ -337,11 +337,11 @@ describe('a reset', () => {
 describe('history', () => {
   const history = (items: Message[], next: string | null, states: string[]): Action => ({
     type: 'history',
-    history: { items, next, states: Object.fromEntries(states.map((id) => [id, place()])) },
+    history: { items, next, states: Object.fromEntries(states.map((id) => [id, siblingInfo()])) },
   });
 
-  test('is put before what is there, and says where it was cut', () => {
-    const newest = reduce(begun(), history([message('b', { state_id: 's2', position: 1, status: 'complete' })], 'cursor', ['s3', 's2']));
+  test('is put before newer messages, and has the cursor to read on', () => {
+    const newest = reduce(started(), history([message('b', { state_id: 's2', position: 1, status: 'complete' })], 'cursor', ['s3', 's2']));
     expect(newest.olderCursors.get('s2')).toBe('cursor');
     expect(newest.nodes.get('s2')?.parentId).toBeUndefined();
     const whole = reduce(newest, history([message('a', { state_id: 's2', position: 0, status: 'complete' })], null, ['s2', 's1']));
@@ -351,8 +351,8 @@ describe('history', () => {
     expect(whole.nodes.get('s1')?.parentId).toBeNull();
   });
 
-  test('does not put an older text over one that is being written', () => {
-    const writing = all(begun(), told(TURN.slice(0, 8)));
+  test('does not replace a text that is being written by an older one', () => {
+    const writing = reduceAll(started(), numbered(RUN_EVENTS.slice(0, 8)));
     const at = reduce(writing, history([message('m', { content: 'Hel' })], null, ['answer', 'question', 'root']));
     expect(text(at)).toBe('Hello, ');
   });

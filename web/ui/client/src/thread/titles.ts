@@ -7,10 +7,10 @@ export function threadTitle(thread: Pick<Thread, 'title'>): string {
 }
 
 export function nodeTitle(node: Node): string {
-  const words = node.label || node.preview.replace(/[*_`#]+/g, '').replace(/\s+/g, ' ').trim();
-  if (words) return words;
-  if (node.parentId === null) return 'Beginning';
-  if (node.runStatus === 'queued') return 'Waiting to start';
-  if (node.runStatus === 'running') return 'Answering';
-  return node.runStatus ? 'No words' : 'Empty';
+  const text = node.label || node.preview.replace(/[*_`#]+/g, '').replace(/\s+/g, ' ').trim();
+  if (text) return text;
+  if (node.parentId === null) return 'Start';
+  if (node.runStatus === 'queued') return 'Queued';
+  if (node.runStatus === 'running') return 'Running';
+  return node.runStatus ? 'No output' : 'Empty';
 }

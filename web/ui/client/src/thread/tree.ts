@@ -92,11 +92,11 @@ export function outlineRows(nodes: Nodes, children: Children, root: string | nul
 
 /** The states whose text or label contains `text`, and those that must be visible to show them: their ancestors too. */
 export function searchTree(nodes: Nodes, text: string): { matches: Set<string>; visible: Set<string> } {
-  const wanted = text.trim().toLowerCase();
+  const query = text.trim().toLowerCase();
   const matches = new Set<string>();
   const visible = new Set<string>();
   for (const node of nodes.values()) {
-    if (!`${node.preview}\n${node.label ?? ''}`.toLowerCase().includes(wanted)) continue;
+    if (!`${node.preview}\n${node.label ?? ''}`.toLowerCase().includes(query)) continue;
     matches.add(node.id);
     for (let id: string | null | undefined = node.id; id && !visible.has(id); id = nodes.get(id)?.parentId) visible.add(id);
   }
