@@ -43,13 +43,13 @@ export function Notifications() {
     <>
       <div className="visually-hidden" role="status">{announcement}</div>
       <div className="notifications" role="region" aria-live="polite" aria-label="Notifications">
-        {notifications.map((notification) => <NotificationView key={notification.id} note={notification} />)}
+        {notifications.map((notification) => <NotificationView key={notification.id} notification={notification} />)}
       </div>
     </>
   );
 }
 
-function NotificationView({ note: { id, text, action, alert } }: { note: Notification }) {
+function NotificationView({ notification: { id, text, action, alert } }: { notification: Notification }) {
   useEffect(() => {
     const timer = setTimeout(() => dismiss(id), SHOWN_FOR);
     return () => clearTimeout(timer);

@@ -7,6 +7,7 @@
  * leader is closed, the next tab gets the lock and asks all tabs for the cursors they are at. Where Web
  * Locks are missing (pages that are not secure), each tab is a leader for itself.
  */
+import { randomId } from '../api/randomId';
 import { EVENT_TYPES, type Hint, type LogEvent, parseCursor } from './events';
 import { type ConnectionState, openEventStream } from './eventStream';
 
@@ -51,7 +52,7 @@ const TAB_TIMEOUT = 70_000;
 const HINT_TYPES = ['thread.updated', 'thread.deleted', 'run.changed', 'reload'];
 
 export class SharedStreams {
-  private readonly tab = crypto.randomUUID?.() ?? String(Math.random());
+  private readonly tab = randomId();
   private readonly channel: BroadcastChannel | null;
   private readonly watchers = new Map<string, Watcher>();
   private readonly subscriptions = new Map<string, Subscription>();
