@@ -28,7 +28,8 @@ END
 _ON_UPDATE = """
 CREATE TRIGGER sessions_update INSTEAD OF UPDATE ON sessions BEGIN
     UPDATE logins
-    SET user_id = NEW.user_id, created_at = NEW.created_at, expires_at = NEW.expires_at, ended_at = NEW.ended_at
+    SET user_id = NEW.user_id, created_at = NEW.created_at,
+        expires_at = NEW.expires_at, ended_at = NEW.ended_at
     WHERE id = OLD.id;
 END
 """
