@@ -1,1 +1,1 @@
-"""Maintenance: what is done again and again, whoever asks for nothing."""
+"""Maintenance: duties that are done again and again, each in a module, and the reaper that does them."""

@@ -1,12 +1,14 @@
-"""A thread that nobody named has a title all the same: of its first message, then by a worker."""
+"""A thread that was given no title is titled by its first message, then by a worker."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runtime.dispatch import Dispatcher
 from runtime.maintenance.titles import Titles
 from runtime.model import MessageType, RunStatus
 from runtime.settings import Settings
@@ -18,7 +20,7 @@ from tests.support.web import Client, write_worker
 from web.core import Core
 
 QUEUED = 4
-"""Runs that a user may have waiting."""
+"""Runs that a user may have queued."""
 QUESTION = "# Why are **leaves** green?\n\nI always wondered."
 
 
@@ -34,6 +36,20 @@ def web_settings(web_environ: dict[str, str], worker_folder: Path) -> Settings:
 def titles(core: Core) -> Titles:
     """What the reaper has."""
     return Titles(core)
+
+
+@pytest.fixture
+def dispatched(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The arguments of each call of the dispatcher, those that it refuses as well."""
+    calls: list[object] = []
+    create = Dispatcher.create
+
+    def record(self: Dispatcher, *arguments: Any) -> Any:
+        calls.append(arguments)
+        return create(self, *arguments)
+
+    monkeypatch.setattr(Dispatcher, "create", record)
+    return calls
 
 
 def begin(client: Client, text: str = QUESTION, **body: Any) -> dict[str, Any]:
@@ -63,44 +79,44 @@ def title_run(client: Client) -> dict[str, Any]:
     return run
 
 
-def test_the_first_words_are_the_title_until_a_worker_has_made_one(
+def test_a_thread_is_titled_by_its_first_words_until_a_worker_has_titled_it(
     core: Core, ada: Client, titles: Titles
 ) -> None:
     begun = begin(ada)
     assert title(ada, begun) == "Why are leaves green?"
-    assert titles.ask() == 0, "there is no answer yet"
+    assert titles.request_missing() == 0, "there is no answer yet"
 
     answered(core, begun["runs"][0]["id"], "Because of chlorophyll.")
-    assert titles.ask() == 1
-    assert (titles.ask(), titles.take()) == (0, 0)
+    assert titles.request_missing() == 1
+    assert (titles.request_missing(), titles.apply_finished()) == (0, 0)
     made = answered(core, title_run(ada)["id"], "“Green ", "leaves”\n\nsome more words")
 
     said = [message.content for message in made.claim.messages]
     assert said[:2] == [QUESTION, "Because of chlorophyll."]
     assert said[2].startswith("Name this conversation")
     assert made.run.args == {"title_of": begun["thread"]["id"]}
-    assert titles.take() == 1
+    assert titles.apply_finished() == 1
     assert title(ada, begun) == "Green leaves"
-    assert (titles.ask(), titles.take()) == (0, 0)
+    assert (titles.request_missing(), titles.apply_finished()) == (0, 0)
 
 
-def test_it_is_told_to_whoever_watches(core: Core, ada: Client, titles: Titles) -> None:
+def test_a_title_is_announced_to_the_readers_of_its_thread(core: Core, ada: Client, titles: Titles) -> None:
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
-    titles.ask()
+    titles.request_missing()
     answered(core, title_run(ada)["id"], "Leaves")
-    titles.take()
+    titles.apply_finished()
 
     entries = core.log.read(begun["thread"]["id"], core.log.oldest(begun["thread"]["id"])).entries
     assert entries[-1].type == "thread.updated"
     assert b'"title":"Leaves"' in entries[-1].payload
 
 
-def test_what_makes_a_title_is_nowhere_to_be_seen(core: Core, ada: Client, titles: Titles) -> None:
+def test_the_helper_thread_of_a_title_is_in_no_list(core: Core, ada: Client, titles: Titles) -> None:
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
     states = ada.get(f"/api/threads/{begun['thread']['id']}/states").json["items"]
-    titles.ask()
+    titles.request_missing()
 
     for listed in ("/api/threads", "/api/threads?query=leaves"):
         assert [one["id"] for one in ada.get(listed).json["items"]] == [begun["thread"]["id"]]
@@ -117,35 +133,37 @@ def test_what_makes_a_title_is_nowhere_to_be_seen(core: Core, ada: Client, title
         ("while it is made", "Why are leaves green?"),
     ],
 )
-def test_a_title_of_a_person_stays(core: Core, ada: Client, titles: Titles, moment: str, kept: str) -> None:
+def test_a_title_given_by_the_user_is_kept(
+    core: Core, ada: Client, titles: Titles, moment: str, kept: str
+) -> None:
     begun = begin(ada)
     at = f"/api/threads/{begun['thread']['id']}"
     answered(core, begun["runs"][0]["id"], "Because.")
     if moment == "before it is asked for":
         ada.patch(at, json={"title": "Mine"})
-        assert titles.ask() == 0
+        assert titles.request_missing() == 0
     else:
-        titles.ask()
+        titles.request_missing()
         ada.patch(at, json={"title": kept})
         answered(core, title_run(ada)["id"], "Leaves")
-    assert titles.take() == 0
+    assert titles.apply_finished() == 0
     assert title(ada, begun) == kept
-    assert (titles.ask(), titles.take()) == (0, 0)
+    assert (titles.request_missing(), titles.apply_finished()) == (0, 0)
 
 
-def test_a_thread_that_was_given_a_title_wants_no_other(core: Core, ada: Client, titles: Titles) -> None:
+def test_a_thread_created_with_a_title_gets_no_other(core: Core, ada: Client, titles: Titles) -> None:
     begun = begin(ada, title="Given")
     answered(core, begun["runs"][0]["id"], "Because.")
-    assert titles.ask() == 0
+    assert titles.request_missing() == 0
 
 
 @pytest.mark.parametrize("how", ["error", "cancelled", "without a word", "with a question"])
-def test_where_the_worker_makes_none_the_first_words_stay(
+def test_the_first_words_are_kept_when_the_worker_makes_no_title(
     core: Core, ada: Client, titles: Titles, how: str
 ) -> None:
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
-    titles.ask()
+    titles.request_missing()
     run = title_run(ada)["id"]
     match how:
         case "error":
@@ -157,12 +175,12 @@ def test_where_the_worker_makes_none_the_first_words_stay(
         case "with a question":
             Attempt(core, run).ask("Which one?")
 
-    assert (titles.take(), titles.take(), titles.ask()) == (0, 0, 0)
+    assert (titles.apply_finished(), titles.apply_finished(), titles.request_missing()) == (0, 0, 0)
     assert title(ada, begun) == "Why are leaves green?"
     assert stored_run(core, run).status.terminal
 
 
-def test_a_reaper_that_dies_after_asking_does_not_ask_twice(
+def test_a_title_is_requested_once_when_a_reaper_dies_after_the_request(
     core: Core, ada: Client, titles: Titles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = begin(ada)
@@ -170,45 +188,45 @@ def test_a_reaper_that_dies_after_asking_does_not_ask_twice(
     with monkeypatch.context() as killed:
         killed.setattr("runtime.store.titles.asked_for", None)
         with pytest.raises(TypeError):
-            titles.ask()
+            titles.request_missing()
 
-    assert Titles(core).ask() == 1
+    assert Titles(core).request_missing() == 1
     answered(core, title_run(ada)["id"], "Leaves")
-    assert titles.take() == 1
+    assert titles.apply_finished() == 1
 
 
-def test_who_has_too_much_queued_goes_without_titles_and_holds_nobody_up(
+def test_a_user_with_a_full_queue_gets_no_titles_and_delays_nobody(
     core: Core, ada: Client, bob: Client, titles: Titles
 ) -> None:
     others = begin(bob)
     answered(core, others["runs"][0]["id"], "Because.")
-    for _ in range(titles_module._AT_ONCE):
+    for _ in range(titles_module._AT_ONCE):  # private: as many as one round looks at, whatever that is
         begun = begin(ada)
         answered(core, begun["runs"][0]["id"], "Because.")
     for _ in range(QUEUED):
         begin(ada, title="Another")
 
-    assert (titles.ask(), titles.ask()) == (0, 1)
+    assert (titles.request_missing(), titles.request_missing()) == (0, 1)
     assert title(ada, begun) == "Why are leaves green?"
     answered(core, title_run(bob)["id"], "Leaves")
-    assert titles.take() == 1
+    assert titles.apply_finished() == 1
     assert title(bob, others) == "Leaves"
 
 
-def test_a_key_that_its_user_has_used_up_is_tried_once(core: Core, ada: Client, titles: Titles) -> None:
+def test_a_title_is_requested_once_when_its_idempotency_key_is_in_use(
+    core: Core, ada: Client, titles: Titles, dispatched: list[object]
+) -> None:
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
     key = {"Idempotency-Key": f"title:{begun['thread']['id']}"}
     mine = {"worker_id": "parrot", "messages": [{"role": "user", "content": "Mine"}]}
     assert ada.post("/api/runs", json=mine, headers=key).status_code == 202
 
-    tried = []
-    create = titles._dispatcher.create
-    titles._dispatcher.create = lambda *of: (tried.append(of), create(*of))  # type: ignore[method-assign]
-    assert (titles.ask(), titles.ask(), len(tried)) == (0, 0, 1)
+    dispatched.clear()
+    assert (titles.request_missing(), titles.request_missing(), len(dispatched)) == (0, 0, 1)
 
 
-def test_the_question_and_what_follows_are_found_among_calls_of_functions(
+def test_the_worker_is_given_the_question_and_the_texts_after_it_without_function_calls(
     core: Core, ada: Client, titles: Titles
 ) -> None:
     begun = begin(ada)
@@ -218,42 +236,47 @@ def test_the_question_and_what_follows_are_found_among_calls_of_functions(
         attempt.say(f"Text {number}.")
     attempt.finish()
 
-    assert titles.ask() == 1
+    assert titles.request_missing() == 1
     made = Attempt(core, title_run(ada)["id"])
     said = [message.content for message in made.claim.messages][:-1]
     assert said == [QUESTION, "Text 0.", "Text 1.", "Text 2."]
 
 
-def test_where_nothing_was_said_no_worker_is_asked(core: Core, ada: Client, titles: Titles) -> None:
+def test_a_thread_without_text_requests_no_title(core: Core, ada: Client, titles: Titles) -> None:
     begun = begin(ada, text="")
     attempt = Attempt(core, begun["runs"][0]["id"])
     attempt.say("call", type=MessageType.FUNCTION)
     attempt.finish()
 
-    assert titles.ask() == 0
+    assert titles.request_missing() == 0
     assert ada.get("/api/runs?worker=titler").json["items"] == []
 
 
-def test_while_the_worker_is_unavailable_it_is_tried_for_one_thread_at_a_time(
-    core: Core, ada: Client, titles: Titles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_an_unavailable_worker_is_tried_for_one_thread_in_a_round(
+    core: Core,
+    ada: Client,
+    titles: Titles,
+    dispatched: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     for _ in range(3):
         answered(core, begin(ada)["runs"][0]["id"], "Because.")
-    tried = []
-    create = titles._dispatcher.create
-    monkeypatch.setattr(titles._dispatcher, "create", lambda *of: (tried.append(of), create(*of)))
+    dispatched.clear()
     with monkeypatch.context() as gone:
-        gone.setattr(titles, "_worker", "nobody")
-        assert (titles.ask(), titles.ask()) == (0, 0)
+        missing = replace(core.settings.run, title_worker="nobody")
+        gone.setattr(core, "settings", replace(core.settings, run=missing))
+        without_worker = Titles(core)
+        assert (without_worker.request_missing(), without_worker.request_missing()) == (0, 0)
 
-    assert len(tried) == 2
+    assert len(dispatched) == 2
     assert [record.getMessage()[:44] for record in caplog.records] == [
         "No titles are made by the worker 'nobody': T"
     ]
-    assert titles.ask() == 3
+    assert titles.request_missing() == 3
 
 
-def test_the_first_words_are_plain_and_short(ada: Client) -> None:
+def test_the_first_words_are_shortened_and_freed_of_markup(ada: Client) -> None:
     long = "word " * 40
     assert [title(ada, begin(ada, text)) for text in ("\n\n> *Quoted*  words ", long, "x" * 90, "   ")] == [
         "Quoted words", ("word " * 16).strip(), "x" * 80, None,
@@ -272,5 +295,5 @@ def test_the_first_words_are_plain_and_short(ada: Client) -> None:
         ("* " * 200_000, ""),
     ],
 )
-def test_only_what_marks_a_text_is_left_out_of_its_title(text: str, words: str) -> None:
+def test_a_title_leaves_out_markup_only(text: str, words: str) -> None:
     assert threads.title_of(text) == words

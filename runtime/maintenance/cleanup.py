@@ -1,0 +1,28 @@
+"""Cleanup: what has expired is deleted, every few minutes."""
+
+from __future__ import annotations
+
+import time
+
+from runtime.services import Services
+from runtime.store import pools, requests, threads
+
+_INTERVAL = 600.0
+"""Seconds between two cleanups."""
+
+
+class Cleanup:
+    """Deletes old idempotency keys, pool processes that are gone, and threads that were deleted."""
+
+    def __init__(self, services: Services) -> None:
+        self._database = services.database
+        self._finished_at = float("-inf")
+
+    def delete_expired(self) -> None:
+        """Delete what has expired, if it is time. Threads go in small batches, one in each round."""
+        if time.monotonic() - self._finished_at < _INTERVAL:
+            return
+        for delete in (requests.forget_old, pools.forget):
+            self._database.write(delete)
+        if not self._database.write(threads.purge):
+            self._finished_at = time.monotonic()
