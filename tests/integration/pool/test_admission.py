@@ -142,7 +142,7 @@ def even_shares(database: Database, clients: list[Client], body: dict[str, Any])
 
 
 def ask(client: Client, **config: Any) -> dict[str, Any]:
-    """A run of the worker ``fake`` that has said something already."""
+    """A run of the worker ``fake`` whose first text has arrived."""
     run = client.ask(client.thread(), "go", worker_id="fake", config=config)["runs"][0]
     with client.stream(f"/api/runs/{run['id']}/events") as events:
         next(event for event in events if event.type == "message.delta")
@@ -150,21 +150,21 @@ def ask(client: Client, **config: Any) -> dict[str, Any]:
 
 
 @only_postgresql
-def test_what_ignores_its_cancellation_or_its_timeout_is_killed(clients):
+def test_a_worker_that_ignores_its_cancellation_or_timeout_is_killed(clients):
     client = clients[0]
     ignoring = ask(client, mode="ignore_term")
     late = client.ask(client.thread(), "go", worker_id="fake", config={"mode": "ignore_term"}, timeout=0.3)
 
     for _ in range(2):
-        told = client.post(f"/api/runs/{ignoring['id']}/cancel").json()["run"]
-        assert told["cancel_requested_at"]
+        answer = client.post(f"/api/runs/{ignoring['id']}/cancel").json()["run"]
+        assert answer["cancel_requested_at"]
     ended = client.wait(ignoring)
     assert (ended["run"]["status"], ended["messages"][0]["status"]) == ("cancelled", "partial")
     assert client.wait(late["runs"][0])["run"]["error"]["code"] == "timeout"
 
 
 @only_postgresql
-def test_only_what_may_be_retried_is_and_its_readers_are_told_what_is_void(clients):
+def test_only_a_retryable_failure_is_retried_and_the_discarded_messages_are_announced(clients):
     client = clients[0]
     failing = {"worker_id": "fake", "config": {"mode": "fail", "until_attempt": 2, "retryable": True}}
     run = client.ask(client.thread(), "go", **failing)["runs"][0]
@@ -182,7 +182,7 @@ def test_only_what_may_be_retried_is_and_its_readers_are_told_what_is_void(clien
 
 
 @only_postgresql
-def test_what_may_run_once_is_never_started_twice(clients, stack):
+def test_a_run_with_one_attempt_is_never_started_twice(clients, stack):
     client = clients[0]
 
     def narrow() -> dict[str, Any]:
@@ -211,7 +211,7 @@ def test_what_may_run_once_is_never_started_twice(clients, stack):
 
 
 @only_postgresql
-def test_no_more_than_the_limits_run_at_once_on_two_pool_processes(clients, stack, database):
+def test_limits_of_runs_at_once_hold_on_two_pool_processes(clients, stack, database):
     one, other, _ = clients
     stack.start("pool python", "second pool", BRANCHLINE_POOL_SLOTS=str(2 * LIMIT))
     until(lambda: one.get("/api/workers/narrow").json()["worker"]["slots"] > 2 * LIMIT, 30, "there are two")

@@ -1,4 +1,4 @@
-"""The relay: what a child says reaches the event log whole, also where Redis forgets or is away."""
+"""The relay: a child's output reaches the event log completely, also where Redis loses it or is away."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.attempt import INCARNATION, LEASE
 from tests.support.web import Client
 from web.core import Core
 
-SAID = (
+OUTPUT = (
     [p.Delta(None, "one ")],
     [p.Delta(None, "two ")],
     [p.Start("a"), p.Delta("a", "code"), p.Delta(None, "three"), p.Step("on")],
@@ -42,8 +42,8 @@ def begin(core: Core, run_id: str) -> Relay:
     return relay
 
 
-def wait(core: Core, relay: Relay, *, told: bool = True) -> Run:
-    """The attempt has asked its user, who has answered."""
+def wait(core: Core, relay: Relay, *, announced: bool = True) -> Run:
+    """The attempt asks its user, and its run waits."""
     run, transcript = relay.attempt.run, relay.attempt.transcript
     relay.receive([p.Delta(None, "before"), p.Confirm("1", "Shall I?", [])], 0)
     relay.flush()
@@ -52,44 +52,46 @@ def wait(core: Core, relay: Relay, *, told: bool = True) -> Run:
         attempts.wait, run, transcript.result.confirmation, None, attempts.AttemptResult(left)
     )
     transcript.mark_committed(left)
-    if told:
+    if announced:
         relay.close([run_waiting(asked)], None)
     return asked
 
 
-def forget(redis_url: str) -> None:
+def lose_everything(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
 
 
-def told(core: Core, run: Run) -> list[tuple[str, str | list[str] | None]]:
-    """What the log tells of a run: each event's type, and its text or what it discards."""
+def logged(core: Core, run: Run) -> list[tuple[str, str | list[str] | None]]:
+    """The events of a run in the log: the type of each, and its text or what it discards."""
     chunk = core.log.read_run(run.thread_id, run.id)
     data = [(entry.type, orjson.loads(entry.payload)) for entry in chunk.entries if entry.run_id == run.id]
     return [(type, one.get("message", {}).get("content", one.get("discarded"))) for type, one in data]
 
 
-@pytest.mark.parametrize("forgotten", range(len(SAID)))
-def test_a_log_that_redis_forgot_is_opened_again_with_what_it_had(core, run_id, redis_url, forgotten):
+@pytest.mark.parametrize("lost_at", range(len(OUTPUT)))
+def test_a_log_that_redis_lost_is_opened_again_with_its_open_messages(core, run_id, redis_url, lost_at):
     relay = begin(core, run_id)
-    for place, said in enumerate(SAID):
-        relay.receive(said, 0)
-        if place == forgotten:
-            forget(redis_url)
+    for index, worker_events in enumerate(OUTPUT):
+        relay.receive(worker_events, 0)
+        if index == lost_at:
+            lose_everything(redis_url)
         relay.flush()
         log = core.log.open_messages(relay.attempt.run.thread_id)
-        written = relay.attempt.transcript.emitted_messages()
-        assert sorted(one.text for one in log) == sorted(one.text() for one in written)
+        emitted = relay.attempt.transcript.emitted_messages()
+        assert sorted(partial.text for partial in log) == sorted(partial.text() for partial in emitted)
 
 
-def test_a_log_that_redis_forgot_while_a_run_waited_tells_it_from_its_beginning(ada, core, run_id, redis_url):
+def test_a_log_that_redis_lost_while_a_run_waited_has_the_run_from_its_beginning(
+    ada, core, run_id, redis_url
+):
     run = wait(core, begin(core, run_id))
     ada.post(f"/api/runs/{run_id}/answer", json={"answer": "yes"})
-    forget(redis_url)
+    lose_everything(redis_url)
 
     begin(core, run_id)
 
-    assert [one for one in told(core, run) if one[1] or one[0].startswith("run.")] == [
+    assert [one for one in logged(core, run) if one[1] or one[0].startswith("run.")] == [
         ("run.queued", None),
         ("message.completed", "before"),
         ("message.completed", "Shall I?"),
@@ -99,21 +101,21 @@ def test_a_log_that_redis_forgot_while_a_run_waited_tells_it_from_its_beginning(
     ]
 
 
-def test_a_question_that_is_told_late_comes_after_all_that_led_to_it(core, run_id, redis_url):
+def test_a_question_that_is_announced_late_follows_the_messages_before_it(core, run_id, redis_url):
     relay = begin(core, run_id)
-    run = wait(core, relay, told=False)
-    forget(redis_url)
-    claim, said = relay.attempt.claim, core.database.read(messages.of_state, run.output_state_id)
+    run = wait(core, relay, announced=False)
+    lose_everything(redis_url)
+    claim, output = relay.attempt.claim, core.database.read(messages.of_state, run.output_state_id)
 
-    assert core.announcer.waiting(run, claim.output_state, claim.earlier, said)
+    assert core.announcer.waiting(run, claim.output_state, claim.earlier, output)
 
     beginning = [("run.queued", None), ("message.created", ""), ("message.completed", "before")]
-    assert [one for one in told(core, run) if one[0] != "state.created"][:3] == beginning
-    assert told(core, run)[-1] == ("run.waiting", None)
+    assert [one for one in logged(core, run) if one[0] != "state.created"][:3] == beginning
+    assert logged(core, run)[-1] == ("run.waiting", None)
 
 
-def test_what_was_told_before_its_run_was_is_not_passed_over(ada, core, run_id, redis_url, monkeypatch):
-    forget(redis_url)  # as where nobody could be told that the run was accepted
+def test_events_appended_before_the_creation_of_their_run_are_kept(ada, core, run_id, redis_url, monkeypatch):
+    lose_everything(redis_url)  # as where the creation of the run could not be announced
     with monkeypatch.context() as away:
         away.setattr(core.log, "begin", unavailable)
         relay = begin(core, run_id)
@@ -121,7 +123,7 @@ def test_what_was_told_before_its_run_was_is_not_passed_over(ada, core, run_id, 
     ada.post(f"/api/runs/{run_id}/answer", json={"answer": "yes"})
     begin(core, run_id)
 
-    # The log has no beginning to read from, late as it would be: who wants that is told from the database.
+    # The log has no beginning of the run to read from; readers who want that get it from the database.
     assert core.log.span(run.thread_id, run_id).queued is None
     assert core.log.read_run(run.thread_id, run_id) is None
     entries = core.log.read(run.thread_id, core.log.oldest(run.thread_id)).entries
@@ -135,36 +137,36 @@ def unavailable(*_: object) -> None:
 
 
 @pytest.mark.parametrize("by", ["the question", "the next attempt"])
-def test_text_that_the_log_lacks_is_not_passed_over_when_its_end_is_told_late(ada, core, run_id, by):
+def test_readers_are_reset_when_a_late_end_completes_text_that_the_log_lacks(ada, core, run_id, by):
     relay = begin(core, run_id)
-    relay.receive([p.Delta(None, "told "), p.Delta(None, "in part, ")], 0)
+    relay.receive([p.Delta(None, "appended "), p.Delta(None, "in part, ")], 0)
     relay.flush()
     before = core.log.cursor(relay.attempt.run.thread_id)
-    asked = wait_unheard(core, relay)
+    asked = wait_unannounced(core, relay)
     if by == "the question":
         claim = relay.attempt.claim
-        said = core.database.read(messages.of_state, asked.output_state_id)
-        assert core.announcer.waiting(asked, claim.output_state, claim.earlier, said)
+        output = core.database.read(messages.of_state, asked.output_state_id)
+        assert core.announcer.waiting(asked, claim.output_state, claim.earlier, output)
     else:
         ada.post(f"/api/runs/{run_id}/answer", json={"answer": "yes"})
         begin(core, run_id)
 
     now = core.log.cursor(asked.thread_id)
-    assert now.epoch != before.epoch  # so that whoever reads is reset, and told all
+    assert now.epoch != before.epoch  # so that readers are reset and load all of it
 
 
-def wait_unheard(core: Core, relay: Relay) -> Run:
-    """The same as ``wait``, but the log is told nothing more."""
+def wait_unannounced(core: Core, relay: Relay) -> Run:
+    """The same as ``wait``, but nothing more is appended to the log."""
     run, transcript = relay.attempt.run, relay.attempt.transcript
-    relay.receive([p.Delta(None, "and not whole"), p.Confirm("1", "Shall I?", [])], 0)
+    relay.receive([p.Delta(None, "and the rest"), p.Confirm("1", "Shall I?", [])], 0)
     left = transcript.close(MessageStatus.COMPLETE)
     return core.database.write(
         attempts.wait, run, transcript.result.confirmation, None, attempts.AttemptResult(left)
     )
 
 
-def test_what_led_to_a_question_that_was_not_announced_stays_when_a_later_attempt_is_lost(ada, core, run_id):
-    run = wait(core, begin(core, run_id), told=False)
+def test_messages_before_an_unannounced_question_stay_valid_when_a_later_attempt_is_lost(ada, core, run_id):
+    run = wait(core, begin(core, run_id), announced=False)
     ada.post(f"/api/runs/{run_id}/answer", json={"answer": "yes"})
     relay = begin(core, run_id)
     relay.receive([p.Delta(None, "after")], 0)
@@ -175,10 +177,10 @@ def test_what_led_to_a_question_that_was_not_announced_stays_when_a_later_attemp
         core.database.write(attempts.retry, relay.attempt.run, -1.0, attempts.AttemptResult())
     )
 
-    assert told(core, run)[-1] == ("run.retried", [lost.message_id])
+    assert logged(core, run)[-1] == ("run.retried", [lost.message_id])
 
 
-def test_the_next_attempt_tells_what_is_void_where_nobody_could(core, run_id):
+def test_the_next_attempt_announces_the_voided_messages_of_a_lost_one(core, run_id):
     relay = begin(core, run_id)
     relay.receive([p.Delta(None, "void")], 0)
     relay.flush()
@@ -188,4 +190,4 @@ def test_the_next_attempt_tells_what_is_void_where_nobody_could(core, run_id):
 
     begin(core, run_id)
 
-    assert told(core, run)[-2:] == [("run.retried", [lost.message_id]), ("run.started", None)]
+    assert logged(core, run)[-2:] == [("run.retried", [lost.message_id]), ("run.started", None)]

@@ -20,7 +20,7 @@ from tests.support.reader import Reader
 SLOTS = 8
 POOLS = ("pool python", "second pool", "third pool")
 RUNS = len(POOLS) * SLOTS
-SAID = "Some words, ünd ☃ more; "
+TEXT = "Some words, ünd ☃ more; "
 SETTINGS = {
     "BRANCHLINE_POOL_SLOTS": str(SLOTS),
     "BRANCHLINE_DATABASE_POOL_SIZE": "6",
@@ -72,7 +72,7 @@ def answers(client: Client) -> bool:
 
 def ask_all(clients: list[Client], gate: Path) -> list[tuple[dict, list[Reader]]]:
     """As many runs as there are slots, asked for at both webs in turn, each read from both."""
-    config = {"mode": "gate", "path": str(gate), "text": SAID, "count": 5}
+    config = {"mode": "gate", "path": str(gate), "text": TEXT, "count": 5}
     threads = [clients[0].thread() for _ in range(RUNS // 2)]
     asked = [
         clients[number % 2].ask(threads[number // 2], "Speak.", worker_id="fake", config=config)["runs"][0]
@@ -89,7 +89,7 @@ def assert_ended_once_with_one_text(client: Client, run: dict, readers: list[Rea
     stored = client.wait(run)
     assert stored["run"]["status"] == "success"
     [message] = stored["messages"]
-    assert message["content"] == SAID * 10
+    assert message["content"] == TEXT * 10
     for reader in readers:
         events = reader.wait()
         ends = [event.data["status"] for event in events if event.type == "run.completed"]
@@ -99,7 +99,7 @@ def assert_ended_once_with_one_text(client: Client, run: dict, readers: list[Rea
         assert numbers == sorted(set(numbers))
 
 
-def test_pools_share_the_runs_and_every_reader_on_either_web_reads_the_same(clients, tmp_path):
+def test_runs_are_shared_by_pools_and_read_alike_on_either_web_process(clients, tmp_path):
     gate = tmp_path / "gate"
     asked = ask_all(clients, gate)
 
@@ -111,7 +111,7 @@ def test_pools_share_the_runs_and_every_reader_on_either_web_reads_the_same(clie
         assert clients[0].wait(run)["run"]["attempt"] == 1
 
 
-def test_the_runs_of_a_pool_that_dies_go_on_in_the_others(wide, clients, tmp_path):
+def test_runs_of_a_pool_that_dies_are_executed_by_the_others(wide, clients, tmp_path):
     stack, _ = wide
     gate = tmp_path / "gate"
     asked = ask_all(clients, gate)

@@ -1,4 +1,4 @@
-"""A pool process takes as many runs as it has slots, no more and no later; on both brokers."""
+"""A pool process executes as many runs as it has slots, and starts the next one at once; on both brokers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def stack(
         "BROKER_URL": stack_redis.url if on_redis else request.getfixturevalue("rabbitmq").url,
         "BRANCHLINE_POOL_SLOTS": str(SLOTS),
         "BRANCHLINE_POOL_DRAIN": "0.5",
-        "BRANCHLINE_REAPER_PUBLISH_GRACE": "60",  # what one process hoards, none but it would execute
+        # A message that one process hoards is not published again for another meanwhile.
+        "BRANCHLINE_REAPER_PUBLISH_GRACE": "60",
     }
     with Stack(home, f"sqlite:///{home}/branchline.db", stack_redis.url, **settings) as stack:
         yield stack
@@ -66,16 +67,20 @@ def runs(client: Client, asked: dict) -> list[dict]:
     return [client.get(f"/api/runs/{run['id']}").json()["run"] for run in asked["runs"]]
 
 
-def test_what_a_pool_process_has_no_slot_for_is_taken_by_another(client, stack):
+def test_a_run_that_finds_no_slot_in_one_process_is_executed_by_another(client, stack):
     asked = client.ask(client.thread(), **LONG, n=2 * SLOTS)
     until(lambda: statuses(client, asked).count("running") == SLOTS, what="the slots are taken")
 
     with second_pool(stack):
-        until(lambda: statuses(client, asked) == ["running"] * 2 * SLOTS, 40, "the other took the rest")
+        until(
+            lambda: statuses(client, asked) == ["running"] * 2 * SLOTS,
+            40,
+            "the other process executes the rest",
+        )
         assert attempts(client, asked) == [("running", 1, 0)] * 2 * SLOTS
 
 
-def test_a_slot_that_becomes_free_is_taken_at_once(client):
+def test_a_slot_that_becomes_free_is_used_at_once(client):
     # Milliseconds; a process that looks up only with Celery's own loop is late by up to two seconds.
     assert any(wait_for_a_slot(client) < 0.7 for _ in range(3))
 
@@ -91,7 +96,7 @@ def wait_for_a_slot(client: Client) -> float:
     return median((start - end).total_seconds() for end, start in zip(ends, starts, strict=False))
 
 
-def test_a_full_pool_process_that_is_told_to_stop_hands_on_what_it_runs(client, stack):
+def test_a_full_pool_process_hands_its_runs_back_when_it_is_stopped(client, stack):
     asked = client.ask(client.thread(), **LONG, n=SLOTS)
     until(lambda: statuses(client, asked) == ["running"] * SLOTS, what="the slots are taken")
 

@@ -54,8 +54,8 @@ def dispatched(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 def begin(client: Client, text: str = QUESTION, **body: Any) -> dict[str, Any]:
     """A thread and its first run."""
-    said = [{"role": "user", "content": text}]
-    answer = client.post("/api/runs", json={"worker_id": "parrot", "messages": said, **body})
+    question = [{"role": "user", "content": text}]
+    answer = client.post("/api/runs", json={"worker_id": "parrot", "messages": question, **body})
     assert answer.status_code == 202, answer.text
     return answer.json
 
@@ -91,9 +91,9 @@ def test_a_thread_is_titled_by_its_first_words_until_a_worker_has_titled_it(
     assert (titles.request_missing(), titles.apply_finished()) == (0, 0)
     made = answered(core, title_run(ada)["id"], "“Green ", "leaves”\n\nsome more words")
 
-    said = [message.content for message in made.claim.messages]
-    assert said[:2] == [QUESTION, "Because of chlorophyll."]
-    assert said[2].startswith("Name this conversation")
+    given = [message.content for message in made.claim.messages]
+    assert given[:2] == [QUESTION, "Because of chlorophyll."]
+    assert given[2].startswith("Name this conversation")
     assert made.run.args == {"title_of": begun["thread"]["id"]}
     assert titles.apply_finished() == 1
     assert title(ada, begun) == "Green leaves"
@@ -238,8 +238,8 @@ def test_the_worker_is_given_the_question_and_the_texts_after_it_without_functio
 
     assert titles.request_missing() == 1
     made = Attempt(core, title_run(ada)["id"])
-    said = [message.content for message in made.claim.messages][:-1]
-    assert said == [QUESTION, "Text 0.", "Text 1.", "Text 2."]
+    given = [message.content for message in made.claim.messages][:-1]
+    assert given == [QUESTION, "Text 0.", "Text 1.", "Text 2."]
 
 
 def test_a_thread_without_text_requests_no_title(core: Core, ada: Client, titles: Titles) -> None:
