@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: shake Branchline for a while, and tell what came of it."""
+"""``python -m tests.chaos``: break Branchline under load for a while, and report."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def main() -> int:
                 server = cleanup.enter_context(made)
                 url = server.url
             except NoPostgreSQL as error:
-                _say(f"{error}. Shaking SQLite instead.")
+                _log(f"{error}. Using SQLite instead.")
         asks, faults = round(wanted.seconds * _ASKS_PER_SECOND), round(wanted.seconds / _SECONDS_PER_FAULT)
         plan = chaos.make_plan(wanted.seed, wanted.seconds, asks, faults, url, server is not None)
-        _say(f"seed {plan.seed}: {asks} asks and {faults} faults in {plan.seconds:g} s")
+        _log(f"seed {plan.seed}: {asks} asks and {faults} faults in {plan.seconds:g} s")
         home = folder / "home"
         home.mkdir()
-        outcome = chaos.run(plan, home, url, server, _say)
+        outcome = chaos.run(plan, home, url, server, _log)
     print(report.summary(outcome))
     if outcome.violations:
         print(f"\n{report.stories(outcome)}", file=sys.stderr)
@@ -58,7 +58,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 

@@ -15,9 +15,9 @@ import httpx
 from testbed.sse import Received, parse
 from tests.chaos.ledger import Ledger
 
-PATIENCE = 6.0
+TIMEOUT = 6.0
 """Seconds that a web process may take to answer, or a stream may be silent."""
-GIVES_UP = 120.0
+GIVE_UP_AFTER = 120.0
 """Seconds after which a request that nobody has answered counts as lost."""
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -35,7 +35,7 @@ class Api:
         self._bases = itertools.cycle(random.Random(seed).sample(bases, len(bases)))
         self._ledger = ledger
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(timeout=PATIENCE, headers=headers, verify=_NO_TLS, trust_env=False)
+        self._client = httpx.Client(timeout=TIMEOUT, headers=headers, verify=_NO_TLS, trust_env=False)
         self._base = next(self._bases)
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class Api:
         What was sent before may have been carried out: ``key`` is its Idempotency-Key.
         """
         headers = {"Idempotency-Key": key} if key else {}
-        deadline = time.monotonic() + GIVES_UP
+        deadline = time.monotonic() + GIVE_UP_AFTER
         while time.monotonic() < deadline:
             try:
                 answer = self._client.request(method, self._base + path, json=body, headers=headers)
@@ -70,7 +70,7 @@ class Api:
             note(f"{method} {path} at {self._base}: 503 {answer.text[:200]}")
             self._ledger.count("answers 503")
             self._fall_over()
-        raise Unanswered(f"{method} {path}: nobody has answered for {GIVES_UP:g} s")
+        raise Unanswered(f"{method} {path}: nobody has answered for {GIVE_UP_AFTER:g} s")
 
     @contextmanager
     def stream(self, path: str, last: str | None) -> Iterator[Iterator[Received] | None]:

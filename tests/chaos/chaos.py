@@ -22,7 +22,7 @@ from tests.chaos.report import Outcome
 from tests.chaos.system import LEASE, System
 
 _QUIET_WITHIN = 90.0
-"""Seconds that everything may take to end once all is healed."""
+"""Seconds that everything may take to end once every fault is over."""
 _REPORTS = 10.0
 """Seconds between two lines of progress."""
 _GONE_WITHIN = 10.0
@@ -41,12 +41,12 @@ def run(
     folder: Path,
     database_url: str,
     postgresql: PostgreSQLServer | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Carry out a plan on a system of its own in ``folder``.
 
-    ``postgresql``: the server of ``database_url``, if the plan may restart it. ``say``
-    is told of the progress.
+    ``postgresql``: the server of ``database_url``, if the plan may restart it. ``log``
+    gets lines about the progress.
     """
     began = time.monotonic()
     ledger = Ledger()
@@ -54,11 +54,11 @@ def run(
         redis = cleanup.enter_context(RedisServer(folder, durable=True))
         system = System(folder, database_url, redis, postgresql, plan.seed)
         with system:
-            say("everything has started")
-            _shake(plan, ledger, system, say)
+            log("everything has started")
+            _run_load_and_faults(plan, ledger, system, log)
             found = stored.read(database_url, redis.url)
         found.memory = system.largest
-        found.processes = _left(system)
+        found.processes = _leftovers(system)
         violations = verdict.judge(ledger, found)
         return Outcome(
             plan, sa.make_url(database_url).get_backend_name(), ledger, found, violations,
@@ -66,7 +66,7 @@ def run(
         )  # fmt: skip
 
 
-def _shake(plan: Plan, ledger: Ledger, system: System, say: Callable[[str], None]) -> None:
+def _run_load_and_faults(plan: Plan, ledger: Ledger, system: System, log: Callable[[str], None]) -> None:
     load, faults = Load(plan, ledger, system.bases), Faults(plan, ledger, system)
     start = time.monotonic()
     parts = [threading.Thread(target=part.run, args=(start,), daemon=True) for part in (load, faults)]
@@ -78,27 +78,27 @@ def _shake(plan: Plan, ledger: Ledger, system: System, say: Callable[[str], None
         system.measure()
         if time.monotonic() - reported > _REPORTS:
             reported = time.monotonic()
-            say(_progress(ledger, load, reported - start))
-    say("all is healed; waiting for quiet")
+            log(_progress(ledger, load, reported - start))
+    log("all faults are over; waiting for quiet")
     deadline = time.monotonic() + _QUIET_WITHIN
     while time.monotonic() < deadline and (load.under_way() or stored.unended(system.database_url)):
         time.sleep(0.2)
-    say(_progress(ledger, load, time.monotonic() - start))
+    log(_progress(ledger, load, time.monotonic() - start))
     load.reread()
 
 
 def _progress(ledger: Ledger, load: Load, seconds: float) -> str:
-    struck = sum(one.missed is None for one in list(ledger.struck))
-    wrong = len(ledger.wrong) + sum(len(sight.wrong or sight.view.wrong) for sight in list(ledger.sights))
+    faults = sum(injection.skipped is None for injection in list(ledger.injections))
+    wrong = len(ledger.wrong) + sum(len(o.wrong or o.view.wrong) for o in list(ledger.observations))
     return (
-        f"{seconds:4.0f} s: {len(ledger.accepted)} asks accepted, {struck} faults, "
+        f"{seconds:4.0f} s: {len(ledger.accepted)} asks accepted, {faults} faults, "
         f"{load.under_way()} askers and readers under way, {wrong} things wrong"
     )
 
 
-def _left(system: System) -> dict[int, str]:
-    """Processes that are there although everything was told to end."""
+def _leftovers(system: System) -> dict[int, str]:
+    """Processes that are there although everything was stopped."""
     deadline = time.monotonic() + _GONE_WITHIN
-    while (left := system.left()) and time.monotonic() < deadline:
+    while (left := system.leftovers()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left

@@ -11,7 +11,7 @@ import redis
 import redis.exceptions
 
 from runtime.queue.app import queue
-from tests.chaos.ledger import Ledger, Struck
+from tests.chaos.ledger import Injection, Ledger
 from tests.chaos.plan import Fault, Plan
 from tests.chaos.system import System
 
@@ -33,36 +33,36 @@ class Faults:
         """Break everything at its time and wait until all is healed; ``began`` by ``time.monotonic()``."""
         for fault in self._plan.faults:
             time.sleep(max(0.0, began + fault.at - time.monotonic()))
-            thread = threading.Thread(target=self._strike, args=(fault,), daemon=True)
+            thread = threading.Thread(target=self._inject, args=(fault,), daemon=True)
             thread.start()
             self._threads.append(thread)
         for thread in self._threads:
             thread.join()
 
-    def _strike(self, fault: Fault) -> None:
-        struck = self._ledger.strike(fault)
+    def _inject(self, fault: Fault) -> None:
+        injection = self._ledger.inject(fault)
         try:
             if fault.target in ("redis", "database"):
                 with self._servers[fault.target]:  # what is away cannot go away
-                    struck.began = time.time()
+                    injection.began = time.time()
                     getattr(self, f"_{fault.target}")(fault)
             elif fault.target == "broker":
                 self._broker(fault)
             else:
-                self._signal(fault, struck)
+                self._signal(fault, injection)
         except (OSError, redis.exceptions.RedisError, LookupError) as error:
-            struck.missed = f"{type(error).__name__}: {error}"
+            injection.skipped = f"{type(error).__name__}: {error}"
         finally:
-            struck.ended = time.time()
+            injection.ended = time.time()
 
     # ── processes ───────────────────────────────────────────────────────────
 
-    def _signal(self, fault: Fault, struck: Struck) -> None:
+    def _signal(self, fault: Fault, injection: Injection) -> None:
         pids = self._system.targets(fault.target)
         pid = pids[int(fault.which * len(pids))] if pids else None
         if pid is None:
             raise LookupError("there is none")
-        struck.hit = self._costs(fault.target, pid)
+        injection.hit = self._affected_pools(fault.target, pid)
         # By a descriptor: the number may be another process's by the time we send SIGCONT.
         descriptor = os.pidfd_open(pid)
         try:
@@ -73,8 +73,8 @@ class Faults:
         finally:
             os.close(descriptor)
 
-    def _costs(self, target: str, pid: int) -> set[str]:
-        """The pool process that is hit, or whose guardian is."""
+    def _affected_pools(self, target: str, pid: int) -> set[str]:
+        """Incarnations of the pool processes that may lose their leases, hit or their guardian hit."""
         found = self._system.pool_processes()
         if target == "pool":
             return {found[pid]} if pid in found else set()

@@ -1,4 +1,4 @@
-"""The ledger: what was asked, promised, broken and seen, kept apart from what is tested."""
+"""The ledger: what was requested, accepted, broken and observed, kept apart from what is tested."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from tests.chaos.plan import Ask, Fault
 from tests.chaos.view import View
 
-Wish = tuple[str, dict[str, Any], str]
+RunRequest = tuple[str, dict[str, Any], str]
 """A request for runs: path, body and Idempotency-Key."""
 
 
@@ -25,11 +25,11 @@ class Accepted:
     run_ids: list[str]
     state_ids: list[str]
     at: float
-    wish: Wish = ("", {}, "")
+    request: RunRequest = ("", {}, "")
 
 
 @dataclass
-class Struck:
+class Injection:
     """A fault that was carried out."""
 
     fault: Fault
@@ -37,18 +37,18 @@ class Struck:
     ended: float | None = None
     hit: set[str] = field(default_factory=set)
     """Incarnations of the pool processes that it may have cost their leases."""
-    missed: str | None = None
+    skipped: str | None = None
     """Why there was nothing to break."""
 
 
 @dataclass
-class Sight:
-    """What one reader has seen of a run."""
+class Observation:
+    """What one reader has received of a run."""
 
     run_id: str
     watch: str
     view: View = field(default_factory=View)
-    seen: list[tuple[float, str, str]] = field(default_factory=list)
+    events: list[tuple[float, str, str]] = field(default_factory=list)
     """When, which event, and what of it."""
     reconnects: int = 0
     resets: int = 0
@@ -65,10 +65,10 @@ class Ledger:
         """By number of the ask."""
         self.lines: list[tuple[float, int, str]] = []
         """When, of which ask, and what happened."""
-        self.struck: list[Struck] = []
-        self.sights: list[Sight] = []
-        self.told: dict[str, str] = {}
-        """Run → the terminal status that an answer has told."""
+        self.injections: list[Injection] = []
+        self.observations: list[Observation] = []
+        self.reported: dict[str, str] = {}
+        """Run → the terminal status that an answer has reported."""
         self.cancelled: set[str] = set()
         """Runs that somebody asked to end."""
         self.wrong: list[tuple[int, str]] = []
@@ -80,12 +80,12 @@ class Ledger:
         with self._lock:
             self.lines.append((time.time(), ask.number, text))
 
-    def accept(self, ask: Ask, answer: dict[str, Any], wish: Wish) -> Accepted:
-        """An ask was answered 202; the same again must say the same."""
+    def accept(self, ask: Ask, answer: dict[str, Any], request: RunRequest) -> Accepted:
+        """An ask was answered 202; the same request again must get the same runs."""
         runs = answer["runs"]
         entry = Accepted(
             ask, runs[0]["thread_id"], answer["input_state"]["id"], [run["id"] for run in runs],
-            [state["id"] for state in answer["states"]], time.time(), wish,
+            [state["id"] for state in answer["states"]], time.time(), request,
         )  # fmt: skip
         with self._lock:
             before = self.accepted.setdefault(ask.number, entry)
@@ -93,14 +93,14 @@ class Ledger:
             self.fail(ask, f"asked again with its key it got other runs: {before.run_ids}, {entry.run_ids}")
         return before
 
-    def tell(self, ask: Ask, run: dict[str, Any]) -> None:
-        """An answer has shown a run; what is over must stay as it is."""
+    def report(self, ask: Ask, run: dict[str, Any]) -> None:
+        """An answer contained a run: once that has ended, its status must not change."""
         if run["finished_at"] is None:
             return
         with self._lock:
-            before = self.told.setdefault(run["id"], run["status"])
+            before = self.reported.setdefault(run["id"], run["status"])
         if before != run["status"]:
-            self.fail(ask, f"run {run['id']} was told to be {before}, then {run['status']}")
+            self.fail(ask, f"run {run['id']} was reported as {before}, then as {run['status']}")
 
     def fail(self, ask: Ask, text: str) -> None:
         """Something that must never be."""
@@ -113,14 +113,14 @@ class Ledger:
         with self._lock:
             self.counts[what] += by
 
-    def strike(self, fault: Fault) -> Struck:
+    def inject(self, fault: Fault) -> Injection:
         """A fault begins."""
-        entry = Struck(fault, time.time())
+        entry = Injection(fault, time.time())
         with self._lock:
-            self.struck.append(entry)
+            self.injections.append(entry)
         return entry
 
-    def watch(self, sight: Sight) -> None:
+    def watch(self, observation: Observation) -> None:
         """A reader joins."""
         with self._lock:
-            self.sights.append(sight)
+            self.observations.append(observation)

@@ -9,14 +9,14 @@ import uuid
 from collections.abc import Sequence
 
 from tests.chaos.api import Api, Unanswered
-from tests.chaos.ledger import Accepted, Ledger, Wish
+from tests.chaos.ledger import Accepted, Ledger, RunRequest
 from tests.chaos.plan import USERS, Ask, Plan, Watch
 from tests.chaos.readers import Reader, watch_all
 
 _AFTERWARDS = Watch("run", 0, 0)
 _REREAD_WITHIN = 20.0
 """Seconds."""
-_LOOKS = 0.25
+_POLL_INTERVAL = 0.25
 """Seconds between two looks whether a run waits for an answer."""
 
 
@@ -46,8 +46,8 @@ class Load:
     def reread(self) -> None:
         """Read every run's stream once more from its beginning, now that all is over."""
         for entry in list(self._ledger.accepted.values()):
-            for place in range(len(entry.run_ids)):
-                reader = Reader(self.api(entry.ask.user), self._ledger, entry, _AFTERWARDS, place)
+            for index in range(len(entry.run_ids)):
+                reader = Reader(self.api(entry.ask.user), self._ledger, entry, _AFTERWARDS, index)
                 self.readers.append(reader)
                 reader.start()
                 reader.join(_REREAD_WITHIN)
@@ -85,7 +85,7 @@ class Load:
             api.close()
 
     def _ask(self, api: Api, ask: Ask) -> Accepted | None:
-        for path, body, key in self._ways(ask):
+        for path, body, key in self._requests(ask):
             self._ledger.note(ask, f"asks {path} with the key {key}")
             answer = api.call("POST", path, body, key, lambda text: self._ledger.note(ask, text))
             if answer.status_code == 202:
@@ -98,7 +98,7 @@ class Load:
         self._ledger.fail(ask, f"was refused: {answer.status_code} {answer.text[:300]}")
         return None
 
-    def _ways(self, ask: Ask) -> list[Wish]:
+    def _requests(self, ask: Ask) -> list[RunRequest]:
         """Where it is asked: on an earlier output if the plan says so, else on a new thread."""
         body = {
             "worker_id": ask.worker_id,
@@ -107,19 +107,19 @@ class Load:
             "n": ask.count,
         }
         key = f"{self._plan.seed}-{ask.number}"
-        ways = [("/api/runs", body, f"{key}-new")]
+        requests = [("/api/runs", body, f"{key}-new")]
         earlier = [entry for entry in list(self._ledger.accepted.values()) if entry.ask.user == ask.user]
         if ask.branch is not None and earlier:
             chosen = earlier[int(ask.branch * len(earlier))]
             state = random.Random(ask.number).choice([*chosen.state_ids, chosen.input_state_id])
             path = f"/api/threads/{chosen.thread_id}/runs"
-            ways.insert(0, (path, {**body, "input_state_id": state}, f"{key}-branch"))
-        return ways
+            requests.insert(0, (path, {**body, "input_state_id": state}, f"{key}-branch"))
+        return requests
 
     def _ask_again(self, api: Api, entry: Accepted) -> None:
-        path, body, key = entry.wish
+        path, body, key = entry.request
         self._ledger.note(entry.ask, "asks the same again")
-        self._ledger.accept(entry.ask, api.call("POST", path, body, key).json(), entry.wish)
+        self._ledger.accept(entry.ask, api.call("POST", path, body, key).json(), entry.request)
 
     def _cancel(self, api: Api, entry: Accepted) -> None:
         for run_id in entry.run_ids:
@@ -127,18 +127,18 @@ class Load:
             self._ledger.note(entry.ask, f"cancels {run_id}")
             answer = api.call("POST", f"/api/runs/{run_id}/cancel")
             self._ledger.note(entry.ask, f"{answer.status_code} {answer.json()['run']['status']}")
-            self._ledger.tell(entry.ask, answer.json()["run"])
+            self._ledger.report(entry.ask, answer.json()["run"])
 
     def _answer(self, api: Api, ask: Ask, run_id: str) -> None:
         """Answer what the run asks as soon as it does, unless it ends without asking."""
         while True:
             run = api.call("GET", f"/api/runs/{run_id}").json()["run"]
-            self._ledger.tell(ask, run)
+            self._ledger.report(ask, run)
             if run["finished_at"]:
                 return
             if run["status"] == "waiting":
                 break
-            time.sleep(_LOOKS)
+            time.sleep(_POLL_INTERVAL)
         given = {"confirmation_id": run["confirmation"]["id"], "answer": "yes"}
         self._ledger.note(ask, f"answers {run_id}")
         notes: list[str] = []

@@ -17,7 +17,7 @@ _TEXT = (
     '👩\u200d👧 e\u0301 \u2028 a\u0085b ﷽ \\ " </script> data: id: {} \t \n\n 0 -1'
 )
 _WORDS = _TEXT.split(" ")
-"""What is said; some of it has broken protocols before."""
+"""Words of prompts and answers; some of them have broken protocols before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Ask:
     """Of the user; it contains a mark that no other has."""
     worker_id: str
     config: dict[str, object]
-    said: tuple[tuple[str, str], ...]
-    """Type and content of each message that the worker says."""
+    expected: tuple[tuple[str, str], ...]
+    """Type and content of each message that the worker is to write."""
     count: int
     branch: float | None
     """Which of the user's earlier outputs it goes on from, as a share of them; None: a new thread."""
@@ -122,14 +122,14 @@ def make(
 
 def _asks(chance: random.Random, seconds: float, number: int) -> Iterator[Ask]:
     moments = sorted(chance.uniform(0, seconds) for _ in range(number))
-    for place, at in enumerate(moments):
-        yield _ask(chance, place, at)
+    for index, at in enumerate(moments):
+        yield _ask(chance, index, at)
 
 
 def _ask(chance: random.Random, number: int, at: float) -> Ask:
     kind = chance.choices(["echo", "say", "messages", "confirm", "flaky", "steps"], [50, 15, 12, 10, 8, 5])[0]
     text = f"«{number}» " + " ".join(chance.choices(_WORDS, k=chance.randint(3, 40)))
-    worker_id, config, said = _work(chance, kind, text)
+    worker_id, config, expected = _work(chance, kind, text)
     if config.get("piece") == "word" and chance.random() < 0.3:
         config = {**config, "delay_ms": chance.randint(100, 250)}
     cancelled = chance.random() < 0.12
@@ -142,7 +142,7 @@ def _ask(chance: random.Random, number: int, at: float) -> Ask:
         text=text,
         worker_id=worker_id,
         config=config,
-        said=said,
+        expected=expected,
         count=count,
         branch=chance.random() if chance.random() < 0.4 else None,
         cancel_after=chance.expovariate(1) if cancelled and kind != "confirm" else None,
@@ -154,7 +154,7 @@ def _ask(chance: random.Random, number: int, at: float) -> Ask:
 def _work(
     chance: random.Random, kind: str, text: str
 ) -> tuple[str, dict[str, object], tuple[tuple[str, str], ...]]:
-    """Who does it, how, and what is said."""
+    """The worker, its config, and the messages that it is to write."""
     if kind == "echo":
         piece = chance.choice(["word", "word", "character"])
         delay = chance.randint(5, 60) if piece == "word" else chance.randint(1, 8)
@@ -166,8 +166,8 @@ def _work(
         case "messages":
             return "fake", {"mode": "messages"}, _MESSAGES
         case "confirm":
-            said = (once, ("confirmation", "Shall I?"), ("text", "You said yes."))
-            return "fake", {**config, "mode": "confirm"}, said
+            expected = (once, ("confirmation", "Shall I?"), ("text", "You said yes."))
+            return "fake", {**config, "mode": "confirm"}, expected
         case "flaky":
             return "fake", {**config, "mode": "fail", "retryable": True, "until_attempt": 2}, (once,)
         case "steps":
@@ -198,19 +198,19 @@ def _faults(
     chance: random.Random, seconds: float, number: int, kinds: tuple[tuple[str, str], ...], lease: float
 ) -> Iterator[Fault]:
     room = max(seconds - WARM_UP - CALM, 1.0)
-    dealt = _dealt(chance, kinds)
-    for place in range(number):
-        target, action = next(dealt)
+    shuffled = _shuffled(chance, kinds)
+    for index in range(number):
+        target, action = next(shuffled)
         length = chance.uniform(0.3, 3)
         if action == "stop" and target in _PAST_THE_LEASE:
             length = lease + chance.uniform(1, 3)
         elif action == "sleep":
             length = chance.uniform(1, 8)
-        at = WARM_UP + room * (place + chance.random()) / number
-        yield Fault(place, at, target, action, chance.random(), length)
+        at = WARM_UP + room * (index + chance.random()) / number
+        yield Fault(index, at, target, action, chance.random(), length)
 
 
-def _dealt(chance: random.Random, kinds: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+def _shuffled(chance: random.Random, kinds: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
     """All kinds in a random order, again and again, so that each comes as often as any other."""
     while True:
         yield from chance.sample(kinds, len(kinds))

@@ -1,4 +1,4 @@
-"""The report: a table of what happened, and the whole story of each run that went wrong."""
+"""The report: a table of what happened, and the history of each run that went wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.chaos.ledger import Ledger, Sight, Struck
+from tests.chaos.ledger import Injection, Ledger, Observation
 from tests.chaos.plan import Plan
 from tests.chaos.stored import Stored
 from tests.chaos.system import System
@@ -45,7 +45,7 @@ def summary(outcome: Outcome) -> str:
 def _rows(outcome: Outcome) -> Iterator[tuple[str, object]]:
     ledger, stored = outcome.ledger, outcome.stored
     runs = stored.runs.values()
-    struck = [one for one in ledger.struck if one.missed is None]
+    carried_out = [injection for injection in ledger.injections if injection.skipped is None]
     recovered = recoveries(ledger, stored)
     wrong = Counter("lost" if "lost" in v.text else "other" for v in outcome.violations)
     yield "seed", outcome.plan.seed
@@ -56,13 +56,13 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, object]]:
     if slowest and slowest.finished_at:
         yield "slowest run", f"{slowest.finished_at - slowest.created_at:.1f} s"
     yield "attempts", f"{sum(r.attempt for r in runs)}, {sum(r.reaps for r in runs)} lost and taken over"
-    yield "readers", len(ledger.sights)
-    yield "reconnects", sum(sight.reconnects for sight in ledger.sights)
-    yield "resets", sum(sight.resets for sight in ledger.sights)
+    yield "readers", len(ledger.observations)
+    yield "reconnects", sum(observation.reconnects for observation in ledger.observations)
+    yield "resets", sum(observation.resets for observation in ledger.observations)
     for what, number in sorted(ledger.counts.items()):
         yield what, number
-    yield "faults", f"{len(struck)}, {len(ledger.struck) - len(struck)} found nothing to break"
-    for kind, number in sorted(Counter(one.fault.kind for one in struck).items()):
+    yield "faults", f"{len(carried_out)}, {len(ledger.injections) - len(carried_out)} found nothing to break"
+    for kind, number in sorted(Counter(injection.fault.kind for injection in carried_out).items()):
         longest = max((seconds for cost, seconds in recovered if cost == kind), default=None)
         yield f"  {kind}", f"{number}" + (f", runs went on within {longest:.1f} s" if longest else "")
     yield "memory at most", ", ".join(f"{k} {size >> 20} MiB" for k, size in stored.memory.items())
@@ -79,11 +79,13 @@ def recoveries(ledger: Ledger, stored: Stored) -> list[tuple[str, float]]:
     for run in stored.runs.values():
         for attempt, incarnation in LOST.findall(run.log):
             again = f"run.started attempt {int(attempt) + 1} "
-            for sight in (sight for sight in ledger.sights if sight.run_id == run.id):
-                began = next((at for at, _, text in sight.seen if text.startswith(again)), 0.0)
-                watched = min((at for at, _, _ in sight.seen), default=began)
+            for observation in (o for o in ledger.observations if o.run_id == run.id):
+                began = next((at for at, _, text in observation.events if text.startswith(again)), 0.0)
+                watched = min((at for at, _, _ in observation.events), default=began)
                 cost = [
-                    one for one in ledger.struck if incarnation in one.hit and watched < one.began < began
+                    injection
+                    for injection in ledger.injections
+                    if incarnation in injection.hit and watched < injection.began < began
                 ]
                 if cost:
                     found.append((cost[-1].fault.kind, began - cost[-1].began))
@@ -95,14 +97,14 @@ def stories(outcome: Outcome) -> str:
     of: dict[str | int | None, list[Violation]] = {}
     for violation in outcome.violations:
         of.setdefault(violation.run_id or violation.ask, []).append(violation)
-    told = ["\n".join(_story(outcome, subject, found)) for subject, found in list(of.items())[:_STORIES]]
-    more = len(of) - len(told)
-    return "\n\n".join(told + ([f"... and {more} more"] if more else []))
+    timelines = ["\n".join(_story(outcome, subject, found)) for subject, found in list(of.items())[:_STORIES]]
+    more = len(of) - len(timelines)
+    return "\n\n".join(timelines + ([f"... and {more} more"] if more else []))
 
 
 def _story(outcome: Outcome, subject: str | int | None, found: Sequence[Violation]) -> Iterator[str]:
     ledger = outcome.ledger
-    yield f"═══ seed {outcome.plan.seed}: {subject or 'the whole'}"
+    yield f"═══ seed {outcome.plan.seed}: {subject or 'the whole system'}"
     yield from (f"  ✗ {violation.text}" for violation in found)
     asks = {n: e for n, e in ledger.accepted.items() if n == subject or subject in e.run_ids}
     for ask in asks.values():
@@ -111,28 +113,31 @@ def _story(outcome: Outcome, subject: str | int | None, found: Sequence[Violatio
     run = outcome.stored.runs.get(str(subject))
     if run is not None:
         yield f"  stored: {run}"
-        for sight in ledger.sights:
-            if sight.run_id == run.id:
-                lines += _sight_lines(sight)
+        for observation in ledger.observations:
+            if observation.run_id == run.id:
+                lines += _observation_lines(observation)
     if lines:
         first, last = min(lines)[0], max(lines)[0]
-        lines += _fault_lines(ledger.struck, first, last)
+        lines += _fault_lines(ledger.injections, first, last)
     yield from (f"  {_clock(at)} {text}" for at, text in sorted(lines))
     for key, log in outcome.logs.items():
         mine = [line for line in log.splitlines() if run is not None and run.id in line]
         yield from (f"  {key}: {line}" for line in mine[-_LINES:])
 
 
-def _sight_lines(sight: Sight) -> list[tuple[float, str]]:
-    who = f"reader of the {sight.watch} {id(sight) % 997}"
-    return [(at, f"{who}: {event_id} {text}") for at, event_id, text in sight.seen]
+def _observation_lines(observation: Observation) -> list[tuple[float, str]]:
+    who = f"reader of the {observation.watch} {id(observation) % 997}"
+    return [(at, f"{who}: {event_id} {text}") for at, event_id, text in observation.events]
 
 
-def _fault_lines(struck: Sequence[Struck], first: float, last: float) -> Iterator[tuple[float, str]]:
-    for one in struck:
-        if first - _AROUND < one.began < last + _AROUND:
-            until = f"until {_clock(one.ended)}" if one.ended else ""
-            yield one.began, f"FAULT {one.fault.kind} {sorted(one.hit)} {until} {one.missed or ''}"
+def _fault_lines(injections: Sequence[Injection], first: float, last: float) -> Iterator[tuple[float, str]]:
+    for injection in injections:
+        if first - _AROUND < injection.began < last + _AROUND:
+            until = f"until {_clock(injection.ended)}" if injection.ended else ""
+            yield (
+                injection.began,
+                f"FAULT {injection.fault.kind} {sorted(injection.hit)} {until} {injection.skipped or ''}",
+            )
 
 
 def _clock(at: float) -> str:

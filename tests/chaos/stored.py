@@ -64,8 +64,8 @@ class Stored:
     """The database and Redis, once all is quiet."""
 
     runs: dict[str, StoredRun] = field(default_factory=dict)
-    said: dict[str, list[str]] = field(default_factory=dict)
-    """State → what its user said."""
+    prompts: dict[str, list[str]] = field(default_factory=dict)
+    """State → the messages of its user."""
     completions: Counter[str] = field(default_factory=Counter)
     """Run → how many ``run.completed`` the event logs have."""
     holes: list[str] = field(default_factory=list)
@@ -111,7 +111,7 @@ def _read_database(c: sa.Connection, stored: Stored) -> None:
     of_run: dict[str, list[StoredMessage]] = {}
     for row in c.execute(sa.select(tables.messages).order_by(tables.messages.c.id)):
         if row.run_id is None:
-            stored.said.setdefault(row.state_id, []).append(row.content)
+            stored.prompts.setdefault(row.state_id, []).append(row.content)
             continue
         message = StoredMessage(
             row.id, row.state_id, row.position, row.attempt, bool(row.void), str(row.type), row.content,

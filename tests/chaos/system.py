@@ -40,7 +40,7 @@ SETTINGS = {
     "BRANCHLINE_STREAM_REREAD": "1",
     "BRANCHLINE_WEB_DRAIN": "1",
 }
-_LOOKS = 0.05
+_POLL_INTERVAL = 0.05
 """Seconds between two looks whether a process has ended."""
 
 
@@ -86,13 +86,13 @@ class System:
         self._chance = random.Random(f"{seed} pauses")
         self._due: dict[str, float] = {}
         self._over = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, daemon=True)
+        self._supervisor = threading.Thread(target=self._supervise, daemon=True)
 
     def __enter__(self) -> System:
         migrate.upgrade(self._stack.environ["DATABASE_URL"])
         for part in self._parts:
             self._stack.start(part.name, part.key, **part.environ)
-        self._keeper.start()
+        self._supervisor.start()
         try:
             until(self._ready, 60, "the system is ready")
         except BaseException:
@@ -102,7 +102,7 @@ class System:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._keeper.join()
+        self._supervisor.join()
         self._stack.__exit__()
 
     def _ready(self) -> bool:
@@ -147,7 +147,7 @@ class System:
                     found[pid] = arguments[-1]
         return found
 
-    def left(self) -> dict[int, str]:
+    def leftovers(self) -> dict[int, str]:
         """Every process that is ours or descends from one, and what it is."""
         found = {}
         for folder in Path("/proc").iterdir():
@@ -172,9 +172,9 @@ class System:
     def _pid(self, key: str) -> int:
         return self._stack.processes[key].pid
 
-    def _keep(self) -> None:
+    def _supervise(self) -> None:
         """Start again what has ended."""
-        while not self._over.wait(_LOOKS):
+        while not self._over.wait(_POLL_INTERVAL):
             for part in self._parts:
                 if self._stack.processes[part.key].poll() is None:
                     continue

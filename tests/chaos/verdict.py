@@ -1,4 +1,4 @@
-"""The verdict: what the ledger promised, held against what is stored and what was seen.
+"""The verdict: what the ledger promised, held against what is stored and what readers saw.
 
 Nothing here touches a process or a server, so that it can itself be tested.
 """
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.chaos.ledger import Accepted, Ledger, Sight, Struck
+from tests.chaos.ledger import Accepted, Injection, Ledger, Observation
 from tests.chaos.stored import Stored, StoredRun
 
 TERMINAL = ("success", "error", "timeout", "cancelled")
@@ -54,11 +54,11 @@ def _accepted(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
         if times > 1:
             yield Violation(f"it was promised to {times} asks", run_id)
     for run_id in stored.runs.keys() - promised.keys():
-        yield Violation("nobody was told of it: a request was carried out twice", run_id)
+        yield Violation("no answer contained it: a request was carried out twice", run_id)
 
 
 def _ended(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
-    """Every run has one terminal status: that which was told, and told once."""
+    """Every run has one terminal status: the one that answers reported, announced once."""
     for run in stored.runs.values():
         if run.status not in TERMINAL or run.finished_at is None:
             yield Violation(f"it has not ended; it is {run.status}", run.id)
@@ -66,15 +66,15 @@ def _ended(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
             yield Violation("its end was not announced", run.id)
         if stored.completions[run.id] > 1:
             yield Violation(f"its log has run.completed {stored.completions[run.id]} times", run.id)
-        told = ledger.told.get(run.id, run.status)
-        if told != run.status:
-            yield Violation(f"it was told to be {told} and is {run.status}", run.id)
+        reported = ledger.reported.get(run.id, run.status)
+        if reported != run.status:
+            yield Violation(f"it was reported as {reported} and is {run.status}", run.id)
     for hole in stored.holes:
         yield Violation(f"a log has a hole: {hole}")
 
 
 def _texts(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
-    """What a run has said is what it was to say, or as much of it as its end allowed."""
+    """A run has written what it was to write, or as much of it as its end allowed."""
     for entry in ledger.accepted.values():
         for run_id in entry.run_ids:
             if run := stored.runs.get(run_id):
@@ -84,27 +84,27 @@ def _texts(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
 
 def _wrong_with(run: StoredRun, entry: Accepted, ledger: Ledger) -> Iterator[str]:
     counting = run.counting()
-    said = [(message.type, message.content) for message in counting]
-    expected = list(entry.ask.said)
+    actual = [(message.type, message.content) for message in counting]
+    expected = list(entry.ask.expected)
     positions = [message.position for message in counting]
     if len(positions) != len(set(positions)):
         yield f"two messages have one position: {positions}"
     if run.status == "success":
-        if sorted(said) != sorted(expected):  # messages written at once may begin in any order
-            yield f"it was to say {expected} and has said {said}"
+        if sorted(actual) != sorted(expected):  # messages written at once may begin in any order
+            yield f"it was to write {expected} and wrote {actual}"
         if any(message.status != "complete" for message in counting):
             yield f"it is over and a message is {[message.status for message in counting]}"
     else:
-        if not _is_beginning(said, expected):
-            yield f"it was to say {expected}, was cut off, and has said {said}"
+        if not _is_beginning(actual, expected):
+            yield f"it was to write {expected}, was cut off, and wrote {actual}"
         if not _may_fail(run, entry, ledger):
             yield f"it ended as {run.status} {run.error} for no reason"
 
 
-def _is_beginning(said: list[tuple[str, str]], expected: list[tuple[str, str]]) -> bool:
-    """Whether each message that was said is the beginning of another that was to be."""
+def _is_beginning(actual: list[tuple[str, str]], expected: list[tuple[str, str]]) -> bool:
+    """Whether each message is the beginning of another that is expected."""
     left = list(expected)
-    for kind, content in said:
+    for kind, content in actual:
         match = next((one for one in left if one[0] == kind and one[1].startswith(content)), None)
         if match is None:
             return False
@@ -118,43 +118,44 @@ def _may_fail(run: StoredRun, entry: Accepted, ledger: Ledger) -> bool:
         return run.id in ledger.cancelled
     code = (run.error or {}).get("code")
     if run.status == "error" and code in ("worker_crashed", "start_failed"):
-        return any(struck.fault.target in _CRASHES for struck in _near(run, ledger))
+        return any(injection.fault.target in _CRASHES for injection in _near(run, ledger))
     if run.status == "error" and code == "lost":
         return run.reaps > 1  # each of which is explained by itself
     return False
 
 
 def _questions(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
-    """What a user has said is there once, in the state that was promised."""
+    """What a user sent is stored once, in the state that was promised."""
     for entry in ledger.accepted.values():
-        said = stored.said.get(entry.input_state_id, [])
-        if said != [entry.ask.text]:
-            yield Violation(f"its user said {entry.ask.text!r}, stored is {said}", ask=entry.ask.number)
-    times = Counter(text for texts in stored.said.values() for text in texts)
+        prompts = stored.prompts.get(entry.input_state_id, [])
+        if prompts != [entry.ask.text]:
+            yield Violation(f"its user sent {entry.ask.text!r}, stored is {prompts}", ask=entry.ask.number)
+    times = Counter(text for texts in stored.prompts.values() for text in texts)
     for text, number in times.items():
         if number > 1:
-            yield Violation(f"its user said it once, it is there {number} times: {text!r}")
+            yield Violation(f"its user sent it once, it is stored {number} times: {text!r}")
 
 
 def _readers(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
     """Every reader has seen what is stored, and nothing that may not be."""
-    for sight in ledger.sights:
-        who = f"a reader of its {sight.watch}'s stream"
-        for wrong in sight.wrong:
-            yield Violation(f"{who}: {wrong}", sight.run_id)
-        if not sight.done:
-            yield Violation(f"{who} never saw its end", sight.run_id)
-        elif run := stored.runs.get(sight.run_id):
-            yield from _seen(sight, run, who)
+    for observation in ledger.observations:
+        who = f"a reader of its {observation.watch}'s stream"
+        for wrong in observation.wrong:
+            yield Violation(f"{who}: {wrong}", observation.run_id)
+        if not observation.done:
+            yield Violation(f"{who} never saw its end", observation.run_id)
+        elif run := stored.runs.get(observation.run_id):
+            yield from _seen(observation, run, who)
 
 
-def _seen(sight: Sight, run: StoredRun, who: str) -> Iterator[Violation]:
-    shown = sight.view.texts(run.id)
+def _seen(observation: Observation, run: StoredRun, who: str) -> Iterator[Violation]:
+    shown = observation.view.texts(run.id)
     kept = {message.id: message.content for message in run.counting()}
     if shown != kept:
         yield Violation(f"{who} shows {shown}, stored is {kept}", run.id)
-    if sight.view.ended.get(run.id) != run.status:
-        yield Violation(f"{who} saw it end as {sight.view.ended.get(run.id)}, it is {run.status}", run.id)
+    ended = observation.view.ended.get(run.id)
+    if ended != run.status:
+        yield Violation(f"{who} saw it end as {ended}, it is {run.status}", run.id)
 
 
 def _attempts(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
@@ -164,31 +165,35 @@ def _attempts(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
         near = list(_near(run, ledger))
         lost = LOST.findall(run.log)
         for attempt, incarnation in lost:
-            if not any(_costs(struck, incarnation) for struck in near):
+            if not any(_may_have_cost(injection, incarnation) for injection in near):
                 yield Violation(f"attempt {attempt} of {incarnation} was lost without a fault", run.id)
         if len(lost) != run.reaps:
-            yield Violation(f"it was taken over {run.reaps} times, its log tells of {len(lost)}", run.id)
+            yield Violation(f"it was taken over {run.reaps} times, its log names {len(lost)}", run.id)
         own = 1 if run.id in asks and asks[run.id].kind == "flaky" else 0
         if not run.reaps <= run.failures <= run.reaps + own:
             yield Violation(f"{run.failures} failures, {run.reaps} of them lost attempts", run.id)
-        # What is left are hand-overs of pools that were told to stop.
+        # What is left are hand-overs of pools that were stopped.
         handed_on = run.attempt - 1 - run.failures - run.answers - run.asked
-        drains = sum((struck.fault.target, struck.fault.action) in _DRAINS for struck in near)
+        drains = sum((injection.fault.target, injection.fault.action) in _DRAINS for injection in near)
         if handed_on > drains:
             yield Violation(f"{handed_on} of its {run.attempt} attempts have no reason", run.id)
 
 
-def _costs(struck: Struck, incarnation: str) -> bool:
+def _may_have_cost(injection: Injection, incarnation: str) -> bool:
     """Whether it may have cost this pool process its leases."""
-    return incarnation in struck.hit or struck.fault.target == "database"
+    return incarnation in injection.hit or injection.fault.target == "database"
 
 
-def _near(run: StoredRun, ledger: Ledger) -> Iterator[Struck]:
+def _near(run: StoredRun, ledger: Ledger) -> Iterator[Injection]:
     """The faults that may have touched it."""
-    for struck in ledger.struck:
-        over = (struck.ended or struck.began) + NEAR
-        if struck.missed is None and struck.began <= (run.finished_at or over) and over >= run.created_at:
-            yield struck
+    for injection in ledger.injections:
+        over = (injection.ended or injection.began) + NEAR
+        if (
+            injection.skipped is None
+            and injection.began <= (run.finished_at or over)
+            and over >= run.created_at
+        ):
+            yield injection
 
 
 def _leftovers(_: Ledger, stored: Stored) -> Iterator[Violation]:

@@ -8,12 +8,12 @@ import pytest
 
 from testbed.sse import Received
 from tests.chaos import plan
-from tests.chaos.ledger import Accepted, Ledger, Sight, Struck
+from tests.chaos.ledger import Accepted, Injection, Ledger, Observation
 from tests.chaos.plan import Ask, Fault
-from tests.chaos.readers import Numbers
+from tests.chaos.readers import SequenceCheck
 from tests.chaos.stored import Stored, StoredMessage, StoredRun
 from tests.chaos.verdict import judge
-from tests.chaos.view import Shown, View
+from tests.chaos.view import ShownMessage, View
 
 TEXT = "«1» Übermut"
 ASK = Ask(1, 0.0, 0, "echo", TEXT, "echo", {}, (("text", TEXT),), 1, None, None, False, ())
@@ -28,14 +28,14 @@ def ledger() -> Ledger:
     """One run, accepted and watched."""
     ledger = Ledger()
     ledger.accepted[1] = Accepted(ASK, "t", "in", ["r"], ["out"], 100.0)
-    view = View({"m": Shown("r", 1, TEXT, 2, True)}, {"r": "success"})
-    ledger.watch(Sight("r", "run", view, done=True))
+    view = View({"m": ShownMessage("r", 1, TEXT, 2, True)}, {"r": "success"})
+    ledger.watch(Observation("r", "run", view, done=True))
     return ledger
 
 
 def stored(**changes: object) -> Stored:
     """What became of it; ``changes`` to the run."""
-    found = Stored(runs={"r": replace(RUN, **changes)}, said={"in": [TEXT]})
+    found = Stored(runs={"r": replace(RUN, **changes)}, prompts={"in": [TEXT]})
     found.completions["r"] = 1
     return found
 
@@ -53,8 +53,8 @@ def test_a_run_that_went_well_breaks_no_promise():
     [
         ({"status": "running", "finished_at": None}, "has not ended"),
         ({"announced": False}, "was not announced"),
-        ({"messages": (replace(MESSAGE, content="«1» Üübermut"),)}, "was to say"),
-        ({"messages": (MESSAGE, replace(MESSAGE, id="m2", position=1))}, "was to say"),
+        ({"messages": (replace(MESSAGE, content="«1» Üübermut"),)}, "was to write"),
+        ({"messages": (MESSAGE, replace(MESSAGE, id="m2", position=1))}, "was to write"),
         ({"messages": (replace(MESSAGE, status="partial"),)}, "a message is ['partial']"),
         ({"status": "cancelled"}, "for no reason"),
         ({"status": "error", "error": {"code": "worker_crashed"}}, "for no reason"),
@@ -80,11 +80,11 @@ def test_a_lost_run_and_one_that_nobody_was_told_of_are_found():
 
 def test_what_a_user_said_twice_or_not_at_all_is_found():
     lost, doubled = stored(), stored()
-    lost.said.clear()
-    doubled.said["another"] = [TEXT]
+    lost.prompts.clear()
+    doubled.prompts["another"] = [TEXT]
 
     assert "stored is []" in violations(ledger(), lost)
-    assert "it is there 2 times" in violations(ledger(), doubled)
+    assert "it is stored 2 times" in violations(ledger(), doubled)
 
 
 @pytest.mark.parametrize("of_log", [0, 1])
@@ -93,17 +93,19 @@ def test_a_second_end_is_found(of_log):
     if of_log:
         found.completions["r"] = 2
     else:
-        known.sights[0].view.take(Received("run.completed", "e:9", {"run_id": "r", "status": "success"}))
-        known.sights[0].wrong += known.sights[0].view.wrong
+        known.observations[0].view.apply(
+            Received("run.completed", "e:9", {"run_id": "r", "status": "success"})
+        )
+        known.observations[0].wrong += known.observations[0].view.wrong
 
     assert "run.completed" in violations(known, found)
 
 
 def test_a_reader_with_another_text_another_end_or_none_is_found():
     text, end, none = ledger(), ledger(), ledger()
-    text.sights[0].view.messages["m"].text += "t"
-    end.sights[0].view.ended["r"] = "error"
-    none.sights[0].done = False
+    text.observations[0].view.messages["m"].text += "t"
+    end.observations[0].view.ended["r"] = "error"
+    none.observations[0].done = False
 
     assert "stored is" in violations(text, stored())
     assert "saw it end as error" in violations(end, stored())
@@ -112,9 +114,9 @@ def test_a_reader_with_another_text_another_end_or_none_is_found():
 
 def test_an_answer_that_was_false_is_found():
     known = ledger()
-    known.tell(ASK, {"id": "r", "status": "cancelled", "finished_at": "now"})
+    known.report(ASK, {"id": "r", "status": "cancelled", "finished_at": "now"})
 
-    assert "told to be cancelled" in violations(known, stored())
+    assert "reported as cancelled" in violations(known, stored())
 
 
 def test_what_is_left_behind_is_found():
@@ -127,7 +129,7 @@ def test_what_is_left_behind_is_found():
 @pytest.mark.parametrize(("hit", "explained"), [("python@a", True), ("python@b", False)])
 def test_an_attempt_is_explained_by_a_fault_of_its_own_pool_only(hit, explained):
     known = ledger()
-    known.struck.append(Struck(Fault(0, 1.0, "pool", "kill", 0.0, 0.0), 105.0, 105.0, {hit}))
+    known.injections.append(Injection(Fault(0, 1.0, "pool", "kill", 0.0, 0.0), 105.0, 105.0, {hit}))
     found = stored(attempt=2, failures=1, reaps=1, log=LOST)
 
     assert (violations(known, found) == "") is explained
@@ -138,11 +140,11 @@ def delta(n: int, text: str) -> Received:
     return Received("message.delta", f"e:{n + 1}", data)
 
 
-def told(type: str, seq: int, **data: object) -> Received:
+def event(type: str, seq: int, **data: object) -> Received:
     return Received(type, f"e:{seq}", {"run_id": "r", "attempt": 1, **data})
 
 
-CREATED = told("message.created", 1, message={"id": "m", "content": ""})
+CREATED = event("message.created", 1, message={"id": "m", "content": ""})
 
 
 @pytest.mark.parametrize(
@@ -150,31 +152,31 @@ CREATED = told("message.created", 1, message={"id": "m", "content": ""})
     [
         ([delta(1, "a"), delta(3, "c")], "came after 1"),
         (
-            [delta(1, "a"), told("message.completed", 4, message={"id": "m", "content": "aa"})],
+            [delta(1, "a"), event("message.completed", 4, message={"id": "m", "content": "aa"})],
             "was streamed as",
         ),
-        ([delta(1, "a"), told("run.completed", 4, status="success")], "ended before its message"),
-        ([delta(1, "a"), told("run.retried", 4, attempt=2, discarded=[])], "was not discarded"),
+        ([delta(1, "a"), event("run.completed", 4, status="success")], "ended before its message"),
+        ([delta(1, "a"), event("run.retried", 4, attempt=2, discarded=[])], "was not discarded"),
     ],
 )
 def test_a_stream_that_breaks_the_rules_is_found(events, complaint):
     view = View()
-    for event in [CREATED, *events]:
-        view.take(event)
+    for received in [CREATED, *events]:
+        view.apply(received)
 
     assert complaint in view.wrong[0]
 
 
 def test_a_delta_that_comes_twice_is_passed_over():
     view = View()
-    for event in [CREATED, delta(1, "a"), delta(1, "a"), delta(2, "b")]:
-        view.take(event)
+    for received in [CREATED, delta(1, "a"), delta(1, "a"), delta(2, "b")]:
+        view.apply(received)
 
     assert (view.texts("r"), view.wrong) == ({"m": "ab"}, [])
 
 
 @pytest.mark.parametrize(
-    ("ids", "whole", "fine"),
+    ("ids", "contiguous", "fine"),
     [
         (["e:1", "e:2"], True, True),
         (["e:1", "e:3"], True, False),
@@ -184,10 +186,10 @@ def test_a_delta_that_comes_twice_is_passed_over():
         (["db-r-1:4", "e:3"], False, True),
     ],
 )
-def test_numbers_follow_on_each_other(ids, whole, fine):
-    numbers = Numbers(whole=whole)
+def test_numbers_follow_on_each_other(ids, contiguous, fine):
+    sequence = SequenceCheck(contiguous=contiguous)
 
-    assert any(numbers.next(Received("run.step", one)) for one in ids) is not fine
+    assert any(sequence.check(Received("run.step", one)) for one in ids) is not fine
 
 
 def test_the_same_seed_makes_the_same_plan_and_another_seed_another():
