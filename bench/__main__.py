@@ -103,7 +103,7 @@ def main() -> int:
         )
     failed = [(part.database, name, why) for part in parts for name, why in part.failed.items()]
     for database, name, why in failed:
-        _say(f"{database}: {name}: {why}")
+        _log(f"{database}: {name}: {why}")
     return 1 if failed else 0
 
 
@@ -155,8 +155,8 @@ def _measure_all(wanted: argparse.Namespace, folder: Path) -> list[Part]:
         needed = _FLOORS + sum(_START + sum(seconds for _, seconds in plan) for _, plan, *_ in plans)
         schedule = Schedule(wanted.minutes * 60, needed)
         asyncio.run(_measure_floors(first.figures, schedule.rounds(wanted.rounds, _FLOORS), folder))
-        for part, plan, on, beside in plans:
-            asyncio.run(_measure(part, plan, on, beside, folder, schedule))
+        for part, plan, on, prototype_folder in plans:
+            asyncio.run(_measure(part, plan, on, prototype_folder, folder, schedule))
         return [part for part, *_ in plans]
 
 
@@ -170,7 +170,7 @@ def _server(given: str | None, folder: Path, cleanup: ExitStack) -> str | None:
     try:
         return cleanup.enter_context(postgresql.server(given, folder / "postgresql"))
     except postgresql.NoPostgreSQL as error:
-        _say(f"{error}. Measuring SQLite only.")
+        _log(f"{error}. Measuring SQLite only.")
         return None
 
 
@@ -178,21 +178,21 @@ async def _measure(
     part: Part,
     plan: Plan,
     server: str | None,
-    beside: Path | None,
+    prototype_folder: Path | None,
     folder: Path,
     schedule: Schedule,
 ) -> None:
     with ExitStack() as cleanup:
-        _say(f"starting what is measured on {part.database} ...")
+        _log(f"starting what is measured on {part.database} ...")
         ours = cleanup.enter_context(branchline.running(folder / part.database, server))
         await ours.prepare()
         systems: list[System] = [ours]
-        if beside and server:
-            theirs = prototype.running(beside.resolve(), folder / "prototype", server)
+        if prototype_folder and server:
+            theirs = prototype.running(prototype_folder.resolve(), folder / "prototype", server)
             systems.append(cleanup.enter_context(theirs))
         for system in systems:
             for _ in range(_WARM_UP):
-                await system.talk(0, 1, 0)
+                await system.stream_run(0, 1, 0)
         schedule.passed(_START)
         for measure, seconds in plan:
             rounds = schedule.rounds(part.rounds, seconds)
@@ -200,15 +200,15 @@ async def _measure(
                 await _rounds(measure, rounds, ours, systems, part.figures)
             except (Exception, asyncio.CancelledError) as error:
                 part.failed[measure.name] = f"{type(error).__name__}: {error}"
-                _say(f"{measure.name} failed: {part.failed[measure.name]}")
+                _log(f"{measure.name} failed: {part.failed[measure.name]}")
 
 
 async def _measure_floors(figures: Figures, rounds: Iterable[int], folder: Path) -> None:
     with ExitStack() as cleanup:
-        _say("starting the floors ...")
+        _log("starting the floors ...")
         floors = Floors(folder / "floors", cleanup)
         for number in rounds:
-            _say(f"floors, round {number + 1}")
+            _log(f"floors, round {number + 1}")
             await floors.round(figures)
 
 
@@ -217,7 +217,7 @@ async def _rounds(
 ) -> None:
     try:
         for number in rounds:
-            _say(f"{measure.name}, round {number + 1}")
+            _log(f"{measure.name}, round {number + 1}")
             if number == 0:
                 async with asyncio.timeout(_LONGEST_ROUND):
                     await measure.prepare(ours)
@@ -240,7 +240,7 @@ def _title(part: Part) -> str:
     return f"### {part.database}"
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 

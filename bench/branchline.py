@@ -14,13 +14,13 @@ import redis
 
 from bench import database, processes
 from bench.client import Client, Reply
-from bench.system import Talk
+from bench.system import TimedRun
 from testbed.ports import free_port
 from testbed.postgresql_server import temporary_database
 from testbed.redis_server import RedisServer
 from testbed.stack import CHECKOUT, READY_WITHIN, Stack
 
-PLACES = 100
+THREADS = 100
 """Threads that are made before anything is measured."""
 SLOTS = 100
 """Of a pool process, by default."""
@@ -28,8 +28,8 @@ _QUESTION = "What time is it?"
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """Where a run goes on: a state of a thread."""
+class InputState:
+    """The state of a thread that a run is asked for at."""
 
     thread_id: str
     state_id: str
@@ -38,7 +38,7 @@ class Spot:
 class Branchline:
     """A stack that runs, and one account on it."""
 
-    beside = False
+    is_prototype = False
     client: Client
     """Of the first web process."""
     clients: list[Client]
@@ -47,7 +47,7 @@ class Branchline:
     def __init__(self, stack: Stack, redis_url: str, postgresql: psycopg.Connection[Any] | None) -> None:
         self.stack = stack
         self.database_url = stack.environ["DATABASE_URL"]
-        self.spots: list[Spot] = []
+        self.inputs: list[InputState] = []
         self._redis_url = redis_url
         self._postgresql = postgresql
         with closing(stack.client()) as account:
@@ -58,9 +58,9 @@ class Branchline:
 
     async def prepare(self) -> None:
         """Make the threads."""
-        for _ in range(PLACES):
+        for _ in range(THREADS):
             made = (await self.client.request("POST", "/api/threads", {})).json()
-            self.spots.append(Spot(made["thread"]["id"], made["root_state"]["id"]))
+            self.inputs.append(InputState(made["thread"]["id"], made["root_state"]["id"]))
 
     async def widen(self, webs: int, pools: int) -> None:
         """Start more processes, until there are so many web and so many pool processes."""
@@ -96,39 +96,47 @@ class Branchline:
                     await asyncio.sleep(0.1)
 
     async def ask(
-        self, spot: Spot, n: int, gap: float, *, text: str = _QUESTION, client: Client | None = None
+        self,
+        input_state: InputState,
+        n: int,
+        gap: float,
+        *,
+        text: str = _QUESTION,
+        client: Client | None = None,
     ) -> tuple[Reply, str]:
         """Ask for a run: the answer as it came, and the run's id."""
-        reply = await (client or self.client).request("POST", *_wish(spot, n, gap, text))
+        reply = await (client or self.client).request("POST", *_run_request(input_state, n, gap, text))
         return reply, reply.json()["runs"][0]["id"]
 
-    async def talk(self, place: int, n: int, gap: float) -> Talk:
+    async def stream_run(self, index: int, n: int, gap: float) -> TimedRun:
         """Ask for a run and read it: in one request, or from another web process where there is one."""
-        spot = self.spots[place]
+        input_state = self.inputs[index]
         if len(self.clients) == 1:
-            return await self.talk_at(spot, n, gap)
-        asked_at, read_at = (self.clients[(place + step) % len(self.clients)] for step in (0, 1))
-        asked, run_id = await self.ask(spot, n, gap, client=asked_at)
-        connection, told = await read_at.begin("GET", f"/api/runs/{run_id}/events")
-        await read_at.finish(connection, told)
-        return _talk(asked, told, run_id)
+            return await self.stream_run_at(input_state, n, gap)
+        asked_at, read_at = (self.clients[(index + step) % len(self.clients)] for step in (0, 1))
+        asked, run_id = await self.ask(input_state, n, gap, client=asked_at)
+        connection, stream = await read_at.begin("GET", f"/api/runs/{run_id}/events")
+        await read_at.finish(connection, stream)
+        return _timed_run(asked, stream, run_id)
 
-    async def talk_at(self, spot: Spot, n: int, gap: float, worker: str = "stamp") -> Talk:
+    async def stream_run_at(
+        self, input_state: InputState, n: int, gap: float, worker: str = "stamp"
+    ) -> TimedRun:
         """Ask for a run at any state, answered with its stream."""
-        wish = _wish(spot, n, gap, worker=worker)
-        connection, told = await self.client.begin("POST", *wish, Accept="text/event-stream")
-        await self.client.finish(connection, told)
-        return _talk(told, told, told.headers["location"].rpartition("/")[2])
+        request = _run_request(input_state, n, gap, worker=worker)
+        connection, reply = await self.client.begin("POST", *request, Accept="text/event-stream")
+        await self.client.finish(connection, reply)
+        return _timed_run(reply, reply, reply.headers["location"].rpartition("/")[2])
 
-    async def talk_on_open_stream(self, place: int, n: int, gap: float) -> Talk:
+    async def stream_run_to_open_thread(self, index: int, n: int, gap: float) -> TimedRun:
         """Ask for a run while the thread's stream is being read, as a chat does."""
-        spot = self.spots[place]
-        path = f"/api/threads/{spot.thread_id}/events"
-        connection, told = await self.client.begin("GET", path, until=b"event: run.completed")
-        await told.begun
-        asked, run_id = await self.ask(spot, n, gap)
-        await self.client.finish(connection, told, keep=False)
-        return _talk(asked, told, run_id)
+        input_state = self.inputs[index]
+        path = f"/api/threads/{input_state.thread_id}/events"
+        connection, stream = await self.client.begin("GET", path, until=b"event: run.completed")
+        await stream.begun
+        asked, run_id = await self.ask(input_state, n, gap)
+        await self.client.finish(connection, stream, keep=False)
+        return _timed_run(asked, stream, run_id)
 
     async def cancel(self, run_id: str) -> None:
         """End a run."""
@@ -190,25 +198,25 @@ class Branchline:
             return int(client.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"])
 
 
-def _wish(
-    spot: Spot, n: int, gap: float, text: str = _QUESTION, worker: str = "stamp"
+def _run_request(
+    input_state: InputState, n: int, gap: float, text: str = _QUESTION, worker: str = "stamp"
 ) -> tuple[str, dict[str, Any]]:
     """The path and the body of the request for a run."""
-    return f"/api/threads/{spot.thread_id}/runs", {
-        "input_state_id": spot.state_id,
+    return f"/api/threads/{input_state.thread_id}/runs", {
+        "input_state_id": input_state.state_id,
         "messages": [{"role": "user", "content": text}],
         "worker_id": worker,
         "args": {"n": n, "gap": gap},
     }
 
 
-def _talk(asked: Reply, told: Reply, run_id: str) -> Talk:
+def _timed_run(asked: Reply, stream: Reply, run_id: str) -> TimedRun:
     deltas: list[tuple[float, float]] = []
     mine = run_id.encode()
-    for event in told.events():
+    for event in stream.events():
         if event.type == "message.delta" and mine in event.data:
             deltas += stamps(event.data, event.at)
-    return Talk(asked.sent_at, asked.pieces[0][0], told.pieces[-1][0], deltas)
+    return TimedRun(asked.sent_at, asked.pieces[0][0], stream.pieces[-1][0], deltas)
 
 
 def stamps(data: bytes, at: float) -> list[tuple[float, float]]:

@@ -65,12 +65,12 @@ class Reply:
                     yield Event(at, fields.get(b"event", b"message").decode(), fields[b"data"])
 
     def _dechunked(self) -> Iterator[tuple[float, bytes]]:
-        whole = self.headers.get("transfer-encoding") != "chunked"
+        is_plain = self.headers.get("transfer-encoding") != "chunked"
         rest = b""
         for number, (at, piece) in enumerate(self.pieces):
             if number == 0:
                 piece = piece.partition(b"\r\n\r\n")[2]
-            if whole:
+            if is_plain:
                 yield at, piece
                 continue
             rest += piece

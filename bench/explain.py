@@ -1,7 +1,7 @@
 """``python -m bench.explain``: the plans of what the product asks of a database with a million messages.
 
 Starts a PostgreSQL of its own (with auto_explain, which Debian's packages carry),
-fills it, and lets the whole product do its work on it: runs from the request to
+fills it, and lets the product do all of its work on it: runs from the request to
 the end, streams, history, lists. The database logs the plan of every statement;
 they are printed as a Markdown table, the slowest first. Ends with 1 where one of
 them has read a big table from its beginning to its end.
@@ -24,7 +24,7 @@ import orjson
 import psycopg
 
 from bench import branchline, million, postgresql
-from bench.branchline import Branchline, Spot
+from bench.branchline import Branchline, InputState
 
 _LOGGED = {
     "shared_preload_libraries": "auto_explain",
@@ -51,7 +51,7 @@ _BIG = """
 SELECT relname, reltuples::bigint FROM pg_class
 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND reltuples >= %s ORDER BY 2 DESC
 """
-_MEANT = {
+_ALLOWED_FULL_SCANS = {
     "SELECT runs.worker_id, runs.pool, runs.status, count(*)": "/metrics counts all runs; it spends "
     "no more than a hundredth of the time on it",
 }
@@ -69,25 +69,25 @@ class Plan:
     """Milliseconds, once per execution."""
     read: int = 0
     """Most pages that an execution looked at."""
-    ways: set[str] = field(default_factory=set)
+    access_paths: set[str] = field(default_factory=set)
     """How it reached its rows."""
-    whole: set[str] = field(default_factory=set)
+    full_scans: set[str] = field(default_factory=set)
     """Big tables that were read as a whole."""
 
-    def add(self, took: float, said: dict[str, Any], big: Mapping[str, int]) -> None:
+    def add(self, took: float, entry: dict[str, Any], big: Mapping[str, int]) -> None:
         """Note one execution."""
-        plan = said["Plan"]
+        plan = entry["Plan"]
         self.took.append(took)
-        if "JIT" in said:
-            self.ways.add("compiled first (JIT)")
+        if "JIT" in entry:
+            self.access_paths.add("compiled first (JIT)")
         pages = plan.get("Shared Hit Blocks", 0) + plan.get("Shared Read Blocks", 0)
         self.read = max(self.read, pages)
         for node in _nodes(plan):
             kind = node["Node Type"]
-            if kind.endswith("Scan") and (place := node.get("Index Name") or node.get("Relation Name")):
-                self.ways.add(f"{kind} {place}")
+            if kind.endswith("Scan") and (target := node.get("Index Name") or node.get("Relation Name")):
+                self.access_paths.add(f"{kind} {target}")
             if kind == "Seq Scan" and (table := node["Relation Name"]) in big:
-                self.whole.add(table)
+                self.full_scans.add(table)
 
 
 def main() -> int:
@@ -105,18 +105,20 @@ def main() -> int:
     print(f"Rows: {', '.join(f'{rows:,} {table}' for table, rows in big.items())}.\n\n{_table(plans)}")
     bad = False
     for plan in plans:
-        if plan.whole:
-            meant = next((why for begin, why in _MEANT.items() if plan.text.startswith(begin)), None)
-            bad = bad or meant is None
-            note = f" ({meant})" if meant else ""
-            print(f"\nreads all of {', '.join(plan.whole)}{note}: {plan.text}", file=sys.stderr)
+        if plan.full_scans:
+            reason = next(
+                (why for begin, why in _ALLOWED_FULL_SCANS.items() if plan.text.startswith(begin)), None
+            )
+            bad = bad or reason is None
+            note = f" ({reason})" if reason else ""
+            print(f"\nreads all of {', '.join(plan.full_scans)}{note}: {plan.text}", file=sys.stderr)
     return 1 if bad else 0
 
 
 async def _work(folder: Path, server: str) -> dict[str, int]:
     """Returns how many rows the big tables had."""
     with branchline.running(folder / "branchline", server) as system:
-        _say("filling ...")
+        _log("filling ...")
         user = (await system.client.request("GET", "/api/me")).json()["user"]
         with psycopg.connect(system.database_url, autocommit=True) as connection:
             filled = million.fill(connection, user["id"])
@@ -126,7 +128,7 @@ async def _work(folder: Path, server: str) -> dict[str, int]:
                 "SELECT pg_reload_conf()",
             ):
                 connection.execute(statement)
-        _say("working ...")
+        _log("working ...")
         await _runs(system, filled)
         await _reads(system, filled)
     return big
@@ -134,31 +136,34 @@ async def _work(folder: Path, server: str) -> dict[str, int]:
 
 async def _runs(system: Branchline, filled: million.Filled) -> None:
     """All that can become of a run."""
-    spots = [Spot(thread, state) for thread, state in filled.newest]
-    await asyncio.gather(*(system.talk_at(spot, 3, 0.01) for spot in spots))
-    await asyncio.gather(*(system.talk_at(spot, 3, 0.01) for spot in [filled.deep_spot, filled.wide_spot]))
-    long = await asyncio.gather(*(system.ask(spot, 40, 0.1) for spot in spots[:4]))  # outlives a renewal
+    inputs = [InputState(thread, state) for thread, state in filled.newest]
+    await asyncio.gather(*(system.stream_run_at(input_state, 3, 0.01) for input_state in inputs))
+    await asyncio.gather(
+        *(system.stream_run_at(input_state, 3, 0.01) for input_state in [filled.deep, filled.wide])
+    )
+    # Long enough for a lease to be renewed meanwhile.
+    long = await asyncio.gather(*(system.ask(input_state, 40, 0.1) for input_state in inputs[:4]))
     for _, run_id in long[:2]:
         await system.cancel(run_id)
     for _, run_id in long[2:]:
         await system.client.request("GET", f"/api/runs/{run_id}/wait?timeout=20")
-    body = {"input_state_id": spots[5].state_id, "worker_id": "stamp", "args": {"n": 1, "gap": 0}, "n": 2}
+    body = {"input_state_id": inputs[5].state_id, "worker_id": "stamp", "args": {"n": 1, "gap": 0}, "n": 2}
     for _ in range(2):
-        path = f"/api/threads/{spots[5].thread_id}/runs"
+        path = f"/api/threads/{inputs[5].thread_id}/runs"
         await system.client.request("POST", path, body, Idempotency_Key="the same")
     await asyncio.sleep(2)  # what the reaper and the pools do every second or so
 
 
 async def _reads(system: Branchline, filled: million.Filled) -> None:
     """What clients read."""
-    for spot in (Spot(*filled.newest[0]), filled.deep_spot, filled.wide_spot):
+    for input_state in (InputState(*filled.newest[0]), filled.deep, filled.wide):
         for path in (
-            f"/api/states/{spot.state_id}/messages?limit=10",
-            f"/api/states/{spot.state_id}",
-            f"/api/threads/{spot.thread_id}",
-            f"/api/threads/{spot.thread_id}/states?limit=50",
-            f"/api/threads/{spot.thread_id}/states?structure=1",
-            f"/api/threads/{spot.thread_id}/snapshot?state={spot.state_id}",
+            f"/api/states/{input_state.state_id}/messages?limit=10",
+            f"/api/states/{input_state.state_id}",
+            f"/api/threads/{input_state.thread_id}",
+            f"/api/threads/{input_state.thread_id}/states?limit=50",
+            f"/api/threads/{input_state.thread_id}/states?structure=1",
+            f"/api/threads/{input_state.thread_id}/snapshot?state={input_state.state_id}",
         ):
             await system.client.request("GET", path)
     for path in (
@@ -181,10 +186,10 @@ async def _reads(system: Branchline, filled: million.Filled) -> None:
 def _plans(log: str, big: Mapping[str, int]) -> list[Plan]:
     found: dict[str, Plan] = {}
     for took, text in _PLAN.findall(log):
-        said = orjson.loads(re.sub(r"^\t", "", text, flags=re.MULTILINE))
-        statement = _LISTED.sub("IN (…)", re.sub(r"\s+", " ", said["Query Text"]))
+        entry = orjson.loads(re.sub(r"^\t", "", text, flags=re.MULTILINE))
+        statement = _LISTED.sub("IN (…)", re.sub(r"\s+", " ", entry["Query Text"]))
         if "pg_" not in statement:
-            found.setdefault(statement, Plan(statement)).add(float(took), said, big)
+            found.setdefault(statement, Plan(statement)).add(float(took), entry, big)
     return sorted(found.values(), key=lambda plan: -max(plan.took))
 
 
@@ -198,11 +203,11 @@ def _table(plans: list[Plan]) -> str:
     lines = ["| statement | times | median ms | longest ms | pages | way |", "|---|---:|---:|---:|---:|---|"]
     for plan in plans:
         took = sorted(plan.took)
-        whole = [f"**all of {table}**" for table in sorted(plan.whole)]
-        way = ", ".join([*whole, *sorted(_short(plan.ways))])
+        full_scans = [f"**all of {table}**" for table in sorted(plan.full_scans)]
+        access = ", ".join([*full_scans, *sorted(_short(plan.access_paths))])
         lines.append(
             f"| `{_brief(plan.text)}` | {len(took)} | {took[len(took) // 2]:.2f} "
-            f"| {took[-1]:.2f} | {plan.read:,} | {way} |"
+            f"| {took[-1]:.2f} | {plan.read:,} | {access} |"
         )
     return "\n".join(lines)
 
@@ -213,11 +218,11 @@ def _brief(statement: str) -> str:
     return text[:_LETTERS].replace("|", "¦")
 
 
-def _short(ways: set[str]) -> set[str]:
-    return {way.replace("Index Only Scan ", "").replace("Index Scan ", "") for way in ways}
+def _short(access_paths: set[str]) -> set[str]:
+    return {access.replace("Index Only Scan ", "").replace("Index Scan ", "") for access in access_paths}
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 

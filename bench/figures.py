@@ -26,7 +26,7 @@ class Figure:
     rounds: list[float] = field(default_factory=list)
     samples: int = 0
     """How many single measurements are behind all rounds."""
-    beside: list[float] = field(default_factory=list)
+    prototype: list[float] = field(default_factory=list)
     """The same, of the prototype."""
 
     @property
@@ -50,12 +50,12 @@ class Figures:
         samples: int = 1,
         target: str = "",
         floors: tuple[str, ...] = (),
-        beside: bool = False,
+        is_prototype: bool = False,
     ) -> None:
-        """One round's value; ``beside``: of the prototype."""
+        """One round's value; ``is_prototype``: of the prototype, for comparison."""
         figure = self._all.setdefault(what, Figure(what, unit, target, floors))
-        if beside:
-            figure.beside.append(value)
+        if is_prototype:
+            figure.prototype.append(value)
         else:
             figure.rounds.append(value)
             figure.samples += samples
@@ -66,7 +66,7 @@ class Figures:
     def table(self) -> str:
         """All figures as a Markdown table."""
         rows = [self._row(figure) for figure in self._all.values() if figure.rounds]
-        compared = any(figure.beside for figure in self._all.values())
+        compared = any(figure.prototype for figure in self._all.values())
         heads = ["what", "unit", "target", "median", "min–max", "n", "floor", "× floor"]
         heads += ["prototype", "× prototype"] if compared else []
         lines = [heads, ["---"] * 3 + ["---:"] * (len(heads) - 3), *(row[: len(heads)] for row in rows)]
@@ -91,8 +91,10 @@ class Figures:
             f"{len(figure.rounds)} × {round(figure.samples / len(figure.rounds))}",
             _shown(floor) if floor else "",
             _ratio(figure.median, floor),
-            f"{_shown(statistics.median(figure.beside))} ({_spread(figure.beside)})" if figure.beside else "",
-            _ratio(figure.median, statistics.median(figure.beside)) if figure.beside else "",
+            f"{_shown(statistics.median(figure.prototype))} ({_spread(figure.prototype)})"
+            if figure.prototype
+            else "",
+            _ratio(figure.median, statistics.median(figure.prototype)) if figure.prototype else "",
         ]
 
     def _floor(self, figure: Figure) -> float | None:

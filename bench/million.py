@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from bench.branchline import Spot
+from bench.branchline import InputState
 
 THREADS, TURNS, MINE = 10_000, 50, 100
 LONG = 10_000
@@ -74,8 +74,8 @@ class Filled:
 
     newest: list[tuple[str, str]]
     """Threads of the user, each with its newest state."""
-    deep_spot: Spot
-    wide_spot: Spot
+    deep: InputState
+    wide: InputState
     run: str
     """A run that ended long ago."""
 
@@ -93,8 +93,8 @@ def fill(connection: psycopg.Connection[Any], user_id: str) -> Filled:
             cursor.execute(statement, numbers)
     return Filled(
         [(_id(connection, 1, t), _id(connection, 2, t, TURNS * 2)) for t in _mine()],
-        Spot(_id(connection, 1, THREADS + 1), _id(connection, 2, THREADS + 1, LONG)),
-        Spot(_id(connection, 1, THREADS + 2), _id(connection, 2, THREADS + 2, LONG // 2)),
+        InputState(_id(connection, 1, THREADS + 1), _id(connection, 2, THREADS + 1, LONG)),
+        InputState(_id(connection, 1, THREADS + 2), _id(connection, 2, THREADS + 2, LONG // 2)),
         _id(connection, 3, 1, 2),
     )
 

@@ -21,7 +21,7 @@ import psycopg
 
 from bench import database, processes
 from bench.client import Client
-from bench.system import Talk
+from bench.system import TimedRun
 from testbed.ports import free_port
 from testbed.postgresql_server import temporary_database
 from testbed.redis_server import RedisServer
@@ -55,7 +55,7 @@ have used is counted then, which the kernel otherwise forgets."""
 class Prototype:
     """The prototype's processes, running."""
 
-    beside = True
+    is_prototype = True
 
     def __init__(
         self, port: int, roots: list[int], redis_pid: int, connection: psycopg.Connection[Any]
@@ -65,16 +65,16 @@ class Prototype:
         self._redis_pid = redis_pid
         self._connection = connection
 
-    async def talk(self, place: int, n: int, gap: float) -> Talk:
+    async def stream_run(self, index: int, n: int, gap: float) -> TimedRun:
         """One request, whose answer is the stream."""
-        connection, told = await self.client.begin("POST", "/run", {"args": {"n": n, "gap": gap}})
-        await told.begun
-        accepted_at = told.pieces[0][0]
-        await self.client.finish(connection, told)
+        connection, reply = await self.client.begin("POST", "/run", {"args": {"n": n, "gap": gap}})
+        await reply.begun
+        accepted_at = reply.pieces[0][0]
+        await self.client.finish(connection, reply)
         deltas: list[tuple[float, float]] = []
-        for event in told.events():
+        for event in reply.events():
             deltas += [(float(text), event.at) for text in orjson.loads(event.data).get("texts", ())]
-        return Talk(told.sent_at, accepted_at, told.pieces[-1][0], deltas)
+        return TimedRun(reply.sent_at, accepted_at, reply.pieces[-1][0], deltas)
 
     def cpu_by_part(self) -> dict[str, float]:
         """CPU seconds of each part, as those of Branchline are named."""

@@ -1,4 +1,4 @@
-"""What is measured, whichever it is: something that takes runs and streams their words."""
+"""What is measured, whichever it is: something that accepts runs and streams their text."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """One run, from the request to the last word; moments by ``time.time()``."""
+class TimedRun:
+    """One run, from the request to the end of its stream; moments by ``time.time()``."""
 
     asked_at: float
     accepted_at: float
@@ -31,15 +31,15 @@ class Talk:
 
 
 class System(Protocol):
-    """Branchline, or the prototype beside it."""
+    """Branchline, or the prototype that it is compared with."""
 
-    beside: bool
+    is_prototype: bool
     """Whether it is only there to be compared with."""
 
-    async def talk(self, place: int, n: int, gap: float) -> Talk:
-        """Have one run say ``n`` deltas with ``gap`` seconds between.
+    async def stream_run(self, index: int, n: int, gap: float) -> TimedRun:
+        """Request one run that writes ``n`` deltas ``gap`` seconds apart, and read its stream.
 
-        Talks at the same time have places of their own.
+        Runs at the same time each need an ``index`` of their own.
         """
         ...
 
@@ -74,26 +74,26 @@ def spending(system: System) -> Iterator[Spent]:
 
 @dataclass(slots=True)
 class Peak:
-    """Of what is looked at again and again."""
+    """Of something that is measured again and again: the value at the start, and the largest."""
 
     before: float = 0.0
     most: float = 0.0
 
 
 @contextmanager
-def watching(look: Callable[[], float], every: float = 0.05) -> Iterator[Peak]:
-    """Within it, ``look`` is called every so many seconds."""
-    peak = Peak(look())
+def watching(measure: Callable[[], float], every: float = 0.05) -> Iterator[Peak]:
+    """Within it, ``measure`` is called every so many seconds."""
+    peak = Peak(measure())
     peak.most = peak.before
 
     async def watch() -> None:
         while True:
             await asyncio.sleep(every)
-            peak.most = max(peak.most, look())
+            peak.most = max(peak.most, measure())
 
     task = asyncio.get_running_loop().create_task(watch())
     try:
         yield peak
     finally:
         task.cancel()
-        peak.most = max(peak.most, look())
+        peak.most = max(peak.most, measure())

@@ -24,6 +24,6 @@ _redis = redis.Redis(connection_pool=_connections)
 
 
 @app.task(name="noop")  # type: ignore[untyped-decorator]
-def noop(told: str) -> None:
-    """Tell whoever waits at the list ``told``."""
-    _redis.lpush(told, b"1")
+def noop(done_key: str) -> None:
+    """Wake up whoever waits at the list ``done_key``."""
+    _redis.lpush(done_key, b"1")

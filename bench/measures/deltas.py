@@ -25,34 +25,34 @@ class Deltas(Measure):
     async def round(self, system: System, figures: Figures) -> None:
         with spending(system) as spent:
             gap = 1 / self._rate
-            talks = await asyncio.gather(
-                *(system.talk(place, self._each, gap) for place in range(self._runs))
+            timed = await asyncio.gather(
+                *(system.stream_run(index, self._each, gap) for index in range(self._runs))
             )
-        took = [latency for talk in talks for latency in talk.latencies]
+        took = [latency for run in timed for latency in run.latencies]
         if len(took) != self._runs * self._each:
             raise RuntimeError(f"{len(took)} of {self._runs * self._each} deltas came")
         what = f"delta, {self._runs} × {self._rate}/s"
         for share, target in zip((0.5, 0.99), self._targets, strict=True):
             figures.add(
                 f"{what}, p{share * 100:.0f}", "ms", quantile(took, share) * 1000,
-                samples=len(took), target=target, floors=(floors.APPEND,), beside=system.beside,
+                samples=len(took), target=target, floors=(floors.APPEND,), is_prototype=system.is_prototype,
             )  # fmt: skip
         if self._runs > 1:
-            begun = max(talk.deltas[0][1] for talk in talks)
-            later = [read - written for talk in talks for written, read in talk.deltas if written > begun]
+            begun = max(run.deltas[0][1] for run in timed)
+            later = [read - written for run in timed for written, read in run.deltas if written > begun]
             figures.add(
                 f"{what}, p99 once all have begun", "ms", quantile(later, 0.99) * 1000,
-                samples=len(later), target=self._targets[1], beside=system.beside,
+                samples=len(later), target=self._targets[1], is_prototype=system.is_prototype,
             )  # fmt: skip
         figures.add(
             f"{what}, CPU per 1,000 deltas", "s", spent.cpu / len(took) * 1000,
-            samples=len(took), target=self._cpu_target, beside=system.beside,
+            samples=len(took), target=self._cpu_target, is_prototype=system.is_prototype,
         )  # fmt: skip
         if self._cpu_target:
             for part, used in spent.parts.items():
                 figures.add(
                     f"{what}, CPU per 1,000 deltas, {part}", "s", used / len(took) * 1000,
-                    samples=len(took), beside=system.beside,
+                    samples=len(took), is_prototype=system.is_prototype,
                 )  # fmt: skip
 
 
@@ -65,16 +65,18 @@ class Flood(Measure):
 
     async def round(self, system: System, figures: Figures) -> None:
         with watching(system.pool_memory) as memory:
-            talks = await asyncio.gather(*(system.talk(place, self._EACH, 0) for place in range(self._RUNS)))
-        came = sum(len(talk.deltas) for talk in talks)
+            timed = await asyncio.gather(
+                *(system.stream_run(index, self._EACH, 0) for index in range(self._RUNS))
+            )
+        came = sum(len(run.deltas) for run in timed)
         if came != self._RUNS * self._EACH:
             raise RuntimeError(f"{came} of {self._RUNS * self._EACH} deltas came")
-        took = max(talk.ended_at for talk in talks) - min(talk.asked_at for talk in talks)
+        took = max(run.ended_at for run in timed) - min(run.asked_at for run in timed)
         figures.add(
             "10 runs flooding", "deltas/s", came / took,
-            samples=came, target="≥ 200,000", beside=system.beside,
+            samples=came, target="≥ 200,000", is_prototype=system.is_prototype,
         )  # fmt: skip
         figures.add(
             "10 runs flooding, growth of the pool process", "MB", (memory.most - memory.before) / 1e6,
-            target="flat", beside=system.beside,
+            target="flat", is_prototype=system.is_prototype,
         )  # fmt: skip

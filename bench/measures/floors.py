@@ -58,8 +58,8 @@ class Floors:
 
     async def round(self, figures: Figures) -> None:
         """Measure each once."""
-        one = await asyncio.to_thread(self._one_by_one)
-        figures.add(CELERY, "ms", quantile(one, 0.5) * 1000, samples=_NOOPS)
+        singles = await asyncio.to_thread(self._one_by_one)
+        figures.add(CELERY, "ms", quantile(singles, 0.5) * 1000, samples=_NOOPS)
         burst = await asyncio.to_thread(self._at_once, 100)
         figures.add(CELERY_BURST, "ms", quantile(burst, 0.5) * 1000, samples=100)
         figures.add(CELERY_RATE, "/s", await asyncio.to_thread(self._rate), samples=_RATE_NOOPS)
@@ -78,8 +78,8 @@ class Floors:
                 start_new_session=True,
             )
 
-    def _send(self, told: str = "told") -> None:
-        self._celery.send_task("noop", args=[told], queue="floor", ignore_result=True)
+    def _send(self, done_key: str = "done") -> None:
+        self._celery.send_task("noop", args=[done_key], queue="floor", ignore_result=True)
 
     def _celery_answers(self) -> bool:
         self._send("ready")
@@ -91,7 +91,7 @@ class Floors:
     def _timed(self, send: Callable[[], Any]) -> float:
         began = time.perf_counter()
         send()
-        self._client.blpop(["told"], 10)
+        self._client.blpop(["done"], 10)
         return time.perf_counter() - began
 
     def _at_once(self, count: int) -> list[float]:
@@ -101,7 +101,7 @@ class Floors:
             self._send()
         took = []
         for _ in range(count):
-            self._client.blpop(["told"], 10)
+            self._client.blpop(["done"], 10)
             took.append(time.perf_counter() - began)
         return took
 
@@ -110,7 +110,7 @@ class Floors:
         for _ in range(20):
             self._send()
         for number in range(_RATE_NOOPS):
-            self._client.blpop(["told"], 10)
+            self._client.blpop(["done"], 10)
             if number < _RATE_NOOPS - 20:
                 self._send()
         return _RATE_NOOPS / (time.perf_counter() - began)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.branchline import Branchline, Spot
+from bench.branchline import Branchline, InputState
 from bench.figures import Figures, quantile
 from bench.measure import Measure
 from bench.system import System
@@ -31,21 +31,21 @@ class History(Measure):
     name = "history"
 
     def __init__(self) -> None:
-        self._spots: dict[str, Spot] = {}
-        self._tree: Spot
+        self._inputs: dict[str, InputState] = {}
+        self._tree: InputState
 
     async def prepare(self, branchline: Branchline) -> None:
         for depth in _DEPTHS:
             chain = [number - 1 for number in range(1, depth + 1)]
-            self._spots[f"depth {depth:,}"] = await _grow(branchline, chain)
-        self._spots[f"{_BRANCHES:,} branches"] = await _grow(branchline, [0, *[1] * _BRANCHES])
+            self._inputs[f"depth {depth:,}"] = await _grow(branchline, chain)
+        self._inputs[f"{_BRANCHES:,} branches"] = await _grow(branchline, [0, *[1] * _BRANCHES])
         anywhere = [_RANDOM.randrange(number) for number in range(1, _STATES)]
         self._tree = await _grow(branchline, anywhere)
 
     async def round(self, system: System, figures: Figures) -> None:
         assert isinstance(system, Branchline)
-        for name, spot in self._spots.items():
-            path = f"/api/states/{spot.state_id}/messages?limit=10"
+        for name, input_state in self._inputs.items():
+            path = f"/api/states/{input_state.state_id}/messages?limit=10"
             took, size = await _read(system, path)
             figures.add(f"newest 10 messages, {name}", "ms", took, samples=_READS, target="≤ 3")
             figures.add(f"newest 10 messages, {name}, on the wire", "KB", size / 1000, target="≤ 10")
@@ -57,8 +57,8 @@ class History(Measure):
         )
         for worker, given in (("brief", "10 messages"), ("stamp", "as many as there are, at most 200")):
             for name in (f"depth {depth:,}" for depth in _DEPTHS):
-                talks = [await system.talk_at(self._spots[name], 1, 0, worker) for _ in range(_STARTS)]
-                value = quantile((talk.start for talk in talks), 0.5) * 1000
+                timed = [await system.stream_run_at(self._inputs[name], 1, 0, worker) for _ in range(_STARTS)]
+                value = quantile((run.start for run in timed), 0.5) * 1000
                 figures.add(f"start at {name}, given {given}, p50", "ms", value, samples=_STARTS)
 
 
@@ -79,7 +79,7 @@ def _text() -> str:
     return " ".join(_RANDOM.choices(_WORDS, k=_LETTERS // 3))[:_LETTERS]
 
 
-async def _grow(system: Branchline, parents: Sequence[int]) -> Spot:
+async def _grow(system: Branchline, parents: Sequence[int]) -> InputState:
     """Import a tree: a root, and under it a state with one message for each of ``parents``, by index."""
     now = datetime.now(UTC).isoformat()
     states: list[dict[str, Any]] = [{"id": "0", "parent_id": None, "created_at": now}]
@@ -100,4 +100,4 @@ async def _grow(system: Branchline, parents: Sequence[int]) -> Spot:
         "runs": [],
     }
     thread = (await system.client.request("POST", "/api/threads/import", data)).json()["thread"]
-    return Spot(thread["id"], thread["latest_state_id"])
+    return InputState(thread["id"], thread["latest_state_id"])

@@ -30,16 +30,16 @@ class Kill(Measure):
 
     async def round(self, system: System, figures: Figures) -> None:
         assert isinstance(system, Branchline)
-        asked = [await system.ask(spot, _DELTAS, _GAP) for spot in system.spots[:_RUNS]]
+        asked = [await system.ask(input_state, _DELTAS, _GAP) for input_state in system.inputs[:_RUNS]]
         streams = [await system.client.begin("GET", f"/api/runs/{run_id}/events") for _, run_id in asked]
-        await asyncio.gather(*(_has_spoken(reply) for _, reply in streams))
+        await asyncio.gather(*(_has_begun(reply) for _, reply in streams))
         await asyncio.sleep(_KILLED_AFTER)
         killed_at = time.time()
         os.kill(system.stack.pool_process(), signal.SIGKILL)
-        goes_on = max([await self._outlive(system, stream, killed_at) for stream in streams])
+        resumed_after = max([await self._outlive(system, stream, killed_at) for stream in streams])
         for (_, run_id), (_, reply) in zip(asked, streams, strict=True):
             await _compare(system, run_id, reply)
-        figures.add(f"{_WHAT}: all go on after", "s", goes_on, samples=_RUNS, target="≤ 15")
+        figures.add(f"{_WHAT}: all go on after", "s", resumed_after, samples=_RUNS, target="≤ 15")
         figures.add(f"{_WHAT}: lost, or doubled and not marked as void", "runs", 0, samples=_RUNS, target="0")
 
     async def _outlive(self, system: Branchline, stream: tuple[Connection, Reply], killed_at: float) -> float:
@@ -52,7 +52,7 @@ class Kill(Measure):
         raise RuntimeError("a run was not begun again: it had ended when the pool process was killed")
 
 
-async def _has_spoken(reply: Reply) -> None:
+async def _has_begun(reply: Reply) -> None:
     async with asyncio.timeout(20):
         while not any(b"message.delta" in piece for _, piece in list(reply.pieces)):
             await asyncio.sleep(0.02)
@@ -65,8 +65,8 @@ async def _compare(system: Branchline, run_id: str, reply: Reply) -> None:
         text.apply(Received(event.type, None, orjson.loads(event.data)))
     stored = (await system.client.request("GET", f"/api/runs/{run_id}/wait?timeout=5")).json()
     [message] = stored["messages"]
-    said = message["content"].split(";")[:-1]
-    if stored["run"]["status"] != "success" or len(said) != _DELTAS or len(set(said)) != _DELTAS:
-        raise RuntimeError(f"a run ended as {stored['run']['status']} with {len(said)} deltas")
+    written = message["content"].split(";")[:-1]
+    if stored["run"]["status"] != "success" or len(written) != _DELTAS or len(set(written)) != _DELTAS:
+        raise RuntimeError(f"a run ended as {stored['run']['status']} with {len(written)} deltas")
     if list(text.messages.values()) != [message["content"]] or not text.void:
         raise RuntimeError("a reader's text is not what is stored, or what is void was not marked")

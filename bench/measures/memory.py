@@ -32,7 +32,7 @@ class Memory(Measure):
         await asyncio.sleep(_IDLE)
         used = (system.cpu() - used) / _IDLE
         figures.add("web + pool of 100 slots + reaper, idle, CPU per second", "ms", used * 1000)
-        run_ids = [(await system.ask(spot, 1000, 0.5))[1] for spot in system.spots[:_CHILDREN]]
+        run_ids = [(await system.ask(input_state, 1000, 0.5))[1] for input_state in system.inputs[:_CHILDREN]]
         try:
             async with asyncio.timeout(20):
                 while len(system.processes() - idle) < _CHILDREN:

@@ -21,5 +21,5 @@ class Scale(Rate):
 
     async def prepare(self, branchline: Branchline) -> None:
         await branchline.widen(WEBS, POOLS)
-        for place in range(100):  # new processes make their first connections
-            await branchline.talk(place, 1, 0)
+        for index in range(100):  # new processes make their first connections
+            await branchline.stream_run(index, 1, 0)

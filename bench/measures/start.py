@@ -9,7 +9,7 @@ from bench.branchline import Branchline
 from bench.figures import Figures, quantile
 from bench.measure import Measure
 from bench.measures import floors
-from bench.system import System, Talk
+from bench.system import System, TimedRun
 
 _RUNS = 200
 _ON_OPEN_STREAM = 100
@@ -23,11 +23,13 @@ class Start(Measure):
     compared = True
 
     async def round(self, system: System, figures: Figures) -> None:
-        talks = [await system.talk(number % 10, 1, 0) for number in range(_RUNS)]
-        _note(figures, "start, idle", talks, system.beside, ("≤ 8", "≤ 16"))
+        timed = [await system.stream_run(number % 10, 1, 0) for number in range(_RUNS)]
+        _note(figures, "start, idle", timed, system.is_prototype, ("≤ 8", "≤ 16"))
         if isinstance(system, Branchline):
-            talks = [await system.talk_on_open_stream(number % 10, 1, 0) for number in range(_ON_OPEN_STREAM)]
-            _note(figures, "start, idle, thread's stream open", talks, False, ("", ""))
+            timed = [
+                await system.stream_run_to_open_thread(number % 10, 1, 0) for number in range(_ON_OPEN_STREAM)
+            ]
+            _note(figures, "start, idle, thread's stream open", timed, False, ("", ""))
 
 
 class Burst(Measure):
@@ -37,18 +39,20 @@ class Burst(Measure):
     compared = True
 
     async def round(self, system: System, figures: Figures) -> None:
-        talks = await asyncio.gather(*(system.talk(place, 1, 0) for place in range(100)))
-        value = quantile((talk.start for talk in talks), 0.5) * 1000
+        timed = await asyncio.gather(*(system.stream_run(index, 1, 0) for index in range(100)))
+        value = quantile((run.start for run in timed), 0.5) * 1000
         figures.add(
             "first delta of 100 runs at once, p50", "ms", value,
-            samples=100, target="≤ 350", floors=(floors.CELERY_BURST,), beside=system.beside,
+            samples=100, target="≤ 350", floors=(floors.CELERY_BURST,), is_prototype=system.is_prototype,
         )  # fmt: skip
 
 
-def _note(figures: Figures, what: str, talks: Sequence[Talk], beside: bool, targets: tuple[str, str]) -> None:
+def _note(
+    figures: Figures, what: str, timed: Sequence[TimedRun], is_prototype: bool, targets: tuple[str, str]
+) -> None:
     for share, target in zip((0.5, 0.99), targets, strict=True):
-        value = quantile((talk.start for talk in talks), share) * 1000
+        value = quantile((run.start for run in timed), share) * 1000
         figures.add(
             f"{what}, p{share * 100:.0f}", "ms", value,
-            samples=len(talks), target=target, floors=_WAY, beside=beside,
+            samples=len(timed), target=target, floors=_WAY, is_prototype=is_prototype,
         )  # fmt: skip

@@ -26,9 +26,9 @@ class Stored(Measure):
         before = system.stored()
         left = iter(range(_TURNS))
 
-        async def client(place: int) -> None:
+        async def client(index: int) -> None:
             for _ in left:
-                _, run_id = await system.ask(system.spots[place], _DELTAS, 0, text=_QUESTION)
+                _, run_id = await system.ask(system.inputs[index], _DELTAS, 0, text=_QUESTION)
                 await system.client.request("GET", f"/api/runs/{run_id}/wait?timeout=20")
 
         await asyncio.gather(*map(client, range(_AT_ONCE)))

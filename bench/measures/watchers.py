@@ -29,7 +29,7 @@ class Watchers(Measure):
 
     async def round(self, system: System, figures: Figures) -> None:
         assert isinstance(system, Branchline)
-        _, run_id = await system.ask(system.spots[0], 10_000, 1 / _RATE)
+        _, run_id = await system.ask(system.inputs[0], 10_000, 1 / _RATE)
         streams: list[tuple[Connection, Reply]] = []
         try:
             began = time.perf_counter()
@@ -53,7 +53,7 @@ class Watchers(Measure):
         written = sorted({moment for deltas in came for moment, _ in deltas})
         for deltas in came:
             if Counter(moment for moment, _ in deltas) != Counter(written):
-                raise RuntimeError(f"a watcher was told {len(deltas)} of {len(written)} deltas")
+                raise RuntimeError(f"a watcher got {len(deltas)} of {len(written)} deltas")
         took = [read - moment for deltas in came for moment, read in deltas]
         for share, target in zip((0.5, 0.99), self._targets, strict=True):
             figures.add(
@@ -74,7 +74,7 @@ async def join(system: Branchline, paths: list[str]) -> list[tuple[Connection, R
     free = asyncio.Semaphore(_AT_ONCE)
     opened: list[tuple[Connection, Reply]] = []
 
-    async def one(path: str) -> None:
+    async def watch(path: str) -> None:
         async with free:
             connection, reply = await system.client.begin("GET", path)
             opened.append((connection, reply))
@@ -86,7 +86,7 @@ async def join(system: Branchline, paths: list[str]) -> list[tuple[Connection, R
     try:
         async with asyncio.TaskGroup() as together:
             for path in paths:
-                together.create_task(one(path))
+                together.create_task(watch(path))
     except ExceptionGroup as failed:
         for connection, _ in opened:
             connection.close()
@@ -116,7 +116,7 @@ class Streams(Measure):
     async def round(self, system: System, figures: Figures) -> None:
         assert isinstance(system, Branchline)
         before = processes.pss(system.web_processes())
-        paths = [f"/api/threads/{spot.thread_id}/events" for spot in system.spots]
+        paths = [f"/api/threads/{input_state.thread_id}/events" for input_state in system.inputs]
         began = time.perf_counter()
         self._open += await join(system, (paths * (self._MORE // len(paths) + 1))[: self._MORE])
         took = time.perf_counter() - began

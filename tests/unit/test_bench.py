@@ -61,7 +61,7 @@ def test_the_table_shows_medians_spread_floors_and_the_prototype():
     for value in (1.0, 2.0, 3.0):
         figures.add("bare", "ms", value)
         figures.add("start", "ms", 2 * value, samples=10, target="≤ 8", floors=("bare",))
-        figures.add("start", "ms", value, beside=True)
+        figures.add("start", "ms", value, is_prototype=True)
 
     last = figures.table().splitlines()[-1]
 
