@@ -2,7 +2,7 @@
 
 An :class:`Event` is what somebody wants to append. Its ``payload`` is the JSON
 of the ``data`` that clients read, without ``seq``, which only the log knows;
-:func:`encode_sse` puts the number in when an entry is sent.
+:func:`with_seq` puts the number in when an entry is sent.
 """
 
 from __future__ import annotations
@@ -181,14 +181,6 @@ def message_completed(run: Run, message: Message) -> Event:
 def with_seq(payload: bytes, seq: int) -> bytes:
     """The ``data`` of an entry: its payload with its number in front."""
     return b'{"seq":%d,%b' % (seq, payload[1:])
-
-
-def encode_sse(event_id: str, type: str, data: bytes) -> bytes:
-    """One event as Server-Sent Events want it (HTML Living Standard, section 9.2).
-
-    ``data`` is one line of JSON, in which no raw line break can occur.
-    """
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (event_id.encode(), type.encode(), data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,21 @@
 """The event log in Redis: written by attempts, read by streams."""
 
-from runtime.stream.follower import Follower, Outlet, encode_reset
+from runtime.stream.entries import Batch, Chunk, Entry, Record, Signal, reset_signal
+from runtime.stream.follower import DirectWriter, Follower
+from runtime.stream.hints import Hint
 from runtime.stream.hub import Hub
 from runtime.stream.link import KEEPALIVE, Link
-from runtime.stream.log import Appended, Chunk, Entry, EventLog, OpenMessage, Span
-from runtime.stream.notices import Hint, Notices
+from runtime.stream.log import Appended, EventLog, OpenMessage, Span
+from runtime.stream.notices import Notices
 from runtime.stream.revocations import Revocations
 from runtime.stream.tries import Tries
 
 __all__ = [
     "KEEPALIVE",
     "Appended",
+    "Batch",
     "Chunk",
+    "DirectWriter",
     "Entry",
     "EventLog",
     "Follower",
@@ -20,9 +24,10 @@ __all__ = [
     "Link",
     "Notices",
     "OpenMessage",
-    "Outlet",
+    "Record",
     "Revocations",
+    "Signal",
     "Span",
     "Tries",
-    "encode_reset",
+    "reset_signal",
 ]

@@ -2,89 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
-import orjson
 from gevent.event import Event
 
-from runtime.events import RUN_QUEUED, Cursor, encode_sse, with_seq
-from runtime.stream.follower import Passage, Watcher, select
-from runtime.stream.log import Chunk, Entry
+from runtime.events import RUN_QUEUED, Cursor
+from runtime.stream.entries import Batch, Chunk, Entry, select_batch
+from runtime.stream.watcher import Watcher
 
-RING_BYTES = 1 << 20
-"""A ring holds no more than this, but always its newest entry."""
+RING_BYTES = 1 << 19
+"""A ring's entries have no more than this, but it always keeps the newest one.
 
-
-class Encoded(NamedTuple):
-    """An entry as it is sent."""
-
-    seq: int
-    type: str
-    run_id: str
-    sse: bytes
+Each entry may hold its encoding as well, so that a ring takes about twice as much memory.
+"""
 
 
-def encode(epoch: str, entries: Sequence[Entry]) -> list[Encoded]:
-    """The entries as Server-Sent Events."""
-    return [
-        Encoded(
-            entry.seq,
-            entry.type,
-            entry.run_id,
-            encode_sse(f"{epoch}:{entry.seq}", entry.type, with_seq(entry.payload, entry.seq)),
-        )
-        for entry in entries
-    ]
-
-
-def _is_first(queued: Encoded) -> bool:
+def _is_acceptance(queued: Entry) -> bool:
     """Whether the run was queued because it was accepted, and not because its question was answered."""
-    return bool(orjson.loads(queued.sse.rpartition(b"\ndata: ")[2])["attempt"] == 0)
+    return bool(queued.fields["attempt"] == 0)
 
 
 class Feed:
     """One watched thread.
 
-    ``wanted`` and ``scheduled`` belong to the hub: there may be something to read,
-    and a reader has been told.
+    ``read_requested`` and ``scheduled`` belong to the hub: there may be something to read,
+    and a reader has been given the feed.
     """
 
     __slots__ = (
-        "_bytes", "_passed", "_ring", "_size", "active", "cursor", "first_run", "opened", "scheduled",
-        "thread_id", "wanted", "watchers",
+        "_batch", "_batch_key", "_ring", "_ring_bytes", "_ring_entries", "active", "cursor", "first_run",
+        "opened", "read_requested", "scheduled", "thread_id", "watchers",
     )  # fmt: skip
 
-    def __init__(self, thread_id: str, size: int, first_run: str | None = None) -> None:
+    def __init__(self, thread_id: str, ring_entries: int, first_run: str | None = None) -> None:
+        """``ring_entries``: how many of the newest entries are kept for slower watchers."""
         self.thread_id = thread_id
         self.first_run = first_run
         """The run whose first watcher opens this feed: it begins with that run's entries."""
         self.cursor: Cursor | None = None
         """Everything up to here was read; None until the first read."""
         self.watchers: set[Watcher] = set()
-        self.wanted = False
+        self.read_requested = False
         self.scheduled = False
         self.active = False
         """Whether entries came since the ring was last looked at."""
         self.opened: Event | None = Event()
         """Set at the first read, then None."""
-        self._size = size
-        self._bytes = 0
-        self._ring: list[Encoded] = []
-        self._passed: tuple[tuple[str, int, str | None], Passage] | None = None
+        self._ring_entries = ring_entries
+        self._ring_bytes = 0
+        self._ring: list[Entry] = []
+        self._batch_key: tuple[str, int, str | None] | None = None
+        self._batch: Batch | None = None
 
     def start(self, cursor: Cursor, chunk: Chunk | None = None) -> None:
-        """Begin at ``cursor`` and with what follows on it; what was held before is of another epoch."""
+        """Begin at ``cursor`` with the entries that follow on it; older ones are of another epoch."""
         self.cursor = cursor
-        self.forget()
+        self.clear()
         if chunk is not None:
-            self.take(chunk)
+            self.append(chunk)
         if self.opened is not None:
             self.opened.set()
             self.opened = None
 
-    def hear(self, chunk: Chunk) -> bool:
-        """Take what a wake-up says. False where only Redis can tell what comes next."""
+    def apply_wakeup(self, chunk: Chunk) -> bool:
+        """Append the entries of a wake-up. False where the log has to be read to know what comes next."""
         mine = self.cursor
         if mine is None or chunk.epoch != mine.epoch:
             return False
@@ -92,98 +71,78 @@ class Feed:
             return True
         if self.scheduled or not chunk.entries or chunk.entries[0].seq != mine.seq + 1:
             return False
-        self.take(chunk)
-        self.wake()
+        self.append(chunk)
+        self.wake_watchers()
         return True
 
-    def take(self, chunk: Chunk) -> None:
-        """Hold what follows on the cursor."""
-        if not chunk.entries:
+    def append(self, chunk: Chunk) -> None:
+        """Add the entries that follow on the cursor, and move it."""
+        new = chunk.entries
+        if not new:
             return
-        new = encode(chunk.epoch, chunk.entries)
         self._ring += new
-        self._bytes += sum(len(entry.sse) for entry in new)
+        self._ring_bytes += sum(entry.size for entry in new)
         self.cursor = Cursor(chunk.epoch, new[-1].seq)
         self.active = True
-        self._passed = None
-        if len(self._ring) > 2 * self._size or self._bytes > RING_BYTES:
+        self._batch_key = self._batch = None
+        if len(self._ring) > 2 * self._ring_entries or self._ring_bytes > RING_BYTES:
             self._trim()
 
-    def after(self, epoch: str, seq: int) -> list[Encoded] | None:
-        """The entries after that place; None where only Redis can tell."""
+    def entries_after(self, epoch: str, position: int) -> list[Entry] | None:
+        """The entries after that position; None where the ring does not reach back to it."""
         mine = self.cursor
         if mine is None or epoch != mine.epoch:
             return None
-        missing = mine.seq - seq
+        missing = mine.seq - position
         if missing <= 0:
             return []
         return self._ring[-missing:] if missing <= len(self._ring) else None
 
-    def passage(self, epoch: str, seq: int, run_id: str | None) -> Passage | None:
-        """What follows on that place, for a run or for the thread; None where only Redis can tell.
+    def batch_after(self, epoch: str, position: int, run_id: str | None) -> Batch | None:
+        """What follows on that position, for a run or for the thread; None where the log has to be read.
 
-        Put together once for all who come from one place one after the other, as they do when all keep up.
+        Watchers that keep up are all at one position and ask one after the other, so the
+        last batch is kept: it is selected and encoded once for all of them.
         """
-        place = (epoch, seq, run_id)
-        if self._passed is None or self._passed[0] != place:
-            entries = self.after(epoch, seq)
+        key = (epoch, position, run_id)
+        if self._batch is None or self._batch_key != key:
+            entries = self.entries_after(epoch, position)
             if entries is None:
                 return None
-            self._passed = place, select(entries, seq, run_id)
-        return self._passed[1]
+            self._batch_key, self._batch = key, select_batch(entries, position, run_id)
+        return self._batch
 
-    def beginning(self, run_id: str) -> Cursor | None:
-        """The place before the first entry of a run; None where the ring does not hold it."""
+    def start_of_run(self, run_id: str) -> Cursor | None:
+        """The cursor before the first entry of a run; None where the ring does not hold that entry."""
         mine = self.cursor
         if mine is not None:
             for entry in self._ring:
-                if entry.type == RUN_QUEUED and entry.run_id == run_id and _is_first(entry):
+                if entry.type == RUN_QUEUED and entry.run_id == run_id and _is_acceptance(entry):
                     return Cursor(mine.epoch, entry.seq - 1)
         return None
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Empty the ring: nothing has happened for a while, so that all who keep up have seen it."""
-        self._ring, self._bytes, self._passed = [], 0, None
+        self._ring, self._ring_bytes = [], 0
+        self._batch_key = self._batch = None
 
-    def wake(self) -> None:
-        """Wake everybody who watches."""
+    @property
+    def ring(self) -> list[Entry]:
+        """The entries that are kept, oldest first."""
+        return self._ring
+
+    def wake_watchers(self) -> None:
+        """Let everybody who watches look for new entries."""
         for watcher in self.watchers:
             watcher.wake()
 
     def _trim(self) -> None:
         kept, size = 0, 0
         for entry in reversed(self._ring):
-            size += len(entry.sse)
-            if kept and (kept >= self._size or size > RING_BYTES):
-                size -= len(entry.sse)
+            size += entry.size
+            if kept and (kept >= self._ring_entries or size > RING_BYTES):
+                size -= entry.size
                 break
             kept += 1
         del self._ring[:-kept]
-        self._bytes = size
-
-
-class Board:
-    """One watched workspace: the newest hints. Numbered like a feed, by this process alone."""
-
-    __slots__ = ("_ring", "_size", "opened", "seq", "watchers")
-
-    def __init__(self, size: int) -> None:
-        self.seq = 0
-        self.watchers: set[Watcher] = set()
-        self.opened = Event()
-        self._size = size
-        self._ring: list[bytes] = []
-
-    def take(self, hint: bytes) -> None:
-        """Hold one more hint, and wake everybody."""
-        self.seq += 1
-        self._ring = [*self._ring[1 - self._size :], hint]
-        for watcher in self.watchers:
-            watcher.wake()
-
-    def after(self, seq: int) -> list[bytes] | None:
-        """The hints after ``seq``; None where they are no longer held."""
-        missing = self.seq - seq
-        if missing == 0:
-            return []
-        return self._ring[-missing:] if missing <= len(self._ring) else None
+        self._ring_bytes = size

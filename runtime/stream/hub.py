@@ -1,10 +1,10 @@
 """The hub of a web process: feeds every open stream from one pub/sub connection (gevent).
 
-Per watched thread there is one feed. A wake-up brings it what was appended, if that
-is little and follows on what it has; else it reads on from Redis. All streams of the
-thread take what the feed has; who is too far behind for it reads Redis itself. A
-wake-up that is lost is made up for after ``reread`` seconds, a lost connection as
-soon as there is another.
+Per watched thread there is one feed. A wake-up carries the entries that were appended,
+if they are small; the feed appends those that follow on its cursor, and reads Redis
+where they do not. All streams of the thread are served from the feed; a follower that
+is too far behind for it reads Redis itself. The feeds of lost wake-ups are found and
+read within ``reread`` seconds, and all of them after a lost connection.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from runtime import settings
 from runtime.errors import StreamUnavailable
 from runtime.events import Cursor
 from runtime.stream import keys
-from runtime.stream.feed import Board, Encoded, Feed, encode
-from runtime.stream.follower import MOST_BYTES, RELOAD, Follower, HintReader, Outlet, Watcher, encode_hint
+from runtime.stream.entries import BATCH_BYTES, Entry, decode_wakeup
+from runtime.stream.feed import Feed
+from runtime.stream.follower import DirectWriter, Follower
+from runtime.stream.hints import RELOAD, HintFeed, HintReader, decode_hint
 from runtime.stream.link import Link
-from runtime.stream.log import EventLog, decode_wake
+from runtime.stream.log import EventLog
 from runtime.stream.subscriber import Subscriber
+from runtime.stream.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +41,9 @@ RETRY_AFTER = 0.5
 """Seconds after which a feed that could not be read is read again."""
 
 MOVED_AT_ONCE = 200
-"""Quiet feeds that are looked after with one call."""
+"""Quiet feeds that are checked for missed entries with one call."""
 
-BOARD_SIZE = 256
+HINTS_KEPT = 256
 """Hints of a workspace that are kept for its slower readers."""
 
 READ_AT_ONCE = 100
@@ -65,12 +68,12 @@ class Hub:
         self._link = link
         self._limits = limits
         self._feeds: dict[str, Feed] = {}
-        self._boards: dict[str, Board] = {}
+        self._hint_feeds: dict[str, HintFeed] = {}
         self._watchers: set[Watcher] = set()
         self._due: SimpleQueue[Feed] = SimpleQueue()
         self._turns = BoundedSemaphore(READERS)
         """Of streams that read Redis themselves: a crowd would leave no connection to anybody else."""
-        self._subscriber = Subscriber(link, self._heard, self._subscribed)
+        self._subscriber = Subscriber(link, self._on_message, self._on_subscribed)
         self._greenlets: list[gevent.Greenlet[..., None]] = []
         self._closed = False
         self._reads = 0
@@ -82,19 +85,19 @@ class Hub:
         thread_id: str,
         cursor: Cursor | None,
         run_id: str | None = None,
-        outlet: Outlet | None = None,
+        writer: DirectWriter | None = None,
     ) -> Follower:
         """Follow a thread, or one run of it, from ``cursor`` on (None: from now on).
 
-        Iterate over the result: bytes to send, None as heartbeat. What can be sent
-        through ``outlet`` while it waits is not yielded. Close it when done. Raises
+        Iterate over the result: batches to send, None as heartbeat. What can be sent
+        with ``writer`` while it waits is not yielded. Close it when done. Raises
         StreamUnavailable when Redis is away now.
         """
-        follower = self._watch(thread_id, run_id, outlet)
+        follower = self._watch(thread_id, run_id, writer)
         follower.start(cursor)
         return follower
 
-    def follow_run(self, thread_id: str, run_id: str, outlet: Outlet | None = None) -> Follower | None:
+    def follow_run(self, thread_id: str, run_id: str, writer: DirectWriter | None = None) -> Follower | None:
         """Follow a run from its first entry on. None where the feed does not hold that.
 
         The first watcher's feed begins there, with one call of Redis; to those that
@@ -103,7 +106,7 @@ class Hub:
         """
         if self._subscriber.failing:
             return None
-        follower = self._watch(thread_id, run_id, outlet, first_run=run_id)
+        follower = self._watch(thread_id, run_id, writer, first_run=run_id)
         if follower.start_at_run():
             return follower
         follower.close()
@@ -113,19 +116,29 @@ class Hub:
         """The hints of a workspace from now on; like ``follow`` otherwise."""
         self._start()
         channel = keys.workspace(workspace_id)
-        board = self._boards.get(channel)
-        if board is None:
-            board = self._boards[channel] = Board(BOARD_SIZE)
+        feed = self._hint_feeds.get(channel)
+        if feed is None:
+            feed = self._hint_feeds[channel] = HintFeed(HINTS_KEPT)
             self._subscriber.add(channel)
-        reader = HintReader(board, self._limits.heartbeat, partial(self._leave_board, channel, board))
-        self._join(board, reader)
+        reader = HintReader(feed, self._limits.heartbeat, partial(self._leave_hint_feed, channel, feed))
+        self._join(feed, reader)
         try:
-            if not board.opened.wait(self._link.timeout):
+            if not feed.opened.wait(self._link.timeout):
                 raise StreamUnavailable
         except BaseException:
             reader.close()
             raise
         return reader
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """The feeds of the watched threads."""
+        return list(self._feeds.values())
+
+    @property
+    def hint_feeds(self) -> list[HintFeed]:
+        """The feeds of the watched workspaces."""
+        return list(self._hint_feeds.values())
 
     def stats(self) -> Stats:
         """How much it carries."""
@@ -143,11 +156,11 @@ class Hub:
         if self._closed:
             raise StreamUnavailable("This process is about to stop; connect again.")
         if not self._greenlets:
-            bodies = [*[self._read_due] * READERS, self._look_after, self._beat]
+            bodies = [*[self._read_due] * READERS, self._find_missed_entries, self._check_heartbeats]
             self._greenlets = [gevent.spawn(body) for body in bodies]
 
     def _watch(
-        self, thread_id: str, run_id: str | None, outlet: Outlet | None, first_run: str | None = None
+        self, thread_id: str, run_id: str | None, writer: DirectWriter | None, first_run: str | None = None
     ) -> Follower:
         """Join the thread's feed, once that is open."""
         self._start()
@@ -156,9 +169,9 @@ class Hub:
         if feed is None:
             feed = self._feeds[channel] = Feed(thread_id, self._limits.ring, first_run)
             self._subscriber.add(channel)
-        leave = partial(self._leave_feed, channel, feed)
+        on_close = partial(self._leave_feed, channel, feed)
         read = partial(self._read, thread_id)
-        follower = Follower(feed, run_id, read, self._limits.heartbeat, leave, outlet)
+        follower = Follower(feed, run_id, read, self._limits.heartbeat, on_close, writer)
         self._join(feed, follower)
         try:
             if feed.opened is not None:
@@ -170,7 +183,7 @@ class Hub:
             raise
         return follower
 
-    def _join(self, source: Feed | Board, watcher: Watcher) -> None:
+    def _join(self, source: Feed | HintFeed, watcher: Watcher) -> None:
         source.watchers.add(watcher)
         self._watchers.add(watcher)
 
@@ -181,39 +194,39 @@ class Hub:
             del self._feeds[channel]
             self._subscriber.remove(channel)
 
-    def _leave_board(self, channel: str, board: Board, watcher: Watcher) -> None:
+    def _leave_hint_feed(self, channel: str, feed: HintFeed, watcher: Watcher) -> None:
         self._watchers.discard(watcher)
-        board.watchers.discard(watcher)
-        if not board.watchers and self._boards.get(channel) is board:
-            del self._boards[channel]
+        feed.watchers.discard(watcher)
+        if not feed.watchers and self._hint_feeds.get(channel) is feed:
+            del self._hint_feeds[channel]
             self._subscriber.remove(channel)
 
-    def _read(self, thread_id: str, cursor: Cursor) -> tuple[list[Encoded], str | None]:
+    def _read(self, thread_id: str, cursor: Cursor) -> tuple[list[Entry], str | None]:
         self._reads += 1
         with self._turns:
-            chunk = self._log.read(thread_id, cursor, READ_AT_ONCE, MOST_BYTES)
-        return encode(chunk.epoch, chunk.entries), chunk.reset
+            chunk = self._log.read(thread_id, cursor, READ_AT_ONCE, BATCH_BYTES)
+        return chunk.entries, chunk.reset
 
     # ── wake-ups ──
 
-    def _heard(self, channel: str, message: bytes) -> None:
+    def _on_message(self, channel: str, message: bytes) -> None:
         if feed := self._feeds.get(channel):
-            chunk = decode_wake(message)
-            if chunk is None or not feed.hear(chunk):
-                self._want(feed)
-        elif board := self._boards.get(channel):
-            board.take(encode_hint(message))
+            chunk = decode_wakeup(message)
+            if chunk is None or not feed.apply_wakeup(chunk):
+                self._request_read(feed)
+        elif hints := self._hint_feeds.get(channel):
+            hints.append(decode_hint(message))
 
-    def _subscribed(self, channel: str) -> None:
+    def _on_subscribed(self, channel: str) -> None:
         if feed := self._feeds.get(channel):
-            self._want(feed)
-        elif board := self._boards.get(channel):
-            if board.opened.is_set():
-                board.take(RELOAD)
-            board.opened.set()
+            self._request_read(feed)
+        elif hints := self._hint_feeds.get(channel):
+            if hints.opened.is_set():
+                hints.append(RELOAD)
+            hints.opened.set()
 
-    def _want(self, feed: Feed) -> None:
-        feed.wanted = True
+    def _request_read(self, feed: Feed) -> None:
+        feed.read_requested = True
         if not feed.scheduled:
             feed.scheduled = True
             self._due.put(feed)
@@ -224,16 +237,16 @@ class Hub:
         while True:
             feed = self._due.get()
             try:
-                while feed.wanted:
+                while feed.read_requested:
                     # Clear the flag, then read: a wake-up during the reading is not lost.
-                    feed.wanted = False
+                    feed.read_requested = False
                     while self._read_on(feed):
                         pass
                 feed.scheduled = False
             except Exception as error:  # whatever it is, neither this feed nor the others may stand still
                 if not isinstance(error, StreamUnavailable):
                     log.exception("thread %s could not be read", feed.thread_id)
-                feed.wanted = True
+                feed.read_requested = True
                 gevent.spawn_later(RETRY_AFTER, self._due.put, feed)
 
     def _read_on(self, feed: Feed) -> bool:
@@ -246,8 +259,8 @@ class Hub:
         if chunk.reset:
             feed.start(self._log.cursor(feed.thread_id))
         else:
-            feed.take(chunk)
-        feed.wake()
+            feed.append(chunk)
+        feed.wake_watchers()
         return not chunk.reset and feed.cursor.seq < chunk.head
 
     def _open(self, feed: Feed) -> None:
@@ -258,7 +271,7 @@ class Hub:
         else:  # up to now, so that who wants to follow from now on finds it there
             feed.start(Cursor(chunk.epoch, chunk.entries[0].seq - 1), chunk)
 
-    def _look_after(self) -> None:
+    def _find_missed_entries(self) -> None:
         """Read on where a wake-up was lost, and empty the rings that nobody needs."""
         while True:
             feeds = [feed for feed in self._feeds.values() if feed.cursor is not None]
@@ -266,25 +279,25 @@ class Hub:
             for at in range(0, len(feeds) or 1, MOVED_AT_ONCE):
                 gevent.sleep(pause)
                 with suppress(StreamUnavailable):
-                    self._look_after_some(feeds[at : at + MOVED_AT_ONCE])
+                    self._check_feeds(feeds[at : at + MOVED_AT_ONCE])
 
-    def _look_after_some(self, feeds: list[Feed]) -> None:
+    def _check_feeds(self, feeds: list[Feed]) -> None:
         quiet = []
         for feed in feeds:
             if feed.active:
                 feed.active = False
             else:
-                feed.forget()
+                feed.clear()
             if feed.cursor is not None:
                 quiet.append((feed, feed.cursor))
         moved = self._log.moved([(feed.thread_id, cursor) for feed, cursor in quiet]) if quiet else []
         for at in moved:
-            self._want(quiet[at][0])
+            self._request_read(quiet[at][0])
 
-    def _beat(self) -> None:
+    def _check_heartbeats(self) -> None:
         step = min(1.0, self._limits.heartbeat / 4)
         while True:
             gevent.sleep(step)
             now = time.monotonic()
             for watcher in self._watchers:
-                watcher.beat(now)
+                watcher.check_heartbeat(now)

@@ -17,8 +17,9 @@ from runtime.errors import LogLost, StaleAttempt
 from runtime.events import Cursor, Event
 from runtime.model import Json
 from runtime.stream import keys
+from runtime.stream.entries import Chunk, decode_entries
+from runtime.stream.hints import Hint
 from runtime.stream.link import Argument, Link, Script
-from runtime.stream.notices import Hint
 
 APPEND = Script("epoch", "entries", "append")
 REOPEN = Script("epoch", "reopen")
@@ -39,31 +40,6 @@ class Appended:
 
     epoch: str
     seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One numbered event, as stored."""
-
-    seq: int
-    type: str
-    run_id: str
-    """Empty where the event is of no run."""
-    payload: bytes
-    """JSON of ``data``, still without ``seq``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """What was read on from a cursor."""
-
-    epoch: str
-    """Of the log; empty where there is no log."""
-    head: int
-    """Number of the newest entry there was; ``entries`` reach it unless they were too many."""
-    entries: list[Entry]
-    reset: str | None = None
-    """Why the cursor cannot be served: epoch, gap or trimmed. There are no entries then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,13 +201,14 @@ class EventLog:
         epoch, head, lines = answer[0].decode(), answer[1], answer[2]
         if len(answer) > 3:
             return Chunk(epoch, head, [], answer[3].decode())
-        return Chunk(epoch, head, _entries(lines))
+        return Chunk(epoch, head, decode_entries(epoch, lines))
 
     def read_run(self, thread_id: str, run_id: str, count: int = 500) -> Chunk | None:
         """Read on from the first entry of a run; None where the log does not have it (any more)."""
         names = (keys.head(thread_id), keys.log(thread_id), keys.run(thread_id, run_id))
-        epoch, head, lines = self._link.call(RUN_BEGIN, names, (count, CHUNK_BYTES))
-        return Chunk(epoch.decode(), head, _entries(lines)) if lines else None
+        answer = self._link.call(RUN_BEGIN, names, (count, CHUNK_BYTES))
+        epoch, head, lines = answer[0].decode(), answer[1], answer[2]
+        return Chunk(epoch, head, decode_entries(epoch, lines)) if lines else None
 
     def cursor(self, thread_id: str) -> Cursor:
         """Now: everything so far was seen. From here on the epoch is fixed."""
@@ -278,25 +255,6 @@ def _accepted(answer: Any) -> Appended:
     if answer[0] == b"ok":
         return Appended(answer[1].decode(), answer[2])
     raise _REFUSALS[answer[0]]
-
-
-def decode_wake(message: bytes) -> Chunk | None:
-    """What a wake-up says: where the log is, and its newest entries if they were small.
-
-    None where it says nothing that we understand, as of another version of this program.
-    """
-    place, *lines = message.split(b"\n")
-    cursor = Cursor.decode(place.decode("latin-1"))
-    return Chunk(cursor.epoch, cursor.seq, [_entry(line) for line in lines]) if cursor else None
-
-
-def _entries(lines: bytes) -> list[Entry]:
-    return [_entry(line) for line in lines.split(b"\n")] if lines else []
-
-
-def _entry(line: bytes) -> Entry:
-    seq, type, run_id, payload = line.split(b" ", 3)
-    return Entry(int(seq), type.decode(), run_id.decode(), payload)
 
 
 def _open_message(message_id: bytes, created: bytes, text: bytes, n: bytes) -> OpenMessage:

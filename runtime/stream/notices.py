@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
 
@@ -14,6 +13,7 @@ from redis.exceptions import RedisError, TimeoutError
 from runtime.errors import StaleAttempt
 from runtime.model import Json
 from runtime.stream import keys
+from runtime.stream.hints import Hint
 from runtime.stream.link import PING_AFTER, RECONNECT_AFTER, Argument, Link, Script
 
 PUSH = Script("inbox_push")
@@ -23,25 +23,6 @@ INBOX_LINES = 10_000
 INBOX_BYTES = 16 << 20
 INBOX_TTL = 86_400
 """Bounds of an inbox; the last in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hint:
-    """Tells everybody who looks at a workspace that something changed there."""
-
-    workspace_id: str
-    about: dict[str, Json]
-    """Its ``type``, and which thread or run it is about."""
-
-    @property
-    def channel(self) -> str:
-        """Where it goes."""
-        return keys.workspace(self.workspace_id)
-
-    @property
-    def message(self) -> bytes:
-        """What it is sent as."""
-        return orjson.dumps(self.about)
 
 
 class Notices:

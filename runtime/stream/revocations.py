@@ -33,9 +33,9 @@ class Revocations:
         """
         subscriber = Subscriber(
             self._link,
-            heard=lambda _, user_id: revoked(user_id.decode()),
-            subscribed=lambda _: hearing(),
-            lost=deaf,
+            on_message=lambda _, user_id: revoked(user_id.decode()),
+            on_subscribed=lambda _: hearing(),
+            on_lost=deaf,
         )
         subscriber.add(keys.revocations())
         return subscriber

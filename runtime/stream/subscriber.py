@@ -23,23 +23,23 @@ CHANNELS_AT_ONCE = 500
 class Subscriber:
     """Keeps the wanted channels subscribed, over reconnections.
 
-    ``heard(channel, message)`` is called for each message, ``subscribed(channel)``
+    ``on_message(channel, message)`` is called for each message, ``on_subscribed(channel)``
     each time Redis has acknowledged a subscription: what was published before it
-    may have been missed. ``lost()`` is called when the connection has ended.
+    may have been missed. ``on_lost()`` is called when the connection has ended.
     None of them may block.
     """
 
     def __init__(
         self,
         link: Link,
-        heard: Callable[[str, bytes], None],
-        subscribed: Callable[[str], None],
-        lost: Callable[[], None] = lambda: None,
+        on_message: Callable[[str, bytes], None],
+        on_subscribed: Callable[[str], None],
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._link = link
-        self._heard = heard
-        self._subscribed = subscribed
-        self._lost = lost
+        self._on_message = on_message
+        self._on_subscribed = on_subscribed
+        self._on_lost = on_lost
         self._wanted: set[str] = set()
         self._told: set[str] = set()
         self._changed: set[str] = set()
@@ -89,7 +89,7 @@ class Subscriber:
                 try:
                     self._receive(connection)
                 finally:
-                    self._lost()
+                    self._on_lost()
             except Exception as error:  # whatever it is, streams must not go deaf
                 self.failing = True
                 if not isinstance(error, RedisError | OSError):
@@ -145,7 +145,7 @@ class Subscriber:
                 continue
             silent = False
             if reply[0] == b"message":
-                self._heard(reply[1].decode(), reply[2])
+                self._on_message(reply[1].decode(), reply[2])
             elif reply[0] == b"subscribe":
                 self._acknowledged(reply[1].decode())
 
@@ -154,7 +154,7 @@ class Subscriber:
         if self._awaited[channel] == 0:  # else it was removed and added again; a later one counts
             del self._awaited[channel]
             if channel in self._wanted:
-                self._subscribed(channel)
+                self._on_subscribed(channel)
 
 
 def _commands(name: str, channels: set[str]) -> list[tuple[str, ...]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from runtime.events import Cursor
+from runtime.stream.entries import Chunk, Entry
 from runtime.stream.feed import Feed
-from runtime.stream.log import Chunk, Entry
 
 
 @pytest.mark.parametrize(("attempt", "beginning"), [(0, Cursor("e", 13)), (1, None)])
 def test_a_run_begins_where_it_was_accepted_not_where_it_was_answered(attempt, beginning):
     feed = Feed("t", 10)
     payload = b'{"attempt":%d,"run":{"args":{"attempt":0}}}' % attempt
-    feed.start(Cursor("e", 13), Chunk("e", 14, [Entry(14, "run.queued", "r", payload)]))
+    feed.start(Cursor("e", 13), Chunk("e", 14, [Entry("e", 14, "run.queued", "r", payload)]))
 
-    assert feed.beginning("r") == beginning
+    assert feed.start_of_run("r") == beginning

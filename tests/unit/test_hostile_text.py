@@ -21,15 +21,17 @@ from werkzeug.exceptions import BadRequest
 from runtime import settings as settings_module
 from runtime.child.protocol import Decoder, WorkerEvent
 from runtime.errors import ConfigurationError, Invalid, WorkerInvalid
-from runtime.events import Cursor, encode_sse, one_line
+from runtime.events import Cursor, one_line
 from runtime.logs import OneLine
 from runtime.registry import discover
 from runtime.registry.config_schema import ConfigSchema
 from runtime.settings import Settings
 from runtime.store.page import decode_cursor, encode_cursor, id_of, number_of, time_of
+from runtime.stream import Entry
 from runtime.tokens import read_run_token, read_session_token
 from web.http.parsing import load_json
-from web.streaming.replay import Place
+from web.streaming.replay import ReplayCursor
+from web.streaming.sse import encode_sse
 
 SETTINGS = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -76,8 +78,8 @@ def test_any_last_event_id_is_a_place_or_none(text: str) -> None:
     if (cursor := Cursor.decode(text)) is not None:
         assert Cursor.decode(str(cursor)) == cursor
         assert 0 <= cursor.seq < 2**53
-    if (place := Place.decode(text)) is not None:
-        assert 0 <= place.n < 2**31
+    if (replayed := ReplayCursor.decode(text)) is not None:
+        assert 0 <= replayed.n < 2**31
 
 
 @SETTINGS
@@ -87,7 +89,7 @@ def test_nothing_in_an_event_begins_a_line_of_its_own(value: Any, text: str) -> 
         data = one_line({"a": value, "b": text, text: "\n\r\u0085\u2028\u2029"})
     except TypeError:  # what JSON cannot hold does not come this far
         return
-    sent = encode_sse("e:1", "message.delta", data).decode()
+    sent = encode_sse(Entry("e", 1, "message.delta", "", data)).decode()
 
     assert len(sent.splitlines()) == 4
     assert sent.splitlines()[3] == ""

@@ -9,21 +9,21 @@ from flask import Response, request
 
 from runtime.events import Cursor
 from runtime.model import Run
-from runtime.stream import encode_reset
+from runtime.stream import Batch, reset_signal
 from web.api.schemas import queries
 from web.core import core, this_core
 from web.http.responses import empty
 from web.security import auth
 from web.streaming.run_stream import RunStream
-from web.streaming.socket_writer import Outlet
-from web.streaming.sse import DOCUMENTED, EventStreams, Nothing
+from web.streaming.socket_writer import SocketWriter
+from web.streaming.sse import DOCUMENTED, EventStreams, Nothing, encode_sse
 
 streams = EventStreams("events", __name__, url_prefix="/api", description="Server-Sent Events")
 streams.before_request(auth.sign_in_required)
 
 
 @streams.before_request
-def send_elsewhere() -> Response | None:
+def end_at_once() -> Response | None:
     """A process that has been told to stop begins no stream."""
     return streams.stream(Nothing()) if core.stopping else None
 
@@ -52,8 +52,8 @@ def thread_events(given: dict[str, Any], thread_id: str) -> Response:
     cursor = core.log.oldest(thread_id) if shown == "0" else Cursor.decode(shown or "")
     if shown is not None and cursor is None:
         return streams.stream(_OnlyReset(thread_id, "malformed"))
-    outlet = Outlet(core.metrics)
-    return streams.stream(core.hub.follow(thread_id, cursor, outlet=outlet), outlet)
+    writer = SocketWriter(core.metrics, encode_sse)
+    return streams.stream(core.hub.follow(thread_id, cursor, writer=writer), writer)
 
 
 @streams.route("/runs/<id:run_id>/events")
@@ -71,18 +71,18 @@ def stream_run(run: Run, shown: str | None = None) -> Response | None:
 
     Raises StreamUnavailable where only Redis could tell.
     """
-    outlet = Outlet(core.metrics)
-    source = RunStream(this_core(), run, outlet)
-    return streams.stream(source, outlet) if source.open(shown) else None
+    writer = SocketWriter(core.metrics, encode_sse)
+    source = RunStream(this_core(), run, writer)
+    return streams.stream(source, writer) if source.open(shown) else None
 
 
 class _OnlyReset:
     """A source for a reader whose cursor means nothing."""
 
     def __init__(self, thread_id: str, reason: str) -> None:
-        self._reset = encode_reset(thread_id, reason)
+        self._reset = Batch([reset_signal(thread_id, reason)])
 
-    def __iter__(self) -> Iterator[bytes | None]:
+    def __iter__(self) -> Iterator[Batch | None]:
         yield self._reset
 
     def close(self) -> None:

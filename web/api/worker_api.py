@@ -30,6 +30,8 @@ from runtime.errors import (
 from runtime.model import Json, Run
 from runtime.store import runs, states
 from runtime.store.page import no_cursor
+from runtime.stream import Batch, Record, Signal
+from runtime.stream.hints import RELOAD
 from runtime.tokens import read_run_cursor, read_run_token, run_cursor
 from web.api.openapi import Blueprint
 from web.api.schemas import kinds, outputs, queries
@@ -37,7 +39,7 @@ from web.core import Core, core, this_core
 from web.http.gunicorn import BODY_ERRORS, body_as_it_comes
 from web.http.parsing import load_json, read_body
 from web.http.responses import answer
-from web.streaming.sse import DOCUMENTED, SILENCE, Message, send
+from web.streaming.sse import DOCUMENTED, SILENCE, send
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -126,6 +128,10 @@ def commands(run_id: str) -> Response:
     return send(this_core(), source, lambda: True)
 
 
+_CANCEL = Batch([Signal({"type": "cancel"})])
+_END = Batch([Signal({"type": "end"})])
+
+
 class Commands:
     """A source of the commands to one attempt (:class:`web.streaming.sse.Source`).
 
@@ -137,25 +143,28 @@ class Commands:
         self._run = run
         self._hints: Any = core.hub.hints(run.workspace_id)
 
-    def __iter__(self) -> Iterator[bytes | None]:
-        told = False
-        about = self._run.id.encode()
+    def __iter__(self) -> Iterator[Batch | None]:
+        cancel_sent = False
         while True:
             run = self._core.database.read(runs.of_token, self._run.id, self._run.attempt)
             if run is None:
-                yield bytes(Message({"type": "end"}, type="end"))
+                yield _END
                 return
-            if run.cancel_requested_at is not None and not told:
-                told = True
-                yield bytes(Message({"type": "cancel"}, type="cancel"))
-            for hint in self._hints:
-                if hint is SILENCE:
+            if run.cancel_requested_at is not None and not cancel_sent:
+                cancel_sent = True
+                yield _CANCEL
+            for hints in self._hints:
+                if hints is SILENCE:
                     yield SILENCE
                     break
-                if about in hint or b"reload" in hint:
+                if any(self._concerns(hint) for hint in hints.records):
                     break
             else:
                 return
+
+    def _concerns(self, hint: Record) -> bool:
+        """Whether the run may have changed."""
+        return hint is RELOAD or hint.fields.get("run_id") == self._run.id
 
     def close(self) -> None:
         """Leave the hub."""

@@ -16,10 +16,8 @@ from runtime.events import MESSAGE_DELTA
 from runtime.model import Pool
 from runtime.store import Connection, Database, pools, runs
 from runtime.stream import hub
+from runtime.stream.entries import EMPTY, Batch, Entry
 
-_DELTA = f"\nevent: {MESSAGE_DELTA}\n".encode()
-_AT = b'"at":"'
-_TIME_LENGTH = len("2026-01-31T12:00:00.000Z")
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
@@ -32,17 +30,17 @@ class Metrics:
             "branchline_http_requests", "Requests answered.", ["method", "status"], registry=self.registry
         )
         self._latencies = _Latencies()
-        self._last: tuple[bytes, float | None] = b"", None
+        self._last: tuple[Batch, float | None] = EMPTY, None
         self._tallies = _CachedTallies()
 
-    def delivered(self, sse: bytes) -> None:
-        """Entries are being sent to a reader, as they happen; the first one stands for all.
+    def delivered(self, batch: Batch) -> None:
+        """A batch is being sent to a reader, as it happens; its first entry stands for all.
 
         Every reader counts, so that the figure shows how long the last one of many waits.
-        The same bytes go to all of them, one after the other, and are looked into once.
+        The same batch goes to all of them, one after the other, and is parsed once.
         """
-        if sse is not self._last[0]:
-            self._last = sse, _written(sse)
+        if batch is not self._last[0]:
+            self._last = batch, _written(batch)
         if (written := self._last[1]) is not None:
             self._latencies.observe(max(0.0, time.time() - written))
 
@@ -58,14 +56,14 @@ class Metrics:
         return generate_latest(self.registry) + generate_latest(registry)
 
 
-def _written(sse: bytes) -> float | None:
-    """When a pool took the first of these entries from its worker, if that is a delta."""
-    if _DELTA not in sse[:200]:
+def _written(batch: Batch) -> float | None:
+    """When a pool received the first of these entries from its worker, if that is a delta."""
+    first = batch.records[0] if batch.records else None
+    if not isinstance(first, Entry) or first.type != MESSAGE_DELTA:
         return None
-    start = sse.find(_AT) + len(_AT)
     try:
-        return datetime.fromisoformat(sse[start : start + _TIME_LENGTH].decode()).timestamp()
-    except ValueError:
+        return datetime.fromisoformat(first.fields["at"]).timestamp()
+    except (KeyError, ValueError):
         return None
 
 

@@ -1,7 +1,7 @@
-"""A run's stream, rebuilt from the database where the event log no longer has it.
+"""A run's stream, replayed from the database where the event log no longer has it.
 
 The events are those that the log had, with one delta per message. Their ids are
-``db-<run>-<attempt>:<n>``: a place in this rebuilding, not in the log.
+``db-<run>-<attempt>:<n>``: positions in the replay, not in the log.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from typing import Any
 import orjson
 
 from runtime import events
-from runtime.events import Event, encode_sse, one_line, with_seq
+from runtime.events import Event, one_line
 from runtime.model import Json, Message, MessageStatus, Run, RunStatus, encode_time
 from runtime.queue.announcer import creation_events
 from runtime.store import Connection, messages, runs
-from runtime.stream import OpenMessage
+from runtime.stream import Entry, OpenMessage, Record
 
 _Dated = tuple[datetime | None, Event]
 """An event, and when it happened."""
 
-_PLACE = re.compile(r"db-([0-9a-f-]{36})-([0-9]{1,9}):([0-9]{1,9})")
+_CURSOR = re.compile(r"db-([0-9a-f-]{36})-([0-9]{1,9}):([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The id of a rebuilt event."""
+class ReplayCursor:
+    """The id of a replayed event."""
 
     run_id: str
     attempt: int
     n: int
 
     @classmethod
-    def decode(cls, text: str) -> Place | None:
-        """The place in an event id; None where it is none."""
-        match = _PLACE.fullmatch(text)
+    def decode(cls, text: str) -> ReplayCursor | None:
+        """The cursor in an event id; None where it is not one of a replay."""
+        match = _CURSOR.fullmatch(text)
         return cls(match[1], int(match[2]), int(match[3])) if match else None
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class StoredRun:
     """What the database knows of a run."""
 
     run: Run
@@ -51,60 +51,65 @@ class Remembered:
     steps: Sequence[Mapping[str, Json]]
 
 
-def recall(c: Connection, workspace_id: str, run_id: str) -> Remembered:
-    """Read a run with all that its stream tells of. Raises NotFound."""
+def load_run(c: Connection, workspace_id: str, run_id: str) -> StoredRun:
+    """Read a run with all that its stream consists of. Raises NotFound."""
     run = runs.get(c, workspace_id, run_id)
-    return Remembered(run, messages.of_state(c, run.output_state_id), runs.steps(c, run_id))
+    return StoredRun(run, messages.of_state(c, run.output_state_id), runs.steps(c, run_id))
 
 
 @dataclass(slots=True)
-class Rebuilt:
-    """What was sent from the database, so that what the log sends next follows on it."""
+class Replay:
+    """What was sent from the database, so that what the log sends next continues it."""
 
     sent: set[tuple[str, int]] = field(default_factory=set)
     """Type and attempt of the run's own events."""
     complete: set[str] = field(default_factory=set)
+    """Ids of messages that were sent with all of their text."""
     deltas: dict[str, int] = field(default_factory=dict)
     """Number of the last delta of each open message."""
 
-    def events(self, known: Remembered, partials: Sequence[OpenMessage]) -> list[bytes]:
-        """The run so far, as it is sent. ``partials`` have the text of what is being written."""
-        open_now = {one.message_id: one for one in partials if one.attempt == known.run.attempt}
-        dated = [*_beginning(known), *self._said(known, open_now), *_ending(known.run)]
-        told = [(event.type, {**orjson.loads(event.payload), "at": encode_time(at)}) for at, event in dated]
-        self.sent = {(type, data["attempt"]) for type, data in told}
-        return [_encode(known.run, n, type, data) for n, (type, data) in enumerate(told, 1)]
+    def entries(self, stored: StoredRun, partials: Sequence[OpenMessage]) -> list[Entry]:
+        """The events of the run so far. ``partials`` have the text of what is being written."""
+        run = stored.run
+        open_now = {partial.message_id: partial for partial in partials if partial.attempt == run.attempt}
+        dated = [*_beginning(stored), *self._messages(stored, open_now), *_ending(run)]
+        replayed = [
+            (event.type, {**orjson.loads(event.payload), "at": encode_time(at)}) for at, event in dated
+        ]
+        self.sent = {(type, data["attempt"]) for type, data in replayed}
+        epoch = f"db-{run.id}-{run.attempt}"
+        return [Entry(epoch, n, type, run.id, one_line(data)) for n, (type, data) in enumerate(replayed, 1)]
 
-    def following(self, sse: bytes) -> bytes | None:
-        """What of these entries of the log is new; None where text is missing: begin again."""
+    def new_entries(self, entries: Sequence[Record]) -> list[Record] | None:
+        """Those entries of the log that were not replayed; None where text between is missing."""
         new = []
-        for one in sse.split(b"\n\n")[:-1]:
-            fresh = self._is_new(orjson.loads(one.rpartition(b"\ndata: ")[2]))
+        for entry in entries:
+            fresh = self._is_new(entry.fields)
             if fresh is None:
                 return None
             if fresh:
-                new.append(one + b"\n\n")
-        return b"".join(new)
+                new.append(entry)
+        return new
 
-    def _said(self, known: Remembered, open_now: Mapping[str, OpenMessage]) -> Iterator[_Dated]:
-        run = known.run
-        for message in known.messages:
+    def _messages(self, stored: StoredRun, open_now: Mapping[str, OpenMessage]) -> Iterator[_Dated]:
+        run = stored.run
+        for message in stored.messages:
             if run.status.terminal or message.status is MessageStatus.COMPLETE:
                 self.complete.add(message.id)
                 yield from _written(run, message, 1 if message.content else 0)
                 yield message.created_at, events.message_completed(run, message)
-        for one in () if run.status.terminal else open_now.values():
-            if one.message_id not in self.complete:
-                self.deltas[one.message_id] = one.n
-                yield from _written(run, _partial(one), one.n)
+        for partial in () if run.status.terminal else open_now.values():
+            if partial.message_id not in self.complete:
+                self.deltas[partial.message_id] = partial.n
+                yield from _written(run, _as_message(partial), partial.n)
 
     def _is_new(self, data: Mapping[str, Any]) -> bool | None:
         kind, message_id = data["type"], data.get("message_id", "")
         if kind == events.MESSAGE_DELTA:
-            known = self.deltas.get(message_id)
-            if message_id in self.complete or (known is not None and data["n"] <= known):
+            last = self.deltas.get(message_id)
+            if message_id in self.complete or (last is not None and data["n"] <= last):
                 return False
-            if data["n"] != (known or 0) + 1:
+            if data["n"] != (last or 0) + 1:
                 return None
             self.deltas[message_id] = data["n"]
         elif kind == events.MESSAGE_CREATED:
@@ -114,14 +119,14 @@ class Rebuilt:
         return True
 
 
-def _beginning(known: Remembered) -> Iterator[_Dated]:
-    run = known.run
+def _beginning(stored: StoredRun) -> Iterator[_Dated]:
+    run = stored.run
     yield run.created_at, creation_events(run)[-1]
     if run.started_at is None:
         return
     started = replace(run, status=RunStatus.RUNNING, error=None, usage=None, finished_at=None)
     yield run.started_at, events.run_started(started)
-    for step in known.steps:
+    for step in stored.steps:
         if step["attempt"] == run.attempt:
             yield step["at"], events.run_step(run, step["number"], step["description"])
 
@@ -133,9 +138,10 @@ def _written(run: Run, message: Message, n: int) -> Iterator[_Dated]:
         yield message.created_at, events.message_delta(run, message.id, n, message.content)
 
 
-def _partial(one: OpenMessage) -> Message:
-    created_at = datetime.fromisoformat(one.message["created_at"])
-    return Message(**{**one.message, "content": one.text, "created_at": created_at}, attempt=one.attempt)
+def _as_message(partial: OpenMessage) -> Message:
+    created_at = datetime.fromisoformat(partial.message["created_at"])
+    known = {**partial.message, "content": partial.text, "created_at": created_at}
+    return Message(**known, attempt=partial.attempt)
 
 
 def _ending(run: Run) -> Iterator[_Dated]:
@@ -143,7 +149,3 @@ def _ending(run: Run) -> Iterator[_Dated]:
         yield run.started_at, events.run_waiting(run)
     elif run.status.terminal:
         yield run.finished_at, events.run_completed(run)
-
-
-def _encode(run: Run, n: int, type: str, data: Mapping[str, Json]) -> bytes:
-    return encode_sse(f"db-{run.id}-{run.attempt}:{n}", type, with_seq(one_line(data), n))

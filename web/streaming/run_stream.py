@@ -7,55 +7,56 @@ from collections.abc import Iterator
 from runtime.errors import StreamUnavailable
 from runtime.events import Cursor
 from runtime.model import Run
-from runtime.stream import Follower, OpenMessage, Outlet, encode_reset
+from runtime.stream import Batch, DirectWriter, Follower, OpenMessage, reset_signal
 from web.core import Core
-from web.streaming.replay import Place, Rebuilt, recall
+from web.streaming.replay import Replay, ReplayCursor, load_run
 
 BEGINNING = (None, "0")
-"""What a reader shows who has seen nothing."""
+"""The event ids of a reader who has seen nothing."""
 
 
 class RunStream:
     """A source of a run's events (:class:`web.streaming.sse.Source`).
 
-    Where the log loses the run while somebody reads, a ``reset`` and the whole run
+    If the log loses the run while somebody reads, a reset and a replay of the run
     follow on the same connection.
     """
 
-    def __init__(self, core: Core, run: Run, outlet: Outlet | None = None) -> None:
+    def __init__(self, core: Core, run: Run, writer: DirectWriter | None = None) -> None:
         self._core = core
         self._run = run
-        self._outlet = outlet
-        """For what is sent as the log has it; what follows on a rebuilt beginning is not."""
+        self._writer = writer
+        """Used while entries are sent as the log has them; after a replay they are filtered first."""
         self._follower: Follower | None = None
-        self._rebuilt: Rebuilt | None = None
-        self._whole = False
-        """Whether the whole from the database comes next,"""
-        self._reset: str | None = None
-        """and a reset with this reason before it."""
+        self._replay: Replay | None = None
+        """What was replayed already; entries of the log that it contains are not sent again."""
+        self._replay_pending = False
+        """Whether the run has to be replayed from the database before anything else is sent."""
+        self._reset_reason: str | None = None
+        """Why the reader has to drop what it has before the pending replay; None if it has nothing."""
 
-    def open(self, shown: str | None) -> bool:
-        """Begin after the event id ``shown``. False where the run has ended and all was seen.
+    def open(self, last_event_id: str | None) -> bool:
+        """Begin after that event id. False where the run has ended and the reader has seen all of it.
 
         Raises StreamUnavailable where only Redis could tell.
         """
-        fresh = shown in BEGINNING
+        fresh = last_event_id in BEGINNING
         try:
-            return self._open(shown, fresh)
+            return self._open(last_event_id, fresh)
         except StreamUnavailable:
             if not self._run.status.terminal:
                 raise
-            return self._tell_whole(None if fresh else "epoch")
+            return self._request_replay(None if fresh else "epoch")
 
-    def __iter__(self) -> Iterator[bytes | None]:
+    def __iter__(self) -> Iterator[Batch | None]:
         while True:
-            if self._whole:
-                if self._reset:
-                    yield encode_reset(self._run.thread_id, self._reset, self._run.id)
-                yield self._from_database()
+            if self._replay_pending:
+                if self._reset_reason:
+                    yield Batch([reset_signal(self._run.thread_id, self._reset_reason, self._run.id)])
+                yield self._replay_run()
             if self._follower is not None:
-                yield from self._from_log(self._follower)
-            if not self._whole:
+                yield from self._follow(self._follower)
+            if not self._replay_pending:
                 return
 
     def close(self) -> None:
@@ -64,68 +65,68 @@ class RunStream:
             self._follower.close()
             self._follower = None
 
-    def _open(self, shown: str | None, fresh: bool) -> bool:
-        if not fresh and (place := Place.decode(shown or "")) is not None:
-            return self._open_at_place(place)
+    def _open(self, last_event_id: str | None, fresh: bool) -> bool:
+        if not fresh and (replayed := ReplayCursor.decode(last_event_id or "")) is not None:
+            return self._open_after_replay(replayed)
         if fresh and not self._run.status.terminal:
-            self._follower = self._core.hub.follow_run(self._run.thread_id, self._run.id, self._outlet)
+            self._follower = self._core.hub.follow_run(self._run.thread_id, self._run.id, self._writer)
             if self._follower is not None:
                 return True
         span = self._core.log.span(self._run.thread_id, self._run.id)
         if fresh:
             cursor = span.queued and Cursor(span.queued.epoch, span.queued.seq - 1)
-        elif (cursor := Cursor.decode(shown or "")) is None:
-            return self._tell_whole("malformed")
+        elif (cursor := Cursor.decode(last_event_id or "")) is None:
+            return self._request_replay("malformed")
         if cursor is None or (span.completed is None and self._run.announced_at is not None):
-            return self._tell_whole(None if fresh else "trimmed")
+            return self._request_replay(None if fresh else "trimmed")
         end = span.completed
         if end is not None and end.epoch == cursor.epoch and end.seq <= cursor.seq:
             return False
-        self._follower = self._core.hub.follow(self._run.thread_id, cursor, self._run.id, self._outlet)
+        self._follower = self._core.hub.follow(self._run.thread_id, cursor, self._run.id, self._writer)
         return True
 
-    def _open_at_place(self, place: Place) -> bool:
-        """After a rebuilt event. Only the last one of an ended run needs no whole any more."""
+    def _open_after_replay(self, cursor: ReplayCursor) -> bool:
+        """Begin after a replayed event: with another replay, unless it was the last one of an ended run."""
         run = self._run
-        if place.run_id != run.id:
-            return self._tell_whole("malformed")
-        if run.status.terminal and place.attempt == run.attempt:
-            known = self._core.database.read(recall, run.workspace_id, run.id)
-            if place.n == len(Rebuilt().events(known, ())):
+        if cursor.run_id != run.id:
+            return self._request_replay("malformed")
+        if run.status.terminal and cursor.attempt == run.attempt:
+            stored = self._core.database.read(load_run, run.workspace_id, run.id)
+            if cursor.n == len(Replay().entries(stored, ())):
                 return False
-        return self._tell_whole("epoch")
+        return self._request_replay("epoch")
 
-    def _tell_whole(self, reset: str | None) -> bool:
-        self._whole, self._reset = True, reset
+    def _request_replay(self, reset_reason: str | None) -> bool:
+        self._replay_pending, self._reset_reason = True, reset_reason
         return True
 
-    def _from_database(self) -> bytes:
-        """The run so far. Afterwards the log goes on from where it was before we looked."""
+    def _replay_run(self) -> Batch:
+        """The run so far. The log is followed from where it was before the database was read."""
         run, core = self._run, self._core
-        self._whole = False
+        self._replay_pending = False
         self.close()
         cursor: Cursor | None = None
         partials: list[OpenMessage] = []
         if not run.status.terminal:
             cursor = core.log.cursor(run.thread_id)
-            partials = [one for one in core.log.open_messages(run.thread_id) if one.run_id == run.id]
-        known = core.database.read(recall, run.workspace_id, run.id)
-        self._run, self._rebuilt = known.run, Rebuilt()
-        told = self._rebuilt.events(known, partials)
-        if not known.run.status.terminal:
+            partials = [each for each in core.log.open_messages(run.thread_id) if each.run_id == run.id]
+        stored = core.database.read(load_run, run.workspace_id, run.id)
+        self._run, self._replay = stored.run, Replay()
+        entries = self._replay.entries(stored, partials)
+        if not stored.run.status.terminal:
             self._follower = core.hub.follow(run.thread_id, cursor, run.id)
-        return b"".join(told)
+        return Batch(entries)
 
-    def _from_log(self, follower: Follower) -> Iterator[bytes | None]:
-        for data in follower:
-            if data is None or self._rebuilt is None:
-                yield data
+    def _follow(self, follower: Follower) -> Iterator[Batch | None]:
+        for batch in follower:
+            if batch is None or self._replay is None:
+                yield batch
                 continue
-            new = self._rebuilt.following(data)
+            new = self._replay.new_entries(batch.records)
             if new is None:
-                self._tell_whole("gap")
+                self._request_replay("gap")
                 return
             if new:
-                yield new
+                yield Batch(new)
         if follower.reset:
-            self._tell_whole(follower.reset)
+            self._request_replay(follower.reset)

@@ -1,4 +1,4 @@
-"""The short way to a stream's reader: into the socket, past gunicorn and the stream's greenlet."""
+"""Writes a stream directly to its socket, without a switch to the stream's greenlet in gunicorn."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import socket
 
+from runtime.stream import Batch
+from runtime.stream.entries import Encoder
 from web.http import gunicorn
 
 if TYPE_CHECKING:
@@ -20,32 +22,34 @@ _TCP_INFO = getattr(plain, "TCP_INFO", None)
 _ESTABLISHED = 1
 
 
-class Outlet:
-    """Sends pieces of an answer's body (:class:`runtime.stream.Outlet`).
+class SocketWriter:
+    """Sends chunks of a response's body (:class:`runtime.stream.DirectWriter`).
 
     It opens where gunicorn answers over HTTP/1.1 in chunks and the socket is a plain
-    one, and has to be handed the answer's ``start_response`` by gunicorn itself: who
-    stands between them may change the body. Elsewhere it stays closed, and everything
-    goes through gunicorn.
+    one, and only if ``start_response`` comes from gunicorn itself: a middleware between
+    them might change the body. Elsewhere it stays closed, and the response is sent by
+    gunicorn.
     """
 
-    __slots__ = ("_answer", "_metrics", "_rest", "_socket", "open")
+    __slots__ = ("_encode", "_metrics", "_response", "_rest", "_socket", "open")
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, encode: Encoder) -> None:
+        """``encode`` puts a record into the protocol of the stream."""
         self._metrics = metrics
+        self._encode = encode
         self._socket: Any = None
-        self._answer: Any = None
+        self._response: Any = None
         self._rest: memoryview | None = None
         self.open = False
 
     def connect(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
-        """Learn where the answer goes to, once it has begun."""
+        """Keep the socket of the response, once that has begun."""
         self._socket = gunicorn.socket_of(environ)
-        self._answer = gunicorn.response_of(start_response)
+        self._response = gunicorn.response_of(start_response)
         self.open = (
             type(self._socket) is socket.socket  # not TLS, which is a subclass
             and environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
-            and gunicorn.is_chunked(self._answer)
+            and gunicorn.is_chunked(self._response)
         )
 
     def gone(self) -> bool:
@@ -61,14 +65,14 @@ class Outlet:
             return False
         return state[0] != _ESTABLISHED
 
-    def send_elsewhere(self) -> None:
-        """Have the connection closed after this answer, so that the next request finds another process."""
-        gunicorn.close_after(self._answer)
+    def close_after_response(self) -> None:
+        """Have the connection closed after this response, so that the next request finds another process."""
+        gunicorn.close_after(self._response)
 
-    def offer(self, data: bytes) -> bool:
-        """Send ``data`` as far as that goes without waiting; False where some of it remains."""
-        self._metrics.delivered(data)
-        frame = _chunk(data)
+    def offer(self, batch: Batch) -> bool:
+        """Send ``batch`` as far as that goes without waiting; False where some of it remains."""
+        self._metrics.delivered(batch)
+        frame = _chunk(batch.encoded(self._encode))
         try:
             sent = self._socket.send(frame, 0, 0.0)
         except OSError:  # the reader is slow, or gone: ``finish`` waits for it, or fails
@@ -87,5 +91,5 @@ class Outlet:
 
 @lru_cache(maxsize=1)
 def _chunk(data: bytes) -> bytes:
-    """A chunk of a body; put together once for all readers of the same."""
+    """One chunk of HTTP/1.1, made once for all readers of the same data."""
     return b"%X\r\n%b\r\n" % (len(data), data)

@@ -2,7 +2,7 @@
 
 Everything of flask-sse is replaced that would lose text or events: data is always
 one line of JSON, silence is broken by heartbeats, one connection to Redis serves
-all streams, and nobody reads what is not theirs. A stream holds a place in the
+all streams, and nobody reads what is not theirs. A stream holds a position in the
 event log, and no connection to the database.
 """
 
@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import flask_sse
-import orjson
 from flask import Response
 
 from runtime.errors import StoreUnavailable, StreamUnavailable
+from runtime.stream import Batch, Record
 from web.api.openapi import Blueprint
 from web.core import Core, core, this_core
 from web.security import auth
-from web.streaming.socket_writer import Outlet
+from web.streaming.socket_writer import SocketWriter
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,26 +34,22 @@ DOCUMENTED = {"content_type": EVENT_STREAM, "description": "Server-Sent Events",
 """How the OpenAPI document describes a stream."""
 
 
-class Source(Protocol):
-    """What a stream sends: bytes, or SILENCE."""
+def encode_sse(record: Record) -> bytes:
+    """One record as Server-Sent Events want it (HTML Living Standard, section 9.2).
 
-    def __iter__(self) -> Iterator[bytes | None]: ...
+    Its data is one line of JSON, in which no raw line break can occur.
+    """
+    head = b"event: %b\ndata: %b\n\n" % (record.type.encode(), record.data)
+    return head if record.id is None else b"id: %b\n%b" % (record.id.encode(), head)
+
+
+class Source(Protocol):
+    """What a stream sends: batches, or SILENCE."""
+
+    def __iter__(self) -> Iterator[Batch | None]: ...
 
     def close(self) -> None:
         """Nobody reads any more; also called where nobody began."""
-
-
-class Message(flask_sse.Message):  # type: ignore[misc]
-    """An event whose text arrives as it is, leading spaces and line breaks included."""
-
-    def __str__(self) -> str:
-        lines = [f"id: {self.id}"] if self.id else []
-        lines += [f"event: {self.type}"] if self.type else []
-        lines += [f"retry: {self.retry}"] if self.retry else []
-        return "\n".join([*lines, f"data: {orjson.dumps(self.data).decode()}"]) + "\n\n"
-
-    def __bytes__(self) -> bytes:
-        return str(self).encode()
 
 
 class EventStreams(Blueprint, flask_sse.ServerSentEventsBlueprint):  # type: ignore[misc]
@@ -79,21 +75,21 @@ class EventStreams(Blueprint, flask_sse.ServerSentEventsBlueprint):  # type: ign
         """The hints of the workspace ``channel``, as a source."""
         return core.hub.hints(channel)
 
-    def stream(self, source: Source | None = None, outlet: Outlet | None = None) -> Response:
+    def stream(self, source: Source | None = None, writer: SocketWriter | None = None) -> Response:
         """Send ``source``, or the hints of the user's workspace, while the user may read.
 
-        ``outlet`` is the one that the source uses, if it uses one.
+        ``writer`` is the one that the source uses, if it uses one.
         """
         if source is None:
             source = self.messages(auth.current_user().workspace_id)
         credential, this = auth.current_credential(), this_core()
-        return send(this, source, lambda: this.credentials.resolve(credential) is not None, outlet)
+        return send(this, source, lambda: this.credentials.resolve(credential) is not None, writer)
 
 
 class Nothing:
     """A source for a reader who is to connect again: an error would tell an EventSource to give up."""
 
-    def __iter__(self) -> Iterator[bytes | None]:
+    def __iter__(self) -> Iterator[Batch | None]:
         return iter(())
 
     def close(self) -> None:
@@ -101,40 +97,42 @@ class Nothing:
 
 
 class Stream(Response):
-    """An answer that opens its outlet."""
+    """A response that tells its writer where it goes to."""
 
-    outlet: Outlet
+    writer: SocketWriter
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, as WSGI has it."""
         body = super().__call__(environ, start_response)
-        self.outlet.connect(environ, start_response)
+        self.writer.connect(environ, start_response)
         return body
 
 
-def send(core: Core, source: Source, may_read: Callable[[], bool], outlet: Outlet | None = None) -> Response:
+def send(
+    core: Core, source: Source, may_read: Callable[[], bool], writer: SocketWriter | None = None
+) -> Response:
     """A stream of ``source``; at each heartbeat ``may_read`` is asked whether it goes on."""
-    outlet = outlet or Outlet(core.metrics)
-    response = Stream(_lines(core, source, may_read, outlet), mimetype=EVENT_STREAM)
-    response.outlet = outlet
+    writer = writer or SocketWriter(core.metrics, encode_sse)
+    response = Stream(_lines(core, source, may_read, writer), mimetype=EVENT_STREAM)
+    response.writer = writer
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(source.close)
     return response
 
 
-def _lines(core: Core, source: Source, may_read: Callable[[], bool], outlet: Outlet) -> Iterator[bytes]:
+def _lines(core: Core, source: Source, may_read: Callable[[], bool], writer: SocketWriter) -> Iterator[bytes]:
     yield b"retry: %d\n\n" % core.settings.stream.retry_ms
     heartbeat = core.settings.stream.heartbeat
     looked = time.monotonic()
     live = False
     try:
-        for data in source:
-            if data is not SILENCE:
+        for batch in source:
+            if batch is not None:
                 if live:
-                    core.metrics.delivered(data)
-                yield data
-            elif outlet.gone():
+                    core.metrics.delivered(batch)
+                yield batch.encoded(encode_sse)
+            elif writer.gone():
                 return
             else:
                 yield HEARTBEAT
@@ -147,7 +145,7 @@ def _lines(core: Core, source: Source, may_read: Callable[[], bool], outlet: Out
         return  # the reader connects again, and finds somebody who can serve it
     finally:
         if core.stopping:
-            outlet.send_elsewhere()
+            writer.close_after_response()
 
 
 def _still(may_read: Callable[[], bool]) -> bool:

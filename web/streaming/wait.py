@@ -9,6 +9,7 @@ import gevent
 
 from runtime.errors import StreamUnavailable
 from runtime.model import Run
+from runtime.stream.entries import EMPTY
 from web.core import Core
 
 _LOOK_AGAIN = 0.5
@@ -33,10 +34,10 @@ def _watch(core: Core, run: Run, until: float) -> Run:
         run = _fresh(core, run)  # it may have ended before we began to listen
         with gevent.Timeout(max(0.001, until - time.monotonic()), False):  # type: ignore[arg-type]
             while not run.status.terminal:
-                item = next(follower, b"")
-                if item is None:
+                batch = next(follower, EMPTY)
+                if batch is None:
                     run = _fresh(core, run)
-                elif not item:
+                elif batch is EMPTY:
                     break
     return _fresh(core, run)
 

@@ -1,4 +1,4 @@
-"""The short way to a stream's reader: by itself, and under readers of all kinds in a real web process."""
+"""The socket writer of a stream: by itself, and under readers of all kinds in a real web process."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from gevent import socket as cooperative
 
 from runtime import settings as settings_module
 from runtime.services import Services
+from runtime.stream import Batch, Entry, Record, Signal
 from testbed.client import Client
 from testbed.redis_server import RedisServer
 from testbed.sse import Received, parse
@@ -27,7 +28,7 @@ from testbed.stack import Stack
 from testbed.waiting import until
 from tests.support.attempt import Attempt
 from web.ops.metrics import Metrics
-from web.streaming.socket_writer import Outlet
+from web.streaming.socket_writer import SocketWriter
 
 HEARTBEAT = 0.5
 PATIENCE = 30
@@ -42,14 +43,14 @@ def test_it_knows_at_once_when_its_reader_has_closed_the_connection() -> None:
         theirs = cooperative.create_connection(listener.getsockname())
         ours, _ = listener.accept()
         with closing(ours):
-            outlet = connected(ours)
-            assert not outlet.gone()
+            writer = connected(ours)
+            assert not writer.gone()
             theirs.close()
-            gevent.spawn(until, outlet.gone).get(timeout=10)
+            gevent.spawn(until, writer.gone).get(timeout=10)
 
 
 class Answer:
-    """As much of gunicorn's response as the outlet looks at."""
+    """As much of gunicorn's response as the writer looks at."""
 
     def __init__(self, chunked: bool) -> None:
         self.chunked = chunked
@@ -66,17 +67,27 @@ def ends() -> Iterator[tuple[Any, Any]]:
         yield ours, theirs
 
 
+def raw(record: Record) -> bytes:
+    """An encoder: the payload as it is."""
+    assert isinstance(record, Entry)
+    return record.payload
+
+
+def batch(data: bytes) -> Batch:
+    return Batch([Entry("e", 1, "message.delta", "", data)])
+
+
 def connected(
     ours: Any, protocol: str = "HTTP/1.1", chunked: bool = True, start_response: Any = None
-) -> Outlet:
-    outlet = Outlet(Metrics())
+) -> SocketWriter:
+    writer = SocketWriter(Metrics(), raw)
     environ = {"gunicorn.socket": ours, "SERVER_PROTOCOL": protocol}
-    outlet.connect(environ, start_response or Answer(chunked).start_response)
-    return outlet
+    writer.connect(environ, start_response or Answer(chunked).start_response)
+    return writer
 
 
 def test_it_opens_for_chunks_over_a_plain_socket(ends: tuple[Any, Any]) -> None:
-    assert not Outlet(Metrics()).open
+    assert not SocketWriter(Metrics(), raw).open
     assert connected(ends[0]).open
 
 
@@ -99,34 +110,34 @@ def test_it_stays_closed_under_tls(ends: tuple[Any, Any]) -> None:
 
 def test_it_sends_chunks(ends: tuple[Any, Any]) -> None:
     ours, theirs = ends
-    outlet = connected(ours)
-    assert outlet.offer(b"data: 1\n\n")
-    outlet.finish()
-    assert outlet.offer(b"data: 22222222\n\n")
+    writer = connected(ours)
+    assert writer.offer(batch(b"data: 1\n\n"))
+    writer.finish()
+    assert writer.offer(batch(b"data: 22222222\n\n"))
     assert theirs.recv(1000) == b"9\r\ndata: 1\n\n\r\n10\r\ndata: 22222222\n\n\r\n"
 
 
 def test_what_remains_is_sent_as_the_reader_reads(ends: tuple[Any, Any]) -> None:
     ours, theirs = ends
-    outlet = connected(ours)
+    writer = connected(ours)
     data = random.Random(1).randbytes(3_000_000)
-    assert not outlet.offer(data)
-    sending = gevent.spawn(outlet.finish)
+    assert not writer.offer(batch(data))
+    sending = gevent.spawn(writer.finish)
     with theirs.makefile("rb") as file:
         size = file.readline()
         assert file.read(int(size, 16) + 2) == data + b"\r\n"
     sending.get(timeout=PATIENCE)
-    assert outlet.offer(b"x")
+    assert writer.offer(batch(b"x"))
     assert theirs.recv(1000) == b"1\r\nx\r\n"
 
 
 def test_a_reader_that_is_gone_is_an_error_to_the_one_who_finishes(ends: tuple[Any, Any]) -> None:
     ours, theirs = ends
-    outlet = connected(ours)
+    writer = connected(ours)
     theirs.close()
-    assert not outlet.offer(b"data: 1\n\n")
+    assert not writer.offer(batch(b"data: 1\n\n"))
     with pytest.raises(OSError, match="pipe"):
-        outlet.finish()
+        writer.finish()
 
 
 # ── in a real web process ──
@@ -377,11 +388,21 @@ def open_streams(client: Client) -> float:
     return float(line.split()[1])
 
 
+def delta() -> Batch:
+    return batch(b'{"at":"2026-01-31T12:00:00.000Z"}')
+
+
 def test_the_figure_counts_every_reader() -> None:
     metrics = Metrics()
-    sse = b'id: e:1\nevent: message.delta\ndata: {"at":"2026-01-31T12:00:00.000Z"}\n\n'
-    for data in (sse, sse, b"event: run.step\ndata: {}\n\n", bytes(bytearray(sse))):
-        metrics.delivered(data)
+    same = delta()
+    for sent in (
+        same,
+        same,
+        Batch([Entry("e", 2, "run.step", "", b"{}")]),
+        Batch([Signal({"type": "x"})]),
+        delta(),
+    ):
+        metrics.delivered(sent)
     metric = metrics._latencies.metric()
     counts = SimpleNamespace(**{sample.name.rpartition("_")[2]: sample.value for sample in metric.samples})
     assert counts.count == 3

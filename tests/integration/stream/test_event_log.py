@@ -17,7 +17,7 @@ from runtime.events import Cursor, Event
 from runtime.model import new_id
 from runtime.settings import Settings
 from runtime.stream import Chunk, EventLog, Hint, Link, OpenMessage, Span, keys
-from runtime.stream.log import decode_wake
+from runtime.stream.entries import decode_wakeup
 from testbed.redis_server import RedisServer
 
 RUN = "run-1"
@@ -587,11 +587,11 @@ def test_a_wake_up_carries_few_bytes_and_announces_many(log: EventLog, thread: s
     listener = heard(link, keys.wake(thread))
     log.begin(thread, RUN, 1, [started(), created("m")])
     log.append(thread, RUN, 1, 3, [delta("m", 1, "x" * 10_000)])
-    little, much = (decode_wake(listener.get_message(timeout=5)["data"]) for _ in range(2))
+    little, much = (decode_wakeup(listener.get_message(timeout=5)["data"]) for _ in range(2))
     assert little is not None and much is not None
     assert little.entries == whole(log, thread).entries[:2]
     assert (little.head, much.head, much.entries) == (2, 3, [])
-    assert decode_wake(b"") is None
+    assert decode_wakeup(b"") is None
     listener.close()
 
 

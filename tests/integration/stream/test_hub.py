@@ -1,8 +1,7 @@
-"""The hub against a real Redis: see hub_scenarios.py, whose functions are the tests."""
+"""The hub against a real Redis: each scenario of hub_scenarios.py in a gevent process of its own."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -10,23 +9,18 @@ from pathlib import Path
 import pytest
 
 from testbed.redis_server import RedisServer
+from tests.integration.stream.hub_scenarios import SCENARIOS
 
-SCENARIOS = Path(__file__).with_name("hub_scenarios.py")
-COMMAND = (sys.executable, "-m", "gevent.monkey", str(SCENARIOS))
+ROOT = Path(__file__).parents[3]
+COMMAND = (sys.executable, "-m", "gevent.monkey", "--module", "tests.integration.stream.hub_scenarios")
 NEEDS_RESTART = "a_restart_of_redis_resets_streams"
 
 
-def names() -> list[str]:
-    """The functions that take an address of Redis and nothing else."""
-    tree = ast.parse(SCENARIOS.read_text())
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return [one.name for one in functions if [argument.arg for argument in one.args.args] == ["url"]]
-
-
-@pytest.mark.parametrize("scenario", [name for name in names() if name != NEEDS_RESTART])
-def test(scenario: str, redis_url: str) -> None:
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS.keys() - {NEEDS_RESTART}))
+def test_hub_scenario(scenario: str, redis_url: str) -> None:
     done = subprocess.run(
         [*COMMAND, scenario, redis_url],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
@@ -38,6 +32,7 @@ def test(scenario: str, redis_url: str) -> None:
 def test_a_restart_of_redis_resets_streams(own_redis: RedisServer) -> None:
     with subprocess.Popen(
         [*COMMAND, NEEDS_RESTART, own_redis.url],
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
