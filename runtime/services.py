@@ -13,7 +13,7 @@ from runtime.registry import Registry, discover
 from runtime.registry.availability import Availability
 from runtime.settings import Settings
 from runtime.store import Database
-from runtime.stream import EventLog, Link, Notices
+from runtime.stream import EventLog, Inbox, Link, Notices
 
 
 class Services:
@@ -51,8 +51,13 @@ class Services:
 
     @cached_property
     def notices(self) -> Notices:
-        """Wake-ups and hints."""
+        """Messages to pool processes and workspaces."""
         return Notices(self.link)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """The lines that workers send over HTTP."""
+        return Inbox(self.link)
 
     @cached_property
     def availability(self) -> Availability:

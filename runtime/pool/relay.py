@@ -55,7 +55,7 @@ class Relay:
         self.attempt = attempt
         self._database = services.database
         self._log = services.log
-        self._notices = services.notices
+        self._worker_lines = services.inbox
         self._coalesce_seconds = services.settings.run.coalesce_ms / 1000
         self._inbox = protocol.Decoder()
         self._inbox_lock = gevent.lock.BoundedSemaphore()
@@ -163,7 +163,7 @@ class Relay:
         """Receive what the worker sent over HTTP instead of its stdout. Raises StreamUnavailable."""
         run = self.attempt.run
         with self._inbox_lock:
-            while lines := self._notices.inbox_pop(run.thread_id, run.id, run.attempt, _INBOX_LINES):
+            while lines := self._worker_lines.pop(run.thread_id, run.id, run.attempt, _INBOX_LINES):
                 chunk = b"\n".join(lines) + b"\n"
                 self.receive(self._inbox.feed(chunk), len(chunk))
                 self._room.wait()

@@ -1,10 +1,11 @@
 """The event log in Redis: written by attempts, read by streams."""
 
+from runtime.stream.connection import KEEPALIVE, Link
 from runtime.stream.entries import Batch, Chunk, Entry, Record, Signal, reset_signal
 from runtime.stream.follower import DirectWriter, Follower
 from runtime.stream.hints import Hint
 from runtime.stream.hub import Hub
-from runtime.stream.link import KEEPALIVE, Link
+from runtime.stream.inbox import Inbox
 from runtime.stream.log import Appended, EventLog, OpenMessage, Span
 from runtime.stream.notices import Notices
 from runtime.stream.revocations import Revocations
@@ -21,13 +22,14 @@ __all__ = [
     "Follower",
     "Hint",
     "Hub",
+    "Inbox",
     "Link",
     "Notices",
     "OpenMessage",
     "Record",
     "Revocations",
     "Signal",
-    "Span",
     "Tries",
+    "Span",
     "reset_signal",
 ]

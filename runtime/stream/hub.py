@@ -23,13 +23,13 @@ from runtime import settings
 from runtime.errors import StreamUnavailable
 from runtime.events import Cursor
 from runtime.stream import keys
+from runtime.stream.connection import Link
 from runtime.stream.entries import BATCH_BYTES, Entry, decode_wakeup
 from runtime.stream.feed import Feed
 from runtime.stream.follower import DirectWriter, Follower
 from runtime.stream.hints import RELOAD, HintFeed, HintReader, decode_hint
-from runtime.stream.link import Link
 from runtime.stream.log import EventLog
-from runtime.stream.subscriber import Subscriber
+from runtime.stream.pubsub import Subscriber
 from runtime.stream.watcher import Watcher
 
 log = logging.getLogger(__name__)

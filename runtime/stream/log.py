@@ -17,9 +17,9 @@ from runtime.errors import LogLost, StaleAttempt
 from runtime.events import Cursor, Event
 from runtime.model import Json
 from runtime.stream import keys
+from runtime.stream.connection import Argument, Link, Script
 from runtime.stream.entries import Chunk, decode_entries
 from runtime.stream.hints import Hint
-from runtime.stream.link import Argument, Link, Script
 
 APPEND = Script("epoch", "entries", "append")
 REOPEN = Script("epoch", "reopen")

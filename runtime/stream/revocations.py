@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from runtime.stream import keys
-from runtime.stream.link import Link
-from runtime.stream.subscriber import Subscriber
+from runtime.stream.connection import Link
+from runtime.stream.pubsub import Subscriber
 
 
 class Revocations:

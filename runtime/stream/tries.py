@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.stream import keys
-from runtime.stream.link import Link, Script
+from runtime.stream.connection import Link, Script
 
 _TRY = Script("try")
 

@@ -251,7 +251,7 @@ def _push(run: Run, batch: list[bytes]) -> int:
     """Leave events for the executor; how many. Raises TooMany where the inbox stays full."""
     until = time.monotonic() + PATIENCE
     try:
-        while not core.notices.inbox_push(run.thread_id, run.id, run.attempt, batch):
+        while not core.inbox.push(run.thread_id, run.id, run.attempt, batch):
             if time.monotonic() > until:
                 raise TooMany("The run takes its events more slowly than they come; go on later.")
             gevent.sleep(_TRY_AGAIN)

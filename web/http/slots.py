@@ -14,7 +14,7 @@ class Slots:
         """``patience``: seconds to wait for a slot; ``full``: the message of the error after that."""
         self._patience = patience
         self._full = full
-        # Not a threading.Semaphore, see the pool of connections in runtime.stream.link.
+        # Not a threading.Semaphore, see the pool of connections in runtime.stream.connection.
         self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(number):
             self._free.put(None)

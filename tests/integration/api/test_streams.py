@@ -537,14 +537,14 @@ def test_lines_of_a_worker_elsewhere_are_taken_while_it_still_sends(
         yield b'{"type":"delta","te'
         yield b'xt":"one"}\n{"type":"delta","text":"two"}\n'
         taken: list[bytes] = []
-        until(lambda: taken.extend(services.notices.inbox_pop(*inbox, 10)) or len(taken) == 2)
+        until(lambda: taken.extend(services.inbox.pop(*inbox, 10)) or len(taken) == 2)
         yield b'{"type":"done"}'
 
     with worker_client(stack, services, attempt) as worker:
         answer = worker.post("/events", content=lines(), headers={"Content-Type": "application/x-ndjson"})
 
     assert (answer.status_code, answer.json()) == (202, {"accepted": 3})
-    assert services.notices.inbox_pop(*inbox, 10) == [b'{"type":"done"}']
+    assert services.inbox.pop(*inbox, 10) == [b'{"type":"done"}']
 
 
 @pytest.mark.parametrize("body", [b'5\r\n{"a"', b"nonsense\r\n", b"2\r\n{}xx\r\n0\r\n\r\n"])

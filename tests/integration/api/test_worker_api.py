@@ -52,7 +52,7 @@ def start_worker(
 
 def sent(core: Core, worker: Worker) -> list[Any]:
     run = worker.attempt.run
-    return [orjson.loads(line) for line in core.notices.inbox_pop(run.thread_id, run.id, run.attempt, 100)]
+    return [orjson.loads(line) for line in core.inbox.pop(run.thread_id, run.id, run.attempt, 100)]
 
 
 def test_a_worker_sees_its_run_and_what_was_said_before(worker: Worker) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -28,20 +27,8 @@ AWKWARD = [
 
 
 @pytest.fixture
-def link(redis_url: str, settings: Settings) -> Iterator[Link]:
-    link = Link(redis_url, settings.redis)
-    yield link
-    link.close()
-
-
-@pytest.fixture
 def log(link: Link, settings: Settings) -> EventLog:
     return EventLog(link, settings.log)
-
-
-@pytest.fixture
-def thread() -> str:
-    return new_id()
 
 
 def event(type: str, key: str = "", of: str = "", text: str = "", n: int = 0, **more: object) -> Event:

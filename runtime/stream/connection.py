@@ -1,8 +1,11 @@
-"""The connections of a process to Redis.
+"""The connections of a process to Redis, and the one place that uses redis-py's internals.
 
-They are bounded: who finds none free waits. Each connection learns the run id
-of its server when it is made and hands it to every script, so that the log
-notices a restart or a failover (DESIGN of the log's epoch: docs/architecture.md).
+Their number is bounded: a caller that finds none free waits. Each connection learns the
+run id of its server when it is made and hands it to every script, so that the log
+notices a restart or a failover (the log's epoch: docs/architecture.md).
+
+What is used here beyond redis-py's documented interface is listed in
+tests/unit/test_vendor_redis.py, which fails when a new version changes it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import queue
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +35,12 @@ RECONNECT_AFTER = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 _TCP = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 5000}
 KEEPALIVE = {getattr(socket, name): value for name, value in _TCP.items() if hasattr(socket, name)}
-"""Of a connection's socket: a peer that is gone without a word shows within seconds, not hours."""
+"""Socket options: a peer that vanished without closing is noticed within seconds, not hours."""
 
 LUA = Path(__file__).parent / "lua"
 
 _PAUSE = 1.0
-"""Seconds in which a server that did not answer is not asked again, so that not everybody waits for it."""
+"""Seconds for which calls fail at once after the server has not answered, so that they do not all wait."""
 
 Argument = str | bytes | int
 
@@ -52,10 +55,10 @@ class Script:
 
 
 class _Pool(redis.ConnectionPool):
-    """At most ``max_connections``, newest first; who finds none free waits ``wait`` seconds.
+    """At most ``max_connections``, newest first; a caller that finds none free waits ``wait`` seconds.
 
-    Unlike redis-py's blocking pool it does not ask the kernel about a connection
-    each time it lends it: a broken one shows at its use, and its user tries again.
+    Unlike redis-py's blocking pool it does not poll a connection's socket each time it
+    lends it: a broken one fails when it is used, and its user tries again.
     """
 
     def __init__(self, *, wait: float, **more: Any) -> None:
@@ -64,16 +67,16 @@ class _Pool(redis.ConnectionPool):
 
     def reset(self) -> None:
         super().reset()
-        # A place for each connection there may be. Not a threading.Semaphore: what gevent
-        # makes of its condition variable nearly stands still when many greenlets wait.
-        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # One slot for each connection that may be lent. Not a threading.Semaphore: under gevent
+        # its condition variable becomes very slow when many greenlets wait.
+        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(self.max_connections):
-            self._places.put(None)
+            self._slots.put(None)
 
     def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> Any:
         self._checkpid()
         try:
-            self._places.get(timeout=self._wait)
+            self._slots.get(timeout=self._wait)
         except queue.Empty:
             raise ConnectionError("every connection was busy for too long") from None
         try:
@@ -83,14 +86,14 @@ class _Pool(redis.ConnectionPool):
 
     def release(self, connection: Any) -> None:
         self._checkpid()
-        if connection.pid != self.pid:  # lent before a fork: it is the parent's
+        if connection.pid != self.pid:  # lent before a fork: it belongs to the parent
             return
         self._available_connections.append(connection)
-        self._places.put(None)
+        self._slots.put(None)
 
 
 class Link:
-    """This process's way to one Redis server."""
+    """This process's connections to one Redis server."""
 
     def __init__(self, url: str, limits: settings.Redis) -> None:
         self.timeout = limits.timeout
@@ -108,7 +111,7 @@ class Link:
             client_name="branchline",
             driver_info=None,
         )
-        self._silent_until = 0.0
+        self._suspended_until = 0.0
         self.client = redis.Redis(connection_pool=self._pool)
         """For commands that need no script; the caller handles RedisError."""
 
@@ -126,7 +129,7 @@ class Link:
         with ``resend=False`` only if it broke before the call, for scripts that
         must not run twice. Raises StreamUnavailable.
         """
-        with translated(), self._unless_silent():
+        with translated(), self._unless_suspended():
             connection = self._pool.get_connection()
             try:
                 if not resend:
@@ -145,26 +148,61 @@ class Link:
 
     def publish(self, channel: str, message: bytes) -> int:
         """Send ``message`` to the subscribers; how many there were. Raises StreamUnavailable."""
-        with translated(), self._unless_silent():
+        with translated(), self._unless_suspended():
             return int(self.client.publish(channel, message))
 
     @contextmanager
-    def _unless_silent(self) -> Iterator[None]:
-        if time.monotonic() < self._silent_until:
+    def _unless_suspended(self) -> Iterator[None]:
+        if time.monotonic() < self._suspended_until:
             raise TimeoutError("it did not answer a moment ago")
         try:
             yield
         except TimeoutError:
-            self._silent_until = time.monotonic() + _PAUSE
+            self._suspended_until = time.monotonic() + _PAUSE
             raise
 
-    def new_connection(self) -> Any:
-        """A connection outside the pool, for pub/sub; not connected yet."""
-        return self._pool.connection_class(**self._pool.connection_kwargs)
+    def new_pubsub_connection(self) -> PubSubConnection:
+        """A connection outside the pool, for subscriptions; not connected yet."""
+        return PubSubConnection(self._pool.connection_class(**self._pool.connection_kwargs))
 
     def close(self) -> None:
         """Close every connection."""
         self._pool.disconnect()
+
+
+class PubSubConnection:
+    """A connection for subscriptions, which one greenlet may read while another one writes.
+
+    redis-py's own PubSub allows that only with a lock around each reply.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def connect(self) -> None:
+        """Connect. Raises RedisError."""
+        self._connection.connect()
+
+    def send(self, *command: str) -> None:
+        """Send a command, whose reply ``receive`` gets. Raises OSError.
+
+        It writes to the socket itself: redis-py closes a connection whose sending fails,
+        while the other greenlet still reads from it.
+        """
+        self._connection._sock.sendall(b"".join(self._connection.pack_command(*command)))
+
+    def receive(self, seconds: float) -> list[Any]:
+        """The next reply. Raises redis-py's TimeoutError after ``seconds``, else RedisError."""
+        return list(self._connection.read_response(timeout=seconds, disconnect_on_error=False))
+
+    def shut_down(self) -> None:
+        """Make ``receive``, which another greenlet may be in, raise ConnectionError."""
+        with suppress(OSError):
+            self._connection._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close it; more than once does no harm."""
+        self._connection.disconnect()
 
 
 @contextmanager
@@ -177,7 +215,7 @@ def translated() -> Iterator[None]:
 
 
 def _greet(connection: Any) -> None:
-    """What is said on every new connection."""
+    """Set up a new connection, and learn the run id of its server."""
     connection.on_connect()
     connection.send_command("INFO", "server", check_health=False)
     about = connection.read_response()
@@ -196,19 +234,10 @@ def _renew_if_broken(connection: Any) -> None:
 
 def _evaluate(connection: Any, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Any:
     connection.connect()
-    parts = [len(keys), *keys, connection.server_run_id, *args]
-    connection.send_packed_command([_pack(b"EVALSHA", script.sha, parts)], check_health=False)
+    arguments = [len(keys), *keys, connection.server_run_id, *args]
+    connection.send_command("EVALSHA", script.sha, *arguments, check_health=False)
     try:
         return connection.read_response()
     except NoScriptError:
-        connection.send_packed_command([_pack(b"EVAL", script.source, parts)], check_health=False)
+        connection.send_command("EVAL", script.source, *arguments, check_health=False)
         return connection.read_response()
-
-
-def _pack(command: bytes, script: bytes, parts: Sequence[Argument]) -> bytes:
-    """A command as RESP has it; quicker than redis-py's own for many small arguments."""
-    out = [b"*%d\r\n" % (len(parts) + 2)]
-    for part in (command, script, *parts):
-        data = part if isinstance(part, bytes) else str(part).encode()
-        out.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(out)

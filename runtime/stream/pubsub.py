@@ -1,19 +1,16 @@
-"""One pub/sub connection for all that a process listens to (gevent)."""
+"""One pub/sub connection for all channels that a process subscribes (gevent)."""
 
 from __future__ import annotations
 
 import logging
-import socket
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
 
 import gevent
 from gevent.event import Event
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
-from runtime.stream.link import PING_AFTER, RECONNECT_AFTER, Link
+from runtime.stream.connection import PING_AFTER, RECONNECT_AFTER, Link, PubSubConnection
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +18,7 @@ CHANNELS_AT_ONCE = 500
 
 
 class Subscriber:
-    """Keeps the wanted channels subscribed, over reconnections.
+    """Keeps the wanted channels subscribed, and subscribes them again after a reconnection.
 
     ``on_message(channel, message)`` is called for each message, ``on_subscribed(channel)``
     each time Redis has acknowledged a subscription: what was published before it
@@ -41,24 +38,24 @@ class Subscriber:
         self._on_subscribed = on_subscribed
         self._on_lost = on_lost
         self._wanted: set[str] = set()
-        self._told: set[str] = set()
+        self._requested: set[str] = set()
         self._changed: set[str] = set()
         self._awaited: Counter[str] = Counter()
         self._ping = False
         self._something_to_send = Event()
         self._greenlet: gevent.Greenlet[[], None] | None = None
         self.failing = False
-        """Whether the connection was lost, or refused, and is not there again."""
+        """Whether the connection was lost or refused, and has not been restored."""
 
     def add(self, channel: str) -> None:
-        """Want ``channel``; ``subscribed`` tells when it is."""
+        """Subscribe ``channel``; ``on_subscribed`` is called once that is done."""
         self._wanted.add(channel)
         self._change(channel)
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
 
     def remove(self, channel: str) -> None:
-        """Want ``channel`` no longer."""
+        """Unsubscribe ``channel``."""
         self._wanted.discard(channel)
         self._change(channel)
 
@@ -74,12 +71,12 @@ class Subscriber:
     def _run(self) -> None:
         failures = 0
         while True:
-            connection = self._link.new_connection()
+            connection = self._link.new_pubsub_connection()
             sender = None
             try:
                 connection.connect()
                 failures, self.failing = 0, False
-                self._told, self._awaited, self._changed = (
+                self._requested, self._awaited, self._changed = (
                     set(),
                     Counter(),
                     set(self._wanted),
@@ -90,7 +87,7 @@ class Subscriber:
                     self._receive(connection)
                 finally:
                     self._on_lost()
-            except Exception as error:  # whatever it is, streams must not go deaf
+            except Exception as error:  # whatever it is, the process must go on receiving
                 self.failing = True
                 if not isinstance(error, RedisError | OSError):
                     log.exception("the pub/sub connection failed")
@@ -99,47 +96,41 @@ class Subscriber:
             finally:
                 if sender is not None:
                     sender.kill()
-                connection.disconnect()
+                connection.close()
 
-    def _send(self, connection: Any) -> None:
-        """Only this greenlet writes, so that commands never mix.
-
-        It uses the socket itself: redis-py closes a connection whose sending fails,
-        under the feet of the greenlet that reads from it.
-        """
-        sock = connection._sock
+    def _send(self, connection: PubSubConnection) -> None:
+        """Send the changes of ``_wanted``. Only this greenlet writes, so that commands never mix."""
         try:
             while True:
                 self._something_to_send.wait()
                 self._something_to_send.clear()
                 changed, self._changed = self._changed, set()
-                # One that was told is told again: it was removed and added meanwhile, and
-                # whoever added it waits for an acknowledgement.
+                # A channel that is subscribed already is subscribed again: it was removed and added
+                # meanwhile, and whoever added it waits for an acknowledgement.
                 new = changed & self._wanted
-                old = (changed & self._told) - self._wanted
-                self._told |= new
-                self._told -= old
+                old = (changed & self._requested) - self._wanted
+                self._requested |= new
+                self._requested -= old
                 self._awaited.update(new)
                 for command in (
                     *_commands("UNSUBSCRIBE", old),
                     *_commands("SUBSCRIBE", new),
                 ):
-                    sock.sendall(b"".join(connection.pack_command(*command)))
+                    connection.send(*command)
                 if self._ping:
                     self._ping = False
-                    sock.sendall(b"".join(connection.pack_command("PING")))
+                    connection.send("PING")
         except OSError:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)  # so that the receiver sees the end
+            connection.shut_down()  # so that the receiving greenlet notices
 
-    def _receive(self, connection: Any) -> None:
+    def _receive(self, connection: PubSubConnection) -> None:
         silent = False
         while True:
             try:
-                reply = connection.read_response(timeout=PING_AFTER, disconnect_on_error=False)
+                reply = connection.receive(PING_AFTER)
             except TimeoutError:
                 if silent:
-                    raise ConnectionError("no sign of life") from None
+                    raise ConnectionError("no reply to a ping") from None
                 silent = self._ping = True
                 self._something_to_send.set()
                 continue
@@ -151,7 +142,7 @@ class Subscriber:
 
     def _acknowledged(self, channel: str) -> None:
         self._awaited[channel] -= 1
-        if self._awaited[channel] == 0:  # else it was removed and added again; a later one counts
+        if self._awaited[channel] == 0:  # else it was removed and added again; wait for the last one
             del self._awaited[channel]
             if channel in self._wanted:
                 self._on_subscribed(channel)

@@ -1,0 +1,57 @@
+"""Inboxes: the lines that workers send over HTTP, kept for the executors of their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from secrets import token_hex
+
+from runtime.errors import StaleAttempt
+from runtime.stream import keys
+from runtime.stream.connection import Argument, Link, Script
+
+PUSH = Script("inbox_push")
+POP = Script("inbox_pop")
+
+INBOX_LINES = 10_000
+INBOX_BYTES = 16 << 20
+INBOX_TTL = 86_400
+"""Bounds of an inbox; the last in seconds."""
+
+
+class Inbox:
+    """The inbox of every attempt. Unlike a notice, a line that was accepted is not lost."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._tokens: dict[str, str] = {}
+        """Identifies a run's present ``pop``, so that Redis recognises it if it is sent again."""
+
+    def push(self, thread_id: str, run_id: str, attempt: int, lines: Sequence[bytes]) -> bool:
+        """Leave a worker's ``lines`` for the executor; False if the inbox is full now.
+
+        Raises StaleAttempt when a later attempt has begun or the run has ended.
+        """
+        names = (
+            keys.inbox(thread_id, run_id, attempt),
+            keys.inbox_state(thread_id, run_id, attempt),
+            keys.run(thread_id, run_id),
+        )
+        args: list[Argument] = [attempt, INBOX_LINES, INBOX_BYTES, INBOX_TTL, *lines]
+        answer = self._link.call(PUSH, names, args, resend=False)
+        if answer < 0:
+            raise StaleAttempt
+        return bool(answer)
+
+    def pop(self, thread_id: str, run_id: str, attempt: int, count: int) -> list[bytes]:
+        """Remove and return at most ``count`` lines, oldest first.
+
+        After StreamUnavailable call again: the lines of the lost reply are returned then.
+        """
+        names = (
+            keys.inbox(thread_id, run_id, attempt),
+            keys.inbox_state(thread_id, run_id, attempt),
+        )
+        token = self._tokens.setdefault(run_id, token_hex(8))
+        lines = self._link.call(POP, names, (token, count))
+        del self._tokens[run_id]
+        return list(lines)

@@ -1,0 +1,69 @@
+"""Inboxes against a real Redis."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.errors import StaleAttempt
+from runtime.settings import Settings
+from runtime.stream import EventLog, Inbox, Link
+from runtime.stream.inbox import INBOX_BYTES, INBOX_LINES
+
+RUN = "run-1"
+
+
+@pytest.fixture
+def inbox(link: Link) -> Inbox:
+    return Inbox(link)
+
+
+def test_an_inbox_gives_lines_in_order_and_each_once(inbox: Inbox, thread: str) -> None:
+    assert inbox.pop(thread, RUN, 1, 10) == []
+    assert inbox.push(thread, RUN, 1, [b"a", b"b", b"c"])
+    assert inbox.push(thread, RUN, 1, [b"d"])
+    assert inbox.pop(thread, RUN, 1, 2) == [b"a", b"b"]
+    assert inbox.push(thread, RUN, 1, [b"e"])
+    assert inbox.pop(thread, RUN, 1, 10) == [b"c", b"d", b"e"]
+    assert inbox.pop(thread, RUN, 1, 10) == []
+
+
+def test_lines_whose_answer_was_lost_come_again(inbox: Inbox, thread: str, link: Link) -> None:
+    inbox.push(thread, RUN, 1, [b"a", b"b"])
+    call = link.call
+
+    def lose_the_answer(*args: object, **more: object) -> object:
+        call(*args, **more)  # type: ignore[arg-type]
+        raise ConnectionError
+
+    link.call = lose_the_answer  # type: ignore[method-assign]
+    with pytest.raises(ConnectionError):
+        inbox.pop(thread, RUN, 1, 1)
+    link.call = call  # type: ignore[method-assign]
+    assert inbox.pop(thread, RUN, 1, 1) == [b"a"]
+    assert inbox.pop(thread, RUN, 1, 1) == [b"b"]
+
+
+def test_an_inbox_is_bounded_in_lines_and_in_bytes(inbox: Inbox, thread: str) -> None:
+    assert inbox.push(thread, RUN, 1, [b"x"] * INBOX_LINES)
+    assert not inbox.push(thread, RUN, 1, [b"y"])
+    assert len(inbox.pop(thread, RUN, 1, INBOX_LINES)) == INBOX_LINES
+    assert inbox.pop(thread, RUN, 1, 1) == []
+
+    half = b"x" * (INBOX_BYTES // 2 + 1)
+    assert inbox.push(thread, RUN, 1, [half])
+    assert not inbox.push(thread, RUN, 1, [half])
+    assert inbox.pop(thread, RUN, 1, 1) == [half]
+    assert inbox.pop(thread, RUN, 1, 1) == []
+    assert inbox.push(thread, RUN, 1, [half, half])  # an empty one takes anything
+
+
+def test_an_attempt_that_is_over_can_push_nothing(
+    inbox: Inbox, thread: str, link: Link, settings: Settings
+) -> None:
+    log = EventLog(link, settings.log)
+    log.begin(thread, RUN, 1, [])
+    assert inbox.push(thread, RUN, 1, [b"old"])
+    log.begin(thread, RUN, 2, [])
+    with pytest.raises(StaleAttempt):
+        inbox.push(thread, RUN, 1, [b"zombie"])
+    assert inbox.pop(thread, RUN, 2, 10) == []
