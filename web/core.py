@@ -17,7 +17,7 @@ from runtime.errors import StreamUnavailable
 from runtime.events import THREAD_UPDATED
 from runtime.model import Thread
 from runtime.services import Services
-from runtime.stream import Hub, Revocations, Tries
+from runtime.stream import Hub, Revocations, SlidingWindow
 from web.http.slots import Slots
 from web.ops.metrics import Metrics
 from web.security.credentials import CredentialCache
@@ -66,7 +66,7 @@ class Core(Services):
     def login_limit(self) -> RateLimit:
         """Limits attempts to sign in, by address and by account."""
         per_minute = self.settings.limits.logins_per_minute
-        return RateLimit(Tries(self.link, per_minute, WINDOW), per_minute)
+        return RateLimit(SlidingWindow(self.link, per_minute, WINDOW), per_minute)
 
     @cached_property
     def credentials(self) -> CredentialCache:

@@ -9,7 +9,7 @@ from runtime.stream.inbox import Inbox
 from runtime.stream.log import Appended, EventLog, OpenMessage, Span
 from runtime.stream.notices import Notices
 from runtime.stream.revocations import Revocations
-from runtime.stream.tries import Tries
+from runtime.stream.sliding_window import SlidingWindow
 
 __all__ = [
     "KEEPALIVE",
@@ -29,7 +29,7 @@ __all__ = [
     "Record",
     "Revocations",
     "Signal",
-    "Tries",
+    "SlidingWindow",
     "Span",
     "reset_signal",
 ]

@@ -71,6 +71,6 @@ def revocations() -> str:
     return f"{PREFIX}:revocations"
 
 
-def tries(name: str) -> str:
-    """List: when something was tried under a name, in milliseconds, the latest first."""
+def sliding_window(name: str) -> str:
+    """List: the times of attempts that are counted under a name, in milliseconds, the latest first."""
     return f"{PREFIX}:tries:{name}"

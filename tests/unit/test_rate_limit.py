@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from runtime.errors import StreamUnavailable, TooMany
-from runtime.stream import Tries
+from runtime.stream import SlidingWindow
 from web.security.rate_limit import RateLimit, network
 
 
@@ -31,7 +31,7 @@ class Room:
     def __init__(self) -> None:
         self.time = 0.0
         self.shared = Shared()
-        self.limit = RateLimit(cast(Tries, self.shared), 2, clock=lambda: self.time)
+        self.limit = RateLimit(cast(SlidingWindow, self.shared), 2, clock=lambda: self.time)
 
     def refused(self, *names: str) -> int | None:
         """The seconds to wait; None for a try that was let through."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import gevent
 
 from runtime.errors import StreamUnavailable, TooMany
-from runtime.stream import Tries
+from runtime.stream import SlidingWindow
 
 WINDOW = 60.0
 """Seconds."""
@@ -33,7 +33,9 @@ class RateLimit:
     anybody out nor allows unlimited guessing.
     """
 
-    def __init__(self, shared: Tries, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, shared: SlidingWindow, per_minute: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._shared = shared
         self._local = _LocalCounter(per_minute, clock)
         self._clock = clock

@@ -1,8 +1,8 @@
--- Note a try, unless there were too many of late: a window that moves, by Redis's own clock.
+-- Count an attempt, unless there were too many within the window that ends now, by Redis's own clock.
 --
--- KEYS  tries
--- ARGV  server most window (milliseconds)
--- Answers the milliseconds to wait; 0 where the try is noted.
+-- KEYS  attempts
+-- ARGV  server limit window (milliseconds)
+-- Answers the milliseconds to wait; 0 where the attempt is counted.
 
 local time = redis.call('TIME')
 local now, window = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[3])
