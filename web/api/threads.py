@@ -9,11 +9,12 @@ from typing import Any
 from flask import Response, request
 from marshmallow import fields
 
+from runtime import transfer
 from runtime.errors import NotFound
 from runtime.greenlets import ThreadPool
 from runtime.model import Json, Run, State, Thread, ThreadStatus
 from runtime.queue.announcer import tell
-from runtime.store import messages, runs, states, thread_export, threads, transfer
+from runtime.store import messages, runs, states, threads
 from runtime.stream import OpenMessage
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
@@ -88,7 +89,7 @@ def create_thread(given: dict[str, Any]) -> Response:
 def import_thread(given: dict[str, Any]) -> Response:
     """Make a thread of what an export gave."""
     user = auth.current_user()
-    export = _threads.call(thread_export.load, given)
+    export = _threads.call(transfer.load, given)
 
     def make(c: Any) -> tuple[Thread, State]:
         thread = transfer.import_thread(c, workspace_id=user.workspace_id, user_id=user.id, export=export)

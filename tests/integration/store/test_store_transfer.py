@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from runtime import transfer
 from runtime.errors import Invalid, NotFound
 from runtime.model import Channel, MessageStatus, MessageType, Role, RunStatus, Thread, User, new_id
-from runtime.store import Connection, Database, states, thread_export, threads, transfer, users
+from runtime.store import Connection, Database, states, threads, users
 from runtime.store.engines import postgresql_connection
 from runtime.store.states import NewMessage
 from runtime.store.tables import now, runs
 from runtime.store.tables import threads as threads_table
+from runtime.transfer import exporter
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def export(database: Database, thread: Thread) -> dict[str, Any]:
 
 def take_in(database: Database, user: User, data: Any) -> Thread:
     about = {"workspace_id": user.workspace_id, "user_id": user.id}
-    return database.write(transfer.import_thread, **about, export=thread_export.load(data))
+    return database.write(transfer.import_thread, **about, export=transfer.load(data))
 
 
 def without_ids(data: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +158,7 @@ def test_a_state_with_many_messages_is_exported_in_small_steps(
     at = {"thread_id": thread.id, "parent_id": thread.root_state_id}
     database.write(states.add, **at, messages=said)
     made = [0]
-    wait, part = postgresql_connection.Connection.wait, transfer._message_part
+    wait, part = postgresql_connection.Connection.wait, exporter._message_part
 
     def waiting(*args: Any, **kwargs: Any) -> Any:
         made.append(0)
@@ -167,7 +169,7 @@ def test_a_state_with_many_messages_is_exported_in_small_steps(
         return part(row)
 
     monkeypatch.setattr(postgresql_connection.Connection, "wait", waiting)
-    monkeypatch.setattr(transfer, "_message_part", counted)
+    monkeypatch.setattr(exporter, "_message_part", counted)
 
     exported = export(database, thread)
 

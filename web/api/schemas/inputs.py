@@ -9,7 +9,7 @@ from marshmallow import fields, validate
 
 from runtime.model import Channel, MessageType, Role, ThreadStatus
 from runtime.store.states import NewMessage
-from runtime.store.thread_export import MOST_PARTS
+from runtime.transfer.format import MOST_PARTS
 from web.api.schemas.kinds import Flag, Id, Number, Object, Several, Value, named, one_of, says, text, whole
 
 MAX_FIELDS = 100

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import fields, validate
 
-from runtime.store.thread_export import Several
+from runtime.transfer.format import Several
 
 __all__ = ["Flag", "Id", "Number", "Object", "Several", "Value", "named", "one_of", "says", "text", "whole"]
 

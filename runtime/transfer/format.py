@@ -155,7 +155,7 @@ class ThreadPart(_Part):
 
 
 class ThreadExport(_Part):
-    """A whole thread, as :func:`export_thread` gives it and :func:`import_thread` takes it."""
+    """A whole thread, as :func:`export_thread` writes it and :func:`import_thread` reads it."""
 
     format = fields.String(required=True, validate=validate.Equal(FORMAT))
     version = fields.Integer(strict=True, required=True, validate=validate.Equal(VERSION))
@@ -172,7 +172,7 @@ def load(data: Mapping[str, Json]) -> dict[str, Any]:
     unfit = [FieldError(path, message) for path, message in islice(_unfit(data), _ENOUGH_WRONG)]
     if not unfit:
         try:
-            return _tied(ThreadExport().load(data))
+            return _checked(ThreadExport().load(data))
         except ma.ValidationError as error:
             unfit = [FieldError(path, message) for path, message in _flat(error.messages)]
     raise Invalid("This is not an export of a thread.", unfit)
@@ -204,8 +204,8 @@ def _unfit(data: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
             yield path, "is a number of more than 64 bits"
 
 
-def _tied(given: dict[str, Any]) -> dict[str, Any]:
-    """``given``, unless ids are used twice or lead nowhere."""
+def _checked(given: dict[str, Any]) -> dict[str, Any]:
+    """``given``; raises Invalid where ids are used twice or lead nowhere."""
     wrong = [*_wrong_states(given), *_wrong_runs(given)]
     if wrong:
         raise Invalid("The parts of the export do not fit together.", wrong)

@@ -1,4 +1,4 @@
-"""What was said in a thread, on one path or on all, as Markdown for people to read."""
+"""The messages of a thread, on one path or on all, as Markdown for people to read."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import orjson
 from runtime.model import Channel, Message, MessageStatus, MessageType
 
 
-def render(title: str | None, said: Sequence[Message]) -> str:
+def render(title: str | None, messages: Sequence[Message]) -> str:
     """A document of these messages, oldest first."""
-    return "\n\n".join([_heading(title), *map(_message, said)]) + "\n"
+    return "\n\n".join([_heading(title), *map(_message, messages)]) + "\n"
 
 
 def render_tree(
-    title: str | None, parents: Mapping[str, str | None], said: Mapping[str, Sequence[Message]]
+    title: str | None, parents: Mapping[str, str | None], messages: Mapping[str, Sequence[Message]]
 ) -> str:
     """A document of a whole tree: a section for each branch, from where it forks off to its next fork.
 
-    ``parents``: by state, siblings in their order. ``said``: what states say.
+    ``parents``: by state, siblings in their order. ``messages``: those of each state.
     """
     children: dict[str | None, list[str]] = {}
     for state_id, parent_id in parents.items():
@@ -34,10 +34,10 @@ def render_tree(
         parts.append(f"## Branch {number}")
         if before:
             parts.append(f"*goes on from branch {before}*")
-        parts += (_message(message, "###") for message in said.get(state_id, ()))
+        parts += (_message(message, "###") for message in messages.get(state_id, ()))
         while len(below := children.get(state_id, [])) == 1:
             (state_id,) = below
-            parts += (_message(message, "###") for message in said.get(state_id, ()))
+            parts += (_message(message, "###") for message in messages.get(state_id, ()))
         todo += ((child, number) for child in reversed(below))
     return "\n\n".join(parts) + "\n"
 
