@@ -1,5 +1,7 @@
 """Dispatch: accept, cancel and answer runs."""
 
-from runtime.dispatch.dispatcher import Accepted, Dispatcher, IdempotencyKey, NewThread, RunRequest
+from runtime.dispatch.after_commit import after_commit
+from runtime.dispatch.dispatcher import Dispatcher
+from runtime.dispatch.request import Accepted, IdempotencyKey, NewThread, RunRequest
 
-__all__ = ["Accepted", "Dispatcher", "IdempotencyKey", "NewThread", "RunRequest"]
+__all__ = ["Accepted", "Dispatcher", "IdempotencyKey", "NewThread", "RunRequest", "after_commit"]

@@ -12,10 +12,11 @@ import logging
 from collections.abc import Sequence
 
 from runtime.dispatch import Dispatcher, IdempotencyKey, NewThread, RunRequest
+from runtime.dispatch.titles import title_of
 from runtime.errors import RequestError, TooMany, UnknownWorker, WorkerUnavailable
 from runtime.model import Channel, Message, MessageType, Role, RunStatus, Thread
 from runtime.services import Services
-from runtime.store import messages, states, threads, titles, users
+from runtime.store import messages, states, titles, users
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Titles:
         name = ""
         if made.run.status is RunStatus.SUCCESS:
             output = database.read(messages.of_state, made.run.output_state_id)
-            name = threads.title_of(next((m.content for m in output if _is_text(m)), ""))
+            name = title_of(next((m.content for m in output if _is_text(m)), ""))
         thread = database.write(titles.settle, made, name)
         if thread is not None:
             self._services.announcer.thread(thread)

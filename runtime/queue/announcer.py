@@ -8,12 +8,9 @@ that is appended twice appears once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import ParamSpec
-
-import gevent
 
 from runtime import events
 from runtime.errors import StaleAttempt, StreamUnavailable, Unavailable
@@ -22,20 +19,6 @@ from runtime.store import Database, recovery
 from runtime.stream import EventLog, Hint, Notices
 
 log = logging.getLogger(__name__)
-P = ParamSpec("P")
-
-_TOLD_WITHIN = 1.0
-"""Seconds that a client waits for others to be told of what is committed already."""
-
-
-def tell(how: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> bool:
-    """Do what follows on a commit. Where Redis or the broker hangs it goes on, but its caller too.
-
-    Returns whether it was done.
-    """
-    telling = gevent.spawn(how, *args, **kwargs)
-    telling.join(_TOLD_WITHIN)
-    return telling.ready()
 
 
 def creation_events(run: Run, *created: State) -> list[events.Event]:

@@ -6,7 +6,6 @@ then the reaper purges it with all that belongs to it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
@@ -21,11 +20,6 @@ from runtime.store.tables import messages, now, states, threads
 KEPT_DAYS = 30
 _KEPT_SECONDS = KEPT_DAYS * 86400
 _PURGED_AT_ONCE = 20
-
-_LONGEST_TITLE = 80
-"""Characters of a title that nobody gave."""
-_BEGINNING, _LINE = 4000, 400
-"""Characters of a text, and of a line of it, that are looked at for one."""
 
 
 class Changes(TypedDict, total=False):
@@ -140,21 +134,6 @@ def purge(c: Connection) -> int:
     return c.execute(_PURGE).rowcount
 
 
-def title_of(text: str) -> str:
-    """A title made of the beginning of a text: plain, one line, cut between words; empty if there is none."""
-    lines = (line[:_LINE] for line in text[:_BEGINNING].splitlines() if not _NO_TEXT.match(line[:_LINE]))
-    lines = (_unmarked(line).strip(_QUOTES) for line in lines)
-    title = " ".join(next(filter(None, lines), "").split())
-    if len(title) <= _LONGEST_TITLE:
-        return title
-    return title[:_LONGEST_TITLE].rpartition(" ")[0] or title[:_LONGEST_TITLE]
-
-
-def _unmarked(line: str) -> str:
-    """A line of Markdown without what marks it as a heading, a quotation, an item, bold or code."""
-    return _PAIR.sub(r"\2", _LEAD.sub("", line))
-
-
 def _says(query: str, dialect: str) -> sa.ColumnElement[bool]:
     """Whether a message of the thread contains ``query``."""
     if dialect == "postgresql":
@@ -200,11 +179,6 @@ def record(row: Sequence[Any]) -> Thread:
     values[_STATUS] = ThreadStatus(values[_STATUS])
     return Thread(*values)
 
-
-_NO_TEXT = re.compile(r"\s*(?:```|~~~|[-*_\s]+$)")
-_LEAD = re.compile(r"^\s*(?:#{1,6}\s+|>\s*|[*+-]\s+)*")
-_PAIR = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|`+)(?=\S)(.+?)(?<=\S)\1(?!\w)")
-_QUOTES = " \t\"'“”„«»"
 
 COLUMNS = [threads.c[name] for name in Thread.__dataclass_fields__]
 _STATUS = list(Thread.__dataclass_fields__).index("status")

@@ -8,10 +8,9 @@ from typing import Any
 import orjson
 from flask import Response, request
 
-from runtime.dispatch import Accepted, IdempotencyKey, NewThread, RunRequest
+from runtime.dispatch import Accepted, IdempotencyKey, NewThread, RunRequest, after_commit
 from runtime.errors import FieldError, Invalid, Unavailable
 from runtime.model import Json, Message, Run, RunStatus, encode_time
-from runtime.queue.announcer import tell
 from runtime.store import backlog, messages, runs
 from web.api.events import stream_run
 from web.api.openapi import Blueprint
@@ -161,7 +160,7 @@ def cancel_run(given: dict[str, Any], run_id: str) -> Response:
     """End a run, whether it has started or not; one that has ended stays as it is."""
     run = core.dispatcher.cancel(auth.current_user(), run_id)
     if not run.status.terminal:
-        tell(core.announcer.hint_run, run)
+        after_commit(core.announcer.hint_run, run)
     if given["wait"]:
         run = until_ended(core, run, _CANCEL_WAIT if given["wait"] is True else float(given["wait"]))
     return answer({"run": run.encode()}, 202)
@@ -208,7 +207,7 @@ def _wants_stream() -> bool:
 
 def _streamed(run_id: str, accepted: Accepted) -> Response | None:
     """The stream of an accepted run; None where it cannot be begun now, which is no reason to fail."""
-    if core.stopping or not accepted.told:
+    if core.stopping or not accepted.announced:
         return None
     try:
         return stream_run(accepted.runs[0] if accepted.runs else _get(run_id))

@@ -8,8 +8,8 @@ from typing import Any
 from flask import Response
 from marshmallow import fields
 
+from runtime.dispatch import after_commit
 from runtime.model import Json, State, encode_time
-from runtime.queue.announcer import tell
 from runtime.store import runs, states, threads
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
@@ -62,7 +62,7 @@ def add_state(given: dict[str, Any], thread_id: str) -> Response:
         return states.add(c, thread_id=thread_id, **given)[0]
 
     state = core.database.write(add)
-    tell(core.announcer.state, state)
+    after_commit(core.announcer.state, state)
     return answer({"state": state.encode()}, 201, Location=f"/api/states/{state.id}")
 
 
@@ -80,7 +80,7 @@ def get_state(state_id: str) -> Response:
 def update_state(given: dict[str, Any], state_id: str) -> Response:
     """Label a state, or star it."""
     state = core.database.write(states.update, auth.current_user().workspace_id, state_id, **given)
-    tell(core.announcer.marked, state)
+    after_commit(core.announcer.marked, state)
     return answer({"state": state.encode()})
 
 

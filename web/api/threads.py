@@ -10,10 +10,10 @@ from flask import Response, request
 from marshmallow import fields
 
 from runtime import transfer
+from runtime.dispatch import after_commit
 from runtime.errors import NotFound
 from runtime.greenlets import ThreadPool
 from runtime.model import Json, Run, State, Thread, ThreadStatus
-from runtime.queue.announcer import tell
 from runtime.store import messages, runs, states, threads
 from runtime.stream import OpenMessage
 from web.api.openapi import Blueprint
@@ -119,7 +119,7 @@ def update_thread(given: dict[str, Any], thread_id: str) -> Response:
         return threads.update(c, workspace_id, thread_id, **given)
 
     thread = core.database.write(change)
-    tell(core.announcer.thread, thread)
+    after_commit(core.announcer.thread, thread)
     return _one(thread)
 
 
@@ -136,7 +136,7 @@ def delete_thread(thread_id: str) -> Response:
 def restore_thread(thread_id: str) -> Response:
     """Bring a deleted thread back."""
     thread = core.database.write(threads.restore, auth.current_user().workspace_id, thread_id)
-    tell(core.announcer.thread, thread)
+    after_commit(core.announcer.thread, thread)
     return _one(thread)
 
 
@@ -232,7 +232,7 @@ def _one(thread: Thread) -> Response:
 
 
 def _made(thread: Thread, root: State) -> Response:
-    tell(core.hint_thread, thread)
+    after_commit(core.hint_thread, thread)
     body = {"thread": thread.encode(), "root_state": root.encode()}
     return answer(body, 201, Location=f"/api/threads/{thread.id}")
 

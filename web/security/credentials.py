@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.dispatch import after_commit
 from runtime.errors import StreamUnavailable
 from runtime.model import User
-from runtime.queue.announcer import tell
 from runtime.store import Database, users
 from runtime.stream import Revocations
 
@@ -73,7 +73,7 @@ class CredentialCache:
     def revoked(self, user_id: str) -> None:
         """Credentials of a user have ended, and that is committed: nobody may remember them."""
         self._forget(user_id)
-        tell(self._announce, user_id)
+        after_commit(self._announce, user_id)
 
     def _announce(self, user_id: str) -> None:
         try:

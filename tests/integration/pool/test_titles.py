@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from runtime.dispatch import Dispatcher
+from runtime.dispatch.titles import title_of
 from runtime.maintenance.titles import Titles
 from runtime.model import MessageType, RunStatus
 from runtime.settings import Settings
 from runtime.settings import load as load_settings
-from runtime.store import threads
 from runtime.store import titles as titles_module
 from tests.support.attempt import Attempt, stored_run
 from tests.support.web import Client, write_worker
@@ -296,4 +296,4 @@ def test_the_first_words_are_shortened_and_freed_of_markup(ada: Client) -> None:
     ],
 )
 def test_a_title_leaves_out_markup_only(text: str, words: str) -> None:
-    assert threads.title_of(text) == words
+    assert title_of(text) == words
