@@ -8,7 +8,7 @@ import click
 from rich.markup import escape
 
 from runtime.cli.terminal import ago, as_json, console, print_json, print_table
-from runtime.dispatch import Dispatcher
+from runtime.dispatch import Dispatcher, encode_wait
 from runtime.errors import NotFound
 from runtime.model import Run, RunStatus, User, utc_now
 from runtime.services import Services
@@ -64,7 +64,8 @@ def show(run_id: object, json: bool) -> None:
     run = _find(services, str(run_id))
     database = services.database
     settings = services.settings
-    why = database.read(backlog.explain_wait, run, settings.pool.lease, settings.limits.running_per_user)
+    wait = database.read(backlog.explain_wait, run, settings.pool.lease, settings.limits.running_per_user)
+    why = encode_wait(wait)
     steps = database.read(stored.steps, run.id)
     logs = database.read(stored.logs, run.id)
     if json:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from runtime.model import Json, QueueReason, Run, RunStatus, encode_time
+from runtime.model import QueueReason, Run, RunStatus
 from runtime.store.tables import Id, now, pools, runs
 
 _LOCK = 0x6272616E63686C71  # any number, the same for every process
@@ -149,43 +150,60 @@ def queue_stats(c: Connection, pool: str, user_id: str, lease: float) -> QueueSt
     return QueueStats(row.of_user, row.of_pool, row.published, bool(row.waiting), row.slots)
 
 
-def explain_wait(c: Connection, run: Run, lease: float, per_user: int = 0) -> dict[str, Json] | None:
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a queued run waits for, and the numbers that say so."""
+
+    reason: QueueReason
+    position: int
+    """In its pool's queue, from 1."""
+    pool: str
+    worker_id: str
+    slots: int
+    """What the pool's living processes can execute at once; 0 where none is seen."""
+    busy: int
+    """Slots that execute a run."""
+    of_user: int
+    """Runs of its user that are published or running."""
+    of_worker: int
+    """Runs of its worker that are published or running."""
+    not_before: datetime | None
+    """When its backoff is over; None where it is in none."""
+
+
+def explain_wait(c: Connection, run: Run, lease: float, per_user: int = 0) -> Wait | None:
     """What a queued run waits for; None for any other run. ``per_user`` as for :func:`claim_for_publish`."""
     if run.status is not RunStatus.QUEUED:
         return None
-    found = _room(c, run.pool, lease)
+    room = _room(c, run.pool, lease)
     facts = c.execute(_facts(run)).one()
-    position = _position(c, run, found.published)
-    limit = found.limits.get(run.worker_id, 0)
+    position = _position(c, run, room.published)
+    return Wait(
+        reason=_reason(run, room, facts, position, per_user),
+        position=position,
+        pool=run.pool,
+        worker_id=run.worker_id,
+        slots=room.slots,
+        busy=facts.busy,
+        of_user=facts.of_user,
+        of_worker=facts.of_worker,
+        not_before=facts.not_before if facts.later else None,
+    )
+
+
+def _reason(run: Run, room: Room, facts: sa.Row[Any], position: int, per_user: int) -> QueueReason:
+    limit = room.limits.get(run.worker_id, 0)
     if facts.later:
-        reason, said = QueueReason.BACKOFF, f"It is tried again after {encode_time(facts.not_before)}."
-    elif not found.slots:
-        reason = QueueReason.POOL_NOT_SEEN
-        said = f"No pool named {run.pool!r} is running. The run starts when one does."
-    elif not run.published_at and 0 < per_user <= facts.of_user:
-        reason, said = (
-            QueueReason.USER_LIMIT,
-            f"{facts.of_user} runs of its user are under way, and no more may be.",
-        )
-    elif not run.published_at and 0 < limit <= facts.of_worker:
-        reason = QueueReason.WORKER_LIMIT
-        said = f"{facts.of_worker} runs of the worker {run.worker_id!r} are under way, and no more may be."
-    elif facts.busy + position > found.slots:
-        reason = QueueReason.AHEAD
-        said = f"{facts.busy} of {found.slots} slots of the pool {run.pool!r} are busy"
-        said += f", and {position - 1} runs are before it." if position > 1 else "."
-    else:
-        reason, said = QueueReason.STARTING, "It is about to start."
-    return {
-        "position": position,
-        "pool": run.pool,
-        "pool_seen": found.slots > 0,
-        "slots": found.slots,
-        "busy": facts.busy,
-        "reason": reason,
-        "message": said,
-        "not_before": encode_time(facts.not_before) if facts.later else None,
-    }
+        return QueueReason.BACKOFF
+    if not room.slots:
+        return QueueReason.POOL_NOT_SEEN
+    if not run.published_at and 0 < per_user <= facts.of_user:
+        return QueueReason.USER_LIMIT
+    if not run.published_at and 0 < limit <= facts.of_worker:
+        return QueueReason.WORKER_LIMIT
+    if facts.busy + position > room.slots:
+        return QueueReason.AHEAD
+    return QueueReason.STARTING
 
 
 def _room(c: Connection, pool: str, lease: float) -> Room:

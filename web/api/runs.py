@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from flask import Response, request
 
-from runtime.dispatch import Accepted, IdempotencyKey, NewThread, RunRequest, after_commit
+from runtime.dispatch import Accepted, IdempotencyKey, NewThread, RunRequest, after_commit, encode_wait
 from runtime.errors import FieldError, Invalid, Unavailable
 from runtime.model import Json, Message, Run, RunStatus, encode_time
 from runtime.store import backlog, messages, runs
@@ -232,8 +232,8 @@ def _get(run_id: str) -> Run:
 
 def _with_queue(c: Any, run: Run) -> dict[str, Json]:
     settings = core.settings
-    why = backlog.explain_wait(c, run, settings.pool.lease, settings.limits.running_per_user)
-    return {**run.encode(), "queue": why}
+    wait = backlog.explain_wait(c, run, settings.pool.lease, settings.limits.running_per_user)
+    return {**run.encode(), "queue": encode_wait(wait)}
 
 
 def _attempt(number: int, said: list[Message], steps: list[dict[str, Json]]) -> dict[str, Json]:

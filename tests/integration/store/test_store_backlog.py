@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from runtime.dispatch import encode_wait
 from runtime.errors import NotFound, StaleAttempt
 from runtime.model import Role, Run, RunStatus, Thread, User
 from runtime.store import (
@@ -88,8 +89,10 @@ def why(database: Database, run: Run, per_user: int = 0) -> tuple[int, str]:
     found = database.read(runs.find, run.id)
     assert found is not None
     queue = database.read(backlog.explain_wait, found, LEASE, per_user)
-    assert queue is not None and queue["message"]
-    return queue["position"], queue["reason"]
+    assert queue is not None
+    encoded = encode_wait(queue)
+    assert encoded is not None and encoded["message"]
+    return encoded["position"], encoded["reason"]
 
 
 def test_users_take_turns_and_each_ones_turn_goes_to_the_most_urgent_of_his_runs(database, ask, crowd):
@@ -207,7 +210,7 @@ def test_a_queued_run_says_why(database, ask, people):
         attempts.retry, database.read(runs.find, second.id), 60.0, attempts.AttemptResult()
     )
     assert why(database, again)[1] == "backoff"
-    assert database.read(backlog.explain_wait, again, LEASE)["not_before"] is not None
+    assert database.read(backlog.explain_wait, again, LEASE).not_before is not None
     assert database.read(backlog.explain_wait, running, LEASE) is None
 
 
