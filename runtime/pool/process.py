@@ -33,12 +33,11 @@ from runtime.pool.drain import Drain
 from runtime.pool.executor import Executor
 from runtime.pool.isolation import IsolatedProcesses
 from runtime.pool.leases import Leases
+from runtime.pool.registration import Registration
 from runtime.queue.app import make_celery
 from runtime.queue.worker import QueueWorker
-from runtime.registry import Worker
 from runtime.services import Services
 from runtime.settings import Settings, current
-from runtime.store import pools
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +67,13 @@ class PoolProcess:
         """``with_isolation``: whether runs that need a process of their own get one; not in such a one."""
         self.settings = settings
         self.name = name
-        self.slots = slots
         self.incarnation = incarnation
         celery = make_celery(settings, [name])
         self.services = services = Services(settings, celery)
         database = services.database
+        self.workers = [w for w in services.registry.workers.values() if w.pool == name]
+        """The workers that this pool runs."""
+        self.registration = Registration(database, name, incarnation, slots, self.workers)
         self.worker = QueueWorker(celery, name, slots, incarnation)
         self.children = Children(settings)
         self.leases = Leases(database, incarnation, settings.pool.lease)
@@ -94,7 +95,12 @@ class PoolProcess:
             isolated,
         )
         self.drain = Drain(
-            settings.pool, self.executor, self.leases, isolated, self._withdraw, self._exit_drained
+            settings.pool,
+            self.executor,
+            self.leases,
+            isolated,
+            self.registration.withdraw,
+            self._exit_drained,
         )
 
     def duties(self) -> Sequence[Callable[[], None]]:
@@ -111,7 +117,7 @@ class PoolProcess:
 
     def run(self) -> None:
         """Consume the pool's queue until told to stop."""
-        self._report()
+        self.registration.report()
         for duty in self.duties():
             gevent.spawn(duty)
         gevent.signal_handler(signal.SIGUSR2, self.drain.hurry)
@@ -120,10 +126,6 @@ class PoolProcess:
             self.worker.run(self.executor.execute, on_stop=self.drain.start)
         finally:
             self._close()
-
-    def workers(self) -> list[Worker]:
-        """The workers that this pool runs."""
-        return [w for w in self.services.registry.workers.values() if w.pool == self.name]
 
     def _close(self) -> None:
         self.announced.mark()
@@ -143,19 +145,7 @@ class PoolProcess:
             self._renew_now.clear()
 
     def _report(self) -> None:
-        """Report which workers this process can run; that also says that it is alive."""
-        workers = {
-            worker.id: {
-                "digest": worker.digest,
-                "reason": worker.unavailable(os.environ),
-                "max_running": worker.max_running,
-            }
-            for worker in self.workers()
-        }
-        try:
-            self.services.database.write(pools.report, self.name, self.incarnation, self.slots, workers)
-        except StoreUnavailable:
-            log.warning("the database is away; this pool could not report itself")
+        self.registration.report()
 
     def _watch_leases(self) -> None:
         while True:
@@ -194,7 +184,7 @@ class PoolProcess:
 
     def _warm_hosts(self) -> None:
         """Have the hosts of python workers import them before the first run."""
-        for worker in self.workers():
+        for worker in self.workers:
             if worker.unavailable(os.environ) is None:
                 try:
                     self.children.warm(worker)
@@ -207,11 +197,6 @@ class PoolProcess:
             self.worker.send_events()
 
     # ── drain ───────────────────────────────────────────────────────────────
-
-    def _withdraw(self) -> None:
-        """Report that this process takes no more runs. Without that its silence is noticed later."""
-        with suppress(StoreUnavailable):
-            self.services.database.write(pools.withdraw, self.incarnation)
 
     def _exit_drained(self) -> None:
         """End the process, in which no run is left."""

@@ -1,0 +1,48 @@
+"""The registration: how a pool process reports in the database that it is alive, and what it can run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+from runtime.errors import StoreUnavailable
+from runtime.registry import Worker
+from runtime.store import Database, pools
+
+log = logging.getLogger(__name__)
+
+
+class Registration:
+    """The row of one pool process in the table of pools."""
+
+    def __init__(
+        self, database: Database, pool: str, incarnation: str, slots: int, workers: Sequence[Worker]
+    ) -> None:
+        """``workers`` are those of the pool, whether they can be run or not."""
+        self._database = database
+        self._pool = pool
+        self._incarnation = incarnation
+        self._slots = slots
+        self._workers = workers
+
+    def report(self) -> None:
+        """Report that the process is alive, and why it cannot run those workers that it cannot."""
+        workers = {
+            worker.id: {
+                "digest": worker.digest,
+                "reason": worker.unavailable(os.environ),
+                "max_running": worker.max_running,
+            }
+            for worker in self._workers
+        }
+        try:
+            self._database.write(pools.report, self._pool, self._incarnation, self._slots, workers)
+        except StoreUnavailable:
+            log.warning("the database is away; this pool could not report itself")
+
+    def withdraw(self) -> None:
+        """Report that the process starts no more runs. Without that its silence is noticed later."""
+        with suppress(StoreUnavailable):
+            self._database.write(pools.withdraw, self._incarnation)
