@@ -25,7 +25,7 @@ class IsolatedProcess(PoolProcess):
 
     def duties(self) -> Sequence[Callable[[], None]]:
         """What it does beside that: it publishes nothing and consumes no queue."""
-        return (self._renew_leases, self._listen)
+        return (self._renew_leases, self._watch_leases, self._listen)
 
     def run_one(self, run_id: str) -> None:
         """Execute a run."""
