@@ -17,35 +17,39 @@ address = _settings.service.host
 port = _settings.service.flower_port
 basic_auth = [f"{_settings.flower.user}:{_settings.flower_password}"]
 
-# Flower watches. What it could do to a run or a pool would be undone, or would mislead the leases.
+# Flower is for watching only: what it could do to a task or a worker is not known to the leases.
 read_only = True
 
-# A task is named after worker and attempt, its arguments say which run; its "worker" is the pool process.
+# A task's name shows worker and attempt, its arguments the run; its "worker" is the pool process.
 tasks_columns = "name,args,state,received,runtime,worker"
 max_tasks = 10000
 natural_time = False
-logging = "error"  # it warns of each pool that is just starting
+logging = "error"  # Flower warns of each pool that is just starting
 purge_offline_workers = 60
 
 
 class _RabbitMQ:
-    """How full queues are, as RabbitMQ tells any client; Flower's own way needs its management plugin."""
+    """Asks RabbitMQ for the lengths of queues by AMQP; Flower's own class needs the management plugin.
+
+    Flower looks its classes up in ``flower.utils.broker``, so this one replaces theirs there;
+    tests/contract/test_vendor_flower.py fails if a release no longer does.
+    """
 
     def __init__(self, url: str, *_: object, **__: object) -> None:
         self._url = url
 
     async def queues(self, names: Iterable[str]) -> list[dict[str, Any]]:
-        """What is known of the queues that exist."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._look, list(names))
+        """The lengths of the queues that exist."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._lengths, list(names))
 
-    def _look(self, names: list[str]) -> list[dict[str, Any]]:
+    def _lengths(self, names: list[str]) -> list[dict[str, Any]]:
         found = []
         with kombu.Connection(self._url, connect_timeout=_settings.redis.connect_timeout) as connection:
             for name in names:
                 try:
                     with connection.channel() as channel:
                         queue = channel.queue_declare(name, passive=True)
-                except connection.channel_errors:  # no pool has ever consumed it
+                except connection.channel_errors:  # the queue does not exist: no pool has consumed it
                     continue
                 waiting = {"messages": queue.message_count, "messages_ready": queue.message_count}
                 found.append({"name": name, **waiting, "consumers": queue.consumer_count})

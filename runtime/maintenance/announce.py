@@ -1,4 +1,4 @@
-"""Announce: ends of runs that are committed, but that nobody has appended to the event log."""
+"""Announce: ends of runs that are committed, but not in the event log."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Announced ends: runs whose end is in the event log, to be marked as announced in the database.
 
-The mark tells the reaper that nothing is missing. It can wait, so the runs of a moment
+The mark tells the reaper that nothing is missing. It can wait, so all ends of half a second
 share one statement.
 """
 

@@ -1,7 +1,7 @@
 """An isolated process: a pool process that executes one run and ends (see :mod:`runtime.pool.isolation`).
 
 It is run as ``python -m runtime.pool.isolated_process POOL INCARNATION RUN``. It consumes no
-queue and does not report itself, for it takes no other run. At SIGTERM it drains.
+queue and does not report itself, for it executes no other run. At SIGTERM it drains.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class IsolatedProcess(PoolProcess):
             self._close()
 
     def _report(self) -> None:
-        """It is not reported, for it takes no other run."""
+        """It is not reported, for it executes no other run."""
 
 
 def main(arguments: list[str]) -> None:

@@ -48,7 +48,7 @@ def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
         # See runtime.queue.redis.receive.
         task_queues=[queue(pool, no_ack=on_redis) for pool in pools],
         task_create_missing_queues=False,
-        # A pool process takes no more than it can start.
+        # A pool process receives no more messages than it can start.
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=on_redis,
         worker_enable_prefetch_count_reduction=False,
@@ -67,7 +67,7 @@ def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
         broker_transport_options=(redis if on_redis else rabbitmq).transport_options(settings),
         # This concerns late acknowledgement only; unset, Celery warns at each lost connection.
         worker_cancel_long_running_tasks_on_connection_loss=True,
-        # ours
+        # logging and time
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         enable_utc=True,

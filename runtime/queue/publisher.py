@@ -119,7 +119,7 @@ def _publish(app: Celery, ticket: Ticket) -> None:
                 shadow=f"{ticket.worker_id}, attempt {ticket.attempt}",
                 argsrepr=f"run {ticket.run_id}",
                 queue=to,
-                # RabbitMQ drops what is sent to a queue that nobody has declared; Redis needs none.
+                # RabbitMQ drops what is sent to a queue that is not declared; Redis needs none.
                 declare=() if app.on_redis else (to,),
                 ignore_result=True,
                 confirm_timeout=_CONFIRM_TIMEOUT,
@@ -127,6 +127,6 @@ def _publish(app: Celery, ticket: Ticket) -> None:
                 producer=producer,
             )
         except _BROKER_ERRORS:
-            # A late confirmation of this message would be taken for that of the next.
+            # A late confirmation of this message would be mistaken for that of the next.
             producer.connection.collect()
             raise

@@ -22,7 +22,7 @@ class AcknowledgeWhenSlotIsFree(bootsteps.StartStopStep):  # type: ignore[misc]
     """RabbitMQ sends a pool process its next message when there is a slot for it.
 
     RabbitMQ sends one message, and the next when that is acknowledged. So a message is
-    acknowledged as soon as its task has started, except the one that took the last slot:
+    acknowledged as soon as its task has started, except the one that filled the last slot:
     that is acknowledged when any slot is free again.
     """
 

@@ -1,7 +1,7 @@
 """The Celery worker of a pool process, which consumes the queue of its pool.
 
-A pool process takes no message that it has no slot for, so that another process of its
-pool can take it, and takes one at once when a slot becomes free. Celery has no setting for
+A pool process receives no message that it has no slot for, so that another process of its
+pool can, and receives the next one at once when a slot becomes free. Celery has no setting for
 that which suits both brokers: see :class:`runtime.queue.redis.PollWhenSlotIsFree` and
 :class:`runtime.queue.rabbitmq.AcknowledgeWhenSlotIsFree`.
 """
