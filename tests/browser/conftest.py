@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """A browser; skips the test where there is none."""
+    """A browser; the test is skipped where there is none."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         text = "No Chromium is here for the browser tests (Debian: apt install chromium)."
@@ -51,7 +51,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer) ->
 
 @pytest.fixture
 def visitor(chromium: Browser, stack: Stack) -> Iterator[Visitor]:
-    """Somebody with an account and a browser, in whose console nothing may be wrong at the end."""
+    """A user with an account and a browser, whose console must be free of errors at the end."""
     visitor = Visitor(chromium, stack)
     yield visitor
     visitor.leave()

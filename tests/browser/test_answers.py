@@ -1,4 +1,4 @@
-"""What an answer shows beside its words, how a worker is configured, and all of it in large letters."""
+"""Steps, images and edits of answers, the form for a worker's configuration, and large fonts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def asks(page: Page, visitor: Visitor, worker: str) -> None:
     page.get_by_role("button", name=re.compile(f"^{worker}")).click()
 
 
-def config_that_arrived(page: Page) -> Any:
-    """What the worker ``form`` says that it was configured with."""
+def received_config(page: Page) -> Any:
+    """The configuration that the worker ``form`` received, which it answers with."""
     answer = page.locator(".turn-answer").last
     expect(answer).to_have_attribute("data-status", "success")
     return json.loads(answer.locator("pre").inner_text())
@@ -48,20 +48,20 @@ def test_a_form_has_a_field_for_every_kind_of_value(visitor: Visitor) -> None:
     stops.get_by_label("Minutes").fill("0")
     form.get_by_role("button", name="Save").click()
 
-    def wrong(field: Locator) -> str:
-        """What is said about a field, to those who see it and to those who hear it."""
+    def error_of(field: Locator) -> str:
+        """The error of a field, which is shown and described to screen readers."""
         expect(field).to_have_attribute("aria-invalid", "true")
         ids = (field.get_attribute("aria-describedby") or "").split()
-        said = [page.locator(f'[id="{one}"]') for one in ids]
-        return " ".join(one.inner_text() for one in said if "error" in (one.get_attribute("class") or ""))
+        notes = [page.locator(f'[id="{note}"]') for note in ids]
+        return " ".join(note.inner_text() for note in notes if "error" in (note.get_attribute("class") or ""))
 
-    assert wrong(form.get_by_label("Name")) == "is required"
-    assert wrong(form.get_by_label("Heat", exact=True)) == "must be at most 2"
-    assert wrong(form.get_by_label("Count")) == "must be a whole number"
-    assert wrong(form.get_by_label("City")) == "is required"
-    assert wrong(form.get_by_label("Latitude", exact=True)) == "must be at most 90"
-    assert wrong(tags.get_by_label("1", exact=True)) == "must have at least 1 character"
-    assert wrong(stops.get_by_label("Minutes")) == "must be at least 1"
+    assert error_of(form.get_by_label("Name")) == "is required"
+    assert error_of(form.get_by_label("Heat", exact=True)) == "must be at most 2"
+    assert error_of(form.get_by_label("Count")) == "must be a whole number"
+    assert error_of(form.get_by_label("City")) == "is required"
+    assert error_of(form.get_by_label("Latitude", exact=True)) == "must be at most 90"
+    assert error_of(tags.get_by_label("1", exact=True)) == "must have at least 1 character"
+    assert error_of(stops.get_by_label("Minutes")) == "must be at least 1"
     assert axe(page) == []
 
     form.get_by_label("Name").fill("Ada")
@@ -84,14 +84,14 @@ def test_a_form_has_a_field_for_every_kind_of_value(visitor: Visitor) -> None:
     form.get_by_label("Extra").fill('{"any": [1]}')
     form.get_by_role("button", name="Save").click()
     write(page, "Go")
-    assert config_that_arrived(page) == {
+    assert received_config(page) == {
         "kind": "tea", "name": "Ada", "tone": 3, "size": 2, "heat": 0.5, "count": 10, "loud": False,
         "instructions": "One\nTwo", "place": {"city": "Oslo", "spot": {"x": 59.9}}, "tags": ["a", "b"],
         "stops": [{"minutes": 6}], "extra": {"any": [1]},
     }  # fmt: skip
 
 
-def test_json_in_a_form_is_what_its_value_is(visitor: Visitor) -> None:
+def test_a_json_field_shows_its_value(visitor: Visitor) -> None:
     page = visitor.page
     asks(page, visitor, "Form")
     page.get_by_role("button", name="Configure").click()
@@ -111,7 +111,7 @@ def test_json_in_a_form_is_what_its_value_is(visitor: Visitor) -> None:
     expect(form.get_by_text("Invalid JSON")).to_be_hidden()
 
 
-def test_what_only_the_server_finds_wrong_is_shown_at_its_field(chromium: Browser, stack: Stack) -> None:
+def test_an_error_of_the_server_is_shown_at_its_field(chromium: Browser, stack: Stack) -> None:
     visitor = Visitor(chromium, stack)
     page = visitor.page
     asks(page, visitor, "Form")
@@ -128,11 +128,11 @@ def test_what_only_the_server_finds_wrong_is_shown_at_its_field(chromium: Browse
     form.get_by_role("button", name="Save").click()
     expect(page.get_by_label("Message", exact=True)).to_have_value("Kept meanwhile")
     page.get_by_role("button", name="Send").click()
-    assert config_that_arrived(page)["word"] == "allowed"
+    assert received_config(page)["word"] == "allowed"
     visitor.leave(forgive="422")
 
 
-def test_the_steps_of_a_run_are_a_quiet_line_that_unfolds(visitor: Visitor, tmp_path: Path) -> None:
+def test_the_steps_of_a_run_are_a_line_that_expands(visitor: Visitor, tmp_path: Path) -> None:
     thread = visitor.client.thread()
     gate = tmp_path / "gate"
     page = visitor.open(thread)
@@ -154,12 +154,15 @@ def test_the_steps_of_a_run_are_a_quiet_line_that_unfolds(visitor: Visitor, tmp_
     expect(line.locator("li time").first).to_have_text(re.compile(r"\d+(\.\d)? m?s"))
 
 
-def test_pictures_are_shown_only_where_they_carry_themselves(visitor: Visitor) -> None:
+def test_images_are_shown_only_if_they_are_embedded(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     asked = visitor.answered(thread, "Show", mode="images")
     outside: list[str] = []
     page = visitor.page
-    page.on("request", lambda one: not one.url.startswith((visitor.url, "data:")) and outside.append(one.url))
+    page.on(
+        "request",
+        lambda request: not request.url.startswith((visitor.url, "data:")) and outside.append(request.url),
+    )
     visitor.open(thread, asked["states"][0])
     answer = turn(page, asked["states"][0])
     picture = answer.get_by_role("img", name="A red dot")
@@ -174,16 +177,17 @@ def test_pictures_are_shown_only_where_they_carry_themselves(visitor: Visitor) -
 VIEWS = {"s": ".turn-answer", "compare": ".column", "map": ".map-node"}
 
 # What sticks out of its box and cannot be reached, and buttons that lie on top of each other.
-CUT = """() => {
+LAYOUT_ERRORS = """() => {
     const wrong = [];
     if (document.documentElement.scrollWidth > innerWidth) wrong.push('the page is wider than the window');
-    const shown = one => one.checkVisibility({opacityProperty: true, visibilityProperty: true})
-        && !one.closest('.visually-hidden, .skip-link, [aria-hidden="true"], .react-flow');
-    const words = one => `${one.className} ${one.getAttribute('aria-label') ?? one.textContent.slice(0, 30)}`;
+    const shown = element => element.checkVisibility({opacityProperty: true, visibilityProperty: true})
+        && !element.closest('.visually-hidden, .skip-link, [aria-hidden="true"], .react-flow');
+    const label = element => element.getAttribute('aria-label') ?? element.textContent.slice(0, 30);
+    const name = element => `${element.className} ${label(element)}`;
     // The part of an element that is not scrolled away.
-    const seen = one => {
-        let {left, top, right, bottom} = one.getBoundingClientRect();
-        for (let above = one.parentElement; above; above = above.parentElement) {
+    const seen = element => {
+        let {left, top, right, bottom} = element.getBoundingClientRect();
+        for (let above = element.parentElement; above; above = above.parentElement) {
             if (getComputedStyle(above).overflow === 'visible') continue;
             const box = above.getBoundingClientRect();
             [left, right] = [Math.max(left, box.left), Math.min(right, box.right)];
@@ -191,61 +195,63 @@ CUT = """() => {
         }
         return {left, top, right, bottom};
     };
-    for (const one of document.querySelectorAll('.popover, .dialog[open], .menu')) {
-        const box = one.getBoundingClientRect();
-        if (box.top < 0 || box.bottom > innerHeight) wrong.push('out of the window: ' + one.className);
+    for (const element of document.querySelectorAll('.popover, .dialog[open], .menu')) {
+        const box = element.getBoundingClientRect();
+        if (box.top < 0 || box.bottom > innerHeight) wrong.push('out of the window: ' + element.className);
     }
-    for (const one of document.querySelectorAll('button, a, input, textarea, select, h1, h2, p, summary')) {
-        const box = one.getBoundingClientRect();
-        if (!shown(one) || !box.width || !box.height) continue;
-        const panel = one.closest('.sidebar, .outline, .dialog, .popover, main')?.getBoundingClientRect();
+    const texts = 'button, a, input, textarea, select, h1, h2, p, summary';
+    for (const element of document.querySelectorAll(texts)) {
+        const box = element.getBoundingClientRect();
+        if (!shown(element) || !box.width || !box.height) continue;
+        const panel = element.closest('.sidebar, .outline, .dialog, .popover, main')?.getBoundingClientRect();
         const outside = panel && (box.left < panel.left - 1 || box.right > panel.right + 1);
-        if (outside && !one.closest('.columns, .table, pre')) wrong.push('out of its panel: ' + words(one));
-        const {overflowX, overflowY} = getComputedStyle(one);
+        const scrolls = element.closest('.columns, .table, pre');
+        if (outside && !scrolls) wrong.push('out of its panel: ' + name(element));
+        const {overflowX, overflowY} = getComputedStyle(element);
         const clips = overflowX === 'hidden' || overflowY === 'hidden';
-        if (clips && one.scrollHeight > one.clientHeight + 2) wrong.push('cut: ' + words(one));
+        if (clips && element.scrollHeight > element.clientHeight + 2) wrong.push('cut: ' + name(element));
     }
     const layers = '.backdrop, .popover, .welcome-corner, .scroll-to-end, .sidebar, .outline, .dialog, '
         + '.map-tools, .map-selected, .notifications, .dock';
     const buttons = [...document.querySelectorAll('button, a, summary')].filter(shown);
-    for (const [at, one] of buttons.entries()) {
-        const a = seen(one);
+    for (const [at, element] of buttons.entries()) {
+        const a = seen(element);
         for (const other of buttons.slice(at + 1)) {
-            if (one.contains(other) || other.contains(one)) continue;
-            if (one.closest(layers) !== other.closest(layers)) continue;
+            if (element.contains(other) || other.contains(element)) continue;
+            if (element.closest(layers) !== other.closest(layers)) continue;
             const b = seen(other);
             const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
             const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-            if (wide > 3 && high > 3) wrong.push('overlap: ' + words(one) + ' / ' + words(other));
+            if (wide > 3 && high > 3) wrong.push('overlap: ' + name(element) + ' / ' + name(other));
         }
     }
     return wrong;
 }"""
-LARGER = """new MutationObserver(() => {
+LARGER_FONT = """new MutationObserver(() => {
     if (document.documentElement) document.documentElement.style.fontSize = 'SIZE';
 }).observe(document, {childList: true})"""
 
 
-class Look:
-    """Looks at views with larger letters, and notes what is wrong with them."""
+class LayoutCheck:
+    """Checks the layout of views with a larger font."""
 
-    def __init__(self, page: Page, letters: int) -> None:
+    def __init__(self, page: Page, scale: int) -> None:
         self._page = page
-        page.add_init_script(LARGER.replace("SIZE", f"{letters * 100}%"))
+        page.add_init_script(LARGER_FONT.replace("SIZE", f"{scale * 100}%"))
         self.wrong: dict[str, list[str]] = {}
 
     def __call__(self, name: str) -> None:
         self._page.evaluate("() => new Promise(requestAnimationFrame)")
-        found = self._page.evaluate(CUT)
+        found = self._page.evaluate(LAYOUT_ERRORS)
         if found:
             self.wrong[name] = found
 
 
 def test_at_twice_the_size_nothing_is_cut_off_and_nothing_overlaps(chromium: Browser, stack: Stack) -> None:
-    # A window of 1280 × 800 at a zoom of 200 %, and one of 1280 × 800 whose letters alone are doubled.
-    for viewport, letters in (({"width": 640, "height": 400}, 1), ({"width": 1280, "height": 800}, 2)):
+    # A window of 1280 × 800 at a zoom of 200 %, and one of 1280 × 800 whose font alone is doubled.
+    for viewport, scale in (({"width": 640, "height": 400}, 1), ({"width": 1280, "height": 800}, 2)):
         visitor = Visitor(chromium, stack, viewport=viewport)
-        look = Look(visitor.page, letters)
+        check = LayoutCheck(visitor.page, scale)
         page, thread = visitor.page, visitor.client.thread(title="Some words that make a long title")
         first = visitor.answered(thread, "What is there to see?", text="These words are read. " * 12)
         visitor.answered(thread, None, first["input_state"]["id"], mode="steps", text="Others.")
@@ -253,25 +259,25 @@ def test_at_twice_the_size_nothing_is_cut_off_and_nothing_overlaps(chromium: Bro
         for view, sign in VIEWS.items():
             visitor.open(thread, question if view == "compare" else first["states"][0], view)
             expect(page.locator(sign).first).to_be_visible()
-            look(view)
+            check(view)
         page.goto(f"{visitor.url}/settings")
         expect(page.get_by_role("heading", name="API tokens")).to_be_visible()
-        look("settings")
+        check("settings")
         page.goto(visitor.url)
         expect(page.get_by_role("button", name="Worker:")).to_be_visible()
-        look("welcome")
+        check("welcome")
         page.get_by_role("button", name="Worker:").click()
         expect(page.get_by_text("Ask several workers", exact=True)).to_be_visible()
-        look("chooser")
+        check("chooser")
         page.keyboard.press("Escape")
         page.keyboard.press("Control+k")
         expect(page.get_by_role("option", name="New thread")).to_be_visible()
-        look("palette")
-        assert look.wrong == {}
+        check("palette")
+        assert check.wrong == {}
         visitor.leave()
 
 
-def test_any_message_is_edited_and_any_state_is_gone_on_from(visitor: Visitor) -> None:
+def test_any_message_can_be_edited_and_continued_from(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     first = visitor.answered(thread, "One", text="First answer")
     second = visitor.answered(thread, "Two", first["states"][0]["id"], text="Second answer")
@@ -300,7 +306,7 @@ def test_any_message_is_edited_and_any_state_is_gone_on_from(visitor: Visitor) -
     expect(page.locator(".turn-user").last.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
 
 
-def test_keys_lead_from_fork_to_fork_and_nothing_moves_for_who_wants_no_motion(
+def test_keys_scroll_from_fork_to_fork_without_animation_if_motion_is_reduced(
     chromium: Browser, stack: Stack
 ) -> None:
     visitor = Visitor(chromium, stack, reduced_motion="reduce")

@@ -1,4 +1,4 @@
-"""Asking, reading, stopping, and branching, as a person does it."""
+"""Sending, reading, stopping and branching, as a user does it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.browser import Visitor, opened, turn, write
 PASSWORD = "correct horse battery"
 
 
-def test_from_signing_up_to_the_first_answer_and_out_again(chromium: Browser, stack: Stack) -> None:
+def test_a_user_signs_up_gets_an_answer_and_signs_out(chromium: Browser, stack: Stack) -> None:
     page = chromium.new_context().new_page()
     page.goto(f"{stack.url}/register")
     page.get_by_label("Email").fill("grace@example.com")
@@ -41,24 +41,24 @@ def test_from_signing_up_to_the_first_answer_and_out_again(chromium: Browser, st
     page.context.close()
 
 
-def test_what_was_not_sent_is_kept_for_who_wrote_it(chromium: Browser, stack: Stack) -> None:
+def test_a_draft_is_kept_for_its_author_only(chromium: Browser, stack: Stack) -> None:
     page = chromium.new_context().new_page()
     message = page.get_by_label("Message", exact=True)
 
-    def enter(name: str, button: str) -> None:
+    def sign_in(name: str, button: str) -> None:
         page.goto(f"{stack.url}/{'register' if button == 'Create account' else 'login'}")
         page.get_by_label("Email").fill(f"{name}@example.com")
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name=button).click()
         expect(page.get_by_role("button", name="Account:")).to_be_visible()
 
-    enter("mary", "Create account")
+    sign_in("mary", "Create account")
     message.fill("Mary's own words")
     page.context.clear_cookies()  # her session ends, and she comes back
-    enter("mary", "Sign in")
+    sign_in("mary", "Sign in")
     expect(message).to_have_value("Mary's own words")
     page.context.clear_cookies()
-    enter("jane", "Create account")
+    sign_in("jane", "Create account")
     expect(message).to_have_value("")
 
     message.fill("Jane's own words")
@@ -119,7 +119,7 @@ def test_a_fork_remembers_which_branch_was_chosen_last(visitor: Visitor) -> None
     expect(turn(page, second["states"][0])).to_contain_text("two")
 
 
-def test_asking_again_and_comparing_several_answers(visitor: Visitor) -> None:
+def test_answers_are_regenerated_and_compared(visitor: Visitor) -> None:
     page = visitor.page
     page.goto(visitor.url)
     visitor.configure(page, text="Red green blue")
@@ -151,7 +151,7 @@ def test_asking_again_and_comparing_several_answers(visitor: Visitor) -> None:
     expect(answer).to_contain_text("Red yellow blue")
 
 
-def test_two_workers_side_by_side(visitor: Visitor) -> None:
+def test_two_workers_answer_side_by_side(visitor: Visitor) -> None:
     page = visitor.page
     page.goto(visitor.url)
     page.get_by_role("button", name="Worker:").click()
@@ -165,7 +165,7 @@ def test_two_workers_side_by_side(visitor: Visitor) -> None:
     expect(page.get_by_role("article").nth(1)).to_contain_text("Hello, world!")
 
 
-def test_what_is_stopped_keeps_its_words(visitor: Visitor) -> None:
+def test_a_stopped_run_keeps_its_text(visitor: Visitor) -> None:
     page = visitor.page
     page.goto(visitor.url)
     visitor.configure(page, mode="hang", text="As far as this")
@@ -178,7 +178,7 @@ def test_what_is_stopped_keeps_its_words(visitor: Visitor) -> None:
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 
 
-def test_what_failed_says_why_shows_its_log_and_is_tried_again(visitor: Visitor) -> None:
+def test_a_failed_run_shows_its_error_and_log_and_is_retried(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     visitor.answered(thread, "Break", mode="crash", text="Nearly ")
     page = visitor.open(thread)
@@ -194,7 +194,7 @@ def test_what_failed_says_why_shows_its_log_and_is_tried_again(visitor: Visitor)
     expect(answer.get_by_role("alert")).to_contain_text("exit code 3")
 
 
-def test_a_question_of_a_run_is_answered_in_a_card(visitor: Visitor) -> None:
+def test_a_question_of_a_run_is_answered_in_the_chat(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     visitor.fake(thread, "May I?", mode="confirm", text="Well. ")
     page = visitor.open(thread)
@@ -205,7 +205,7 @@ def test_a_question_of_a_run_is_answered_in_a_card(visitor: Visitor) -> None:
     expect(card).to_be_hidden()
 
 
-def test_every_kind_of_message_has_its_look(visitor: Visitor) -> None:
+def test_every_type_of_message_is_rendered(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     visitor.answered(thread, "Show all", mode="messages")
     page = visitor.open(thread)
@@ -222,7 +222,7 @@ def test_every_kind_of_message_has_its_look(visitor: Visitor) -> None:
     expect(answer.locator("figure.code .hljs-number").first).to_be_visible()
 
 
-def test_a_reload_in_mid_answer_shows_the_same_text_and_moves_nothing(
+def test_a_reload_during_an_answer_shows_the_same_text_and_scrolls_nothing(
     visitor: Visitor, tmp_path: Path
 ) -> None:
     thread = visitor.client.thread()
@@ -249,7 +249,7 @@ def test_a_reload_in_mid_answer_shows_the_same_text_and_moves_nothing(
     expect(page.get_by_role("button", name="Jump to latest")).to_be_hidden()
 
 
-def test_a_run_of_another_tab_moves_neither_selection_nor_scroll(visitor: Visitor, tmp_path: Path) -> None:
+def test_a_run_in_another_tab_changes_neither_selection_nor_scroll(visitor: Visitor, tmp_path: Path) -> None:
     thread = visitor.client.thread()
     shown = visitor.answered(thread, "Shown", text="A line.\n\n", count=60)
     page = visitor.open(thread, shown["states"][0])
@@ -258,8 +258,8 @@ def test_a_run_of_another_tab_moves_neither_selection_nor_scroll(visitor: Visito
     box.hover()
     page.mouse.wheel(0, -800)
     expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
-    place = "box => [box.scrollTop, location.pathname]"
-    before = box.evaluate(place)
+    position = "box => [box.scrollTop, location.pathname]"
+    before = box.evaluate(position)
 
     other = visitor.tab()
     other.goto(f"{visitor.url}/t/{thread['id']}/s/{thread['root_state_id']}")
@@ -270,7 +270,7 @@ def test_a_run_of_another_tab_moves_neither_selection_nor_scroll(visitor: Visito
     expect(other.get_by_role("treeitem", name=re.compile("far away"))).to_be_visible()
     opened(gate)
     expect(row).to_have_attribute("data-status", "success")
-    assert box.evaluate(place) == before
+    assert box.evaluate(position) == before
     expect(page.get_by_role("treeitem", selected=True)).to_have_attribute(
         "data-row", shown["states"][0]["id"]
     )
@@ -329,7 +329,7 @@ $\\href{javascript:window.hit='math'}{x}$ and $$\\class{backdrop}{y}$$
 )
 
 
-def test_what_a_model_says_can_do_no_harm(visitor: Visitor) -> None:
+def test_hostile_output_of_a_model_is_harmless(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     outside: list[str] = []
     visitor.page.on(

@@ -1,4 +1,4 @@
-"""What pages of other origins can do to somebody who is signed in here: nothing. In a real browser."""
+"""Pages of other origins can do nothing to a user who is signed in here, in a real browser."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_another_origin_writes_nothing_by_forms(
     assert call(ada, "GET", "/api/me")[1]["user"]["email"] == ADA["email"]
 
 
-def test_pages_do_without_what_their_policy_forbids(ada: Any, url: str) -> None:
+def test_pages_work_under_their_content_security_policy(ada: Any, url: str) -> None:
     page = ada.context.new_page()
     violations: list[str] = []
     errors: list[object] = []

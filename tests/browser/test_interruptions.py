@@ -1,4 +1,4 @@
-"""What a person sees of it when something behind the page goes away and comes back."""
+"""What a user sees when a process or a server behind the page fails and returns."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from testbed.redis_server import RedisServer
 from testbed.stack import Stack
 from tests.support.browser import Visitor, opened, turn, write
 
-TEXT = "These words are said twice. "
+TEXT = "This text is written twice. "
 
 
 @pytest.fixture
 def visitor(chromium: Browser, stack: Stack) -> Iterator[Visitor]:
-    """A visitor in whose console failed requests may be."""
+    """A visitor whose console may report failed requests."""
     visitor = Visitor(chromium, stack)
     yield visitor
     visitor.leave(forgive="Failed to load resource")
 
 
-def said_once(visitor: Visitor, gate: Path) -> dict[str, Any]:
-    """Ask for an answer that says its text once, and again when the gate opens; its state, as it is seen."""
+def text_once(visitor: Visitor, gate: Path) -> dict[str, Any]:
+    """Start an answer that has its text once, and again when the gate opens; the state, once it is shown."""
     thread = visitor.client.thread()
     asked = visitor.fake(thread, "Twice", mode="gate", text=TEXT, path=str(gate))
     state: dict[str, Any] = asked["states"][0]
@@ -34,10 +34,10 @@ def said_once(visitor: Visitor, gate: Path) -> dict[str, Any]:
     return state
 
 
-def test_the_web_process_is_killed_in_mid_answer_and_the_text_is_complete(
+def test_the_text_is_complete_after_the_web_process_was_killed(
     visitor: Visitor, stack: Stack, tmp_path: Path
 ) -> None:
-    state = said_once(visitor, tmp_path / "gate")
+    state = text_once(visitor, tmp_path / "gate")
     page, answer = visitor.page, turn(visitor.page, state)
     page.get_by_label("Message", exact=True).fill("What I had begun to write")
 
@@ -51,10 +51,10 @@ def test_the_web_process_is_killed_in_mid_answer_and_the_text_is_complete(
     expect(page.get_by_label("Message", exact=True)).to_have_value("What I had begun to write")
 
 
-def test_redis_is_emptied_in_mid_answer_and_the_text_is_right(
+def test_the_text_is_complete_after_redis_was_emptied(
     visitor: Visitor, stack_redis: RedisServer, tmp_path: Path
 ) -> None:
-    state = said_once(visitor, tmp_path / "gate")
+    state = text_once(visitor, tmp_path / "gate")
     page, answer = visitor.page, turn(visitor.page, state)
     with redis.Redis.from_url(stack_redis.url) as client:
         client.flushall()
@@ -64,7 +64,7 @@ def test_redis_is_emptied_in_mid_answer_and_the_text_is_right(
     expect(page.get_by_text("Live", exact=True)).to_be_visible()
 
 
-def test_what_is_sent_while_offline_waits_and_says_so(visitor: Visitor) -> None:
+def test_a_message_sent_while_offline_waits_and_is_sent_later(visitor: Visitor) -> None:
     page = visitor.page
     page.goto(visitor.url)
     expect(page.get_by_role("button", name="Worker: Echo")).to_be_visible()
@@ -77,7 +77,7 @@ def test_what_is_sent_while_offline_waits_and_says_so(visitor: Visitor) -> None:
     assert len(visitor.client.get("/api/threads").json()["items"]) == 1
 
 
-def test_an_edit_that_waits_to_be_sent_is_not_sent_once_it_is_cancelled(visitor: Visitor) -> None:
+def test_an_edit_that_was_cancelled_is_not_sent_later(visitor: Visitor) -> None:
     thread, page = visitor.client.thread(), visitor.page
     asked = visitor.answered(thread, "Before")
     sent: list[str] = []
@@ -103,17 +103,17 @@ def test_an_edit_that_waits_to_be_sent_is_not_sent_once_it_is_cancelled(visitor:
     assert sent == ["POST"]
 
 
-def test_a_second_visitor_joins_in_the_middle_and_sees_the_same(
+def test_a_second_visitor_who_joins_during_an_answer_sees_the_same(
     visitor: Visitor, chromium: Browser, tmp_path: Path
 ) -> None:
-    state = said_once(visitor, tmp_path / "gate")
+    state = text_once(visitor, tmp_path / "gate")
     page = visitor.page
-    telephone = chromium.new_context(viewport={"width": 390, "height": 800})
-    telephone.add_cookies(visitor.context.cookies())  # type: ignore[arg-type]
-    second = telephone.new_page()
+    phone = chromium.new_context(viewport={"width": 390, "height": 800})
+    phone.add_cookies(visitor.context.cookies())  # type: ignore[arg-type]
+    second = phone.new_page()
     second.goto(page.url)
     expect(turn(second, state).locator(".prose")).to_have_text(TEXT.strip())
     opened(tmp_path / "gate")
-    for one in (page, second):
-        expect(turn(one, state).locator(".prose")).to_have_text((TEXT * 2).strip())
-    telephone.close()
+    for viewer in (page, second):
+        expect(turn(viewer, state).locator(".prose")).to_have_text((TEXT * 2).strip())
+    phone.close()

@@ -1,4 +1,4 @@
-"""The list of threads: named by themselves, brought along and taken away, and ten thousand of them."""
+"""The list of threads: titles, labels, export and import, and ten thousand of them."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def rows(page: Page) -> Locator:
     return page.get_by_role("navigation", name="Threads").locator(".thread-row")
 
 
-def test_a_thread_is_named_by_its_first_words_then_by_a_worker(visitor: Visitor) -> None:
+def test_a_thread_is_titled_by_its_first_words_then_by_a_worker(visitor: Visitor) -> None:
     page, other = visitor.page, visitor.tab()
     other.goto(visitor.url)
     page.goto(visitor.url)
     page.bring_to_front()
     write(page, "Tell me of apples")
     name = "On apples and apples"
-    for one in (page, other):
-        expect(one.get_by_role("link", name=name)).to_be_visible()
+    for tab in (page, other):
+        expect(tab.get_by_role("link", name=name)).to_be_visible()
     expect(page.locator("h1")).to_have_text(name)
     expect(page).to_have_title(re.compile(name))
     expect(page.get_by_role("treeitem")).to_have_count(2)
     expect(rows(other)).to_have_count(1)
 
 
-def test_names_and_stars_are_live_in_another_tab(visitor: Visitor) -> None:
+def test_labels_and_stars_appear_in_another_tab(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     asked = visitor.answered(thread, "Mark me", text="Gladly")
     page = visitor.open(thread)
@@ -77,16 +77,14 @@ def test_names_and_stars_are_live_in_another_tab(visitor: Visitor) -> None:
 
 
 def exported(page: Page, what: str) -> str:
-    """What the browser saves when one chooses this from the thread's menu."""
+    """What the browser downloads when this is chosen from the thread's menu."""
     page.get_by_role("button", name="Thread actions").click()
     with page.expect_download() as download:
         page.get_by_role("menuitem", name=what).click()
     return Path(download.value.path()).read_text()
 
 
-def test_a_path_and_the_whole_tree_are_exported_and_the_json_is_imported(
-    visitor: Visitor, tmp_path: Path
-) -> None:
+def test_a_branch_and_the_whole_tree_are_exported_and_imported(visitor: Visitor, tmp_path: Path) -> None:
     thread = visitor.client.thread(title="Forked")
     left = visitor.answered(thread, "Question", text="Left")
     visitor.answered(thread, None, left["input_state"]["id"], text="Right")
@@ -125,7 +123,7 @@ def test_a_path_and_the_whole_tree_are_exported_and_the_json_is_imported(
     expect(page.get_by_role("alert")).to_contain_text("it is not valid JSON")
 
 
-def test_a_browser_without_locks_is_served_as_well(chromium: Browser, stack: Stack) -> None:
+def test_a_browser_without_web_locks_works(chromium: Browser, stack: Stack) -> None:
     visitor = Visitor(chromium, stack)
     visitor.context.add_init_script("delete Navigator.prototype.locks; delete window.BroadcastChannel")
     page, other = visitor.page, visitor.tab()
@@ -141,7 +139,7 @@ def test_a_browser_without_locks_is_served_as_well(chromium: Browser, stack: Sta
     visitor.leave()
 
 
-def many_threads(stack: Stack, user: dict[str, Any]) -> None:
+def insert_threads(stack: Stack, user: dict[str, Any]) -> None:
     """Threads with a message each, the newest first in number, straight into the database."""
     settings = settings_module.load(stack.environ)
     database = Database(stack.environ["DATABASE_URL"], settings.database)
@@ -150,34 +148,32 @@ def many_threads(stack: Stack, user: dict[str, Any]) -> None:
     def fill(c: Any) -> None:
         workspace_id = users.get(c, user["id"]).workspace_id
         owner = {"workspace_id": workspace_id, "user_id": user["id"], "config": {}, "metadata": {}}
-        made, grown, said = [], [], []
+        thread_rows, state_rows, message_rows = [], [], []
         for number in range(THREADS):
             at, thread_id, root, state = now - timedelta(minutes=number + 1), new_id(), new_id(), new_id()
             dates = {"created_at": at, "updated_at": at, "title_wanted": False}
             ends = {"root_state_id": root, "latest_state_id": state, "status": "active"}
-            made.append({"id": thread_id, "title": f"Thread {number}", **owner, **ends, **dates})
-            grown += [
+            thread_rows.append({"id": thread_id, "title": f"Thread {number}", **owner, **ends, **dates})
+            state_rows += [
                 {"id": root, "thread_id": thread_id, "parent_id": None, "depth": 0, "ordinal": 0,
                  "children": 1, "created_at": at},
                 {"id": state, "thread_id": thread_id, "parent_id": root, "depth": 1, "ordinal": 0,
                  "children": 0, "created_at": at},
             ]  # fmt: skip
-            said.append(
+            message_rows.append(
                 {"id": new_id(), "state_id": state, "position": 0, "role": "user", "type": "text",
                  "channel": "answer", "content": f"Words of number {number}.", "data": {}, "created_at": at}
             )  # fmt: skip
-        for table, values in ((threads, made), (states, grown), (messages, said)):
+        for table, values in ((threads, thread_rows), (states, state_rows), (messages, message_rows)):
             c.execute(table.insert(), values)
 
     database.write(fill)
     database.close()
 
 
-def test_a_list_of_ten_thousand_threads_is_read_to_its_end_and_searched(
-    visitor: Visitor, stack: Stack
-) -> None:
+def test_a_list_of_ten_thousand_threads_is_scrolled_and_searched(visitor: Visitor, stack: Stack) -> None:
     mine = visitor.client.thread(title="The first of all")
-    many_threads(stack, visitor.client.get("/api/me").json()["user"])
+    insert_threads(stack, visitor.client.get("/api/me").json()["user"])
     page = visitor.page
     page.goto(visitor.url)
     expect(page.get_by_role("link", name="Thread 0", exact=True)).to_be_visible()
@@ -196,16 +192,16 @@ def test_a_list_of_ten_thousand_threads_is_read_to_its_end_and_searched(
     assert len(asked) < 30
     asked.clear()
 
-    place = box.evaluate("box => box.scrollTop")
+    position = box.evaluate("box => box.scrollTop")
     visitor.client.patch(f"/api/threads/{mine['id']}", json={"title": "Renamed elsewhere"}).raise_for_status()
     until(
-        lambda: page.wait_for_timeout(20) or box.evaluate("(box, top) => box.scrollTop >= top", place),
+        lambda: page.wait_for_timeout(20) or box.evaluate("(box, top) => box.scrollTop >= top", position),
         what="the list has stayed",
     )
     expect(last).to_be_visible()
     box.evaluate("box => box.scrollTo(0, 0)")
     expect(page.get_by_role("link", name="Renamed elsewhere")).to_be_visible()
-    assert asked == [], "a list that is read far down is not read again for one thread"
+    assert asked == [], "a list that was scrolled far down is not fetched again for one thread"
 
     search = page.get_by_label("Search titles and messages")
     search.fill("of number 9876.")

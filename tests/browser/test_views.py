@@ -1,4 +1,4 @@
-"""Every view: for the keyboard, for screen readers, in the dark, on a telephone, and with very much in it."""
+"""Every view: with the keyboard, with screen readers, in the dark theme, on a phone, and with many states."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MARKDOWN = """# Title\n\nWords, `code` and **more**, $x^2$.\n
 - [ ] to do\n- [x] done\n\n> quoted\n"""
 
 
-def grown(visitor: Visitor) -> dict[str, Any]:
-    """A thread with a bit of everything; its interesting states by name."""
+def varied_thread(visitor: Visitor) -> dict[str, Any]:
+    """A thread with a bit of everything; the states that tests use, by name."""
     thread = visitor.client.thread(title="A bit of everything")
     first = visitor.answered(thread, "What is there?", text=MARKDOWN)
     question = first["input_state"]["id"]
@@ -33,8 +33,8 @@ def grown(visitor: Visitor) -> dict[str, Any]:
         "question": question,
         "second": second["states"][0]["id"],
         **{
-            name: one["states"][0]["id"]
-            for name, one in (("kinds", kinds), ("failed", failed), ("asks", asks))
+            name: run["states"][0]["id"]
+            for name, run in (("kinds", kinds), ("failed", failed), ("asks", asks))
         },
     }
 
@@ -51,10 +51,10 @@ def test_axe_finds_nothing_wrong_with_any_view(
         reduced_motion="reduce",
     )
     page, found = visitor.page, {}
-    made = grown(visitor)
+    made = varied_thread(visitor)
     thread = made["thread"]
 
-    def look(name: str) -> None:
+    def check(name: str) -> None:
         found[name] = axe(page)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
 
@@ -63,54 +63,54 @@ def test_axe_finds_nothing_wrong_with_any_view(
         expect(turn(page, made[name])).to_be_visible()
         for fold in turn(page, made[name]).locator("summary").all():
             fold.click()
-        look(name)
+        check(name)
     if width < 1000:
         page.get_by_role("button", name="Show outline").click()
     expect(page.get_by_role("treeitem").first).to_be_visible()
-    look("outline")
+    check("outline")
     visitor.open(thread, made["question"], "compare")
     expect(page.get_by_role("article")).to_have_count(2)
     page.get_by_role("button", name="Show differences").click()
     expect(page.locator("ins").first).to_be_visible()
-    look("compare")
+    check("compare")
     visitor.open(thread, made["kinds"], "map")
     expect(page.locator(".map-node").first).to_be_visible()
-    look("map")
+    check("map")
     page.goto(f"{visitor.url}/settings")
     expect(page.get_by_role("heading", name="API tokens")).to_be_visible()
-    look("settings")
+    check("settings")
     page.goto(visitor.url)
     page.get_by_role("button", name="Worker:").click()
     expect(page.get_by_text("Repeats your last message")).to_be_visible()
-    look("chooser")
+    check("chooser")
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Configure").click()
     expect(page.get_by_role("dialog")).to_be_visible()
-    look("configuration")
+    check("configuration")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.keyboard.press("Control+k")
     expect(page.get_by_role("option", name="New thread")).to_be_visible()
-    look("palette")
+    check("palette")
     page.keyboard.press("Escape")
     if width < 1000:
         page.get_by_role("button", name="Show sidebar").click()
     expect(page.get_by_role("link", name="A bit of everything")).to_be_visible()
-    look("threads")
+    check("threads")
     page.get_by_role("button", name="Account:").click()
     page.get_by_role("menuitem", name="Sign out").click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
-    look("entrance")
+    check("entrance")
     page.get_by_role("link", name="Create account").click()
     expect(page.get_by_role("button", name="Create account")).to_be_visible()
-    look("register")
-    wrong = {name: one for name, one in found.items() if one}
-    assert not wrong, "\n".join(f"{name}: {one}" for name, some in wrong.items() for one in some)
+    check("register")
+    violations = {name: those for name, those in found.items() if those}
+    assert not violations, "\n".join(f"{name}: {one}" for name, those in violations.items() for one in those)
     visitor.leave(forgive="401")
 
 
-def test_the_tree_by_keyboard_alone(visitor: Visitor) -> None:
-    made = grown(visitor)
+def test_the_outline_is_used_by_keyboard(visitor: Visitor) -> None:
+    made = varied_thread(visitor)
     page = visitor.open(made["thread"], made["kinds"])
     page.get_by_role("treeitem", selected=True).focus()
     focused = lambda: page.evaluate("document.activeElement.getAttribute('aria-label')")  # noqa: E731
@@ -145,8 +145,8 @@ def test_the_tree_by_keyboard_alone(visitor: Visitor) -> None:
     )
 
 
-def test_searching_the_tree_shows_what_matches_though_it_was_folded(visitor: Visitor) -> None:
-    made = grown(visitor)
+def test_a_search_of_the_outline_shows_matches_on_collapsed_branches(visitor: Visitor) -> None:
+    made = varied_thread(visitor)
     page = visitor.open(made["thread"], made["second"])
     page.get_by_role("button", name="Collapse other branches").click()
     expect(page.get_by_role("treeitem", name=re.compile("Every kind"))).to_have_count(0)
@@ -156,9 +156,9 @@ def test_searching_the_tree_shows_what_matches_though_it_was_folded(visitor: Vis
     expect(turn(page, made["kinds"])).to_contain_text("The sum is 3.")
 
 
-def test_help_palette_and_keys(visitor: Visitor) -> None:
+def test_help_palette_and_shortcuts_work(visitor: Visitor) -> None:
     page = visitor.page
-    made = grown(visitor)
+    made = varied_thread(visitor)
     visitor.open(made["thread"], made["kinds"])
     expect(turn(page, made["kinds"])).to_be_visible()
     page.locator("h1").focus()
@@ -177,7 +177,7 @@ def test_help_palette_and_keys(visitor: Visitor) -> None:
     expect(page.get_by_label("Message", exact=True)).to_be_focused()
 
 
-def test_threads_are_found_renamed_archived_and_deleted_with_a_way_back(visitor: Visitor) -> None:
+def test_threads_are_found_renamed_archived_deleted_and_restored(visitor: Visitor) -> None:
     page = visitor.page
     for words in ("About apples", "About pears"):
         thread = visitor.client.thread(title=words)
@@ -209,7 +209,7 @@ def test_threads_are_found_renamed_archived_and_deleted_with_a_way_back(visitor:
     expect(page.get_by_role("link", name="About oranges")).to_be_visible()
 
 
-def test_a_worker_is_configured_by_a_form_that_says_what_is_wrong(visitor: Visitor) -> None:
+def test_a_worker_is_configured_by_a_form_that_validates(visitor: Visitor) -> None:
     page = visitor.page
     page.goto(visitor.url)
     page.get_by_role("button", name="Configure").click()
@@ -226,7 +226,7 @@ def test_a_worker_is_configured_by_a_form_that_says_what_is_wrong(visitor: Visit
     expect(page.get_by_role("dialog")).to_contain_text('"piece": "character"')
 
 
-def test_tokens_are_made_shown_once_and_revoked(visitor: Visitor) -> None:
+def test_tokens_are_created_shown_once_and_revoked(visitor: Visitor) -> None:
     page = visitor.page
     page.goto(f"{visitor.url}/settings")
     page.get_by_label("Token name").fill("laptop")
@@ -254,8 +254,8 @@ def large() -> dict[str, Any]:
     for number in range(1, STATES):
         role = "user" if number % 2 else "assistant"
         parent = f"s{number - 2 if number % 10 == 0 and number > 10 else number - 1}"
-        said = [{"role": role, "content": f"Words of state {number}, which are not many."}]
-        states.append({"id": f"s{number}", "parent_id": parent, "created_at": at, "messages": said})
+        messages = [{"role": role, "content": f"Words of state {number}, which are not many."}]
+        states.append({"id": f"s{number}", "parent_id": parent, "created_at": at, "messages": messages})
     return {
         "format": "branchline-thread",
         "version": 1,
@@ -266,7 +266,7 @@ def large() -> dict[str, Any]:
 
 
 @pytest.mark.soak  # its times are promises, and a busy machine keeps none
-def test_a_thread_of_5000_states_opens_at_once_and_its_map_is_smooth(
+def test_a_thread_of_5000_states_opens_quickly_and_its_map_is_smooth(
     visitor: Visitor, large: dict[str, Any]
 ) -> None:
     answer = visitor.client.post("/api/threads/import", json=large)
@@ -276,7 +276,7 @@ def test_a_thread_of_5000_states_opens_at_once_and_its_map_is_smooth(
     row = page.get_by_role("link", name="Large")
 
     def opened() -> float:
-        """Seconds until its last words are there."""
+        """Seconds until its last message is shown."""
         page.goto(visitor.url)
         row.wait_for()
         began = time.monotonic()
@@ -296,16 +296,16 @@ def test_a_thread_of_5000_states_opens_at_once_and_its_map_is_smooth(
     page.get_by_role("button", name="Map").click()
     page.locator(".map-node").first.wait_for()
     page.get_by_role("button", name="Fit to screen").click()
-    frames = pan(page)
+    frames = frames_per_second(page)
     page.get_by_role("button", name="Center selection").click()
     page.locator(".map-node").first.wait_for()
-    near = pan(page)
+    near = frames_per_second(page)
     assert thread["id"] in page.url
     assert took < 1, took
     assert min(frames, near) >= 30, (frames, near)
 
 
-def pan(page: Page) -> float:
+def frames_per_second(page: Page) -> float:
     """Drag the map for a second; the frames per second that were drawn."""
     return page.evaluate(
         """async () => {
@@ -326,10 +326,10 @@ def pan(page: Page) -> float:
     )
 
 
-def test_a_thread_of_5000_states_costs_no_more_than_what_is_seen_of_it(
+def test_a_thread_of_5000_states_renders_only_what_is_visible(
     visitor: Visitor, large: dict[str, Any]
 ) -> None:
-    """What makes the times that the test above measures, in numbers that no busy machine changes."""
+    """The causes of the times that the test above measures, in numbers that do not depend on the machine."""
     answer = visitor.client.post("/api/threads/import", json=large)
     assert answer.status_code == 201, answer.text
     page = visitor.page
@@ -347,7 +347,7 @@ def test_a_thread_of_5000_states_costs_no_more_than_what_is_seen_of_it(
     assert len(pages) == STATES / 1000
     assert len(asked) - len(pages) <= 12, asked
     before = [url for url in asked[: asked.index(pages[0])] if "/api/" in url]
-    assert len(before) <= 4, "the last words are asked for before the tree"
+    assert len(before) <= 4, "the last messages are fetched before the tree"
     elements = "() => document.querySelectorAll('*').length"
     assert page.locator(".turn").count() <= 60
     assert page.get_by_role("treeitem").count() < 100
@@ -356,18 +356,18 @@ def test_a_thread_of_5000_states_costs_no_more_than_what_is_seen_of_it(
     page.get_by_role("button", name="Map").click()
     page.locator(".map-node").first.wait_for()
     asked.clear()
-    strokes = drawn(page)
+    strokes = lines_per_frame(page)
     assert page.locator(".map-node").count() < 200
-    assert strokes < STATES / 10, "near by only what is in sight is drawn"
+    assert strokes < STATES / 10, "zoomed in, only what is visible is drawn"
     page.get_by_role("button", name="Fit to screen").click()
     expect(page.locator(".map-node")).to_have_count(0)
-    assert drawn(page) <= STATES, "from afar each state is one line on one canvas"
+    assert lines_per_frame(page) <= STATES, "zoomed out, each state is one line on one canvas"
     assert page.evaluate(elements) < 1000
-    # Workers are looked at every half minute, whatever else happens.
+    # The workers are fetched every half minute, whatever else happens.
     assert [url for url in asked if not url.endswith("/api/workers")] == []
 
 
-def drawn(page: Page) -> float:
+def lines_per_frame(page: Page) -> float:
     """Drag the map a little; how many lines were drawn for each time that the canvas was cleared."""
     return page.evaluate(
         """async () => {
