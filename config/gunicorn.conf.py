@@ -23,12 +23,9 @@ _settings = current()
 
 def render_problem(status: int, reason: str, detail: str) -> bytes:
     """The response to what is not valid HTTP: a problem document, as for every other error."""
-    from web.http.errors import problem  # not before the worker has patched itself
+    from web.http.problems import raw_problem  # not before the worker has patched itself
 
-    response = problem(status, reason.lower().replace(" ", "-"), reason, detail or reason)
-    response.headers["Connection"] = "close"
-    head = "".join(f"{name}: {value}\r\n" for name, value in response.headers)
-    return f"HTTP/1.1 {response.status}\r\n{head}\r\n".encode("latin-1") + response.data
+    return raw_problem(status, reason, detail)
 
 
 replace_error_page(render_problem)

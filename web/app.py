@@ -11,7 +11,7 @@ from web import pages
 from web.api import accounts, events, runs, states, threads, worker_api, workers
 from web.api.openapi import Api
 from web.core import Core
-from web.http import errors, responses
+from web.http import problems, responses
 from web.ops import health
 from web.security import auth
 
@@ -30,7 +30,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(health.views)
     _register_api(app)
     app.register_blueprint(pages.pages)
-    errors.init_app(app)
+    problems.init_app(app)
     if proxies := settings.web.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     return app

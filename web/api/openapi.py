@@ -22,7 +22,7 @@ from werkzeug.routing import UUIDConverter
 
 from web.api.schemas.kinds import Object
 from web.api.schemas.outputs import Problem
-from web.http import errors
+from web.http import problems
 from web.http.parsing import Parser
 from web.http.responses import tagged
 
@@ -105,8 +105,8 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         app.add_url_rule("/api/docs/<path:file>", "api_docs_file", _file)
 
     def handle_http_exception(self, error: HTTPException) -> Any:
-        """Errors are answered by :mod:`web.http.errors`."""
-        return errors.of_http(error)
+        """Errors are answered by :mod:`web.http.problems`."""
+        return problems.answer_http_error(error)
 
     @cached_property
     def document(self) -> bytes:

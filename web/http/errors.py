@@ -1,24 +1,22 @@
-"""Errors as problem documents (RFC 9457): one clear answer, with the paths of the fields.
+"""What an error means over HTTP: its status, its code, and what the client is told.
 
-Views raise the errors of :mod:`runtime.errors`; nobody else spells a status code
-of a failure.
+Views raise the errors of :mod:`runtime.errors`; nobody else spells the status of a
+failure. :func:`describe` says what each means, and each protocol renders that in its
+own format: :mod:`web.http.problems` for the Thread API and the Worker API. It is
+here and not in :mod:`runtime.errors` because statuses are HTTP's, and because
+Flask's own errors need describing too.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import orjson
-from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from runtime import errors
 from runtime.errors import FieldError
-
-log = logging.getLogger(__name__)
 
 _STATUS: Mapping[type[Exception], tuple[int, str]] = {
     errors.Unauthenticated: (401, "Not signed in"),
@@ -34,97 +32,69 @@ _STATUS: Mapping[type[Exception], tuple[int, str]] = {
     errors.Unavailable: (503, "Not available"),
 }
 
-MOST_FIELDS = 100
-"""Fields that one answer names at most; a body may have a million that are wrong."""
-
 _DETAIL = {
     404: "There is nothing at this address.",
     413: "The request's body is too large.",
 }
 
-
-def init_app(app: Flask) -> None:
-    """Answer every failure of the app with a problem document."""
-    app.register_error_handler(errors.RequestError, _expected)
-    app.register_error_handler(errors.Unavailable, _expected)
-    app.register_error_handler(HTTPException, of_http)
-    app.register_error_handler(Exception, _unexpected)
+_OF_THE_BODY = ("Content-Type", "Content-Length")
+"""Headers that describe werkzeug's own body, which is not sent."""
 
 
-def problem(
-    status: int, kind: str, title: str, detail: str, fields: tuple[FieldError, ...] = (), **headers: str
-) -> Response:
-    """A problem document. ``kind`` is the last part of its ``type``."""
-    body: dict[str, Any] = {
-        "type": f"urn:branchline:problem:{kind}",
-        "title": title,
-        "status": status,
-        "detail": detail,
-    }
-    if fields:
-        body["errors"] = [_field(field) for field in fields[:MOST_FIELDS]]
-    response = Response(orjson.dumps(body), status, mimetype="application/problem+json")
-    for name, value in headers.items():
-        response.headers[name.replace("_", "-")] = value
-    return response
+@dataclass(frozen=True, slots=True)
+class ErrorDescription:
+    """One error, in terms that every protocol has some way to say."""
+
+    status: int
+    """The HTTP status."""
+    code: str
+    """A stable name for programs, in lower case with hyphens: ``not-found``."""
+    title: str
+    """The kind of error, the same each time."""
+    detail: str
+    """What went wrong this time, and how to mend it."""
+    fields: tuple[FieldError, ...] = ()
+    """The fields of the input that are wrong."""
+    retry_after: int | None = None
+    """Seconds after which another attempt makes sense."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """HTTP headers that go with the status, such as ``Allow``."""
 
 
-def field_errors(messages: Any, path: tuple[str | int, ...] = ()) -> Iterator[FieldError]:
-    """marshmallow's nested messages, one error at a time."""
-    if isinstance(messages, Mapping):
-        for key, inner in messages.items():
-            yield from field_errors(inner, path if key == "_schema" else (*path, key))
-    elif isinstance(messages, list):
-        for message in messages:
-            yield from field_errors(message, path)
-    else:
-        yield FieldError(path, str(messages))
-
-
-def of_http(error: HTTPException) -> Any:
-    """What Flask and werkzeug raise themselves: no such route, wrong method, too large ..."""
-    status = error.code or 500
-    if status < 400:
-        return error  # a redirect
-    detail = _DETAIL.get(status) or error.description or error.name
-    answer = problem(status, _kebab(error.name), error.name, detail)
-    for name, value in error.get_headers(request.environ):
-        if name not in ("Content-Type", "Content-Length"):
-            answer.headers[name] = value
-    return answer
-
-
-def _expected(error: Exception) -> Response:
-    kind = next(kind for kind in type(error).__mro__ if kind in _STATUS)
-    status, title = _STATUS[kind]
-    headers = {}
-    if status == 401:
-        headers["WWW_Authenticate"] = 'Bearer realm="branchline"'
-    if isinstance(error, errors.TooMany | errors.Unavailable):
-        headers["Retry_After"] = str(error.retry_after)
-    fields = error.errors if isinstance(error, errors.Invalid) else ()
-    return problem(status, _kebab(kind.__name__), title, str(error), fields, **headers)
-
-
-def _unexpected(error: Exception) -> Response:
-    log.exception("%s %s failed", request.method, request.path, exc_info=error)
-    return problem(
-        500, "internal-error", "Internal error", "This is a fault of Branchline; its log says more."
+def describe(error: Exception) -> ErrorDescription:
+    """What ``error`` means. An error that nobody foresaw is a fault of Branchline: 500."""
+    if isinstance(error, HTTPException):
+        return _of_werkzeug(error)
+    known = next((kind for kind in type(error).__mro__ if kind in _STATUS), None)
+    if known is None:
+        return ErrorDescription(
+            500, "internal-error", "Internal error", "This is a fault of Branchline. Its log says more."
+        )
+    status, title = _STATUS[known]
+    return ErrorDescription(
+        status,
+        _hyphenated(known.__name__),
+        title,
+        str(error),
+        fields=error.errors if isinstance(error, errors.Invalid) else (),
+        retry_after=error.retry_after if isinstance(error, errors.TooMany | errors.Unavailable) else None,
+        headers={"WWW-Authenticate": 'Bearer realm="branchline"'} if status == 401 else {},
     )
 
 
-def _field(error: FieldError) -> dict[str, str]:
-    return {
-        "path": ".".join(str(part) for part in error.path),
-        "pointer": "".join(f"/{_escaped(part)}" for part in error.path),
-        "message": error.message,
-    }
+def describe_status(status: int, reason: str, detail: str = "") -> ErrorDescription:
+    """An error that is known by its HTTP status and reason phrase only."""
+    return ErrorDescription(status, _hyphenated(reason), reason, detail or reason)
 
 
-def _escaped(part: str | int) -> str:
-    """One part of a JSON pointer (RFC 6901, section 3)."""
-    return str(part).replace("~", "~0").replace("/", "~1")
+def _of_werkzeug(error: HTTPException) -> ErrorDescription:
+    """What Flask and werkzeug raise themselves: no such route, wrong method, body too large, ..."""
+    status = error.code or 500
+    detail = _DETAIL.get(status) or error.description or error.name
+    headers = {name: value for name, value in error.get_headers() if name not in _OF_THE_BODY}
+    return ErrorDescription(status, _hyphenated(error.name), error.name, detail, headers=headers)
 
 
-def _kebab(name: str) -> str:
+def _hyphenated(name: str) -> str:
+    """``NotFound`` and ``Not Found`` as ``not-found``."""
     return re.sub(r"(?<=[a-z])[ -]?(?=[A-Z])|\W+", "-", name).lower().strip("-")

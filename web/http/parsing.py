@@ -1,11 +1,12 @@
 """Reading requests: JSON bodies and query parameters, checked by marshmallow.
 
-A body is taken for JSON whatever its content type says. What no database could
-keep (a NUL character, nesting without end) is refused here, for every call alike.
+A body is parsed as JSON whatever its content type says. What a database could not
+store (a NUL character, endless nesting) is refused here, for every call alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -19,13 +20,13 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from runtime.errors import FieldError, Invalid
 from runtime.greenlets import ThreadPool
 from runtime.model import Json
-from web.http.errors import MOST_FIELDS, field_errors
 from web.http.gunicorn import BODY_ERRORS
+from web.http.problems import MAX_FIELDS
 
 MAX_DEPTH = 64
-"""How deep a body may nest."""
+"""How many levels of arrays and objects a body may have."""
 _LARGE = 256 * 1024
-"""Bytes from which on a body is parsed in a thread: 10 MB of small values take more than a second."""
+"""Bytes from which on a body is parsed in a thread: 10 MB of small values take over a second."""
 
 _threads = ThreadPool(1)
 
@@ -51,25 +52,25 @@ class Parser(FlaskParser):
     ) -> NoReturn:
         """Raise Invalid with the path of every field that is wrong."""
         [(location, messages)] = error.messages_dict.items()
-        fields = list(islice(field_errors(messages), MOST_FIELDS))
+        fields = list(islice(_flattened(messages), MAX_FIELDS))
         what = "body" if location == "json" else location
         raise Invalid(f"The {what} is not valid: {_summary(fields)}", fields) from error
 
 
 def read_body(request: Request, keep: bool = False) -> bytes:
-    """The whole body. ``keep``: for whoever reads it next. Raises RequestEntityTooLarge, BadRequest."""
+    """The request's body. ``keep`` it for a second reader. Raises RequestEntityTooLarge, BadRequest."""
     try:
         raw = request.get_data(cache=keep)
     except BODY_ERRORS as error:
         raise BadRequest("The body ended too early, or is not what its headers say.") from error
-    # Of a body that does not say its length, what is too much is cut off in silence.
+    # werkzeug cuts a body that does not say its length at the limit, and raises nothing.
     if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):
         raise RequestEntityTooLarge
     return raw
 
 
 def load_json(raw: bytes) -> Json:
-    """The JSON in ``raw``. Raises BadRequest where it is malformed, Invalid where it cannot be kept."""
+    """The JSON in ``raw``. Raises BadRequest if it is malformed, Invalid if it cannot be stored."""
     return _threads.call(_load_json, raw) if len(raw) > _LARGE else _load_json(raw)
 
 
@@ -78,10 +79,10 @@ def _load_json(raw: bytes) -> Json:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"The body is not valid JSON: {error}") from error
-    # Most bodies can have neither; only the others are walked through.
+    # Walking through a body is slow, and most have neither \u0000 nor enough brackets to nest too deep.
     suspect = b"\\u0000" in raw or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
-    if suspect and not _keepable(value):
-        fields = list(islice(_unkeepable(value, ()), MOST_FIELDS))
+    if suspect and not _is_storable(value):
+        fields = list(islice(_unstorable(value, ()), MAX_FIELDS))
         raise Invalid(f"The body is not valid: {_summary(fields)}", fields)
     return value
 
@@ -89,28 +90,28 @@ def _load_json(raw: bytes) -> Json:
 _NUL = "may not contain the NUL character"
 
 
-def _keepable(value: Json) -> bool:
-    """Whether :func:`_unkeepable` finds nothing. Level by level: a body may hold millions of values."""
+def _is_storable(value: Json) -> bool:
+    """Whether :func:`_unstorable` finds nothing. Level by level: a body may hold millions of values."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
-        below: list[Json] = []
-        for one in level:
-            if isinstance(one, str):
-                if "\0" in one:
+        next_level: list[Json] = []
+        for item in level:
+            if isinstance(item, str):
+                if "\0" in item:
                     return False
-            elif isinstance(one, list):
-                below += one
-            elif isinstance(one, dict):
-                if any("\0" in key for key in one):
+            elif isinstance(item, list):
+                next_level += item
+            elif isinstance(item, dict):
+                if any("\0" in key for key in item):
                     return False
-                below += one.values()
-        if not below:
+                next_level += item.values()
+        if not next_level:
             return True
-        level = below
+        level = next_level
     return False
 
 
-def _unkeepable(value: Json, path: tuple[str | int, ...]) -> Any:
+def _unstorable(value: Json, path: tuple[str | int, ...]) -> Any:
     if len(path) > MAX_DEPTH:
         yield FieldError(path[:8], f"nests deeper than {MAX_DEPTH} levels")
     elif isinstance(value, str):
@@ -118,13 +119,25 @@ def _unkeepable(value: Json, path: tuple[str | int, ...]) -> Any:
             yield FieldError(path, _NUL)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _unkeepable(item, (*path, index))
+            yield from _unstorable(item, (*path, index))
     elif isinstance(value, dict):
         for key, item in value.items():
             if "\0" in key:
                 yield FieldError(path, f"has a name that {_NUL}")
             else:
-                yield from _unkeepable(item, (*path, key))
+                yield from _unstorable(item, (*path, key))
+
+
+def _flattened(messages: Any, path: tuple[str | int, ...] = ()) -> Iterator[FieldError]:
+    """marshmallow's nested messages, one error at a time."""
+    if isinstance(messages, Mapping):
+        for key, inner in messages.items():
+            yield from _flattened(inner, path if key == "_schema" else (*path, key))
+    elif isinstance(messages, list):
+        for message in messages:
+            yield from _flattened(message, path)
+    else:
+        yield FieldError(path, str(messages))
 
 
 def _summary(fields: list[FieldError]) -> str:
