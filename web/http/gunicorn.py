@@ -1,7 +1,7 @@
 """Everything of gunicorn that its documentation does not promise, in one place.
 
 The version that this was written for is bounded in ``setup.cfg``, and
-``tests/contract/test_gunicorn.py`` says what has changed where a newer one differs.
+``tests/contract/test_vendor_gunicorn.py`` says what has changed where a newer one differs.
 
 gunicorn's configuration imports this before the worker has patched itself for gevent,
 so nothing but gunicorn is imported here.
