@@ -1,4 +1,4 @@
-"""Credentials: what a request shows to say whose it is."""
+"""Credentials: what a request is authenticated by, and a cache of their users."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from runtime.model import User
 from runtime.store import Database, users
 from runtime.stream import Revocations
 
-_REMEMBERED_FOR = 5.0
-"""Seconds. Also how long a session outlives its last day, and a revocation stays unheard at worst."""
+_CACHED_FOR = 5.0
+"""Seconds. Also how long an expired session, or at worst a revoked one, is still accepted."""
 
-_REMEMBERED = 10_000
-"""Credentials that are remembered at most."""
+_MAX_CACHED = 10_000
+"""Credentials that are cached at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +28,18 @@ class Credential:
     value: str
 
     def user(self, database: Database) -> User | None:
-        """Whose it is; None where it is worth nothing (any more). One query."""
+        """Its user; None if it is unknown, expired or revoked. One query."""
         find = users.by_token if self.kind == "token" else users.by_login
         return database.read(find, self.value)
 
 
 class CredentialCache:
-    """Whose a credential is: looked up, then remembered for a few seconds.
+    """The user of each credential, looked up once and cached for a few seconds.
 
-    It remembers only while this process hears of every revocation as it happens, and
-    only what no revocation may have overtaken. So a credential that has ended is
-    refused at once here, and elsewhere as soon as the announcement is there. Without
-    Redis each request costs its query again.
+    It caches only while this process is subscribed to revocations, and never a look-up
+    during which one arrived. So a revoked credential is refused at once by the process
+    that revokes it, and by others as soon as they receive the announcement. Without Redis
+    nothing is cached, and each request costs a query.
     """
 
     def __init__(
@@ -47,63 +47,63 @@ class CredentialCache:
         database: Database,
         revocations: Revocations,
         clock: Callable[[], float] = time.monotonic,
-        size: int = _REMEMBERED,
+        size: int = _MAX_CACHED,
     ) -> None:
         self._database = database
         self._revocations = revocations
         self._clock = clock
         self._size = size
-        self._known: dict[Credential, tuple[float, User]] = {}
-        """Until when, and whose; the oldest first."""
-        self._hearing = False
+        self._cached: dict[Credential, tuple[float, User]] = {}
+        """Each with the time until which it is valid, and its user; the oldest first."""
+        self._subscribed = False
         self._changes = 0
-        """Grows with each revocation, and when hearing begins or ends."""
+        """Grows with each revocation, and when the subscription begins or ends."""
         self.lookups = 0
-        """Times that the database was asked."""
+        """How often the database was asked."""
 
     def listen(self) -> None:
-        """Begin to hear of revocations, and so to remember (gevent)."""
-        self._revocations.listen(self._forget, self._hear, self._go_deaf)
+        """Subscribe to revocations, and so begin to cache (gevent)."""
+        self._revocations.listen(self._drop, self._subscribe, self._unsubscribe)
 
     def resolve(self, credential: Credential) -> User | None:
-        """Whose it is; None where it is worth nothing (any more). Raises StoreUnavailable."""
-        until, user = self._known.get(credential, (0.0, None))
+        """Its user; None if it is unknown, expired or revoked. Raises StoreUnavailable."""
+        until, user = self._cached.get(credential, (0.0, None))
         return user if self._clock() < until else self._look_up(credential)
 
     def revoked(self, user_id: str) -> None:
-        """Credentials of a user have ended, and that is committed: nobody may remember them."""
-        self._forget(user_id)
+        """Drop a user's credentials here and everywhere, after a revocation has been committed."""
+        self._drop(user_id)
         after_commit(self._announce, user_id)
 
     def _announce(self, user_id: str) -> None:
         try:
             self._revocations.announce(user_id)
         except StreamUnavailable:
-            pass  # the others hear nothing either then, and remember nothing
+            pass  # without Redis the other processes are not subscribed, and cache nothing
 
     def _look_up(self, credential: Credential) -> User | None:
         asked_at, changes = self._clock(), self._changes
         self.lookups += 1
         user = credential.user(self._database)
-        if user is not None and self._hearing and changes == self._changes:
-            self._remember(credential, user, asked_at + _REMEMBERED_FOR)
+        if user is not None and self._subscribed and changes == self._changes:
+            self._cache(credential, user, asked_at + _CACHED_FOR)
         return user
 
-    def _remember(self, credential: Credential, user: User, until: float) -> None:
-        self._known.pop(credential, None)
-        if len(self._known) >= self._size:
-            del self._known[next(iter(self._known))]
-        self._known[credential] = (until, user)
+    def _cache(self, credential: Credential, user: User, until: float) -> None:
+        self._cached.pop(credential, None)
+        if len(self._cached) >= self._size:
+            del self._cached[next(iter(self._cached))]
+        self._cached[credential] = (until, user)
 
-    def _forget(self, user_id: str) -> None:
+    def _drop(self, user_id: str) -> None:
         self._changes += 1
-        self._known = {shown: known for shown, known in self._known.items() if known[1].id != user_id}
+        self._cached = {key: entry for key, entry in self._cached.items() if entry[1].id != user_id}
 
-    def _hear(self) -> None:
+    def _subscribe(self) -> None:
         self._changes += 1
-        self._hearing = True
+        self._subscribed = True
 
-    def _go_deaf(self) -> None:
+    def _unsubscribe(self) -> None:
         self._changes += 1
-        self._hearing = False
-        self._known.clear()
+        self._subscribed = False
+        self._cached.clear()
