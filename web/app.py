@@ -17,11 +17,11 @@ from web.security import auth
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The app; ``settings`` are this process's own if None. Connects to nothing."""
+    """The app. ``settings``: this process's own if None. Connects to nothing."""
     settings = settings or settings_module.current()
     app = Flask("web", static_folder="assets", static_url_path="/static")
     app.url_map.strict_slashes = False
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # it would answer about what is not one's own
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # OPTIONS would answer without authentication
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body
     Core(settings).init_app(app)
     responses.init_app(app, tls_only=settings.security.cookie_secure)

@@ -1,4 +1,4 @@
-"""The browser interface as it was built, or, where it was not, a page that says how to build it."""
+"""The built browser interface, or a page that says how to build it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import runtime
 pages = Blueprint("pages", __name__)
 
 _BUILT = Path(__file__).parent / "static"
-_FOR_EVER = 365 * 86400
-"""Seconds that a browser may keep a file whose name changes with its content."""
+_ONE_YEAR = 365 * 86400
+"""Seconds that a browser may cache a file whose name changes with its content."""
 
 
 @pages.route("/")
@@ -23,7 +23,7 @@ _FOR_EVER = 365 * 86400
 @pages.route("/t/<id:thread_id>")
 @pages.route("/t/<id:thread_id>/<any(s, map, compare):view>/<id:state_id>")
 def app(**_: str) -> Response:
-    """The interface; its script shows what the address names."""
+    """The interface. Its script reads the address, and shows that thread or page."""
     index = _BUILT / "index.html"
     page = index.read_text() if index.exists() else render_template("front.html", version=runtime.__version__)
     return Response(page, mimetype="text/html", headers={"Cache-Control": "no-cache"})
@@ -31,12 +31,12 @@ def app(**_: str) -> Response:
 
 @pages.route("/ui/<path:file>")
 def built(file: str) -> Response:
-    """A file of the interface, compressed when it was built if the browser takes it so."""
-    packed = request.accept_encodings.quality("gzip") and (_BUILT / f"{file}.gz").is_file()
+    """A file of the interface: the copy compressed at build time, if the browser accepts gzip."""
+    compressed = request.accept_encodings.quality("gzip") and (_BUILT / f"{file}.gz").is_file()
     kind = mimetypes.guess_type(file)[0]
-    response = send_from_directory(_BUILT, f"{file}.gz" if packed else file, mimetype=kind)
-    if packed:
+    response = send_from_directory(_BUILT, f"{file}.gz" if compressed else file, mimetype=kind)
+    if compressed:
         response.headers["Content-Encoding"] = "gzip"
     response.vary.add("Accept-Encoding")
-    response.headers["Cache-Control"] = f"public, max-age={_FOR_EVER}, immutable"
+    response.headers["Cache-Control"] = f"public, max-age={_ONE_YEAR}, immutable"
     return response
