@@ -10,7 +10,7 @@ from marshmallow import fields, validate
 from runtime.model import Channel, MessageType, Role, ThreadStatus
 from runtime.store.states import NewMessage
 from runtime.transfer.format import MOST_PARTS
-from web.api.schemas.kinds import Flag, Id, Number, Object, Several, Value, named, one_of, says, text, whole
+from web.api.schemas.kinds import Flag, Id, Number, Object, Several, Value, integer, named, one_of, says, text
 
 MAX_FIELDS = 100
 """Names that an object may have; none here knows as many."""
@@ -27,7 +27,7 @@ class Input(ma.Schema):
     class Meta:
         unknown = ma.RAISE
 
-    error_messages = {"unknown": "is not known here", "type": "must be a JSON object"}
+    error_messages = {"unknown": "is not a known field", "type": "must be a JSON object"}
 
     @ma.pre_load
     def _check_size(self, values: Any, **_: Any) -> Any:
@@ -37,7 +37,7 @@ class Input(ma.Schema):
 
 
 def _email(**options: Any) -> fields.String:
-    address = validate.Regexp(r"[^@\s]{1,64}@[^@\s]{1,189}\Z", error="is not an e-mail address")
+    address = validate.Regexp(r"[^@\s]{1,64}@[^@\s]{1,189}\Z", error="is not an email address")
     return fields.String(required=True, validate=address, metadata={"format": "email"}, **options)
 
 
@@ -47,41 +47,41 @@ def _new_password() -> fields.String:
 
 
 class Credentials(Input):
-    """Who signs in."""
+    """An account's email address and password."""
 
     email = _email()
     password = text(1024, required=True, metadata={"format": "password"})
-    token = Flag(load_default=False, metadata=says("also answer with a token for programs"))
+    token = Flag(load_default=False, metadata=says("also return a token for programs"))
     name = text(200, load_default=None, allow_none=True)
 
 
 class Registration(Credentials):
-    """Who makes an account."""
+    """A new account."""
 
     password = _new_password()
 
 
 class PasswordChange(Input):
-    """Another password."""
+    """A change of password."""
 
     current_password = text(1024, required=True, metadata={"format": "password"})
     new_password = _new_password()
-    token = Flag(load_default=False, metadata=says("also answer with a token for programs"))
+    token = Flag(load_default=False, metadata=says("also return a token for programs"))
 
 
 class NewToken(Input):
-    """An API token to be made."""
+    """A new API token."""
 
     name = named(load_default="API token", metadata=says("what the token is for"))
 
 
 class NewThread(Input):
-    """A thread to be made."""
+    """A new thread."""
 
     title = text(500, load_default=None, allow_none=True)
     worker_id = named(load_default=None, allow_none=True, metadata=says("the worker of runs that name none"))
     config = Object(load_default=None, allow_none=True, metadata=says("that worker's configuration"))
-    metadata = Object(load_default=None, allow_none=True, metadata=says("yours; nothing here reads it"))
+    metadata = Object(load_default=None, allow_none=True, metadata=says("for your own use"))
 
 
 class ThreadChanges(Input):
@@ -95,7 +95,7 @@ class ThreadChanges(Input):
 
 
 class MessageInput(Input):
-    """A message to be added; ``role`` and ``content`` are enough."""
+    """A new message. Only ``role`` and ``content`` are required."""
 
     role = one_of(Role, required=True)
     content = fields.String(required=True)
@@ -122,7 +122,7 @@ def _messages(least: int = 0, **options: Any) -> fields.List[Any]:
 
 
 class NewState(Input):
-    """A state to be added below another, without a run."""
+    """A new state below another, without a run."""
 
     parent_id = Id(required=True)
     messages = _messages(1, required=True)
@@ -133,7 +133,7 @@ def _parts() -> fields.List[Any]:
 
 
 class Export(ma.Schema):
-    """A whole thread, as an export gives it; its parts are checked when it is imported."""
+    """A thread as an export contains it. Its parts are checked when it is imported."""
 
     class Meta:
         unknown = ma.INCLUDE
@@ -164,8 +164,8 @@ class _RunOptions(Input):
         metadata=says("default: the thread's, if the worker is the thread's"),
     )
     args = Value(load_default=None, allow_none=True, metadata=says("passed to the worker as it is"))
-    n = whole(1, MAX_SIBLINGS, load_default=1, metadata=says("how many runs, side by side"))
-    priority = whole(
+    n = integer(1, MAX_SIBLINGS, load_default=1, metadata=says("how many runs, as siblings"))
+    priority = integer(
         -100, 100, load_default=0, metadata=says("among your own waiting runs; higher is sooner")
     )
     timeout = Number(
@@ -177,13 +177,13 @@ class _RunOptions(Input):
 
 
 class NewRun(_RunOptions):
-    """Runs to be made on a thread."""
+    """New runs on a thread."""
 
-    input_state_id = Id(required=True, metadata=says("the state to go on from"))
+    input_state_id = Id(required=True, metadata=says("the state to continue from"))
 
 
 class NewThreadRun(_RunOptions):
-    """Runs to be made on a new thread."""
+    """New runs on a new thread."""
 
     title = text(500, load_default=None, allow_none=True)
     metadata = Object(load_default=None, allow_none=True)
@@ -196,7 +196,7 @@ class Cancel(Input):
         load_default=None,
         allow_none=True,
         metadata={
-            "description": "true, or seconds: answer once the run has ended, or when the time is over",
+            "description": "true, or seconds: respond once the run has ended, or when the time is over",
             "type": ["boolean", "number"],
         },
     )
@@ -208,7 +208,7 @@ class Cancel(Input):
 
 
 class Answer(Input):
-    """The answer to what a run asked."""
+    """The answer to a run's question."""
 
     confirmation_id = named(load_default=None, allow_none=True)
     answer = Value(required=True, allow_none=True)

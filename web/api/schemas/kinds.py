@@ -8,7 +8,7 @@ from marshmallow import fields, validate
 
 from runtime.transfer.format import Several
 
-__all__ = ["Flag", "Id", "Number", "Object", "Several", "Value", "named", "one_of", "says", "text", "whole"]
+__all__ = ["Flag", "Id", "Number", "Object", "Several", "Value", "named", "one_of", "says", "text", "integer"]
 
 
 def says(text: str) -> dict[str, str]:
@@ -22,7 +22,7 @@ def text(longest: int, **options: Any) -> fields.String:
 
 
 def named(longest: int = 200, **options: Any) -> fields.String:
-    """A text that says something."""
+    """A text that is not empty."""
     return fields.String(validate=validate.Length(min=1, max=longest), **options)
 
 
@@ -32,13 +32,13 @@ def one_of(enum: Any, **options: Any) -> fields.String:
     return fields.String(validate=validate.OneOf(values, error="must be one of: {choices}"), **options)
 
 
-def whole(least: int, greatest: int, **options: Any) -> fields.Integer:
-    """A whole number within bounds, and nothing that only looks like one."""
+def integer(least: int, greatest: int, **options: Any) -> fields.Integer:
+    """An integer within bounds. A string or a fraction that could be read as one is refused."""
     return fields.Integer(strict=True, validate=validate.Range(least, greatest), **options)
 
 
 class Number(fields.Float):
-    """A number, and nothing that only looks like one."""
+    """A number. A string or boolean that could be read as one is refused."""
 
     def _validated(self, value: Any) -> float:
         if isinstance(value, str | bool):
@@ -47,7 +47,7 @@ class Number(fields.Float):
 
 
 class Flag(fields.Boolean):
-    """``true`` or ``false`` and nothing that only looks like them."""
+    """``true`` or ``false``. A string or number that could be read as one of them is refused."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What clients send behind the question mark."""
+"""Query parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_PAGE = 1000
 
 
 class Query(ma.Schema):
-    """What a client sends behind the question mark; what is not known there is ignored."""
+    """Query parameters; unknown ones are ignored."""
 
     class Meta:
         unknown = ma.EXCLUDE
@@ -33,7 +33,7 @@ class ThreadsQuery(_Limited):
     status = one_of(ThreadStatus, load_default=None, metadata=says("default: active"))
 
     @ma.pre_load
-    def _short(self, values: Any, **_: Any) -> Any:
+    def _expand_short_names(self, values: Any, **_: Any) -> Any:
         return _renamed(values, {"q": "query", "search": "query"})
 
 
@@ -59,7 +59,7 @@ class WorkerHistoryQuery(_Limited):
     limit = fields.Integer(
         load_default=None,
         validate=validate.Range(1, MAX_PAGE),
-        metadata=says("default: as many as the worker is given anyway"),
+        metadata=says("default: as many as the worker is started with"),
     )
 
 
@@ -90,7 +90,7 @@ class RunsQuery(_Limited):
     thread_id = Id(load_default=None)
 
     @ma.pre_load
-    def _short(self, values: Any, **_: Any) -> Any:
+    def _expand_short_names(self, values: Any, **_: Any) -> Any:
         return _renamed(values, {"worker": "worker_id", "thread": "thread_id"})
 
 
