@@ -125,6 +125,12 @@ def test_errors_are_documented_as_problem_documents(document: dict[str, Any]) ->
         assert list(response["content"]) == ["application/problem+json"]
 
 
+def test_the_cookie_is_documented_under_the_name_that_it_has(app: Flask, document: dict[str, Any]) -> None:
+    scheme = document["components"]["securitySchemes"]["cookie"]
+
+    assert (scheme["in"], scheme["name"]) == ("cookie", app.config["SESSION_COOKIE_NAME"])
+
+
 def test_every_schema_is_valid_and_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     for schema in document["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
@@ -160,7 +166,7 @@ def test_the_page_to_try_the_api_loads_nothing_from_elsewhere(app: Flask) -> Non
         "/api/openapi.json", "/api/me", "/worker/runs/x", "/healthz", "/metrics", "/nowhere",
     ],
 )  # fmt: skip
-def test_every_answer_keeps_browsers_safe(app: Flask, path: str) -> None:
+def test_every_response_has_the_security_headers(app: Flask, path: str) -> None:
     with app.test_client().get(path) as answer:
         headers = answer.headers
 
@@ -168,7 +174,7 @@ def test_every_answer_keeps_browsers_safe(app: Flask, path: str) -> None:
     assert "Strict-Transport-Security" not in headers
 
 
-def test_where_cookies_need_tls_browsers_are_told_to_use_it(tmp_path: Path) -> None:
+def test_responses_demand_tls_when_cookies_need_it(tmp_path: Path) -> None:
     environ = {"BRANCHLINE_HOME": str(tmp_path), "BRANCHLINE_SECURITY_COOKIE_SECURE": "true"}
     headers = create_app(settings_module.load(environ)).test_client().get("/").headers
 
@@ -203,13 +209,13 @@ def test_the_process_is_alive_but_not_ready_without_what_it_needs(app: Flask, tm
     assert {missing["what"] for missing in ready.json["missing"]} >= {"migrations", "redis", "broker"}
 
 
-def test_a_wrong_method_says_which_are_right(app: Flask) -> None:
+def test_a_wrong_method_is_answered_with_the_right_ones(app: Flask) -> None:
     allowed = app.test_client().put("/api/threads").headers["Allow"]
 
     assert {"GET", "POST"} <= set(allowed.split(", "))
 
 
-def test_a_database_that_is_away_is_said_to_be_and_when_to_come_again(tmp_path: Path) -> None:
+def test_an_unavailable_database_is_reported_with_retry_after(tmp_path: Path) -> None:
     nowhere = {"BRANCHLINE_HOME": str(tmp_path), "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     client = create_app(settings_module.load(nowhere)).test_client()
 

@@ -14,7 +14,7 @@ from runtime.tokens import session_token
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs
 from web.core import core
-from web.http.responses import answer, empty
+from web.http.responses import json_response, no_content
 from web.security import auth
 from web.security.rate_limit import network
 
@@ -25,7 +25,7 @@ account.before_request(auth.sign_in_required)
 _SignedIn = outputs.wrapped(
     "SignedIn",
     user=outputs.User,
-    token=fields.String(metadata={"optional": True, "description": "only if it was asked for"}),
+    token=fields.String(metadata={"optional": True, "description": "only with `token: true` in the request"}),
 )
 _UserAnswer = outputs.wrapped("UserAnswer", user=outputs.User)
 _TokenAnswer = outputs.wrapped("TokenAnswer", token=outputs.TokenWithSecret)
@@ -35,11 +35,11 @@ _TokenAnswer = outputs.wrapped("TokenAnswer", token=outputs.TokenWithSecret)
 @entrance.arguments(inputs.Registration)
 @entrance.response(201, _SignedIn)
 def register(given: dict[str, Any]) -> Response:
-    """Make an account and sign in."""
+    """Create an account and sign in."""
     auth.same_origin()
     if not core.settings.security.registration:
-        raise Forbidden("Nobody can register here; ask whoever runs this for an account.")
-    _count_try(given["email"])
+        raise Forbidden("Registration is turned off. Ask your administrator for an account.")
+    _limit_attempts(given["email"])
     password_hash = core.passwords.hash(given["password"])
 
     def make(c: Any) -> tuple[User, str]:
@@ -56,26 +56,26 @@ def register(given: dict[str, Any]) -> Response:
 def login(given: dict[str, Any]) -> Response:
     """Sign in."""
     auth.same_origin()
-    _count_try(given["email"])
+    _limit_attempts(given["email"])
     found = _account(given["email"], given["password"])
     days = core.settings.security.session_days
     session_id = core.database.write(users.sign_in, found[0].id, found[1], days) if found else None
     if found is None or session_id is None:
-        raise Unauthenticated("The e-mail address or the password is wrong.")
+        raise Unauthenticated("The email address or the password is wrong.")
     return _signed_in(found[0], session_id, given["token"], 200)
 
 
 @entrance.route("/logout", methods=["POST"])
 @entrance.response(204)
 def logout() -> Response:
-    """Sign out; does nothing where nobody is signed in."""
-    credential = auth.credential_shown()
+    """Sign out. Does nothing if you are not signed in."""
+    credential = auth.request_credential()
     if credential is not None and credential.kind == "session":
         user_id = core.database.write(users.end_login, credential.value)
         if user_id is not None:
             core.credentials.revoked(user_id)
     auth.forget()
-    return empty()
+    return no_content()
 
 
 @account.route("/auth/password", methods=["POST"])
@@ -84,11 +84,11 @@ def logout() -> Response:
 def change_password(given: dict[str, Any]) -> Response:
     """Change your password.
 
-    Every session ends, and with it its streams and tokens; this answer brings a new one.
-    API tokens stay.
+    You are signed out everywhere, and tokens that signing in gave stop working. The response
+    starts a new session. API tokens stay valid.
     """
     email = auth.current_user().email
-    _count_try(email)
+    _limit_attempts(email)
     found = _account(email, given["current_password"])
     if found is None:
         raise Invalid("The current password is wrong.", [FieldError(("current_password",), "is wrong")])
@@ -108,7 +108,7 @@ def change_password(given: dict[str, Any]) -> Response:
 @account.response(200, _UserAnswer)
 def me() -> Response:
     """Who you are."""
-    return answer({"user": auth.current_user().encode()})
+    return json_response({"user": auth.current_user().encode()})
 
 
 @account.route("/tokens")
@@ -116,38 +116,38 @@ def me() -> Response:
 def list_tokens() -> Response:
     """Your API tokens, without their secrets."""
     found = core.database.read(users.tokens, auth.current_user().id)
-    return answer({"items": [token.encode() for token in found], "next": None})
+    return json_response({"items": [token.encode() for token in found], "next": None})
 
 
 @account.route("/tokens", methods=["POST"])
 @account.arguments(inputs.NewToken, required=False)
 @account.response(201, _TokenAnswer)
 def create_token(given: dict[str, Any]) -> Response:
-    """Make an API token.
+    """Create an API token.
 
-    Its secret is shown now and never again.
+    Its secret is shown only once, in this response.
     """
     token, secret = core.database.write(users.create_token, auth.current_user().id, given["name"])
-    return answer({"token": {**token.encode(), "secret": secret}}, 201)
+    return json_response({"token": {**token.encode(), "secret": secret}}, 201)
 
 
 @account.route("/tokens/<id:token_id>", methods=["DELETE"])
 @account.response(204)
 def revoke_token(token_id: str) -> Response:
-    """Make an API token worthless."""
+    """Revoke an API token."""
     user_id = auth.current_user().id
     core.database.write(users.revoke_token, user_id, token_id)
     core.credentials.revoked(user_id)
-    return empty()
+    return no_content()
 
 
-def _count_try(email: str) -> None:
-    """Raises TooMany where there were too many from this address, or at this account."""
+def _limit_attempts(email: str) -> None:
+    """Raises TooMany after too many attempts from this address, or for this account."""
     core.login_limit.check(f"address {network(request.remote_addr)}", f"account {email.lower()}")
 
 
 def _account(email: str, password: str) -> tuple[User, str] | None:
-    """The account and the hash of its password, where ``password`` is right."""
+    """The account and the hash of its password; None unless ``password`` is right."""
     found = core.database.read(users.by_email, email)
     return found if core.passwords.verify(found[1] if found else None, password) else None
 
@@ -157,4 +157,4 @@ def _signed_in(user: User, session_id: str, with_token: bool, status: int) -> Re
     body: dict[str, Any] = {"user": user.encode()}
     if with_token:
         body["token"] = session_token(core.settings, session_id)
-    return answer(body, status)
+    return json_response(body, status)

@@ -12,7 +12,7 @@ from runtime.model import Run
 from runtime.stream import Batch, reset_signal
 from web.api.schemas import queries
 from web.core import core, this_core
-from web.http.responses import empty
+from web.http.responses import no_content
 from web.security import auth
 from web.streaming.run_stream import RunStream
 from web.streaming.socket_writer import SocketWriter
@@ -24,16 +24,16 @@ streams.before_request(auth.sign_in_required)
 
 @streams.before_request
 def end_at_once() -> Response | None:
-    """A process that has been told to stop begins no stream."""
+    """A process that is stopping ends a new stream at once, so that the client connects to another."""
     return streams.stream(Nothing()) if core.stopping else None
 
 
 @streams.route("/events")
 @streams.alt_response(200, **DOCUMENTED)
 def user_events() -> Response:
-    """Hints that something in your lists has changed: read it again.
+    """Hints that something in your lists has changed and should be read again.
 
-    They have no ids: what happens while nobody listens is not told later.
+    They have no ids, and are not sent again: read your lists after connecting.
     """
     return streams.stream()
 
@@ -44,8 +44,8 @@ def user_events() -> Response:
 def thread_events(given: dict[str, Any], thread_id: str) -> Response:
     """Everything that happens on a thread, from now on or from a cursor.
 
-    Where it cannot go on from the cursor it says `reset` and ends: read the
-    snapshot then, and go on from its cursor.
+    If it cannot continue from the cursor it sends `reset` and ends. Read the snapshot
+    then, and continue from its cursor.
     """
     core.database.engine.get_thread(auth.current_user().workspace_id, thread_id)
     shown = _shown(given)
@@ -63,13 +63,13 @@ def thread_events(given: dict[str, Any], thread_id: str) -> Response:
 def run_events(given: dict[str, Any], run_id: str) -> Response:
     """Everything that happens in a run, from its beginning or from a cursor, to its end."""
     run = core.database.engine.get_run(auth.current_user().workspace_id, run_id)
-    return stream_run(run, _shown(given)) or empty()
+    return stream_run(run, _shown(given)) or no_content()
 
 
 def stream_run(run: Run, shown: str | None = None) -> Response | None:
     """The stream of a run after the event id ``shown``; None where it has ended and all was seen.
 
-    Raises StreamUnavailable where only Redis could tell.
+    Raises StreamUnavailable if that depends on Redis, and Redis is away.
     """
     writer = SocketWriter(core.metrics, encode_sse)
     source = RunStream(this_core(), run, writer)

@@ -24,7 +24,7 @@ from web.api.schemas.kinds import Object
 from web.api.schemas.outputs import Problem
 from web.http import problems
 from web.http.parsing import Parser
-from web.http.responses import tagged
+from web.http.responses import with_etag
 
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
 _PROBLEM = "application/problem+json"
@@ -41,19 +41,23 @@ _SECURITY = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API token, or the token that signing in with `token: true` gives.",
+        "description": "An API token, or the token that signing in with `token: true` returns.",
     },
-    "cookie": {"type": "apiKey", "in": "cookie", "name": "session", "description": "What signing in sets."},
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "description": "Set by signing in. Its name ends with a digest of this deployment's secret key.",
+    },
     "run": {
         "type": "http",
         "scheme": "bearer",
-        "description": "The run token that a worker finds in BRANCHLINE_RUN_TOKEN; it dies with its attempt.",
+        "description": "A worker's run token, BRANCHLINE_RUN_TOKEN; valid until its attempt ends.",
     },
 }
 
 
 class IdConverter(UUIDConverter):
-    """An id in a path, as lower-case text. What is no id does not match: 404."""
+    """An id in a path, in lower case. Anything else does not match, which is a 404."""
 
     def to_python(self, value: str) -> str:  # type: ignore[override]
         """The id as the store knows it."""
@@ -72,7 +76,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     def __init__(
         self, name: str, import_name: str, *, security: tuple[str, ...] = ("bearer", "cookie"), **options: Any
     ) -> None:
-        """``security``: the schemes that let a client in; none where anybody may."""
+        """``security``: the schemes that authenticate a client; none for a public view."""
         super().__init__(name, import_name, **options)
         self._security: list[dict[str, list[str]]] = [{scheme: []} for scheme in security]
         self._prepare_doc_cbks.append(self._prepare_errors_doc)
@@ -99,7 +103,8 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         super().init_app(app, **options)
         self.register_converter(IdConverter, lambda converter: {"type": "string", "format": "uuid"})
         self.register_field(Object, "object", None)
-        for name, scheme in _SECURITY.items():
+        cookie = {**_SECURITY["cookie"], "name": app.config["SESSION_COOKIE_NAME"]}
+        for name, scheme in {**_SECURITY, "cookie": cookie}.items():
             self.spec.components.security_scheme(name, scheme)
         app.add_url_rule("/api/docs", "api_docs", _page)
         app.add_url_rule("/api/docs/<path:file>", "api_docs_file", _file)
@@ -119,7 +124,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
 
     def _openapi_json(self) -> Response:
-        return tagged(Response(self.document, mimetype="application/json"))
+        return with_etag(Response(self.document, mimetype="application/json"))
 
 
 def _page() -> Response:

@@ -1,4 +1,4 @@
-"""Runs: asking for them, watching over them, and answering what they ask."""
+"""Runs: creating them, waiting for them, cancelling them, and answering their questions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from web.api.events import stream_run
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
 from web.core import core
-from web.http.responses import answer
+from web.http.responses import json_response
 from web.security import auth
 from web.streaming.sse import DOCUMENTED, EVENT_STREAM
 from web.streaming.wait import until_ended
@@ -29,9 +29,9 @@ views = Blueprint("runs", __name__, url_prefix="/api/runs", description="Executi
 views.before_request(auth.sign_in_required)
 
 _KEY_HEADER = "Idempotency-Key"
-_KEY_LONGEST = 255
+_KEY_MAX = 255
 _CANCEL_WAIT = 30.0
-"""Seconds that ``wait: true`` means."""
+"""Seconds to wait for ``wait: true``."""
 
 _RunAnswer = outputs.wrapped("RunAnswer", run=outputs.Run)
 _RunDetail = outputs.wrapped("RunDetail", run=outputs.RunWithQueue)
@@ -49,8 +49,8 @@ _key_parameter = {
     "in": "header",
     "name": _KEY_HEADER,
     "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": _KEY_LONGEST},
-    "description": "Your own name for this request: sent again, it gives the first answer again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": _KEY_MAX},
+    "description": "A name for this request. Sent again, it is answered with the first response.",
 }
 _LOCATION = {"Location": {"schema": {"type": "string"}}}
 _STREAMED = {
@@ -66,11 +66,11 @@ _JSON = "application/json"
 @on_thread.response(202, _Accepted, headers=_LOCATION)
 @on_thread.alt_response(200, **_STREAMED)
 def create_runs(given: dict[str, Any], thread_id: str) -> Response:
-    """Have a worker go on from a state.
+    """Run a worker on a state.
 
-    With `messages`, they become a new state below the input state first. `states`
-    are the states that the runs will fill, in the order of `runs`. A client that
-    prefers `text/event-stream` is answered with the stream of the run it asks for.
+    `messages` become a new state below the input state first. `states` are the states
+    that the runs will fill, in the order of `runs`. A client whose `Accept` prefers
+    `text/event-stream` gets the stream of the run instead.
     """
     return _accepted(thread_id, given)
 
@@ -80,7 +80,7 @@ def create_runs(given: dict[str, Any], thread_id: str) -> Response:
 @views.response(202, _AcceptedWithThread, headers=_LOCATION)
 @views.alt_response(200, **_STREAMED)
 def create_runs_on_new_thread(given: dict[str, Any]) -> Response:
-    """Make a thread and have a worker begin it; answered like runs on a thread."""
+    """Create a thread and run a worker on it. The response is as for runs on a thread."""
     return _accepted(NewThread(given["title"], given["metadata"] or {}), given)
 
 
@@ -96,7 +96,7 @@ def list_runs(given: dict[str, Any]) -> Response:
         status=RunStatus(status) if status else None,
         **given,
     )
-    return answer({"items": [run.encode() for run in page.items], "next": page.next})
+    return json_response({"items": [run.encode() for run in page.items], "next": page.next})
 
 
 @views.route("/<id:run_id>")
@@ -108,7 +108,7 @@ def get_run(run_id: str) -> Response:
     def read(c: Any) -> dict[str, Json]:
         return _with_queue(c, runs.get(c, workspace_id, run_id))
 
-    return answer({"run": core.database.read(read)})
+    return json_response({"run": core.database.read(read)})
 
 
 @views.route("/<id:run_id>/wait")
@@ -121,10 +121,10 @@ def wait_for_run(given: dict[str, Any], run_id: str) -> Response:
 
     def read(c: Any) -> dict[str, Json]:
         run = runs.get(c, workspace_id, run_id)
-        said = messages.of_state(c, run.output_state_id)
-        return {"run": _with_queue(c, run), "messages": [message.encode() for message in said]}
+        output = messages.of_state(c, run.output_state_id)
+        return {"run": _with_queue(c, run), "messages": [message.encode() for message in output]}
 
-    return answer(core.database.read(read))
+    return json_response(core.database.read(read))
 
 
 @views.route("/<id:run_id>/log")
@@ -132,7 +132,7 @@ def wait_for_run(given: dict[str, Any], run_id: str) -> Response:
 def get_log(run_id: str) -> Response:
     """What each attempt wrote to stderr, earliest attempt first."""
     _get(run_id)
-    return answer({"items": core.database.read(runs.logs, run_id), "next": None})
+    return json_response({"items": core.database.read(runs.logs, run_id), "next": None})
 
 
 @views.route("/<id:run_id>/attempts")
@@ -143,45 +143,45 @@ def list_attempts(run_id: str) -> Response:
 
     def read(c: Any) -> list[dict[str, Json]]:
         run = runs.get(c, workspace_id, run_id)
-        said = messages.of_attempts(c, run_id, run.output_state_id)
+        written = messages.of_attempts(c, run_id, run.output_state_id)
         steps = runs.steps(c, run_id)
         logged = (entry["attempt"] for entry in runs.logs(c, run_id))
-        known = {*said, *(step["attempt"] for step in steps), *logged, run.attempt}
+        known = {*written, *(step["attempt"] for step in steps), *logged, run.attempt}
         numbers = {*range(1, run.attempt + 1)} & known
-        return [_attempt(number, said.get(number, []), steps) for number in sorted(numbers)]
+        return [_attempt(number, written.get(number, []), steps) for number in sorted(numbers)]
 
-    return answer({"items": core.database.read(read), "next": None})
+    return json_response({"items": core.database.read(read), "next": None})
 
 
 @views.route("/<id:run_id>/cancel", methods=["POST"])
 @views.arguments(inputs.Cancel, required=False)
 @views.response(202, _RunAnswer)
 def cancel_run(given: dict[str, Any], run_id: str) -> Response:
-    """End a run, whether it has started or not; one that has ended stays as it is."""
+    """Cancel a run, whether it has started or not. A run that has ended stays as it is."""
     run = core.dispatcher.cancel(auth.current_user(), run_id)
     if not run.status.terminal:
         after_commit(core.announcer.hint_run, run)
     if given["wait"]:
         run = until_ended(core, run, _CANCEL_WAIT if given["wait"] is True else float(given["wait"]))
-    return answer({"run": run.encode()}, 202)
+    return json_response({"run": run.encode()}, 202)
 
 
 @views.route("/<id:run_id>/answer", methods=["POST"])
 @views.arguments(inputs.Answer)
 @views.response(202, _RunAnswer)
 def answer_run(given: dict[str, Any], run_id: str) -> Response:
-    """Answer what a waiting run asked; 409 if it does not wait."""
+    """Answer the question of a waiting run. 409 if it is not waiting."""
     user = auth.current_user()
     run = core.dispatcher.answer(user, run_id, given["confirmation_id"], given["answer"])
-    return answer({"run": run.encode()}, 202)
+    return json_response({"run": run.encode()}, 202)
 
 
 def _accepted(target: str | NewThread, given: dict[str, Any]) -> Response:
     streamed = _wants_stream()
     if streamed and given["n"] > 1:
-        said = "must be 1 where the answer is to be a stream, which tells of one run"
-        raise Invalid(f"n: {said}", [FieldError(("n",), said)])
-    wanted = RunRequest(
+        problem = "must be 1 for a stream, which has the events of one run"
+        raise Invalid(f"n: {problem}", [FieldError(("n",), problem)])
+    run_request = RunRequest(
         input_state_id=given.get("input_state_id"),
         messages=given["messages"],
         worker_id=given["worker_id"],
@@ -191,10 +191,10 @@ def _accepted(target: str | NewThread, given: dict[str, Any]) -> Response:
         priority=given["priority"],
         timeout=given["timeout"],
     )
-    accepted = core.dispatcher.create(auth.current_user(), target, wanted, _idempotency_key(given))
+    accepted = core.dispatcher.create(auth.current_user(), target, run_request, _idempotency_key(given))
     run_id = accepted.answer["runs"][0]["id"]
     response = _streamed(run_id, accepted) if streamed else None
-    response = response or answer(accepted.answer, 202)
+    response = response or json_response(accepted.answer, 202)
     response.headers["Location"] = f"/api/runs/{run_id}"
     return response
 
@@ -206,7 +206,7 @@ def _wants_stream() -> bool:
 
 
 def _streamed(run_id: str, accepted: Accepted) -> Response | None:
-    """The stream of an accepted run; None where it cannot be begun now, which is no reason to fail."""
+    """The stream of an accepted run; None if it cannot begin now: the run is accepted all the same."""
     if core.stopping or not accepted.announced:
         return None
     try:
@@ -219,9 +219,9 @@ def _idempotency_key(given: dict[str, Any]) -> IdempotencyKey | None:
     key = request.headers.get(_KEY_HEADER)
     if key is None:
         return None
-    if not 1 <= len(key) <= _KEY_LONGEST or not key.isprintable():
-        said = f"must have 1 to {_KEY_LONGEST} printable characters"
-        raise Invalid(f"{_KEY_HEADER}: {said}", [FieldError((_KEY_HEADER,), said)])
+    if not 1 <= len(key) <= _KEY_MAX or not key.isprintable():
+        problem = f"must have 1 to {_KEY_MAX} printable characters"
+        raise Invalid(f"{_KEY_HEADER}: {problem}", [FieldError((_KEY_HEADER,), problem)])
     body = orjson.dumps([request.path, given], option=orjson.OPT_SORT_KEYS)
     return IdempotencyKey(key, hashlib.sha256(body).hexdigest())
 
@@ -236,10 +236,10 @@ def _with_queue(c: Any, run: Run) -> dict[str, Json]:
     return {**run.encode(), "queue": encode_wait(wait)}
 
 
-def _attempt(number: int, said: list[Message], steps: list[dict[str, Json]]) -> dict[str, Json]:
+def _attempt(number: int, written: list[Message], steps: list[dict[str, Json]]) -> dict[str, Json]:
     return {
         "attempt": number,
-        "messages": [message.encode() for message in said],
+        "messages": [message.encode() for message in written],
         "steps": [
             {"number": step["number"], "description": step["description"], "at": encode_time(step["at"])}
             for step in steps

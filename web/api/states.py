@@ -14,7 +14,7 @@ from runtime.store import runs, states, threads
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
 from web.core import core
-from web.http.responses import answer, tagged, tagged_by
+from web.http.responses import json_response, unless_known, with_etag
 from web.security import auth
 
 tree = Blueprint(
@@ -28,8 +28,8 @@ _StateAnswer = outputs.wrapped("StateAnswer", state=outputs.State)
 _History = outputs.wrapped(
     "History",
     items=[outputs.Message],
-    next=fields.String(allow_none=True, metadata={"description": "leads to what is before"}),
-    states=outputs.places(),
+    next=fields.String(allow_none=True, metadata={"description": "cursor of the earlier history"}),
+    states=outputs.sibling_positions(),
     runs=fields.List(fields.Nested(outputs.Run), metadata={"optional": True}),
     steps=outputs.step_counts(optional=True),
 )
@@ -44,7 +44,7 @@ def list_states(given: dict[str, Any], thread_id: str) -> Response:
     if given.pop("structure"):
         return _structure(workspace_id, thread_id)
     page = core.database.read(states.tree, workspace_id, thread_id, **given)
-    return tagged(answer({"items": [_node(node) for node in page.items], "next": page.next}))
+    return with_etag(json_response({"items": [_node(node) for node in page.items], "next": page.next}))
 
 
 @tree.route("", methods=["POST"])
@@ -63,7 +63,7 @@ def add_state(given: dict[str, Any], thread_id: str) -> Response:
 
     state = core.database.write(add)
     after_commit(core.announcer.state, state)
-    return answer({"state": state.encode()}, 201, Location=f"/api/states/{state.id}")
+    return json_response({"state": state.encode()}, 201, Location=f"/api/states/{state.id}")
 
 
 @views.route("/<id:state_id>")
@@ -71,7 +71,7 @@ def add_state(given: dict[str, Any], thread_id: str) -> Response:
 def get_state(state_id: str) -> Response:
     """One state with its messages."""
     state = core.database.read(states.get, auth.current_user().workspace_id, state_id)
-    return answer({"state": state.encode()})
+    return json_response({"state": state.encode()})
 
 
 @views.route("/<id:state_id>", methods=["PATCH"])
@@ -81,7 +81,7 @@ def update_state(given: dict[str, Any], state_id: str) -> Response:
     """Label a state, or star it."""
     state = core.database.write(states.update, auth.current_user().workspace_id, state_id, **given)
     after_commit(core.announcer.marked, state)
-    return answer({"state": state.encode()})
+    return json_response({"state": state.encode()})
 
 
 @views.route("/<id:state_id>/messages")
@@ -97,23 +97,27 @@ def list_messages(given: dict[str, Any], state_id: str) -> Response:
         shown = {"items": items, "next": history.next, "states": history.states}
         return {**shown, **_runs(c, history.states)} if with_runs else shown
 
-    return answer(core.database.read(read))
+    return json_response(core.database.read(read))
 
 
 def _runs(c: Any, state_ids: Iterable[str]) -> dict[str, Json]:
-    """The runs that fill these states, and how many steps each told of."""
+    """The runs that fill these states, and how many steps each has reported."""
     filling = runs.of_states(c, state_ids)
     counts = runs.step_counts(c, [run.id for run in filling])
     return {"runs": [run.encode() for run in filling], "steps": counts}
 
 
 def _structure(workspace_id: str, thread_id: str) -> Response:
-    """Nothing is erased, and each new state is the thread's latest: its id stands for the whole shape.
+    """The structure, tagged with the id of the thread's latest state.
 
-    It is read first, so that a state which comes meanwhile can only cost one reading more.
+    States are only ever added, and each becomes the latest, so the tree has not changed
+    while that id has not. The id is read before the tree: a state that is added in
+    between makes the tag too old, which only costs the client another request.
     """
     latest = core.database.engine.get_thread(workspace_id, thread_id).latest_state_id
-    return tagged_by(latest, lambda: answer(core.database.read(states.structure, workspace_id, thread_id)))
+    return unless_known(
+        latest, lambda: json_response(core.database.read(states.structure, workspace_id, thread_id))
+    )
 
 
 def _node(node: dict[str, Json]) -> dict[str, Json]:

@@ -20,7 +20,7 @@ from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
 from web.core import IMPORTS, core
 from web.http.parsing import read_body
-from web.http.responses import answer, empty
+from web.http.responses import json_response, no_content
 from web.security import auth
 
 views = Blueprint("threads", __name__, url_prefix="/api/threads", description="Conversations, each a tree")
@@ -30,31 +30,31 @@ _ThreadAnswer = outputs.wrapped("ThreadAnswer", thread=outputs.Thread)
 _NewThreadAnswer = outputs.wrapped("NewThreadAnswer", thread=outputs.Thread, root_state=outputs.State)
 _Snapshot = outputs.wrapped(
     "Snapshot",
-    cursor=fields.String(metadata={"description": "read the thread's events on from here"}),
+    cursor=fields.String(metadata={"description": "where to continue in the thread's events (`after`)"}),
     messages=[outputs.Message],
     other_branches=outputs.other_branches(),
     next=fields.String(allow_none=True, metadata={"description": "cursor of the history before `messages`"}),
     open=[outputs.OpenMessage],
     runs=[outputs.Run],
-    states=outputs.places(),
+    states=outputs.sibling_positions(),
     steps=outputs.step_counts(),
 )
 
 _RECENT_RUNS = 100
 _threads = ThreadPool(IMPORTS)
-"""A large export takes seconds to check."""
+"""Checking a large export needs seconds, which would hold up every other request."""
 
 
-def _in_turn(view: Callable[..., Response]) -> Callable[..., Response]:
-    """``view``, but its body is parsed only once there is a place for it: that takes ten times its size."""
+def _limited(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Let ``view`` parse its body only with a slot for imports: parsing needs ten times the body's size."""
 
     @wraps(view)
-    def waiting(*args: Any, **kwargs: Any) -> Response:
-        read_body(request, keep=True)  # first, for who sends slowly is to hold no place
+    def limited(*args: Any, **kwargs: Any) -> Response:
+        read_body(request, keep=True)  # before the slot, so that a slow client holds none
         with core.imports:
             return view(*args, **kwargs)
 
-    return waiting
+    return limited
 
 
 @views.route("")
@@ -64,14 +64,14 @@ def list_threads(given: dict[str, Any]) -> Response:
     """Your threads, last updated first."""
     status = ThreadStatus(given.pop("status") or ThreadStatus.ACTIVE)
     page = core.database.read(threads.listing, auth.current_user().workspace_id, status=status, **given)
-    return answer({"items": [thread.encode() for thread in page.items], "next": page.next})
+    return json_response({"items": [thread.encode() for thread in page.items], "next": page.next})
 
 
 @views.route("", methods=["POST"])
 @views.arguments(inputs.NewThread, required=False)
 @views.response(201, _NewThreadAnswer)
 def create_thread(given: dict[str, Any]) -> Response:
-    """Make a thread, with its empty root state."""
+    """Create a thread, with its empty root state."""
     _check_config(given["worker_id"], given["config"])
     user = auth.current_user()
 
@@ -79,15 +79,15 @@ def create_thread(given: dict[str, Any]) -> Response:
         thread = threads.create(c, workspace_id=user.workspace_id, user_id=user.id, **given)
         return thread, states.get(c, user.workspace_id, thread.root_state_id)
 
-    return _made(*core.database.write(make))
+    return _created(*core.database.write(make))
 
 
 @views.route("/import", methods=["POST"])
-@_in_turn
+@_limited
 @views.arguments(inputs.Export)
 @views.response(201, _NewThreadAnswer)
 def import_thread(given: dict[str, Any]) -> Response:
-    """Make a thread of what an export gave."""
+    """Create a thread from an export."""
     user = auth.current_user()
     export = _threads.call(transfer.load, given)
 
@@ -95,21 +95,21 @@ def import_thread(given: dict[str, Any]) -> Response:
         thread = transfer.import_thread(c, workspace_id=user.workspace_id, user_id=user.id, export=export)
         return thread, states.get(c, user.workspace_id, thread.root_state_id)
 
-    return _made(*core.database.write(make))
+    return _created(*core.database.write(make))
 
 
 @views.route("/<id:thread_id>")
 @views.response(200, _ThreadAnswer)
 def get_thread(thread_id: str) -> Response:
     """One thread."""
-    return _one(core.database.engine.get_thread(auth.current_user().workspace_id, thread_id))
+    return _thread_response(core.database.engine.get_thread(auth.current_user().workspace_id, thread_id))
 
 
 @views.route("/<id:thread_id>", methods=["PATCH"])
 @views.arguments(inputs.ThreadChanges)
 @views.response(200, _ThreadAnswer)
 def update_thread(given: dict[str, Any], thread_id: str) -> Response:
-    """Change what is sent, leave the rest."""
+    """Change the fields that are sent, and no others."""
     workspace_id = auth.current_user().workspace_id
 
     def change(c: Any) -> Thread:
@@ -120,7 +120,7 @@ def update_thread(given: dict[str, Any], thread_id: str) -> Response:
 
     thread = core.database.write(change)
     after_commit(core.announcer.thread, thread)
-    return _one(thread)
+    return _thread_response(thread)
 
 
 @views.route("/<id:thread_id>", methods=["DELETE"])
@@ -128,16 +128,16 @@ def update_thread(given: dict[str, Any], thread_id: str) -> Response:
 def delete_thread(thread_id: str) -> Response:
     """Delete a thread and cancel its runs; within 30 days it can be restored."""
     core.dispatcher.delete_thread(auth.current_user(), thread_id)
-    return empty()
+    return no_content()
 
 
 @views.route("/<id:thread_id>/restore", methods=["POST"])
 @views.response(200, _ThreadAnswer)
 def restore_thread(thread_id: str) -> Response:
-    """Bring a deleted thread back."""
+    """Restore a deleted thread."""
     thread = core.database.write(threads.restore, auth.current_user().workspace_id, thread_id)
     after_commit(core.announcer.thread, thread)
-    return _one(thread)
+    return _thread_response(thread)
 
 
 @views.route("/<id:thread_id>/export")
@@ -145,76 +145,82 @@ def restore_thread(thread_id: str) -> Response:
 @views.response(200, inputs.Export)
 @views.alt_response(200, content_type="text/markdown", schema={"type": "string"}, success=True)
 def export_thread(given: dict[str, Any], thread_id: str) -> Response:
-    """The whole tree, or the path to one state: as JSON to be imported, or as Markdown to be read."""
+    """The whole tree, or the path to one state: as JSON for importing, or as Markdown for reading."""
     workspace_id = auth.current_user().workspace_id
     as_json = given["format"] == "json"
-    whole = (given["scope"] or ("tree" if as_json and not given["state"] else "path")) == "tree"
+    whole_tree = (given["scope"] or ("tree" if as_json and not given["state"] else "path")) == "tree"
 
     def export(c: Any) -> Any:
         thread = threads.get(c, workspace_id, thread_id)
-        end = None if whole else given["state"] or thread.latest_state_id
+        end = None if whole_tree else given["state"] or thread.latest_state_id
         if end is not None:
-            _belongs(thread, states.get(c, workspace_id, end))
+            _check_belongs(thread, states.get(c, workspace_id, end))
         if as_json:
             return transfer.export_thread(c, workspace_id, thread_id, end)
         return transfer.export_path(c, workspace_id, end) if end else transfer.export_tree(c, thread)
 
     exported = core.database.snapshot(export)
     if as_json:
-        return _attached(answer(exported), thread_id, "json")
-    return _attached(Response(exported, mimetype="text/markdown"), thread_id, "md")
+        return _as_attachment(json_response(exported), thread_id, "json")
+    return _as_attachment(Response(exported, mimetype="text/markdown"), thread_id, "md")
 
 
 @views.route("/<id:thread_id>/snapshot")
 @views.arguments(queries.SnapshotQuery, location="query")
 @views.response(200, _Snapshot)
 def snapshot(given: dict[str, Any], thread_id: str) -> Response:
-    """The present of a branch, and the place in the event log from which to go on."""
+    """The current messages of a branch, and the cursor from which to follow the thread's events."""
     workspace_id = auth.current_user().workspace_id
     core.database.engine.get_thread(workspace_id, thread_id)
-    # This order: what happens in between is seen twice, by its number, and never missed.
+    # The cursor is read first, then the open messages, then the database. What happens in
+    # between is then seen twice, which its number gives away, and is never missed.
     cursor = core.log.cursor(thread_id)
     partials = core.log.open_messages(thread_id)
 
     def read(c: Any) -> dict[str, Json]:
         thread = threads.get(c, workspace_id, thread_id)
         state_id = given["state"] or thread.latest_state_id
-        _belongs(thread, states.get(c, workspace_id, state_id))
+        _check_belongs(thread, states.get(c, workspace_id, state_id))
         history = states.history(c, workspace_id, state_id, limit=given["limit"])
-        return _picture(c, thread, history, partials)
+        return _snapshot_of(c, thread, history, partials)
 
-    return answer({"cursor": str(cursor), **core.database.snapshot(read)})
+    return json_response({"cursor": str(cursor), **core.database.snapshot(read)})
 
 
-def _picture(c: Any, thread: Thread, history: states.History, partials: list[OpenMessage]) -> dict[str, Json]:
+def _snapshot_of(
+    c: Any, thread: Thread, history: states.History, partials: list[OpenMessage]
+) -> dict[str, Json]:
     """Each message once: in ``open`` while it is written, else in ``messages`` or ``other_branches``."""
     recent = runs.listing(c, thread.workspace_id, thread_id=thread.id, limit=_RECENT_RUNS).items
-    under_way = {run.id: run for run in recent if not run.status.terminal}
-    shown: Mapping[str, Run] = {run.id: run for run in runs.of_states(c, history.states)} | under_way
-    filled = {run.output_state_id for run in under_way.values()} - history.states.keys()
+    active = {run.id: run for run in recent if not run.status.terminal}
+    shown: Mapping[str, Run] = {run.id: run for run in runs.of_states(c, history.states)} | active
+    filled = {run.output_state_id for run in active.values()} - history.states.keys()
     other_branches = messages.of_states(c, filled)
     committed = {message.id for message in [*history.items, *other_branches] if message.status == "complete"}
     open_now = {
-        one.message_id: one
-        for one in partials
-        if one.message_id not in committed and _writes(shown.get(one.run_id), one)
+        partial.message_id: partial
+        for partial in partials
+        if partial.message_id not in committed and _is_writing(shown.get(partial.run_id), partial)
     }
     return {
         "messages": [message.encode() for message in history.items if message.id not in open_now],
         "other_branches": [message.encode() for message in other_branches if message.id not in open_now],
         "next": history.next,
-        "open": [{"message": {**one.message, "content": one.text}, "n": one.n} for one in open_now.values()],
+        "open": [
+            {"message": {**partial.message, "content": partial.text}, "n": partial.n}
+            for partial in open_now.values()
+        ],
         "runs": [run.encode() for run in sorted(shown.values(), key=lambda run: run.id)],
         "states": history.states,
         "steps": runs.step_counts(c, shown),
     }
 
 
-def _writes(run: Run | None, one: OpenMessage) -> bool:
-    return run is not None and not run.status.terminal and run.attempt == one.attempt
+def _is_writing(run: Run | None, partial: OpenMessage) -> bool:
+    return run is not None and not run.status.terminal and run.attempt == partial.attempt
 
 
-def _belongs(thread: Thread, state: State) -> None:
+def _check_belongs(thread: Thread, state: State) -> None:
     if state.thread_id != thread.id:
         raise NotFound("The thread has no such state.")
 
@@ -227,16 +233,16 @@ def _check_config(worker_id: str | None, config: Mapping[str, Json] | None) -> N
         worker.check_config(dict(config))
 
 
-def _one(thread: Thread) -> Response:
-    return answer({"thread": thread.encode()})
+def _thread_response(thread: Thread) -> Response:
+    return json_response({"thread": thread.encode()})
 
 
-def _made(thread: Thread, root: State) -> Response:
+def _created(thread: Thread, root: State) -> Response:
     after_commit(core.hint_thread, thread)
     body = {"thread": thread.encode(), "root_state": root.encode()}
-    return answer(body, 201, Location=f"/api/threads/{thread.id}")
+    return json_response(body, 201, Location=f"/api/threads/{thread.id}")
 
 
-def _attached(response: Response, thread_id: str, ending: str) -> Response:
-    response.headers["Content-Disposition"] = f'attachment; filename="thread-{thread_id}.{ending}"'
+def _as_attachment(response: Response, thread_id: str, extension: str) -> Response:
+    response.headers["Content-Disposition"] = f'attachment; filename="thread-{thread_id}.{extension}"'
     return response

@@ -24,7 +24,7 @@ from web.api.openapi import Blueprint
 from web.api.schemas import kinds, outputs, queries
 from web.api.worker_events import push, read_events
 from web.core import Core, core, this_core
-from web.http.responses import answer
+from web.http.responses import json_response
 from web.streaming.sse import DOCUMENTED, SILENCE, send
 
 worker_api = Blueprint(
@@ -64,7 +64,7 @@ def run_token_required() -> None:
 def get_own_run(run_id: str) -> Response:
     """The run, and the answers to its questions."""
     run: Run = g.run
-    return answer({"run": run.encode(), "answers": [dict(reply) for reply in run.answers]})
+    return json_response({"run": run.encode(), "answers": [dict(reply) for reply in run.answers]})
 
 
 @worker_api.route("/messages")
@@ -82,7 +82,7 @@ def list_own_messages(given: dict[str, Any], run_id: str) -> Response:
         states.history, run.workspace_id, run.input_state_id, limit=limit, cursor=cursor
     )
     next_cursor = window.next and run_cursor(core.settings, run.id, window.next)
-    return answer({"items": [message.encode() for message in window.items], "next": next_cursor})
+    return json_response({"items": [message.encode() for message in window.items], "next": next_cursor})
 
 
 @worker_api.route("/events", methods=["POST"])
@@ -91,7 +91,7 @@ def list_own_messages(given: dict[str, Any], run_id: str) -> Response:
 def post_events(run_id: str) -> Response:
     """Send events of the worker's protocol: one JSON array, or NDJSON for as long as the worker works."""
     accepted = sum(push(core.inbox, core.notices, g.run, batch) for batch in read_events(request))
-    return answer({"accepted": accepted}, 202)
+    return json_response({"accepted": accepted}, 202)
 
 
 @worker_api.route("/commands")

@@ -11,7 +11,7 @@ from runtime.registry import Worker
 from web.api.openapi import Blueprint
 from web.api.schemas import outputs
 from web.core import core
-from web.http.responses import answer
+from web.http.responses import json_response
 from web.security import auth
 
 workers = Blueprint("workers", __name__, url_prefix="/api/workers", description="What can be asked to run")
@@ -26,7 +26,7 @@ def list_workers() -> Response:
     """All workers, also those that are not available, with the reason."""
     core.availability.refresh()
     found = sorted(core.registry.workers.values(), key=lambda worker: worker.id)
-    return answer({"items": [_encode(worker) for worker in found], "next": None})
+    return json_response({"items": [_encode(worker) for worker in found], "next": None})
 
 
 @workers.route("/<worker_id>")
@@ -37,11 +37,11 @@ def get_worker(worker_id: str) -> Response:
     if worker is None:
         raise NotFound("There is no such worker.")
     core.availability.refresh()
-    return answer({"worker": _encode(worker)})
+    return json_response({"worker": _encode(worker)})
 
 
 def _encode(worker: Worker) -> dict[str, Any]:
-    standing = core.availability.of(worker)
+    availability = core.availability.of(worker)
     return {
         "id": worker.id,
         "name": worker.name,
@@ -49,8 +49,8 @@ def _encode(worker: Worker) -> dict[str, Any]:
         "type": worker.type,
         "pool": worker.pool,
         "config_schema": worker.config_schema,
-        "available": standing.available,
-        "reason": standing.reason,
-        "slots": standing.slots,
-        "busy": standing.busy,
+        "available": availability.available,
+        "reason": availability.reason,
+        "slots": availability.slots,
+        "busy": availability.busy,
     }

@@ -26,7 +26,7 @@ from web.http.problems import MAX_FIELDS
 MAX_DEPTH = 64
 """How many levels of arrays and objects a body may have."""
 _LARGE = 256 * 1024
-"""Bytes from which on a body is parsed in a thread: 10 MB of small values take over a second."""
+"""Bytes from which on a body is parsed in a thread: 10 MB of small values need over a second."""
 
 _threads = ThreadPool(1)
 

@@ -1,6 +1,6 @@
-"""Answers: JSON by orjson, compressed where it pays, with headers that keep browsers safe.
+"""Responses: JSON by orjson, compressed where it pays, with security headers for browsers.
 
-No header here speaks of the connection, so that they suit HTTP/2 as well.
+No header here is about the connection, so that HTTP/2 can carry them all.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from flask.json.provider import JSONProvider
 from runtime.model import Json
 
 _COMPRESSED_FROM = 2048
-"""Bytes under which compression costs more than it saves."""
+"""Bytes below which compressing costs more than it saves."""
 
 _LEVEL = 1
-"""Of gzip: level 4 takes 60 % longer for 5 % less of a history."""
+"""gzip's level. Level 4 needs 60 % more time and makes a history 5 % smaller."""
 
 _COMPRESSED_TYPES = ("application/json", "text/html", "text/markdown", "text/css", "text/javascript")
 
-_SAFE = (
+_SECURITY_HEADERS = (
     (
         "Content-Security-Policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -38,7 +38,7 @@ _SAFE = (
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
     ("Cache-Control", "no-store"),
 )
-"""What every answer has that does not say otherwise itself."""
+"""What every response has, unless it sets the header itself."""
 
 _TLS_ONLY = ("Strict-Transport-Security", "max-age=31536000")
 
@@ -47,7 +47,7 @@ class OrjsonProvider(JSONProvider):
     """``flask.json`` by orjson."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
-        """Serialise; keyword arguments of the standard library mean nothing here."""
+        """Serialise. The keyword arguments of the standard library's json are ignored."""
         return orjson.dumps(obj).decode()
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
@@ -56,10 +56,10 @@ class OrjsonProvider(JSONProvider):
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
         """What ``jsonify`` returns."""
-        return answer(self._prepare_response_obj(args, kwargs))
+        return json_response(self._prepare_response_obj(args, kwargs))
 
 
-def answer(body: Json, status: int = 200, **headers: str) -> Response:
+def json_response(body: Json, status: int = 200, **headers: str) -> Response:
     """``body`` as JSON; underscores in the names of ``headers`` stand for hyphens."""
     response = Response(orjson.dumps(body), status, mimetype="application/json")
     for name, value in headers.items():
@@ -67,19 +67,19 @@ def answer(body: Json, status: int = 200, **headers: str) -> Response:
     return response
 
 
-def empty() -> Response:
-    """Done, and there is nothing to say."""
+def no_content() -> Response:
+    """204: done, without a body."""
     return Response(status=204)
 
 
-def tagged(response: Response) -> Response:
-    """``response``, or 304 where the client has the same already."""
+def with_etag(response: Response) -> Response:
+    """``response`` with a tag of its body; 304 where the client has the same already."""
     response.add_etag(weak=True)
     return _conditional(response)
 
 
-def tagged_by(tag: str, make: Callable[[], Response]) -> Response:
-    """What ``make`` gives, or 304, without making it, where the client has what ``tag`` stands for."""
+def unless_known(tag: str, make: Callable[[], Response]) -> Response:
+    """What ``make`` returns, with ``tag``; 304 without calling it where the client has that tag already."""
     known = request.if_none_match.contains_weak(tag)
     response = Response(status=304) if known else make()
     response.set_etag(tag, weak=True)
@@ -87,9 +87,9 @@ def tagged_by(tag: str, make: Callable[[], Response]) -> Response:
 
 
 def init_app(app: Flask, tls_only: bool) -> None:
-    """Make the app's answers like this; ``tls_only``: browsers shall not come without TLS again."""
+    """Finish the app's responses like this. ``tls_only``: have browsers use TLS from then on (HSTS)."""
     app.json = OrjsonProvider(app)
-    app.after_request(partial(_finished, (*_SAFE, _TLS_ONLY) if tls_only else _SAFE))
+    app.after_request(partial(_finish, (*_SECURITY_HEADERS, _TLS_ONLY) if tls_only else _SECURITY_HEADERS))
 
 
 def _conditional(response: Response) -> Response:
@@ -98,14 +98,14 @@ def _conditional(response: Response) -> Response:
     return response.make_conditional(request)  # type: ignore[return-value]
 
 
-def _finished(wanted: Sequence[tuple[str, str]], response: Response) -> Response:
-    given = {name.lower() for name, _ in response.headers}
-    response.headers.extend([(name, value) for name, value in wanted if name.lower() not in given])
+def _finish(defaults: Sequence[tuple[str, str]], response: Response) -> Response:
+    present = {name.lower() for name, _ in response.headers}
+    response.headers.extend([(name, value) for name, value in defaults if name.lower() not in present])
     return _compressed(response)
 
 
 def _compressed(response: Response) -> Response:
-    # The cheap questions first: most answers are small.
+    # The cheap checks come first: most responses are small.
     if response.direct_passthrough or response.is_streamed:
         return response
     body = response.get_data()

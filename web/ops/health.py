@@ -10,23 +10,23 @@ from flask import Blueprint, Flask, Response, request
 from runtime.errors import BranchlineError
 from runtime.store import migrate, pools
 from web.core import Core, core, this_core
-from web.http.responses import answer
+from web.http.responses import json_response
 
 views = Blueprint("ops", __name__)
 
 _PATIENCE = 3.0
-"""Seconds that one check may take."""
+"""Seconds that one check may last."""
 
 
 @views.route("/healthz")
 def healthz() -> Response:
-    """The process answers; that is all it says."""
-    return answer({"status": "ok"})
+    """Liveness: the process answers requests."""
+    return json_response({"status": "ok"})
 
 
 @views.route("/readyz")
 def readyz() -> Response:
-    """Whether all that the process needs is there; 503 with what is missing."""
+    """Readiness: 503, with what is missing, unless everything that the process needs is there."""
     checks = {name: _missing(check) for name, check in _CHECKS.items()}
     missing = [{"what": name, "why": why} for name, why in checks.items() if why]
     body = {
@@ -34,7 +34,7 @@ def readyz() -> Response:
         "missing": missing,
         "checks": {name: "missing" if why else "ok" for name, why in checks.items()},
     }
-    return answer(body, 503 if missing else 200)
+    return json_response(body, 503 if missing else 200)
 
 
 @views.route("/metrics")
@@ -56,7 +56,7 @@ def _count(response: Response) -> Response:
 
 
 def _missing(check: Callable[[Core], str | None]) -> str | None:
-    """What a check found wrong; None where all is well."""
+    """What a check found missing; None if nothing."""
     try:
         with gevent.Timeout(_PATIENCE):
             return check(this_core())
@@ -64,7 +64,7 @@ def _missing(check: Callable[[Core], str | None]) -> str | None:
         return f"no answer within {_PATIENCE:g} seconds"
     except BranchlineError as error:
         return str(error)
-    except Exception as error:  # whatever a driver raises is an answer here
+    except Exception as error:  # whatever a driver raises is a reason for not being ready
         return f"{type(error).__name__}: {error}"
 
 

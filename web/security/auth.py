@@ -1,8 +1,8 @@
-"""Who asks: a browser by its cookie, a program by its bearer token.
+"""Authentication: a browser by its cookie, a program by its bearer token.
 
-Whose a credential is costs a query every few seconds, not at each request. A write
-that comes with a cookie must come from our own pages: browsers say where they come
-from, and another origin is refused.
+The user of a credential is looked up every few seconds, not at each request. A write
+with a cookie must come from our own pages: browsers send the origin, and any other
+is refused.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class _Cookies(SecureCookieSessionInterface):
-    """Flask's signed cookies, free of charge for a request that brings none."""
+    """Flask's signed cookies, at no cost for a request without one."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """What the cookie says."""
+        """The session in the cookie."""
         return super().open_session(app, request) if "Cookie" in request.headers else self.session_class()
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -45,8 +45,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     key = settings.secret_key
     app.config.update(
         SECRET_KEY=key,
-        # Named after the key: copies beside each other on one machine share the cookies of its
-        # name, whatever their ports, while the processes of one deployment share the key.
+        # The name contains a digest of the key. Browsers do not separate cookies by port, so two
+        # copies on one host would overwrite each other's; processes of one deployment share the key.
         SESSION_COOKIE_NAME=f"branchline_{hashlib.sha256(key.encode()).hexdigest()[:8]}",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -57,8 +57,8 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def sign_in_required() -> None:
-    """For ``before_request`` of a blueprint: find out who asks. Raises Unauthenticated, Forbidden."""
-    credential = credential_shown()
+    """For ``before_request`` of a blueprint: authenticate. Raises Unauthenticated, Forbidden."""
+    credential = request_credential()
     user = core.credentials.resolve(credential) if credential else None
     if credential is None or user is None:
         raise Unauthenticated
@@ -66,19 +66,19 @@ def sign_in_required() -> None:
 
 
 def current_user() -> User:
-    """Who asks."""
+    """The user who sent the request."""
     user: User = g.user
     return user
 
 
 def current_credential() -> Credential:
-    """What they showed."""
+    """The credential that the request was authenticated by."""
     credential: Credential = g.credential
     return credential
 
 
-def credential_shown() -> Credential | None:
-    """What the request shows; a header beats a cookie. Raises Forbidden."""
+def request_credential() -> Credential | None:
+    """The request's credential, if any; a header is preferred to a cookie. Raises Forbidden."""
     header = request.headers.get("Authorization")
     if header is not None:
         return _bearer(header)
@@ -90,26 +90,29 @@ def credential_shown() -> Credential | None:
 
 
 def same_origin() -> None:
-    """Raise Forbidden where a browser says that another site made it write."""
+    """Raise Forbidden if a browser says that another site caused this write (CSRF)."""
     if request.method in _SAFE_METHODS:
         return
     origin = request.headers.get("Origin")
     if origin is not None:
-        if not _leads_here(origin):
+        if not _is_own_origin(origin):
             raise Forbidden
     elif request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise Forbidden
 
 
 def remember(session_id: str) -> None:
-    """Keep the session in the browser's cookie."""
+    """Set the session cookie."""
     session.clear()
     session.permanent = True
     session[_SESSION] = session_id
 
 
 def forget() -> None:
-    """Take the cookie back, if one came: a form of another site brings none, and shall end nothing."""
+    """Delete the session cookie, if the request has one.
+
+    A form that another site submits brings no cookie (SameSite), and must not sign anybody out.
+    """
     if session:
         session.clear()
 
@@ -125,7 +128,7 @@ def _bearer(header: str) -> Credential | None:
     return Credential("session", session_id) if session_id else None
 
 
-def _leads_here(origin: str) -> bool:
+def _is_own_origin(origin: str) -> bool:
     """Whether host and port are ours; not the scheme, for TLS may end before us."""
     try:
         theirs = urlsplit(origin)

@@ -1,4 +1,4 @@
-"""What the API answers with."""
+"""The shapes of responses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from web.api.schemas.kinds import Object, Value, one_of, says
 
 
 class Output(ma.Schema):
-    """What the API answers with: every field is always there, unless it says ``optional``."""
+    """The shape of a response. Every field is always present, unless its metadata says ``optional``."""
 
     class Meta:
         unknown = ma.EXCLUDE
 
     def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
-        """Promise the field."""
+        """Document the field as required."""
         field_obj.required = not field_obj.metadata.get("optional", False)
 
 
@@ -73,7 +73,13 @@ class Message(Output):
             "confirmation: `options`, `answer`"
         )
     )
-    status = one_of(MessageStatus)
+    status = one_of(
+        MessageStatus,
+        metadata=says(
+            "`partial`: stored before it was complete, because its run was cut off or still writes it. The "
+            "messages of `message.created` and of a snapshot's `open` are being written whatever this says"
+        ),
+    )
     run_id = _id(allow_none=True)
     created_at = _time(allow_none=True)
 
@@ -85,7 +91,7 @@ class State(Output):
     thread_id = _id()
     parent_id = _id(allow_none=True)
     depth = fields.Integer()
-    ordinal = fields.Integer(metadata=says("place among its siblings, from 0"))
+    ordinal = fields.Integer(metadata=says("position among its siblings, from 0"))
     children = fields.Integer()
     run_id = _id(allow_none=True, metadata=says("the run that fills it"))
     label = fields.String(allow_none=True)
@@ -112,7 +118,14 @@ class Thread(Output):
 class RunError(Output):
     """Why a run did not succeed."""
 
-    code = fields.String()
+    code = fields.String(
+        metadata=says(
+            "`worker_error`: the worker reported it; `worker_crashed`: its process ended without a result; "
+            "`output_too_large`, `timeout`: over a limit; `start_failed`, `worker_unknown`: it could not be "
+            "started; `lost`: its pool was lost, and no attempts were left; `cancelled`: it had not ended "
+            "when its thread was exported"
+        )
+    )
     message = fields.String()
     retryable = fields.Boolean()
     log_tail = fields.String(metadata=says("the end of what the worker wrote to stderr"))
@@ -152,7 +165,7 @@ class Run(Output):
     priority = fields.Integer()
     error = fields.Nested(RunError, allow_none=True)
     usage = Object(allow_none=True)
-    confirmation = Object(allow_none=True, metadata=says("what a waiting run asks"))
+    confirmation = Object(allow_none=True, metadata=says("the question of a waiting run"))
     cancel_requested_at = _time(allow_none=True)
     created_at = _time()
     started_at = _time(allow_none=True)
@@ -198,8 +211,8 @@ class TreeNode(Output):
     created_at = _time()
 
 
-class Place(Output):
-    """Where a state stands among its siblings."""
+class SiblingPosition(Output):
+    """The position of a state among its siblings."""
 
     ordinal = fields.Integer()
     sibling_count = fields.Integer()
@@ -207,22 +220,27 @@ class Place(Output):
     next_id = _id(allow_none=True)
 
 
-def places() -> fields.Dict:
-    """The places of the states on the way that an answer shows."""
-    says_order = says("by state id; the lowest state first, its ancestors after it")
-    return fields.Dict(keys=fields.String(), values=fields.Nested(Place), metadata=says_order)
+def sibling_positions() -> fields.Dict:
+    """The positions of the states on the path that a response shows."""
+    description = says("by state id; the lowest state first, its ancestors after it")
+    return fields.Dict(keys=fields.String(), values=fields.Nested(SiblingPosition), metadata=description)
 
 
 def other_branches() -> fields.List[Any]:
-    """What is said next to the way that an answer shows."""
-    says_where = says("on other branches, in the states that runs under way are filling")
-    return fields.List(fields.Nested(Message), metadata=says_where)
+    """Messages that are not on the path that a response shows."""
+    description = says(
+        "messages on other branches of the thread, in the states that unfinished runs are filling, so that "
+        "a client can follow those runs too; a message that is still being written is in `open` instead"
+    )
+    return fields.List(fields.Nested(Message), metadata=description)
 
 
 def step_counts(**metadata: Any) -> fields.Dict:
-    """How many steps there are to be asked for."""
-    says_which = says("by run id: how many steps its last attempt told of, where it told of any")
-    return fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={**says_which, **metadata})
+    """How many steps there are at ``/attempts``."""
+    description = says(
+        "by run id: how many steps its last attempt has reported; runs without steps are left out"
+    )
+    return fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={**description, **metadata})
 
 
 class OpenMessage(Output):
@@ -241,7 +259,7 @@ class AttemptLog(Output):
 
 
 class Step(Output):
-    """What the worker said it was about to do."""
+    """One step that the worker reported."""
 
     number = fields.Integer()
     description = fields.String()
@@ -249,7 +267,7 @@ class Step(Output):
 
 
 class Attempt(Output):
-    """One try of a run."""
+    """One attempt of a run."""
 
     attempt = fields.Integer()
     messages = fields.List(fields.Nested(Message))
@@ -281,7 +299,7 @@ class Problem(Output):
 
 
 def wrapped(name: str, **parts: Any) -> type[Output]:
-    """The schema ``name`` of an answer: an object with these parts.
+    """The schema ``name`` of a response: an object with these parts.
 
     A part is a schema, a schema in a list for many, or a field.
     """
