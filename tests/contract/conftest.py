@@ -13,7 +13,7 @@ from runtime.store import migrate
 from testbed.client import Client
 from testbed.redis_server import RedisServer
 from testbed.stack import Stack
-from testbed.waiting import until
+from tests.support.web_process import web_only
 
 ENVIRON = {
     "BRANCHLINE_LIMITS_LOGINS_PER_MINUTE": "1000000",
@@ -30,12 +30,8 @@ def stack(
     folder = tmp_path_factory.mktemp("web")
     stack = Stack(folder, stack_database_url, stack_redis.url, (), **ENVIRON)
     migrate.upgrade(stack_database_url)
-    try:
-        stack.start("web")
-        until(stack.ready, 40, "the web process is ready")
+    with web_only(stack):
         yield stack
-    finally:
-        stack.__exit__()
 
 
 @pytest.fixture(scope="module")

@@ -137,13 +137,13 @@ def others(world: World, bob: Client, services: Services, client: Callable[[], C
     yield shows("a run token under the key of sessions", signed("session", **claims))
 
 
-def test_every_route_has_an_example_or_is_for_everybody(routes: Mapping[str, set[str]], world: World) -> None:
+def test_every_route_has_an_example_or_is_public(routes: Mapping[str, set[str]], world: World) -> None:
     asked = {f"{method} {path}" for path, methods in routes.items() for method in methods - {"HEAD"}}
 
     assert asked == FOR_EVERYBODY | set(world.calls())
 
 
-def test_the_owner_is_served_everywhere(world: World) -> None:
+def test_every_route_serves_the_owner(world: World) -> None:
     """Else that others are refused would show nothing."""
     refused = {}
     for operation, call in world.calls().items():
@@ -155,7 +155,7 @@ def test_the_owner_is_served_everywhere(world: World) -> None:
     assert refused == {}
 
 
-def test_nobody_else_is_served_anywhere(
+def test_every_route_refuses_everybody_else(
     routes: Mapping[str, set[str]],
     world: World,
     everybody_else: list[Somebody],
@@ -187,7 +187,7 @@ def test_nobody_else_is_served_anywhere(
     print(what)
 
 
-def test_what_is_named_in_bodies_and_queries_must_be_ones_own_too(
+def test_an_id_in_a_body_or_query_is_refused_if_it_is_another_users(
     world: World, bob: Client, services: Services
 ) -> None:
     thread, theirs = bob.thread(title="mine"), world.state["id"]
@@ -233,7 +233,7 @@ def test_what_is_named_in_bodies_and_queries_must_be_ones_own_too(
         assert not [one for one in world.known() if one in answer.text], (method, path, rest)
 
 
-def test_an_idempotency_key_is_its_users_own(world: World, bob: Client) -> None:
+def test_an_idempotency_key_does_not_reach_another_users_run(world: World, bob: Client) -> None:
     body = {"worker_id": "echo", "messages": [{"role": "user", "content": "Hello"}]}
     headers = {"Idempotency-Key": "the same"}
 

@@ -74,7 +74,7 @@ def session() -> Iterator[requests.Session]:
         yield session
 
 
-def test_with_an_account_every_operation_is_reached_and_none_breaks(
+def test_no_generated_request_causes_an_internal_error_with_an_account(
     operations: Mapping[str, Any],
     ada: Client,
     services: Services,
@@ -100,7 +100,7 @@ def test_with_an_account_every_operation_is_reached_and_none_breaks(
     print(f"{len(operations)} operations, {total.total()} requests: {dict(sorted(total.items()))}")
 
 
-def test_without_an_account_only_the_entrance_is_open_and_none_breaks(
+def test_generated_requests_reach_only_public_operations_without_an_account(
     operations: Mapping[str, Any], ada: Client, services: Services, session: requests.Session
 ) -> None:
     for operation, call in World(ada, services).calls().items():
@@ -108,7 +108,7 @@ def test_without_an_account_only_the_entrance_is_open_and_none_breaks(
         assert seen == {401} or operation.startswith("POST /api/auth/"), (operation, seen)
 
 
-def test_every_field_of_every_body_refuses_what_it_is_not(
+def test_every_field_of_every_body_refuses_other_types(
     document: Mapping[str, Any], ada: Client, services: Services
 ) -> None:
     tried = 0

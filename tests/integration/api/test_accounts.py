@@ -28,7 +28,7 @@ def test_registering_signs_in(nobody: Client) -> None:
     assert nobody.get("/api/me").json == {"user": answer.json["user"]}
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(nobody: Client) -> None:
+def test_the_cookie_is_http_only_and_same_site(nobody: Client) -> None:
     cookie = nobody.post("/api/auth/register", json=ADA).headers["Set-Cookie"]
 
     assert "HttpOnly" in cookie
@@ -52,7 +52,7 @@ def test_an_address_has_one_account(ada: Client, nobody: Client) -> None:
         ({**ADA, "token": "yes"}, "token"),
     ],
 )
-def test_an_account_that_cannot_be_made_is_refused_with_the_field(
+def test_an_invalid_account_is_refused_with_the_field(
     nobody: Client, body: dict[str, object], path: str
 ) -> None:
     answer = nobody.post("/api/auth/register", json=body)
@@ -61,7 +61,7 @@ def test_an_account_that_cannot_be_made_is_refused_with_the_field(
     assert [error["path"] for error in answer.json["errors"]] == [path]
 
 
-def test_where_registration_is_off_nobody_registers(
+def test_registration_is_refused_when_it_is_turned_off(
     web_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     web_environ["BRANCHLINE_SECURITY_REGISTRATION"] = "false"
@@ -80,7 +80,7 @@ def test_signing_in_needs_the_password(ada: Client, nobody: Client) -> None:
     assert right.json == {"user": ada.user}
 
 
-def test_too_many_tries_to_sign_in_are_slowed_down(
+def test_signing_in_is_limited_after_too_many_attempts(
     web_environ: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
     web_environ["BRANCHLINE_LIMITS_LOGINS_PER_MINUTE"] = "2"
@@ -92,7 +92,7 @@ def test_too_many_tries_to_sign_in_are_slowed_down(
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
 
 
-def test_too_many_tries_to_register_are_slowed_down(
+def test_registering_is_limited_after_too_many_attempts(
     web_environ: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
     web_environ["BRANCHLINE_LIMITS_LOGINS_PER_MINUTE"] = "2"
@@ -108,7 +108,7 @@ def change(client: Client, current: str, new: str, **more: object) -> TestRespon
     return client.post("/api/auth/password", json={"current_password": current, "new_password": new, **more})
 
 
-def test_another_password_ends_every_session_but_this_one(ada: Client, app: Flask) -> None:
+def test_a_new_password_ends_every_session_but_the_one_that_set_it(ada: Client, app: Flask) -> None:
     elsewhere, program = app.test_client(), app.test_client()
     token = elsewhere.post("/api/auth/login", json={**ADA, "token": True}).json["token"]
     secret = ada.post("/api/tokens").json["token"]["secret"]
@@ -130,7 +130,7 @@ def test_another_password_ends_every_session_but_this_one(ada: Client, app: Flas
     ("current", "new", "path"),
     [("wrong password", "another password", "current_password"), (PASSWORD, "short", "new_password")],
 )
-def test_a_password_that_cannot_be_changed_stays(ada: Client, current: str, new: str, path: str) -> None:
+def test_a_password_stays_when_its_change_is_refused(ada: Client, current: str, new: str, path: str) -> None:
     answer = change(ada, current, new)
 
     assert answer.status_code == 422
@@ -139,7 +139,7 @@ def test_a_password_that_cannot_be_changed_stays(ada: Client, current: str, new:
     assert ada.post("/api/auth/login", json=ADA).status_code == 200
 
 
-def test_a_stolen_session_guesses_the_password_no_quicker(
+def test_changing_the_password_is_limited_after_too_many_attempts(
     web_environ: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
     web_environ["BRANCHLINE_LIMITS_LOGINS_PER_MINUTE"] = "3"
@@ -175,7 +175,7 @@ def test_a_signed_token_is_hs256_and_short_lived(ada: Client) -> None:
 @pytest.mark.parametrize(
     "header", ["Bearer", "Bearer ", "Bearer bl_none", "Bearer a.b.c", "Basic YTpi", "Bearer \u00e9"]
 )
-def test_bad_credentials_are_refused_also_beside_a_good_cookie(ada: Client, header: str) -> None:
+def test_a_bad_bearer_token_is_refused_despite_a_good_cookie(ada: Client, header: str) -> None:
     answer = ada.get("/api/me", headers={"Authorization": header})
 
     assert answer.status_code == 401
@@ -199,7 +199,7 @@ def test_an_api_token_shows_its_secret_once_and_works_until_it_is_revoked(
     assert ada.delete(f"/api/tokens/{listed['id']}").status_code == 404
 
 
-def test_a_program_may_write_from_anywhere(ada: Client, nobody: Client) -> None:
+def test_a_write_with_a_bearer_token_is_allowed_from_any_origin(ada: Client, nobody: Client) -> None:
     secret = ada.post("/api/tokens").json["token"]["secret"]
     headers = {**bearer(secret), "Origin": "https://elsewhere.example"}
 
@@ -220,13 +220,13 @@ def test_a_program_may_write_from_anywhere(ada: Client, nobody: Client) -> None:
         ({"Sec-Fetch-Site": "same-origin"}, 201),
     ],
 )
-def test_a_write_with_a_cookie_must_come_from_our_own_pages(
+def test_a_write_with_a_cookie_is_refused_from_another_origin(
     ada: Client, headers: dict[str, str], status: int
 ) -> None:
     assert ada.post("/api/threads", json={}, headers=headers).status_code == status
 
 
-def test_signing_out_without_a_cookie_takes_none_away(nobody: Client) -> None:
+def test_signing_out_deletes_no_cookie_when_none_was_sent(nobody: Client) -> None:
     answer = nobody.post("/api/auth/logout", headers={"Origin": "https://elsewhere.example"})
 
     assert "Set-Cookie" not in answer.headers
@@ -247,11 +247,11 @@ def test_reading_with_a_cookie_is_allowed_from_any_origin(ada: Client) -> None:
         ("GET", f"/worker/runs/{UNKNOWN}"),
     ],
 )  # fmt: skip
-def test_nothing_is_shown_to_nobody(nobody: Client, method: str, path: str) -> None:
+def test_every_route_is_refused_without_credentials(nobody: Client, method: str, path: str) -> None:
     assert nobody.open(path, method=method).status_code == 401
 
 
-def test_what_belongs_to_somebody_else_is_not_there(ada: Client, bob: Client) -> None:
+def test_an_object_of_another_user_is_not_found(ada: Client, bob: Client) -> None:
     thread = ada.thread()
     state = ada.say(thread, "mine")
     run = ada.ask(thread).json["runs"][0]

@@ -76,7 +76,7 @@ def room(database: Database, user: User) -> Room:
     return Room(database, user)
 
 
-def test_a_holder_is_remembered_for_a_few_seconds(room: Room, user: User) -> None:
+def test_a_user_is_cached_for_a_few_seconds(room: Room, user: User) -> None:
     room.hear()
     assert room.credentials.resolve(room.session) == user
     assert not room.asks()
@@ -87,20 +87,20 @@ def test_a_holder_is_remembered_for_a_few_seconds(room: Room, user: User) -> Non
     assert not room.asks()
 
 
-def test_what_is_worth_nothing_is_not_remembered(room: Room) -> None:
+def test_an_invalid_credential_is_not_cached(room: Room) -> None:
     room.hear()
     nobody = Credential("token", "bl_none")
 
     assert [room.asks(nobody) for _ in range(2)] == [True, True]
 
 
-def test_nothing_is_remembered_before_revocations_are_heard(room: Room) -> None:
+def test_nothing_is_cached_before_revocations_are_subscribed_to(room: Room) -> None:
     assert [room.asks() for _ in range(2)] == [True, True]
     room.credentials.listen()
     assert [room.asks() for _ in range(2)] == [True, True]
 
 
-def test_all_is_forgotten_when_revocations_are_heard_no_more(room: Room) -> None:
+def test_the_cache_is_cleared_when_the_subscription_is_lost(room: Room) -> None:
     room.hear().asks()
     room.others.deaf()
 
@@ -109,7 +109,7 @@ def test_all_is_forgotten_when_revocations_are_heard_no_more(room: Room) -> None
     assert [room.asks() for _ in range(2)] == [True, False]
 
 
-def test_an_announcement_makes_forget_that_user_only(room: Room, user: User, database: Database) -> None:
+def test_a_revocation_drops_that_user_only(room: Room, user: User, database: Database) -> None:
     bob = database.write(users.register, email="bob@example.com", password_hash="-")
     his = Credential("session", database.write(users.open_login, bob.id, 1))
     room.hear().asks()
@@ -122,7 +122,9 @@ def test_an_announcement_makes_forget_that_user_only(room: Room, user: User, dat
 
 
 @pytest.mark.parametrize("event", ["revoked", "deaf", "hearing"])
-def test_what_a_revocation_may_have_overtaken_is_not_remembered(room: Room, user: User, event: str) -> None:
+def test_a_look_up_is_not_cached_when_a_revocation_arrives_during_it(
+    room: Room, user: User, event: str
+) -> None:
     room.hear()
     room.database.happens = {
         "revoked": lambda: room.credentials.revoked(user.id),
@@ -134,7 +136,7 @@ def test_what_a_revocation_may_have_overtaken_is_not_remembered(room: Room, user
     assert room.asks()
 
 
-def test_a_credential_that_was_ended_here_is_refused_at_once(
+def test_a_credential_is_refused_at_once_when_this_process_revokes_it(
     room: Room, user: User, database: Database
 ) -> None:
     room.hear().asks()
@@ -145,7 +147,9 @@ def test_a_credential_that_was_ended_here_is_refused_at_once(
     assert room.credentials.resolve(room.session) is None
 
 
-def test_without_redis_it_is_refused_here_all_the_same(room: Room, user: User, database: Database) -> None:
+def test_a_revoked_credential_is_refused_while_redis_is_away(
+    room: Room, user: User, database: Database
+) -> None:
     room.hear().asks()
     room.others.away = True
     database.write(users.end_login, room.session.value)
@@ -154,7 +158,9 @@ def test_without_redis_it_is_refused_here_all_the_same(room: Room, user: User, d
     assert room.credentials.resolve(room.session) is None
 
 
-def test_the_oldest_make_room_for_more(room: Room, user: User, database: Database) -> None:
+def test_the_oldest_entry_is_dropped_when_the_cache_is_full(
+    room: Room, user: User, database: Database
+) -> None:
     room.hear()
     sessions = [Credential("session", database.write(users.open_login, user.id, 1)) for _ in range(4)]
     for one in sessions:

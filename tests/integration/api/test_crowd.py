@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from testbed.stack import Stack
 from testbed.waiting import until
 from tests.support.attempt import Attempt
 from tests.support.crowd import Seat, read
+from tests.support.web_process import stack_on_sqlite, web_only
 
 SETTINGS = {"BRANCHLINE_STREAM_HEARTBEAT": "1", "BRANCHLINE_STREAM_PATIENCE": "1"}
 """Who stops is given up soon, and has to connect again."""
@@ -35,20 +35,14 @@ def stack(
 ) -> Iterator[Stack]:
     """A web process and nothing else; the test plays the pool."""
     folder = tmp_path_factory.mktemp("web")
-    shutil.copyfile(sqlite_template, folder / "branchline.db")
-    stack = Stack(folder, f"sqlite:///{folder / 'branchline.db'}", redis_server.url, pools=(), **SETTINGS)
-    stack.start("web")
-    try:
-        until(stack.ready, 40, "the web process is ready")
+    with web_only(stack_on_sqlite(folder, sqlite_template, redis_server, **SETTINGS)) as stack:
         yield stack
-    finally:
-        stack.__exit__()
 
 
 @pytest.mark.parametrize(
     "count", [500, pytest.param(5_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])]
 )
-def test_readers_who_stop_or_vanish_do_not_hinder_the_others(stack: Stack, count: int) -> None:
+def test_readers_are_served_while_others_stop_or_vanish(stack: Stack, count: int) -> None:
     services = Services(settings_module.load(stack.environ))
     with closing(stack.client()) as ada, closing(services.link):
         run = ada.ask(ada.thread(), "Hello")["runs"][0]
@@ -88,7 +82,7 @@ def test_readers_who_stop_or_vanish_do_not_hinder_the_others(stack: Stack, count
     services.database.close()
 
 
-def test_readers_who_are_gone_are_noticed_while_nothing_is_said(stack: Stack) -> None:
+def test_a_vanished_reader_is_noticed_while_a_stream_is_silent(stack: Stack) -> None:
     with closing(stack.client()) as ada:
         thread = ada.thread()
         path = f"/api/threads/{thread['id']}/events"

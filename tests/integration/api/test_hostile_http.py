@@ -105,7 +105,7 @@ def test_twenty_equal_requests_at_once_make_one_run(stack, client):
 @pytest.mark.parametrize(
     "text", ["1.0", "1e300", "-0.0", "12345678901234567890", "0.1", "1", "true", "null", '"1.0"']
 )
-def test_arguments_stay_what_they_are(client, text):
+def test_arguments_are_passed_on_unchanged(client, text):
     thread = client.thread()
     body = f'{{"worker_id": "echo", "input_state_id": "{thread["root_state_id"]}", "args": {text}}}'
     made = client.post(f"/api/threads/{thread['id']}/runs", content=body).json()["runs"][0]
@@ -115,7 +115,7 @@ def test_arguments_stay_what_they_are(client, text):
     assert (type(kept), kept) == (type(json.loads(text)), json.loads(text))
 
 
-def test_a_body_with_countless_mistakes_is_told_of_some(client):
+def test_a_body_with_many_errors_is_refused_with_the_first_of_them(client):
     thread = client.thread()
     root = thread["root_state_id"]
     export = {"format": "branchline-thread", "version": 1, "thread": {}, "states": [], "runs": []}
@@ -133,7 +133,7 @@ def test_a_body_with_countless_mistakes_is_told_of_some(client):
         assert len(answer.json()["errors"]) <= 100, path
 
 
-def test_a_body_that_does_not_say_its_length_may_not_be_longer_either(client):
+def test_a_body_of_unknown_length_is_refused_over_the_limit(client):
     answer = client.post("/api/threads", content=iter([b" " * (1 << 20)] * 11))
 
     assert answer.status_code == 413
@@ -150,7 +150,7 @@ def test_a_body_that_does_not_say_its_length_may_not_be_longer_either(client):
         ("application/json", b'{"title": "w", "title": "x"}', 201),
     ],
 )
-def test_a_body_is_json_whatever_it_is_called(client, kind, body, status):
+def test_a_body_is_parsed_as_json_whatever_its_content_type(client, kind, body, status):
     answer = client.post("/api/threads", content=body, headers={"Content-Type": kind.encode("latin-1")})
 
     assert answer.status_code == status
@@ -184,7 +184,7 @@ NO_HTTP = {
 
 
 @pytest.mark.parametrize("request_", NO_HTTP, ids=lambda raw: raw[:40].decode("latin-1"))
-def test_what_is_no_http_gets_a_problem_document(stack, request_):
+def test_invalid_http_is_answered_with_a_problem_document(stack, request_):
     head, _, body = raw_answer(stack, request_).partition(b"\r\n\r\n")
 
     assert int(head.split()[1]) == NO_HTTP[request_], head
@@ -193,7 +193,7 @@ def test_what_is_no_http_gets_a_problem_document(stack, request_):
 
 
 @pytest.mark.parametrize("root", ["/static/", "/api/docs/", "/api/workers/", "/"])
-def test_no_path_leads_out_of_what_is_served(stack, client, root):
+def test_a_path_outside_the_static_folder_is_not_found(stack, client, root):
     cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     ways = ("../", "..%2f", "..%5c", "%2e%2e/", "....//", "%2e%2e%2f", "..;/", "/", "%00/")
     targets = ("config/default.toml", "etc/passwd", "setup.cfg%00.css", "x" * 3_000)
@@ -206,7 +206,7 @@ def test_no_path_leads_out_of_what_is_served(stack, client, root):
             assert b"[service]" not in answer and b"root:" not in answer, path
 
 
-def test_line_breaks_in_what_is_asked_make_no_header_and_no_event(client):
+def test_line_breaks_in_a_request_add_no_header_and_no_event(client):
     thread = client.thread()
     forged = "x\r\nForged: yes\r\n\r\nevent: forged\ndata: {}\n\n\u2028event: forged\u0085"
     at = f"/api/threads/{thread['id']}"
@@ -226,7 +226,7 @@ def test_line_breaks_in_what_is_asked_make_no_header_and_no_event(client):
     assert seen[0].data["thread"]["title"] == forged
 
 
-def test_no_line_of_the_log_is_a_clients(stack, client):
+def test_a_request_cannot_forge_a_line_of_the_log(stack, client):
     for request in NO_HTTP:
         raw_answer(stack, request)
     client.get("/%0a12:00:00%20INFO%20%20%20%20web:%20forged%0d%0aforged")

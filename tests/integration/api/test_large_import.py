@@ -13,7 +13,7 @@ import pytest
 from testbed.client import Client
 from testbed.redis_server import RedisServer
 from testbed.stack import Stack
-from testbed.waiting import until
+from tests.support.web_process import web_only
 
 STATES = 25_000
 SHARE = 0.12
@@ -24,13 +24,8 @@ TRIES = 3
 @pytest.fixture
 def stack(tmp_path: Path, postgresql_url: str, redis_server: RedisServer) -> Iterator[Stack]:
     """A web process and nothing else."""
-    stack = Stack(tmp_path, postgresql_url, redis_server.url, pools=())
-    stack.start("web")
-    try:
-        until(stack.ready, 40, "the web process is ready")
+    with web_only(Stack(tmp_path, postgresql_url, redis_server.url, pools=())) as stack:
         yield stack
-    finally:
-        stack.__exit__()
 
 
 def export() -> dict:
@@ -45,7 +40,7 @@ def export() -> dict:
 
 
 @pytest.mark.soak
-def test_others_are_answered_while_a_large_thread_is_imported(stack: Stack) -> None:
+def test_other_requests_are_answered_while_a_large_thread_is_imported(stack: Stack) -> None:
     with closing(stack.client()) as importer, closing(stack.client()) as other:
         data = export()
         # The machine may make others wait, too, but not for each import.

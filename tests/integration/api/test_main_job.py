@@ -34,7 +34,7 @@ def stack(
         yield stack
 
 
-def test_a_question_is_answered_as_a_stream_that_equals_what_is_stored(client):
+def test_the_stream_of_an_answer_equals_the_stored_answer(client):
     thread = client.thread(title="First")
     asked = client.ask(
         thread,
@@ -62,7 +62,7 @@ def test_a_question_is_answered_as_a_stream_that_equals_what_is_stored(client):
     assert result["messages"][0]["content"].startswith("  Leading spaces,\n\n")
 
 
-def test_editing_a_question_grows_a_branch_and_both_stay(client):
+def test_editing_a_question_adds_a_branch_and_keeps_the_other(client):
     thread = client.thread()
     first = client.ask(thread, "one")
     client.wait(first["runs"][0])
@@ -79,7 +79,7 @@ def test_editing_a_question_grows_a_branch_and_both_stay(client):
     assert fork["previous_id"] == first["input_state"]["id"]
 
 
-def test_regenerating_gives_siblings_of_the_same_question(client):
+def test_regenerating_adds_siblings_below_the_same_question(client):
     thread = client.thread()
     asked = client.ask(thread, "again")
     client.wait(asked["runs"][0])
@@ -91,7 +91,7 @@ def test_regenerating_gives_siblings_of_the_same_question(client):
     assert {state["parent_id"] for state in more["states"]} == {asked["input_state"]["id"]}
 
 
-def test_a_conversation_goes_on_from_an_answer(client):
+def test_a_conversation_continues_from_an_answer(client):
     thread = client.thread()
     first = client.ask(thread, "one")
     client.wait(first["runs"][0])
@@ -107,7 +107,7 @@ def test_a_conversation_goes_on_from_an_answer(client):
     ]
 
 
-def test_nothing_can_be_asked_below_a_run_that_is_under_way(client):
+def test_a_run_below_an_unfinished_run_is_refused(client):
     thread = client.thread()
     asked = client.ask(thread, "slow " * 100, config={"delay_ms": 100})
 
@@ -120,7 +120,7 @@ def test_nothing_can_be_asked_below_a_run_that_is_under_way(client):
     assert answer.status_code == 409
 
 
-def test_a_running_run_is_cancelled_and_keeps_what_it_said(client):
+def test_a_cancelled_run_keeps_its_text_so_far(client):
     thread = client.thread()
     asked = client.ask(thread, "word " * 200, config={"delay_ms": 50})
     [run] = asked["runs"]

@@ -30,7 +30,7 @@ STATE = "01990000-0000-7000-8000-000000000001"
 @pytest.mark.parametrize(
     "path", ["/", "/login", "/settings", THREAD, f"{THREAD}/s/{STATE}", f"{THREAD}/map/{STATE}"]
 )
-def test_every_address_of_the_interface_gives_its_page(nobody: Client, path: str) -> None:
+def test_every_address_of_the_interface_is_answered_with_its_page(nobody: Client, path: str) -> None:
     answer = nobody.get(path)
 
     assert "The interface" in answer.text
@@ -40,7 +40,7 @@ def test_every_address_of_the_interface_gives_its_page(nobody: Client, path: str
 
 @pytest.mark.usefixtures("built")
 @pytest.mark.parametrize("path", ["/api/nothing", "/t/no-id", f"{THREAD}/x/{STATE}", "/ui/assets/none.js"])
-def test_what_is_no_address_is_a_problem(nobody: Client, path: str) -> None:
+def test_an_unknown_address_is_answered_with_a_problem_document(nobody: Client, path: str) -> None:
     answer = nobody.get(path)
 
     assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
@@ -48,7 +48,7 @@ def test_what_is_no_address_is_a_problem(nobody: Client, path: str) -> None:
 
 @pytest.mark.usefixtures("built")
 @pytest.mark.parametrize(("accepted", "content"), [("gzip", b"packed"), ("identity", b"plain")])
-def test_files_are_kept_for_ever_and_sent_as_they_were_packed(
+def test_files_are_cached_for_a_year_and_sent_as_compressed_at_build_time(
     nobody: Client, accepted: str, content: bytes
 ) -> None:
     with nobody.get("/ui/assets/index-1a2b.js", headers={"Accept-Encoding": accepted}) as answer:
@@ -58,7 +58,7 @@ def test_files_are_kept_for_ever_and_sent_as_they_were_packed(
         assert "immutable" in answer.headers["Cache-Control"]
 
 
-def test_where_it_is_not_built_the_page_says_how(
+def test_the_page_says_how_to_build_the_interface_when_it_is_not_built(
     nobody: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "_BUILT", tmp_path)

@@ -45,14 +45,14 @@ def test_without_messages_a_run_regenerates_from_the_state_itself(ada: Client) -
     assert [again["states"][0]["ordinal"], first["states"][0]["ordinal"]] == [1, 0]
 
 
-def test_several_runs_stand_side_by_side(ada: Client) -> None:
+def test_several_runs_become_siblings(ada: Client) -> None:
     answer = ada.ask(ada.thread(), n=3).json
 
     assert [state["ordinal"] for state in answer["states"]] == [0, 1, 2]
     assert [run["output_state_id"] for run in answer["runs"]] == [state["id"] for state in answer["states"]]
 
 
-def test_a_thread_remembers_its_worker_and_how_it_is_configured(ada: Client) -> None:
+def test_a_thread_keeps_its_worker_and_its_configuration(ada: Client) -> None:
     thread = ada.thread(worker_id="parrot", config={"tone": "terse"})
 
     run = ada.ask(thread, worker_id=None).json["runs"][0]
@@ -98,7 +98,7 @@ def test_a_run_can_begin_a_thread(ada: Client) -> None:
         ({"mood": "good"}, "mood"),
     ],
 )
-def test_a_run_that_cannot_be_is_refused_with_the_field_and_changes_nothing(
+def test_an_invalid_run_is_refused_with_the_field_and_changes_nothing(
     ada: Client, change: dict[str, Any], path: str
 ) -> None:
     thread = ada.thread()
@@ -111,7 +111,7 @@ def test_a_run_that_cannot_be_is_refused_with_the_field_and_changes_nothing(
     assert len(ada.get(f"/api/threads/{thread['id']}/states").json["items"]) == 1
 
 
-def test_a_worker_that_cannot_run_is_listed_with_the_reason_for_which_it_is_refused(ada: Client) -> None:
+def test_an_unavailable_worker_is_listed_with_the_reason_that_its_runs_are_refused_with(ada: Client) -> None:
     worker = ada.get("/api/workers/locked").json["worker"]
 
     refusal = ada.ask(ada.thread(), worker_id="locked").json["detail"]
@@ -165,7 +165,7 @@ def test_a_repeated_request_with_the_same_key_gets_the_first_answer(ada: Client)
     assert len(ada.get("/api/runs").json["items"]) == 1
 
 
-def test_a_key_is_its_users_own(ada: Client, bob: Client) -> None:
+def test_an_idempotency_key_is_separate_for_each_user(ada: Client, bob: Client) -> None:
     key = {"Idempotency-Key": "k1"}
 
     ids = {
@@ -176,21 +176,21 @@ def test_a_key_is_its_users_own(ada: Client, bob: Client) -> None:
     assert len(ids) == 2
 
 
-def test_a_refused_request_does_not_use_its_key_up(ada: Client) -> None:
+def test_an_idempotency_key_stays_unused_when_its_request_is_refused(ada: Client) -> None:
     key = {"Idempotency-Key": "k1"}
     assert ada.post("/api/runs", json={"worker_id": "nobody"}, headers=key).status_code == 422
     assert ada.post("/api/runs", json={"worker_id": "parrot"}, headers=key).status_code == 202
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_that_cannot_be_one_is_refused(ada: Client, key: str) -> None:
+def test_an_invalid_idempotency_key_is_refused(ada: Client, key: str) -> None:
     answer = ada.post("/api/runs", json={"worker_id": "parrot"}, headers={"Idempotency-Key": key})
 
     assert answer.status_code == 422
 
 
 @pytest.mark.parametrize("whose", ["USER", "POOL"])
-def test_who_has_too_many_runs_waiting_is_told_to_come_again(
+def test_a_run_is_refused_with_retry_after_when_too_many_are_queued(
     web_environ: dict[str, str], request: pytest.FixtureRequest, whose: str
 ) -> None:
     web_environ[f"BRANCHLINE_LIMITS_QUEUED_PER_{whose}"] = "2"
@@ -204,7 +204,7 @@ def test_who_has_too_many_runs_waiting_is_told_to_come_again(
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_runs_are_listed_newest_first_and_by_what_they_are(ada: Client, core: Core) -> None:
+def test_runs_are_listed_newest_first_and_filtered(ada: Client, core: Core) -> None:
     thread = ada.thread()
     first, second = ada.ask(thread).json["runs"][0], ada.ask(ada.thread()).json["runs"][0]
     Attempt(core, first["id"]).finish()
@@ -265,7 +265,7 @@ def test_a_failed_run_says_why(ada: Client, core: Core) -> None:
     }
 
 
-def test_waiting_ends_when_the_time_is_over(ada: Client) -> None:
+def test_waiting_ends_after_its_timeout(ada: Client) -> None:
     run_id = ada.ask(ada.thread()).json["runs"][0]["id"]
 
     answer = ada.get(f"/api/runs/{run_id}/wait?timeout=0")
@@ -283,7 +283,7 @@ def test_a_queued_run_is_cancelled_before_it_starts(ada: Client, core: Core) -> 
         Attempt(core, run_id)
 
 
-def test_cancelling_a_running_run_is_noted_and_an_ended_one_stays_as_it_ended(
+def test_cancelling_is_recorded_for_a_running_run_and_ignored_for_an_ended_one(
     ada: Client, core: Core
 ) -> None:
     run_id = ada.ask(ada.thread()).json["runs"][0]["id"]
@@ -299,13 +299,13 @@ def test_cancelling_a_running_run_is_noted_and_an_ended_one_stays_as_it_ended(
 
 
 @pytest.mark.parametrize("wait", ["yes", -1, 1e6, [], {}])
-def test_how_long_to_wait_is_true_or_seconds(ada: Client, wait: Any) -> None:
+def test_cancel_accepts_true_or_seconds_to_wait(ada: Client, wait: Any) -> None:
     run_id = ada.ask(ada.thread()).json["runs"][0]["id"]
 
     assert ada.post(f"/api/runs/{run_id}/cancel", json={"wait": wait}).status_code == 422
 
 
-def test_a_waiting_run_takes_one_answer(ada: Client, core: Core) -> None:
+def test_a_waiting_run_accepts_one_answer(ada: Client, core: Core) -> None:
     run_id = ada.ask(ada.thread()).json["runs"][0]["id"]
     Attempt(core, run_id).ask("Really?")
     waiting = ada.get(f"/api/runs/{run_id}").json["run"]
@@ -341,7 +341,7 @@ def test_a_run_is_accepted_while_redis_is_away(
     assert {missing["what"] for missing in ready.json["missing"]} == {"redis", "broker"}
 
 
-def test_a_snapshot_has_the_text_so_far_of_what_is_being_written(ada: Client, core: Core) -> None:
+def test_a_snapshot_contains_the_text_so_far_of_open_messages(ada: Client, core: Core) -> None:
     thread = ada.thread()
     run = ada.ask(thread).json["runs"][0]
     attempt = Attempt(core, run["id"])
@@ -367,7 +367,7 @@ def test_a_snapshot_has_the_text_so_far_of_what_is_being_written(ada: Client, co
     assert snapshot["messages"][-1]["status"] == "partial"
 
 
-def test_a_snapshot_has_what_is_said_beside_the_branch_by_runs_under_way(ada: Client, core: Core) -> None:
+def test_a_snapshot_contains_messages_of_unfinished_runs_on_other_branches(ada: Client, core: Core) -> None:
     thread = ada.thread()
     asked = ada.ask(thread, n=3).json
     shown, other, ended = (Attempt(core, run["id"]) for run in asked["runs"])
@@ -386,7 +386,7 @@ def test_a_snapshot_has_what_is_said_beside_the_branch_by_runs_under_way(ada: Cl
     assert [one["message"]["id"] for one in snapshot["open"]] == [written]
 
 
-def test_a_snapshot_is_of_one_moment_also_where_a_run_ends_meanwhile(
+def test_a_snapshot_is_consistent_when_a_run_ends_meanwhile(
     ada: Client, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     thread = ada.thread()
@@ -409,7 +409,7 @@ def test_a_snapshot_is_of_one_moment_also_where_a_run_ends_meanwhile(
     assert [r["status"] for r in snapshot["runs"]] == ["running"]
 
 
-def test_a_thread_forgets_nothing_when_redis_does(ada: Client, core: Core, redis_url: str) -> None:
+def test_a_thread_loses_nothing_when_redis_loses_its_data(ada: Client, core: Core, redis_url: str) -> None:
     thread = ada.thread()
     run = ada.ask(thread).json["runs"][0]
     attempt = Attempt(core, run["id"])

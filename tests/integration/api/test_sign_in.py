@@ -100,7 +100,7 @@ def refused(client: Client) -> bool:
     return client.get("/api/me").status_code == 401
 
 
-def test_tries_from_an_address_count_in_all_processes_together(visit: Visit, second: str) -> None:
+def test_attempts_of_an_address_are_counted_across_processes(visit: Visit, second: str) -> None:
     here = visit()
     there = visit(second, here.headers["X-Forwarded-For"])
 
@@ -113,14 +113,14 @@ def test_tries_from_an_address_count_in_all_processes_together(visit: Visit, sec
     assert guess(visit(), 0) == 401
 
 
-def test_tries_at_an_account_count_wherever_they_come_from(visit: Visit, second: str, email: str) -> None:
+def test_attempts_at_an_account_are_counted_across_addresses(visit: Visit, second: str, email: str) -> None:
     tries = [sign_in(visit(url), email, "wrong").status_code for url in [second] * (PER_MINUTE - 1)]
 
     assert tries == [401] * (PER_MINUTE - 1)  # registering was one
     assert sign_in(visit(), email.upper()).status_code == 429
 
 
-def test_nobody_gets_another_address_by_saying_so(visit: Visit) -> None:
+def test_a_forwarded_address_is_ignored_without_a_trusted_proxy(visit: Visit) -> None:
     client = visit()
     behind = client.headers["X-Forwarded-For"]
 
@@ -132,7 +132,7 @@ def test_nobody_gets_another_address_by_saying_so(visit: Visit) -> None:
     assert tries == [401] * PER_MINUTE + [429]
 
 
-def test_another_password_ends_the_streams_of_all_sessions(visit: Visit, second: str, email: str) -> None:
+def test_a_new_password_ends_the_streams_of_all_sessions(visit: Visit, second: str, email: str) -> None:
     here, there = visit(), visit(second)
     sign_in(here, email).raise_for_status()
     token = sign_in(there, email, token=True).json()["token"]
@@ -156,7 +156,7 @@ def test_another_password_ends_the_streams_of_all_sessions(visit: Visit, second:
     assert not refused(here)
 
 
-def test_a_password_from_the_command_line_ends_all_sessions(
+def test_a_password_set_on_the_command_line_ends_all_sessions(
     visit: Visit, second: str, email: str, stack: Stack
 ) -> None:
     clients = [visit(), visit(second)]
@@ -171,7 +171,7 @@ def test_a_password_from_the_command_line_ends_all_sessions(
     assert sign_in(visit(), email, "another password").status_code == 200
 
 
-def test_without_redis_everybody_may_sign_in_but_nobody_guess_without_end(
+def test_signing_in_works_and_stays_limited_while_redis_is_away(
     visit: Visit, email: str, stack_redis: RedisServer
 ) -> None:
     stack_redis.kill()
@@ -183,7 +183,7 @@ def test_without_redis_everybody_may_sign_in_but_nobody_guess_without_end(
         stack_redis.start()
 
 
-def test_a_redis_that_does_not_answer_keeps_nobody_waiting_for_long(
+def test_signing_in_waits_only_briefly_when_redis_does_not_answer(
     visit: Visit, second: str, email: str, stack_redis: RedisServer
 ) -> None:
     client = visit(second)

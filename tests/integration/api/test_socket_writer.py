@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import socket
 import ssl
 import struct
@@ -27,6 +26,7 @@ from testbed.sse import Received, parse
 from testbed.stack import Stack
 from testbed.waiting import until
 from tests.support.attempt import Attempt
+from tests.support.web_process import stack_on_sqlite, web_only
 from web.ops.metrics import Metrics
 from web.streaming.socket_writer import SocketWriter
 
@@ -148,16 +148,10 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, redis_server: RedisServer
 ) -> Iterator[Stack]:
     """A web process and nothing else; the test plays the pool."""
+    settings = {"BRANCHLINE_STREAM_HEARTBEAT": str(HEARTBEAT)}
     folder = tmp_path_factory.mktemp("web")
-    shutil.copyfile(sqlite_template, folder / "branchline.db")
-    url = f"sqlite:///{folder / 'branchline.db'}"
-    stack = Stack(folder, url, redis_server.url, pools=(), BRANCHLINE_STREAM_HEARTBEAT=str(HEARTBEAT))
-    stack.start("web")
-    try:
-        until(stack.ready, 40, "the web process is ready")
+    with web_only(stack_on_sqlite(folder, sqlite_template, redis_server, **settings)) as stack:
         yield stack
-    finally:
-        stack.__exit__()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 import time
@@ -26,6 +25,7 @@ from testbed.sse import Received, Text, parse
 from testbed.stack import Stack
 from testbed.waiting import until
 from tests.support.attempt import Attempt, stored_run, stored_text
+from tests.support.web_process import stack_on_sqlite, web_only
 
 HARD_TEXT = (" leading", "\n", "\n\n", "", "\u2028", "a\r\nb", "😀", "data: x\n\n", "\ttab ", "x" * (1 << 20))
 HEARTBEAT = 0.5
@@ -49,22 +49,10 @@ def environment(
     """Makes a stack on a database of its own."""
 
     def make() -> Stack:
-        folder = tmp_path_factory.mktemp("web")
-        shutil.copyfile(sqlite_template, folder / "branchline.db")
-        url = f"sqlite:///{folder / 'branchline.db'}"
-        return Stack(folder, url, own_redis.url, pools=(), BRANCHLINE_STREAM_HEARTBEAT=str(HEARTBEAT))
+        folder, settings = tmp_path_factory.mktemp("web"), {"BRANCHLINE_STREAM_HEARTBEAT": str(HEARTBEAT)}
+        return stack_on_sqlite(folder, sqlite_template, own_redis, **settings)
 
     return make
-
-
-@contextmanager
-def web_only(stack: Stack) -> Iterator[Stack]:
-    stack.start("web")
-    try:
-        until(stack.ready, 40, "the web process is ready")
-        yield stack
-    finally:
-        stack.__exit__()
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +152,7 @@ def test_resuming_at_every_event_gives_the_rest_and_nothing_twice(ada: Client, s
         assert ada.follow(run, after=event.id) == whole[place + 1 :]
 
 
-def test_who_has_seen_the_end_is_told_to_stop(ada: Client, services: Services) -> None:
+def test_a_reader_that_has_seen_the_end_gets_204(ada: Client, services: Services) -> None:
     _, run = new_run(ada)
     Attempt(services, run["id"]).finish()
     last = ada.follow(run)[-1].id
@@ -178,7 +166,7 @@ def test_who_has_seen_the_end_is_told_to_stop(ada: Client, services: Services) -
 
 
 @pytest.mark.parametrize("new_thread", [False, True])
-def test_who_asks_for_a_stream_is_answered_with_the_run_from_its_beginning(
+def test_a_new_run_is_streamed_from_its_beginning_when_accept_prefers_a_stream(
     ada: Client, services: Services, new_thread: bool
 ) -> None:
     thread = None if new_thread else ada.thread()
@@ -196,7 +184,7 @@ def test_who_asks_for_a_stream_is_answered_with_the_run_from_its_beginning(
     assert ada.follow({"id": run_id})[1:] == rest
 
 
-def test_a_stream_that_is_asked_for_twice_is_of_the_same_run(ada: Client, services: Services) -> None:
+def test_a_repeated_request_streams_the_same_run(ada: Client, services: Services) -> None:
     thread = ada.thread()
     with asking(ada, thread, {"Idempotency-Key": "once"}) as (first, events):
         attempt = Attempt(services, first.headers["Location"].removeprefix("/api/runs/"))
@@ -208,7 +196,7 @@ def test_a_stream_that_is_asked_for_twice_is_of_the_same_run(ada: Client, servic
     assert second.headers["Location"] == first.headers["Location"]
 
 
-def test_a_stream_is_for_who_prefers_it_and_of_one_run(ada: Client) -> None:
+def test_a_new_run_is_streamed_only_if_preferred_and_alone(ada: Client) -> None:
     thread = ada.thread()
     for accepted in ("*/*", "application/json, text/event-stream", "text/event-stream;q=0.5, */*"):
         with asking(ada, thread, {"Accept": accepted}) as (answer, _):
@@ -231,7 +219,7 @@ def test_a_run_is_accepted_though_its_stream_cannot_begin(ada: Client, own_redis
     assert ada.get(answer.headers["Location"]).json()["run"]["id"] == run["id"]
 
 
-def test_a_run_that_redis_has_forgotten_is_told_from_the_database(
+def test_a_run_is_streamed_from_the_database_when_redis_has_lost_it(
     ada: Client, services: Services, own_redis: RedisServer
 ) -> None:
     _, run = new_run(ada)
@@ -259,7 +247,7 @@ def test_a_run_that_redis_has_forgotten_is_told_from_the_database(
         assert again[1:] == rebuilt
 
 
-def test_an_ended_run_is_told_also_while_redis_is_away(
+def test_an_ended_run_is_streamed_while_redis_is_away(
     ada: Client, services: Services, own_redis: RedisServer
 ) -> None:
     _, run = new_run(ada)
@@ -276,7 +264,7 @@ def test_an_ended_run_is_told_also_while_redis_is_away(
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
 
 
-def test_a_stream_goes_on_with_the_right_text_when_redis_forgets_in_the_middle(
+def test_a_stream_continues_with_the_right_text_when_redis_loses_its_data(
     ada: Client, services: Services, own_redis: RedisServer
 ) -> None:
     _, run = new_run(ada)
@@ -306,7 +294,7 @@ def test_a_stream_goes_on_with_the_right_text_when_redis_forgets_in_the_middle(
     assert stored_text(services, ended) == ["first message", "to be continued"]
 
 
-def test_a_thread_stream_tells_of_all_branches_from_now_on(ada: Client, services: Services) -> None:
+def test_a_thread_stream_has_the_events_of_all_branches_from_now_on(ada: Client, services: Services) -> None:
     thread, run = new_run(ada)
     with ada.stream(f"/api/threads/{thread['id']}/events") as events:
         next_event = threaded(events)
@@ -337,7 +325,7 @@ def test_a_thread_stream_from_zero_begins_with_the_oldest_entry(ada: Client, ser
         assert [next(events), next(events)] == seen[3:]
 
 
-def test_a_cursor_that_cannot_be_served_gets_a_reset_and_the_end(ada: Client) -> None:
+def test_a_stream_is_reset_and_ends_when_its_cursor_cannot_be_served(ada: Client) -> None:
     thread, run = new_run(ada)
     for shown in ("nonsense", "0:", "-1", "abc:99999", ":", "é", f"db-{run['id']}-0:1"):
         url = f"/api/threads/{thread['id']}/events"
@@ -380,7 +368,7 @@ def test_following_the_reset_by_the_snapshot_ends_with_the_right_text(
     assert text == "so far so good"
 
 
-def test_a_retried_run_says_what_is_void_and_starts_over(ada: Client, services: Services) -> None:
+def test_a_retried_run_names_discarded_messages_and_starts_over(ada: Client, services: Services) -> None:
     _, run = new_run(ada)
     first = Attempt(services, run["id"])
     lost = first.begin_message()
@@ -441,7 +429,7 @@ def test_hints_say_what_has_changed_in_the_lists(ada: Client, stack: Stack, serv
         assert run["status"] == "queued"
 
 
-def test_waiting_answers_as_soon_as_the_run_has_ended(ada: Client, services: Services) -> None:
+def test_waiting_returns_as_soon_as_the_run_has_ended(ada: Client, services: Services) -> None:
     _, run = new_run(ada)
     attempt = Attempt(services, run["id"])
     waiting = in_background(lambda: ada.wait(run, 30))
@@ -455,7 +443,7 @@ def test_waiting_answers_as_soon_as_the_run_has_ended(ada: Client, services: Ser
     assert (result["run"]["status"], result["messages"][0]["content"]) == ("success", "Hello")
 
 
-def test_cancelling_with_wait_answers_once_the_run_has_ended(ada: Client, services: Services) -> None:
+def test_cancelling_with_wait_returns_once_the_run_has_ended(ada: Client, services: Services) -> None:
     _, run = new_run(ada)
     attempt = Attempt(services, run["id"])
     path = f"/api/runs/{run['id']}/cancel"
@@ -466,7 +454,7 @@ def test_cancelling_with_wait_answers_once_the_run_has_ended(ada: Client, servic
     assert waiting()["run"]["status"] == "cancelled"
 
 
-def test_a_reader_who_goes_away_is_noticed_at_the_next_heartbeat(ada: Client) -> None:
+def test_a_reader_that_goes_away_is_noticed_at_the_next_heartbeat(ada: Client) -> None:
     thread, _ = new_run(ada)
     until(lambda: metric(ada, "branchline_open_streams") == 0)
     with ada.stream(f"/api/threads/{thread['id']}/events"):
@@ -482,7 +470,7 @@ def test_head_opens_no_stream(ada: Client) -> None:
     assert metric(ada, "branchline_open_streams") == 0
 
 
-def test_a_process_that_is_told_to_stop_ends_its_streams(environment: Environment) -> None:
+def test_a_stopping_process_ends_its_streams(environment: Environment) -> None:
     with web_only(environment()) as stack, closing(stack.client()) as client:
         thread, run = new_run(client)
         paths = (f"/api/threads/{thread['id']}/events", f"/api/runs/{run['id']}/events", "/api/events")
@@ -514,9 +502,7 @@ def test_metrics_show_runs_and_how_fast_deltas_travel(ada: Client, services: Ser
     assert metric(ada, 'branchline_queue_age_seconds{pool="python"}') >= 0
 
 
-def test_a_worker_elsewhere_is_told_to_cancel_and_then_that_it_is_over(
-    ada: Client, services: Services, stack: Stack
-) -> None:
+def test_a_remote_worker_receives_cancel_and_then_end(ada: Client, services: Services, stack: Stack) -> None:
     _, run = new_run(ada)
     attempt = Attempt(services, run["id"])
     with worker_client(stack, services, attempt) as worker, worker.stream("/commands") as commands:
@@ -526,7 +512,7 @@ def test_a_worker_elsewhere_is_told_to_cancel_and_then_that_it_is_over(
         assert types(list(commands)) == ["end"]
 
 
-def test_lines_of_a_worker_elsewhere_are_taken_while_it_still_sends(
+def test_lines_of_a_remote_worker_are_handled_while_it_still_sends(
     ada: Client, services: Services, stack: Stack
 ) -> None:
     _, run = new_run(ada)
@@ -548,9 +534,7 @@ def test_lines_of_a_worker_elsewhere_are_taken_while_it_still_sends(
 
 
 @pytest.mark.parametrize("body", [b'5\r\n{"a"', b"nonsense\r\n", b"2\r\n{}xx\r\n0\r\n\r\n"])
-def test_a_body_that_breaks_off_or_is_no_body_is_a_bad_request(
-    ada: Client, stack: Stack, body: bytes
-) -> None:
+def test_a_truncated_or_malformed_body_is_a_bad_request(ada: Client, stack: Stack, body: bytes) -> None:
     cookie = "; ".join(f"{name}={value}" for name, value in ada.cookies.items())
     head = f"POST /api/threads HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", stack.port), timeout=10) as connection:

@@ -40,7 +40,7 @@ def test_a_new_thread_has_an_empty_root(ada: Client) -> None:
     assert ada.get(at(thread)).json == {"thread": thread}
 
 
-def test_a_thread_needs_nothing_to_be_made(ada: Client) -> None:
+def test_a_thread_is_created_without_any_field(ada: Client) -> None:
     assert ada.post("/api/threads").status_code == 201
     assert ada.post("/api/threads", json={}).status_code == 201
 
@@ -77,7 +77,7 @@ def test_malformed_json_is_a_bad_request(ada: Client, raw: bytes) -> None:
         ({"worker_id": "parrot", "config": {"volume": 1}}, "config"),
     ],
 )
-def test_a_thread_that_cannot_be_made_is_refused_with_the_field(ada: Client, body: Any, path: str) -> None:
+def test_an_invalid_thread_is_refused_with_the_field(ada: Client, body: Any, path: str) -> None:
     answer = ada.post("/api/threads", json=body)
 
     assert answer.status_code == 422
@@ -85,13 +85,13 @@ def test_a_thread_that_cannot_be_made_is_refused_with_the_field(ada: Client, bod
     assert ada.get("/api/threads").json["items"] == []
 
 
-def test_what_nests_too_deep_is_refused(ada: Client) -> None:
+def test_a_body_that_nests_too_deep_is_refused(ada: Client) -> None:
     body = b'{"metadata": ' + b'{"a":' * 300 + b"1" + b"}" * 300 + b"}"
 
     assert ada.post("/api/threads", data=body).status_code == 422
 
 
-def test_what_is_too_large_is_refused(ada: Client) -> None:
+def test_a_body_over_the_limit_is_refused(ada: Client) -> None:
     body = b'{"title": "' + b"x" * (11 << 20) + b'"}'
 
     said = ada.post("/api/threads", data=body)
@@ -102,7 +102,7 @@ def test_what_is_too_large_is_refused(ada: Client) -> None:
     assert (said.status_code, unsaid.status_code) == (413, 413)
 
 
-def test_a_thread_changes_only_in_what_is_sent(ada: Client) -> None:
+def test_a_thread_changes_only_in_the_fields_sent(ada: Client) -> None:
     thread = ada.thread(title="Old", metadata={"a": 1})
 
     answer = ada.patch(at(thread), json={"title": "New", "status": "archived"})
@@ -115,7 +115,7 @@ def test_a_thread_changes_only_in_what_is_sent(ada: Client) -> None:
     assert ada.patch(at(thread), json={"worker_id": "parrot", "config": {"tone": 1}}).status_code == 422
 
 
-def test_threads_are_listed_by_their_last_change_and_found_by_their_words(ada: Client) -> None:
+def test_threads_are_listed_by_their_last_change_and_found_by_their_text(ada: Client) -> None:
     first, second, third = (ada.thread(title=title) for title in ("Oak", "Elm 100%", "Ash"))
     ada.say(first, "The leaves are Lobed.")
 
@@ -155,7 +155,7 @@ def test_lists_are_paged(ada: Client) -> None:
         "/api/runs?cursor=WzVd", "/api/runs?cursor=W10", "/api/runs?status=x", "/api/runs?thread=x",
     ],
 )  # fmt: skip
-def test_a_query_that_makes_no_sense_is_refused_with_the_field(ada: Client, path: str) -> None:
+def test_an_invalid_query_is_refused_with_the_field(ada: Client, path: str) -> None:
     answer = ada.get(path)
 
     assert answer.status_code == 422
@@ -193,11 +193,11 @@ def test_deleting_a_thread_cancels_its_runs(ada: Client, core: Core) -> None:
 @pytest.mark.parametrize(
     "path", ["/api/threads/x", "/api/states/1", "/api/runs/zz/events", f"/api/threads/{UNKNOWN}"]
 )
-def test_what_is_no_id_or_not_there_is_not_found(ada: Client, path: str) -> None:
+def test_an_invalid_or_unknown_id_is_not_found(ada: Client, path: str) -> None:
     assert ada.get(path).status_code == 404
 
 
-def test_an_edit_grows_a_branch_and_both_branches_stay(ada: Client) -> None:
+def test_an_edit_adds_a_branch_and_keeps_the_other(ada: Client) -> None:
     thread = ada.thread()
     first = ada.say(thread, "What is an oak?")
     edited = ada.say(thread, "What is an elm?")
@@ -225,7 +225,7 @@ def test_history_comes_in_windows_newest_first_and_oldest_first_within(ada: Clie
     assert (contents(newest["items"]), contents(before["items"])) == (["3", "4"], ["0", "1", "2"])
 
 
-def test_the_tree_is_listed_and_its_shape_alone_as_well(ada: Client) -> None:
+def test_the_tree_is_listed_with_or_without_its_content(ada: Client) -> None:
     thread = ada.thread()
     left, right = ada.say(thread, "left " * 50), ada.say(thread, "right")
 
@@ -289,7 +289,7 @@ def test_a_state_is_labelled_and_starred(ada: Client) -> None:
         ({"role": "user", "content": "x", "id": UNKNOWN}, "messages.0.id"),
     ],
 )
-def test_a_message_that_is_wrong_is_refused_with_the_path_to_it(
+def test_an_invalid_message_is_refused_with_the_path_to_it(
     ada: Client, message: dict[str, Any], path: str
 ) -> None:
     thread = ada.thread()
@@ -312,7 +312,7 @@ def test_text_comes_back_as_it_was_sent(ada: Client, text: str) -> None:
     assert ada.get(f"/api/states/{state['id']}").json["state"]["messages"][0]["content"] == text
 
 
-def test_a_state_must_hang_below_one_of_its_own_thread(ada: Client) -> None:
+def test_a_state_below_a_state_of_another_thread_is_refused(ada: Client) -> None:
     thread, other = ada.thread(), ada.thread()
     body = {"parent_id": other["root_state_id"], "messages": [{"role": "user", "content": "x"}]}
 
@@ -338,7 +338,7 @@ def test_an_export_can_be_imported(ada: Client, bob: Client) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_an_export_is_of_one_moment(ada: Client, core: Core) -> None:
+def test_an_export_is_consistent_when_the_thread_changes_meanwhile(ada: Client, core: Core) -> None:
     thread = ada.thread()
     run_id = ada.ask(thread, "left").json["runs"][0]["id"]
     attempt = Attempt(core, run_id)
@@ -410,7 +410,7 @@ def test_a_path_is_exported_as_json_and_can_be_imported(ada: Client, core: Core)
     assert copy["latest_state_id"] == nodes[-1]["id"]
 
 
-def test_a_history_has_the_runs_and_how_many_steps_they_told_of(ada: Client, core: Core) -> None:
+def test_a_history_contains_the_runs_and_their_step_counts(ada: Client, core: Core) -> None:
     thread = ada.thread()
     asked = ada.ask(thread, "left").json
     attempt = Attempt(core, asked["runs"][0]["id"])
@@ -428,7 +428,7 @@ def test_a_history_has_the_runs_and_how_many_steps_they_told_of(ada: Client, cor
     assert history == plain
 
 
-def test_a_name_and_a_star_are_told_to_whoever_watches(ada: Client, core: Core) -> None:
+def test_a_label_and_a_star_are_announced_to_watchers(ada: Client, core: Core) -> None:
     thread = ada.thread()
     state = ada.say(thread, "left")
     ada.patch(f"/api/states/{state['id']}", json={"label": "Good", "starred": True})
@@ -440,14 +440,14 @@ def test_a_name_and_a_star_are_told_to_whoever_watches(ada: Client, core: Core) 
 
 
 @pytest.mark.parametrize("body", [{}, {"format": "x"}, [], {"states": 1}])
-def test_what_is_no_export_is_not_imported(ada: Client, body: Any) -> None:
+def test_an_invalid_export_is_not_imported(ada: Client, body: Any) -> None:
     answer = ada.post("/api/threads/import", json=body)
 
     assert answer.status_code == 422
     assert answer.json["errors"]
 
 
-def test_imports_wait_for_a_place_before_they_are_parsed_and_not_for_long(ada: Client, core: Core) -> None:
+def test_an_import_waits_for_a_slot_before_it_is_parsed_and_not_for_long(ada: Client, core: Core) -> None:
     core.imports = Slots(1, 0, "Too many.")
 
     with core.imports:
@@ -460,7 +460,7 @@ def test_imports_wait_for_a_place_before_they_are_parsed_and_not_for_long(ada: C
 
 
 @pytest.mark.parametrize("parts", ["states", "runs"])
-def test_too_many_parts_of_an_export_are_refused_before_any_is_looked_at(ada: Client, parts: str) -> None:
+def test_an_export_with_too_many_parts_is_refused_before_they_are_checked(ada: Client, parts: str) -> None:
     export = {"format": "branchline-thread", "version": 1, "thread": {}, "states": [{}], "runs": []}
 
     answer = ada.post("/api/threads/import", json={**export, parts: [None] * 100_001})
@@ -469,7 +469,7 @@ def test_too_many_parts_of_an_export_are_refused_before_any_is_looked_at(ada: Cl
     assert [error["path"] for error in answer.json["errors"]] == [parts]
 
 
-def test_a_snapshot_shows_a_branch_and_where_to_go_on(ada: Client, core: Core) -> None:
+def test_a_snapshot_contains_a_branch_and_a_cursor(ada: Client, core: Core) -> None:
     thread = ada.thread()
     left, right = ada.say(thread, "left"), ada.say(thread, "right")
     accepted = ada.ask(thread, "and now?", input_state_id=right["id"]).json
@@ -486,7 +486,7 @@ def test_a_snapshot_shows_a_branch_and_where_to_go_on(ada: Client, core: Core) -
 
 
 @pytest.mark.parametrize("path", ["", "/states", "/states?structure=1", "/export", "/snapshot"])
-def test_no_header_speaks_of_the_connection(ada: Client, path: str) -> None:
+def test_no_header_is_about_the_connection(ada: Client, path: str) -> None:
     headers = ada.get(at(ada.thread(), path)).headers
 
     assert not {name.lower() for name, _ in headers} & {
@@ -494,7 +494,7 @@ def test_no_header_speaks_of_the_connection(ada: Client, path: str) -> None:
     }  # fmt: skip
 
 
-def test_large_answers_are_compressed_for_those_who_can_read_it(ada: Client) -> None:
+def test_a_large_response_is_compressed_if_the_client_accepts_it(ada: Client) -> None:
     thread = ada.thread()
     for _ in range(10):
         ada.say(thread, "the same again " * 100)

@@ -55,7 +55,7 @@ def sent(core: Core, worker: Worker) -> list[Any]:
     return [orjson.loads(line) for line in core.inbox.pop(run.thread_id, run.id, run.attempt, 100)]
 
 
-def test_a_worker_sees_its_run_and_what_was_said_before(worker: Worker) -> None:
+def test_a_worker_sees_its_run_and_the_history(worker: Worker) -> None:
     told = worker.get().json
     history = worker.get("/messages").json
 
@@ -82,14 +82,14 @@ def test_a_run_reads_its_own_branch_and_no_other(
     assert second.get(f"/messages?cursor={newest['next']}").status_code == 422
 
 
-def test_events_come_as_an_array(worker: Worker, core: Core) -> None:
+def test_events_are_accepted_as_an_array(worker: Worker, core: Core) -> None:
     answer = worker.send(json=[DELTA, {"type": "done"}])
 
     assert (answer.status_code, answer.json) == (202, {"accepted": 2})
     assert sent(core, worker) == [DELTA, {"type": "done"}]
 
 
-def test_events_come_as_lines(worker: Worker, core: Core) -> None:
+def test_events_are_accepted_as_lines(worker: Worker, core: Core) -> None:
     lines = b'{"type":"delta","text":"\xf0\x9f\x8c\xb3"}\n\n{"type":"done"}'
 
     answer = worker.send(data=lines, content_type="application/x-ndjson")
@@ -109,19 +109,19 @@ def test_events_come_as_lines(worker: Worker, core: Core) -> None:
         ({"data": b"5\n", "content_type": "application/x-ndjson"}, 422),
     ],
 )
-def test_what_is_no_event_is_refused(worker: Worker, core: Core, body: dict[str, Any], status: int) -> None:
+def test_an_invalid_event_is_refused(worker: Worker, core: Core, body: dict[str, Any], status: int) -> None:
     assert worker.send(**body).status_code == status
     assert sent(core, worker) == []
 
 
-def test_a_token_is_for_one_run(worker: Worker, ada: Client, core: Core) -> None:
+def test_a_run_token_is_refused_for_another_run(worker: Worker, ada: Client, core: Core) -> None:
     other = ada.ask(ada.thread()).json["runs"][0]
     Attempt(core, other["id"])
 
     assert worker.get(f"/../{other['id']}").status_code == 404
 
 
-def test_a_token_dies_with_its_attempt(worker: Worker) -> None:
+def test_a_run_token_is_refused_after_its_attempt_has_ended(worker: Worker) -> None:
     worker.attempt.finish()
 
     assert worker.get().status_code == 401
@@ -148,7 +148,9 @@ def test_only_a_run_token_opens_the_worker_api(
     assert ada.get(f"/worker/runs/{run.id}").status_code == 401
 
 
-def test_a_run_token_opens_nothing_else(worker: Worker, nobody: Client, web_settings: Settings) -> None:
+def test_a_run_token_is_refused_outside_the_worker_api(
+    worker: Worker, nobody: Client, web_settings: Settings
+) -> None:
     run = worker.attempt.run
     headers = {"Authorization": f"Bearer {run_token(web_settings, run.id, run.attempt)}"}
 

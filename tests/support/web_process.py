@@ -1,0 +1,30 @@
+"""A stack of which only the web process is started; the tests play its pool."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from testbed.redis_server import RedisServer
+from testbed.stack import Stack
+from testbed.waiting import until
+
+
+def stack_on_sqlite(folder: Path, template: Path, redis: RedisServer, **environ: str) -> Stack:
+    """A stack in ``folder``, on a copy of the migrated database ``template``. Nothing of it is started."""
+    database = folder / "branchline.db"
+    shutil.copyfile(template, database)
+    return Stack(folder, f"sqlite:///{database}", redis.url, pools=(), **environ)
+
+
+@contextmanager
+def web_only(stack: Stack) -> Iterator[Stack]:
+    """``stack`` with its web process ready, stopped afterwards."""
+    try:
+        stack.start("web")
+        until(stack.ready, 40, "the web process is ready")
+        yield stack
+    finally:
+        stack.__exit__()
