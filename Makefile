@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 LOCK   := config/requirements.lock
 SOURCE := setup.cfg pyproject.toml $(LOCK)
 UI     := web/static/index.html
+# The extras of setup.cfg that everything on one machine needs.
+LOCAL  := cli,flower,local,workers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -59,7 +61,7 @@ soak: $(VENV)/installed-bench
 
 lock: | $(BIN)/python
 	@rm -rf $(VENV)/lock && $(BIN)/python -m venv $(VENV)/lock
-	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -e '.[test,audit,ui,bench,real-model]'
+	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -e '.[$(LOCAL),test,audit,ui,bench,real-model]'
 	@echo '# One exact version of everything, made by `make lock`; pip takes it as constraints.' > $(LOCK)
 	@$(VENV)/lock/bin/python -m pip freeze --exclude-editable >> $(LOCK)
 	@rm -rf $(VENV)/lock
@@ -101,11 +103,11 @@ $(VENV)/openapi: $(API)
 # ── installing ──────────────────────────────────────────────────────────────
 # Each stamp is newer than what it was made from, so a second call costs nothing.
 
-$(VENV)/installed: EXTRAS :=
-$(VENV)/installed-test: EXTRAS := [test]
-$(VENV)/installed-audit: EXTRAS := [test,audit]
-$(VENV)/installed-bench: EXTRAS := [test,bench]
-$(VENV)/installed-real-model: EXTRAS := [test,real-model]
+$(VENV)/installed: EXTRAS := [$(LOCAL)]
+$(VENV)/installed-test: EXTRAS := [$(LOCAL),test]
+$(VENV)/installed-audit: EXTRAS := [$(LOCAL),test,audit]
+$(VENV)/installed-bench: EXTRAS := [$(LOCAL),test,bench]
+$(VENV)/installed-real-model: EXTRAS := [$(LOCAL),test,real-model]
 
 $(VENV)/installed $(VENV)/installed-test $(VENV)/installed-audit $(VENV)/installed-bench $(VENV)/installed-real-model: $(SOURCE) | $(BIN)/python
 	@echo "Installing what Branchline needs into $(VENV) (the first time takes about a minute) ..."

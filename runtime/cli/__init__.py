@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import click
 
 from runtime import __version__
+from runtime.cli import extras
 from runtime.cli.failure import Failure
 from runtime.errors import BranchlineError
 
@@ -44,7 +46,7 @@ class _Lazy(click.Group):
         for commands in _COMMANDS.values():
             if name in commands:
                 module, _, attribute = commands[name][0].partition(":")
-                command: click.Command = getattr(import_module(module), attribute)
+                command: click.Command = getattr(_import(module, name), attribute)
                 return command
         return None
 
@@ -60,6 +62,15 @@ class _Lazy(click.Group):
             return super().invoke(ctx)
         except BranchlineError as error:
             raise Failure(error) from error
+
+
+def _import(module: str, command: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if missing_extra := extras.missing(error, command):
+            raise Failure(missing_extra) from error
+        raise
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,7 +7,8 @@ import sys
 
 import click
 
-from runtime.cli.terminal import as_json, console, print_json, print_table
+from runtime.cli.output import as_json, print_json
+from runtime.cli.terminal import console, print_table
 from runtime.registry import Registry, discover
 from runtime.settings import current
 

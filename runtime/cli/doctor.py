@@ -12,7 +12,8 @@ import kombu.exceptions
 import redis.exceptions
 from rich.markup import escape
 
-from runtime.cli.terminal import as_json, console, print_json
+from runtime.cli.output import as_json, print_json
+from runtime.cli.terminal import console
 from runtime.errors import BranchlineError, BrokerUnavailable, StreamUnavailable
 from runtime.services import Services
 from runtime.settings import current

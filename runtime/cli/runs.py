@@ -7,7 +7,8 @@ from datetime import datetime
 import click
 from rich.markup import escape
 
-from runtime.cli.terminal import ago, as_json, console, print_json, print_table
+from runtime.cli.output import as_json, print_json
+from runtime.cli.terminal import ago, console, print_table
 from runtime.dispatch import Dispatcher, encode_wait
 from runtime.errors import NotFound
 from runtime.model import Run, RunStatus, User, utc_now

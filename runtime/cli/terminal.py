@@ -1,29 +1,19 @@
-"""What commands print: tables for people, JSON for machines."""
+"""What commands print for people: text and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
-import click
-import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 console = Console(highlight=False, soft_wrap=True)
 
-as_json = click.option("--json", "json", is_flag=True, help="Print JSON, for programs.")
-
-
-def print_json(value: Any) -> None:
-    """One JSON document."""
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
-
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
-    """A plain table; what is in the cells is text, never markup."""
+    """Print a plain table; cells are text, never markup."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=number == 0)

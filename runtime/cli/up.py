@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from runtime.cli import extras
 from runtime.cli.embedded_redis import EmbeddedRedis
 from runtime.cli.supervisor import Supervisor
 from runtime.cli.terminal import console
@@ -47,6 +48,7 @@ def up() -> None:
     again. The data stays in BRANCHLINE_HOME.
     """
     settings = current()
+    extras.require("up", "flower")  # one of the processes that it starts
     with _only_one(settings.home), _signals_end_it():
         _check_ports(settings)
         environ = _QUICK_STOP | dict(os.environ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argon2
 import click
 
-from runtime.cli.terminal import as_json, print_json
+from runtime.cli.output import as_json, print_json
 from runtime.errors import Invalid, NotFound, StreamUnavailable
 from runtime.model import User
 from runtime.settings import current

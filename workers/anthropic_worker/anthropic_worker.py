@@ -6,20 +6,26 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import anthropic
+try:
+    import anthropic
+except ImportError as error:
+    raise ImportError(
+        "the library anthropic is not installed where the pool runs; "
+        "install it there: pip install 'branchline[workers]'"
+    ) from error
 
 from runtime.sdk import Failure, OpenMessage, Run
 
 _MODEL = "claude-sonnet-5-5"
 
-# Made once and forked with the host: reading the certificates takes longer than all the rest.
+# Made once, before the host forks: reading the certificates takes longer than the rest of a start.
 _CLIENT = anthropic.Anthropic(
     api_key=os.environ.get("ANTHROPIC_API_KEY", ""), base_url=os.environ.get("ANTHROPIC_BASE_URL") or None
 )
 
 
 def run(run: Run) -> Iterator[str]:
-    """Ask the model and pass on what it says, its thinking as a message of its own."""
+    """Stream the model's answer; its thinking is a message of its own."""
     request = _request(run)
     try:
         with _CLIENT.messages.create(**request) as stream:
@@ -54,7 +60,7 @@ def _relay(run: Run, stream: anthropic.Stream[Any]) -> Iterator[str]:
     for event in stream:
         match event.type:
             case "message_start":
-                _tell_usage(run, event.message.usage)
+                _report_usage(run, event.message.usage)
             case "content_block_start" if event.content_block.type == "thinking":
                 thinking = run.start(channel="reasoning")
             case "content_block_delta" if event.delta.type == "thinking_delta" and thinking:
@@ -65,48 +71,48 @@ def _relay(run: Run, stream: anthropic.Stream[Any]) -> Iterator[str]:
                 thinking.end()
                 thinking = None
             case "message_delta":
-                _tell_usage(run, event.usage)
-                _tell_reason(run, event.delta.stop_reason)
+                _report_usage(run, event.usage)
+                _report_stop_reason(run, event.delta.stop_reason)
 
 
 _REASONS = {
-    "max_tokens": "The answer was cut off: it reached the longest length that was allowed.",
+    "max_tokens": "The answer was cut off: it reached the maximum length.",
     "model_context_window_exceeded": "The answer was cut off: the conversation fills the model's window.",
-    "refusal": "The model declined to go on.",
+    "refusal": "The model declined to continue.",
 }
 
 
-def _tell_reason(run: Run, reason: str | None) -> None:
+def _report_stop_reason(run: Run, reason: str | None) -> None:
     if reason in _REASONS:
         run.step(_REASONS[reason])
 
 
-def _tell_usage(run: Run, usage: Any) -> None:
-    told = {
+def _report_usage(run: Run, usage: Any) -> None:
+    amounts = {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cached_input_tokens": getattr(usage, "cache_read_input_tokens", None),
     }
-    run.usage(**{name: amount for name, amount in told.items() if amount is not None})
+    run.usage(**{name: amount for name, amount in amounts.items() if amount is not None})
 
 
 def _failure(error: anthropic.APIError, model: str) -> Failure:
     """The library's error as a sentence for the user."""
-    said = error.message.strip() or type(error).__name__
+    detail = error.message.strip() or type(error).__name__
     match error:
         case anthropic.APITimeoutError():
             return Failure("The model did not answer in time.", retryable=True)
         case anthropic.APIConnectionError():
             host = _CLIENT.base_url.host
-            return Failure(f"{host} could not be reached: {error.__cause__ or said}", retryable=True)
+            return Failure(f"{host} could not be reached: {error.__cause__ or detail}", retryable=True)
         case anthropic.AuthenticationError() | anthropic.PermissionDeniedError():
-            return Failure(f"The key in ANTHROPIC_API_KEY was refused: {said}")
+            return Failure(f"The key in ANTHROPIC_API_KEY was refused: {detail}")
         case anthropic.NotFoundError():
-            return Failure(f"There is no model {model!r}: {said}")
+            return Failure(f"There is no model {model!r}: {detail}")
         case anthropic.RateLimitError():
-            return Failure(f"The model is asked too often: {said}", retryable=True)
+            return Failure(f"The model is asked too often: {detail}", retryable=True)
         case anthropic.APIStatusError():
             retryable = error.status_code >= 500
-            return Failure(f"The model's server answered {error.status_code}: {said}", retryable=retryable)
+            return Failure(f"The model's server answered {error.status_code}: {detail}", retryable=retryable)
         case _:
-            return Failure(f"The model broke off: {said}", retryable=True)
+            return Failure(f"The model broke off: {detail}", retryable=True)

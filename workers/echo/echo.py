@@ -1,4 +1,4 @@
-"""Repeats the last message of the user: a worker to try things with."""
+"""Repeats the user's last message: a worker to try things with."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PIECES = {
 
 
 def run(run: Run) -> Iterator[str]:
-    """Say the message again; the pieces make up exactly its text."""
-    said = [message.content for message in run.messages if message.role == "user"]
+    """Repeat the message in pieces that add up to exactly its text."""
+    texts = [message.content for message in run.messages if message.role == "user"]
     delay = run.config.get("delay_ms", 0) / 1000
-    for piece in _PIECES[run.config.get("piece", "word")].findall(said[-1] if said else ""):
+    for piece in _PIECES[run.config.get("piece", "word")].findall(texts[-1] if texts else ""):
         if delay:
             time.sleep(delay)
         yield piece

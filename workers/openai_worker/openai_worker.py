@@ -6,22 +6,28 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import openai
+try:
+    import openai
+except ImportError as error:
+    raise ImportError(
+        "the library openai is not installed where the pool runs; "
+        "install it there: pip install 'branchline[workers]'"
+    ) from error
 
 from runtime.sdk import Failure, Run
 
 _MODEL = "gpt-5.4-mini"
 _NO_KEY = "none"
-"""What a server is told that may not have the key; one that wants none does not look."""
+"""Sent in place of the key to servers that may not have it; those that need no key ignore it."""
 
-# Made once and forked with the host: reading the certificates takes longer than all the rest.
+# Made once, before the host forks: reading the certificates takes longer than the rest of a start.
 _CLIENT = openai.OpenAI(
     api_key=os.environ.get("OPENAI_API_KEY", ""), base_url=os.environ.get("OPENAI_BASE_URL") or None
 )
 
 
 def run(run: Run) -> Iterator[str]:
-    """Ask the model and pass on what it says, its reasoning as a message of its own."""
+    """Stream the model's answer; its reasoning is a message of its own."""
     client = _client(run)
     request = _request(run, client)
     try:
@@ -34,8 +40,8 @@ def run(run: Run) -> Iterator[str]:
 def _client(run: Run) -> openai.OpenAI:
     """The client for the server that the config names.
 
-    A server that only a user has chosen is not given the installation's key, or
-    anybody could have it sent to a server of their own.
+    A server that only a user has chosen does not get the installation's key; otherwise
+    anybody could have the key sent to a server of their own.
     """
     url = run.config.get("base_url")
     if not url or _same(url, str(_CLIENT.base_url)):
@@ -74,7 +80,7 @@ def _relay(run: Run, stream: openai.Stream[Any]) -> Iterator[str]:
     reasoning = None
     for chunk in stream:
         if chunk.usage:
-            _tell_usage(run, chunk.usage)
+            _report_usage(run, chunk.usage)
         for choice in chunk.choices or ():
             delta = choice.delta
             thought = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
@@ -88,14 +94,14 @@ def _relay(run: Run, stream: openai.Stream[Any]) -> Iterator[str]:
                     reasoning = None
                 yield text
             if choice.finish_reason == "length":
-                run.step("The answer was cut off: it reached the longest length that was allowed.")
+                run.step("The answer was cut off: it reached the maximum length.")
             if choice.finish_reason == "content_filter":
                 run.step("The answer was cut off by the server's content filter.")
     if reasoning:
         reasoning.end()
 
 
-def _tell_usage(run: Run, usage: Any) -> None:
+def _report_usage(run: Run, usage: Any) -> None:
     amounts = {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
     cached = getattr(usage.prompt_tokens_details, "cached_tokens", None)
     thought = getattr(usage.completion_tokens_details, "reasoning_tokens", None)
@@ -108,23 +114,23 @@ def _tell_usage(run: Run, usage: Any) -> None:
 
 def _failure(error: openai.APIError, server: str, model: str) -> Failure:
     """The library's error as a sentence for the user."""
-    said = error.message.strip() or type(error).__name__
+    detail = error.message.strip() or type(error).__name__
     match error:
         case openai.APITimeoutError():
             return Failure(f"{server} did not answer in time.", retryable=True)
         case openai.APIConnectionError():
-            return Failure(f"{server} could not be reached: {error.__cause__ or said}", retryable=True)
+            return Failure(f"{server} could not be reached: {error.__cause__ or detail}", retryable=True)
         case openai.AuthenticationError() | openai.PermissionDeniedError():
-            return Failure(f"{server} refused the key: {said}")
+            return Failure(f"{server} refused the key: {detail}")
         case openai.NotFoundError():
-            return Failure(f"{server} does not have the model {model!r}: {said}")
+            return Failure(f"{server} does not have the model {model!r}: {detail}")
         case openai.RateLimitError() if error.code == "insufficient_quota":
-            return Failure(f"The account's quota at {server} is used up: {said}")
+            return Failure(f"The account's quota at {server} is used up: {detail}")
         case openai.RateLimitError():
-            return Failure(f"{server} is asked too often: {said}", retryable=True)
+            return Failure(f"{server} is asked too often: {detail}", retryable=True)
         case openai.APIStatusError():
             return Failure(
-                f"{server} answered {error.status_code}: {said}", retryable=error.status_code >= 500
+                f"{server} answered {error.status_code}: {detail}", retryable=error.status_code >= 500
             )
         case _:  # in the middle of the answer
-            return Failure(f"{server} broke off: {said}", retryable=True)
+            return Failure(f"{server} broke off: {detail}", retryable=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +17,7 @@ from runtime.model import Role, User
 from runtime.store import Database, states, threads, users
 from runtime.store import runs as stored
 from testbed.ports import free_port
-from testbed.stack import CHECKOUT
-
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def branchline(home: Path) -> Command:
-    """Call it with a data folder of its own, where nothing listens."""
-    environ = {
-        "PATH": os.environ["PATH"],
-        "BRANCHLINE_HOME": str(home),
-        "PORT": str(free_port()),
-        "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
-    }
-
-    def call(*arguments: str, said: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "runtime", *arguments],
-            input=said,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=CHECKOUT,
-            env=environ | more,
-        )
-
-    return call
-
-
-@pytest.fixture
-def migrated(branchline: Command) -> Command:
-    assert branchline("migrate").returncode == 0
-    return branchline
+from tests.support.command_line import Command
 
 
 def printed(result: subprocess.CompletedProcess[str]) -> Any:
@@ -149,7 +110,7 @@ def test_a_password_is_changed_from_the_command_line(migrated: Command, home: Pa
     user, before = database.read(users.by_email, "ada@example.com") or pytest.fail("no account")
     session = database.write(users.open_login, user.id, 1)
 
-    result = migrated("user", "password", "ada@example.com", said="another horse\nanother horse\n")
+    result = migrated("user", "password", "ada@example.com", stdin="another horse\nanother horse\n")
 
     assert result.returncode == 0
     assert "another horse" not in result.stdout + result.stderr
