@@ -1,11 +1,11 @@
-"""The protocol: what a child says, one JSON object per line, decoded and checked.
+"""The protocol: the events that a child writes, one JSON object per line, decoded and checked.
 
-Nothing that a child writes can break its run by its form. What is no JSON object,
-and an object that is not of the protocol, goes to the run's log, the second with a
-sentence that says what is wrong with it; so a worker may speak a later version.
+No malformed output can break a run. A line that is not a JSON object goes to the run's
+log; so does an object that is not of the protocol, with a sentence about what is wrong.
+A worker may therefore use events of a later version.
 
 Speed matters here: all runs of a pool are decoded on one core. A chunk of lines is
-decoded in one go, and taken line by line only where that fails.
+decoded with one call, and line by line only where that fails.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAX_OPEN: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Text to append to an open message; without ``ref`` to the one that opens by itself."""
+    """Text to append to an open message; without ``ref``, to the implicit one."""
 
     ref: str | None
     text: str
@@ -39,7 +39,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A message begins; until its end the child calls it ``ref``."""
+    """A message begins; ``ref`` identifies it until its end."""
 
     ref: str
     role: Role = Role.ASSISTANT
@@ -51,7 +51,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The message ``ref`` is whole; ``data`` is added to what it had."""
+    """The message ``ref`` is complete; ``data`` is merged into its own."""
 
     ref: str
     data: dict[str, Json] | None = None
@@ -59,7 +59,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class CompleteMessage:
-    """A message, all at once."""
+    """A complete message in one event."""
 
     role: Role
     type: MessageType
@@ -71,21 +71,21 @@ class CompleteMessage:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the child is about to do."""
+    """What the worker does next, as a sentence for the user."""
 
     description: str
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the run has used so far."""
+    """What the run has used so far, such as tokens."""
 
     data: dict[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """The run is to wait for its user's answer."""
+    """The run waits for its user's answer."""
 
     id: str
     prompt: str
@@ -94,7 +94,7 @@ class Confirm:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The run has ended well."""
+    """The run has succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +119,16 @@ class Decoder:
     """Decodes the output of one child."""
 
     def __init__(self, max_line: int = _MAX_LINE) -> None:
-        """``max_line``: the longest line that is taken, in bytes."""
+        """``max_line``: the longest line that is accepted, in bytes."""
         self._max_line = max_line
         self._rest: list[bytes] = []
         self._rest_size = 0
         self._open: set[str] = set()
-        self._halves: dict[str | None, str] = {}
-        """First halves of surrogate pairs, by the message that waits for the second."""
+        self._surrogates: dict[str | None, str] = {}
+        """High surrogates at the end of a delta, by message, until the low surrogate arrives."""
 
     def feed(self, chunk: bytes) -> list[WorkerEvent]:
-        """What the lines that end in ``chunk`` say; deltas of one message joined.
+        """The events of the lines that end in ``chunk``; adjacent deltas of a message are joined.
 
         Raises OutputTooLarge for a line over the limit.
         """
@@ -140,17 +140,17 @@ class Decoder:
             self._keep(lines[: lines.find(b"\n")] if b"\n" in lines else lines)
             lines = b"".join((*self._rest[:-1], lines))
         self._rest, self._rest_size = [], 0
-        said = self._lines(lines)
+        events = self._decode_lines(lines)
         if rest:
             self._keep(rest)
-        return said
+        return events
 
     def end(self) -> list[WorkerEvent]:
-        """What is left when the output has ended: a last line without a line break."""
+        """The remaining events when the output has ended: of a last line without a line break."""
         lines = b"".join(self._rest)
         self._rest, self._rest_size = [], 0
-        said = self._lines(lines) if lines else []
-        return [*said, *self._lone_halves()]
+        events = self._decode_lines(lines) if lines else []
+        return [*events, *self._flush_surrogates()]
 
     def _keep(self, part: bytes) -> None:
         self._rest.append(part)
@@ -158,33 +158,33 @@ class Decoder:
         if self._rest_size > self._max_line:
             raise OutputTooLarge(f"The worker wrote a line of more than {self._max_line} bytes.")
 
-    def _lines(self, lines: bytes) -> list[WorkerEvent]:
-        objects = self._at_once(lines)
+    def _decode_lines(self, lines: bytes) -> list[WorkerEvent]:
+        objects = self._decode_batch(lines)
         if objects is None:
-            return self._one_by_one(lines)
-        said: list[WorkerEvent] = []
+            return self._decode_each(lines)
+        events: list[WorkerEvent] = []
         ref: str | None = None
         texts: list[str] = []
-        for one in objects:
-            if one.get("type") == "delta" and not self._halves:
-                text, to = one.get("text"), one.get("ref")
+        for fields in objects:
+            if fields.get("type") == "delta" and not self._surrogates:
+                text, to = fields.get("text"), fields.get("ref")
                 if text.__class__ is str and (to is None or (to.__class__ is str and to in self._open)):
                     if to != ref:
-                        _flush(said, ref, texts)
+                        _flush(events, ref, texts)
                         ref = to
                     texts.append(text)
                     continue
-            _flush(said, ref, texts)
-            self._take(said, one)
-        _flush(said, ref, texts)
-        return said
+            _flush(events, ref, texts)
+            self._add(events, fields)
+        _flush(events, ref, texts)
+        return events
 
     @staticmethod
-    def _at_once(lines: bytes) -> list[dict[str, Any]] | None:
-        """All lines decoded in one go; None where they must be looked at one by one.
+    def _decode_batch(lines: bytes) -> list[dict[str, Any]] | None:
+        """All lines decoded with one call; None where each must be decoded by itself.
 
-        An escaped NUL or half of a surrogate pair leads to the slow way, so the fast
-        one need not look into texts.
+        That is so for an escaped NUL and for half of a surrogate pair, so this path need
+        not inspect any text.
         """
         if b"\\u0000" in lines:
             return None
@@ -192,112 +192,112 @@ class Decoder:
             objects = orjson.loads(b"[%b]" % lines.replace(b"\n", b","))
         except ValueError:
             return None
-        if len(objects) != lines.count(b"\n") + 1 or not all(one.__class__ is dict for one in objects):
+        if len(objects) != lines.count(b"\n") + 1 or not all(fields.__class__ is dict for fields in objects):
             return None
         return objects  # type: ignore[no-any-return]
 
-    def _one_by_one(self, lines: bytes) -> list[WorkerEvent]:
-        said: list[WorkerEvent] = []
+    def _decode_each(self, lines: bytes) -> list[WorkerEvent]:
+        events: list[WorkerEvent] = []
         for line in filter(None, lines.split(b"\n")):
-            one = _object(line)
-            if one is None:
+            fields = _object(line)
+            if fields is None:
                 if line.strip():
-                    _log(said, line.decode("utf-8", "replace").rstrip("\r"))
+                    _log(events, line.decode("utf-8", "replace").rstrip("\r"))
             else:
-                self._take(said, one)
-        return said
+                self._add(events, fields)
+        return events
 
-    def _take(self, said: list[WorkerEvent], one: dict[str, Any]) -> None:
+    def _add(self, events: list[WorkerEvent], fields: dict[str, Any]) -> None:
         try:
-            self._say(said, _decode(one))
+            self._add_event(events, _decode(fields))
         except ProtocolError as error:
-            _log(said, f"[branchline] ignored what the worker said: {error}")
+            _log(events, f"[branchline] ignored an event of the worker: {error}")
 
-    def _say(self, said: list[WorkerEvent], one: WorkerEvent) -> None:
-        """Add ``one`` in its place: open messages only, and no half characters left behind."""
-        match one:
+    def _add_event(self, events: list[WorkerEvent], event: WorkerEvent) -> None:
+        """Append ``event``, after checking that its message is open and completing cut characters."""
+        match event:
             case Delta(ref, text):
-                self._known(ref)
-                text = self._whole_characters(ref, text)
+                self._check_open(ref)
+                text = self._complete_characters(ref, text)
                 if text:
-                    _delta(said, ref, text)
+                    _delta(events, ref, text)
                 return
             case Start(ref):
                 if ref in self._open:
                     raise ProtocolError(f"the message {ref!r} is open already")
                 if len(self._open) >= _MAX_OPEN:
                     raise ProtocolError(f"more than {_MAX_OPEN} messages are open")
-                said += self._lone_halves(None)
+                events += self._flush_surrogates(None)
                 self._open.add(ref)
             case End(ref):
-                self._known(ref)
-                said += self._lone_halves(ref)
+                self._check_open(ref)
+                events += self._flush_surrogates(ref)
                 self._open.discard(ref)
             case CompleteMessage():
-                said += self._lone_halves(None)
+                events += self._flush_surrogates(None)
             case Confirm() | Done() | Failed():
-                said += self._lone_halves()
+                events += self._flush_surrogates()
                 self._open.clear()
-        said.append(one)
+        events.append(event)
 
-    def _known(self, ref: str | None) -> None:
+    def _check_open(self, ref: str | None) -> None:
         if ref is not None and ref not in self._open:
-            raise ProtocolError(f"no message {ref!r} is open; say start first")
+            raise ProtocolError(f"no message {ref!r} is open; send start first")
 
-    def _whole_characters(self, ref: str | None, text: str) -> str:
-        """``text`` without a first half of a pair at its end, which waits for the second."""
-        text = self._halves.pop(ref, "") + text
+    def _complete_characters(self, ref: str | None, text: str) -> str:
+        """``text`` without a high surrogate at its end, which is kept until the low one arrives."""
+        text = self._surrogates.pop(ref, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
-            self._halves[ref] = text[-1]
+            self._surrogates[ref] = text[-1]
             text = text[:-1]
         return _clean(text)
 
-    def _lone_halves(self, *refs: str | None) -> Iterable[Delta]:
-        """U+FFFD for halves whose other half will not come (of all messages, without ``refs``)."""
-        lone = [ref for ref in (refs or tuple(self._halves)) if self._halves.pop(ref, None)]
+    def _flush_surrogates(self, *refs: str | None) -> Iterable[Delta]:
+        """U+FFFD for kept surrogates whose pair will not be completed (without ``refs``, of all messages)."""
+        lone = [ref for ref in (refs or tuple(self._surrogates)) if self._surrogates.pop(ref, None)]
         return [Delta(ref, "\ufffd") for ref in lone]
 
 
-def _flush(said: list[WorkerEvent], ref: str | None, texts: list[str]) -> None:
-    """The deltas collected so far as one. An empty one says nothing."""
+def _flush(events: list[WorkerEvent], ref: str | None, texts: list[str]) -> None:
+    """Append the texts collected so far as one delta, unless they are empty."""
     text = "".join(texts)
     texts.clear()
     if text:
-        _delta(said, ref, text)
+        _delta(events, ref, text)
 
 
-def _delta(said: list[WorkerEvent], ref: str | None, text: str) -> None:
-    last = said[-1] if said else None
+def _delta(events: list[WorkerEvent], ref: str | None, text: str) -> None:
+    last = events[-1] if events else None
     if isinstance(last, Delta) and last.ref == ref:
-        said[-1] = Delta(ref, last.text + text)
+        events[-1] = Delta(ref, last.text + text)
     else:
-        said.append(Delta(ref, text))
+        events.append(Delta(ref, text))
 
 
-def _log(said: list[WorkerEvent], line: str) -> None:
+def _log(events: list[WorkerEvent], line: str) -> None:
     line = line.replace("\0", "\ufffd") + "\n"
-    last = said[-1] if said else None
+    last = events[-1] if events else None
     if isinstance(last, Log):
-        said[-1] = Log(last.text + line)
+        events[-1] = Log(last.text + line)
     else:
-        said.append(Log(line))
+        events.append(Log(line))
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
     """The JSON object on a line; None where it is something else.
 
-    The standard library's decoder has the second say: it takes half a surrogate pair.
+    What orjson rejects is tried with the standard library, which accepts half a surrogate pair.
     """
     if not line.lstrip().startswith(b"{"):
         return None
     try:
-        one = orjson.loads(line)
+        value = orjson.loads(line)
     except ValueError:
         try:
-            one = json.loads(line, parse_constant=_no_constant)
+            value = json.loads(line, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             return None
-    return one if isinstance(one, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _no_constant(name: str) -> None:
@@ -307,90 +307,92 @@ def _no_constant(name: str) -> None:
 # ── fields ──────────────────────────────────────────────────────────────────
 
 
-def _decode(one: Mapping[str, Any]) -> WorkerEvent:
-    """The object as what it says. Raises ProtocolError with a sentence."""
-    match one.get("type"):
+def _decode(fields: Mapping[str, Any]) -> WorkerEvent:
+    """The event that an object describes. Raises ProtocolError with a sentence."""
+    match fields.get("type"):
         case "delta":
-            return Delta(_name(one, "ref"), _text(one, "text", clean=False))
+            return Delta(_name(fields, "ref"), _text(fields, "text", clean=False))
         case "start":
-            return Start(_required_name(one, "ref"), *_head(one), _data(one) or {})
+            return Start(_required_name(fields, "ref"), *_head(fields), _data(fields) or {})
         case "end":
-            return End(_required_name(one, "ref"), _data(one))
+            return End(_required_name(fields, "ref"), _data(fields))
         case "message":
-            role, type, channel, author = _head(one)
-            return CompleteMessage(role, type, channel, author, _text(one, "content", ""), _data(one) or {})
+            role, type, channel, author = _head(fields)
+            return CompleteMessage(
+                role, type, channel, author, _text(fields, "content", ""), _data(fields) or {}
+            )
         case "step":
-            return Step(_text(one, "description")[:_MAX_SENTENCE])
+            return Step(_text(fields, "description")[:_MAX_SENTENCE])
         case "usage":
-            return Usage(_bounded({key: value for key, value in one.items() if key != "type"}))
+            return Usage(_bounded({key: value for key, value in fields.items() if key != "type"}))
         case "confirm":
-            prompt = _text(one, "prompt")
-            return Confirm(_required_name(one, "id"), prompt[: _MAX_DATA // 4], _options(one))
+            prompt = _text(fields, "prompt")
+            return Confirm(_required_name(fields, "id"), prompt[: _MAX_DATA // 4], _options(fields))
         case "done":
             return Done()
         case "error":
-            message = _text(one, "message", "The worker failed.")
-            return Failed(message[:_MAX_SENTENCE], one.get("retryable") is True)
+            message = _text(fields, "message", "The worker failed.")
+            return Failed(message[:_MAX_SENTENCE], fields.get("retryable") is True)
         case str(other):
             raise ProtocolError(f"the type {other[:_MAX_NAME]!r} is unknown")
         case _:
             raise ProtocolError('it has no "type"')
 
 
-def _text(one: Mapping[str, Any], key: str, default: str | None = None, clean: bool = True) -> str:
-    text = one.get(key, default)
+def _text(fields: Mapping[str, Any], key: str, default: str | None = None, clean: bool = True) -> str:
+    text = fields.get(key, default)
     if not isinstance(text, str):
-        raise ProtocolError(f'"{key}" of {one["type"]} must be a text')
+        raise ProtocolError(f'"{key}" of {fields["type"]} must be a string')
     return _clean(text) if clean else text
 
 
-def _name(one: Mapping[str, Any], key: str) -> str | None:
-    name = one.get(key)
+def _name(fields: Mapping[str, Any], key: str) -> str | None:
+    name = fields.get(key)
     if name is None:
         return None
     if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
-        raise ProtocolError(f'"{key}" of {one["type"]} must be a text of 1 to {_MAX_NAME} characters')
+        raise ProtocolError(f'"{key}" of {fields["type"]} must be a string of 1 to {_MAX_NAME} characters')
     return _clean(name)
 
 
-def _required_name(one: Mapping[str, Any], key: str) -> str:
-    name = _name(one, key)
+def _required_name(fields: Mapping[str, Any], key: str) -> str:
+    name = _name(fields, key)
     if name is None:
-        raise ProtocolError(f'"{key}" of {one["type"]} is missing')
+        raise ProtocolError(f'"{key}" of {fields["type"]} is missing')
     return name
 
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
-def _choice(one: Mapping[str, Any], key: str, default: _Choice) -> _Choice:
+def _choice(fields: Mapping[str, Any], key: str, default: _Choice) -> _Choice:
     kind = type(default)
     try:
-        return kind(one.get(key) or default)
+        return kind(fields.get(key) or default)
     except ValueError:
-        raise ProtocolError(f'"{key}" of {one["type"]} must be one of {", ".join(kind)}') from None
+        raise ProtocolError(f'"{key}" of {fields["type"]} must be one of {", ".join(kind)}') from None
 
 
-def _head(one: Mapping[str, Any]) -> tuple[Role, MessageType, Channel, str | None]:
+def _head(fields: Mapping[str, Any]) -> tuple[Role, MessageType, Channel, str | None]:
     return (
-        _choice(one, "role", Role.ASSISTANT),
-        _choice(one, "message_type", MessageType.TEXT),
-        _choice(one, "channel", Channel.ANSWER),
-        _name(one, "author"),
+        _choice(fields, "role", Role.ASSISTANT),
+        _choice(fields, "message_type", MessageType.TEXT),
+        _choice(fields, "channel", Channel.ANSWER),
+        _name(fields, "author"),
     )
 
 
-def _data(one: Mapping[str, Any]) -> dict[str, Json] | None:
-    data = one.get("data")
+def _data(fields: Mapping[str, Any]) -> dict[str, Json] | None:
+    data = fields.get("data")
     if data is None:
         return None
     if not isinstance(data, dict):
-        raise ProtocolError(f'"data" of {one["type"]} must be an object')
+        raise ProtocolError(f'"data" of {fields["type"]} must be an object')
     return _bounded(data)
 
 
 def _bounded(data: dict[str, Json]) -> dict[str, Json]:
-    """``data``, if every store and client can hold it."""
+    """``data``, if every database and client can hold it. Raises ProtocolError."""
     try:
         data = _clean_all(data)
         size = len(orjson.dumps(data))
@@ -401,10 +403,10 @@ def _bounded(data: dict[str, Json]) -> dict[str, Json]:
     return data
 
 
-def _options(one: Mapping[str, Any]) -> list[str]:
-    options = one.get("options") or []
+def _options(fields: Mapping[str, Any]) -> list[str]:
+    options = fields.get("options") or []
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        raise ProtocolError('"options" of confirm must be a list of texts')
+        raise ProtocolError('"options" of confirm must be a list of strings')
     if len(options) > _MAX_OPTIONS:
         raise ProtocolError(f'"options" of confirm may have {_MAX_OPTIONS} entries')
     return [_clean(option)[:_MAX_SENTENCE] for option in options]

@@ -110,11 +110,11 @@ def test_lines_for_the_log_come_together_and_empty_ones_not_at_all() -> None:
         ({"type": "nonsense"}, "'nonsense' is unknown"),
         ({"type": 5}, 'no "type"'),
         ({}, 'no "type"'),
-        ({"type": "delta"}, '"text" of delta must be a text'),
-        ({"type": "delta", "text": 5}, '"text" of delta must be a text'),
+        ({"type": "delta"}, '"text" of delta must be a string'),
+        ({"type": "delta", "text": 5}, '"text" of delta must be a string'),
         ({"type": "delta", "text": "x", "ref": "unknown"}, "no message 'unknown' is open"),
-        ({"type": "delta", "text": "x", "ref": 5}, '"ref" of delta must be a text'),
-        ({"type": "delta", "text": "x", "ref": ["a"]}, '"ref" of delta must be a text'),
+        ({"type": "delta", "text": "x", "ref": 5}, '"ref" of delta must be a string'),
+        ({"type": "delta", "text": "x", "ref": ["a"]}, '"ref" of delta must be a string'),
         ({"type": "start"}, '"ref" of start is missing'),
         ({"type": "start", "ref": ""}, "1 to 200 characters"),
         ({"type": "start", "ref": "r" * 201}, "1 to 200 characters"),
@@ -122,20 +122,20 @@ def test_lines_for_the_log_come_together_and_empty_ones_not_at_all() -> None:
         ({"type": "start", "ref": "a", "role": ["user"]}, "must be one of"),
         ({"type": "start", "ref": "a", "data": [1]}, '"data" of start must be an object'),
         ({"type": "end", "ref": "a"}, "no message 'a' is open"),
-        ({"type": "message", "content": None}, '"content" of message must be a text'),
+        ({"type": "message", "content": None}, '"content" of message must be a string'),
         ({"type": "message", "content": "", "data": {"x": "y" * (1 << 20)}}, "larger than"),
         ({"type": "usage", "x": 10**400}, "too large"),
         ({"type": "confirm", "prompt": "?"}, '"id" of confirm is missing'),
-        ({"type": "confirm", "id": "1", "prompt": "?", "options": "yes"}, "list of texts"),
+        ({"type": "confirm", "id": "1", "prompt": "?", "options": "yes"}, "list of strings"),
         ({"type": "confirm", "id": "1", "prompt": "?", "options": ["x"] * 101}, "100 entries"),
-        ({"type": "step"}, '"description" of step must be a text'),
+        ({"type": "step"}, '"description" of step must be a string'),
     ],
 )
 def test_what_is_wrong_is_said_and_skipped(one: dict[str, Any], words: str) -> None:
     said = decode(lines(delta("before"), one, delta("after")))
     assert text(said) == "beforeafter"
     (log,) = [one for one in said if isinstance(one, Log)]
-    assert log.text.startswith("[branchline] ignored what the worker said: ")
+    assert log.text.startswith("[branchline] ignored an event of the worker: ")
     assert words in log.text
 
 
