@@ -1,4 +1,4 @@
-"""The workers there are, and whether they can run.
+"""The installed workers, and whether they can run.
 
 :mod:`~runtime.registry.availability` needs the database, which a child's host must not
 import; so it is not part of what is exported here.

@@ -1,4 +1,4 @@
-"""WorkerAvailability: whether a worker can run now, as its pools have reported it."""
+"""Whether a worker can run now, as its pools have reported it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from runtime.model import Pool
 from runtime.registry import Worker
 from runtime.store import Connection, Database, backlog, pools
 
-_FRESH = 1.0
-"""Seconds for which a look at the pools is good."""
+_MAX_AGE = 1.0
+"""Seconds for which what was read of the pools is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerAvailability:
-    """How a worker stands."""
+    """Whether one worker can run."""
 
     available: bool
     reason: str | None
-    """Why it is not available, as a sentence for users."""
+    """Why it is not available, as a sentence for users; None if it is."""
     refused: bool
-    """Whether a run would be refused. Where only its pool is missing, it waits."""
+    """Whether a run would be refused. If only its pool is missing, a run waits instead."""
     slots: int
     busy: int
 
 
 class Availability:
-    """Looks at the pools at most once a second, however many requests ask."""
+    """Reads the pools' reports at most once a second, however many requests there are."""
 
     def __init__(self, database: Database, lease: float) -> None:
         """``lease``: seconds within which a pool must have reported itself."""
@@ -37,43 +37,43 @@ class Availability:
         self._lease = lease
         self._pools: list[Pool] = []
         self._queued: dict[str, int] = {}
-        self._seen = float("-inf")
+        self._read_at = float("-inf")
 
     def refresh(self) -> None:
-        """Look again if the last look is too old. Not inside a transaction.
+        """Read the reports again if they are too old. Not to be called inside a transaction.
 
-        While one request looks, the others go by the last look.
+        While one request reads, the others use what was read before.
         """
-        before = self._seen
-        if time.monotonic() - before <= _FRESH:
+        before = self._read_at
+        if time.monotonic() - before <= _MAX_AGE:
             return
         if self._pools:
-            self._seen = time.monotonic()
+            self._read_at = time.monotonic()
         try:
-            self._pools, self._queued = self._database.read(self._look)
-            self._seen = time.monotonic()
+            self._pools, self._queued = self._database.read(self._read)
+            self._read_at = time.monotonic()
         except StoreUnavailable:
-            self._seen = before
+            self._read_at = before
             raise
 
     def near_capacity(self, pool: str, count: int, bound: int) -> bool:
         """Whether ``count`` more queued runs may exceed ``bound``, so that they must be counted.
 
-        By the last look, which is at most a second old, and by what was asked of us since;
-        a tenth is left for what was asked of others.
+        It is an estimate: the length that was last read, at most a second ago, and what this
+        process has added since. A tenth of ``bound`` is left for what other processes have added.
         """
         self._queued[pool] = self._queued.get(pool, 0) + count
         return self._queued[pool] > 0.9 * bound
 
-    def _look(self, c: Connection) -> tuple[list[Pool], dict[str, int]]:
+    def _read(self, c: Connection) -> tuple[list[Pool], dict[str, int]]:
         return pools.listing(c, self._lease), backlog.lengths(c)
 
     def of(self, worker: Worker) -> WorkerAvailability:
-        """How ``worker`` stands, by the last look."""
+        """Whether ``worker`` can run, by the reports that were last read."""
         alive = [pool for pool in self._pools if pool.name == worker.pool and pool.alive]
         slots, busy = sum(pool.slots for pool in alive), sum(pool.busy for pool in alive)
         reports = [pool.workers[worker.id] for pool in alive if worker.id in pool.workers]
-        # A secret is set where the pool runs; only without a pool do we look around here.
+        # A secret is set where the pool runs; this process's environment counts only without a pool.
         reasons = [report["reason"] for report in reports] or [worker.unavailable(os.environ)]
         blocked = all(reasons)
         if blocked and (alive or not worker.enabled):

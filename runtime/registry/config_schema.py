@@ -1,8 +1,8 @@
-"""The JSON Schema of a worker's config: read once, then checked for every run.
+"""The JSON Schema of a worker's config: read once, then used to check the config of every run.
 
-Each schema is judged by the draft that its ``$schema`` names (2020-12 without one).
-It may refer to itself and to the published drafts, to nothing else: checking a
-config never opens a connection.
+Each schema is read by the draft that its ``$schema`` names (2020-12 without one). It may
+refer to itself and to the published drafts, and to nothing else, so checking a config
+never opens a connection.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from referencing.jsonschema import DRAFT202012
 from runtime.errors import FieldError, Invalid, WorkerInvalid
 from runtime.model import Json
 
-_ENOUGH_WRONG = 100
-"""Errors that one answer names."""
+_MAX_ERRORS = 100
+"""Errors that are reported at once."""
 
 ANYTHING: Mapping[str, Json] = {"type": "object"}
-"""The schema of a worker that brings none."""
+"""The schema of a worker without one."""
 
 
 class ConfigSchema:
@@ -66,23 +66,21 @@ class ConfigSchema:
     def check(self, config: Mapping[str, Json]) -> dict[str, Json]:
         """``config`` with the schema's defaults filled in.
 
-        Raises Invalid with one FieldError for each thing that is wrong, its path
+        Raises Invalid with one FieldError for each mistake, its path
         beginning with "config".
         """
         filled = {**config}
         try:
             _fill(self.document, filled)
-            wrong = islice(self._validator.iter_errors(filled), _ENOUGH_WRONG)
-            found = sorted(wrong, key=lambda error: list(map(str, error.path)))
+            mistakes = islice(self._validator.iter_errors(filled), _MAX_ERRORS)
+            found = sorted(mistakes, key=lambda error: list(map(str, error.path)))
         except (Unresolvable, RecursionError) as error:
-            raise Invalid(
-                "The config cannot be checked: its nesting or its schema is too involved."
-            ) from error
+            raise Invalid("The config cannot be checked: its nesting or its schema is too deep.") from error
         if found:
             errors = [
                 FieldError(("config", *error.absolute_path), _shorten(error.message)) for error in found
             ]
-            raise Invalid("The config does not fit the worker's schema.", errors)
+            raise Invalid("The config does not match the worker's schema.", errors)
         return filled
 
 
@@ -122,7 +120,12 @@ def _check_references(document: Mapping[str, Json]) -> None:
     for reference in _references(document):
         try:
             resolver.lookup(reference)
-        except (Unresolvable, LookupError, TypeError, ValueError) as error:  # the last three: odd pointers
+        except (
+            Unresolvable,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:  # the last three: bad pointers
             raise WorkerInvalid(
                 f"its config schema refers to {reference!r}, which is not in it; put that part under $defs"
             ) from error

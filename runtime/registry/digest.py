@@ -1,4 +1,4 @@
-"""The digest of a worker's folder: another digest is another version of the worker."""
+"""The digest of a worker's folder: a different digest is a different version of the worker."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-_WHOLE = 16 << 20
-"""Files up to so many bytes are digested whole."""
+_MAX_FULL = 16 << 20
+"""Files of up to so many bytes are digested completely."""
 
 
 def digest_of(folder: Path) -> str:
-    """Names and contents of all files, but not of caches, hidden ones and node_modules.
+    """SHA-256 over the names and contents of all files but caches, hidden files and node_modules.
 
-    Of a file over 16 MiB (a model's weights) the size and both ends count.
+    Of a file over 16 MiB (a model's weights), only its size and both ends are included.
     """
     total = hashlib.sha256()
     for path in sorted(_files(folder)):
@@ -41,9 +41,9 @@ def _file_digest(path: Path) -> bytes:
         return hashlib.sha256(os.fsencode(os.readlink(path))).digest()
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if size <= _WHOLE:
+        if size <= _MAX_FULL:
             return hashlib.file_digest(file, "sha256").digest()
-        ends = hashlib.sha256(str(size).encode() + file.read(_WHOLE // 2))
-        file.seek(-_WHOLE // 2, os.SEEK_END)
+        ends = hashlib.sha256(str(size).encode() + file.read(_MAX_FULL // 2))
+        file.seek(-_MAX_FULL // 2, os.SEEK_END)
         ends.update(file.read())
         return ends.digest()

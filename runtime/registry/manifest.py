@@ -1,4 +1,4 @@
-"""A worker's manifest: worker.toml, read, checked, and made a record.
+"""A worker's manifest: worker.toml, read and validated as a record.
 
 docs/writing-workers.md explains every key of worker.toml.
 """
@@ -26,18 +26,18 @@ class WorkerType(StrEnum):
     """How a worker is started."""
 
     PYTHON = "python"
-    """Forked from a warm process that has imported the entrypoint."""
+    """Forked from a process that has already imported the entrypoint."""
     NODE = "node"
     """Node.js runs the entrypoint."""
     EXEC = "exec"
-    """A command."""
+    """A program, executed for each run."""
     HTTP = "http"
-    """Not started at all: the pool posts the run to a URL."""
+    """A web service: the pool posts the run to a URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """What one child may use; None: as much as the machine gives."""
+    """What one child may use; None: no limit."""
 
     memory_bytes: int | None = None
     open_files: int | None = None
@@ -65,15 +65,15 @@ class Worker:
     max_running: int | None
     """How many of its runs may run at once, in all processes of its pool."""
     env: tuple[str, ...]
-    """Environment variables that it needs."""
+    """Environment variables that it requires."""
     optional_env: tuple[str, ...]
-    """Environment variables that it is given where they are set."""
+    """Environment variables that it gets if they are set."""
     history: int | None
-    """How many messages it is given."""
+    """How many messages of the conversation it gets."""
     limits: WorkerLimits
     enabled: bool
     digest: str
-    """SHA-256 over the folder's files: another digest is another worker."""
+    """Identifies the version: SHA-256 over the folder's files."""
     schema: ConfigSchema = field(repr=False, compare=False)
 
     def check_config(self, config: Mapping[str, Json]) -> dict[str, Json]:
@@ -81,7 +81,7 @@ class Worker:
         return self.schema.check(config)
 
     def unavailable(self, environ: Mapping[str, str]) -> str | None:
-        """Why it cannot run where ``environ`` is the environment; None: it can."""
+        """Why it cannot run in the environment ``environ``; None: it can."""
         if not self.enabled:
             return "it is disabled in its worker.toml"
         missing = [name for name in self.env if not environ.get(name)]
@@ -95,7 +95,7 @@ class Worker:
 
     @property
     def program(self) -> str | None:
-        """The program that is executed for each run; None for python and http."""
+        """The program that is executed for each run; None if there is none."""
         if self.type is WorkerType.NODE:
             return "node"
         return self.command[0] if self.command else None
@@ -157,19 +157,19 @@ def _text(least: int = 0, most: int | None = None, **options: Any) -> fields.Str
     return fields.String(validate=[validate.Length(least, most), _no_nul], **options)
 
 
-_MOST = 2**62
-"""What the kernel takes as a limit."""
+_MAX_LIMIT = 2**62
+"""The highest limit that the kernel accepts."""
 _VARIABLE = validate.Regexp(
     r"(?!BRANCHLINE_)[A-Za-z_][A-Za-z0-9_]{0,127}\??\Z",
     error='must be the name of an environment variable, with "?" after it if it is optional; '
-    "those that begin with BRANCHLINE_ are not given to workers",
+    "workers do not get those that begin with BRANCHLINE_",
 )
 _NEEDS = {"python": "entrypoint_path", "node": "entrypoint_path", "exec": "command", "http": "url"}
 
 
 class _LimitsSchema(Schema):
-    memory_bytes = fields.Integer(strict=True, validate=validate.Range(min=1 << 20, max=_MOST))
-    open_files = fields.Integer(strict=True, validate=validate.Range(min=16, max=_MOST))
+    memory_bytes = fields.Integer(strict=True, validate=validate.Range(min=1 << 20, max=_MAX_LIMIT))
+    open_files = fields.Integer(strict=True, validate=validate.Range(min=16, max=_MAX_LIMIT))
 
 
 class _ManifestSchema(Schema):
@@ -193,7 +193,7 @@ class _ManifestSchema(Schema):
     enabled = fields.Boolean(truthy={True}, falsy={False})
 
     @validates_schema
-    def way_to_start(self, data: dict[str, Any], **_: Any) -> None:
+    def check_start_keys(self, data: dict[str, Any], **_: Any) -> None:
         needed = _NEEDS.get(data.get("type", ""))
         if needed is None:
             return
@@ -201,7 +201,7 @@ class _ManifestSchema(Schema):
             raise ValidationError(f"is missing; a worker of type {data['type']} needs it", needed)
         for other in sorted(set(_NEEDS.values()) - {needed}):
             if other in data:
-                raise ValidationError(f"does not belong to a worker of type {data['type']}", other)
+                raise ValidationError(f"is not allowed for a worker of type {data['type']}", other)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise WorkerInvalid(f"its worker.toml cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise WorkerInvalid(f"its worker.toml is wrong: {_sentence(error.normalized_messages())}") from error
+        raise WorkerInvalid(f"its worker.toml is wrong: {_describe(error.normalized_messages())}") from error
     except RecursionError as error:
         raise WorkerInvalid("its worker.toml nests too deeply") from error
     except ValueError as error:
@@ -220,22 +220,22 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _sentence(messages: Any, at: str = "") -> str:
-    """Marshmallow's tree of messages on one line: ``limits.open_files: Not a valid integer``."""
+def _describe(messages: Any, at: str = "") -> str:
+    """Marshmallow's nested messages on one line: ``limits.open_files: Not a valid integer``."""
     if isinstance(messages, Mapping):
-        parts = (_sentence(inner, f"{at}.{key}".lstrip(".")) for key, inner in messages.items())
+        parts = (_describe(inner, f"{at}.{key}".lstrip(".")) for key, inner in messages.items())
         return "; ".join(parts)
     return f"{at}: {' '.join(messages).rstrip('.')}"
 
 
 def _inside(folder: Path, relative: str) -> Path:
-    """The file at ``relative``, which may not lead out of ``folder``, not by a link either."""
+    """The file at ``relative``, which must be inside ``folder``, also after following links."""
     try:
         path = (folder / relative).resolve()
-    except RuntimeError as error:  # Python 3.11 and 3.12 say so, later ones find no file
-        raise WorkerInvalid(f"{relative!r} is a link to itself; name a file") from error
+    except RuntimeError as error:  # Python 3.11 and 3.12; later versions find no file
+        raise WorkerInvalid(f"{relative!r} is a link to itself; use the path of a file") from error
     if not path.is_relative_to(folder.resolve()):
-        raise WorkerInvalid(f"{relative!r} leads out of its folder; name a file inside it")
+        raise WorkerInvalid(f"{relative!r} is outside the worker's folder; use a file inside it")
     if not path.is_file():
-        raise WorkerInvalid(f"the file {relative!r} is not there; create it or mend worker.toml")
+        raise WorkerInvalid(f"the file {relative!r} does not exist; create it or correct worker.toml")
     return path

@@ -1,6 +1,6 @@
-"""The workers there are: folders with a worker.toml, found and validated.
+"""The installed workers: folders with a worker.toml, found and validated.
 
-A broken folder is reported and skipped; it never keeps the others from working.
+A broken folder is reported and skipped; the others work regardless.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from runtime.registry.manifest import Worker, load
 
 
 class Registry:
-    """All workers of a process."""
+    """All workers that a process knows."""
 
     def __init__(self, workers: Mapping[str, Worker], broken: Mapping[str, str]) -> None:
         self.workers = MappingProxyType(dict(workers))
         """By id, in order of id."""
         self.broken = MappingProxyType(dict(broken))
-        """Folder → what is wrong with it, one sentence that says how to mend it."""
+        """Folder → what is wrong with it, one sentence that says how to fix it."""
 
     def get(self, worker_id: str) -> Worker:
         """The worker with that id. Raises UnknownWorker."""
@@ -31,9 +31,9 @@ class Registry:
 
 
 def discover(folders: Sequence[Path]) -> Registry:
-    """The workers in ``folders``, each of which holds one folder per worker.
+    """The workers in ``folders``, each of which contains one folder per worker.
 
-    Where two workers have the same id, the first one counts.
+    If two workers have the same id, the first one is used and the other is broken.
     """
     workers: dict[str, Worker] = {}
     broken: dict[str, str] = {}
@@ -47,8 +47,8 @@ def discover(folders: Sequence[Path]) -> Registry:
             try:
                 worker = load(candidate)
                 if worker.id in workers:
-                    taken = workers[worker.id].folder
-                    raise WorkerInvalid(f"its id {worker.id!r} is taken by {taken}; give it another one")
+                    other = workers[worker.id].folder
+                    raise WorkerInvalid(f"its id {worker.id!r} is already used by {other}; choose another")
                 workers[worker.id] = worker
             except WorkerInvalid as error:
                 broken[str(candidate)] = str(error)
@@ -57,9 +57,9 @@ def discover(folders: Sequence[Path]) -> Registry:
 
 def _candidates(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
-        raise WorkerInvalid("there is no such folder; mend WORKERS_PATH")
+        raise WorkerInvalid("there is no such folder; correct WORKERS_PATH")
     if (folder / "worker.toml").exists():
-        raise WorkerInvalid("it is a worker itself; name the folder that holds it in WORKERS_PATH")
+        raise WorkerInvalid("it is a worker itself; set WORKERS_PATH to the folder that contains it")
     for candidate in sorted(folder.iterdir()):
         if not candidate.name.startswith(".") and (candidate / "worker.toml").exists():
             yield candidate

@@ -89,17 +89,17 @@ def test_an_http_worker_needs_its_url_only(make: Make) -> None:
         (PYTHON.replace('"w"', '"W!"'), "id: must be 1 to 64 of a-z"),
         (PYTHON.replace('"w"', '"w\\n"'), "id: must be 1 to 64 of a-z"),
         (PYTHON.replace('"python"', '"perl"'), "type: Must be one of: python, node, exec, http"),
-        (PYTHON + 'command = ["x"]', "command: does not belong to a worker of type python"),
+        (PYTHON + 'command = ["x"]', "command: is not allowed for a worker of type python"),
         (
             PYTHON.replace("entrypoint_path", "command").replace('"w.py"', '["w"]'),
             "entrypoint_path: is missing",
         ),
-        (PYTHON.replace("w.py", "gone.py"), "'gone.py' is not there"),
-        (PYTHON.replace("w.py", "../other.py"), "leads out of its folder"),
-        (PYTHON.replace("w.py", "/etc/passwd"), "leads out of its folder"),
-        (PYTHON + 'config_schema_path = "../../s.json"', "leads out of its folder"),
+        (PYTHON.replace("w.py", "gone.py"), "'gone.py' does not exist"),
+        (PYTHON.replace("w.py", "../other.py"), "is outside the worker's folder"),
+        (PYTHON.replace("w.py", "/etc/passwd"), "is outside the worker's folder"),
+        (PYTHON + 'config_schema_path = "../../s.json"', "is outside the worker's folder"),
         (PYTHON + 'config_schema_path = "w.py"', "is not JSON"),
-        (PYTHON + 'env = ["BRANCHLINE_SECURITY_SECRET_KEY"]', "are not given to workers"),
+        (PYTHON + 'env = ["BRANCHLINE_SECURITY_SECRET_KEY"]', "workers do not get those"),
         (PYTHON + 'env = ["A B"]', "name of an environment variable"),
         (PYTHON + 'pool = "a b"', "pool: must be"),
         (PYTHON + "timeout_seconds = 0", "timeout_seconds:"),
@@ -107,8 +107,8 @@ def test_an_http_worker_needs_its_url_only(make: Make) -> None:
         (PYTHON + "max_running = 0", "max_running:"),
         (PYTHON + 'enabled = "yes"', "enabled: Not a valid boolean"),
         (EXEC.replace('["cat", "-u"]', "[]"), "command:"),
-        (EXEC.replace('"cat"', '"./gone.sh"'), "'./gone.sh' is not there"),
-        (EXEC.replace('"cat"', '"../up.sh"'), "leads out of its folder"),
+        (EXEC.replace('"cat"', '"./gone.sh"'), "'./gone.sh' does not exist"),
+        (EXEC.replace('"cat"', '"../up.sh"'), "is outside the worker's folder"),
         (HTTP.replace("http://", "ftp://"), "url: Not a valid URL"),
     ],
 )
@@ -127,7 +127,7 @@ def test_a_link_may_not_lead_out_either(make: Make, tmp_path: Path) -> None:
     (folder / "w.py").unlink()
     (tmp_path / "secret.py").touch()
     (folder / "w.py").symlink_to(tmp_path / "secret.py")
-    with pytest.raises(WorkerInvalid, match="leads out"):
+    with pytest.raises(WorkerInvalid, match="is outside"):
         load(folder)
 
 
@@ -136,7 +136,7 @@ def test_of_two_workers_with_one_id_the_first_counts(make: Make, tmp_path: Path)
     second = make(PYTHON, name="b")
     registry = discover([first.parent])
     assert registry.get("w").folder == first
-    assert f"taken by {first}" in registry.broken[str(second)]
+    assert f"already used by {first}" in registry.broken[str(second)]
 
 
 def test_folders_that_are_no_worker_are_passed_over(make: Make) -> None:
@@ -153,7 +153,7 @@ def test_a_folder_of_workers_that_is_not_there_is_told(make: Make, tmp_path: Pat
     folder = make(PYTHON)
     registry = discover([tmp_path / "gone", folder])
     assert "no such folder" in registry.broken[str(tmp_path / "gone")]
-    assert "the folder that holds it" in registry.broken[str(folder)]
+    assert "the folder that contains it" in registry.broken[str(folder)]
 
 
 def test_an_unknown_worker_is_told(tmp_path: Path) -> None:
