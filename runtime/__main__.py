@@ -6,7 +6,7 @@ from runtime.cli import branchline
 
 
 def main() -> None:
-    """Carry out what the arguments say, and end the process."""
+    """Execute the command in the arguments, and end the process."""
     branchline(prog_name="branchline")
 
 

@@ -4,30 +4,30 @@
 
     BranchlineError
     ├── ConfigurationError         settings that cannot be used
-    ├── RequestError               what was asked cannot be done (the caller's side)
+    ├── RequestError               the request cannot be fulfilled (the caller's side)
     │   ├── Unauthenticated        no credentials, or bad ones
     │   ├── Forbidden              a write from a foreign origin
-    │   ├── NotFound               not there, or not yours
-    │   ├── Conflict               it is, but not in a state that allows this
+    │   ├── NotFound               does not exist, or belongs to somebody else
+    │   ├── Conflict               exists, but its state does not allow this
     │   ├── Invalid                a field is wrong
     │   │   ├── UnknownWorker
     │   │   └── WorkerUnavailable
     │   └── TooMany                a limit is reached; try again later
-    ├── Unavailable                something we rely on is away (our side)
+    ├── Unavailable                a service that Branchline needs does not answer (our side)
     │   ├── StoreUnavailable       the database
     │   ├── StreamUnavailable      Redis
     │   └── BrokerUnavailable      the Celery broker
-    ├── AttemptEnded               this attempt may not write any more
+    ├── AttemptEnded               this attempt may no longer write
     │   ├── StaleAttempt           a later attempt has begun, or the run has ended
-    │   └── LogLost                the event log forgot the attempt; reopen it
-    └── WorkerError                a worker or its child did what it must not
-        ├── WorkerInvalid          a folder that cannot be used as a worker
-        ├── ProtocolError          a line that is not of the protocol
+    │   └── LogLost                the event log has lost the attempt; open it again
+    └── WorkerError                a worker or its child failed
+        ├── WorkerInvalid          the folder cannot be used as a worker
+        ├── ProtocolError          a line does not follow the protocol
         ├── OutputTooLarge         more output than the limits allow
         └── ChildFailed            the child could not be started
 
-The class docstring is the default text. What identifies the case travels as
-attributes, so that callers never parse the text.
+The class docstring is the default text. Details are attributes, so that callers never
+parse the text.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ConfigurationError(BranchlineError):
 
 
 class RequestError(BranchlineError):
-    """The request cannot be carried out."""
+    """The request cannot be fulfilled."""
 
 
 class Unauthenticated(RequestError):
@@ -60,16 +60,16 @@ class Forbidden(RequestError):
 
 
 class NotFound(RequestError):
-    """There is no such thing here, or it is not yours."""
+    """It does not exist, or you have no access to it."""
 
 
 class Conflict(RequestError):
-    """This cannot be done in the present state."""
+    """The current state does not allow this."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing that is wrong with an input.
+    """One mistake in an input.
 
     ``path`` leads to the field, outermost first: ``("messages", 0, "role")``.
     """
@@ -91,7 +91,7 @@ class UnknownWorker(Invalid):
 
     def __init__(self, worker_id: str) -> None:
         super().__init__(
-            f"There is no worker {worker_id!r}. GET /api/workers lists those there are.",
+            f"There is no worker {worker_id!r}. GET /api/workers lists the workers.",
             [FieldError(("worker_id",), "unknown worker")],
         )
         self.worker_id = worker_id
@@ -119,26 +119,26 @@ class TooMany(RequestError):
 
 
 class Unavailable(BranchlineError):
-    """Something that Branchline needs is away."""
+    """A service that Branchline needs does not answer."""
 
     retry_after = 2
-    """Seconds after which another try makes sense."""
+    """Seconds after which to try again."""
 
 
 class StoreUnavailable(Unavailable):
-    """The database is busy or away; try again in a moment."""
+    """The database is busy or not reachable; try again in a moment."""
 
 
 class StreamUnavailable(Unavailable):
-    """Redis is away; try again in a moment."""
+    """Redis is not reachable; try again in a moment."""
 
 
 class BrokerUnavailable(Unavailable):
-    """The broker is away; what was to be published will be made up for."""
+    """The broker is not reachable; the runs stay queued and are published later."""
 
 
 class AttemptEnded(BranchlineError):
-    """The attempt may not write any more."""
+    """The attempt may no longer write."""
 
 
 class StaleAttempt(AttemptEnded):
@@ -158,11 +158,11 @@ class WorkerInvalid(WorkerError):
 
 
 class ProtocolError(WorkerError):
-    """The worker sent what the protocol does not allow."""
+    """The worker sent a line that does not follow the protocol."""
 
 
 class OutputTooLarge(WorkerError):
-    """The worker said more than it may: in one message, or in all."""
+    """The worker wrote more than it may, in one message or in all."""
 
 
 class ChildFailed(WorkerError):

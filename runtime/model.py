@@ -1,4 +1,4 @@
-"""The records that everything else speaks of, and the values they may take.
+"""The records that all other modules use, and the values of their fields.
 
 Records are frozen. ``encode`` gives the JSON shape that the Thread API and the
 event log share; times are RFC 3339 in UTC. Ids are UUIDv7 strings (RFC 9562,
@@ -42,12 +42,12 @@ def encode_time(moment: datetime | None) -> str | None:
 
 
 def utc_now() -> datetime:
-    """This process's clock; for display only. What decides is the database's clock."""
+    """This process's clock; for display only. Decisions use the database's clock."""
     return datetime.now(UTC)
 
 
 class ThreadStatus(StrEnum):
-    """What the owner has done with a thread."""
+    """Whether a thread is in its owner's list."""
 
     ACTIVE = "active"
     """In the list. Set at creation, and by the owner."""
@@ -56,24 +56,24 @@ class ThreadStatus(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """Where a run is on its way. docs/architecture.md draws the transitions."""
+    """The state of a run. docs/architecture.md draws the transitions."""
 
     QUEUED = "queued"
-    """Accepted, waits for a slot. Set by dispatch, by the reaper after a lost
+    """Accepted, waiting for a slot. Set by dispatch, by the reaper after a lost
     attempt, by a draining pool, and by the answer to a confirmation."""
     RUNNING = "running"
     """An attempt holds the lease. Set by the pool that claims."""
     WAITING = "waiting"
-    """Asked its user something and holds no process. Set by the executor."""
+    """Has asked its user a question and occupies no process. Set by the executor."""
     SUCCESS = "success"
-    """Ended by itself. Set by the executor."""
+    """Succeeded. Set by the executor."""
     ERROR = "error"
-    """Failed, or failed too often. Set by the executor or the reaper."""
+    """Failed, and will not be tried again. Set by the executor or the reaper."""
     TIMEOUT = "timeout"
     """Ran longer than it may. Set by the executor or the reaper."""
     CANCELLED = "cancelled"
-    """Ended at the user's wish. Set by web while it waits, else by the executor
-    or the reaper."""
+    """Cancelled by its user. Set by web while it waits, else by the executor or the
+    reaper."""
 
     @property
     def terminal(self) -> bool:
@@ -92,27 +92,27 @@ class QueueReason(StrEnum):
     POOL_NOT_SEEN = "pool_not_seen"
     """No process of its pool is alive."""
     USER_LIMIT = "user_limit"
-    """Its user has as many runs under way as the settings permit."""
+    """Its user has as many active runs as the settings permit."""
     WORKER_LIMIT = "worker_limit"
-    """Its worker has as many runs under way as its worker.toml permits."""
+    """Its worker has as many active runs as its worker.toml permits."""
     AHEAD = "ahead"
-    """The slots of its pool are taken, or go to runs before it."""
+    """The slots of its pool are busy, or go to runs ahead of it."""
     STARTING = "starting"
     """A slot is free for it."""
 
 
 class MessageStatus(StrEnum):
-    """Whether a message is all that its author meant to say."""
+    """Whether a message is complete."""
 
     COMPLETE = "complete"
-    """Set by whoever wrote the message to its end."""
+    """Written to its end. Set by whoever wrote it."""
     PARTIAL = "partial"
     """Still being written, or cut off when its run ended. Set by the executor
     and the reaper."""
 
 
 class Role(StrEnum):
-    """Who speaks, as chat models know it."""
+    """The author's role, as chat models define it."""
 
     SYSTEM = "system"
     USER = "user"
@@ -190,7 +190,7 @@ class State:
     parent_id: str | None
     depth: int
     ordinal: int
-    """Place among its siblings, from 0, in order of creation."""
+    """Position among its siblings, from 0, in order of creation."""
     children: int
     """How many child states there are."""
     run_id: str | None
@@ -198,7 +198,7 @@ class State:
     starred: bool
     created_at: datetime
     messages: tuple[Message, ...] | None = None
-    """None where they were not asked for."""
+    """None if they were not requested."""
 
     def encode(self) -> dict[str, Json]:
         """The state as API and events show it."""
@@ -314,7 +314,7 @@ class Run:
     confirmation: Mapping[str, Json] | None = None
     """The open question of a waiting run: ``{id, prompt, options, message_id}``."""
     answers: tuple[Mapping[str, Json], ...] = ()
-    """What was answered so far: ``{confirmation_id, answer}``, oldest first."""
+    """The answers so far: ``{confirmation_id, answer}``, oldest first."""
 
     def encode(self) -> dict[str, Json]:
         """The run as API and events show it."""
@@ -387,7 +387,7 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A pool process that reported itself."""
+    """A pool process, as it has reported itself."""
 
     name: str
     incarnation: str

@@ -1,7 +1,7 @@
 """Settings: read once from config/default.toml and the environment, validated whole, frozen.
 
 No other module reads the environment. A value that does not parse is an error
-that names the variable, never silently a text.
+that names the variable; it is never silently kept as text.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Admission."""
+    """How many runs are accepted and run at once."""
 
     queued_per_user: int
     queued_per_pool: int
@@ -141,7 +141,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Reaper:
-    """The reaper's rhythm; seconds."""
+    """The reaper's intervals; seconds."""
 
     interval: float
     publish_grace: float
@@ -166,7 +166,7 @@ class Development:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set. One attribute per section of config/default.toml."""
+    """All settings. One attribute per section of config/default.toml."""
 
     service: Service
     security: Security
@@ -189,62 +189,62 @@ class Settings:
 
     @property
     def database_url(self) -> str:
-        """Where the database is; SQLite in the data folder unless set."""
+        """The URL of the database; SQLite in the data folder unless set."""
         return self.service.database_url or f"sqlite:///{self.home / 'branchline.db'}"
 
     @property
     def redis_url(self) -> str:
-        """Where Redis is.
+        """The URL of Redis.
 
-        Without REDIS_URL, the embedded one's address, which ``branchline up``
-        leaves in the data folder.
+        Without REDIS_URL, that of the embedded one, which ``branchline up`` writes to the
+        data folder.
         """
-        return self.service.redis_url or _kept(self.home / "redis.url") or "redis://127.0.0.1:6379/0"
+        return self.service.redis_url or _read_stored(self.home / "redis.url") or "redis://127.0.0.1:6379/0"
 
     @property
     def broker_url(self) -> str:
-        """Where Celery's broker is: Redis unless set."""
+        """The URL of Celery's broker: that of Redis unless set."""
         return self.service.broker_url or self.redis_url
 
     @property
     def api_url(self) -> str:
-        """How a child reaches the API."""
+        """The URL at which a child reaches the API."""
         return self.service.api_url or f"http://127.0.0.1:{self.service.port}"
 
     @property
     def deployed(self) -> bool:
-        """Whether others can reach the web process: it listens beyond loopback, or behind a proxy."""
+        """Whether others can reach the web process: it listens beyond loopback, or is behind a proxy."""
         return self.service.host not in _LOOPBACK or self.web.trusted_proxies > 0
 
     @property
     def worker_folders(self) -> tuple[Path, ...]:
-        """The folders that hold worker folders; the project's own comes first."""
+        """The folders that contain worker folders; the project's own comes first."""
         more = self.service.workers_path.split(os.pathsep) if self.service.workers_path else []
         return (CHECKOUT / "workers", *(Path(folder) for folder in more if folder))
 
     @property
     def secret_key(self) -> str:
         """The key that signs cookies and tokens."""
-        return self.security.secret_key or keep_secret(self.home / "secret")
+        return self.security.secret_key or stored_secret(self.home / "secret")
 
     @property
     def flower_password(self) -> str:
         """Flower's password."""
-        return self.flower.password or keep_secret(self.home / "flower.password", 12)
+        return self.flower.password or stored_secret(self.home / "flower.password", 12)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the defaults, lay ``environ`` (the process's own if None) over them, check all.
+    """The defaults, overridden by ``environ`` (the process's own if None), and validated.
 
-    Raises ConfigurationError that names every variable that cannot be used.
+    Raises ConfigurationError that names every invalid variable.
     """
     environ = os.environ if environ is None else environ
     defaults = tomllib.loads(DEFAULTS.read_text())
-    wrong: list[str] = []
+    errors: list[str] = []
     hints = get_type_hints(Settings)
-    sections = {name: _section(name, hints[name], defaults[name], environ, wrong) for name in defaults}
-    if wrong:
-        raise ConfigurationError("; ".join(wrong))
+    sections = {name: _section(name, hints[name], defaults[name], environ, errors) for name in defaults}
+    if errors:
+        raise ConfigurationError("; ".join(errors))
     settings = Settings(**sections)
     _check(settings)
     return settings
@@ -256,16 +256,16 @@ def current() -> Settings:
     return load()
 
 
-def keep_secret(path: Path, length: int = 43) -> str:
-    """A random text that is made once and kept in ``path``, readable by its owner only."""
+def stored_secret(path: Path, length: int = 43) -> str:
+    """A random secret that is created once and stored in ``path``, readable by its owner only."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return _kept(path, wait=True)
+        return _read_stored(path, wait=True)
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_urlsafe(48)[:length])
-    return _kept(path)
+    return _read_stored(path)
 
 
 def variable(section: str, name: str) -> str:
@@ -273,8 +273,8 @@ def variable(section: str, name: str) -> str:
     return name.upper() if section == "service" else f"BRANCHLINE_{section}_{name}".upper()
 
 
-def _kept(path: Path, wait: bool = False) -> str:
-    until = time.monotonic() + _WRITTEN_WITHIN
+def _read_stored(path: Path, wait: bool = False) -> str:
+    until = time.monotonic() + _WRITE_TIMEOUT
     try:
         # Another process may have made the file and be about to write it.
         while not (text := path.read_text().strip()) and wait:
@@ -287,7 +287,7 @@ def _kept(path: Path, wait: bool = False) -> str:
 
 
 def _section(
-    section: str, kind: type, defaults: Mapping[str, Any], environ: Mapping[str, str], wrong: list[str]
+    section: str, kind: type, defaults: Mapping[str, Any], environ: Mapping[str, str], errors: list[str]
 ) -> Any:
     hints = get_type_hints(kind)
     if set(hints) != set(defaults):
@@ -300,19 +300,19 @@ def _section(
             try:
                 values[field.name] = _parse(environ[name], hints[field.name])
             except ValueError:
-                wrong.append(f"{name}={environ[name]!r} is not {_PLAIN[hints[field.name]]}")
+                errors.append(f"{name}={environ[name]!r} is not {_DESCRIPTIONS[hints[field.name]]}")
             else:
                 if hints[field.name] in (int, float) and values[field.name] < 0:
-                    wrong.append(f"{name}={environ[name]} is less than 0")
+                    errors.append(f"{name}={environ[name]} is less than 0")
     return kind(**values)
 
 
-_WRITTEN_WITHIN = 2.0
-"""Seconds between the making of a secret's file and its being written."""
+_WRITE_TIMEOUT = 2.0
+"""Seconds that another process may take to write a secret's file after creating it."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SHORTEST_KEY = 32
-_PLAIN = types.MappingProxyType(
-    {int: "a whole number", float: "a number", bool: "true or false", str: "a text in UTF-8"}
+_DESCRIPTIONS = types.MappingProxyType(
+    {int: "a whole number", float: "a number", bool: "true or false", str: "valid UTF-8"}
 )
 _BOOLEANS = {
     "true": True,
@@ -333,7 +333,7 @@ def _parse(text: str, kind: type) -> Any:
         except KeyError:
             raise ValueError(text) from None
     if kind is str:
-        text.encode()  # what is no UTF-8 could not be signed with, connected to or stored
+        text.encode()  # other bytes could not be signed, sent or stored
         return text
     number = kind(text)
     if not -math.inf < number < math.inf:
@@ -342,38 +342,38 @@ def _parse(text: str, kind: type) -> Any:
 
 
 def _check(settings: Settings) -> None:
-    """What no single value can show."""
-    wrong = []
+    """Check what depends on more than the type of one value."""
+    errors = []
     for name, port in (("PORT", settings.service.port), ("FLOWER_PORT", settings.service.flower_port)):
         if not 0 < port < 65536:
-            wrong.append(f"{name}={port} is not a port number (1 to 65535)")
+            errors.append(f"{name}={port} is not a port number (1 to 65535)")
     if settings.pool.renew * 2 > settings.pool.lease:
-        wrong.append(
+        errors.append(
             "BRANCHLINE_POOL_RENEW must be at most half of BRANCHLINE_POOL_LEASE, "
             "or one late renewal loses every run"
         )
     if settings.pool.slots < 1:
-        wrong.append("BRANCHLINE_POOL_SLOTS must be at least 1")
+        errors.append("BRANCHLINE_POOL_SLOTS must be at least 1")
     if settings.pool.isolated_processes < 1:
-        wrong.append("BRANCHLINE_POOL_CELLS must be at least 1")
+        errors.append("BRANCHLINE_POOL_ISOLATED_PROCESSES must be at least 1")
     if settings.limits.logins_per_minute < 1:
-        wrong.append("BRANCHLINE_LIMITS_LOGINS_PER_MINUTE must be at least 1")
+        errors.append("BRANCHLINE_LIMITS_LOGINS_PER_MINUTE must be at least 1")
     for name in ("database_url", "redis_url", "broker_url"):
         if not _is_url(getattr(settings.service, name)):
-            wrong.append(
+            errors.append(
                 f"{name.upper()} is not a URL; is there a character in its password that must be written "
                 "as %XX, such as / (%2F), # (%23) or @ (%40)?"
             )
-    if wrong:
-        raise ConfigurationError("; ".join(wrong))
+    if errors:
+        raise ConfigurationError("; ".join(errors))
     if settings.deployed and not settings.security.insecure:
         _check_deployment(settings)
 
 
 def _is_url(text: str) -> bool:
-    """Whether libraries will find a port where they look for one; else they would print what they found."""
+    """Whether the port can be parsed. Libraries raise errors that show the password where it cannot."""
     try:
-        for url in text.split(";"):  # kombu takes several
+        for url in text.split(";"):  # kombu accepts several
             _ = urlsplit(url).port
     except ValueError:
         return False
@@ -381,22 +381,22 @@ def _is_url(text: str) -> bool:
 
 
 def _check_deployment(settings: Settings) -> None:
-    security, wrong = settings.security, []
+    security, errors = settings.security, []
     key = security.secret_key
     if len(key) < _SHORTEST_KEY or len(set(key)) < _SHORTEST_KEY // 3:
-        wrong.append(
+        errors.append(
             "set BRANCHLINE_SECURITY_SECRET_KEY to at least 32 random characters, the same on every machine "
             "(openssl rand -base64 36 prints some)"
         )
     if not security.cookie_secure:
-        wrong.append("serve it over TLS and set BRANCHLINE_SECURITY_COOKIE_SECURE=true")
-    if wrong:
+        errors.append("serve it over TLS and set BRANCHLINE_SECURITY_COOKIE_SECURE=true")
+    if errors:
         why = (
             f"HOST={settings.service.host}"
             if settings.service.host not in _LOOPBACK
             else f"BRANCHLINE_WEB_TRUSTED_PROXIES={settings.web.trusted_proxies}"
         )
         raise ConfigurationError(
-            f"{why} lets others reach Branchline, so {' and '.join(wrong)}. "
-            "In a network that you trust, BRANCHLINE_SECURITY_INSECURE=true does without."
+            f"{why} lets others reach Branchline, so {' and '.join(errors)}. "
+            "In a network that you trust, set BRANCHLINE_SECURITY_INSECURE=true to skip this check."
         )

@@ -1,10 +1,11 @@
-"""Signed tokens: what a worker's run, and a program that signed in, show to the API.
+"""Signed tokens, by which a worker's run and a signed-in program authenticate to the API.
 
-A run's cursors are signed too, for what they name is read without a walk to it.
+The cursors that a run's API hands out are signed too: what they point to is read directly,
+without a check that it belongs to the run's history.
 
-JSON Web Tokens with HS256. Each kind has a key of its own, derived from the
-secret key, so that none can be taken for another. A token says who somebody is;
-whether that still holds is looked up each time.
+They are JSON Web Tokens with HS256. Each kind has its own key, derived from the secret
+key, so that one kind cannot be used as another. A token only identifies; whether it has
+been revoked is looked up each time.
 """
 
 from __future__ import annotations
@@ -23,26 +24,26 @@ _ALGORITHM = "HS256"
 
 
 def run_token(settings: Settings, run_id: str, attempt: int) -> str:
-    """What lets a child speak for one attempt of its run. It dies with the attempt."""
+    """Authenticates the child of one attempt; invalid once the attempt has ended."""
     return jwt.encode(
         {"run": run_id, "attempt": attempt, "typ": "run"}, _key(settings, "run"), algorithm=_ALGORITHM
     )
 
 
 def read_run_token(settings: Settings, text: str) -> tuple[str, int] | None:
-    """Run id and attempt of a run token; None where it is not genuine."""
+    """Run id and attempt of a run token; None if it is not genuine."""
     claims = _read(settings, "run", text, "run", "attempt")
     return (claims["run"], claims["attempt"]) if claims else None
 
 
 def run_cursor(settings: Settings, run_id: str, cursor: str) -> str:
-    """A cursor that leads on in the history of this run, and in no other."""
+    """Signs a cursor into the history of this run, so that it is valid for no other."""
     claims = {"run": run_id, "cursor": cursor, "typ": "cursor"}
     return jwt.encode(claims, _key(settings, "cursor"), algorithm=_ALGORITHM)
 
 
 def read_run_cursor(settings: Settings, run_id: str, text: str) -> str | None:
-    """The cursor; None where it is not genuine, or another run's."""
+    """The cursor; None if it is not genuine, or of another run."""
     claims = _read(settings, "cursor", text, "run", "cursor")
     return claims["cursor"] if claims and claims["run"] == run_id else None
 
@@ -58,7 +59,7 @@ def session_token(settings: Settings, session_id: str) -> str:
 
 
 def read_session_token(settings: Settings, text: str) -> str | None:
-    """Session id of a session's token; None where it is not genuine, or too old."""
+    """Session id of a session's token; None if it is not genuine, or has expired."""
     claims = _read(settings, "session", text, "sid")
     return claims["sid"] if claims else None
 

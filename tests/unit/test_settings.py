@@ -85,7 +85,7 @@ def test_a_secret_that_another_process_is_about_to_write_is_waited_for(
     found = iter(["", "", "written\n"])
     monkeypatch.setattr(Path, "read_text", lambda _: next(found))
 
-    assert settings.keep_secret(path) == "written"
+    assert settings.stored_secret(path) == "written"
 
 
 def test_a_secret_that_nobody_writes_is_said_to_be_missing(
@@ -93,7 +93,7 @@ def test_a_secret_that_nobody_writes_is_said_to_be_missing(
 ) -> None:
     path = tmp_path / "secret"
     path.touch()
-    monkeypatch.setattr(settings, "_WRITTEN_WITHIN", 0.05)
+    monkeypatch.setattr(settings, "_WRITE_TIMEOUT", 0.05)
 
     with pytest.raises(ConfigurationError, match="is empty; delete it"):
-        settings.keep_secret(path)
+        settings.stored_secret(path)
