@@ -1,6 +1,6 @@
 """Events: the entries of a thread's log, as they are written, stored and sent.
 
-An :class:`Event` is what somebody wants to append. Its ``payload`` is the JSON
+An :class:`Event` is to be appended. Its ``payload`` is the JSON
 of the ``data`` that clients read, without ``seq``, which only the log knows;
 :func:`with_seq` puts the number in when an entry is sent.
 """
@@ -69,13 +69,13 @@ def _payload(type: str, thread_id: str, run: Run | None, state_id: str | None, /
 
 
 def one_line(data: Any) -> bytes:
-    """``data`` as JSON in which nothing can be taken for the end of a line."""
+    """``data`` as one line of JSON, also for readers that split lines at Unicode line separators."""
     payload = orjson.dumps(data)
     return payload if payload.isascii() else _LINE_BREAKS.sub(_escape, payload)
 
 
 _LINE_BREAKS = re.compile("\u0085|\u2028|\u2029".encode())
-"""What JSON leaves as it is, and careless readers of an event stream take for the end of a line."""
+"""Characters that JSON may contain, and that some readers of an event stream treat as line ends."""
 
 
 def _escape(match: re.Match[bytes]) -> bytes:
@@ -127,14 +127,14 @@ def run_retried(run: Run, void: Sequence[str] = ()) -> Event:
     """An attempt was lost; the next one will be ``run.attempt + 1``.
 
     ``void`` are messages of the lost attempt that the database has. The log itself
-    adds those that it knows to ``discarded``, which therefore stays the last field.
+    adds those that it knows to ``discarded``, which has to be the last field for that.
     """
     following = replace(run, attempt=run.attempt + 1)
     return _of_run(RUN_RETRIED, following, following.attempt, run=run.encode(), discarded=list(void))
 
 
 def run_step(run: Run, number: int, description: str) -> Event:
-    """The worker says what it is about to do; ``number`` counts the attempt's steps."""
+    """The worker reports what it is about to do; ``number`` counts the attempt's steps."""
     return _of_run(RUN_STEP, run, f"{run.attempt}:{number}", description=description)
 
 
@@ -185,7 +185,7 @@ def with_seq(payload: bytes, seq: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in a thread's log: everything up to ``seq`` of ``epoch`` was seen."""
+    """A position in a thread's log: everything up to ``seq`` of ``epoch`` was seen."""
 
     epoch: str
     seq: int

@@ -40,14 +40,14 @@ READERS = 8
 RETRY_AFTER = 0.5
 """Seconds after which a feed that could not be read is read again."""
 
-MOVED_AT_ONCE = 200
+CHECKED_AT_ONCE = 200
 """Quiet feeds that are checked for missed entries with one call."""
 
 HINTS_KEPT = 256
 """Hints of a workspace that are kept for its slower readers."""
 
 READ_AT_ONCE = 100
-"""Entries that a stream reads at once where its feed cannot serve it."""
+"""Entries that a stream reads at once where its feed no longer has them."""
 
 
 class Stats(NamedTuple):
@@ -71,8 +71,8 @@ class Hub:
         self._hint_feeds: dict[str, HintFeed] = {}
         self._watchers: set[Watcher] = set()
         self._due: SimpleQueue[Feed] = SimpleQueue()
-        self._turns = BoundedSemaphore(READERS)
-        """Of streams that read Redis themselves: a crowd would leave no connection to anybody else."""
+        self._read_slots = BoundedSemaphore(READERS)
+        """Taken by streams that read Redis themselves, so that many of them leave connections to others."""
         self._subscriber = Subscriber(link, self._on_message, self._on_subscribed)
         self._greenlets: list[gevent.Greenlet[..., None]] = []
         self._closed = False
@@ -100,9 +100,9 @@ class Hub:
     def follow_run(self, thread_id: str, run_id: str, writer: DirectWriter | None = None) -> Follower | None:
         """Follow a run from its first entry on. None where the feed does not hold that.
 
-        The first watcher's feed begins there, with one call of Redis; to those that
-        come while the feed holds it the beginning costs none. Otherwise like ``follow``,
-        but where Redis is known to be away it does not wait for it.
+        The first watcher's feed reads the run's entries with one call of Redis; later
+        watchers get them from the feed while that holds them. Otherwise like ``follow``,
+        but while Redis is known to be away it does not wait for it.
         """
         if self._subscriber.failing:
             return None
@@ -203,7 +203,7 @@ class Hub:
 
     def _read(self, thread_id: str, cursor: Cursor) -> tuple[list[Entry], str | None]:
         self._reads += 1
-        with self._turns:
+        with self._read_slots:
             chunk = self._log.read(thread_id, cursor, READ_AT_ONCE, BATCH_BYTES)
         return chunk.entries, chunk.reset
 
@@ -243,7 +243,7 @@ class Hub:
                     while self._read_on(feed):
                         pass
                 feed.scheduled = False
-            except Exception as error:  # whatever it is, neither this feed nor the others may stand still
+            except Exception as error:  # whatever it is, this feed and the others must go on
                 if not isinstance(error, StreamUnavailable):
                     log.exception("thread %s could not be read", feed.thread_id)
                 feed.read_requested = True
@@ -264,22 +264,22 @@ class Hub:
         return not chunk.reset and feed.cursor.seq < chunk.head
 
     def _open(self, feed: Feed) -> None:
-        """Begin with the entries of its first run, or else now."""
+        """Begin with the entries of its first run if the log has them, else at the newest entry."""
         chunk = self._log.read_run(feed.thread_id, feed.first_run) if feed.first_run else None
         if chunk is None or chunk.entries[-1].seq < chunk.head:
             feed.start(self._log.cursor(feed.thread_id))
-        else:  # up to now, so that who wants to follow from now on finds it there
+        else:  # all entries up to now, so that a watcher that follows from now on may share the feed
             feed.start(Cursor(chunk.epoch, chunk.entries[0].seq - 1), chunk)
 
     def _find_missed_entries(self) -> None:
-        """Read on where a wake-up was lost, and empty the rings that nobody needs."""
+        """Read the feeds whose wake-up was lost, and empty the rings of quiet ones."""
         while True:
             feeds = [feed for feed in self._feeds.values() if feed.cursor is not None]
-            pause = self._limits.reread / (len(feeds) // MOVED_AT_ONCE + 1)
-            for at in range(0, len(feeds) or 1, MOVED_AT_ONCE):
+            pause = self._limits.reread / (len(feeds) // CHECKED_AT_ONCE + 1)
+            for at in range(0, len(feeds) or 1, CHECKED_AT_ONCE):
                 gevent.sleep(pause)
                 with suppress(StreamUnavailable):
-                    self._check_feeds(feeds[at : at + MOVED_AT_ONCE])
+                    self._check_feeds(feeds[at : at + CHECKED_AT_ONCE])
 
     def _check_feeds(self, feeds: list[Feed]) -> None:
         quiet = []
@@ -290,8 +290,8 @@ class Hub:
                 feed.clear()
             if feed.cursor is not None:
                 quiet.append((feed, feed.cursor))
-        moved = self._log.moved([(feed.thread_id, cursor) for feed, cursor in quiet]) if quiet else []
-        for at in moved:
+        changed = self._log.changed([(feed.thread_id, cursor) for feed, cursor in quiet]) if quiet else []
+        for at in changed:
             self._request_read(quiet[at][0])
 
     def _check_heartbeats(self) -> None:

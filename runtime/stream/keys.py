@@ -32,9 +32,9 @@ def partial(thread_id: str, message_id: str = "") -> str:
 def run(thread_id: str, run_id: str) -> str:
     """Hash: what the log knows of a run.
 
-    ``fence`` (attempt), ``last`` (run-local number), ``server`` (run id the fence
-    was proven under), ``queued`` and ``ended`` (cursors of its first and its last
-    entry; ``queued`` is ``-`` where the log lacks the beginning), ``k:<event key>``,
+    ``fence`` (attempt), ``last`` (run-local number), ``server`` (run id of the Redis server
+    the fence was set under), ``queued`` and ``ended`` (cursors of its first and its last
+    entry; ``queued`` is ``-`` where the log lacks the first one), ``k:<event key>``,
     ``m:<message id>`` (attempt that wrote it) and ``n:<message id>`` (deltas of an
     open message).
     """
@@ -42,12 +42,12 @@ def run(thread_id: str, run_id: str) -> str:
 
 
 def inbox(thread_id: str, run_id: str, attempt: int) -> str:
-    """List: lines that a worker sent over HTTP and the executor has not taken yet."""
+    """List: lines that a worker sent over HTTP and the executor has not read yet."""
     return f"{PREFIX}:{{{thread_id}}}:inbox:{run_id}:{attempt}"
 
 
 def inbox_state(thread_id: str, run_id: str, attempt: int) -> str:
-    """Hash: ``bytes`` waiting in the inbox, ``token`` and ``taken`` of the latest taking."""
+    """Hash: ``bytes`` waiting in the inbox, ``token`` and ``taken`` (lines) of the latest pop."""
     return f"{PREFIX}:{{{thread_id}}}:inbox-state:{run_id}:{attempt}"
 
 
@@ -62,7 +62,7 @@ def pool(incarnation: str) -> str:
 
 
 def workspace(workspace_id: str) -> str:
-    """Channel: hints to everybody who looks at a workspace."""
+    """Channel: hints to all who have a workspace open."""
     return f"{PREFIX}:workspace:{workspace_id}"
 
 

@@ -23,12 +23,12 @@ from runtime.stream.hints import Hint
 
 APPEND = Script("epoch", "entries", "append")
 REOPEN = Script("epoch", "reopen")
-PLACE = Script("epoch", "place")
+POSITION = Script("epoch", "position")
 READ = Script("entries", "read")
-RUN = Script("run")
-RUN_BEGIN = Script("entries", "run_begin")
-OPEN = Script("open")
-MOVED = Script("moved")
+RUN_SPAN = Script("run_span")
+READ_RUN = Script("entries", "read_run")
+OPEN_MESSAGES = Script("open_messages")
+CHANGED = Script("changed")
 
 CHUNK_BYTES = 1 << 20
 """A chunk ends with the entry that reaches so many bytes of payload, unless its reader wants less."""
@@ -82,20 +82,20 @@ class EventLog:
         run_id: str,
         attempt: int,
         events: Sequence[Event],
-        birth: Callable[[], Sequence[Event]] | None = None,
+        announcement: Callable[[], Sequence[Event]] | None = None,
     ) -> Appended:
         """Start an attempt: writes of earlier ones are refused from now on.
 
         ``events`` get the run-local numbers from 1; sent again, only what is missing
-        is appended. Where the log was not told of the run it is told what ``birth``
-        gives first, without numbers. Raises StaleAttempt.
+        is appended. If the log lacks the run's first entries, those that ``announcement``
+        returns are appended before, without numbers. Raises StaleAttempt.
         """
-        if birth is None:
+        if announcement is None:
             return self._append("begin", thread_id, run_id, attempt, 1, events)
         try:
             return self._append("resume", thread_id, run_id, attempt, 1, events)
-        except _Unborn:
-            self._append("announce", thread_id, run_id, attempt, 0, birth())
+        except _Unannounced:
+            self._append("announce", thread_id, run_id, attempt, 0, announcement())
             return self._append("resume", thread_id, run_id, attempt, 1, events)
 
     def append(
@@ -110,8 +110,8 @@ class EventLog:
         """Go on with an attempt. ``first`` is the run-local number of ``events[0]``.
 
         Numbers that the log has are skipped, so that a batch may be sent again.
-        ``hint`` goes out with them. Raises StaleAttempt; LogLost when the log does not
-        know what came before (prove the attempt in the database, then ``reopen``).
+        ``hint`` is published with them. Raises StaleAttempt; LogLost when the log lacks what
+        came before (check in the database that the attempt is current, then ``reopen``).
         """
         return self._append("append", thread_id, run_id, attempt, first, events, hint)
 
@@ -125,9 +125,9 @@ class EventLog:
     ) -> Appended:
         """Append what the database decided; an event whose key the log has seen is skipped.
 
-        An attempt above the fence raises it. A ``run.retried`` is told which messages
-        are void. ``hint`` goes out with it. Raises StaleAttempt when a later attempt
-        has begun.
+        An attempt above the fence raises it. The ids of discarded messages that the log
+        knows are added to a ``run.retried``. ``hint`` is published with the events. Raises
+        StaleAttempt when a later attempt has begun.
         """
         return self._append("announce", thread_id, run_id, attempt, 0, events, hint)
 
@@ -140,7 +140,7 @@ class EventLog:
         open: Sequence[OpenMessage],
         completed: Sequence[str] = (),
     ) -> None:
-        """Tell the log again what it lost: last run-local number and the open messages, whole.
+        """Restore what the log lost: the last run-local number, and the open messages with their text.
 
         ``completed`` are the ids of the attempt's messages that are complete, for a later
         ``run.retried``. Nothing is appended; readers are reset. Raises StaleAttempt.
@@ -149,13 +149,13 @@ class EventLog:
             run_id, attempt, last, keys.wake(thread_id), keys.partial(thread_id), self._limits.ttl,
             len(completed), *completed,
         ]  # fmt: skip
-        for one in open:
+        for message in open:
             created = {
-                "run_id": one.run_id,
-                "attempt": one.attempt,
-                "message": one.message,
+                "run_id": message.run_id,
+                "attempt": message.attempt,
+                "message": message.message,
             }
-            args += (one.message_id, orjson.dumps(created), one.text, one.n)
+            args += (message.message_id, orjson.dumps(created), message.text, message.n)
         _accepted(self._link.call(REOPEN, self._keys(thread_id, run_id), args))
 
     def _append(
@@ -206,49 +206,49 @@ class EventLog:
     def read_run(self, thread_id: str, run_id: str, count: int = 500) -> Chunk | None:
         """Read on from the first entry of a run; None where the log does not have it (any more)."""
         names = (keys.head(thread_id), keys.log(thread_id), keys.run(thread_id, run_id))
-        answer = self._link.call(RUN_BEGIN, names, (count, CHUNK_BYTES))
+        answer = self._link.call(READ_RUN, names, (count, CHUNK_BYTES))
         epoch, head, lines = answer[0].decode(), answer[1], answer[2]
         return Chunk(epoch, head, decode_entries(epoch, lines)) if lines else None
 
     def cursor(self, thread_id: str) -> Cursor:
-        """Now: everything so far was seen. From here on the epoch is fixed."""
-        epoch, seq, _ = self._place(thread_id)
+        """The position after the newest entry. Begins an epoch where the log has none."""
+        epoch, seq, _ = self._position(thread_id)
         return Cursor(epoch, seq)
 
     def oldest(self, thread_id: str) -> Cursor:
         """Just before the oldest entry that is kept."""
-        epoch, _, seq = self._place(thread_id)
+        epoch, _, seq = self._position(thread_id)
         return Cursor(epoch, seq)
 
     def span(self, thread_id: str, run_id: str) -> Span:
         """Where a run begins and ends in the log."""
         names = (keys.head(thread_id), keys.log(thread_id), keys.run(thread_id, run_id))
-        epoch, first, last = self._link.call(RUN, names, ())
-        places = [Cursor(epoch.decode(), seq) if seq else None for seq in (first, last)]
-        return Span(*places)
+        epoch, first, last = self._link.call(RUN_SPAN, names, ())
+        ends = [Cursor(epoch.decode(), seq) if seq else None for seq in (first, last)]
+        return Span(*ends)
 
     def open_messages(self, thread_id: str) -> list[OpenMessage]:
         """The messages that are being written, with their text so far."""
         prefixes = (keys.partial(thread_id), keys.run(thread_id, ""))
-        answer = self._link.call(OPEN, (keys.open(thread_id),), prefixes)
+        answer = self._link.call(OPEN_MESSAGES, (keys.open(thread_id),), prefixes)
         return [_open_message(*answer[at : at + 4]) for at in range(0, len(answer), 4)]
 
-    def moved(self, cursors: Sequence[tuple[str, Cursor]]) -> list[int]:
-        """Of pairs of thread id and cursor, the places of those with something to read or a reset."""
+    def changed(self, cursors: Sequence[tuple[str, Cursor]]) -> list[int]:
+        """Of pairs of thread id and cursor, the indexes of those that have new entries or need a reset."""
         names = [keys.head(thread_id) for thread_id, _ in cursors]
-        return list(self._link.call(MOVED, names, [str(cursor) for _, cursor in cursors]))
+        return list(self._link.call(CHANGED, names, [str(cursor) for _, cursor in cursors]))
 
-    def _place(self, thread_id: str) -> tuple[str, int, int]:
+    def _position(self, thread_id: str) -> tuple[str, int, int]:
         names = (keys.head(thread_id), keys.log(thread_id))
-        epoch, newest, oldest = self._link.call(PLACE, names, (self._limits.ttl,))
+        epoch, newest, oldest = self._link.call(POSITION, names, (self._limits.ttl,))
         return epoch.decode(), newest, oldest
 
 
-class _Unborn(Exception):
-    """The log was not told of the run, or has forgotten it."""
+class _Unannounced(Exception):
+    """The log does not have the first entries of the run, or no longer."""
 
 
-_REFUSALS = {b"stale": StaleAttempt, b"lost": LogLost, b"unborn": _Unborn}
+_REFUSALS = {b"stale": StaleAttempt, b"lost": LogLost, b"unannounced": _Unannounced}
 
 
 def _accepted(answer: Any) -> Appended:

@@ -1,6 +1,6 @@
-"""Revocations: every web process hears at once that credentials of a user have ended.
+"""Revocations: every web process learns at once that credentials of a user have ended.
 
-On a connection of its own, where no revocation waits behind the wake-ups of a
+They have a connection of their own, so that none waits behind the wake-ups of a
 thousand streams.
 """
 
@@ -14,28 +14,31 @@ from runtime.stream.pubsub import Subscriber
 
 
 class Revocations:
-    """Announces, and hears, that a user has signed out, lost a token, or has another password."""
+    """Publishes and receives that a user has signed out, revoked a token, or changed the password."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
 
     def announce(self, user_id: str) -> None:
-        """Tell every process, once the end of the credentials is committed. Raises StreamUnavailable."""
+        """Publish it to every process, once it is committed. Raises StreamUnavailable."""
         self._link.publish(keys.revocations(), user_id.encode())
 
     def listen(
-        self, revoked: Callable[[str], None], hearing: Callable[[], None], deaf: Callable[[], None]
+        self,
+        on_revoked: Callable[[str], None],
+        on_connected: Callable[[], None],
+        on_disconnected: Callable[[], None],
     ) -> Subscriber:
-        """Hear what is announced until the result is closed (gevent).
+        """Receive revocations until the result is closed (gevent).
 
-        ``revoked(user_id)`` is called for each announcement; ``hearing()`` once nothing
-        is missed any more, ``deaf()`` when that ends. None of them may block.
+        ``on_revoked(user_id)`` is called for each; ``on_connected()`` once none is missed
+        any more, ``on_disconnected()`` when that ends. None of them may block.
         """
         subscriber = Subscriber(
             self._link,
-            on_message=lambda _, user_id: revoked(user_id.decode()),
-            on_subscribed=lambda _: hearing(),
-            on_lost=deaf,
+            on_message=lambda _, user_id: on_revoked(user_id.decode()),
+            on_subscribed=lambda _: on_connected(),
+            on_lost=on_disconnected,
         )
         subscriber.add(keys.revocations())
         return subscriber

@@ -72,7 +72,7 @@ class Replay:
         """The events of the run so far. ``partials`` have the text of what is being written."""
         run = stored.run
         open_now = {partial.message_id: partial for partial in partials if partial.attempt == run.attempt}
-        dated = [*_beginning(stored), *self._messages(stored, open_now), *_ending(run)]
+        dated = [*_start_events(stored), *self._messages(stored, open_now), *_end_events(run)]
         replayed = [
             (event.type, {**orjson.loads(event.payload), "at": encode_time(at)}) for at, event in dated
         ]
@@ -96,12 +96,12 @@ class Replay:
         for message in stored.messages:
             if run.status.terminal or message.status is MessageStatus.COMPLETE:
                 self.complete.add(message.id)
-                yield from _written(run, message, 1 if message.content else 0)
+                yield from _message_events(run, message, 1 if message.content else 0)
                 yield message.created_at, events.message_completed(run, message)
         for partial in () if run.status.terminal else open_now.values():
             if partial.message_id not in self.complete:
                 self.deltas[partial.message_id] = partial.n
-                yield from _written(run, _as_message(partial), partial.n)
+                yield from _message_events(run, _as_message(partial), partial.n)
 
     def _is_new(self, data: Mapping[str, Any]) -> bool | None:
         kind, message_id = data["type"], data.get("message_id", "")
@@ -119,7 +119,7 @@ class Replay:
         return True
 
 
-def _beginning(stored: StoredRun) -> Iterator[_Dated]:
+def _start_events(stored: StoredRun) -> Iterator[_Dated]:
     run = stored.run
     yield run.created_at, creation_events(run)[-1]
     if run.started_at is None:
@@ -131,7 +131,7 @@ def _beginning(stored: StoredRun) -> Iterator[_Dated]:
             yield step["at"], events.run_step(run, step["number"], step["description"])
 
 
-def _written(run: Run, message: Message, n: int) -> Iterator[_Dated]:
+def _message_events(run: Run, message: Message, n: int) -> Iterator[_Dated]:
     """A message that begins, and its text as one delta: its ``n``-th, so that the next follows it."""
     yield message.created_at, events.message_created(run, message)
     if n:
@@ -144,7 +144,7 @@ def _as_message(partial: OpenMessage) -> Message:
     return Message(**known, attempt=partial.attempt)
 
 
-def _ending(run: Run) -> Iterator[_Dated]:
+def _end_events(run: Run) -> Iterator[_Dated]:
     if run.status is RunStatus.WAITING:
         yield run.started_at, events.run_waiting(run)
     elif run.status.terminal:

@@ -55,7 +55,7 @@ class SocketWriter:
     def gone(self) -> bool:
         """Whether the reader has closed its end of the connection, or no longer answers.
 
-        A first write to somebody who has closed it succeeds; only the next one would fail.
+        The first write after that still succeeds; only the next one would fail.
         """
         if self._socket is None or _TCP_INFO is None:
             return False

@@ -87,7 +87,7 @@ class EventStreams(Blueprint, flask_sse.ServerSentEventsBlueprint):  # type: ign
 
 
 class Nothing:
-    """A source for a reader who is to connect again: an error would tell an EventSource to give up."""
+    """An empty source: the reader connects again, whereas an error would make an EventSource give up."""
 
     def __iter__(self) -> Iterator[Batch | None]:
         return iter(())
@@ -124,7 +124,7 @@ def send(
 def _lines(core: Core, source: Source, may_read: Callable[[], bool], writer: SocketWriter) -> Iterator[bytes]:
     yield b"retry: %d\n\n" % core.settings.stream.retry_ms
     heartbeat = core.settings.stream.heartbeat
-    looked = time.monotonic()
+    checked = time.monotonic()
     live = False
     try:
         for batch in source:
@@ -137,18 +137,18 @@ def _lines(core: Core, source: Source, may_read: Callable[[], bool], writer: Soc
             else:
                 yield HEARTBEAT
             live = True
-            if time.monotonic() - looked >= heartbeat * 0.9:
-                looked = time.monotonic()
-                if not _still(may_read):
+            if time.monotonic() - checked >= heartbeat * 0.9:
+                checked = time.monotonic()
+                if not _may_still_read(may_read):
                     return
     except (StreamUnavailable, StoreUnavailable):
-        return  # the reader connects again, and finds somebody who can serve it
+        return  # the reader connects again, perhaps to a process that can serve it
     finally:
         if core.stopping:
             writer.close_after_response()
 
 
-def _still(may_read: Callable[[], bool]) -> bool:
+def _may_still_read(may_read: Callable[[], bool]) -> bool:
     try:
         return may_read()
     except StoreUnavailable:

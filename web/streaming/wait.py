@@ -12,8 +12,8 @@ from runtime.model import Run
 from runtime.stream.entries import EMPTY
 from web.core import Core
 
-_LOOK_AGAIN = 0.5
-"""Seconds between looks at the database while Redis cannot wake us."""
+_POLL_INTERVAL = 0.5
+"""Seconds between reads of the database while Redis is away."""
 
 
 def until_ended(core: Core, run: Run, seconds: float) -> Run:
@@ -23,24 +23,24 @@ def until_ended(core: Core, run: Run, seconds: float) -> Run:
         try:
             run = _watch(core, run, until)
         except StreamUnavailable:
-            gevent.sleep(min(_LOOK_AGAIN, max(0.0, until - time.monotonic())))
-            run = _fresh(core, run)
+            gevent.sleep(min(_POLL_INTERVAL, max(0.0, until - time.monotonic())))
+            run = _reload(core, run)
     return run
 
 
 def _watch(core: Core, run: Run, until: float) -> Run:
-    """Follow the run until its stream ends or the time is over; looked up at each heartbeat."""
+    """Follow the run until its stream ends or the time is over; it is reloaded at each heartbeat."""
     with closing(core.hub.follow(run.thread_id, None, run.id)) as follower:
-        run = _fresh(core, run)  # it may have ended before we began to listen
+        run = _reload(core, run)  # it may have ended before it was followed
         with gevent.Timeout(max(0.001, until - time.monotonic()), False):  # type: ignore[arg-type]
             while not run.status.terminal:
                 batch = next(follower, EMPTY)
                 if batch is None:
-                    run = _fresh(core, run)
+                    run = _reload(core, run)
                 elif batch is EMPTY:
                     break
-    return _fresh(core, run)
+    return _reload(core, run)
 
 
-def _fresh(core: Core, run: Run) -> Run:
+def _reload(core: Core, run: Run) -> Run:
     return core.database.engine.get_run(run.workspace_id, run.id)

@@ -3,10 +3,10 @@
 -- KEYS  head log open [run]
 -- ARGV  server mode run_id attempt first channel partial_prefix entries ttl hint_channel hint
 --       then per event: type payload key message_id text n
--- Answers {'ok', epoch, seq} | {'stale'} | {'lost'} | {'unborn'}.
+-- Answers {'ok', epoch, seq} | {'stale'} | {'lost'} | {'unannounced'}.
 --
 -- mode  begin     the start of an attempt: sets the fence, numbers begin at 1
---       resume    the same, but 'unborn' where the log has not been told of the run
+--       resume    the same, but 'unannounced' where the log does not have the run's first entry
 --       append    an attempt goes on: the fence must be its own
 --       announce  what the database decided: keyed events without numbers
 --
@@ -40,26 +40,26 @@ if run then
     deltas[string.sub(fields[i], 3)] = tonumber(known[i] or nil)
   end
   if fence and fence > attempt then return { 'stale' } end
-  if mode == 'resume' and not known[5] then return { 'unborn' } end
+  if mode == 'resume' and not known[5] then return { 'unannounced' } end
   if mode == 'append' then
-    -- A fence that was set under another server may hide a later attempt that
-    -- the restart has lost; the attempt has to be proven again.
+    -- If the fence was set under another server, a restart may have lost the fence of a
+    -- later attempt; the database has to confirm that this attempt is the current one.
     if fence ~= attempt or known[3] ~= server or first > last + 1 then return { 'lost' } end
   end
 end
 
-local function seen(at)
+local function is_known(at)
   local key = ARGV[at + 2]
   return run and key ~= '' and redis.call('HEXISTS', run, 'k:' .. key) == 1
 end
 
--- Which events are new. Nothing has been written so far, so that all can be refused.
+-- Which events are new. Nothing is written before this loop ends, so that it can refuse all of them.
 local raised = run and (not fence or fence < attempt)
 if raised then last = 0 end
 local fresh = {}
 for at = EVENTS, #ARGV, WIDTH do
   local number = first + (at - EVENTS) / WIDTH
-  if (mode == 'announce' or number > last) and not seen(at) then
+  if (mode == 'announce' or number > last) and not is_known(at) then
     if ended and mode ~= 'announce' then return { 'stale' } end
     local type, message = ARGV[at], ARGV[at + 3]
     if type == 'message.created' then
@@ -87,8 +87,9 @@ local function drop_open_messages_of_run()
   end
 end
 
--- The ids of messages that attempts before `before` wrote and nothing has settled, forgotten at once.
-local function take_messages(before)
+-- Remove and return the ids of messages that attempts before `before` wrote and that are neither
+-- discarded nor final yet.
+local function pop_message_ids(before)
   local fields, ids = redis.call('HGETALL', run), {}
   for i = 1, #fields, 2 do
     if string.sub(fields[i], 1, 2) == 'm:' and tonumber(fields[i + 1]) < before then
@@ -100,11 +101,11 @@ local function take_messages(before)
   return ids
 end
 
--- `discarded` is the last field of a run.retried; the ids known here join those in it.
+-- `discarded` is the last field of a run.retried; the ids that only the log knows are added to it.
 local function with_discarded(payload)
   local front, list = string.match(payload, '^(.*"discarded":%[)(.-)%]}$')
   if not front then return payload end
-  for _, id in ipairs(take_messages(attempt)) do
+  for _, id in ipairs(pop_message_ids(attempt)) do
     local quoted = '"' .. id .. '"'
     if not string.find(list, quoted, 1, true) then
       list = list == '' and quoted or list .. ',' .. quoted
@@ -113,7 +114,7 @@ local function with_discarded(payload)
   return front .. list .. ']}'
 end
 
-local epoch, seq, renewed = place(head, log, server)
+local epoch, seq, renewed = current_position(head, log, server)
 local before, keep = seq, renewed
 
 if raised then
@@ -151,7 +152,7 @@ for _, at in ipairs(fresh) do
   elseif type == 'run.queued' then
     redis.call('HSETNX', run, 'queued', epoch .. ':' .. seq)
   elseif type == 'run.waiting' then
-    take_messages(attempt + 1) -- what led to the question stays valid, whatever happens later
+    pop_message_ids(attempt + 1) -- what was written before the question is never discarded
   elseif type == 'run.completed' then
     drop_open_messages_of_run()
     redis.call('HSET', run, 'ended', epoch .. ':' .. seq)
@@ -159,7 +160,7 @@ for _, at in ipairs(fresh) do
   end
 end
 
--- Far from any other event the keys are kept alive now and then, too.
+-- A long run of deltas renews the expiry of the keys too, at every 256th entry.
 keep = keep or math.floor(before / 256) ~= math.floor(seq / 256)
 
 local fields = {}
@@ -182,7 +183,8 @@ if #fields > 0 then redis.call('HSET', run, unpack(fields)) end
 if seq > before then
   redis.call('HSET', head, 'seq', seq)
   local wake = epoch .. ':' .. seq
-  -- Few bytes go along, so that nobody has to ask for them; more are worth being read together.
+  -- Small entries are published with the wake-up, so that no reader has to ask Redis for them.
+  -- For large ones one read of several entries costs less.
   if size <= PUSHED then wake = wake .. table.concat(lines, '\n') end
   redis.call('PUBLISH', channel, wake)
 end

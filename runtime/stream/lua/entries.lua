@@ -1,6 +1,6 @@
 -- Entries of a log as lines `seq type run_id payload`.
 --
--- One string is much quicker to parse than nested lists, and JSON has no raw line break.
+-- One string is much faster to parse than nested lists, and JSON has no raw line break.
 
 local function line(seq, type, run_id, payload)
   return seq .. ' ' .. type .. ' ' .. run_id .. ' ' .. payload
@@ -20,7 +20,7 @@ local function lines_after(log, after, newest, count, bytes)
       size = size + #fields[6]
     end
     if #found == 0 then return nil end
-    -- Large entries are taken in small steps, small ones in large steps.
+    -- Read large entries in small steps and small ones in large steps.
     step = math.max(1, math.min(256, math.floor(#lines * (bytes - size) / (size + 1))))
   end
   return table.concat(lines, '\n')

@@ -1,9 +1,9 @@
--- The epoch of a thread's log: what a cursor is valid in.
+-- The epoch of a thread's log. A cursor is valid only in the epoch that it names.
 --
--- It begins anew when the head is missing, when the server is another one than
--- that it began under (a restart or a failover may have lost the tail), and when
--- a run reopens its log. Entries of an earlier epoch are dropped, for nobody may
--- read from them into this one.
+-- A new epoch begins when the head is missing, when the server is not the one that
+-- the epoch began under (a restart or a failover may have lost the newest entries),
+-- and when an attempt reopens its log. Entries of an earlier epoch are deleted, so that
+-- no reader continues from them into the new one without noticing.
 
 local function begin_epoch(head, log, server, seq)
   local time = redis.call('TIME')
@@ -14,7 +14,7 @@ local function begin_epoch(head, log, server, seq)
 end
 
 -- Epoch, number of the newest entry, and whether the epoch began just now.
-local function place(head, log, server)
+local function current_position(head, log, server)
   local known = redis.call('HMGET', head, 'epoch', 'seq', 'server')
   if known[1] and known[3] == server then
     return known[1], tonumber(known[2]), false

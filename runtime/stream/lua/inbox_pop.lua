@@ -1,10 +1,10 @@
--- Take lines from the inbox of an attempt.
+-- Remove lines from the inbox of an attempt, and return them.
 --
 -- KEYS  inbox inbox_state
 -- ARGV  server token count
 --
--- What was taken stays until the next taking with another token, so that the
--- same call, sent again after a lost answer, gets the same lines.
+-- The lines are kept until the next call with another token, so that the same call,
+-- sent again after its reply was lost, gets the same lines.
 
 local inbox, state = KEYS[1], KEYS[2]
 local known = redis.call('HMGET', state, 'token', 'taken', 'bytes')

@@ -1,4 +1,4 @@
--- Open the log again for an attempt that it has lost. No entries are added.
+-- Reopen the log for an attempt that it has lost. No entries are added.
 --
 -- KEYS  head log open run
 -- ARGV  server run_id attempt last channel partial_prefix ttl completed_count
@@ -6,10 +6,10 @@
 --       then per open message: id created_payload text n
 -- Answers {'ok', epoch, seq} | {'stale'}.
 --
--- A new epoch begins: what readers hold may miss what the log has lost, so they
--- are sent to the snapshot. From now on the log does not have the run's beginning,
--- also where somebody comes to tell it: it would stand after what the attempt has
--- said. Who wants it is told from the database.
+-- A new epoch begins: what readers have may lack the entries that the log has lost, so
+-- they have to read the snapshot. The log lacks the run's first entries from now on. They
+-- are marked as known, so that a late announcement does not append them after the
+-- attempt's entries; readers who want them get a replay from the database.
 
 local head, log, open, run = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local server, run_id, attempt, last = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]

@@ -470,7 +470,7 @@ def a_ring_is_bounded_in_bytes(url: str) -> None:
 @scenario
 def a_trimmed_log_resets_a_slow_client(url: str) -> None:
     stage = Stage(url)
-    stage.log._limits = replace(SETTINGS.log, entries=100)
+    stage.log = EventLog(stage.link, replace(SETTINGS.log, entries=100))
     slow = stage.hub.follow(stage.thread, None)
     for number in range(3000):
         stage.write(str(number))
@@ -597,10 +597,10 @@ def readers_that_accept_parts_of_batches_miss_nothing(url: str) -> None:
     stage.intercept(lambda deliver, *message: deliver(*message) if chance.random() < 0.8 else None)
     pipes = [Pipe(accepts=lambda: chance.choice((0, 0.3, 1, 1, 1))) for _ in range(20)]
     readers = [stage.watch(pipe=pipe) for pipe in pipes]
-    said = 0
-    while said < 300 or not any(pipe.offered for pipe in pipes):  # where all is late, nothing passes by
-        stage.write(str(said))
-        said += 1
+    written = 0
+    while written < 300 or not any(pipe.offered for pipe in pipes):  # where all is late, nothing passes by
+        stage.write(str(written))
+        written += 1
         for pipe in pipes:
             if chance.random() < 0.3:
                 pipe.reads.clear()
@@ -608,8 +608,8 @@ def readers_that_accept_parts_of_batches_miss_nothing(url: str) -> None:
                 pipe.reads.set()
     for pipe in pipes:
         pipe.reads.set()
-    until(lambda: all(len(reader.events) == said for reader in readers))
-    assert all(reader.texts == [str(number) for number in range(said)] for reader in readers)
+    until(lambda: all(len(reader.events) == written for reader in readers))
+    assert all(reader.texts == [str(number) for number in range(written)] for reader in readers)
 
 
 @scenario
@@ -618,13 +618,13 @@ def a_greenlet_gets_its_heartbeat_however_much_is_written_directly(url: str) -> 
     pipe = Pipe()
     reader = stage.watch(pipe=pipe)
     until(lambda: reader.follower.waiting)
-    said: list[str] = []
+    written: list[str] = []
     while len(pipe.raw) - pipe.offered + reader.heartbeats < 3:
-        said.append(str(len(said)))
-        stage.write(said[-1])
-        until(lambda: len(reader.events) == len(said))
+        written.append(str(len(written)))
+        stage.write(written[-1])
+        until(lambda: len(reader.events) == len(written))
     assert pipe.offered
-    assert reader.texts == said
+    assert reader.texts == written
 
 
 @scenario
@@ -698,15 +698,15 @@ def a_silent_stream_beats_and_a_busy_one_does_not(url: str) -> None:
     began = time.monotonic()
     idle = Reader(stage.hub, idle_thread, None)
     busy = stage.watch()
-    said_at = time.monotonic()
+    written_at = time.monotonic()
     late = 0
     while idle.heartbeats < 3:
         stage.write("word")
         gevent.sleep(0.05)
-        late += int((time.monotonic() - said_at) / 0.3)  # on a machine that had better things to do
-        said_at = time.monotonic()
+        late += int((time.monotonic() - written_at) / 0.3)  # on a machine that had better things to do
+        written_at = time.monotonic()
     assert busy.heartbeats <= late
-    assert said_at - began >= 2 * 0.4
+    assert written_at - began >= 2 * 0.4
 
 
 @scenario

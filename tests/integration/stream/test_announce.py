@@ -1,4 +1,4 @@
-"""What is told of a run, whoever is the first to tell it."""
+"""A run is announced once, whether the web process or the pool is first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.web import Client
 from web.core import Core
 
 
-def test_a_new_input_state_is_told_of_though_the_pool_was_quicker(
+def test_a_new_input_state_is_announced_though_the_pool_was_faster(
     core: Core, ada: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     announce = core.announcer.created
@@ -30,6 +30,6 @@ def test_a_new_input_state_is_told_of_though_the_pool_was_quicker(
     asked = ada.ask(thread).json
 
     entries = core.log.read(thread["id"], core.log.oldest(thread["id"])).entries
-    created = [orjson.loads(one.payload) for one in entries if one.type == events.STATE_CREATED]
-    assert [one["state_id"] for one in created] == [asked["states"][0]["id"], asked["input_state"]["id"]]
+    created = [orjson.loads(entry.payload) for entry in entries if entry.type == events.STATE_CREATED]
+    assert [data["state_id"] for data in created] == [asked["states"][0]["id"], asked["input_state"]["id"]]
     assert created[-1]["state"]["messages"][0]["content"] == "Hello"

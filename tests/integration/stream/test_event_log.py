@@ -66,17 +66,17 @@ def retried(attempt: int, discarded: tuple[str, ...] = ()) -> Event:
 
 
 def everything(log: EventLog, thread: str, after: Cursor | None = None) -> list[tuple[int, str]]:
-    return [(entry.seq, entry.type) for entry in whole(log, thread, after).entries]
+    return [(entry.seq, entry.type) for entry in read_all(log, thread, after).entries]
 
 
-def whole(log: EventLog, thread: str, after: Cursor | None = None) -> Chunk:
+def read_all(log: EventLog, thread: str, after: Cursor | None = None) -> Chunk:
     chunk = log.read(thread, after, 100_000)
     assert chunk.reset is None
     return chunk
 
 
 def text_of(log: EventLog, thread: str) -> str:
-    deltas = [entry for entry in whole(log, thread).entries if entry.type == "message.delta"]
+    deltas = [entry for entry in read_all(log, thread).entries if entry.type == "message.delta"]
     return "".join(orjson.loads(entry.payload)["text"] for entry in deltas)
 
 
@@ -97,7 +97,7 @@ def test_runs_of_a_thread_share_its_numbers(log: EventLog, thread: str) -> None:
     for number in range(2, 12):
         for run in ("a", "b"):
             log.append(thread, run, 1, number, [event("run.step", f"run.step:{number}")])
-    entries = whole(log, thread).entries
+    entries = read_all(log, thread).entries
     assert [entry.seq for entry in entries] == list(range(1, 23))
     assert [entry.run_id for entry in entries[2:]] == ["a", "b"] * 10
 
@@ -174,24 +174,24 @@ def test_an_event_with_a_key_is_refused_the_second_time(log: EventLog, thread: s
     ]
 
 
-def test_the_birth_of_a_run_is_asked_for_only_where_the_log_does_not_know_it(
+def test_a_run_is_announced_at_its_start_only_if_the_log_does_not_have_it(
     log: EventLog, thread: str, link: Link
 ) -> None:
     asked: list[str] = []
 
-    def birth() -> list[Event]:
+    def announcement() -> list[Event]:
         asked.append("")
         return [event("state.created", "state.created:s"), queued()]
 
-    log.announce(thread, RUN, 0, birth())
+    log.announce(thread, RUN, 0, announcement())
     asked.clear()
-    log.begin(thread, RUN, 1, [started()], birth)
+    log.begin(thread, RUN, 1, [started()], announcement)
     log.append(thread, RUN, 1, 2, [created("m")])
     assert not asked
 
     link.client.flushdb()
     for _ in range(2):  # the second time as after a lost answer
-        log.begin(thread, RUN, 2, [started(2)], birth)
+        log.begin(thread, RUN, 2, [started(2)], announcement)
     log.append(thread, RUN, 2, 2, [created("m", 2)])
     assert asked == [""]
     assert [type for _, type in everything(log, thread)] == [
@@ -201,11 +201,11 @@ def test_the_birth_of_a_run_is_asked_for_only_where_the_log_does_not_know_it(
         "message.created",
     ]
     with pytest.raises(StaleAttempt):
-        log.begin(thread, RUN, 1, [started()], birth)
+        log.begin(thread, RUN, 1, [started()], announcement)
 
 
-def test_a_begin_that_asked_for_the_birth_still_fences(log: EventLog, thread: str) -> None:
-    log.begin(thread, RUN, 1, [started(), created("old")])  # nobody told of its birth
+def test_a_start_that_announces_its_run_still_fences(log: EventLog, thread: str) -> None:
+    log.begin(thread, RUN, 1, [started(), created("old")])  # it was never announced
     log.begin(thread, RUN, 2, [started(2)], lambda: [queued()])
     with pytest.raises(StaleAttempt):
         log.append(thread, RUN, 1, 3, [delta("old", 1, "a")])
@@ -230,13 +230,17 @@ def test_random_resends_of_random_batches_write_every_delta_once(log: EventLog, 
         if end > start:
             log.append(thread, RUN, 1, start + 2, deltas[start:end])
             sent = max(sent, end)
-    assert text_of(log, thread) == log.open_messages(thread)[0].text == "".join(one.text for one in deltas)
+    assert (
+        text_of(log, thread) == log.open_messages(thread)[0].text == "".join(delta.text for delta in deltas)
+    )
 
 
 # ── fences ──
 
 
-def test_two_attempts_interleaved_the_stale_one_writes_nothing(log: EventLog, thread: str) -> None:
+def test_a_stale_attempt_writes_nothing_between_the_entries_of_a_later_one(
+    log: EventLog, thread: str
+) -> None:
     log.begin(thread, RUN, 1, [started(1), created("old"), delta("old", 1, "old")])
     log.begin(thread, RUN, 2, [started(2), created("new", 2)])
     for n in range(1, 6):
@@ -250,7 +254,7 @@ def test_two_attempts_interleaved_the_stale_one_writes_nothing(log: EventLog, th
     with pytest.raises(StaleAttempt):
         log.announce(thread, RUN, 1, [run_completed()])
     assert text_of(log, thread) == "old12345"
-    assert [(one.message_id, one.text) for one in log.open_messages(thread)] == [("new", "12345")]
+    assert [(message.message_id, message.text) for message in log.open_messages(thread)] == [("new", "12345")]
 
 
 def test_an_announcement_of_a_later_attempt_fences_the_earlier_one(log: EventLog, thread: str) -> None:
@@ -276,16 +280,16 @@ def test_run_retried_lists_the_messages_of_the_lost_attempt_and_no_others(log: E
         [started(2), created("done", 2), completed("done", 2), created("open", 2)],
     )
     log.announce(thread, RUN, 3, [retried(3, ("from-the-database", "open"))])
-    payload = whole(log, thread).entries[-1].payload
+    payload = read_all(log, thread).entries[-1].payload
     assert orjson.loads(payload)["discarded"] == ["from-the-database", "open", "done"]
 
 
-def test_a_late_run_retried_does_not_void_the_next_attempt(log: EventLog, thread: str) -> None:
+def test_a_late_run_retried_does_not_discard_messages_of_the_next_attempt(log: EventLog, thread: str) -> None:
     log.begin(thread, RUN, 1, [started(), created("old")])
     log.begin(thread, RUN, 2, [started(2), created("new", 2)])
     log.announce(thread, RUN, 2, [retried(2)])
-    assert orjson.loads(whole(log, thread).entries[-1].payload)["discarded"] == ["old"]
-    assert [one.message_id for one in log.open_messages(thread)] == ["new"]
+    assert orjson.loads(read_all(log, thread).entries[-1].payload)["discarded"] == ["old"]
+    assert [message.message_id for message in log.open_messages(thread)] == ["new"]
 
 
 def test_nothing_is_written_after_the_end_of_a_run(log: EventLog, thread: str) -> None:
@@ -310,7 +314,7 @@ def test_nothing_is_written_after_the_end_of_a_run(log: EventLog, thread: str) -
     assert len(everything(log, thread)) == 5
 
 
-def test_an_append_that_nothing_is_known_of_answers_lost(log: EventLog, thread: str) -> None:
+def test_an_append_after_unknown_entries_answers_lost(log: EventLog, thread: str) -> None:
     with pytest.raises(LogLost):
         log.append(thread, RUN, 1, 1, [started()])
     log.begin(thread, RUN, 1, [started()])
@@ -333,7 +337,7 @@ def test_a_refused_batch_leaves_nothing_behind(log: EventLog, thread: str) -> No
 
 
 @pytest.mark.parametrize("cut", range(len(AWKWARD) + 1))
-def test_text_survives_every_cut_of_a_batch_whole(log: EventLog, thread: str, cut: int) -> None:
+def test_text_is_complete_however_its_batches_are_cut(log: EventLog, thread: str, cut: int) -> None:
     deltas = [delta("m", n, text) for n, text in enumerate(AWKWARD, 1)]
     log.begin(thread, RUN, 1, [created("m")])
     log.append(thread, RUN, 1, 2, deltas[:cut])
@@ -341,28 +345,28 @@ def test_text_survives_every_cut_of_a_batch_whole(log: EventLog, thread: str, cu
     assert text_of(log, thread) == log.open_messages(thread)[0].text == "".join(AWKWARD)
 
 
-@pytest.mark.parametrize("place", range(len(AWKWARD) + 1))
-def test_open_text_and_the_deltas_after_it_are_the_whole_text_at_every_place(
-    log: EventLog, thread: str, place: int
+@pytest.mark.parametrize("position", range(len(AWKWARD) + 1))
+def test_open_text_and_later_deltas_are_the_complete_text_at_every_position(
+    log: EventLog, thread: str, position: int
 ) -> None:
     """What a client does after a reset: cursor first, then the open text, then deltas above its n."""
     deltas = [delta("m", n, text) for n, text in enumerate(AWKWARD, 1)]
     log.begin(thread, RUN, 1, [created("m")])
-    log.append(thread, RUN, 1, 2, deltas[:place])
+    log.append(thread, RUN, 1, 2, deltas[:position])
     cursor = log.cursor(thread)
-    between = deltas[place : place + 2]
-    log.append(thread, RUN, 1, 2 + place, between)
+    between = deltas[position : position + 2]
+    log.append(thread, RUN, 1, 2 + position, between)
     [open_now] = log.open_messages(thread)
-    log.append(thread, RUN, 1, 2 + place + len(between), deltas[place + 2 :])
+    log.append(thread, RUN, 1, 2 + position + len(between), deltas[position + 2 :])
     text, n = open_now.text, open_now.n
-    for entry in whole(log, thread, cursor).entries:
+    for entry in read_all(log, thread, cursor).entries:
         data = orjson.loads(entry.payload)
         if data["n"] == n + 1:
             text, n = text + data["text"], n + 1
     assert text == "".join(AWKWARD)
 
 
-def test_a_message_of_a_megabyte_is_kept_whole(log: EventLog, thread: str) -> None:
+def test_a_message_of_a_megabyte_is_complete(log: EventLog, thread: str) -> None:
     text = "\U0001f600é\n" * 150_000
     log.begin(thread, RUN, 1, [created("m")])
     log.append(thread, RUN, 1, 2, [delta("m", 1, text)])
@@ -376,10 +380,10 @@ def test_an_open_message_is_known_until_it_is_complete(log: EventLog, thread: st
         1,
         [created("a"), created("b"), delta("b", 1, "B"), delta("a", 1, "A")],
     )
-    found = {one.message_id: one for one in log.open_messages(thread)}
+    found = {message.message_id: message for message in log.open_messages(thread)}
     assert found["a"] == OpenMessage("a", RUN, 1, {"id": "a", "content": ""}, "A", 1)
     log.append(thread, RUN, 1, 5, [delta("a", 2, "!"), completed("a")])
-    assert [one.message_id for one in log.open_messages(thread)] == ["b"]
+    assert [message.message_id for message in log.open_messages(thread)] == ["b"]
     log.append(thread, RUN, 1, 7, [run_completed()])
     assert log.open_messages(thread) == []
     assert [key for key in link.client.scan_iter() if b"partial" in key] == []
@@ -390,7 +394,7 @@ def test_the_end_of_one_run_leaves_the_open_messages_of_another(log: EventLog, t
         log.begin(thread, run, 1, [replace(created(run), payload=created(run).payload)])
         log.append(thread, run, 1, 2, [delta(run, 1, run)])
     log.append(thread, "a", 1, 3, [run_completed()])
-    assert [one.message_id for one in log.open_messages(thread)] == ["b"]
+    assert [message.message_id for message in log.open_messages(thread)] == ["b"]
 
 
 # ── epochs ──
@@ -424,7 +428,7 @@ def test_a_trimmed_log_resets_cursors_before_its_oldest_entry(
     assert log.read(thread, log.cursor(thread)).reset is None
 
 
-def test_a_flushed_redis_is_reopened_and_goes_on(log: EventLog, thread: str, link: Link) -> None:
+def test_a_log_continues_after_a_flush_and_a_reopening(log: EventLog, thread: str, link: Link) -> None:
     log.begin(
         thread,
         RUN,
@@ -441,7 +445,7 @@ def test_a_flushed_redis_is_reopened_and_goes_on(log: EventLog, thread: str, lin
     assert everything(log, thread) == []
     after = log.cursor(thread)
     assert after.epoch != before.epoch
-    assert [(one.text, one.n) for one in log.open_messages(thread)] == [("Hello, ", 2)]
+    assert [(message.text, message.n) for message in log.open_messages(thread)] == [("Hello, ", 2)]
     log.append(thread, RUN, 1, 5, rest)
     assert [type for _, type in everything(log, thread, after)] == [
         "message.delta",
@@ -449,20 +453,20 @@ def test_a_flushed_redis_is_reopened_and_goes_on(log: EventLog, thread: str, lin
     ]
 
 
-def test_run_retried_after_a_flush_still_lists_what_was_reopened(
+def test_run_retried_after_a_flush_lists_the_reopened_messages(
     log: EventLog, thread: str, link: Link
 ) -> None:
     log.begin(thread, RUN, 1, [started()])
     link.client.flushall()
     log.reopen(thread, RUN, 1, 7, [OpenMessage("open", RUN, 1, {}, "text", 1)], ["complete"])
     log.announce(thread, RUN, 2, [retried(2)])
-    assert orjson.loads(whole(log, thread).entries[-1].payload)["discarded"] == [
+    assert orjson.loads(read_all(log, thread).entries[-1].payload)["discarded"] == [
         "complete",
         "open",
     ]
 
 
-def test_reopening_resets_readers_because_they_may_have_missed_something(log: EventLog, thread: str) -> None:
+def test_reopening_resets_readers_that_may_have_missed_entries(log: EventLog, thread: str) -> None:
     log.begin(thread, RUN, 1, [started(), created("m")])
     here = log.cursor(thread)
     log.reopen(thread, RUN, 1, 5, [OpenMessage("m", RUN, 1, {}, "abc", 3)])
@@ -492,7 +496,7 @@ def test_a_restarted_redis_that_kept_its_data_begins_a_new_epoch(
     link.close()
 
 
-def test_a_redis_that_is_away_is_one_clear_error_and_no_more_when_it_is_back(
+def test_a_redis_that_is_away_raises_one_clear_error_until_it_is_back(
     own_redis: RedisServer, settings: Settings, thread: str
 ) -> None:
     link = Link(own_redis.url, settings.redis)
@@ -515,13 +519,15 @@ def test_a_connection_that_broke_while_idle_is_not_noticed(log: EventLog, thread
     assert len(everything(log, thread)) == 3
 
 
-def test_who_finds_no_free_connection_waits_for_one(redis_url: str, settings: Settings, thread: str) -> None:
+def test_a_caller_that_finds_no_free_connection_waits_for_one(
+    redis_url: str, settings: Settings, thread: str
+) -> None:
     link = Link(redis_url, replace(settings.redis, connections=2))
     log = EventLog(link, settings.log)
     with ThreadPoolExecutor(16) as pool:
         cursors = list(pool.map(lambda _: log.cursor(thread), range(200)))
     assert len(set(cursors)) == 1
-    assert len([one for one in link.client.client_list() if one["name"] == "branchline"]) <= 2
+    assert len([client for client in link.client.client_list() if client["name"] == "branchline"]) <= 2
     link.close()
 
 
@@ -550,19 +556,19 @@ def test_every_key_of_a_thread_expires(log: EventLog, thread: str, link: Link) -
     assert all(0 < link.client.ttl(name) <= 86_400 for name in names)
 
 
-def test_which_of_many_cursors_have_something_to_read(log: EventLog, link: Link) -> None:
+def test_changed_names_the_cursors_that_have_something_to_read(log: EventLog, link: Link) -> None:
     threads = [new_id() for _ in range(4)]
     cursors = [(thread, log.cursor(thread)) for thread in threads]
-    assert log.moved(cursors) == []
+    assert log.changed(cursors) == []
     log.announce(threads[1], None, 0, [event("thread.updated")])
     link.client.delete(f"branchline:{{{threads[3]}}}:head")
-    assert log.moved(cursors) == [1, 3]
+    assert log.changed(cursors) == [1, 3]
 
 
 # ── what goes out with an append ──
 
 
-def heard(link: Link, *channels: str) -> redis.client.PubSub:
+def subscribed_to(link: Link, *channels: str) -> redis.client.PubSub:
     listener = link.client.pubsub(ignore_subscribe_messages=False)
     listener.subscribe(*channels)
     for _ in channels:
@@ -570,23 +576,25 @@ def heard(link: Link, *channels: str) -> redis.client.PubSub:
     return listener
 
 
-def test_a_wake_up_carries_few_bytes_and_announces_many(log: EventLog, thread: str, link: Link) -> None:
-    listener = heard(link, keys.wake(thread))
+def test_a_wake_up_carries_small_entries_and_announces_large_ones(
+    log: EventLog, thread: str, link: Link
+) -> None:
+    listener = subscribed_to(link, keys.wake(thread))
     log.begin(thread, RUN, 1, [started(), created("m")])
     log.append(thread, RUN, 1, 3, [delta("m", 1, "x" * 10_000)])
-    little, much = (decode_wakeup(listener.get_message(timeout=5)["data"]) for _ in range(2))
-    assert little is not None and much is not None
-    assert little.entries == whole(log, thread).entries[:2]
-    assert (little.head, much.head, much.entries) == (2, 3, [])
+    small, large = (decode_wakeup(listener.get_message(timeout=5)["data"]) for _ in range(2))
+    assert small is not None and large is not None
+    assert small.entries == read_all(log, thread).entries[:2]
+    assert (small.head, large.head, large.entries) == (2, 3, [])
     assert decode_wakeup(b"") is None
     listener.close()
 
 
-def test_a_hint_goes_out_with_what_is_appended_and_not_with_what_is_refused(
+def test_a_hint_is_published_with_appended_events_and_not_with_refused_ones(
     log: EventLog, thread: str, link: Link
 ) -> None:
     hint = Hint("workspace", {"type": "run.changed"})
-    listener = heard(link, hint.channel)
+    listener = subscribed_to(link, hint.channel)
     log.begin(thread, RUN, 2, [started(2)])
     with pytest.raises(StaleAttempt):
         log.announce(thread, RUN, 1, [retried(1)], Hint("workspace", {"type": "refused"}))

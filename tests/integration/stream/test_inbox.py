@@ -27,7 +27,7 @@ def test_an_inbox_gives_lines_in_order_and_each_once(inbox: Inbox, thread: str) 
     assert inbox.pop(thread, RUN, 1, 10) == []
 
 
-def test_lines_whose_answer_was_lost_come_again(inbox: Inbox, thread: str, link: Link) -> None:
+def test_lines_whose_reply_was_lost_are_returned_again(inbox: Inbox, thread: str, link: Link) -> None:
     inbox.push(thread, RUN, 1, [b"a", b"b"])
     call = link.call
 

@@ -18,7 +18,7 @@ def notices(link: Link) -> Notices:
     return Notices(link)
 
 
-def test_a_pool_hears_what_is_sent_to_it_and_nothing_else(notices: Notices) -> None:
+def test_a_pool_receives_its_own_messages_only(notices: Notices) -> None:
     messages = notices.pool_messages("mine")
     assert next(messages) == {"type": "connected"}
     notices.to_pool("other", {"type": "cancel", "run_id": "x"})
@@ -26,7 +26,7 @@ def test_a_pool_hears_what_is_sent_to_it_and_nothing_else(notices: Notices) -> N
     assert next(messages) == {"type": "cancel", "run_id": RUN}
 
 
-def test_a_pool_whose_connection_is_cut_is_told_that_it_may_have_missed_something(
+def test_a_pool_whose_connection_is_cut_learns_that_it_may_have_missed_messages(
     notices: Notices, link: Link
 ) -> None:
     messages = notices.pool_messages("mine")
@@ -38,7 +38,9 @@ def test_a_pool_whose_connection_is_cut_is_told_that_it_may_have_missed_somethin
     assert next(messages) == {"type": "cancel"}
 
 
-def test_a_pool_hears_again_after_a_restart_of_redis(own_redis: RedisServer, settings: Settings) -> None:
+def test_a_pool_receives_messages_again_after_a_restart_of_redis(
+    own_redis: RedisServer, settings: Settings
+) -> None:
     link = Link(own_redis.url, settings.redis)
     notices = Notices(link)
     messages = notices.pool_messages("mine")

@@ -81,7 +81,7 @@ def refused(client: Client) -> bool:
     return client.get("/api/me").status_code == 401
 
 
-def test_signing_out_is_known_everywhere_at_once(here: Client, there: Client) -> None:
+def test_a_sign_out_ends_the_session_in_every_process_at_once(here: Client, there: Client) -> None:
     cookies = httpx.Cookies(here.cookies)
     until(lambda: remembers(here) and remembers(there))
 
@@ -92,7 +92,7 @@ def test_signing_out_is_known_everywhere_at_once(here: Client, there: Client) ->
     until(lambda: refused(there), AT_ONCE)
 
 
-def test_a_token_that_is_revoked_is_worth_nothing_anywhere(here: Client, second: str) -> None:
+def test_a_revoked_token_is_refused_by_every_process(here: Client, second: str) -> None:
     token = here.post("/api/tokens").json()["token"]
     with Client(second) as program:
         program.headers["Authorization"] = f"Bearer {token['secret']}"
@@ -103,7 +103,7 @@ def test_a_token_that_is_revoked_is_worth_nothing_anywhere(here: Client, second:
         until(lambda: refused(program), AT_ONCE)
 
 
-def test_where_revocations_cannot_be_heard_nothing_is_remembered(
+def test_no_credential_is_cached_while_revocations_cannot_be_received(
     here: Client, there: Client, stack_redis: RedisServer
 ) -> None:
     until(lambda: remembers(there))
@@ -118,7 +118,7 @@ def test_where_revocations_cannot_be_heard_nothing_is_remembered(
         stack_redis.start()
 
 
-def test_it_is_remembered_again_once_revocations_are_heard(
+def test_credentials_are_cached_again_once_revocations_are_received(
     here: Client, there: Client, stack_redis: RedisServer
 ) -> None:
     until(lambda: remembers(there))
