@@ -6,14 +6,11 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from runtime.child.control_groups import ControlGroup
 from runtime.child.pipes import ReadPipe, WritePipe
 from runtime.errors import ChildFailed
-
-if TYPE_CHECKING:
-    from runtime.child.host_process import HostProcess
 
 _START_TIMEOUT = 10.0
 """Seconds that a host that is ready may take to start a child."""
@@ -24,6 +21,19 @@ _SIGTERM_INTERVAL = 0.25
 two bytecodes; one that arrives just before a blocking call is not handled until the call returns."""
 
 
+class Host(Protocol):
+    """What a child needs of the host process that has started it."""
+
+    @property
+    def python(self) -> bool:
+        """Whether its children are Python workers."""
+        ...
+
+    def kill(self, number: int, signal_number: int) -> None:
+        """Send a signal to a child by its number."""
+        ...
+
+
 class ChildProcess:
     """One process that executes a run. Its host starts it, signals it and reports its end.
 
@@ -32,7 +42,7 @@ class ChildProcess:
 
     def __init__(
         self,
-        host: HostProcess,
+        host: Host,
         number: int,
         group: ControlGroup | None,
         stdin: WritePipe,
