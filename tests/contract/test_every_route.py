@@ -96,6 +96,7 @@ def others(world: World, bob: Client, services: Services, client: Callable[[], C
         return Somebody(name, client(), bearer(secret), **more)
 
     def signed(kind: str, **claims: Any) -> str:
+        # The product's own key, so that nothing but the claims is wrong; nothing public hands it out.
         return jwt.encode({"typ": kind, **claims}, tokens._key(services.settings, kind))
 
     yield Somebody("nobody", client())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,7 +89,7 @@ def _body(response: TestResponse) -> Any:
 
 def template(rule: Rule) -> str:
     """The path of a rule as the OpenAPI document has it."""
-    return "".join(f"{{{part.rpartition(':')[2]}}}" if dynamic else part for dynamic, part in rule._trace)[1:]
+    return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
 
 
 def closed(schemas: dict[str, Any]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def test_a_secret_that_nobody_writes_is_said_to_be_missing(
 ) -> None:
     path = tmp_path / "secret"
     path.touch()
-    monkeypatch.setattr(settings, "_WRITE_TIMEOUT", 0.05)
+    monkeypatch.setattr(settings, "_WRITE_TIMEOUT", 0.05)  # not a setting, and two seconds long
 
     with pytest.raises(ConfigurationError, match="is empty; delete it"):
         settings.stored_secret(path)
