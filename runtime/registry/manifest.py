@@ -1,6 +1,6 @@
 """A worker's manifest: worker.toml, read and validated as a record.
 
-docs/writing-workers.md explains every key of worker.toml.
+docs/reference/worker-toml.md explains every key of worker.toml.
 """
 
 from __future__ import annotations

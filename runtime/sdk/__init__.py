@@ -6,7 +6,7 @@ A worker is a function of a :class:`Run`, plain or generator, sync or async::
         yield "You said: " + run.messages[-1].content
 
 What it yields or returns is a piece of the answer (str) or an event of the protocol
-(dict). docs/writing-workers.md explains the rest.
+(dict). docs/reference/sdk.md explains the rest.
 
 ::
 

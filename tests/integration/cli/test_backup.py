@@ -1,4 +1,4 @@
-"""A backup that was taken under way is restored as docs/operations.md says, with an empty Redis."""
+"""A backup that was taken under way is restored as docs/how-to/back-up.md says, with an empty Redis."""
 
 from __future__ import annotations
 

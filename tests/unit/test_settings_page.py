@@ -1,4 +1,4 @@
-"""docs/operations.md lists every setting, with the default and the words of config/default.toml."""
+"""docs/reference/settings.md lists every setting, with the default and the words of config/default.toml."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def rows() -> Iterator[str]:
             yield f"| `{name}` | {f'`{shown}`' if shown else ''} | {meaning} |"
 
 
-def test_every_setting_is_in_the_table_of_operations() -> None:
+def test_the_settings_page_lists_every_setting() -> None:
     wanted = list(rows())
     settings = sum(len(section) for section in tomllib.loads(DEFAULTS.read_text()).values())
-    text = (CHECKOUT / "docs" / "operations.md").read_text()
+    text = (CHECKOUT / "docs" / "reference" / "settings.md").read_text()
     found = re.findall(r"^\| `[A-Z_]+` \|.*$", text.partition("## Every setting")[2], re.M)
 
     assert len(wanted) == settings
