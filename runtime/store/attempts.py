@@ -18,7 +18,7 @@ from runtime.errors import StaleAttempt
 from runtime.model import Json, Message, Run, RunError, RunStatus, State
 from runtime.store import messages, states
 from runtime.store.runs import COLUMNS, record
-from runtime.store.tables import Id, now, run_logs, run_steps, runs
+from runtime.store.tables import IS_QUEUED, IS_RUNNING, Id, now, run_logs, run_steps, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def refuse(c: Connection, run_id: str, error: RunError) -> None:
     """End a queued run that cannot be claimed; the reaper announces it."""
     c.execute(
         runs.update()
-        .where(runs.c.id == run_id, runs.c.status == sa.literal_column("'queued'"))
+        .where(runs.c.id == run_id, IS_QUEUED)
         .values(status=RunStatus.ERROR, error=error.encode(), attempt=runs.c.attempt + 1, finished_at=now())
     )
 
@@ -103,7 +103,7 @@ def renew(c: Connection, incarnation: str, held: Sequence[HeldLease], lease: flo
         runs.update()
         .where(
             runs.c.claimed_by == incarnation,
-            _IS_RUNNING,
+            IS_RUNNING,
             runs.c.id.in_([h.run_id for h in held]),
         )
         .values(lease_until=now(lease))
@@ -253,7 +253,7 @@ def _end(c: Connection, run: Run, remains: AttemptResult, **values: Any) -> Run:
 
 def guarded(statement: Any, run: Run) -> Any:
     """``statement`` for as long as this attempt is the one that runs."""
-    return statement.where(runs.c.id == run.id, runs.c.attempt == run.attempt, _IS_RUNNING)
+    return statement.where(runs.c.id == run.id, runs.c.attempt == run.attempt, IS_RUNNING)
 
 
 def keep(c: Connection, run: Run, remains: AttemptResult) -> None:
@@ -271,9 +271,8 @@ def keep(c: Connection, run: Run, remains: AttemptResult) -> None:
 
 
 _RUN = sa.bindparam("this_run", type_=Id)
-_IS_RUNNING = runs.c.status == sa.literal_column("'running'")
 _IS_DUE = sa.and_(
-    runs.c.status == sa.literal_column("'queued'"),
+    IS_QUEUED,
     sa.or_(runs.c.not_before.is_(None), runs.c.not_before <= now()),
 )
 _NEEDS_ISOLATION = sa.and_(runs.c.reaps > 0, runs.c.failures + 1 >= runs.c.max_attempts)
@@ -296,7 +295,7 @@ CLAIM = (
 )
 _FINISH = (
     runs.update()
-    .where(runs.c.id == _RUN, runs.c.attempt == sa.bindparam("this_attempt", type_=sa.Integer), _IS_RUNNING)
+    .where(runs.c.id == _RUN, runs.c.attempt == sa.bindparam("this_attempt", type_=sa.Integer), IS_RUNNING)
     .values(
         status=sa.bindparam("new_status", type_=sa.Text),
         error=sa.bindparam("new_error", type_=runs.c.error.type),

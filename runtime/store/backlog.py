@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from runtime.model import QueueReason, Run, RunStatus
-from runtime.store.tables import Id, now, pools, runs
+from runtime.store.tables import IS_QUEUED, IS_RUNNING, Id, now, pools, runs
 
 _LOCK = 0x6272616E63686C71  # any number, the same for every process
 _FEW = 200
@@ -99,10 +99,7 @@ def forget_unclaimed(c: Connection, grace: float, lease: float) -> int:
     """Back to the backlog with what was published ``grace`` seconds ago and nobody
     claimed although its pool has free slots: its message was lost."""
     busy = (
-        sa.select(runs.c.pool, sa.func.count().label("n"))
-        .where(runs.c.status == sa.literal_column("'running'"))
-        .group_by(runs.c.pool)
-        .subquery()
+        sa.select(runs.c.pool, sa.func.count().label("n")).where(IS_RUNNING).group_by(runs.c.pool).subquery()
     )
     free = (
         sa.select(pools.c.name)
@@ -113,7 +110,7 @@ def forget_unclaimed(c: Connection, grace: float, lease: float) -> int:
     )
     result = c.execute(
         runs.update()
-        .where(_IS_QUEUED, runs.c.published_at < now(-grace), runs.c.pool.in_(free))
+        .where(IS_QUEUED, runs.c.published_at < now(-grace), runs.c.pool.in_(free))
         .values(published_at=None)
     )
     return result.rowcount
@@ -121,7 +118,7 @@ def forget_unclaimed(c: Connection, grace: float, lease: float) -> int:
 
 def lengths(c: Connection) -> dict[str, int]:
     """How many runs are queued, by pool."""
-    query = sa.select(runs.c.pool, sa.func.count()).where(_IS_QUEUED).group_by(runs.c.pool)
+    query = sa.select(runs.c.pool, sa.func.count()).where(IS_QUEUED).group_by(runs.c.pool)
     return {row[0]: row[1] for row in c.execute(query)}
 
 
@@ -265,7 +262,7 @@ def _numbered(pool: str, eligible: Sequence[Any] = ()) -> Any:
     place = sa.func.row_number().over(partition_by=runs.c.user_id, order_by=_ORDER).label("place")
     columns = (runs.c.id, runs.c.user_id, runs.c.worker_id)
     return (
-        sa.select(*columns, place).where(_IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, *eligible).subquery()
+        sa.select(*columns, place).where(IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, *eligible).subquery()
     )
 
 
@@ -276,7 +273,7 @@ def _first_of(users: Sequence[str], pool: str, count: int, eligible: Sequence[An
     place = sa.func.row_number().over(order_by=_ORDER).label("place")
     first = (
         sa.select(runs.c.id, runs.c.user_id, runs.c.worker_id, place)
-        .where(_IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, runs.c.user_id == waiting.c.user_id, *eligible)
+        .where(IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, runs.c.user_id == waiting.c.user_id, *eligible)
         .order_by(*_ORDER)
         .limit(count)
         .lateral("first")
@@ -309,7 +306,7 @@ def _under_way(*which: Any) -> Any:
     """What is running, or published and about to."""
     columns = sa.select(runs.c.user_id, runs.c.worker_id, runs.c.pool)
     return sa.union_all(
-        columns.where(_IS_RUNNING, *which), columns.where(_IS_QUEUED, ~_UNPUBLISHED, *which)
+        columns.where(IS_RUNNING, *which), columns.where(IS_QUEUED, ~_UNPUBLISHED, *which)
     ).subquery()
 
 
@@ -318,7 +315,7 @@ def _facts(run: Run) -> Any:
         _under_way(runs.c.user_id == run.user_id),
         _under_way(runs.c.worker_id == run.worker_id),
     )
-    running = sa.select(sa.func.count()).where(_IS_RUNNING, runs.c.pool == run.pool)
+    running = sa.select(sa.func.count()).where(IS_RUNNING, runs.c.pool == run.pool)
     return sa.select(
         runs.c.not_before,
         sa.func.coalesce(runs.c.not_before > now(), sa.false()).label("later"),
@@ -333,7 +330,7 @@ def _position(c: Connection, run: Run, published: int) -> int:
     if run.published_at:
         own_place = (sa.literal(run.published_at, runs.c.published_at.type), sa.literal(run.id, Id))
         earlier = sa.tuple_(runs.c.published_at, runs.c.id) < sa.tuple_(*own_place)
-        before = sa.select(sa.func.count()).where(_IS_QUEUED, runs.c.pool == run.pool, earlier)
+        before = sa.select(sa.func.count()).where(IS_QUEUED, runs.c.pool == run.pool, earlier)
         return int(c.execute(before).scalar_one()) + 1
     turns = sa.select(_turns(_numbered(run.pool), run.pool)).cte("turns")
     own = sa.select(turns).where(turns.c.id == run.id).subquery()
@@ -348,20 +345,18 @@ def _not_held_back() -> Any:
 
 _POOL = sa.bindparam("pool", type_=sa.Text)
 _ALIVE = (pools.c.name == _POOL, pools.c.seen_at > now(sa.bindparam("lease", type_=sa.Float)))
-_IS_QUEUED = runs.c.status == sa.literal_column("'queued'")
-_IS_RUNNING = runs.c.status == sa.literal_column("'running'")
 _UNPUBLISHED = runs.c.published_at.is_(None)
 _ORDER = (runs.c.priority.desc(), runs.c.id)
 _PUBLISHED = (
-    sa.select(sa.func.count()).where(_IS_QUEUED, ~_UNPUBLISHED, runs.c.pool == _POOL).scalar_subquery()
+    sa.select(sa.func.count()).where(IS_QUEUED, ~_UNPUBLISHED, runs.c.pool == _POOL).scalar_subquery()
 )
-_WAITS = sa.exists().where(_IS_QUEUED, _UNPUBLISHED, runs.c.pool == _POOL, _not_held_back())
+_WAITS = sa.exists().where(IS_QUEUED, _UNPUBLISHED, runs.c.pool == _POOL, _not_held_back())
 _LOOK = sa.select(
     sa.select(sa.func.count())
-    .where(_IS_QUEUED, runs.c.user_id == sa.bindparam("user", type_=Id))
+    .where(IS_QUEUED, runs.c.user_id == sa.bindparam("user", type_=Id))
     .scalar_subquery()
     .label("of_user"),
-    sa.select(sa.func.count()).where(_IS_QUEUED, runs.c.pool == _POOL).scalar_subquery().label("of_pool"),
+    sa.select(sa.func.count()).where(IS_QUEUED, runs.c.pool == _POOL).scalar_subquery().label("of_pool"),
     _PUBLISHED.label("published"),
     _WAITS.label("waiting"),
     sa.select(sa.func.coalesce(sa.func.sum(pools.c.slots), 0))
@@ -376,7 +371,7 @@ ROOM = sa.select(
 
 def _users() -> Any:
     """Who has runs waiting in a pool, but no more than :data:`_FEW` and one: a step of the index each."""
-    waiting = (_IS_QUEUED, _UNPUBLISHED, runs.c.pool == _POOL)
+    waiting = (IS_QUEUED, _UNPUBLISHED, runs.c.pool == _POOL)
     first = sa.select(runs.c.user_id).where(*waiting).order_by(runs.c.user_id).limit(1).subquery()
     walk = sa.select(first.c.user_id).cte("walk", recursive=True)
     following = (

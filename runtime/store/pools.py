@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from runtime.model import Json, Pool
-from runtime.store.tables import now, pools, runs
+from runtime.store.tables import IS_QUEUED, IS_RUNNING, now, pools, runs
 
 FORGET_AFTER = 3600
 """Seconds after which a pool process that reports no more is forgotten."""
@@ -44,7 +44,7 @@ def listing(c: Connection, lease: float) -> list[Pool]:
     """Every pool process that was seen in the last hour."""
     busy = (
         sa.select(runs.c.claimed_by, sa.func.count().label("n"))
-        .where(runs.c.status == sa.literal_column("'running'"))
+        .where(IS_RUNNING)
         .group_by(runs.c.claimed_by)
         .subquery()
     )
@@ -63,11 +63,7 @@ def listing(c: Connection, lease: float) -> list[Pool]:
 
 def names_with_backlog(c: Connection) -> list[str]:
     """Pools for which a run waits that is not published."""
-    query = (
-        sa.select(runs.c.pool)
-        .where(runs.c.status == sa.literal_column("'queued'"), runs.c.published_at.is_(None))
-        .distinct()
-    )
+    query = sa.select(runs.c.pool).where(IS_QUEUED, runs.c.published_at.is_(None)).distinct()
     return list(c.execute(query).scalars())
 
 

@@ -13,7 +13,7 @@ from runtime.model import Message, MessageStatus, Run, RunError, RunStatus
 from runtime.store import messages
 from runtime.store.attempts import AttemptResult, guarded, keep
 from runtime.store.runs import COLUMNS, record
-from runtime.store.tables import now, pools, runs
+from runtime.store.tables import IS_RUNNING, now, pools, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def expired(c: Connection, limit: int = 100) -> list[Run]:
     """Running runs whose lease has run out, longest ago first."""
     query = (
         sa.select(*COLUMNS)
-        .where(runs.c.status == sa.literal_column("'running'"), runs.c.lease_until < now())
+        .where(IS_RUNNING, runs.c.lease_until < now())
         .order_by(runs.c.lease_until)
         .limit(limit)
     )
@@ -95,9 +95,7 @@ def take_over(
 def release(c: Connection, incarnation: str) -> int:
     """The pool process is dead: its leases end now. Returns how many."""
     result = c.execute(
-        runs.update()
-        .where(runs.c.claimed_by == incarnation, runs.c.status == sa.literal_column("'running'"))
-        .values(lease_until=now(-1))
+        runs.update().where(runs.c.claimed_by == incarnation, IS_RUNNING).values(lease_until=now(-1))
     )
     c.execute(pools.delete().where(pools.c.incarnation == incarnation))
     return result.rowcount

@@ -18,7 +18,7 @@ from runtime.errors import Conflict, NotFound, TooMany
 from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.store import backlog, messages, states
 from runtime.store.page import Page, decode_cursor, encode_cursor, id_of
-from runtime.store.tables import Id, now, run_logs, run_steps, runs
+from runtime.store.tables import IS_QUEUED, Id, now, run_logs, run_steps, runs
 from runtime.store.tables import states as states_table
 
 COLUMNS = [runs.c[name] for name in Run.__dataclass_fields__]
@@ -361,8 +361,6 @@ def tallies(c: Connection) -> list[Tally]:
 def oldest_queued(c: Connection) -> dict[str, float]:
     """Seconds that the oldest queued run of each pool has waited."""
     query = (
-        sa.select(runs.c.pool, sa.func.min(runs.c.created_at), now())
-        .where(runs.c.status == sa.literal_column("'queued'"))
-        .group_by(runs.c.pool)
+        sa.select(runs.c.pool, sa.func.min(runs.c.created_at), now()).where(IS_QUEUED).group_by(runs.c.pool)
     )
     return {pool: (clock - oldest).total_seconds() for pool, oldest, clock in c.execute(query)}

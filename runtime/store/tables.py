@@ -72,6 +72,11 @@ Id = sa.Uuid(as_uuid=False)
 Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
+def _partial_index(name: str, *columns: Any, where: str) -> sa.Index:
+    condition = sa.text(where)
+    return sa.Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
+
+
 workspaces = sa.Table(
     "workspaces",
     metadata,
@@ -131,23 +136,20 @@ threads = sa.Table(
     sa.Column("title_wanted", sa.Boolean, nullable=False, server_default=sa.false()),  # of a worker
     sa.Column("titles", Id),  # the thread for which this one, which is in no list, makes a title
     sa.Index("ix_threads_list", "workspace_id", "status", "updated_at", "id"),
-    sa.Index(
+    _partial_index(
         "ix_threads_deleted",
         "deleted_at",
-        postgresql_where=sa.text("deleted_at IS NOT NULL"),
-        sqlite_where=sa.text("deleted_at IS NOT NULL"),
+        where="deleted_at IS NOT NULL",
     ),
-    sa.Index(
+    _partial_index(
         "ix_threads_title_wanted",
         "updated_at",
-        postgresql_where=sa.text("title_wanted"),
-        sqlite_where=sa.text("title_wanted"),
+        where="title_wanted",
     ),
-    sa.Index(
+    _partial_index(
         "ix_threads_titles",
         "titles",
-        postgresql_where=sa.text("titles IS NOT NULL AND deleted_at IS NULL"),
-        sqlite_where=sa.text("titles IS NOT NULL AND deleted_at IS NULL"),
+        where="titles IS NOT NULL AND deleted_at IS NULL",
     ),
 )
 
@@ -226,41 +228,40 @@ runs = sa.Table(
     sa.Index("ix_runs_thread", "thread_id", "id"),
     sa.Index("ix_runs_list", "workspace_id", "id"),
     # What is under way is little, however many runs have ended: partial indexes.
-    sa.Index(
+    _partial_index(
         "ix_runs_backlog",
         "pool",
         "user_id",
         sa.desc("priority"),
         "id",
-        postgresql_where=sa.text("status = 'queued' AND published_at IS NULL"),
-        sqlite_where=sa.text("status = 'queued' AND published_at IS NULL"),
+        where="status = 'queued' AND published_at IS NULL",
     ),
-    sa.Index(
+    _partial_index(
         "ix_runs_published",
         "pool",
         "published_at",
-        postgresql_where=sa.text("status = 'queued' AND published_at IS NOT NULL"),
-        sqlite_where=sa.text("status = 'queued' AND published_at IS NOT NULL"),
+        where="status = 'queued' AND published_at IS NOT NULL",
     ),
-    sa.Index(
+    _partial_index(
         "ix_runs_queued",
         "user_id",
-        postgresql_where=sa.text("status = 'queued'"),
-        sqlite_where=sa.text("status = 'queued'"),
+        where="status = 'queued'",
     ),
-    sa.Index(
+    _partial_index(
         "ix_runs_running",
         "lease_until",
-        postgresql_where=sa.text("status = 'running'"),
-        sqlite_where=sa.text("status = 'running'"),
+        where="status = 'running'",
     ),
-    sa.Index(
+    _partial_index(
         "ix_runs_unannounced",
         "finished_at",
-        postgresql_where=sa.text("finished_at IS NOT NULL AND announced_at IS NULL"),
-        sqlite_where=sa.text("finished_at IS NOT NULL AND announced_at IS NULL"),
+        where="finished_at IS NOT NULL AND announced_at IS NULL",
     ),
 )
+
+# Literals, as in the conditions of the partial indexes: of a parameter no planner could tell that they apply.
+IS_QUEUED = runs.c.status == sa.literal_column("'queued'")
+IS_RUNNING = runs.c.status == sa.literal_column("'running'")
 
 run_steps = sa.Table(
     "run_steps",
