@@ -7,7 +7,6 @@ stdout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from flask import Response, g, request
@@ -17,15 +16,14 @@ from runtime.errors import NotFound, Unauthenticated
 from runtime.model import Run
 from runtime.store import runs, states
 from runtime.store.page import no_cursor
-from runtime.stream import Batch, Record, Signal
-from runtime.stream.hints import RELOAD
 from runtime.tokens import read_run_cursor, read_run_token, run_cursor
 from web.api.openapi import Blueprint
 from web.api.schemas import kinds, outputs, queries
 from web.api.worker_events import push, read_events
-from web.core import Core, core, this_core
+from web.core import core, this_core
 from web.http.responses import json_response
-from web.streaming.sse import DOCUMENTED, SILENCE, send
+from web.streaming.commands import Commands
+from web.streaming.sse import DOCUMENTED, send
 
 worker_api = Blueprint(
     "worker", __name__, url_prefix="/worker/runs/<id:run_id>", security=("run",), description="For workers"
@@ -100,49 +98,6 @@ def commands(run_id: str) -> Response:
     """`cancel` when the run is to end; `end` when the attempt is over."""
     source = Commands(this_core(), g.run)
     return send(this_core(), source, lambda: True)
-
-
-_CANCEL = Batch([Signal({"type": "cancel"})])
-_END = Batch([Signal({"type": "end"})])
-
-
-class Commands:
-    """A source of the commands to one attempt (:class:`web.streaming.sse.Source`).
-
-    The hints of the run's workspace say when to look; each heartbeat looks too.
-    """
-
-    def __init__(self, core: Core, run: Run) -> None:
-        self._core = core
-        self._run = run
-        self._hints: Any = core.hub.hints(run.workspace_id)
-
-    def __iter__(self) -> Iterator[Batch | None]:
-        cancel_sent = False
-        while True:
-            run = self._core.database.read(runs.of_token, self._run.id, self._run.attempt)
-            if run is None:
-                yield _END
-                return
-            if run.cancel_requested_at is not None and not cancel_sent:
-                cancel_sent = True
-                yield _CANCEL
-            for hints in self._hints:
-                if hints is SILENCE:
-                    yield SILENCE
-                    break
-                if any(self._concerns(hint) for hint in hints.records):
-                    break
-            else:
-                return
-
-    def _concerns(self, hint: Record) -> bool:
-        """Whether the run may have changed."""
-        return hint is RELOAD or hint.fields.get("run_id") == self._run.id
-
-    def close(self) -> None:
-        """Leave the hub."""
-        self._hints.close()
 
 
 def _history_of(worker_id: str) -> int:
