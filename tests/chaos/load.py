@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Sequence
 
+from testbed.client import PASSWORD
 from tests.chaos.api import Api, Unanswered
 from tests.chaos.ledger import Accepted, Ledger, RunRequest
 from tests.chaos.plan import USERS, Ask, Plan, Watch
@@ -58,7 +59,7 @@ class Load:
 
     def _sign_up(self) -> str:
         api = Api(self._bases, self._ledger)
-        account = {"email": f"{uuid.uuid4()}@example.com", "password": "correct horse battery"}
+        account = {"email": f"{uuid.uuid4()}@example.com", "password": PASSWORD}
         api.call("POST", "/api/auth/register", account)
         token = api.call("POST", "/api/auth/login", {**account, "token": True}).json()["token"]
         api.close()

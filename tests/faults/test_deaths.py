@@ -80,7 +80,7 @@ def test_a_killed_guardian_takes_its_pool_process_with_it_and_the_run_goes_on(st
     assert_whole(client, run, reader, attempt=2)
 
 
-def test_a_pool_that_is_told_to_stop_hands_its_run_back_without_cost(stack, client):
+def test_a_terminated_pool_hands_its_run_back_without_a_failure(stack, client):
     run, reader = ask(client)
 
     stack.kill("pool python", signal.SIGTERM)
@@ -90,7 +90,7 @@ def test_a_pool_that_is_told_to_stop_hands_its_run_back_without_cost(stack, clie
     assert client.wait(run)["run"]["failures"] == 0
 
 
-def test_a_stopped_pool_that_wakes_up_again_writes_nothing(stack, client):
+def test_a_suspended_pool_writes_nothing_after_it_resumes(stack, client):
     run, reader = ask(client)
     zombie = stack.pool_process()
 
@@ -103,7 +103,7 @@ def test_a_stopped_pool_that_wakes_up_again_writes_nothing(stack, client):
 
     assert_whole(client, run, reader, attempt=2)
     second = stack.processes["second pool"]
-    os.killpg(second.pid, signal.SIGKILL)  # at once, so that it takes nothing of the next test
+    os.killpg(second.pid, signal.SIGKILL)  # at once, so that it claims no run of the next test
     second.wait(30)
 
 

@@ -1,4 +1,4 @@
-"""A new version is started process by process: nobody loses a run, a word, or a place."""
+"""A new version is started process by process: nobody loses a run, any text, or a position in a stream."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from testbed.client import Client
+from testbed.client import PASSWORD, Client
 from testbed.ports import free_port
 from testbed.redis_server import RedisServer
 from testbed.stack import Stack
@@ -52,7 +52,7 @@ def stack(
 
 
 class Asker:
-    """Asks one question after another, and reads each answer, until told to stop."""
+    """Asks one question after another, and reads each answer, until it is stopped."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -169,7 +169,7 @@ def restart(stack: Stack, key: str) -> None:
 def account(url: str) -> Client:
     client = Client(url)
     email = f"{uuid.uuid4()}@example.com"
-    answer = client.post("/api/auth/register", json={"email": email, "password": "correct horse battery"})
+    answer = client.post("/api/auth/register", json={"email": email, "password": PASSWORD})
     answer.raise_for_status()
     return client
 

@@ -84,7 +84,7 @@ def full(folder: Path) -> Iterator[None]:
 
 
 def gated(client: Client, gate: Path) -> tuple[dict, Reader]:
-    """A run that has said the first half of its text, and says the second when ``gate`` is there."""
+    """A run that has written the first half of its text, and writes the second once ``gate`` exists."""
     config = {"mode": "gate", "text": BIG, "path": str(gate)}
     run = client.ask(client.thread(), "go", worker_id="fake", config=config)["runs"][0]
     reader = Reader(client, run)

@@ -1,4 +1,4 @@
-"""A worker that says a gigabyte costs little memory, and hinders nobody."""
+"""A worker that writes a gigabyte costs little memory, and delays nobody."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.reader import Reader
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
 MOST_MEMORY = 100_000
-"""kB that a process may take more than before: some times what a run may say, or keep in its log."""
+"""kB that a process may use more than before: some times what a run may write, or keep in its log."""
 WITHIN = 30.0
 """Seconds in which another run must have ended meanwhile, on a busy machine."""
 GIGABYTE = """
@@ -47,7 +47,7 @@ def stack(
 
 
 class Meter:
-    """The most memory that processes have taken since it was started, in kB by name."""
+    """The most memory that processes have used since it was started, in kB by name."""
 
     def __init__(self, **pids: int) -> None:
         self._pids = pids

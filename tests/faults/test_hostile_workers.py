@@ -1,4 +1,4 @@
-"""A worker may want to do harm: it ends its own run, with its story, and nobody else's."""
+"""A worker may want to do harm: it ends its own run, with the reason, and nobody else's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = {
 INNOCENTS = 3
 POISON = {"worker_id": "fake", "config": {"mode": "kill_pool"}}
 MOST_MEMORY = 300_000
-"""kB that a pool process may have had at most: some times what a run may say."""
+"""kB that a pool process may have had at most: some times the most that a run may write."""
 MORE_THAN_ENOUGH = """
     block = b"x" * 65535 + b"\\n"
     for _ in range(2000):

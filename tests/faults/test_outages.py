@@ -44,7 +44,7 @@ SETTINGS = {
     "BRANCHLINE_REAPER_ANNOUNCE_GRACE": "0.5",
     "BRANCHLINE_RUN_RETRY_BACKOFF": "0.1",
 }
-SAID = {"role": "user", "content": "hello"}
+MESSAGE = {"role": "user", "content": "hello"}
 LONG = " ".join(f"word{number}" for number in range(100))
 WORDS = " ".join(f"word{number}" for number in range(20))
 
@@ -71,7 +71,7 @@ class Site:
         return {"REDIS_URL": self.redis.url, "DATABASE_URL": self.database_url}
 
     def value(self, run: dict, column: str) -> object:
-        """What the database says of a run, whatever web says."""
+        """A column of a run as the database has it, whatever web answers."""
         with psycopg.connect(self.database_url, connect_timeout=3) as c:
             row = c.execute(SELECT.format(sql.Identifier(column)), [run["id"]]).fetchone()
         assert row is not None
@@ -89,7 +89,7 @@ class Site:
         publish(make_celery(load({"REDIS_URL": self.redis.url})), ticket)
 
     def waiting(self) -> int:
-        """How many messages nobody has taken yet."""
+        """How many messages no pool has received yet."""
         with redis.Redis.from_url(self.redis.url) as server:
             return int(server.llen("runs.python"))
 
@@ -147,7 +147,7 @@ def second_pool(site: Site) -> Iterator[None]:
 
 
 def ask(client: Client, text: str = WORDS, delay_ms: int = 100) -> tuple[dict, Reader]:
-    """A run that has begun to speak, and somebody who reads it."""
+    """A run whose answer has begun, and its reader."""
     run = client.ask(client.thread(), text, config={"delay_ms": delay_ms})["runs"][0]
     reader = Reader(client, run)
     until(lambda: reader.deltas() > 3, what="the answer has begun")
@@ -167,7 +167,7 @@ def assert_whole(client: Client, run: dict, text: str = WORDS, attempt: int = 1)
 
 
 def assert_read(reader: Reader, text: str = WORDS) -> list[str]:
-    """The reader has read just that. Returns the types of what it was told."""
+    """The reader has read just that. Returns the types of its events."""
     types = [event.type for event in reader.wait()]
     assert list(reader.text.messages.values()) == [text]
     assert types.count("run.completed") == 1
@@ -187,7 +187,7 @@ def test_a_redis_that_is_killed_and_has_kept_its_log_costs_no_text(site, client)
     assert_read(reader)
 
 
-def test_nobody_notices_that_every_connection_to_redis_was_closed(site, client):
+def test_runs_go_on_when_every_connection_to_redis_is_closed(site, client):
     run, reader = ask(client)
 
     with redis.Redis.from_url(site.redis.url) as server:
@@ -200,7 +200,7 @@ def test_nobody_notices_that_every_connection_to_redis_was_closed(site, client):
     assert "reset" not in assert_read(reader)
 
 
-def test_while_redis_stands_still_runs_are_accepted_at_once_and_others_go_on(site, client):
+def test_runs_are_accepted_and_go_on_while_redis_hangs(site, client):
     run, reader = ask(client)
     thread = client.thread()
 
@@ -225,7 +225,7 @@ def test_while_redis_stands_still_runs_are_accepted_at_once_and_others_go_on(sit
 
 
 @pytest.mark.soak
-def test_a_redis_that_stands_still_for_half_a_minute_loses_nothing(site, client):
+def test_a_redis_that_hangs_for_half_a_minute_loses_nothing(site, client):
     run, reader = ask(client, LONG)
     thread = client.thread()
 
@@ -282,7 +282,7 @@ def test_a_restarted_database_costs_no_attempt(site, client):
 
 
 @pytest.mark.soak
-def test_a_database_that_is_away_for_twenty_seconds(site, client):
+def test_an_outage_of_the_database_for_twenty_seconds_loses_nothing(site, client):
     asked = [ask(client, LONG) for _ in range(2)]
     waiting = client.ask(client.thread(), "later")["runs"][0]
 
@@ -296,7 +296,7 @@ def test_a_database_that_is_away_for_twenty_seconds(site, client):
     assert_whole(client, waiting, "later")
 
 
-def test_a_database_that_stands_still_is_answered_for_by_503(site, client):
+def test_requests_are_answered_by_503_while_the_database_hangs(site, client):
     thread = client.thread()
     run, reader = ask(client)
 
@@ -348,7 +348,7 @@ def test_a_pool_that_is_cut_off_from_redis_goes_on_without_it(site, client):
 
 
 @pytest.mark.soak
-def test_a_pool_whose_redis_falls_silent_goes_on_without_it(site, client):
+def test_a_pool_goes_on_without_a_redis_that_falls_silent(site, client):
     run, reader = ask(client)
 
     site.redis_cable.silence()
@@ -376,16 +376,16 @@ def test_messages_that_come_twice_or_late_are_harmless(site, client, pools, requ
     assert_read(reader)
     site.send(run)
     site.send(ended)
-    until(lambda: site.waiting() == 0, what="every message was taken")
+    until(lambda: site.waiting() == 0, what="every message was received")
 
     assert_whole(client, run)
     assert_whole(client, ended, "ended")
 
 
-def test_a_message_that_is_lost_is_made_up_for(site, client, tmp_path):
+def test_a_lost_message_is_published_again(site, client, tmp_path):
     gate = tmp_path / "gate"
     busy = [ask_fake(client, mode="gate", text="x", path=str(gate)) for _ in range(2)]
-    until(lambda: all(site.value(run, "status") == "running" for run in busy), what="every slot is taken")
+    until(lambda: all(site.value(run, "status") == "running" for run in busy), what="every slot is in use")
     run = client.ask(client.thread(), "lost")["runs"][0]
     until(lambda: site.waiting() == 1, what="the message is there")
 
@@ -416,7 +416,7 @@ def test_a_pool_ends_in_time_though_its_broker_is_away(site, client):
 
 
 def post(client: Client, thread: dict) -> httpx.Response:
-    asked = {"worker_id": "echo", "input_state_id": thread["root_state_id"], "messages": [SAID]}
+    asked = {"worker_id": "echo", "input_state_id": thread["root_state_id"], "messages": [MESSAGE]}
     return client.post(f"/api/threads/{thread['id']}/runs", json=asked)
 
 

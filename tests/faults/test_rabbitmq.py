@@ -104,7 +104,7 @@ def test_a_run_is_accepted_while_the_broker_is_away_and_executed_when_it_is_back
         assert client.wait(run)["messages"][0]["content"] == "meanwhile"
 
 
-def test_a_broker_that_says_nothing_holds_up_nobody_for_long(client, cable):
+def test_a_silent_broker_delays_nobody_for_long(client, cable):
     thread = client.thread()
     client.wait(client.ask(thread, "warm")["runs"][0])
     cable.silence()

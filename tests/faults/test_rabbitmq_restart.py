@@ -54,7 +54,7 @@ def stack(
 
 
 class Asker:
-    """Asks as long as it is not told to stop, with some runs under way at a time, and reads every answer."""
+    """Asks until it is stopped, with some runs under way at a time, and reads every answer."""
 
     def __init__(self, client: Client) -> None:
         self.client = client

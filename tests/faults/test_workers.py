@@ -1,4 +1,4 @@
-"""A worker may misbehave in any way: its run ends once, with all that it said."""
+"""A worker may misbehave in any way: its run ends once, with all that it wrote."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stack(
         yield stack
 
 
-def test_a_flood_of_short_messages_is_kept_whole(client):
+def test_a_flood_of_short_messages_is_stored_completely(client):
     run = coded(client, "for n in range(3000): say(type='message', role='assistant', content=str(n))")
 
     result = client.wait(run, timeout=60)
@@ -42,7 +42,7 @@ def test_a_run_cancelled_while_its_process_outlives_its_output_is_cancelled(clie
     assert (answer["status"], answer["error"]) == ("cancelled", None)
 
 
-def test_what_a_worker_sent_over_http_before_its_end_counts(client):
+def test_events_sent_over_http_before_the_end_of_a_worker_count(client):
     run = coded(client, "post({'type': 'delta', 'text': 'over HTTP'}); say(type='done')")
 
     result = client.wait(run)
@@ -50,7 +50,7 @@ def test_what_a_worker_sent_over_http_before_its_end_counts(client):
     assert [message["content"] for message in result["messages"]] == ["over HTTP"]
 
 
-def test_what_a_worker_sends_over_http_is_streamed_at_once(client, tmp_path: Path):
+def test_events_sent_over_http_are_streamed_at_once(client, tmp_path: Path):
     gate = tmp_path / "gate"
     code = """
         post({"type": "delta", "text": "early"})

@@ -1,1 +1,1 @@
-"""What the larger tests share: the whole stack as real processes, and a client for it."""
+"""What tests share besides fixtures: clients, readers, workers, and stand-ins for services."""

@@ -57,7 +57,7 @@ class Attempt:
         self._append(events.message_completed(self.run, message))
 
     def say(self, *texts: str, type: MessageType = MessageType.TEXT) -> str:
-        """A whole message, written piece by piece."""
+        """A complete message, written piece by piece."""
         message_id = self.begin_message(type)
         self.write(message_id, *texts)
         self.end_message(message_id)

@@ -9,7 +9,7 @@ import threading
 
 
 class Balancer:
-    """Gives each connection to the next server that takes it."""
+    """Gives each connection to the next server that accepts it."""
 
     def __init__(self, *ports: int) -> None:
         self._turns = itertools.cycle(ports)

@@ -1,4 +1,4 @@
-"""A worker that does what its arguments say, in Python without the SDK."""
+"""A worker that executes the code in its arguments, in Python without the SDK."""
 
 from __future__ import annotations
 

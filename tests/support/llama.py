@@ -57,7 +57,7 @@ class Llama:
         return f"{self.address}/v1"
 
     def busy(self) -> bool:
-        """Whether its slot is taken."""
+        """Whether its slot is in use."""
         slots = httpx.get(f"{self.address}/slots", timeout=10).raise_for_status().json()
         return any(slot["is_processing"] for slot in slots)
 

@@ -80,8 +80,8 @@ class RabbitMQNode:
 
     def _forgotten(self) -> bool:
         command = ["epmd", "-kill"]  # refused until it has noticed the end of the node
-        said = subprocess.run(command, env=self._environ, capture_output=True, text=True, check=False).stdout
-        return "Killing not allowed" not in said
+        done = subprocess.run(command, env=self._environ, capture_output=True, text=True, check=False)
+        return "Killing not allowed" not in done.stdout
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -17,12 +17,11 @@ from werkzeug.test import TestResponse
 
 from runtime import settings as settings_module
 from runtime.settings import Settings
+from testbed.client import PASSWORD
 from tests.support.contract import Contract
 from web.app import create_app
 from web.core import Core
 from web.security.passwords import Passwords
-
-PASSWORD = "correct horse battery"
 
 SCHEMA = """{
   "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -14,7 +14,7 @@ from testbed.client import PASSWORD, Client
 from tests.support.attempt import Attempt
 
 SECRET_TEXT = "only for its owner"
-"""Is in what the user said, and so in nothing that anybody else may be shown."""
+"""Is in the user's messages, and so in nothing that anybody else may be shown."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,12 @@ class World:
     def known(self) -> set[str]:
         """What nobody else may be shown."""
         own = (self.waiting, self.ended, self.running)
-        runs = [self.queued["id"], *(one.run.id for one in own)]
-        states = [self.thread["root_state_id"], self.state["id"], *(one.run.output_state_id for one in own)]
+        runs = [self.queued["id"], *(attempt.run.id for attempt in own)]
+        states = [
+            self.thread["root_state_id"],
+            self.state["id"],
+            *(attempt.run.output_state_id for attempt in own),
+        ]
         return {
             SECRET_TEXT,
             self.user["id"],
@@ -84,7 +88,7 @@ class World:
     def calls(self) -> dict[str, Call]:
         """By method and OpenAPI path, in an order in which the owner can make them all."""
         thread, state, token = {"thread_id": self.thread["id"]}, {"state_id": self.state["id"]}, self.token
-        said = [{"role": "user", "content": "Hello"}]
+        prompt = [{"role": "user", "content": "Hello"}]
         root = self.thread["root_state_id"]
         run, waits = {"run_id": self.ended.run.id}, {"run_id": self.waiting.run.id}
         works = {"run_id": self.running.run.id}
@@ -108,16 +112,18 @@ class World:
             "GET /api/threads/{thread_id}/snapshot": Call(thread, _state(state)),
             "GET /api/threads/{thread_id}/events": Call(thread, {"after": "0"}),
             "GET /api/threads/{thread_id}/states": Call(thread, {"limit": "2"}),
-            "POST /api/threads/{thread_id}/states": Call(thread, body={"parent_id": root, "messages": said}),
+            "POST /api/threads/{thread_id}/states": Call(
+                thread, body={"parent_id": root, "messages": prompt}
+            ),
             "GET /api/states/{state_id}": Call(state),
             "PATCH /api/states/{state_id}": Call(state, body={"label": "here", "starred": True}),
             "GET /api/states/{state_id}/messages": Call(state),
             "POST /api/threads/{thread_id}/runs": Call(
                 thread,
-                body={"input_state_id": root, "messages": said, "worker_id": "echo"},
+                body={"input_state_id": root, "messages": prompt, "worker_id": "echo"},
                 headers={"Idempotency-Key": "the first"},
             ),
-            "POST /api/runs": Call(body={"messages": said, "worker_id": "echo"}),
+            "POST /api/runs": Call(body={"messages": prompt, "worker_id": "echo"}),
             "GET /api/runs": Call(query={"thread": self.thread["id"]}),
             "GET /api/runs/{run_id}": Call(run),
             "GET /api/runs/{run_id}/wait": Call(run, {"timeout": "0"}),

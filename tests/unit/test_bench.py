@@ -33,7 +33,7 @@ def rounds(clock: Clock, found: Schedule, needed: float, each: float) -> int:
     return count
 
 
-def test_who_is_quick_gets_all_rounds_and_leaves_the_time_to_those_after(clock):
+def test_a_quick_measure_gets_all_rounds_and_leaves_its_time_to_later_ones(clock):
     plan = Schedule(60, needed=60)
 
     assert rounds(clock, plan, 30, each=2) == 5
@@ -41,14 +41,14 @@ def test_who_is_quick_gets_all_rounds_and_leaves_the_time_to_those_after(clock):
     assert clock.now == 160
 
 
-def test_who_is_slow_gets_fewer_rounds_and_everybody_gets_one(clock):
+def test_a_slow_measure_gets_fewer_rounds_but_at_least_one(clock):
     plan = Schedule(60, needed=60)
 
     assert rounds(clock, plan, 30, each=12) == 2
     assert rounds(clock, plan, 30, each=50) == 1
 
 
-def test_what_is_not_measured_takes_its_part_of_the_time(clock):
+def test_setup_is_charged_to_its_own_share_of_the_time(clock):
     plan = Schedule(60, needed=60)
     clock.now += 30
     plan.passed(30)

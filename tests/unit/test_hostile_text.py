@@ -63,7 +63,7 @@ def _packs(value: Any) -> bool:
 
 @SETTINGS
 @given(CURSORS)
-def test_any_cursor_is_a_place_or_refused(text: str) -> None:
+def test_a_cursor_is_a_position_or_refused(text: str) -> None:
     for kinds in ((id_of, number_of), (time_of, id_of), (id_of,), ()):
         try:
             values = decode_cursor(text, *kinds)
@@ -74,7 +74,7 @@ def test_any_cursor_is_a_place_or_refused(text: str) -> None:
 
 @SETTINGS
 @given(CURSORS)
-def test_any_last_event_id_is_a_place_or_none(text: str) -> None:
+def test_a_last_event_id_is_a_position_or_ignored(text: str) -> None:
     if (cursor := Cursor.decode(text)) is not None:
         assert Cursor.decode(str(cursor)) == cursor
         assert 0 <= cursor.seq < 2**53
@@ -84,7 +84,7 @@ def test_any_last_event_id_is_a_place_or_none(text: str) -> None:
 
 @SETTINGS
 @given(JSON, st.text(max_size=20))
-def test_nothing_in_an_event_begins_a_line_of_its_own(value: Any, text: str) -> None:
+def test_an_event_keeps_its_data_on_one_line(value: Any, text: str) -> None:
     try:
         data = one_line({"a": value, "b": text, text: "\n\r\u0085\u2028\u2029"})
     except TypeError:  # what JSON cannot hold does not come this far
@@ -105,7 +105,7 @@ BODIES = st.one_of(
 
 @SETTINGS
 @given(BODIES)
-def test_any_body_is_json_that_can_be_kept_or_refused(raw: bytes) -> None:
+def test_a_body_is_json_that_can_be_stored_or_refused(raw: bytes) -> None:
     try:
         value = load_json(raw)
     except (Invalid, BadRequest):
@@ -129,7 +129,7 @@ LINES = st.one_of(
 
 @settings(SETTINGS, max_examples=100)
 @given(st.lists(LINES, max_size=6))
-def test_whatever_a_child_writes_can_be_stored(written: list[bytes]) -> None:
+def test_output_of_a_child_can_be_stored_whatever_it_is(written: list[bytes]) -> None:
     decoder = Decoder()
     for one in [*decoder.feed(b"\n".join(written)), *decoder.end()]:
         assert_storable(one)
@@ -186,7 +186,7 @@ def folder(tmp_path: Path) -> Path:
 
 @SETTINGS
 @given(manifest=MANIFESTS, raw=st.none() | st.binary(max_size=30))
-def test_any_manifest_is_a_worker_or_a_broken_folder(
+def test_a_manifest_makes_a_worker_or_a_broken_folder(
     folder: Path, manifest: dict[str, str], raw: bytes | None
 ) -> None:
     lines = "\n".join(f"{name} = {value}" for name, value in {**GOOD, **manifest}.items())
@@ -231,7 +231,7 @@ SCHEMAS = st.recursive(
 
 @settings(SETTINGS, max_examples=100)
 @given(SCHEMAS, st.dictionaries(st.sampled_from(["a", "$ref"]), JSON, max_size=2))
-def test_any_config_schema_can_be_checked_by_or_is_refused(document: Any, config: dict[str, Any]) -> None:
+def test_a_config_schema_is_usable_or_refused(document: Any, config: dict[str, Any]) -> None:
     if not isinstance(document, dict):
         return
     try:
@@ -249,12 +249,12 @@ def test_any_config_schema_can_be_checked_by_or_is_refused(document: Any, config
         {"$ref": "#/$defs/a/b", "$defs": {"a": True}},
     ],
 )  # fmt: skip
-def test_an_odd_reference_is_the_authors_mistake(document: dict[str, Any]) -> None:
+def test_an_odd_reference_in_a_schema_breaks_the_worker(document: dict[str, Any]) -> None:
     with pytest.raises(WorkerInvalid):
         ConfigSchema(document)
 
 
-def test_a_config_with_a_million_mistakes_is_told_of_some() -> None:
+def test_a_config_with_a_million_errors_reports_some_of_them() -> None:
     schema = ConfigSchema({"properties": {"a": {"items": {"type": "string"}}}})
 
     with pytest.raises(Invalid) as refused:
@@ -278,7 +278,7 @@ TEXTS = st.one_of(
 
 @SETTINGS
 @given(st.dictionaries(st.sampled_from(sorted(VARIABLES)), TEXTS, max_size=3))
-def test_any_environment_is_a_setting_or_an_error_that_names_the_variable(environ: dict[str, str]) -> None:
+def test_an_environment_is_accepted_or_its_variable_named_in_the_error(environ: dict[str, str]) -> None:
     try:
         read = settings_module.load(environ)
     except ConfigurationError as refused:
@@ -302,14 +302,14 @@ def test_any_environment_is_a_setting_or_an_error_that_names_the_variable(enviro
         ("BRANCHLINE_WEB_MAX_BODY", "-5"), ("BRANCHLINE_SECURITY_SECRET_KEY", "\udcff"),
     ],
 )  # fmt: skip
-def test_a_setting_that_could_not_be_worked_with_is_named(name: str, value: str) -> None:
+def test_an_unusable_setting_is_named_in_the_error(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         settings_module.load({name: value})
 
 
 @SETTINGS
 @given(st.text(max_size=40), JSON, JSON)
-def test_any_token_is_genuine_or_none(text: str, header: Any, claims: Any) -> None:
+def test_a_token_is_genuine_or_rejected(text: str, header: Any, claims: Any) -> None:
     known = settings_module.load({"BRANCHLINE_SECURITY_SECRET_KEY": "a key for tests that is long enough"})
     packed = [_base64(json.dumps(part)) for part in (header, claims)]
 
@@ -327,7 +327,7 @@ def _base64(text: str) -> str:
     st.text(max_size=60)
     | st.sampled_from(["a\n12:00:00 INFO    web: forged", "\x1b[2J", "a\r\nb", "\u2028x", "\n"])
 )
-def test_no_text_in_the_log_passes_for_a_line_of_its_own(text: str) -> None:
+def test_a_text_in_the_log_stays_on_one_line(text: str) -> None:
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(OneLine("%(levelname)s %(message)s"))

@@ -84,7 +84,7 @@ def test_no_modules_import_each_other_in_a_circle(graph: grimp.ImportGraph) -> N
 
 
 @pytest.mark.parametrize("vendor", ONLY_IN)
-def test_what_one_part_knows_of_a_vendor_is_imported_nowhere_else(vendor: str) -> None:
+def test_a_vendors_internals_are_imported_by_one_part_only(vendor: str) -> None:
     importers = {
         str(path)
         for path in SOURCES

@@ -12,7 +12,7 @@ from runtime.errors import TooMany
 from web.security.passwords import Passwords
 
 
-def test_who_finds_too_many_before_him_is_told_to_come_again() -> None:
+def test_a_password_check_is_refused_while_too_many_are_under_way() -> None:
     under_way: list[str | bytes] = []
 
     class Slow:

@@ -47,7 +47,7 @@ def room() -> Room:
     return Room()
 
 
-def test_without_redis_the_window_moves_on(room: Room) -> None:
+def test_a_local_window_moves_on_while_redis_is_away(room: Room) -> None:
     assert room.refused("ada") is None
     room.time += 20
     assert [room.refused("ada"), room.refused("ada"), room.refused("bob")] == [None, 40, None]
@@ -55,14 +55,14 @@ def test_without_redis_the_window_moves_on(room: Room) -> None:
     assert [room.refused("ada"), room.refused("ada")] == [None, 20]
 
 
-def test_one_name_too_many_is_enough(room: Room) -> None:
+def test_an_attempt_is_refused_when_one_of_its_names_is_over_the_limit(room: Room) -> None:
     room.limit.check("ada", "here")
     room.limit.check("ada", "there")
 
     assert room.refused("elsewhere", "ada") == 60
 
 
-def test_redis_is_left_alone_for_a_while_and_then_asked_again(room: Room) -> None:
+def test_redis_is_asked_again_only_after_a_pause(room: Room) -> None:
     for _ in range(2):
         room.refused("ada")
     assert room.shared.asked == 1
@@ -83,5 +83,5 @@ def test_redis_is_left_alone_for_a_while_and_then_asked_again(room: Room) -> Non
         (None, "unknown"),
     ],
 )
-def test_whoever_has_one_address_of_a_network_has_them_all(address: str | None, counted_as: str) -> None:
+def test_an_address_is_counted_as_its_network(address: str | None, counted_as: str) -> None:
     assert network(address) == counted_as

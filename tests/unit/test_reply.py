@@ -41,7 +41,7 @@ def printed(*stream: StreamEvent) -> str:
     return out.getvalue()
 
 
-def test_words_are_printed_once_and_end_with_one_newline() -> None:
+def test_a_text_is_printed_once_and_ends_with_one_newline() -> None:
     told = [
         created(),
         delta(1, " Hello"),
@@ -72,7 +72,7 @@ def test_a_message_without_deltas_is_printed_when_it_is_complete() -> None:
     assert printed(completed("at once"), ended()) == "at once\n"
 
 
-def test_what_a_lost_attempt_said_is_called_void() -> None:
+def test_the_text_of_a_lost_attempt_is_marked_void() -> None:
     retried = StreamEvent("run.retried", {"discarded": ["m1"]})
     lines = printed(
         created(), delta(1, "half"), retried, created("m2"), delta(1, "whole", "m2"), ended()

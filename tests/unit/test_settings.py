@@ -20,7 +20,7 @@ REACHABLE = [
 
 
 @pytest.mark.parametrize("where", REACHABLE)
-def test_where_others_reach_it_it_does_not_start_as_in_development(where: dict[str, str]) -> None:
+def test_a_reachable_server_refuses_to_start_as_in_development(where: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError) as refused:
         settings.load(where)
 
@@ -30,12 +30,12 @@ def test_where_others_reach_it_it_does_not_start_as_in_development(where: dict[s
 
 
 @pytest.mark.parametrize("where", REACHABLE)
-def test_where_others_reach_it_it_starts_with_a_key_and_tls(where: dict[str, str]) -> None:
+def test_a_reachable_server_starts_with_a_key_and_tls(where: dict[str, str]) -> None:
     assert settings.load({**where, **KEY, **TLS}).deployed
 
 
 @pytest.mark.parametrize("given", [KEY, TLS])
-def test_one_of_the_two_is_not_enough(given: dict[str, str]) -> None:
+def test_a_reachable_server_refuses_to_start_with_only_one_of_key_and_tls(given: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError) as refused:
         settings.load({"HOST": "0.0.0.0", **given})
 
@@ -46,7 +46,7 @@ def test_one_of_the_two_is_not_enough(given: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 64, "changeme" * 8])
-def test_a_key_that_can_be_guessed_is_none(key: str) -> None:
+def test_a_guessable_key_is_refused(key: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         settings.load({"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_SECRET_KEY": key, **TLS})
 
@@ -54,12 +54,12 @@ def test_a_key_that_can_be_guessed_is_none(key: str) -> None:
     assert key not in str(refused.value)
 
 
-def test_it_starts_as_in_development_where_it_is_told_to() -> None:
+def test_a_reachable_server_starts_as_in_development_when_allowed() -> None:
     assert settings.load({"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_INSECURE": "true"}).deployed
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_on_loopback_nothing_need_be_set(host: str) -> None:
+def test_a_server_on_loopback_starts_without_settings(host: str) -> None:
     assert not settings.load({"HOST": host}).deployed
 
 
@@ -72,7 +72,7 @@ def test_a_password_that_breaks_its_url_is_not_shown(name: str) -> None:
     assert "s3cr3t" not in str(refused.value)
 
 
-def test_brokers_may_be_several() -> None:
+def test_a_broker_url_may_name_several_brokers() -> None:
     urls = "sentinel://one:26379;sentinel://two:26379"
     assert settings.load({"BROKER_URL": urls}).broker_url == urls
 
@@ -88,7 +88,7 @@ def test_a_secret_that_another_process_is_about_to_write_is_waited_for(
     assert settings.stored_secret(path) == "written"
 
 
-def test_a_secret_that_nobody_writes_is_said_to_be_missing(
+def test_a_secret_that_nobody_writes_is_reported_as_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "secret"

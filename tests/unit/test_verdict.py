@@ -69,7 +69,7 @@ def test_a_run_that_is_not_as_promised_is_found(changes, complaint):
     assert complaint in violations(ledger(), stored(**changes))
 
 
-def test_a_lost_run_and_one_that_nobody_was_told_of_are_found():
+def test_a_lost_run_and_an_unknown_one_are_found():
     lost, doubled = stored(), stored()
     lost.runs.clear()
     doubled.runs["r2"] = replace(RUN, id="r2")
@@ -78,7 +78,7 @@ def test_a_lost_run_and_one_that_nobody_was_told_of_are_found():
     assert "carried out twice" in violations(ledger(), doubled)
 
 
-def test_what_a_user_said_twice_or_not_at_all_is_found():
+def test_a_prompt_stored_twice_or_not_at_all_is_found():
     lost, doubled = stored(), stored()
     lost.prompts.clear()
     doubled.prompts["another"] = [TEXT]
@@ -119,7 +119,7 @@ def test_an_answer_that_was_false_is_found():
     assert "reported as cancelled" in violations(known, stored())
 
 
-def test_what_is_left_behind_is_found():
+def test_leftovers_of_a_run_are_found():
     found = stored()
     found.waiting_messages, found.processes, found.memory = 1, {5: "sleep"}, {"pool": 2 << 30}
 
@@ -186,7 +186,7 @@ def test_a_delta_that_comes_twice_is_passed_over():
         (["db-r-1:4", "e:3"], False, True),
     ],
 )
-def test_numbers_follow_on_each_other(ids, contiguous, fine):
+def test_event_ids_that_skip_or_repeat_are_found(ids, contiguous, fine):
     sequence = SequenceCheck(contiguous=contiguous)
 
     assert any(sequence.check(Received("run.step", one)) for one in ids) is not fine
