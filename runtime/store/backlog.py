@@ -77,16 +77,16 @@ def claim_for_publish(c: Connection, pool: str, lease: float, per_user: int = 0)
     ``per_user``: how many runs of a user may be published or running at once; 0 means any number.
     """
     if c.dialect.name == "postgresql":
-        # What is free is counted and taken by one process at a time, else two would take it twice.
+        # One process at a time counts what is free and claims it, else two would claim the same slots.
         c.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    taken: list[Ticket] = []
+    tickets: list[Ticket] = []
     while (found := _room(c, pool, lease)).free:
         more = _mark(c, pool, _next(c, pool, found, per_user))
-        taken += more
+        tickets += more
         # A run that a limit held back may have been in the way of one that none holds.
         if not more or not (per_user or found.limits):
             break
-    return taken
+    return tickets
 
 
 def unpublish(c: Connection, run_ids: Sequence[str], pause: float = 0.0) -> None:

@@ -68,7 +68,7 @@ class Created:
 
     runs: list[Run]
     states: list[State]
-    """The output states, one per run, in spec."""
+    """The output states, one per run, in order."""
     input_state: State
     input_is_new: bool
     published: bool
@@ -243,7 +243,7 @@ def of_states(c: Connection, state_ids: Iterable[str]) -> list[Run]:
 
 
 def step_counts(c: Connection, run_ids: Iterable[str]) -> dict[str, int]:
-    """How many steps the last attempt of each run told of, where it told of any."""
+    """How many steps the last attempt of each run reported, where it reported any."""
     last = (run_steps.c.run_id == runs.c.id, run_steps.c.attempt == runs.c.attempt)
     query = (
         sa.select(run_steps.c.run_id, sa.func.count())
@@ -267,7 +267,7 @@ def logs(c: Connection, run_id: str) -> list[dict[str, Json]]:
 
 
 def steps(c: Connection, run_id: str) -> list[dict[str, Json]]:
-    """What the worker said it was doing, in spec."""
+    """What the worker reported, in order."""
     query = (
         sa.select(run_steps)
         .where(run_steps.c.run_id == run_id)

@@ -2,7 +2,7 @@
 
 A state holds only what is new in it, so that a turn costs the same at any
 depth. History is read from a state towards the root and stops at its window;
-a sibling is found by its place under the parent. Both are index look-ups, which
+a sibling is found by its ordinal under the parent. Both are index look-ups, which
 neither the depth of the tree nor the number of its branches makes dearer.
 """
 
@@ -84,9 +84,9 @@ def add(
     of the parent has not ended.
     """
     ids = sorted(new_id() for _ in run_ids)
-    place = _reserve_branch(c, thread_id, parent_id, len(ids), latest=ids[-1])
+    branch = _reserve_branch(c, thread_id, parent_id, len(ids), latest=ids[-1])
     added = [
-        _state(place, state_id, run_id, ordinal=place.ordinal + offset, messages=messages)
+        _state(branch, state_id, run_id, ordinal=branch.ordinal + offset, messages=messages)
         for offset, (state_id, run_id) in enumerate(zip(ids, run_ids, strict=True))
     ]
     insert(c, added)
@@ -107,31 +107,33 @@ def add_turn(
     Raises what it raises.
     """
     ids = sorted(new_id() for _ in range(1 + len(run_ids)))
-    place = _reserve_branch(c, thread_id, parent_id, 1, latest=ids[-1])
-    said, outputs = turn(place, ids, messages, run_ids)
-    insert(c, [said, *outputs])
-    return said, outputs
+    branch = _reserve_branch(c, thread_id, parent_id, 1, latest=ids[-1])
+    input_state, outputs = turn(branch, ids, messages, run_ids)
+    insert(c, [input_state, *outputs])
+    return input_state, outputs
 
 
 def turn(
-    place: Branch, ids: Sequence[str], messages: Sequence[NewMessage], run_ids: Sequence[str]
+    branch: Branch, ids: Sequence[str], messages: Sequence[NewMessage], run_ids: Sequence[str]
 ) -> tuple[State, list[State]]:
-    """The states of a turn: what was said, and under it one for each run. ``ids`` in this order."""
-    said = _state(place, ids[0], None, ordinal=place.ordinal, messages=messages, children=len(run_ids))
-    below = replace(place, parent_id=said.id, depth=place.depth + 1)
+    """The states of a turn: the one with the messages, then one under it for each run; so are ``ids``."""
+    input_state = _state(
+        branch, ids[0], None, ordinal=branch.ordinal, messages=messages, children=len(run_ids)
+    )
+    below = replace(branch, parent_id=input_state.id, depth=branch.depth + 1)
     outputs = [
         _state(below, state_id, run_id, ordinal=ordinal)
         for ordinal, (state_id, run_id) in enumerate(zip(ids[1:], run_ids, strict=True))
     ]
-    return said, outputs
+    return input_state, outputs
 
 
 def insert(c: Connection, added: Sequence[State]) -> None:
-    """Store whole states, and the messages they carry, as they are."""
+    """Store states and the messages they carry, as they are."""
     c.execute(_INSERT_STATES, [_values(state, COLUMNS) for state in added])
-    said = [_values(message, MESSAGE_COLUMNS) for state in added for message in state.messages or ()]
-    if said:
-        c.execute(_INSERT_MESSAGES, said)
+    carried = [_values(message, MESSAGE_COLUMNS) for state in added for message in state.messages or ()]
+    if carried:
+        c.execute(_INSERT_MESSAGES, carried)
 
 
 def get(c: Connection, workspace_id: str, state_id: str) -> State:
@@ -177,10 +179,10 @@ def history(
     ).all()
     if not way:
         raise NotFound("There is no such state.")
-    last, place = (shown[-1].state_id, shown[-1].position) if more else (way[-1].parent_id, _END)
+    last, position = (shown[-1].state_id, shown[-1].position) if more else (way[-1].parent_id, _END)
     return History(
         [record(row) for row in reversed(shown)],
-        encode_cursor(last, place) if last else None,
+        encode_cursor(last, position) if last else None,
         {row.id: _siblings(row) for row in way},
     )
 
@@ -199,7 +201,7 @@ def newest(state_id: str, count: int) -> dict[str, Json]:
 def tree(
     c: Connection, workspace_id: str, thread_id: str, *, limit: int = 200, cursor: str | None = None
 ) -> Page[dict[str, Json]]:
-    """What a picture of the tree shows of each state, in order of creation. Raises NotFound."""
+    """What a drawing of the tree shows of each state, in order of creation. Raises NotFound."""
     threads.get(c, workspace_id, thread_id)
     after = decode_cursor(cursor, id_of)[0] if cursor else _FIRST_ID
     rows = c.execute(_TREE, {"thread": thread_id, "after": after, "count": limit + 1}).all()
@@ -214,7 +216,7 @@ def structure(c: Connection, workspace_id: str, thread_id: str) -> dict[str, lis
     threads.get(c, workspace_id, thread_id)
     rows = c.execute(_STRUCTURE, {"thread": thread_id}).all()
     ids = [row[0] for row in rows]
-    index = {state_id: place for place, state_id in enumerate(ids)}
+    index = {state_id: number for number, state_id in enumerate(ids)}
     return {"ids": ids, "parents": [index.get(row[1], -1) for row in rows]}
 
 
@@ -231,7 +233,7 @@ class Branch:
 
 
 def _reserve_branch(c: Connection, thread_id: str, parent_id: str, count: int, latest: str) -> Branch:
-    """Take ``count`` places under the parent, and name the thread's latest state.
+    """Reserve ``count`` ordinals under the parent, and name the thread's latest state.
 
     One UPDATE of the parent, so that whoever adds at the same moment gets other ordinals.
     """
@@ -252,7 +254,7 @@ def _refuse_parent(c: Connection, thread_id: str, parent_id: str) -> NoReturn:
 
 
 def _state(
-    place: Branch,
+    branch: Branch,
     state_id: str,
     run_id: str | None,
     *,
@@ -262,17 +264,17 @@ def _state(
 ) -> State:
     return State(
         id=state_id,
-        thread_id=place.thread_id,
-        parent_id=place.parent_id,
-        depth=place.depth,
+        thread_id=branch.thread_id,
+        parent_id=branch.parent_id,
+        depth=branch.depth,
         ordinal=ordinal,
         children=children,
         run_id=run_id,
         label=None,
         starred=False,
-        created_at=place.created_at,
+        created_at=branch.created_at,
         messages=tuple(
-            _message(state_id, position, message, run_id, place.created_at)
+            _message(state_id, position, message, run_id, branch.created_at)
             for position, message in enumerate(messages)
         ),
     )
@@ -359,16 +361,16 @@ _MARK = states.update().where(states.c.id == _param("state"), sa.exists().where(
 
 
 def window_on(dialect: str) -> sa.Select[Any]:
-    """The newest messages up to a place in a state, newest first.
+    """The newest messages up to a position in a state, newest first.
 
     The walk goes on to the parent until it has enough messages.
     """
     start, before = _param("start"), _param("before", sa.Integer)
     enough = _param("count", sa.Integer)
 
-    def said(state: Any, *more: Any) -> Any:
-        counted = sa.select(sa.func.count()).where(messages.c.state_id == state.c.id, ~messages.c.void, *more)
-        return counted.scalar_subquery()
+    def counted(state: Any, *more: Any) -> Any:
+        query = sa.select(sa.func.count()).where(messages.c.state_id == state.c.id, ~messages.c.void, *more)
+        return query.scalar_subquery()
 
     walk = (
         sa.select(
@@ -376,14 +378,16 @@ def window_on(dialect: str) -> sa.Select[Any]:
             states.c.parent_id,
             states.c.depth,
             (states.c.depth - LONGEST_WALK).label("floor"),
-            said(states, messages.c.position < before).label("total"),
+            counted(states, messages.c.position < before).label("total"),
         )
         .where(states.c.id == start)
         .cte("walk", recursive=True)
     )
     parent = states.alias("parent")
     walk = walk.union_all(
-        sa.select(parent.c.id, parent.c.parent_id, parent.c.depth, walk.c.floor, walk.c.total + said(parent))
+        sa.select(
+            parent.c.id, parent.c.parent_id, parent.c.depth, walk.c.floor, walk.c.total + counted(parent)
+        )
         .join(walk, parent.c.id == walk.c.parent_id)
         .where(walk.c.total < enough, parent.c.depth > walk.c.floor)
     )
@@ -453,12 +457,12 @@ def _path() -> sa.Select[Any]:
 
 
 def _tree() -> sa.Select[Any]:
-    """States in order of creation, each with the first message that says something."""
-    said = messages.alias("said")
+    """States in order of creation, each with the first message that is not empty."""
+    candidate = messages.alias("candidate")
     first = (
-        sa.select(said.c.id)
-        .where(said.c.state_id == states.c.id, ~said.c.void, said.c.content != "")
-        .order_by(said.c.position)
+        sa.select(candidate.c.id)
+        .where(candidate.c.state_id == states.c.id, ~candidate.c.void, candidate.c.content != "")
+        .order_by(candidate.c.position)
         .limit(1)
         .scalar_subquery()
     )
