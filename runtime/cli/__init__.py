@@ -18,26 +18,26 @@ _COMMANDS = {
         "up": ("runtime.cli.up:up", "Start everything on this machine."),
         "web": ("runtime.cli.processes:web", "Serve the API and the streams."),
         "pool": ("runtime.cli.processes:pool", "Execute the runs of one pool."),
-        "reaper": ("runtime.cli.processes:reaper", "Make up for what was lost."),
-        "flower": ("runtime.cli.processes:flower", "Serve Flower, which watches the pools."),
+        "reaper": ("runtime.cli.processes:reaper", "Recover lost runs and messages."),
+        "flower": ("runtime.cli.processes:flower", "Serve Flower, which monitors the pools."),
     },
-    "Look after": {
-        "doctor": ("runtime.cli.doctor:doctor", "Find out what is wrong and how to mend it."),
+    "Operate": {
+        "doctor": ("runtime.cli.doctor:doctor", "Find problems and how to fix them."),
         "check": ("runtime.cli.check:check", "Check the settings and every worker folder."),
-        "migrate": ("runtime.cli.database:migrate", "Bring the database up to date."),
+        "migrate": ("runtime.cli.database:migrate", "Upgrade the database schema."),
         "runs": ("runtime.cli.runs:runs", "List, show and cancel runs."),
         "user": ("runtime.cli.users:user", "Add accounts, and change passwords."),
-        "token": ("runtime.cli.users:token", "Make API tokens."),
+        "token": ("runtime.cli.users:token", "Create API tokens."),
     },
     "Use": {
-        "chat": ("runtime.cli.chat:chat", "Talk to a worker in this terminal."),
+        "chat": ("runtime.cli.chat:chat", "Chat with a worker in this terminal."),
         "openapi": ("runtime.cli.processes:openapi", "Print the API's OpenAPI document."),
     },
 }
 
 
 class _Lazy(click.Group):
-    """Knows its commands by name and summary, so that ``--help`` imports none of them."""
+    """Imports a command when it is called; ``--help`` needs only the names and summaries above."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for commands in _COMMANDS.values() for name in commands]

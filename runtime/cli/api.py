@@ -1,4 +1,4 @@
-"""The Thread API as the command line uses it: requests, problems, and streams that go on."""
+"""A client of the Thread API: requests, problem documents, and streams that reconnect."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from runtime.errors import BranchlineError, Unauthenticated, Unavailable
 from runtime.events import RUN_COMPLETED
 from runtime.model import Json
 
-_TRIES = 20
-"""Connections in a row that may bring nothing before a stream is given up."""
+_MAX_RECONNECTS = 20
+"""Connections in a row without an event after which a stream is given up."""
 
 
 class Refused(BranchlineError):
-    """The server refused what was asked."""
+    """The server rejected the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +40,38 @@ class Api:
         if token is None:
             self._sign_in()
         else:
-            self._use(token)
+            self._set_token(token)
 
     def get(self, path: str, **query: Json) -> Json:
         """The answer to a GET."""
-        return self._ask("GET", path, params=query)
+        return self._request("GET", path, params=query)
 
     def post(self, path: str, body: Json) -> Json:
         """The answer to a POST."""
-        return self._ask("POST", path, json=body)
+        return self._request("POST", path, json=body)
 
     def run_events(self, run_id: str) -> Iterator[StreamEvent]:
-        """Every event of a run up to its end, over as many connections as that takes."""
+        """Every event of a run up to its end; reconnects if the stream is interrupted."""
         last_id = ""
-        fruitless = 0
-        while fruitless < _TRIES:
-            fruitless += 1
+        failures = 0
+        while failures < _MAX_RECONNECTS:
+            failures += 1
             try:
                 for event_id, event in self._connection(f"/api/runs/{run_id}/events", last_id):
-                    fruitless = 0
+                    failures = 0
                     last_id = event_id or last_id
                     yield event
                     if event.type == RUN_COMPLETED:
                         return
             except httpx.TransportError:
-                pass  # the server, or the way to it, is away for a moment
-            time.sleep(min(0.25 * fruitless, 3))
-        raise Unavailable("The stream broke off, and the server does not answer. The run itself goes on.")
+                pass  # the server cannot be reached at the moment
+            time.sleep(min(0.25 * failures, 3))
+        raise Unavailable("The stream was interrupted and the server does not answer. The run continues.")
 
     def _connection(self, path: str, last_id: str) -> Iterator[tuple[str, StreamEvent]]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
-        patience = httpx.Timeout(5, read=45)  # the server says something every 15 s
-        with self._http.stream("GET", path, headers=headers, timeout=patience) as answer:
+        timeout = httpx.Timeout(5, read=45)  # the server sends a heartbeat every 15 s
+        with self._http.stream("GET", path, headers=headers, timeout=timeout) as answer:
             if answer.status_code == 503:
                 return
             if answer.is_error:
@@ -79,10 +79,10 @@ class Api:
                 _raise(answer)
             yield from parse_stream(answer.iter_lines())
 
-    def _ask(self, method: str, path: str, **more: Json) -> Json:
+    def _request(self, method: str, path: str, **more: Json) -> Json:
         answer = self._send(method, path, **more)
         if answer.status_code == 401 and self._signs_in:
-            self._sign_in()  # the token of a sign-in lives for an hour
+            self._sign_in()  # a sign-in's token expires after an hour
             answer = self._send(method, path, **more)
         if answer.is_error:
             _raise(answer)
@@ -93,8 +93,8 @@ class Api:
             return self._http.request(method, path, **more)
         except httpx.TransportError as error:
             raise Unavailable(
-                f"Nothing answers at {self._http.base_url} ({error}). Start Branchline with `make run`, "
-                "or say where it is with --url."
+                f"No answer at {self._http.base_url} ({error}). Start Branchline with `make run`, "
+                "or set its address with --url."
             ) from error
 
     def _sign_in(self) -> None:
@@ -102,13 +102,13 @@ class Api:
         if answer.status_code == 401:
             raise Unauthenticated(
                 f"{self._credentials['email']} cannot sign in with that password. "
-                "Say who you are with --email, or give a --token."
+                "Use --email for another account, or --token."
             )
         if answer.is_error:
             _raise(answer)
-        self._use(answer.json()["token"])
+        self._set_token(answer.json()["token"])
 
-    def _use(self, token: str) -> None:
+    def _set_token(self, token: str) -> None:
         self._http.headers["Authorization"] = f"Bearer {token}"
         self._http.cookies.clear()
 
@@ -132,11 +132,11 @@ def parse_stream(lines: Iterator[str]) -> Iterator[tuple[str, StreamEvent]]:
 
 
 def _raise(answer: httpx.Response) -> None:
-    """Raise what a problem document (RFC 9457) says."""
+    """Raise Refused with the text of a problem document (RFC 9457)."""
     try:
         problem = orjson.loads(answer.content)
-        said = problem.get("detail") or problem["title"]
+        detail = problem.get("detail") or problem["title"]
         fields = [f"{error['path']}: {error['message']}" for error in problem.get("errors", [])]
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         raise Refused(f"The server answered {answer.status_code} {answer.reason_phrase}.") from None
-    raise Refused("\n  ".join([said, *(field for field in fields if not field.endswith(said))]))
+    raise Refused("\n  ".join([detail, *(field for field in fields if not field.endswith(detail))]))

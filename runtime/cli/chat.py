@@ -1,4 +1,4 @@
-"""``branchline chat``: talk to a worker in a terminal."""
+"""``branchline chat``: chat with a worker in a terminal."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from runtime.model import Json
 from runtime.settings import current
 
 _HELP = """\
-/edit N      ask question N of this branch anew; the old one stays, on a branch of its own
-/again       have the last question answered once more, on a branch of its own
+/edit N      edit question N of this branch; the original stays on its own branch
+/again       regenerate the last answer, on a new branch
 /branches    list the branches of this thread
 /switch N    go to the end of branch N
 /history     show this branch
-/worker [W]  talk to the worker W from now on; without W, list the workers
-/new         begin another thread
-/help        this
-/quit        leave (so does Ctrl-D); Ctrl-C stops an answer"""
+/worker [W]  switch to the worker W; without W, list the workers
+/new         start a new thread
+/help        show this help
+/quit        quit (so does Ctrl-D); Ctrl-C cancels an answer"""
 
 
 def _json_object(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, Json]:
     try:
         config = orjson.loads(value or "{}")
     except orjson.JSONDecodeError as error:
-        raise click.BadParameter(f"is no JSON ({error})") from error
+        raise click.BadParameter(f"is not JSON ({error})") from error
     if not isinstance(config, dict):
-        raise click.BadParameter('is no JSON object, such as {"delay_ms": 300}')
+        raise click.BadParameter('is not a JSON object, such as {"delay_ms": 300}')
     return config
 
 
 @click.command()
 @click.argument("worker", required=False)
-@click.option("--url", help="Where Branchline is (default: PORT on this machine).")
-@click.option("--thread", "thread_id", type=click.UUID, help="Go on with this thread.")
-@click.option("--email", help="Who you are (default: the development account).")
-@click.option("--token", envvar="BRANCHLINE_TOKEN", help="An API token, in place of signing in.")
+@click.option("--url", help="The server (default: PORT on this machine).")
+@click.option("--thread", "thread_id", type=click.UUID, help="Continue this thread.")
+@click.option("--email", help="The account (default: the development account).")
+@click.option("--token", envvar="BRANCHLINE_TOKEN", help="An API token, instead of signing in.")
 @click.option("--config", callback=_json_object, help="The worker's configuration, as a JSON object.")
-@click.option("-m", "--message", help="Ask this, print the answer, and end.")
+@click.option("-m", "--message", help="Send this message, print the answer, and exit.")
 def chat(
     worker: str | None,
     url: str | None,
@@ -55,12 +55,12 @@ def chat(
     config: dict[str, Json],
     message: str | None,
 ) -> None:
-    """Talk to WORKER (default: the first that is available), its words as they come.
+    """Chat with WORKER (default: the first that is available).
 
-    Edited questions and repeated answers become branches; /help says how.
+    Edited questions and regenerated answers become branches; see /help.
     """
     api = _sign_in(url, email, token)
-    conversation = Conversation.resume(api, str(thread_id)) if thread_id else Conversation.begin(api)
+    conversation = Conversation.resume(api, str(thread_id)) if thread_id else Conversation.create(api)
     talk = Chat(api, conversation, worker or _first_available(api), config)
     if message is not None:
         raise SystemExit(0 if talk.ask(message) == "success" else 1)
@@ -88,16 +88,16 @@ class Chat:
 
     def run(self) -> None:
         """Read and answer until Ctrl-D or /quit."""
-        console.print(f"You talk to [bold]{escape(self._worker_id)}[/]. /help lists what you can do.")
+        console.print(f"Chatting with [bold]{escape(self._worker_id)}[/]. Type /help for help.")
         while (line := _read("> ")) is not None and line.strip() != "/quit":
             try:
-                self._obey(line)
+                self._execute(line)
             except (Refused, Invalid, NotFound, Unavailable) as error:
                 console.print(str(error), style="red", markup=False)
-        console.print(f"To go on later: branchline chat --thread {self._conversation.thread_id}", style="dim")
+        console.print(f"To continue: branchline chat --thread {self._conversation.thread_id}", style="dim")
 
     def ask(self, text: str | None) -> str | None:
-        """Have the worker answer ``text``, or what was asked last. Returns the run's status."""
+        """Have the worker answer ``text``, or the last question if None. Returns the run's status."""
         run_id = self._conversation.ask(self._worker_id, self._config, text)
         reply = Reply(console)
         while reply.status is None:
@@ -114,11 +114,11 @@ class Chat:
             )
         return reply.status
 
-    def _obey(self, line: str) -> None:
+    def _execute(self, line: str) -> None:
         name, _, argument = line.strip().partition(" ")
         if name.startswith("/"):
             if name not in self._commands:
-                raise Invalid(f"There is no {name}; /help lists what there is.")
+                raise Invalid(f"Unknown command {name}; type /help for a list.")
             self._commands[name](argument.strip())
         elif line.strip():
             self.ask(line)
@@ -127,41 +127,43 @@ class Chat:
         question = reply.question or {}
         options = question.get("options") or []
         hint = f" ({', '.join(map(str, options))})" if options else ""
-        given = _read(f"{question.get('prompt', 'The worker waits for an answer')}{hint} ")
-        if given is None:
+        answer = _read(f"{question.get('prompt', 'The worker asks')}{hint} ")
+        if answer is None:
             raise KeyboardInterrupt
         reply.question = None
-        self._api.post(f"/api/runs/{run_id}/answer", {"confirmation_id": question.get("id"), "answer": given})
+        self._api.post(
+            f"/api/runs/{run_id}/answer", {"confirmation_id": question.get("id"), "answer": answer}
+        )
 
     def _edit(self, argument: str) -> None:
         number, _, text = argument.partition(" ")
         before = self._conversation.before_question(_number(number, "/edit 2"))
-        changed = text.strip() or _read("ask instead: ")
+        changed = text.strip() or _read("edit: ")
         if changed:
-            self._conversation.place = before
+            self._conversation.position = before
             self.ask(changed)
 
     def _again(self, _: str) -> None:
         asked = [message for message in self._conversation.history() if message["role"] == "user"]
         if not asked:
-            raise NotFound("Nothing has been asked on this branch yet.")
-        self._conversation.place = asked[-1]["state_id"]
+            raise NotFound("There is no question on this branch yet.")
+        self._conversation.position = asked[-1]["state_id"]
         self.ask(None)
 
     def _branches(self, _: str) -> None:
-        here = self._conversation.place
+        here = self._conversation.position
         rows = [
             (f"{'*' if leaf.state_id == here else ' '} {number}", str(leaf.turns), leaf.preview)
             for number, leaf in enumerate(self._conversation.leaves(), 1)
         ]
-        print_table(("Branch", "Turns", "Ends with"), rows)
+        print_table(("Branch", "Turns", "Last message"), rows)
 
     def _switch(self, argument: str) -> None:
         leaves = self._conversation.leaves()
         number = _number(argument, "/switch 1")
         if not 1 <= number <= len(leaves):
             raise NotFound(f"There is no branch {number}; /branches lists them.")
-        self._conversation.place = leaves[number - 1].state_id
+        self._conversation.position = leaves[number - 1].state_id
         self._history("")
 
     def _history(self, _: str) -> None:
@@ -179,14 +181,14 @@ class Chat:
             rows = [
                 (w["id"], w["name"], "ready" if w["available"] else w["reason"]) for w in workers.values()
             ]
-            print_table(("Worker", "Name", "State"), rows)
+            print_table(("Worker", "Name", "Status"), rows)
         elif argument in workers:
             self._worker_id, self._config = argument, {}
         else:
-            raise NotFound(f"There is no worker {argument}; /worker lists them.")
+            raise NotFound(f"Unknown worker {argument}; /worker lists them.")
 
     def _new(self, _: str) -> None:
-        self._conversation = Conversation.begin(self._api)
+        self._conversation = Conversation.create(self._api)
 
 
 def _sign_in(url: str | None, email: str | None, token: str | None) -> Api:
@@ -202,17 +204,17 @@ def _first_available(api: Api) -> str:
     for worker in workers:
         if worker["available"]:
             return str(worker["id"])
-    raise NotFound("No worker is available; `branchline doctor` says why.")
+    raise NotFound("No worker is available; see `branchline doctor`.")
 
 
 def _number(text: str, example: str) -> int:
     if not text.isdecimal():
-        raise Invalid(f"Give its number, for example: {example}")
+        raise Invalid(f"Enter a number, for example: {example}")
     return int(text)
 
 
 def _read(prompt: str) -> str | None:
-    """A line from the user; None at Ctrl-D. Ctrl-C begins the line anew."""
+    """A line from the user; None at Ctrl-D. Ctrl-C starts the line again."""
     while True:
         try:
             return input(prompt)

@@ -1,4 +1,4 @@
-"""``branchline check``: are settings and worker folders as they should be?"""
+"""``branchline check``: whether the settings and worker folders are valid."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from runtime.settings import current
 @click.command()
 @as_json
 def check(json: bool) -> None:
-    """Check the settings and every worker folder; exit code 1 if anything is broken.
+    """Check the settings and every worker folder; exit code 1 if any folder is broken.
 
-    A worker that only lacks a secret here is not broken: it may be set where its
-    pool runs.
+    A worker that only lacks an environment variable here is not broken: the variable
+    may be set where its pool runs.
     """
     settings = current()
     found = discover(settings.worker_folders)
@@ -42,8 +42,8 @@ def _show(found: Registry, folders: list[str]) -> None:
     console.print("The settings are valid.")
     if found.workers:
         rows = [(w.id, w.type, w.pool, w.unavailable(os.environ) or "ready") for w in found.workers.values()]
-        print_table(("Worker", "Type", "Pool", "State here"), rows)
+        print_table(("Worker", "Type", "Pool", "Status here"), rows)
     elif not found.broken:
-        console.print(f"There are no workers in {', '.join(folders)}.")
+        console.print(f"No workers found in {', '.join(folders)}.")
     for folder, problem in found.broken.items():
         console.print(f"[red]broken[/] {folder}: {problem}", markup=True)

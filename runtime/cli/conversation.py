@@ -1,4 +1,4 @@
-"""A thread as ``branchline chat`` walks it: where one stands, and the way there."""
+"""A thread as ``branchline chat`` sees it: the current state, and the branch that leads to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.model import Json
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A state that nothing follows: the end of a branch."""
+    """A state without children: the end of a branch."""
 
     state_id: str
     turns: int
@@ -19,40 +19,42 @@ class Leaf:
 
 
 class Conversation:
-    """One thread, and the state that the next message follows."""
+    """One thread, and the position in it: the state that the next message follows."""
 
     def __init__(self, api: Api, thread: dict[str, Json]) -> None:
         self._api = api
         self._thread: str = thread["id"]
-        self.place: str = thread["latest_state_id"]
+        self.position: str = thread["latest_state_id"]
 
     @classmethod
-    def begin(cls, api: Api) -> Conversation:
-        """A new thread."""
+    def create(cls, api: Api) -> Conversation:
+        """Create a thread."""
         return cls(api, api.post("/api/threads", {})["thread"])
 
     @classmethod
     def resume(cls, api: Api, thread_id: str) -> Conversation:
-        """A thread that is there, where it was left."""
+        """Open an existing thread at its latest state."""
         return cls(api, api.get(f"/api/threads/{thread_id}")["thread"])
 
     @property
     def thread_id(self) -> str:
-        """The thread."""
+        """The id of the thread."""
         return self._thread
 
     def ask(self, worker_id: str, config: dict[str, Json], text: str | None) -> str:
-        """Start a run here, on ``text`` if there is any; stand at its output. Returns the run."""
-        body: dict[str, Json] = {"input_state_id": self.place, "worker_id": worker_id, "config": config}
+        """Start a run at the position, on ``text`` if given, and move to its output. Returns the run's id."""
+        body: dict[str, Json] = {"input_state_id": self.position, "worker_id": worker_id, "config": config}
         if text is not None:
             body["messages"] = [{"role": "user", "content": text}]
         answer = self._api.post(f"/api/threads/{self._thread}/runs", body)
-        self.place = answer["states"][0]["id"]
+        self.position = answer["states"][0]["id"]
         return str(answer["runs"][0]["id"])
 
     def history(self) -> list[dict[str, Json]]:
-        """The messages up to here, oldest first (the last 200)."""
-        items: list[dict[str, Json]] = self._api.get(f"/api/states/{self.place}/messages", limit=200)["items"]
+        """The last 200 messages up to the position, oldest first."""
+        items: list[dict[str, Json]] = self._api.get(f"/api/states/{self.position}/messages", limit=200)[
+            "items"
+        ]
         return items
 
     def before_question(self, number: int) -> str:

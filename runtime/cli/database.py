@@ -10,7 +10,7 @@ from runtime.store import migrate as migration
 
 @click.command()
 def migrate() -> None:
-    """Bring the database up to date.
+    """Upgrade the database schema to this version.
 
     Safe to call at every start, also by several processes at once.
     """

@@ -1,4 +1,4 @@
-"""``branchline doctor``: what is wrong, and how to mend it."""
+"""``branchline doctor``: what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from runtime.services import Services
 from runtime.settings import current
 from runtime.store import migrate, pools, recovery
 
-_PATIENCE = 3.0
+_TIMEOUT = 3.0
 """Seconds to wait for each answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, what was found, and, where it is wrong, what to do."""
+    """What was checked, the result, and how to fix it if it is a problem."""
 
     about: str
     found: str
     remedy: str | None = None
 
 
-Look = Callable[[Services], Iterator[Finding]]
+Check = Callable[[Services], Iterator[Finding]]
 
 
 @click.command()
 @as_json
 def doctor(json: bool) -> None:
-    """Find out what is wrong and how to mend it; exit code 1 if anything is.
+    """Find problems and how to fix them; exit code 1 if there are any.
 
-    Looks at the database and its migrations, Redis, the broker, the worker
+    Checks the database and its migrations, Redis, the broker, the worker
     folders, the pools, the reaper, and the web process, as this environment's
     settings name them.
     """
-    findings = [finding for look in _LOOKS for finding in _look(look)]
+    findings = [finding for check in _CHECKS for finding in _run(check)]
     if json:
         print_json(
             [
@@ -58,13 +58,13 @@ def doctor(json: bool) -> None:
     sys.exit(1 if any(finding.remedy for finding in findings) else 0)
 
 
-def _look(look: Look) -> list[Finding]:
+def _run(check: Check) -> list[Finding]:
     services = Services(current())
     try:
-        return list(look(services))
+        return list(check(services))
     except BranchlineError as error:
-        about = look.__name__.strip("_").replace("_", " ")
-        return [Finding(about, str(error), _REMEDIES.get(look, "Mend what the line above says."))]
+        about = check.__name__.strip("_").replace("_", " ")
+        return [Finding(about, str(error), _REMEDIES.get(check, "Fix the problem above."))]
 
 
 def _show(finding: Finding) -> None:
@@ -81,7 +81,7 @@ def _database(services: Services) -> Iterator[Finding]:
         yield Finding("database", f"{where}, up to date ({has})")
     else:
         yield Finding(
-            "database", f"{where} is at {has or 'nothing'}, not {migrate.head()}", "Call: branchline migrate"
+            "database", f"{where} is at {has or 'nothing'}, not {migrate.head()}", "Run: branchline migrate"
         )
 
 
@@ -92,14 +92,14 @@ def _redis(services: Services) -> Iterator[Finding]:
         policy = client.info("memory").get("maxmemory_policy", "noeviction")
     except (redis.exceptions.RedisError, OSError) as error:
         raise StreamUnavailable(
-            f"nothing answers at {_without_password(services.settings.redis_url)} ({error})"
+            f"no answer at {_without_password(services.settings.redis_url)} ({error})"
         ) from error
     where = f"{_without_password(services.settings.redis_url)}, version {version}"
     if policy.startswith("allkeys"):
         yield Finding(
             "redis",
-            f"{where}, throws data away when memory is short ({policy})",
-            "Set maxmemory-policy to noeviction or volatile-lru, or queued messages may vanish.",
+            f"{where}, evicts data when memory is full ({policy})",
+            "Set maxmemory-policy to noeviction or volatile-lru, or queued messages may be lost.",
         )
     else:
         yield Finding("redis", where)
@@ -109,15 +109,15 @@ def _broker(services: Services) -> Iterator[Finding]:
     where = _without_password(services.settings.broker_url)
     try:
         with services.celery.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=_PATIENCE)
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=_TIMEOUT)
     except (kombu.exceptions.KombuError, redis.exceptions.RedisError, OSError) as error:
-        raise BrokerUnavailable(f"nothing answers at {where} ({error})") from error
+        raise BrokerUnavailable(f"no answer at {where} ({error})") from error
     yield Finding("broker", where)
 
 
 def _workers(services: Services) -> Iterator[Finding]:
     found = services.registry
-    yield Finding("workers", ", ".join(sorted(found.workers)) or "there are none")
+    yield Finding("workers", ", ".join(sorted(found.workers)) or "none")
     for folder, problem in found.broken.items():
         yield Finding("workers", f"{folder} cannot be used", problem)
 
@@ -130,9 +130,7 @@ def _pools(services: Services) -> Iterator[Finding]:
         if of_name:
             yield Finding("pool", f"{name}: {len(of_name)} running, {busy} of {slots} slots busy")
         else:
-            yield Finding(
-                "pool", f"{name}: none is running, its runs wait", f"Start one: branchline pool {name}"
-            )
+            yield Finding("pool", f"{name}: not running, its runs wait", f"Start it: branchline pool {name}")
 
 
 def _reaper(services: Services) -> Iterator[Finding]:
@@ -141,26 +139,26 @@ def _reaper(services: Services) -> Iterator[Finding]:
     if lost or forgotten:
         yield Finding(
             "reaper",
-            f"{lost} lost runs and {forgotten} unannounced ends wait for one",
-            "Start one: branchline reaper (and call doctor again in a few seconds)",
+            f"{lost} lost runs and {forgotten} unannounced results wait for it",
+            "Start it: branchline reaper (and run doctor again in a few seconds)",
         )
     else:
-        yield Finding("reaper", "nothing waits for one")
+        yield Finding("reaper", "nothing waits for it")
 
 
 def _web(services: Services) -> Iterator[Finding]:
     url = services.settings.api_url
     try:
-        answer = httpx.get(f"{url}/readyz", timeout=_PATIENCE, trust_env=False)
+        answer = httpx.get(f"{url}/readyz", timeout=_TIMEOUT, trust_env=False)
     except httpx.HTTPError as error:
         yield Finding(
-            "web", f"nothing answers at {url} ({error})", "Start everything (make run) or: branchline web"
+            "web", f"no answer at {url} ({error})", "Start everything (make run) or: branchline web"
         )
         return
     if answer.status_code == 200:
         yield Finding("web", f"{url}, ready")
     else:
-        yield Finding("web", f"{url} is not ready: {answer.text.strip()}", "Mend what the lines above say.")
+        yield Finding("web", f"{url} is not ready: {answer.text.strip()}", "Fix the problems above.")
 
 
 def _without_password(url: str) -> str:
@@ -168,11 +166,11 @@ def _without_password(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-_LOOKS: tuple[Look, ...] = (_database, _redis, _broker, _workers, _pools, _reaper, _web)
-_REMEDIES: dict[Look, str] = {
-    _database: "Start it, or set DATABASE_URL to where it is.",
-    _redis: "Start it (make run starts one), or set REDIS_URL to where it is.",
-    _broker: "Start it, or set BROKER_URL to where it is.",
-    _pools: "Mend the database first.",
-    _reaper: "Mend the database first.",
+_CHECKS: tuple[Check, ...] = (_database, _redis, _broker, _workers, _pools, _reaper, _web)
+_REMEDIES: dict[Check, str] = {
+    _database: "Start it, or set DATABASE_URL.",
+    _redis: "Start it (make run starts one), or set REDIS_URL.",
+    _broker: "Start it, or set BROKER_URL.",
+    _pools: "Fix the database first.",
+    _reaper: "Fix the database first.",
 }

@@ -13,8 +13,8 @@ from runtime.pool import guardian
 from runtime.settings import CHECKOUT, current
 
 CONFIG = CHECKOUT / "config"
-_LAST_WRITES = 15.0
-"""Seconds that a pool process may take to hand its runs on once it has drained."""
+_REQUEUE_TIMEOUT = 15.0
+"""Seconds that a pool process may take to requeue its runs once it has drained."""
 
 
 @click.command()
@@ -22,9 +22,9 @@ def web() -> None:
     """Serve the API and the streams with gunicorn, as config/gunicorn.conf.py says.
 
     It listens on HOST and PORT. Any number of web processes may run, on any
-    number of machines: they keep no state.
+    number of machines: they are stateless.
     """
-    current()  # complain about wrong settings before gunicorn does
+    current()  # report invalid settings before gunicorn fails on them
     _become("gunicorn", "--config", str(CONFIG / "gunicorn.conf.py"))
 
 
@@ -35,18 +35,18 @@ def pool(name: str, slots: int | None) -> None:
     """Execute the runs of the pool NAME: those of its workers.
 
     A worker's pool is its type (python, exec, node, http) unless its worker.toml
-    names another. At SIGTERM it claims no more, gives its runs
-    BRANCHLINE_POOL_DRAIN seconds to end, and hands the rest on.
+    names another. On SIGTERM it claims no more runs, gives those
+    that it executes BRANCHLINE_POOL_DRAIN seconds to end, and requeues the rest.
     """
     settings = current().pool
-    patience = settings.drain + settings.kill_grace + _LAST_WRITES
-    sys.exit(guardian.main(name, slots or settings.slots, patience))
+    timeout = settings.drain + settings.kill_grace + _REQUEUE_TIMEOUT
+    sys.exit(guardian.main(name, slots or settings.slots, timeout))
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Go round once and end.")
+@click.option("--once", is_flag=True, help="Run once and exit.")
 def reaper(once: bool) -> None:
-    """Make up for what was lost: dead pools, lost messages, missed announcements.
+    """Recover what was lost: runs of dead pools, lost messages, missed announcements.
 
     One is enough; several do no harm.
     """
@@ -57,10 +57,10 @@ def reaper(once: bool) -> None:
 
 @click.command()
 def flower() -> None:
-    """Serve Flower, which watches the pools, on HOST and FLOWER_PORT.
+    """Serve Flower, which monitors the pools, on HOST and FLOWER_PORT.
 
     It is protected by a password: BRANCHLINE_FLOWER_USER and
-    BRANCHLINE_FLOWER_PASSWORD, or what is kept in the data folder.
+    BRANCHLINE_FLOWER_PASSWORD, or a password in the data folder.
     """
     current()
     extras.require("flower", "flower")

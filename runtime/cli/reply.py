@@ -1,4 +1,4 @@
-"""A run's words, printed as they come, whatever happens to the stream meanwhile."""
+"""A run's answer, printed as it is streamed; reconnects and retries print nothing twice."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from runtime.model import Json
 
 
 @dataclass(slots=True)
-class _Spoken:
-    """One message: what is known of it, and how much of that is on the screen."""
+class _Printed:
+    """One message: what has arrived of it, and how much of that is printed."""
 
     message: dict[str, Json]
     text: str = ""
@@ -25,27 +25,27 @@ class _Spoken:
 
 @dataclass(slots=True)
 class Reply:
-    """Follows a run's events; afterwards says how it ended."""
+    """Prints a run's events, and knows afterwards how it ended."""
 
     console: Console
     status: str | None = None
     error: dict[str, Json] | None = None
     question: dict[str, Json] | None = None
-    """What a waiting run asks; None once it goes on."""
-    _spoken: dict[str, _Spoken] = field(default_factory=dict)
+    """The question of a waiting run; None once it continues."""
+    _messages: dict[str, _Printed] = field(default_factory=dict)
     _current: str | None = None
 
     def follow(self, stream: Iterable[StreamEvent]) -> None:
-        """Print until the run ends or asks something."""
+        """Print until the run ends or asks a question."""
         for event in stream:
-            self._take(event.type, event.data)
+            self._handle(event.type, event.data)
             if event.type in (events.RUN_WAITING, events.RUN_COMPLETED):
                 return
 
-    def _take(self, type: str, data: dict[str, Json]) -> None:
+    def _handle(self, type: str, data: dict[str, Json]) -> None:
         match type:
             case events.MESSAGE_CREATED:
-                known = self._spoken.setdefault(data["message"]["id"], _Spoken(data["message"]))
+                known = self._messages.setdefault(data["message"]["id"], _Printed(data["message"]))
                 known.message = data["message"]
             case events.MESSAGE_DELTA:
                 self._delta(data["message_id"], data["n"], data["text"])
@@ -56,9 +56,9 @@ class Reply:
             case events.RUN_RETRIED:
                 self._discard(data["discarded"])
             case events.RESET:
-                for spoken in self._spoken.values():  # the whole comes again; print only what is new
-                    if not spoken.done:
-                        spoken.text, spoken.n = "", 0
+                for known in self._messages.values():  # everything is sent again; print only what is new
+                    if not known.done:
+                        known.text, known.n = "", 0
             case events.RUN_WAITING:
                 self.question = data["confirmation"]
             case events.RUN_COMPLETED:
@@ -66,32 +66,32 @@ class Reply:
                 self._end_line()
 
     def _delta(self, message_id: str, n: int, text: str) -> None:
-        spoken = self._spoken.get(message_id)
-        if spoken is None or spoken.done or n != spoken.n + 1:
+        known = self._messages.get(message_id)
+        if known is None or known.done or n != known.n + 1:
             return
-        spoken.n = n
-        spoken.text += text
-        self._print(message_id, spoken)
+        known.n = n
+        known.text += text
+        self._print(message_id, known)
 
     def _completed(self, message: dict[str, Json]) -> None:
-        spoken = self._spoken.setdefault(message["id"], _Spoken(message))
-        if not spoken.done and message["type"] != "confirmation":
-            spoken.message, spoken.text, spoken.done = message, message["content"], True
-            self._print(message["id"], spoken)
+        known = self._messages.setdefault(message["id"], _Printed(message))
+        if not known.done and message["type"] != "confirmation":
+            known.message, known.text, known.done = message, message["content"], True
+            self._print(message["id"], known)
 
     def _discard(self, message_ids: list[str]) -> None:
-        if any(self._spoken.pop(message_id, None) for message_id in message_ids):
-            self._note("what was said so far is void; another attempt begins")
+        if any(self._messages.pop(message_id, None) for message_id in message_ids):
+            self._note("the text so far is discarded; the run is retried")
 
-    def _print(self, message_id: str, spoken: _Spoken) -> None:
-        new = spoken.text[spoken.printed :]
+    def _print(self, message_id: str, known: _Printed) -> None:
+        new = known.text[known.printed :]
         if not new:
             return
         if self._current not in (message_id, None):
             self._end_line()
         self._current = message_id
-        spoken.printed += len(new)
-        thinking = spoken.message.get("channel") == "reasoning"
+        known.printed += len(new)
+        thinking = known.message.get("channel") == "reasoning"
         self.console.print(new, end="", style="dim italic" if thinking else None, markup=False)
 
     def _note(self, text: str) -> None:

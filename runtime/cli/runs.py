@@ -1,4 +1,4 @@
-"""``branchline runs``: what an operator sees and does, straight from the database."""
+"""``branchline runs``: list, show and cancel runs, directly in the database."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.option("--status", type=_STATUSES, help="Only those.")
-@click.option("--worker", "worker_id", help="Only those of this worker.")
-@click.option("--thread", "thread_id", type=click.UUID, help="Only those on this thread.")
+@click.option("--status", type=_STATUSES, help="Only runs with this status.")
+@click.option("--worker", "worker_id", help="Only runs of this worker.")
+@click.option("--thread", "thread_id", type=click.UUID, help="Only runs on this thread.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
 @as_json
 def list_runs(
@@ -48,19 +48,19 @@ def list_runs(
         return
     now = utc_now()
     rows = [
-        (r.id, r.worker_id, r.status, str(r.attempt), ago(r.created_at, now), _took(r, now))
+        (r.id, r.worker_id, r.status, str(r.attempt), ago(r.created_at, now), _duration(r, now))
         for r in page.items
     ]
-    print_table(("Run", "Worker", "Status", "Attempt", "Created", "Took"), rows)
+    print_table(("Run", "Worker", "Status", "Attempt", "Created", "Duration"), rows)
     if page.next:
-        console.print(f"Older ones are not shown; --limit {limit * 5} shows more.", style="dim")
+        console.print(f"Older runs are not shown; use --limit {limit * 5} to see more.", style="dim")
 
 
 @runs.command()
 @click.argument("run_id", type=click.UUID)
 @as_json
 def show(run_id: object, json: bool) -> None:
-    """Show one run: how it stands, what it waits for, its steps and its log."""
+    """Show one run: its status, what it waits for, its steps and its log."""
     services = Services(current())
     run = _find(services, str(run_id))
     database = services.database
@@ -74,7 +74,7 @@ def show(run_id: object, json: bool) -> None:
         return
     _describe(run)
     if why:
-        console.print(f"Place {why['position']} of its queue: {why['message']}", markup=False)
+        console.print(f"Position {why['position']} in its queue: {why['message']}", markup=False)
     for step in steps:
         console.print(f"step: {step['description']}", markup=False)
     for log in logs:
@@ -86,7 +86,7 @@ def show(run_id: object, json: bool) -> None:
 @click.argument("run_id", type=click.UUID)
 @as_json
 def cancel(run_id: object, json: bool) -> None:
-    """Cancel a run; what it has said so far is kept."""
+    """Cancel a run; its output so far is kept."""
     services = Services(current())
     run = _find(services, str(run_id))
     owner = User(run.user_id, run.workspace_id, "", None, run.created_at)
@@ -96,7 +96,7 @@ def cancel(run_id: object, json: bool) -> None:
     elif run.status.terminal:
         click.echo(f"The run is {run.status}.")
     else:
-        click.echo("The run is told to end.")
+        click.echo("The run is being cancelled.")
 
 
 def _find(services: Services, run_id: str) -> Run:
@@ -106,7 +106,7 @@ def _find(services: Services, run_id: str) -> Run:
     return run
 
 
-def _took(run: Run, now: datetime) -> str | None:
+def _duration(run: Run, now: datetime) -> str | None:
     if run.started_at is None:
         return None
     return f"{((run.finished_at or now) - run.started_at).total_seconds():.1f} s"
@@ -119,7 +119,7 @@ def _describe(run: Run) -> None:
         ("pool", run.pool),
         ("thread", run.thread_id),
         ("attempt", f"{run.attempt} ({run.failures} of {run.max_attempts} lost or failed)"),
-        ("took", _took(run, utc_now())),
+        ("duration", _duration(run, utc_now())),
         ("held by", run.claimed_by if run.status is RunStatus.RUNNING else None),
         ("error", f"{run.error.code}: {run.error.message}" if run.error else None),
     ):

@@ -32,10 +32,10 @@ from runtime.store import Database, pools, users
 from runtime.store import migrate as migration
 
 _PROCFILE = CHECKOUT / "Procfile"
-_READY = 60.0
-"""Seconds until we say that something takes too long."""
-_QUICK_STOP = {"BRANCHLINE_POOL_DRAIN": "2", "BRANCHLINE_WEB_DRAIN": "2"}
-"""Here Ctrl-C shall end all soon; runs that are cut off go on at the next start."""
+_SLOW_START = 60.0
+"""Seconds after which it is reported what is not ready yet."""
+_SHORT_DRAIN = {"BRANCHLINE_POOL_DRAIN": "2", "BRANCHLINE_WEB_DRAIN": "2"}
+"""On a developer's machine Ctrl-C ends everything soon; interrupted runs continue at the next start."""
 
 
 @click.command()
@@ -44,30 +44,30 @@ def up() -> None:
 
     That is: Redis (unless REDIS_URL names one), the database (SQLite in the data
     folder unless DATABASE_URL names one) with its migrations and an account for
-    development, then every process of the Procfile. A process that dies is started
-    again. The data stays in BRANCHLINE_HOME.
+    development, then every process of the Procfile. A process that ends is restarted. The
+    data is kept in BRANCHLINE_HOME.
     """
     settings = current()
     extras.require("up", "flower")  # one of the processes that it starts
-    with _only_one(settings.home), _signals_end_it():
+    with _exclusive(settings.home), _interrupt_on_signals():
         _check_ports(settings)
-        environ = _QUICK_STOP | dict(os.environ)
+        environ = _SHORT_DRAIN | dict(os.environ)
         environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
         supervisor = Supervisor(environ, CHECKOUT, grace=_grace(load(environ)))
         try:
             _prepare(settings, supervisor)
             _start_procfile(supervisor)
-            threading.Thread(target=_greet, args=(settings, supervisor), daemon=True).start()
+            threading.Thread(target=_announce_ready, args=(settings, supervisor), daemon=True).start()
             supervisor.loop()
         finally:
             console.print("Stopping ...")
             supervisor.stop()
-            console.print(f"Stopped. What you made is kept in {settings.home}.")
+            console.print(f"Stopped. Your data is in {settings.home}.")
 
 
 @contextmanager
-def _only_one(home: Path) -> Iterator[None]:
-    """Hold the data folder. Raises Conflict if another ``up`` has it."""
+def _exclusive(home: Path) -> Iterator[None]:
+    """Lock the data folder. Raises Conflict if another ``up`` uses it."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home / "up.lock").open("a+") as file:
         try:
@@ -76,7 +76,7 @@ def _only_one(home: Path) -> Iterator[None]:
             file.seek(0)
             raise Conflict(
                 f"Branchline is already running on {home} (process {file.read().strip() or 'unknown'}). "
-                "Stop that one, or start a second one with another BRANCHLINE_HOME, PORT and FLOWER_PORT."
+                "Stop it, or set BRANCHLINE_HOME, PORT and FLOWER_PORT to start a second one."
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -85,7 +85,7 @@ def _only_one(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _signals_end_it() -> Iterator[None]:
+def _interrupt_on_signals() -> Iterator[None]:
     """Until the supervisor listens, SIGTERM and SIGHUP end this process as Ctrl-C does."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -99,8 +99,8 @@ def _check_ports(settings: Settings) -> None:
     for name, port in (("PORT", service.port), ("FLOWER_PORT", service.flower_port)):
         if not _can_listen(service.host, port):
             raise Conflict(
-                f"Port {port} of {service.host} is taken by another program. "
-                f"Stop that, or choose another port: {name}={port + 1} make run"
+                f"Port {port} of {service.host} is used by another program. "
+                f"Stop it, or choose another port: {name}={port + 1} make run"
             )
 
 
@@ -108,7 +108,7 @@ def _can_listen(host: str, port: int) -> bool:
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
-        raise ConfigurationError(f"HOST={host} is no address of this machine ({error}).") from error
+        raise ConfigurationError(f"HOST={host} is not an address of this machine ({error}).") from error
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -119,7 +119,7 @@ def _can_listen(host: str, port: int) -> bool:
 
 
 def _prepare(settings: Settings, supervisor: Supervisor) -> None:
-    """What must be there before the first process starts."""
+    """Start or create what the processes need."""
     if not settings.service.redis_url:
         server = EmbeddedRedis(settings.home)
         url = server.prepare()
@@ -131,13 +131,13 @@ def _prepare(settings: Settings, supervisor: Supervisor) -> None:
     _done(
         f"database {'(SQLite)' if settings.database_url.startswith('sqlite') else '(PostgreSQL)'}, migrated"
     )
-    _ = settings.secret_key, settings.flower_password  # made now, once, not by several at a time
+    _ = settings.secret_key, settings.flower_password  # created now, not by several processes at once
     if _development_account(settings):
-        _done(f"account {settings.development.email}, made for you")
+        _done(f"account {settings.development.email}, created")
 
 
 def _development_account(settings: Settings) -> bool:
-    """Make it if it is not there, and where nobody else can reach it. Returns whether it was made."""
+    """Create it if it is missing, but never where others can reach it. Returns whether it was created."""
     if settings.deployed:
         return False
     database = Database(settings.database_url, settings.database)
@@ -162,38 +162,38 @@ def _done(text: str) -> None:
 
 
 def _grace(settings: Settings) -> float:
-    """Seconds in which every process ends by itself."""
+    """Seconds within which every process ends by itself."""
     pool = settings.pool
     return max(pool.drain + pool.kill_grace, settings.web.drain) + 3
 
 
-def _greet(settings: Settings, supervisor: Supervisor) -> None:
-    """In a thread: wait until everything is ready, then have it said."""
-    complain_at = time.monotonic() + _READY
+def _announce_ready(settings: Settings, supervisor: Supervisor) -> None:
+    """In a thread: wait until everything is ready, then print where it is."""
+    report_at = time.monotonic() + _SLOW_START
     database = Database(settings.database_url, settings.database)
     with httpx.Client(timeout=2, trust_env=False) as client:
-        while missing := _missing(settings, client, database):
-            if time.monotonic() > complain_at:
-                complain_at = float("inf")
-                supervisor.call_soon(partial(console.print, f"[yellow]Not ready yet:[/] {escape(missing)}"))
+        while reason := _not_ready(settings, client, database):
+            if time.monotonic() > report_at:
+                report_at = float("inf")
+                supervisor.call_soon(partial(console.print, f"[yellow]Not ready yet:[/] {escape(reason)}"))
             time.sleep(0.2)
     supervisor.call_soon(partial(console.print, _panel(settings)))
 
 
-def _missing(settings: Settings, client: httpx.Client, database: Database) -> str:
-    """What everything still waits for; nothing once all of it is ready."""
+def _not_ready(settings: Settings, client: httpx.Client, database: Database) -> str:
+    """What is not ready yet; empty once everything is."""
     service = settings.service
     for port, path in ((service.port, "/readyz"), (service.flower_port, "/healthcheck")):
         url = _address(settings, port) + path
         try:
             answer = client.get(url)
         except httpx.HTTPError as error:
-            return f"nothing answers at {url} ({error})"
+            return f"no answer at {url} ({error})"
         if answer.status_code != 200:
-            return f"{url} says {answer.text.strip()}"
+            return f"{url} answers {answer.text.strip()}"
     alive = {pool.name for pool in database.read(pools.listing, settings.pool.lease) if pool.alive}
     absent = sorted(set(_pool_names()) - alive)
-    return f"the pool {absent[0]} has not reported itself" if absent else ""
+    return f"the pool {absent[0]} has not reported in" if absent else ""
 
 
 def _pool_names() -> Iterator[str]:
@@ -217,8 +217,8 @@ def _address(settings: Settings, port: int) -> str:
 def _panel(settings: Settings) -> Panel:
     address = _address(settings, settings.service.port)
     flower = _address(settings, settings.service.flower_port)
-    if settings.deployed:  # what is printed here may end up in a log
-        account, password = "branchline user add EMAIL makes one", "as set, or as kept in the data folder"
+    if settings.deployed:  # this output may end up in a log
+        account, password = "create one: branchline user add EMAIL", "as set, or in the data folder"
     else:
         account = f"{settings.development.email}, password {settings.development.password}"
         password = settings.flower_password
@@ -229,7 +229,7 @@ def _panel(settings: Settings) -> Panel:
         "Flower": f"{flower}, user {settings.flower.user}, password {password}",
         "Chat here": f"{Path(sys.executable).with_name('branchline')} chat",
         "Data": str(settings.home),
-        "Stop": "Ctrl-C; your data stays",
+        "Stop": "Ctrl-C; your data is kept",
     }
     table = Table.grid(padding=(0, 2))
     for name, value in rows.items():

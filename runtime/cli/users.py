@@ -1,4 +1,4 @@
-"""Accounts, passwords and tokens, given by whoever operates Branchline."""
+"""Accounts, passwords and tokens, managed by an operator."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def user() -> None:
 
 @user.command("add")
 @click.argument("email")
-@click.option("--name", help="What to call the user.")
-@click.password_option(help="The password; asked for where it is not given.")
+@click.option("--name", help="The user's name.")
+@click.password_option(help="The password; prompts for it if not given.")
 @as_json
 def add(email: str, name: str | None, password: str, json: bool) -> None:
-    """Make an account for EMAIL, also where registration is closed."""
+    """Create an account for EMAIL, even if registration is closed."""
     made = register(_database(), email, password, name)
     if json:
         print_json({"user": made.encode()})
     else:
-        click.echo(f"{made.email} may sign in now.")
+        click.echo(f"{made.email} can sign in now.")
 
 
 @user.command("password")
 @click.argument("email")
-@click.password_option(help="The new password; asked for where it is not given.")
+@click.password_option(help="The new password; prompts for it if not given.")
 def password(email: str, password: str) -> None:
-    """Give the account EMAIL another password and sign it out everywhere.
+    """Change the password of the account EMAIL and sign it out everywhere.
 
-    Its API tokens stay.
+    Its API tokens stay valid.
     """
     database = _database()
     owner = _owner(database, email)
@@ -48,13 +48,13 @@ def password(email: str, password: str) -> None:
     try:
         Revocations(Link(current().redis_url, current().redis)).announce(owner.id)
     except StreamUnavailable:
-        pass  # the web processes hear nothing either then, and remember nobody
-    click.echo(f"{owner.email} has another password, and is signed out everywhere.")
+        pass  # without Redis the web processes cache no credentials
+    click.echo(f"The password of {owner.email} was changed; all its sessions are signed out.")
 
 
 @click.group()
 def token() -> None:
-    """Make API tokens."""
+    """Create API tokens."""
 
 
 @token.command("create")
@@ -62,7 +62,7 @@ def token() -> None:
 @click.option("--name", default="command line", show_default=True, help="What the token is for.")
 @as_json
 def create(email: str, name: str, json: bool) -> None:
-    """Make an API token for the account EMAIL and print it, this once.
+    """Create an API token for the account EMAIL and print it. It is not shown again.
 
     Send it as: Authorization: Bearer TOKEN
     """
@@ -75,7 +75,7 @@ def create(email: str, name: str, json: bool) -> None:
 
 
 def register(database: Database, email: str, password: str, name: str | None = None) -> User:
-    """Make an account. Raises Conflict if there is one, Invalid if the password is too short."""
+    """Create an account. Raises Conflict if it exists, Invalid if the password is too short."""
     if "@" not in email:
         raise Invalid(f"{email!r} is not an email address.")
     return database.write(users.register, email=email, password_hash=_hash(password), name=name)
@@ -90,7 +90,7 @@ def _hash(password: str) -> str:
 def _owner(database: Database, email: str) -> User:
     found = database.read(users.by_email, email)
     if found is None:
-        raise NotFound(f"There is no account for {email}. Make one: branchline user add {email}")
+        raise NotFound(f"There is no account for {email}. Create one: branchline user add {email}")
     return found[0]
 
 

@@ -72,13 +72,13 @@ def test_a_message_without_deltas_is_printed_when_it_is_complete() -> None:
     assert printed(completed("at once"), ended()) == "at once\n"
 
 
-def test_the_text_of_a_lost_attempt_is_marked_void() -> None:
+def test_the_text_of_a_lost_attempt_is_called_discarded() -> None:
     retried = StreamEvent("run.retried", {"discarded": ["m1"]})
     lines = printed(
         created(), delta(1, "half"), retried, created("m2"), delta(1, "whole", "m2"), ended()
     ).splitlines()
     assert lines[0] == "half"
-    assert "void" in lines[1]
+    assert "discarded" in lines[1]
     assert lines[2] == "whole"
 
 

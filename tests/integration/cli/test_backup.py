@@ -26,7 +26,7 @@ from testbed.stack import Stack
 from tests.support.attempt import Attempt
 
 ACCOUNT = {"email": "ada@example.com", "password": "correct horse battery"}
-ORDER = runs.RunSpec("echo", "digest", "python", {}, None, max_attempts=3, timeout_seconds=60)
+SPEC = runs.RunSpec("echo", "digest", "python", {}, None, max_attempts=3, timeout_seconds=60)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def restore(database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -
         server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-def test_a_restored_backup_has_its_history_and_goes_on_with_what_was_under_way(
+def test_a_restored_backup_has_its_history_and_continues_its_runs(
     database: Database,
     database_url: str,
     redis_url: str,
@@ -85,9 +85,9 @@ def test_a_restored_backup_has_its_history_and_goes_on_with_what_was_under_way(
 
 def ask(c: sa.Connection, thread: threads.Thread, user_id: str, text: str) -> str:
     """A queued run; its id."""
-    queue = backlog.queue_stats(c, ORDER.pool, user_id, 10)
-    said = [states.NewMessage(Role.USER, text)]
-    made = runs.create(c, thread, user_id, thread.root_state_id, said, ORDER, published=queue.room > 0)
+    queue = backlog.queue_stats(c, SPEC.pool, user_id, 10)
+    messages = [states.NewMessage(Role.USER, text)]
+    made = runs.create(c, thread, user_id, thread.root_state_id, messages, SPEC, published=queue.room > 0)
     return made.runs[0].id
 
 

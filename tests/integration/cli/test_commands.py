@@ -24,12 +24,12 @@ def printed(result: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(result.stdout)
 
 
-def test_help_names_every_command_and_takes_no_time(branchline: Command) -> None:
+def test_help_names_every_command_fast(branchline: Command) -> None:
     took = []
     for _ in range(3):
-        began = sum(os.times()[2:4])  # CPU of what has ended below us
+        before = sum(os.times()[2:4])  # CPU of what has ended below us
         result = branchline("--help")
-        took.append(sum(os.times()[2:4]) - began)
+        took.append(sum(os.times()[2:4]) - before)
     assert min(took) < 0.5  # 0.1 s; the first compiles
     assert result.returncode == 0
     for name in (
@@ -56,24 +56,24 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS.split("|"))
-def test_every_command_explains_itself(branchline: Command, command: str) -> None:
+def test_every_command_has_help(branchline: Command, command: str) -> None:
     result = branchline(*command.split(), "--help")
     assert result.returncode == 0
     assert result.stdout.startswith(f"Usage: branchline {command}")
 
 
-def test_a_wrong_setting_is_one_sentence_that_names_it(branchline: Command) -> None:
+def test_an_invalid_setting_is_named_in_one_sentence(branchline: Command) -> None:
     result = branchline("check", PORT="many")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "PORT='many' is not a whole number\n"
 
 
-def test_migrating_twice_says_that_there_is_nothing_to_do(branchline: Command) -> None:
+def test_migrate_reports_up_to_date_when_called_again(branchline: Command) -> None:
     assert branchline("migrate").stdout.startswith("Migrated from nothing to ")
     assert branchline("migrate").stdout.startswith("The database is up to date")
 
 
-def test_check_lists_the_workers_and_passes(branchline: Command) -> None:
+def test_check_lists_the_workers_and_succeeds(branchline: Command) -> None:
     result = branchline("check", "--json")
     assert result.returncode == 0
     assert {"id": "echo", "name": "Echo", "type": "python", "pool": "python", "unavailable": None} in printed(
@@ -90,7 +90,7 @@ def test_check_names_a_broken_worker_and_fails(branchline: Command, tmp_path: Pa
     assert str(folder) in result.stdout.replace("\n", "")
 
 
-def test_an_account_and_its_token_are_made_from_the_command_line(
+def test_an_account_and_its_token_are_created_by_command(
     migrated: Command, home: Path, settings: Any
 ) -> None:
     made = migrated(
@@ -104,7 +104,7 @@ def test_an_account_and_its_token_are_made_from_the_command_line(
     assert owner is not None and owner.name == "Ada"
 
 
-def test_a_password_is_changed_from_the_command_line(migrated: Command, home: Path, settings: Any) -> None:
+def test_a_password_is_changed_by_command(migrated: Command, home: Path, settings: Any) -> None:
     migrated("user", "add", "ada@example.com", "--password", "correct horse")
     database = Database(f"sqlite:///{home}/branchline.db", settings.database)
     user, before = database.read(users.by_email, "ada@example.com") or pytest.fail("no account")
@@ -120,9 +120,7 @@ def test_a_password_is_changed_from_the_command_line(migrated: Command, home: Pa
 
 
 @pytest.mark.parametrize("command", ["web", "up", "pool python"])
-def test_nothing_starts_as_in_development_where_others_can_reach_it(
-    branchline: Command, command: str
-) -> None:
+def test_no_process_starts_without_a_key_when_others_can_reach_it(branchline: Command, command: str) -> None:
     result = branchline(*command.split(), HOST="0.0.0.0")
 
     assert (result.returncode, result.stdout) == (2, "")
@@ -130,15 +128,16 @@ def test_nothing_starts_as_in_development_where_others_can_reach_it(
     assert "Traceback" not in result.stderr
 
 
-def test_an_account_for_development_is_made_on_loopback_only(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_development_account_is_created_on_loopback_only(sqlite_url: str, tmp_path: Path) -> None:
     environ = {"BRANCHLINE_HOME": str(tmp_path), "DATABASE_URL": sqlite_url}
     reachable = {"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_INSECURE": "true"}
 
+    # Private: `up` itself would start everything on an address that others can reach.
     assert not up._development_account(settings_module.load(environ | reachable))
     assert up._development_account(settings_module.load(environ))
 
 
-def test_what_is_printed_where_others_can_reach_it_holds_no_password(tmp_path: Path) -> None:
+def test_no_password_is_printed_when_others_can_reach_it(tmp_path: Path) -> None:
     environ = {"BRANCHLINE_HOME": str(tmp_path), "BRANCHLINE_FLOWER_PASSWORD": "s3cr3t"}
     reachable = {"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_INSECURE": "true"}
 
@@ -168,17 +167,17 @@ def test_a_short_password_and_a_token_for_nobody_are_refused(migrated: Command) 
     assert "There is no account for nobody@example.com" in result.stderr
 
 
-def test_the_openapi_document_is_printed_without_any_service(branchline: Command) -> None:
+def test_the_openapi_document_is_printed_when_no_service_runs(branchline: Command) -> None:
     document = printed(branchline("openapi"))
     assert document["openapi"].startswith("3.1")
     assert "/api/threads/{thread_id}/runs" in document["paths"]
 
 
-def test_doctor_says_of_each_missing_part_how_to_mend_it(branchline: Command) -> None:
+def test_doctor_says_how_to_fix_each_missing_part(branchline: Command) -> None:
     result = branchline("doctor", "--json")
     assert result.returncode == 1
     findings = {finding["about"]: finding for finding in printed(result)}
-    assert findings["database"]["remedy"] == "Call: branchline migrate"
+    assert findings["database"]["remedy"] == "Run: branchline migrate"
     for about in ("redis", "broker", "web"):
         assert not findings[about]["ok"] and findings[about]["remedy"]
     assert findings["workers"]["ok"]
@@ -196,7 +195,7 @@ def test_doctor_does_not_show_passwords(branchline: Command) -> None:
     assert secret not in result.stdout + result.stderr
 
 
-def test_chat_without_a_server_says_how_to_start_one(branchline: Command) -> None:
+def test_chat_says_how_to_start_a_server_when_there_is_none(branchline: Command) -> None:
     result = branchline("chat")
     assert (result.returncode, result.stdout) == (1, "")
     assert "make run" in result.stderr
@@ -214,7 +213,7 @@ def queued(migrated: Command, home: Path, settings: Any) -> str:
 
 
 def _make_run(database: Database, user: User) -> str:
-    order = stored.RunSpec(
+    spec = stored.RunSpec(
         worker_id="echo",
         worker_digest="0" * 64,
         pool="python",
@@ -224,9 +223,9 @@ def _make_run(database: Database, user: User) -> str:
         timeout_seconds=60,
     )
     thread = database.write(threads.create, workspace_id=user.workspace_id, user_id=user.id)
-    said = [states.NewMessage(Role.USER, "hello")]
+    messages = [states.NewMessage(Role.USER, "hello")]
     created = database.write(
-        stored.create, thread, user.id, thread.root_state_id, said, order, published=False
+        stored.create, thread, user.id, thread.root_state_id, messages, spec, published=False
     )
     return created.runs[0].id
 
@@ -240,7 +239,7 @@ def test_runs_are_listed_shown_and_cancelled(migrated: Command, queued: str) -> 
     assert queued not in migrated("runs", "list", "--status", "queued").stdout
 
 
-def test_a_run_that_is_not_there_is_one_sentence(migrated: Command) -> None:
+def test_an_unknown_run_is_reported_in_one_sentence(migrated: Command) -> None:
     result = migrated("runs", "show", "01900000-0000-7000-8000-000000000000")
     assert (result.returncode, result.stderr) == (
         1,

@@ -43,7 +43,7 @@ def flower(stack: Stack) -> Iterator[httpx.Client]:
     url = f"http://127.0.0.1:{stack.environ['FLOWER_PORT']}"
     with httpx.Client(base_url=url, auth=("watcher", "open sesame"), timeout=10) as client:
         until(lambda: _workers(client), 40, "Flower knows the pool")
-        until(lambda: "python@" in client.get("/workers").text, 40, "Flower has heard of it")
+        until(lambda: "python@" in client.get("/workers").text, 40, "Flower has its events")
         yield client
 
 
@@ -76,7 +76,7 @@ def _tasks(flower: httpx.Client) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "path", ["/", "/workers", "/tasks", "/broker", "/api/workers", "/api/tasks", "/api/queues/length"]
 )
-def test_nobody_looks_without_the_password(flower, path):
+def test_every_page_requires_the_password(flower, path):
     assert httpx.get(flower.base_url.join(path)).status_code == 401
     assert httpx.get(flower.base_url.join(path), auth=("watcher", "wrong")).status_code == 401
     assert flower.get(path).status_code == 200
@@ -104,7 +104,7 @@ def test_a_task_shows_its_run_its_worker_and_its_attempt(flower, client):
     assert "echo, attempt 1" in page
 
 
-def test_the_queue_shows_how_many_wait(flower, client):
+def test_a_queue_shows_how_many_runs_wait(flower, client):
     asked = client.ask(client.thread(), "word " * 300, config=SLOW, n=3)
     until(lambda: _depth(flower) == 1, what="one runs, one is published, one waits in the database")
 
@@ -116,7 +116,7 @@ def test_the_queue_shows_how_many_wait(flower, client):
     until(lambda: _depth(flower) == 0, what="nothing waits")
 
 
-def test_flower_watches_and_changes_nothing(flower, client):
+def test_flower_refuses_to_change_anything(flower, client):
     [name] = _workers(flower)
 
     assert flower.post(f"/api/worker/shutdown/{name}").status_code == 403

@@ -53,7 +53,7 @@ class Up:
         self.process = self.launch()
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
         until(
-            lambda: self.says("Branchline is running") or self.process.poll() is not None,
+            lambda: self.printed("Branchline is running") or self.process.poll() is not None,
             READY_WITHIN,
             self.text,
         )
@@ -79,7 +79,7 @@ class Up:
         assert len(text.splitlines()) == 1, text
         return text
 
-    def says(self, text: str) -> bool:
+    def printed(self, text: str) -> bool:
         return text in self.text()
 
     def text(self) -> str:
@@ -96,8 +96,8 @@ class Up:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        with process.stdout as said:
-            self.lines.extend(said)
+        with process.stdout as output:
+            self.lines.extend(output)
 
 
 def stat_of(pid: int) -> list[str]:
@@ -149,7 +149,7 @@ def sign_in(up: Up) -> dict[str, str]:
 
 
 def echo(up: Up, text: str) -> tuple[str, str]:
-    """Have `echo` say ``text`` on a new thread. Returns the thread and what was said."""
+    """Have `echo` repeat ``text`` on a new thread. Returns the thread and the answer."""
     body = {"worker_id": "echo", "messages": [{"role": "user", "content": text}]}
     with httpx.Client(base_url=up.url, headers=sign_in(up), timeout=40) as client:
         made = client.post("/api/runs", json=body).json()
@@ -157,7 +157,7 @@ def echo(up: Up, text: str) -> tuple[str, str]:
     return made["thread"]["id"], done["messages"][-1]["content"]
 
 
-def test_it_prints_where_everything_is(up: Up) -> None:
+def test_up_prints_where_everything_is(up: Up) -> None:
     for text in (
         up.url,
         f"{up.url}/api/docs",
@@ -165,17 +165,17 @@ def test_it_prints_where_everything_is(up: Up) -> None:
         "dev@example.com",
         "Ctrl-C",
     ):
-        assert up.says(text)
+        assert up.printed(text)
 
 
-def test_the_development_account_can_have_a_run_at_once(up: Up) -> None:
+def test_the_development_account_can_start_a_run_at_once(up: Up) -> None:
     assert echo(up, "hello,  world")[1] == "hello,  world"
 
 
-def chat(up: Up, *arguments: str, said: str | None = None) -> subprocess.CompletedProcess[str]:
+def chat(up: Up, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "runtime", "chat", *arguments]
     return subprocess.run(
-        command, env=up.environ, cwd=CHECKOUT, input=said, capture_output=True, text=True, timeout=60
+        command, env=up.environ, cwd=CHECKOUT, input=stdin, capture_output=True, text=True, timeout=60
     )
 
 
@@ -184,9 +184,9 @@ def test_chat_prints_the_answer_exactly(up: Up) -> None:
     assert (asked.stdout, asked.stderr, asked.returncode) == (" two  spaces, [bold], 世界 😀\n", "", 0)
 
 
-def test_chat_edits_branches_and_goes_back(up: Up) -> None:
-    said = "first\nsecond\n/edit 2 changed\n/branches\n/switch 1\n/again\n/branches\n/edit 9\n/bogus\n"
-    lines = chat(up, "echo", said=said).stdout.replace("> ", "\n").splitlines()
+def test_chat_edits_and_switches_branches(up: Up) -> None:
+    stdin = "first\nsecond\n/edit 2 changed\n/branches\n/switch 1\n/again\n/branches\n/edit 9\n/bogus\n"
+    lines = chat(up, "echo", stdin=stdin).stdout.replace("> ", "\n").splitlines()
     listed = [line.split() for line in lines if re.match(r"[* ] \d", line)]
     assert listed == [
         ["1", "2", "second"],
@@ -196,10 +196,10 @@ def test_chat_edits_branches_and_goes_back(up: Up) -> None:
         ["*", "3", "2", "second"],
     ]
     assert "There is no question 9 on this branch; it has 2." in lines
-    assert "There is no /bogus; /help lists what there is." in lines
+    assert "Unknown command /bogus; type /help for a list." in lines
 
 
-def test_ctrl_c_in_chat_cancels_the_run_and_keeps_its_words(up: Up) -> None:
+def test_ctrl_c_in_chat_cancels_the_run(up: Up) -> None:
     command = [
         sys.executable,
         "-m",
@@ -222,7 +222,7 @@ def test_ctrl_c_in_chat_cancels_the_run_and_keeps_its_words(up: Up) -> None:
     assert "cancelled" in rest.splitlines()[-1]
 
 
-def test_flower_asks_for_the_password_that_was_printed(up: Up) -> None:
+def test_flower_requires_the_password_that_was_printed(up: Up) -> None:
     found = re.search(r"user (\S+), password (\S+) ", up.text())
     assert found is not None
     address = f"http://127.0.0.1:{up.flower_port}/workers"
@@ -251,24 +251,24 @@ def command_lines(up: Up) -> dict[int, bytes]:
     return lines
 
 
-def test_a_second_one_on_the_same_data_says_so_in_one_sentence(up: Up) -> None:
+def test_a_second_up_is_refused_on_the_same_data(up: Up) -> None:
     text = up.refused(PORT=str(free_port()), FLOWER_PORT=str(free_port()))
     assert f"already running on {up.home} (process {up.process.pid})" in text
 
 
 @pytest.mark.parametrize("name", ["PORT", "FLOWER_PORT"])
-def test_a_taken_port_is_one_sentence_that_says_what_to_do(up: Up, tmp_path: Path, name: str) -> None:
+def test_up_is_refused_when_a_port_is_used(up: Up, tmp_path: Path, name: str) -> None:
     free = {"PORT": str(free_port()), "FLOWER_PORT": str(free_port()), "BRANCHLINE_HOME": str(tmp_path)}
     text = up.refused(**free | {name: str(up.port)})
-    assert f"Port {up.port} of 127.0.0.1 is taken" in text
+    assert f"Port {up.port} of 127.0.0.1 is used" in text
     assert f"{name}={up.port + 1} make run" in text
 
 
-def test_a_process_that_dies_is_started_again_and_the_others_live_on(up: Up) -> None:
+def test_a_killed_process_is_restarted_while_the_others_go_on(up: Up) -> None:
     children = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid, _ in direct_children(up)}
     web = next(pid for pid, line in children.items() if b"gunicorn" in line)
     os.kill(web, signal.SIGKILL)
-    until(lambda: up.says("web ended with SIGKILL"), 20, "the end was noticed")
+    until(lambda: up.printed("web ended with SIGKILL"), 20, "the end was noticed")
     until(lambda: answers(f"{up.url}/readyz"), READY_WITHIN, "the web process is back")
     left = {pid for pid, _ in direct_children(up)}
     assert left >= set(children) - {web}
@@ -286,7 +286,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_the_main_job_by_http_alone(up: Up) -> None:
+def test_the_whole_api_works_by_http_alone(up: Up) -> None:
     with Client(up.url) as client:
         account = {"email": "new@example.com", "password": "a long password"}
         assert client.post("/api/auth/register", json=account).status_code == 201
@@ -315,7 +315,7 @@ def test_the_main_job_by_http_alone(up: Up) -> None:
         assert client.wait(cancelled)["run"]["status"] == "cancelled"
 
 
-def test_a_pool_killed_in_mid_answer_is_no_loss_to_the_reader(up: Up) -> None:
+def test_a_reader_loses_nothing_when_the_pool_is_killed(up: Up) -> None:
     with Client(up.url) as client:
         account = {"email": "other@example.com", "password": "a long password"}
         client.post("/api/auth/register", json=account).raise_for_status()
@@ -333,19 +333,19 @@ def test_a_pool_killed_in_mid_answer_is_no_loss_to_the_reader(up: Up) -> None:
         assert list(reader.text.messages.values()) == [words]
 
 
-def test_ctrl_c_ends_all_of_it_and_the_data_is_there_the_next_time(up: Up) -> None:
+def test_ctrl_c_ends_all_processes_and_keeps_the_data(up: Up) -> None:
     thread, _ = echo(up, "remember me")
     family = up.family()
     assert len(family) >= 8
     assert up.end(signal.SIGINT) == 0
     until(lambda: gone(family), 5, "every process is gone")
-    until(lambda: up.says("Stopped."), 5)
+    until(lambda: up.printed("Stopped."), 5)
     up.start()
     answer = httpx.get(f"{up.url}/api/threads", params={"query": "remember"}, headers=sign_in(up), timeout=10)
     assert [found["id"] for found in answer.json()["items"]] == [thread]
 
 
-def test_nothing_survives_it_even_when_it_is_killed(up: Up) -> None:
+def test_no_process_survives_when_up_is_killed(up: Up) -> None:
     family = up.family()
     assert up.end(signal.SIGKILL) == -signal.SIGKILL
     until(lambda: gone(family), 20, "every process is gone")
