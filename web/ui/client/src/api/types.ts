@@ -16,7 +16,7 @@ export type RunWithQueue = Schemas['RunWithQueue'];
 export type Worker = Schemas['Worker'];
 export type TreeNode = Schemas['TreeNode'];
 /** Where a state is among its siblings. */
-export type SiblingInfo = Schemas['Place'];
+export type SiblingInfo = Schemas['SiblingPosition'];
 export type Snapshot = Schemas['Snapshot'];
 export type History = Schemas['History'];
 export type Accepted = Schemas['Accepted'];
