@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from testbed.postgresql_server import NoPostgreSQL, PostgreSQLServer, answering
+from runtime.testing.postgresql_server import NoPostgreSQL, PostgreSQLServer, answering
 
 __all__ = ["NoPostgreSQL", "own", "server"]
 

@@ -22,10 +22,10 @@ import psycopg
 from bench import database, processes
 from bench.client import Client
 from bench.system import TimedRun
-from testbed.ports import free_port
-from testbed.postgresql_server import temporary_database
-from testbed.redis_server import RedisServer
-from testbed.waiting import until
+from runtime.testing.ports import free_port
+from runtime.testing.postgresql_server import temporary_database
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.waiting import until
 
 _TABLES = (
     "CREATE TABLE runs (id text PRIMARY KEY, tid text, status text, attempt int, "

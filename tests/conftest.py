@@ -23,10 +23,10 @@ from runtime.model import Thread, User
 from runtime.settings import Settings
 from runtime.store import Database, migrate, threads, users
 from runtime.store.tables import metadata
-from testbed.client import Client
-from testbed.postgresql_server import temporary_database
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
+from runtime.testing.client import Client
+from runtime.testing.postgresql_server import temporary_database
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
 from tests.support import rabbitmq as rabbitmq_server
 from tests.support.rabbitmq import RabbitMQ
 

@@ -19,10 +19,10 @@ from celery import Celery
 from bench.client import Client
 from bench.figures import Figures, quantile
 from bench.floors import entries
-from testbed.ports import free_port
-from testbed.redis_server import RedisServer
-from testbed.stack import CHECKOUT
-from testbed.waiting import until
+from runtime.testing.ports import free_port
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import CHECKOUT
+from runtime.testing.waiting import until
 
 CELERY = "bare Celery no-op, sent → done, p50"
 CELERY_BURST = "100 bare Celery no-ops at once, p50"

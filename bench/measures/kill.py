@@ -14,7 +14,7 @@ from bench.client import Connection, Reply
 from bench.figures import Figures
 from bench.measure import Measure
 from bench.system import System
-from testbed.sse import Received, Text
+from runtime.testing.sse import Received, Text
 
 _RUNS = 20
 _DELTAS, _GAP = 40, 0.05

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from testbed.redis_server import RedisServer
-from testbed.stack import CHECKOUT, Stack
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import CHECKOUT, Stack
 from tests.support.browser import Visitor
 
 expect.set_options(timeout=20_000)

@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from testbed.stack import Stack
+from runtime.testing.stack import Stack
 from tests.support.browser import Visitor, axe, opened, turn, write
 
 

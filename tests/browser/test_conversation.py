@@ -7,8 +7,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.browser import Visitor, opened, turn, write
 
 PASSWORD = "correct horse battery"

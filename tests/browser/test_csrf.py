@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 
 ADA = {"email": "ada@example.com", "password": "correct horse battery"}
 EVE = {"email": "eve@example.com", "password": "battery horse correct"}

@@ -10,8 +10,8 @@ import pytest
 import redis
 from playwright.sync_api import Browser, Route, expect
 
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
 from tests.support.browser import Visitor, opened, turn, write
 
 TEXT = "This text is written twice. "

@@ -16,9 +16,9 @@ from runtime import settings as settings_module
 from runtime.model import new_id
 from runtime.store import Database, users
 from runtime.store.tables import messages, states, threads
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.browser import Visitor, turn, write
 
 THREADS = 10_000

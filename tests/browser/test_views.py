@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from testbed.stack import Stack
+from runtime.testing.stack import Stack
 from tests.support.browser import Visitor, axe, turn, write
 
 MARKDOWN = """# Title\n\nWords, `code` and **more**, $x^2$.\n

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from testbed.postgresql_server import NoPostgreSQL, PostgreSQLServer
+from runtime.testing.postgresql_server import NoPostgreSQL, PostgreSQLServer
 from tests.chaos import chaos, report
 
 _ASKS_PER_SECOND = 2.2

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from testbed.sse import Received, parse
+from runtime.testing.sse import Received, parse
 from tests.chaos.ledger import Ledger
 
 TIMEOUT = 6.0

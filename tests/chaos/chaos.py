@@ -10,8 +10,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from testbed.postgresql_server import PostgreSQLServer
-from testbed.redis_server import RedisServer
+from runtime.testing.postgresql_server import PostgreSQLServer
+from runtime.testing.redis_server import RedisServer
 from tests.chaos import plan as planning
 from tests.chaos import report, stored, verdict
 from tests.chaos.faults import Faults

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from testbed.client import PASSWORD
+from runtime.testing.client import PASSWORD
 from tests.chaos.api import Api, Unanswered
 from tests.chaos.ledger import Accepted, Ledger, RunRequest
 from tests.chaos.plan import USERS, Ask, Plan, Watch

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 import httpx
 
-from testbed.sse import Received
+from runtime.testing.sse import Received
 from tests.chaos.api import Api, Refused, Unanswered
 from tests.chaos.ledger import Accepted, Ledger, Observation
 from tests.chaos.plan import Watch

@@ -16,11 +16,11 @@ import psycopg
 
 from bench import processes
 from runtime.store import migrate
-from testbed.ports import free_port
-from testbed.postgresql_server import PostgreSQLServer
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.ports import free_port
+from runtime.testing.postgresql_server import PostgreSQLServer
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 
 LEASE = 6.0
 SLOTS = 8

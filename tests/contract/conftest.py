@@ -10,9 +10,9 @@ import pytest
 from runtime import settings as settings_module
 from runtime.services import Services
 from runtime.store import migrate
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
 from tests.support.web_process import web_only
 
 ENVIRON = {

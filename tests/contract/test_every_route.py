@@ -20,9 +20,9 @@ import pytest
 from runtime import tokens
 from runtime.services import Services
 from runtime.store.page import encode_cursor
+from runtime.testing.client import PASSWORD, Client
+from runtime.testing.stack import Stack
 from runtime.tokens import run_token
-from testbed.client import PASSWORD, Client
-from testbed.stack import Stack
 from tests.support.attempt import Attempt
 from tests.support.contract import template
 from tests.support.world import SECRET_TEXT, Call, World, bearer

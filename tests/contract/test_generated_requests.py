@@ -23,8 +23,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from runtime.services import Services
-from testbed.client import Client
-from testbed.stack import Stack
+from runtime.testing.client import Client
+from runtime.testing.stack import Stack
 from tests.support.contract import closed
 from tests.support.world import Call, World, bearer
 from web.app import create_app

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.reader import Reader
 
 WORDS = " ".join(f"word{number}" for number in range(60))

@@ -13,11 +13,11 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from testbed.client import PASSWORD, Client
-from testbed.ports import free_port
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import PASSWORD, Client
+from runtime.testing.ports import free_port
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.balancer import Balancer
 from tests.support.reader import Reader
 

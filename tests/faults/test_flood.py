@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
 from tests.support.coded import coded, write_worker
 from tests.support.reader import Reader
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.coded import coded, write_worker
 
 SETTINGS = {

@@ -16,10 +16,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.stack import READY_WITHIN, Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import READY_WITHIN, Stack
+from runtime.testing.waiting import until
 from tests.support.databases import own_postgresql
 from tests.support.reader import Reader
 

@@ -20,11 +20,11 @@ from runtime.queue.app import make_celery
 from runtime.queue.publisher import publish
 from runtime.settings import load
 from runtime.store.backlog import Ticket
-from testbed.client import Client
-from testbed.postgresql_server import PostgreSQLServer
-from testbed.redis_server import RedisServer
-from testbed.stack import READY_WITHIN, Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.postgresql_server import PostgreSQLServer
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import READY_WITHIN, Stack
+from runtime.testing.waiting import until
 from tests.support.cable import Cable
 from tests.support.databases import own_postgresql
 from tests.support.reader import Reader

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from kombu.entity import PERSISTENT_DELIVERY_MODE as PERSISTENT
 
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.cable import Cable
 from tests.support.rabbitmq import RabbitMQ
 

@@ -14,10 +14,10 @@ from runtime.queue.app import make_celery
 from runtime.queue.publisher import publish
 from runtime.settings import load
 from runtime.store.backlog import Ticket
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.rabbitmq_node import NoRabbitMQ, RabbitMQNode
 from tests.support.reader import Reader
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
 
-from testbed.stack import CHECKOUT, Stack
+from runtime.testing.stack import CHECKOUT, Stack
 
 AXE = CHECKOUT / "web/ui/node_modules/axe-core/axe.min.js"
 

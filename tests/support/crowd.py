@@ -9,7 +9,7 @@ import struct
 import time
 from collections.abc import Iterable
 
-from testbed.client import Client
+from runtime.testing.client import Client
 
 HEARTBEAT = b": hb\n\n"
 _SO_ATTACH_FILTER = 26

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.postgresql_server import NoPostgreSQL, PostgreSQLServer
+from runtime.testing.postgresql_server import NoPostgreSQL, PostgreSQLServer
 
 ON_BOTH_DATABASES = pytest.mark.parametrize("stack_database_url", ["sqlite", "postgresql"], indirect=True)
 """For what the whole stack does otherwise on SQLite; the rest is tried there by `make soak` alone."""

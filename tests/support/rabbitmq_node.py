@@ -10,8 +10,8 @@ from pathlib import Path
 
 import kombu
 
-from testbed.ports import free_port
-from testbed.waiting import until
+from runtime.testing.ports import free_port
+from runtime.testing.waiting import until
 
 NONE = "There is no RabbitMQ to start: install one (Debian: apt install rabbitmq-server)"
 _SERVERS = ("usr/lib/rabbitmq/bin/rabbitmq-server", "opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server")

@@ -7,8 +7,8 @@ import time
 
 import httpx
 
-from testbed.client import Client
-from testbed.sse import Received, Text
+from runtime.testing.client import Client
+from runtime.testing.sse import Received, Text
 
 
 class Reader:

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from runtime import settings as settings_module
 from runtime.settings import Settings
-from testbed.client import PASSWORD
+from runtime.testing.client import PASSWORD
 from tests.support.contract import Contract
 from web.app import create_app
 from web.core import Core

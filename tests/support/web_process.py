@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 
 
 def stack_on_sqlite(folder: Path, template: Path, redis: RedisServer, **environ: str) -> Stack:

@@ -9,8 +9,8 @@ from typing import Any
 from runtime.model import Json
 from runtime.services import Services
 from runtime.store import attempts
+from runtime.testing.client import PASSWORD, Client
 from runtime.tokens import run_token
-from testbed.client import PASSWORD, Client
 from tests.support.attempt import Attempt
 
 SECRET_TEXT = "only for its owner"

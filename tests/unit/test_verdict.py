@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from testbed.sse import Received
+from runtime.testing.sse import Received
 from tests.chaos import plan
 from tests.chaos.ledger import Accepted, Injection, Ledger, Observation
 from tests.chaos.plan import Ask, Fault

@@ -11,11 +11,11 @@ import pytest
 
 from runtime import settings as settings_module
 from runtime.services import Services
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.sse import parse
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.sse import parse
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.attempt import Attempt
 from tests.support.crowd import Seat, read
 from tests.support.web_process import stack_on_sqlite, web_only

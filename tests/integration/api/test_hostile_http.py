@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from runtime.store.page import encode_cursor
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.sse import parse
-from testbed.stack import Stack
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.sse import parse
+from runtime.testing.stack import Stack
 from tests.support.databases import ON_BOTH_DATABASES
 
 DEEP = b"[" * 10_000 + b"]" * 10_000

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
 from tests.support.web_process import web_only
 
 STATES = 25_000

@@ -11,9 +11,9 @@ from itertools import islice
 
 import pytest
 
-from testbed.redis_server import RedisServer
-from testbed.sse import Text
-from testbed.stack import Stack
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.sse import Text
+from runtime.testing.stack import Stack
 
 
 @pytest.fixture(

@@ -23,12 +23,12 @@ import redis
 import sqlalchemy as sa
 
 from runtime import settings as settings_module
+from runtime.testing.client import Client
+from runtime.testing.ports import free_port
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from runtime.tokens import run_token
-from testbed.client import Client
-from testbed.ports import free_port
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
 
 
 def known(name: str) -> str:

@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from runtime.store import migrate
-from testbed.client import Client
-from testbed.ports import free_port
-from testbed.redis_server import RedisServer
-from testbed.sse import parse
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.ports import free_port
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.sse import parse
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.contract import check_safe
 
 PER_MINUTE = 5

@@ -20,11 +20,11 @@ from gevent import socket as cooperative
 from runtime import settings as settings_module
 from runtime.services import Services
 from runtime.stream import Batch, Entry, Record, Signal
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.sse import Received, parse
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.sse import Received, parse
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.attempt import Attempt
 from tests.support.web_process import stack_on_sqlite, web_only
 from web.ops.metrics import Metrics

@@ -18,12 +18,12 @@ from runtime import settings as settings_module
 from runtime.model import RunStatus
 from runtime.services import Services
 from runtime.store import recovery
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.sse import Received, Text, parse
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from runtime.tokens import run_token
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.sse import Received, Text, parse
-from testbed.stack import Stack
-from testbed.waiting import until
 from tests.support.attempt import Attempt, stored_run, stored_text
 from tests.support.web_process import stack_on_sqlite, web_only
 

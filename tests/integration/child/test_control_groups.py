@@ -25,7 +25,7 @@ from runtime.errors import ChildFailed
 from runtime.pool.outcome import exit_error
 from runtime.registry import Worker, load
 from runtime.settings import Settings
-from testbed.waiting import until
+from runtime.testing.waiting import until
 
 LIMIT = 64 << 20
 GREEDY = """

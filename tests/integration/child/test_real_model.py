@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from testbed.client import Client
-from testbed.ports import free_port
-from testbed.redis_server import RedisServer
-from testbed.sse import Text
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.ports import free_port
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.sse import Text
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support import llama as llama_server
 from tests.support.llama import Llama
 

@@ -19,10 +19,10 @@ from runtime.cli.users import register
 from runtime.model import Role
 from runtime.services import Services
 from runtime.store import Database, backlog, runs, states, tables, threads
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.sse import Text
-from testbed.stack import Stack
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.sse import Text
+from runtime.testing.stack import Stack
 from tests.support.attempt import Attempt
 
 ACCOUNT = {"email": "ada@example.com", "password": "correct horse battery"}

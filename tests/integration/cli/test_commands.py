@@ -16,7 +16,7 @@ from runtime.cli import up
 from runtime.model import Role, User
 from runtime.store import Database, states, threads, users
 from runtime.store import runs as stored
-from testbed.ports import free_port
+from runtime.testing.ports import free_port
 from tests.support.command_line import Command
 
 

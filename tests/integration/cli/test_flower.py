@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from testbed.client import Client
-from testbed.ports import free_port
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.ports import free_port
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 
 QUEUE = "runs.python"
 SLOW = {"delay_ms": 100}

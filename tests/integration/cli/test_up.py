@@ -16,11 +16,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from testbed.client import Client
-from testbed.ports import free_port
-from testbed.sse import Text
-from testbed.stack import CHECKOUT
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.ports import free_port
+from runtime.testing.sse import Text
+from runtime.testing.stack import CHECKOUT
+from runtime.testing.waiting import until
 from tests.support.reader import Reader
 
 pytestmark = [

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from runtime import settings as settings_module
 from runtime.store import Database
 from runtime.store.tables import runs
-from testbed.client import Client
-from testbed.redis_server import RedisServer
-from testbed.stack import Stack
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.databases import ON_BOTH_DATABASES
 
 SLOTS = 4

@@ -17,7 +17,7 @@ from runtime.model import new_id
 from runtime.settings import Settings
 from runtime.stream import Chunk, EventLog, Hint, Link, OpenMessage, Span, keys
 from runtime.stream.entries import decode_wakeup
-from testbed.redis_server import RedisServer
+from runtime.testing.redis_server import RedisServer
 
 RUN = "run-1"
 AWKWARD = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.redis_server import RedisServer
+from runtime.testing.redis_server import RedisServer
 from tests.integration.stream.hub_scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[3]

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.settings import Settings
 from runtime.stream import Link, Notices
-from testbed.redis_server import RedisServer
+from runtime.testing.redis_server import RedisServer
 
 RUN = "run-1"
 

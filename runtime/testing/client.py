@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from testbed.sse import Received, parse
+from runtime.testing.sse import Received, parse
 
 PASSWORD = "correct horse battery"  # noqa: S105
 """Of every account that is made here."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 
 from runtime.cli.embedded_redis import find_program
-from testbed.ports import free_port
+from runtime.testing.ports import free_port
 
 STARTS_WITHIN = 10.0
 """Seconds."""

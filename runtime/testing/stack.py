@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 
 from runtime.store import migrate
-from testbed.client import Client
-from testbed.ports import free_port
-from testbed.waiting import until
+from runtime.testing.client import Client
+from runtime.testing.ports import free_port
+from runtime.testing.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 READY_WITHIN = 40.0

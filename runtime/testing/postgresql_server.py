@@ -17,8 +17,8 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from testbed.ports import free_port
-from testbed.waiting import until
+from runtime.testing.ports import free_port
+from runtime.testing.waiting import until
 
 NONE = (
     "There is no PostgreSQL to start: install one (Debian: apt install postgresql), "
