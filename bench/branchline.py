@@ -15,10 +15,11 @@ import redis
 from bench import database, processes
 from bench.client import Client, Reply
 from bench.system import TimedRun
+from runtime.settings import CHECKOUT
 from runtime.testing.ports import free_port
 from runtime.testing.postgresql_server import temporary_database
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import CHECKOUT, READY_WITHIN, Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 
 THREADS = 100
 """Threads that are made before anything is measured."""

@@ -19,9 +19,9 @@ from celery import Celery
 from bench.client import Client
 from bench.figures import Figures, quantile
 from bench.floors import entries
+from runtime.settings import CHECKOUT
 from runtime.testing.ports import free_port
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import CHECKOUT
 from runtime.testing.waiting import until
 
 CELERY = "bare Celery no-op, sent → done, p50"

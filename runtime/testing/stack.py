@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 
+from runtime.settings import CHECKOUT
 from runtime.store import migrate
 from runtime.testing.client import Client
 from runtime.testing.ports import free_port
 from runtime.testing.waiting import until
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 READY_WITHIN = 40.0
 """Seconds that a process may take to start on a busy machine."""
 

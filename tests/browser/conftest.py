@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from runtime.settings import CHECKOUT
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import CHECKOUT, Stack
+from runtime.testing.stack import Stack
 from tests.support.browser import Visitor
 
 expect.set_options(timeout=20_000)

@@ -7,7 +7,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
 
-from runtime.testing.stack import CHECKOUT, Stack
+from runtime.settings import CHECKOUT
+from runtime.testing.stack import Stack
 
 AXE = CHECKOUT / "web/ui/node_modules/axe-core/axe.min.js"
 

@@ -6,8 +6,8 @@ import shutil
 import textwrap
 from pathlib import Path
 
+from runtime.settings import CHECKOUT
 from runtime.testing.client import Client
-from runtime.testing.stack import CHECKOUT
 
 _MANIFEST = """
 id = "coded"

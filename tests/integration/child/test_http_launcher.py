@@ -9,7 +9,7 @@ import pytest
 
 from runtime.child import Child, Children, protocol
 from runtime.registry import Worker, WorkerType, discover
-from runtime.testing.stack import CHECKOUT
+from runtime.settings import CHECKOUT
 from tests.support.worker_service import WorkerService
 
 ENVIRON = {"BRANCHLINE_RUN_TOKEN": "t0ken", "BRANCHLINE_API_URL": "http://127.0.0.1:8000"}

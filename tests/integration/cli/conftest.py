@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.settings import CHECKOUT
 from runtime.testing.ports import free_port
-from runtime.testing.stack import CHECKOUT
 from tests.support.command_line import Command
 
 

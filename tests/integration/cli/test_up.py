@@ -16,10 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from runtime.settings import CHECKOUT
 from runtime.testing.client import Client
 from runtime.testing.ports import free_port
 from runtime.testing.sse import Text
-from runtime.testing.stack import CHECKOUT
 from runtime.testing.waiting import until
 from tests.support.reader import Reader
 
