@@ -2,7 +2,7 @@
 
 Their number is bounded: a caller that finds none free waits. Each connection learns the
 run id of its server when it is made and hands it to every script, so that the log
-notices a restart or a failover (the log's epoch: docs/architecture.md).
+notices a restart or a failover (the log's epoch: docs/explanation/event-log.md).
 
 What is used here beyond redis-py's documented interface is listed in
 tests/unit/test_vendor_redis.py, which fails when a new version changes it.
