@@ -140,7 +140,7 @@ class AttemptResult:
 
     messages: Sequence[Message] = ()
     steps: Sequence[tuple[int, str, float]] = ()
-    """Number from 1, description, and how many seconds ago it was told."""
+    """Number from 1, description, and how many seconds ago it was reported."""
     log: str = ""
     log_truncated: bool = False
 
@@ -261,11 +261,11 @@ def keep(c: Connection, run: Run, remains: AttemptResult) -> None:
     messages.save(c, remains.messages)
     attempt = {"run_id": run.id, "attempt": run.attempt}
     if remains.steps:
-        said = [
+        rows = [
             {**attempt, "number": number, "description": text, "since": -ago}
             for number, text, ago in remains.steps
         ]
-        c.execute(_INSERT_STEPS, said)
+        c.execute(_INSERT_STEPS, rows)
     if remains.log:
         c.execute(run_logs.insert(), {**attempt, "text": remains.log, "truncated": remains.log_truncated})
 

@@ -27,7 +27,7 @@ _FEW = 200
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What the broker is told of a run; ``worker_id`` and ``attempt`` only for display."""
+    """What is published of a run; ``worker_id`` and ``attempt`` only for display."""
 
     run_id: str
     pool: str

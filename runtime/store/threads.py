@@ -139,7 +139,7 @@ def _says(query: str, dialect: str) -> sa.ColumnElement[bool]:
     if dialect == "postgresql":
         # State by state: left alone, the planner reads all messages that there are.
         of_state = (messages.c.state_id == states.c.id, ~messages.c.void)
-        one_state: Any = sa.select(messages.c.content).where(*of_state).offset(0).lateral("said")
+        one_state: Any = sa.select(messages.c.content).where(*of_state).offset(0).lateral("texts")
         return (
             sa.exists()
             .select_from(states.join(one_state, sa.true()))

@@ -60,8 +60,8 @@ def _body(message: Message) -> str:
         case MessageType.CONSOLE:
             return _fenced(message.content, "console")
         case MessageType.FUNCTION:
-            told = orjson.dumps(dict(message.data), option=orjson.OPT_INDENT_2).decode()
-            return "\n\n".join([*([message.content] if message.content else []), _fenced(told, "json")])
+            fields = orjson.dumps(dict(message.data), option=orjson.OPT_INDENT_2).decode()
+            return "\n\n".join([*([message.content] if message.content else []), _fenced(fields, "json")])
         case MessageType.IMAGE:
             return f"*(image)* {message.content}".rstrip()
         case MessageType.CONFIRMATION:

@@ -1,6 +1,6 @@
 """The scenarios of test_hub.py, each of which runs in a process of its own.
 
-The hub lives in a gevent process; pytest does not. ``run_scenario`` starts
+The hub lives in a gevent process; pytest does not. test_hub.py starts
 ``python -m gevent.monkey --module tests.integration.stream.hub_scenarios NAME URL``.
 """
 
