@@ -89,7 +89,7 @@ class PostgreSQLServer:
                 start_new_session=True,
                 **self._run_as,
             )
-        until(lambda: answering(self.url), _STARTS_WITHIN, f"PostgreSQL answers ({self._folder / 'log'})")
+        until(self._is_up, _STARTS_WITHIN, f"PostgreSQL answers ({self._folder / 'log'})")
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """End it, and its connections; SIGQUIT as a crash would. It may be started again."""
@@ -111,6 +111,13 @@ class PostgreSQLServer:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return sa.make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    def _is_up(self) -> bool:
+        """Whether this server answers, and no other on the same port."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise NoPostgreSQL(f"PostgreSQL has ended: {self._folder / 'log'} says why")
+        return answering(self.url) is not None
 
     def _signal_all(self, number: signal.Signals) -> None:
         assert self._process is not None
