@@ -7,6 +7,7 @@ in the batch, so that a thousand readers of the same entries share one encoding.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -232,4 +233,5 @@ def decode_wakeup(message: bytes) -> Chunk | None:
 
 def _decode_entry(epoch: str, line: bytes) -> Entry:
     seq, type, run_id, payload = line.split(b" ", 3)
-    return Entry(epoch, int(seq), type.decode(), run_id.decode(), payload)
+    # One string for all entries of a type and of a run: a ring holds thousands of entries.
+    return Entry(epoch, int(seq), sys.intern(type.decode()), sys.intern(run_id.decode()), payload)

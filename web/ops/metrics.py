@@ -63,7 +63,7 @@ def _written(batch: Batch) -> float | None:
         return None
     try:
         return datetime.fromisoformat(first.fields["at"]).timestamp()
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return None
 
 

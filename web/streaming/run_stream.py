@@ -118,15 +118,23 @@ class RunStream:
         return Batch(entries)
 
     def _follow(self, follower: Follower) -> Iterator[Batch | None]:
+        """What the log has from here on; where that cannot be followed, another replay is requested."""
+        if self._replay is None:
+            yield from follower  # so that no name here holds a batch while it is sent
+        else:
+            yield from self._new_batches(follower, self._replay)
+        if follower.reset:
+            self._request_replay(follower.reset)
+
+    def _new_batches(self, follower: Follower, replay: Replay) -> Iterator[Batch | None]:
+        """What of the log the replay did not contain."""
         for batch in follower:
-            if batch is None or self._replay is None:
-                yield batch
+            if batch is None:
+                yield None
                 continue
-            new = self._replay.new_entries(batch.records)
+            new = replay.new_entries(batch.records)
             if new is None:
                 self._request_replay("gap")
                 return
             if new:
                 yield Batch(new)
-        if follower.reset:
-            self._request_replay(follower.reset)

@@ -39,8 +39,10 @@ def encode_sse(record: Record) -> bytes:
 
     Its data is one line of JSON, in which no raw line break can occur.
     """
-    head = b"event: %b\ndata: %b\n\n" % (record.type.encode(), record.data)
-    return head if record.id is None else b"id: %b\n%b" % (record.id.encode(), head)
+    event_id, type = record.id, record.type.encode()
+    if event_id is None:
+        return b"event: %b\ndata: %b\n\n" % (type, record.data)
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (event_id.encode(), type, record.data)
 
 
 class Source(Protocol):
@@ -131,7 +133,10 @@ def _lines(core: Core, source: Source, may_read: Callable[[], bool], writer: Soc
             if batch is not None:
                 if live:
                     core.metrics.delivered(batch)
-                yield batch.encoded(encode_sse)
+                # A reader that stops reading stops this generator at its yield. It is then to
+                # hold the bytes that are being sent, and not the records they were made of.
+                data, batch = batch.encoded(encode_sse), None
+                yield data
             elif writer.gone():
                 return
             else:
