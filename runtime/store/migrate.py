@@ -64,6 +64,16 @@ def head() -> str:
     return newest
 
 
+def is_behind(revision: str | None) -> bool:
+    """Whether the database at that migration lacks one that this version needs.
+
+    A migration that this version does not know is of a later one, and leaves the database
+    usable for the version before it.
+    """
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return revision is None or (revision in known and revision != head())
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))

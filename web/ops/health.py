@@ -76,7 +76,7 @@ def _database(core: Core) -> str | None:
 def _migrations(core: Core) -> str | None:
     if not core.migrated:
         there = migrate.current(core.settings.database_url)
-        if there != migrate.head():
+        if migrate.is_behind(there):
             return (
                 f"the database is at {there or 'nothing'}, not at {migrate.head()}; run `branchline migrate`"
             )

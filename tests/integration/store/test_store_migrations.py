@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -25,6 +28,19 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.db'}"
     return str(request.getfixturevalue("empty_postgresql_url"))
+
+
+@contextmanager
+def downgrade(url: str, revision: str) -> Iterator[sa.Connection]:
+    """Go back to a migration, in a transaction that lasts as long as the ``with``.
+
+    Private names of migrate: no command of ours goes back.
+    """
+    with migrate._transaction(url, alone=True) as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+        yield connection
 
 
 @pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
@@ -73,10 +89,7 @@ def test_processes_that_start_at_once_migrate_once(empty_url: str) -> None:
 def test_a_migration_can_be_taken_back(empty_url: str) -> None:
     migrate.upgrade(empty_url)
 
-    with migrate._transaction(empty_url, alone=True) as connection:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+    with downgrade(empty_url, "base") as connection:
         assert set(sa.inspect(connection).get_table_names()) == {"alembic_version"}
 
 
@@ -116,10 +129,7 @@ def test_sign_ins_outlive_the_renaming_of_their_table_in_both_directions(
     login = database.write(users.open_login, user.id, 1)
     database.close()
 
-    with migrate._transaction(empty_url, alone=True) as connection:  # no command goes back
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0003")
+    with downgrade(empty_url, "0003") as connection:
         assert "sessions" in sa.inspect(connection).get_table_names()
         assert not sa.inspect(connection).get_view_names()
     migrate.upgrade(empty_url)
@@ -136,6 +146,27 @@ def test_a_database_of_a_later_version_is_left_alone(empty_url: str, settings: S
 
     with pytest.raises(ConfigurationError, match="later version"):
         migrate.upgrade(empty_url)
+    assert not migrate.is_behind(migrate.current(empty_url)), "this version runs on the schema of the next"
+
+
+def test_a_database_is_behind_until_it_has_the_newest_migration() -> None:
+    assert migrate.is_behind(None)
+    assert migrate.is_behind("0001")
+    assert not migrate.is_behind(migrate.head())
+
+
+def test_the_renaming_of_sign_ins_gives_up_behind_a_long_read(empty_postgresql_url: str) -> None:
+    migrate.upgrade(empty_postgresql_url)
+    with downgrade(empty_postgresql_url, "0003"):
+        pass
+    with psycopg.connect(empty_postgresql_url) as reader:  # as a backup reads
+        reader.execute("SELECT count(*) FROM sessions")
+
+        with pytest.raises(StoreUnavailable, match="lock timeout"):
+            migrate.upgrade(empty_postgresql_url)
+
+    assert migrate.current(empty_postgresql_url) == "0003"
+    migrate.upgrade(empty_postgresql_url)
 
 
 def test_the_folder_of_a_database_is_made(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ _CONSTRAINTS = (("pk_sessions", "pk_logins"), ("fk_sessions_user_id", "fk_logins
 
 def upgrade() -> None:
     """Rename the table, and put the view in its place."""
+    _limit_lock_wait()
     _rename("sessions", "logins", _CONSTRAINTS)
     op.execute(_VIEW)
     if _on_sqlite():  # PostgreSQL writes through a view as simple as this one by itself
@@ -48,17 +49,26 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the view, on SQLite with its triggers, and give the table its name back."""
+    _limit_lock_wait()
     op.execute("DROP VIEW sessions")
     _rename("logins", "sessions", [(new, old) for old, new in _CONSTRAINTS])
 
 
 def _rename(table: str, name: str, constraints: Iterable[tuple[str, str]]) -> None:
-    op.drop_index(f"ix_{table}_user_id", table)
     op.rename_table(table, name)
-    op.create_index(f"ix_{name}_user_id", name, ["user_id"])
-    if not _on_sqlite():  # whose constraints cannot be renamed, nor named in a statement
-        for before, after in constraints:
-            op.execute(f"ALTER TABLE {name} RENAME CONSTRAINT {before} TO {after}")
+    if _on_sqlite():  # whose indexes and constraints cannot be renamed
+        op.drop_index(f"ix_{table}_user_id", name)
+        op.create_index(f"ix_{name}_user_id", name, ["user_id"])
+        return
+    op.execute(f"ALTER INDEX ix_{table}_user_id RENAME TO ix_{name}_user_id")
+    for before, after in constraints:
+        op.execute(f"ALTER TABLE {name} RENAME CONSTRAINT {before} TO {after}")
+
+
+def _limit_lock_wait() -> None:
+    """Give up where somebody reads the table for long, such as a backup: until then every request waits."""
+    if not _on_sqlite():
+        op.execute("SET LOCAL lock_timeout = '3s'")
 
 
 def _on_sqlite() -> bool:
