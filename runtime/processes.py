@@ -33,8 +33,13 @@ def die_with_parent(number: int) -> None:
 
 
 def describe_exit(code: int) -> str:
-    """An exit code as people read it: ``exit code 1``, or the name of the signal of a negative one."""
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    """An exit code as people read it: ``exit code 1``, or the signal of a negative one."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {-code}"
 
 
 def become(parent: int, program: list[str]) -> None:

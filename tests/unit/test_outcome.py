@@ -149,6 +149,7 @@ def test_stderr_is_awaited_only_after_a_failure_of_the_worker(stopped, result, e
     [
         (None, "The worker closed its output but did not end."),
         (-9, "The worker was killed by SIGKILL."),
+        (-40, "The worker was killed by signal 40."),
         (3, "The worker ended with exit code 3."),
     ],
 )
