@@ -202,7 +202,7 @@ class _Cooperative:
         self._hub.cancel_wait(self._watcher, _Interrupted)
 
     def close(self) -> None:
-        """Close it after whoever waits for it was told, before another pipe can get its number."""
+        """Close it after its waiters were woken, and before another pipe can get its number."""
         self._hub.cancel_waits_close_and_then([self._watcher], _Interrupted, close, self._descriptor)
 
 

@@ -24,7 +24,7 @@ _MAX_PAUSE = 30.0
 
 
 class Guardian:
-    """Keeps one pool process running until told to stop."""
+    """Keeps one pool process running until it is stopped."""
 
     def __init__(self, name: str, slots: int, stop_timeout: float) -> None:
         """``stop_timeout``: seconds that the pool process may take to end after SIGTERM."""

@@ -84,7 +84,7 @@ def decide(end: AttemptEnd, limits: RunSettings, stderr: LogTail) -> Outcome:
             return Retry(limits.retry_backoff * 2**run.failures)
         return Finish(RunStatus.ERROR, replace(end.error, log_tail=stderr.tail()))
     if end.stopped is StopReason.DRAIN:
-        # Also where the worker reported its end: it may have done so because it was told to stop.
+        # Also where the worker reported its end: it may have done so because it was asked to stop.
         return _hand_back(run)
     if result is not None and result.confirmation:
         return Wait(result.confirmation)

@@ -116,7 +116,7 @@ class PoolProcess:
         )
 
     def run(self) -> None:
-        """Consume the pool's queue until told to stop."""
+        """Consume the pool's queue until the process is stopped."""
         self.registration.report()
         for duty in self.duties():
             gevent.spawn(duty)

@@ -93,7 +93,7 @@ def flush_task_events(consumer: Any) -> None:
 
 
 def is_running(consumer: Any) -> bool:
-    """Whether the consumer has started and was not told to stop."""
+    """Whether the consumer has started and has not begun to stop."""
     return bool(consumer.blueprint.state == RUN)
 
 
