@@ -149,6 +149,15 @@ def stack_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServe
         yield server
 
 
+@pytest.fixture(scope="module", params=["redis", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def broker_url(request: pytest.FixtureRequest, stack_redis: RedisServer) -> str:
+    """A broker of each kind in turn; a test that asks for it is made on both."""
+    if request.param == "redis":
+        return stack_redis.url
+    url: str = request.getfixturevalue("rabbitmq").url
+    return url
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """The Redis that the tests of a session share; do not kill it (see ``own_redis``)."""

@@ -18,14 +18,13 @@ QUEUE = "runs.python"
 SLOW = {"delay_ms": 100}
 
 
-@pytest.fixture(scope="module", params=["redis", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+@pytest.fixture(scope="module")
 def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, broker_url: str
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
-    on_redis = request.param == "redis"
     settings = {
-        "BROKER_URL": stack_redis.url if on_redis else request.getfixturevalue("rabbitmq").url,
+        "BROKER_URL": broker_url,
         "FLOWER_PORT": str(free_port()),
         "BRANCHLINE_FLOWER_USER": "watcher",
         "BRANCHLINE_FLOWER_PASSWORD": "open sesame",

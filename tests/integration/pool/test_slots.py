@@ -19,14 +19,13 @@ SLOTS = 2
 LONG = {"text": "word " * 600, "config": {"delay_ms": 100}}
 
 
-@pytest.fixture(scope="module", params=["redis", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+@pytest.fixture(scope="module")
 def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, broker_url: str
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
-    on_redis = request.param == "redis"
     settings = {
-        "BROKER_URL": stack_redis.url if on_redis else request.getfixturevalue("rabbitmq").url,
+        "BROKER_URL": broker_url,
         "BRANCHLINE_POOL_SLOTS": str(SLOTS),
         "BRANCHLINE_POOL_DRAIN": "0.5",
         # A message that one process hoards is not published again for another meanwhile.
