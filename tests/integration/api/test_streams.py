@@ -34,23 +34,14 @@ Environment = Callable[[], Stack]
 
 
 @pytest.fixture(scope="module")
-def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis for these tests, which they may kill, but start again."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="module")
 def environment(
-    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, own_redis: RedisServer
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, stack_redis: RedisServer
 ) -> Environment:
     """Makes a stack on a database of its own."""
 
     def make() -> Stack:
         folder, settings = tmp_path_factory.mktemp("web"), {"BRANCHLINE_STREAM_HEARTBEAT": str(HEARTBEAT)}
-        return stack_on_sqlite(folder, sqlite_template, own_redis, **settings)
+        return stack_on_sqlite(folder, sqlite_template, stack_redis, **settings)
 
     return make
 
@@ -207,27 +198,27 @@ def test_a_new_run_is_streamed_only_if_preferred_and_alone(ada: Client) -> None:
     assert len(ada.get("/api/runs", params={"thread_id": thread["id"]}).json()["items"]) == 3
 
 
-def test_a_run_is_accepted_though_its_stream_cannot_begin(ada: Client, own_redis: RedisServer) -> None:
+def test_a_run_is_accepted_though_its_stream_cannot_begin(ada: Client, stack_redis: RedisServer) -> None:
     thread = ada.thread()
-    own_redis.kill()
+    stack_redis.kill()
     try:
         with asking(ada, thread) as (answer, _):
             run = answer.json()["runs"][0]
     finally:
-        own_redis.start()
+        stack_redis.start()
     assert (answer.status_code, answer.headers["Content-Type"]) == (202, "application/json")
     assert ada.get(answer.headers["Location"]).json()["run"]["id"] == run["id"]
 
 
 def test_a_run_is_streamed_from_the_database_when_redis_has_lost_it(
-    ada: Client, services: Services, own_redis: RedisServer
+    ada: Client, services: Services, stack_redis: RedisServer
 ) -> None:
     _, run = new_run(ada)
     attempt = Attempt(services, run["id"])
     message = attempt.say(*HARD_TEXT)
     attempt.finish()
     before = ada.follow(run)
-    own_redis.restart()
+    stack_redis.restart()
 
     rebuilt = ada.follow(run)
 
@@ -248,24 +239,24 @@ def test_a_run_is_streamed_from_the_database_when_redis_has_lost_it(
 
 
 def test_an_ended_run_is_streamed_while_redis_is_away(
-    ada: Client, services: Services, own_redis: RedisServer
+    ada: Client, services: Services, stack_redis: RedisServer
 ) -> None:
     _, run = new_run(ada)
     attempt = Attempt(services, run["id"])
     attempt.say("Hello")
     attempt.finish()
     _, waiting = new_run(ada)
-    own_redis.kill()
+    stack_redis.kill()
     try:
         assert types(ada.follow(run))[-1] == "run.completed"
         answer = ada.get(f"/api/runs/{waiting['id']}/events")
     finally:
-        own_redis.start()
+        stack_redis.start()
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
 
 
 def test_a_stream_continues_with_the_right_text_when_redis_loses_its_data(
-    ada: Client, services: Services, own_redis: RedisServer
+    ada: Client, services: Services, stack_redis: RedisServer
 ) -> None:
     _, run = new_run(ada)
     attempt = Attempt(services, run["id"])
@@ -275,7 +266,7 @@ def test_a_stream_continues_with_the_right_text_when_redis_loses_its_data(
     with ada.stream(f"/api/runs/{run['id']}/events") as events:
         assert [next(events).type for _ in range(8)][-1] == "message.delta"
         attempt.save()
-        with redis.Redis.from_url(own_redis.url) as client:
+        with redis.Redis.from_url(stack_redis.url) as client:
             client.flushall()
         attempt.reopen()
         attempt.write(half, "tinu", "ed")
@@ -336,7 +327,7 @@ def test_a_stream_is_reset_and_ends_when_its_cursor_cannot_be_served(ada: Client
 
 
 def test_following_the_reset_by_the_snapshot_ends_with_the_right_text(
-    ada: Client, services: Services, own_redis: RedisServer
+    ada: Client, services: Services, stack_redis: RedisServer
 ) -> None:
     thread, run = new_run(ada)
     attempt = Attempt(services, run["id"])
@@ -344,7 +335,7 @@ def test_following_the_reset_by_the_snapshot_ends_with_the_right_text(
     attempt.write(message, "so ", "far")
     with ada.stream(f"/api/threads/{thread['id']}/events", after="0") as events:
         assert next(events).type == "state.created"
-        with redis.Redis.from_url(own_redis.url) as client:
+        with redis.Redis.from_url(stack_redis.url) as client:
             client.flushall()
         attempt.reopen()
         seen = list(events)
