@@ -7,11 +7,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
+from runtime.testing.client import PASSWORD
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.support.browser import Visitor, opened, turn, write
-
-PASSWORD = "correct horse battery"
 
 
 def test_a_user_signs_up_gets_an_answer_and_signs_out(chromium: Browser, stack: Stack) -> None:

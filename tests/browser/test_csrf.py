@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from runtime.testing.client import Client
+from runtime.testing.client import PASSWORD, Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 
-ADA = {"email": "ada@example.com", "password": "correct horse battery"}
+ADA = {"email": "ada@example.com", "password": PASSWORD}
 EVE = {"email": "eve@example.com", "password": "battery horse correct"}
 
 CALL = """async ([method, url, body]) => {

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from runtime.store import migrate
-from runtime.testing.client import Client
+from runtime.testing.client import PASSWORD, Client
 from runtime.testing.ports import free_port
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.sse import parse
@@ -21,7 +21,6 @@ from tests.support.contract import check_safe
 
 PER_MINUTE = 5
 HEARTBEAT = 0.5
-PASSWORD = "correct horse battery"
 
 Visit = Callable[..., Client]
 

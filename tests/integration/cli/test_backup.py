@@ -19,13 +19,13 @@ from runtime.cli.users import register
 from runtime.model import Role
 from runtime.services import Services
 from runtime.store import Database, backlog, runs, states, tables, threads
-from runtime.testing.client import Client
+from runtime.testing.client import PASSWORD, Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.sse import Text
 from runtime.testing.stack import Stack
 from tests.support.attempt import Attempt
 
-ACCOUNT = {"email": "ada@example.com", "password": "correct horse battery"}
+ACCOUNT = {"email": "ada@example.com", "password": PASSWORD}
 SPEC = runs.RunSpec("echo", "digest", "python", {}, None, max_attempts=3, timeout_seconds=60)
 
 
