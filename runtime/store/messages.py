@@ -8,10 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import insert as insert_postgresql
-from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Role, Run, utc_now
+from runtime.store.dialects import upsert
 from runtime.store.tables import Id, messages, runs
 
 COLUMNS = [messages.c[name] for name in Message.__dataclass_fields__]
@@ -123,14 +122,4 @@ _OF_STATES = (
     .where(messages.c.state_id.in_(sa.bindparam("states", expanding=True)), messages.c.void.is_(sa.false()))
     .order_by(messages.c.state_id, messages.c.position)
 )
-
-
-def _save(insert: Any) -> Any:
-    statement = insert(messages)
-    fresh = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=["id"], set_={"content": fresh.content, "data": fresh.data, "status": fresh.status}
-    )
-
-
-_SAVE = {"postgresql": _save(insert_postgresql), "sqlite": _save(insert_sqlite)}
+_SAVE = upsert(messages, "id", ("content", "data", "status"))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import insert as insert_postgresql
-from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from runtime.model import Json, Pool
+from runtime.store.dialects import upsert
 from runtime.store.tables import IS_QUEUED, IS_RUNNING, now, pools, runs
 
 FORGET_AFTER = 3600
@@ -19,20 +17,8 @@ FORGET_AFTER = 3600
 
 def report(c: Connection, name: str, incarnation: str, slots: int, workers: Mapping[str, Json]) -> None:
     """This pool process is alive; it can run these workers."""
-    insert: Any = insert_sqlite if c.dialect.name == "sqlite" else insert_postgresql
-    row = insert(pools).values(
-        incarnation=incarnation, name=name, slots=slots, workers=dict(workers), seen_at=now()
-    )
-    c.execute(
-        row.on_conflict_do_update(
-            index_elements=["incarnation"],
-            set_={
-                "slots": row.excluded.slots,
-                "workers": row.excluded.workers,
-                "seen_at": row.excluded.seen_at,
-            },
-        )
-    )
+    values = {"incarnation": incarnation, "name": name, "slots": slots, "workers": dict(workers)}
+    c.execute(_REPORT[c.dialect.name], values)
 
 
 def withdraw(c: Connection, incarnation: str) -> None:
@@ -70,3 +56,6 @@ def names_with_backlog(c: Connection) -> list[str]:
 def forget(c: Connection) -> None:
     """Drop what has not reported for an hour."""
     c.execute(pools.delete().where(pools.c.seen_at < now(-FORGET_AFTER)))
+
+
+_REPORT = upsert(pools, "incarnation", ("slots", "workers", "seen_at"), seen_at=now())

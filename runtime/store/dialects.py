@@ -1,0 +1,27 @@
+"""What PostgreSQL and SQLite write differently in a statement that is otherwise the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+
+_INSERT: Mapping[str, Any] = {"postgresql": insert_postgresql, "sqlite": insert_sqlite}
+
+
+def upsert(table: sa.Table, key: str, replaced: tuple[str, ...], **values: Any) -> Mapping[str, Any]:
+    """For each dialect's name, the statement that inserts a row or replaces columns of the one there is.
+
+    ``key`` is the unique column, ``replaced`` the columns that an existing row takes from the new
+    one, and ``values`` are expressions of SQL that are the same for every execution.
+    """
+    return {dialect: _upsert(insert(table), key, replaced, values) for dialect, insert in _INSERT.items()}
+
+
+def _upsert(statement: Any, key: str, replaced: tuple[str, ...], values: Mapping[str, Any]) -> Any:
+    return (statement.values(**values) if values else statement).on_conflict_do_update(
+        index_elements=[key], set_={name: statement.excluded[name] for name in replaced}
+    )
