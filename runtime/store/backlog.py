@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from runtime.model import QueueReason, Run, RunStatus
+from runtime.store.dialects import lock_transaction
 from runtime.store.tables import IS_QUEUED, IS_RUNNING, Id, now, pools, runs
 
 _LOCK = 0x6272616E63686C71  # any number, the same for every process
@@ -76,9 +77,8 @@ def claim_for_publish(c: Connection, pool: str, lease: float, per_user: int = 0)
 
     ``per_user``: how many runs of a user may be published or running at once; 0 means any number.
     """
-    if c.dialect.name == "postgresql":
-        # One process at a time counts what is free and claims it, else two would claim the same slots.
-        c.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    # One process at a time counts what is free and claims it, else two would claim the same slots.
+    lock_transaction(c, _LOCK)
     tickets: list[Ticket] = []
     while (found := _room(c, pool, lease)).free:
         more = _mark(c, pool, _next(c, pool, found, per_user))

@@ -1,4 +1,4 @@
-"""What PostgreSQL and SQLite write differently in a statement that is otherwise the same."""
+"""What PostgreSQL and SQLite need differently in an operation that is otherwise the same."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ def upsert(table: sa.Table, key: str, replaced: tuple[str, ...], **values: Any) 
     one, and ``values`` are expressions of SQL that are the same for every execution.
     """
     return {dialect: _upsert(insert(table), key, replaced, values) for dialect, insert in _INSERT.items()}
+
+
+def lock_transaction(c: sa.Connection, key: int) -> None:
+    """Wait until no other transaction holds the lock ``key``, then hold it until this one ends.
+
+    SQLite needs no such lock: its write transactions begin with BEGIN IMMEDIATE, one at a time.
+    """
+    if c.dialect.name == "postgresql":
+        c.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
 def _upsert(statement: Any, key: str, replaced: tuple[str, ...], values: Mapping[str, Any]) -> Any:

@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from runtime.errors import ConfigurationError, StoreUnavailable
 from runtime.store.database import with_driver
+from runtime.store.dialects import lock_transaction
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 _LOCK = 0x6272616E63686C6E  # any number, the same for every process
@@ -86,8 +87,8 @@ def _transaction(url: str, *, alone: bool) -> Iterator[sa.Connection]:
     engine = _engine(with_driver(url), "BEGIN IMMEDIATE" if alone else "BEGIN")
     try:
         with engine.begin() as connection:
-            if alone and connection.dialect.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            if alone:
+                lock_transaction(connection, _LOCK)
             yield connection
     except exc.OperationalError as error:
         raise StoreUnavailable(f"The database cannot be reached: {error.orig}") from error
