@@ -2,7 +2,7 @@
 
 A run is published while its pool has fewer published and unclaimed than slots. All
 others wait here, where order and limits are SQL. A user's runs go by priority, then
-by age; between users whoever has least under way goes first: a run's turn is its place
+by age; between users whoever has least under way goes first: a run's turn is its position
 among its user's waiting runs, behind what that user has published or running.
 """
 
@@ -249,7 +249,7 @@ def _left(c: Connection, limits: Mapping[str, int]) -> dict[str, int]:
 
 
 def _waiting(c: Connection, pool: str, count: int, eligible: Sequence[Any]) -> Any:
-    """The first waiting runs of each user, each with its place among them; at least ``count``."""
+    """The first waiting runs of each user, each with its position among them; at least ``count``."""
     if c.dialect.name == "postgresql":
         users = list(c.execute(_USERS, {"pool": pool}).scalars())
         if len(users) <= _FEW:
@@ -258,11 +258,13 @@ def _waiting(c: Connection, pool: str, count: int, eligible: Sequence[Any]) -> A
 
 
 def _numbered(pool: str, eligible: Sequence[Any] = ()) -> Any:
-    """All waiting runs of a pool, each with its place among those of its user."""
-    place = sa.func.row_number().over(partition_by=runs.c.user_id, order_by=_ORDER).label("place")
+    """All waiting runs of a pool, each with its position among those of its user."""
+    position = sa.func.row_number().over(partition_by=runs.c.user_id, order_by=_ORDER).label("position")
     columns = (runs.c.id, runs.c.user_id, runs.c.worker_id)
     return (
-        sa.select(*columns, place).where(IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, *eligible).subquery()
+        sa.select(*columns, position)
+        .where(IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, *eligible)
+        .subquery()
     )
 
 
@@ -270,9 +272,9 @@ def _first_of(users: Sequence[str], pool: str, count: int, eligible: Sequence[An
     """The same of these users only, and of each the first ``count``: read by their index."""
     ids = sa.func.unnest(sa.cast(list(users), ARRAY(Id)))
     waiting = ids.table_valued(sa.column("user_id", Id), name="waiting").render_derived()
-    place = sa.func.row_number().over(order_by=_ORDER).label("place")
+    position = sa.func.row_number().over(order_by=_ORDER).label("position")
     first = (
-        sa.select(runs.c.id, runs.c.user_id, runs.c.worker_id, place)
+        sa.select(runs.c.id, runs.c.user_id, runs.c.worker_id, position)
         .where(IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, runs.c.user_id == waiting.c.user_id, *eligible)
         .order_by(*_ORDER)
         .limit(count)
@@ -293,12 +295,12 @@ def _turns(waiting: Any, pool: str, per_user: int = 0) -> Any:
         .group_by(held.c.user_id)
         .subquery()
     )
-    turn = (sa.func.coalesce(counted.c.here, 0) + waiting.c.place).label("turn")
+    turn = (sa.func.coalesce(counted.c.here, 0) + waiting.c.position).label("turn")
     query = sa.select(waiting.c.id, waiting.c.worker_id, turn).outerjoin(
         counted, counted.c.user_id == waiting.c.user_id
     )
     if per_user:
-        query = query.where(sa.func.coalesce(counted.c.anywhere, 0) + waiting.c.place <= per_user)
+        query = query.where(sa.func.coalesce(counted.c.anywhere, 0) + waiting.c.position <= per_user)
     return query.subquery()
 
 
@@ -326,10 +328,10 @@ def _facts(run: Run) -> Any:
 
 
 def _position(c: Connection, run: Run, published: int) -> int:
-    """The place of a queued run in its pool, from 1, as it would be served now."""
+    """The position of a queued run in its pool, from 1, as it would be served now."""
     if run.published_at:
-        own_place = (sa.literal(run.published_at, runs.c.published_at.type), sa.literal(run.id, Id))
-        earlier = sa.tuple_(runs.c.published_at, runs.c.id) < sa.tuple_(*own_place)
+        own_position = (sa.literal(run.published_at, runs.c.published_at.type), sa.literal(run.id, Id))
+        earlier = sa.tuple_(runs.c.published_at, runs.c.id) < sa.tuple_(*own_position)
         before = sa.select(sa.func.count()).where(IS_QUEUED, runs.c.pool == run.pool, earlier)
         return int(c.execute(before).scalar_one()) + 1
     turns = sa.select(_turns(_numbered(run.pool), run.pool)).cte("turns")

@@ -25,8 +25,8 @@ _DECODED: list[tuple[int, Mapping[str, StrEnum]]] = [
 def record(row: Sequence[Any]) -> Message:
     """The record of a row that begins with :data:`COLUMNS`."""
     values = list(row[: len(COLUMNS)])
-    for place, members in _DECODED:
-        values[place] = members[values[place]]
+    for index, members in _DECODED:
+        values[index] = members[values[index]]
     return Message(*values)
 
 
@@ -55,10 +55,10 @@ def of_attempts(c: Connection, run_id: str, state_id: str) -> dict[int, list[Mes
         .where(messages.c.state_id == state_id, messages.c.run_id == run_id)
         .order_by(messages.c.attempt, messages.c.position)
     )
-    found: dict[int, list[Message]] = {}
+    by_attempt: dict[int, list[Message]] = {}
     for row in c.execute(query):
-        found.setdefault(row.attempt, []).append(record(row))
-    return found
+        by_attempt.setdefault(row.attempt, []).append(record(row))
+    return by_attempt
 
 
 def void(c: Connection, run_id: str, attempt: int) -> list[str]:

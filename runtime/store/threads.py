@@ -97,7 +97,7 @@ def listing(
     )
     if query:
         wanted = wanted.where(
-            threads.c.title.icontains(query, autoescape=True) | _says(query, c.dialect.name)
+            threads.c.title.icontains(query, autoescape=True) | _contains(query, c.dialect.name)
         )
     if cursor:
         updated_at, thread_id = decode_cursor(cursor, time_of, id_of)
@@ -134,16 +134,16 @@ def purge(c: Connection) -> int:
     return c.execute(_PURGE).rowcount
 
 
-def _says(query: str, dialect: str) -> sa.ColumnElement[bool]:
+def _contains(query: str, dialect: str) -> sa.ColumnElement[bool]:
     """Whether a message of the thread contains ``query``."""
     if dialect == "postgresql":
         # State by state: left alone, the planner reads all messages that there are.
         of_state = (messages.c.state_id == states.c.id, ~messages.c.void)
-        one_state: Any = sa.select(messages.c.content).where(*of_state).offset(0).lateral("texts")
+        in_state: Any = sa.select(messages.c.content).where(*of_state).offset(0).lateral("message")
         return (
             sa.exists()
-            .select_from(states.join(one_state, sa.true()))
-            .where(states.c.thread_id == threads.c.id, one_state.c.content.icontains(query, autoescape=True))
+            .select_from(states.join(in_state, sa.true()))
+            .where(states.c.thread_id == threads.c.id, in_state.c.content.icontains(query, autoescape=True))
         )
     return sa.exists().where(
         states.c.thread_id == threads.c.id,
