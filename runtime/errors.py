@@ -13,6 +13,7 @@
     │   │   ├── UnknownWorker
     │   │   └── WorkerUnavailable
     │   └── TooMany                a limit is reached; try again later
+    │       └── QueueFull          as many runs wait as may
     ├── Unavailable                a service that Branchline needs does not answer (our side)
     │   ├── StoreUnavailable       the database
     │   ├── StreamUnavailable      Redis
@@ -116,6 +117,19 @@ class TooMany(RequestError):
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds."""
+
+
+class QueueFull(TooMany):
+    """Too many runs are waiting; try again later."""
+
+    def __init__(self, waiting: int, limit: int, pool: str | None = None) -> None:
+        """``waiting`` runs of the user, or of ``pool``, wait to start; at most ``limit`` may."""
+        if pool is None:
+            message = f"You have {waiting} runs waiting; at most {limit} may wait."
+        else:
+            message = f"The pool {pool!r} has {waiting} runs waiting and accepts no more."
+        super().__init__(message, retry_after=5)
+        self.waiting, self.limit, self.pool = waiting, limit, pool
 
 
 class Unavailable(BranchlineError):

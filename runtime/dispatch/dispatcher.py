@@ -2,6 +2,9 @@
 
 A run is accepted once its transaction is committed. Announcing and publishing come
 after; what fails there is made up for by the reaper.
+
+To cancel and to answer are one statement of the store each, and stand here with what
+follows their commit; to accept is a module of its own (:mod:`runtime.dispatch.accept`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from runtime.errors import Conflict, NotFound, TooMany
+from runtime.errors import Conflict, NotFound, QueueFull
 from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.store import backlog, messages, states
 from runtime.store.page import Page, decode_cursor, encode_cursor, id_of
@@ -100,7 +100,7 @@ def accept(
 ) -> Created:
     """Queue the runs of ``spec``: :func:`create` after a look at the queue.
 
-    They are marked as published where the pool has room for them. Raises TooMany
+    They are marked as published where the pool has room for them. Raises QueueFull
     where a bound would be exceeded, and what :func:`create` raises.
     """
     queue = backlog.queue_stats(c, spec.pool, user_id, limits.lease)
@@ -177,13 +177,11 @@ def queued(
 
 
 def admit(queue: backlog.QueueStats, pool: str, count: int, limits: QueueLimits) -> None:
-    """Raise TooMany where ``count`` more queued runs would exceed a bound."""
+    """Raise QueueFull where ``count`` more queued runs would exceed a bound."""
     if limits.per_user and queue.of_user + count > limits.per_user:
-        raise TooMany(
-            f"You have {queue.of_user} runs waiting; at most {limits.per_user} may wait.", retry_after=5
-        )
+        raise QueueFull(queue.of_user, limits.per_user)
     if limits.per_pool and queue.of_pool + count > limits.per_pool:
-        raise TooMany(f"The pool {pool!r} has {queue.of_pool} runs waiting and takes no more.", retry_after=5)
+        raise QueueFull(queue.of_pool, limits.per_pool, pool)
 
 
 _THIS_RUN = runs.c.id == sa.bindparam("this_run", type_=Id)

@@ -111,13 +111,13 @@ def test_the_cache_is_cleared_when_the_subscription_is_lost(room: Room) -> None:
 
 def test_a_revocation_drops_that_user_only(room: Room, user: User, database: Database) -> None:
     bob = database.write(users.register, email="bob@example.com", password_hash="-")
-    his = Credential("session", database.write(users.open_login, bob.id, 1))
+    of_bob = Credential("session", database.write(users.open_login, bob.id, 1))
     room.hear().asks()
-    room.asks(his)
+    room.asks(of_bob)
 
     room.others.revoked(user.id)
 
-    assert not room.asks(his)
+    assert not room.asks(of_bob)
     assert room.asks()
 
 

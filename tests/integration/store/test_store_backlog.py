@@ -95,7 +95,7 @@ def why(database: Database, run: Run, per_user: int = 0) -> tuple[int, str]:
     return encoded["position"], encoded["reason"]
 
 
-def test_users_take_turns_and_each_ones_turn_goes_to_the_most_urgent_of_his_runs(database, ask, crowd):
+def test_users_take_turns_and_each_ones_turn_goes_to_their_most_urgent_run(database, ask, crowd):
     many, urgent = ask(0, 6), ask(0, 1, priority=5)
     [second], third = ask(1), ask(2, 2, priority=-5)
     pool(database, 8)

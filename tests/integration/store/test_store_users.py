@@ -56,12 +56,12 @@ def test_a_session_ends_by_itself(database: Database, user: User) -> None:
 def test_another_password_ends_all_sessions(database: Database, user: User) -> None:
     bob = database.write(users.register, email="bob@example.com", password_hash="-")
     mine = [database.write(users.open_login, user.id, 1) for _ in range(2)]
-    his = database.write(users.open_login, bob.id, 1)
+    of_bob = database.write(users.open_login, bob.id, 1)
 
     database.write(users.set_password, user.id, "new")
 
     assert [database.read(users.by_login, session) for session in mine] == [None, None]
-    assert database.read(users.by_login, his) == bob
+    assert database.read(users.by_login, of_bob) == bob
     assert database.read(users.by_email, user.email) == (user, "new")
     with pytest.raises(NotFound):
         database.write(users.set_password, new_id(), "nobody's")
