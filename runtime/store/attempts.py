@@ -112,10 +112,10 @@ def renew(c: Connection, incarnation: str, held: Sequence[HeldLease], lease: flo
     attempts = {row.id: row.attempt for row in rows}
     ours = [h for h in held if attempts.get(h.run_id) == h.attempt]
     messages.save(c, [message for h in ours for message in h.open])
-    kept = {h.run_id for h in ours}
+    renewed = {h.run_id for h in ours}
     return Renewed(
-        [h.run_id for h in held if h.run_id not in kept],
-        [row.id for row in rows if row.cancel_requested_at is not None and row.id in kept],
+        [h.run_id for h in held if h.run_id not in renewed],
+        [row.id for row in rows if row.cancel_requested_at is not None and row.id in renewed],
     )
 
 

@@ -42,7 +42,7 @@ def ticket(run: Run) -> Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Capacity:
     """What a pool can take, as its living processes report it."""
 
     slots: int
@@ -58,18 +58,18 @@ class Room:
         return max(0, self.slots - self.published) if self.waiting else 0
 
 
-def room(rows: Iterable[Sequence[Any]]) -> Room:
-    """From the rows of :data:`ROOM`, one for each process of the pool."""
-    found = Room(0, 0, False, {})
+def capacity_of(rows: Iterable[Sequence[Any]]) -> Capacity:
+    """From the rows of :data:`CAPACITY`, one for each process of the pool."""
+    capacity = Capacity(0, 0, False, {})
     for published, waiting, slots, workers in rows:
         limits = {worker_id: report.get("max_running") for worker_id, report in workers.items()}
         stricter = {
-            worker_id: min(limit, found.limits.get(worker_id, limit))
+            worker_id: min(limit, capacity.limits.get(worker_id, limit))
             for worker_id, limit in limits.items()
             if limit
         }
-        found = Room(found.slots + slots, published, bool(waiting), {**found.limits, **stricter})
-    return found
+        capacity = Capacity(capacity.slots + slots, published, bool(waiting), {**capacity.limits, **stricter})
+    return capacity
 
 
 def claim_for_publish(c: Connection, pool: str, lease: float, per_user: int = 0) -> list[Ticket]:
@@ -80,11 +80,11 @@ def claim_for_publish(c: Connection, pool: str, lease: float, per_user: int = 0)
     # One process at a time counts what is free and claims it, else two would claim the same slots.
     lock_transaction(c, _LOCK)
     tickets: list[Ticket] = []
-    while (found := _room(c, pool, lease)).free:
-        more = _mark(c, pool, _next(c, pool, found, per_user))
+    while (capacity := _capacity(c, pool, lease)).free:
+        more = _mark(c, pool, _next(c, pool, capacity, per_user))
         tickets += more
         # A run that a limit held back may have been in the way of one that none holds.
-        if not more or not (per_user or found.limits):
+        if not more or not (per_user or capacity.limits):
             break
     return tickets
 
@@ -172,7 +172,7 @@ def explain_wait(c: Connection, run: Run, lease: float, per_user: int = 0) -> Wa
     """What a queued run waits for; None for any other run. ``per_user`` as for :func:`claim_for_publish`."""
     if run.status is not RunStatus.QUEUED:
         return None
-    room = _room(c, run.pool, lease)
+    room = _capacity(c, run.pool, lease)
     facts = c.execute(_facts(run)).one()
     position = _position(c, run, room.published)
     return Wait(
@@ -188,7 +188,7 @@ def explain_wait(c: Connection, run: Run, lease: float, per_user: int = 0) -> Wa
     )
 
 
-def _reason(run: Run, room: Room, facts: sa.Row[Any], position: int, per_user: int) -> QueueReason:
+def _reason(run: Run, room: Capacity, facts: sa.Row[Any], position: int, per_user: int) -> QueueReason:
     limit = room.limits.get(run.worker_id, 0)
     if facts.later:
         return QueueReason.BACKOFF
@@ -203,27 +203,27 @@ def _reason(run: Run, room: Room, facts: sa.Row[Any], position: int, per_user: i
     return QueueReason.STARTING
 
 
-def _room(c: Connection, pool: str, lease: float) -> Room:
-    return room(c.execute(ROOM, {"pool": pool, "lease": -lease}).all())
+def _capacity(c: Connection, pool: str, lease: float) -> Capacity:
+    return capacity_of(c.execute(CAPACITY, {"pool": pool, "lease": -lease}).all())
 
 
-def _next(c: Connection, pool: str, found: Room, per_user: int) -> list[str]:
+def _next(c: Connection, pool: str, capacity: Capacity, per_user: int) -> list[str]:
     """The runs whose turn it is, at most what there is room for."""
-    left = _left(c, found.limits)
+    left = _left(c, capacity.limits)
     full = [worker_id for worker_id, n in left.items() if n <= 0]
     eligible = (_not_held_back(), *((runs.c.worker_id.not_in(full),) if full else ()))
-    turns = _turns(_waiting(c, pool, found.free, eligible), pool, per_user)
+    turns = _turns(_waiting(c, pool, capacity.free, eligible), pool, per_user)
     if left:
         # Of those that a worker may still start, the first as fairness serves them.
         within = sa.func.row_number().over(
             partition_by=turns.c.worker_id, order_by=[turns.c.turn, turns.c.id]
         )
         turns = sa.select(turns, within.label("within")).subquery()
-        permitted = sa.case(left, value=turns.c.worker_id, else_=found.free)
+        permitted = sa.case(left, value=turns.c.worker_id, else_=capacity.free)
         chosen = sa.select(turns.c.id).where(turns.c.within <= permitted)
     else:
         chosen = sa.select(turns.c.id)
-    return list(c.execute(chosen.order_by(turns.c.turn, turns.c.id).limit(found.free)).scalars())
+    return list(c.execute(chosen.order_by(turns.c.turn, turns.c.id).limit(capacity.free)).scalars())
 
 
 def _mark(c: Connection, pool: str, run_ids: Sequence[str]) -> list[Ticket]:
@@ -366,7 +366,7 @@ _LOOK = sa.select(
     .scalar_subquery()
     .label("slots"),
 )
-ROOM = sa.select(
+CAPACITY = sa.select(
     _PUBLISHED.label("published"), _WAITS.label("waiting"), pools.c.slots, pools.c.workers
 ).where(*_ALIVE)
 

@@ -52,7 +52,7 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A window of the messages on the way from the root to a state."""
+    """A window of the messages on the path from the root to a state."""
 
     items: list[Message]
     """Oldest first."""
@@ -168,7 +168,7 @@ def history(
     rows = c.execute(WINDOW[c.dialect.name], {"start": start, "before": before, "count": limit + 1}).all()
     shown = rows[:limit]
     more = len(rows) > limit
-    way = c.execute(
+    path = c.execute(
         _PATH,
         {
             "workspace": workspace_id,
@@ -177,18 +177,18 @@ def history(
             "floor": shown[-1].depth if more else 0,
         },
     ).all()
-    if not way:
+    if not path:
         raise NotFound("There is no such state.")
-    last, position = (shown[-1].state_id, shown[-1].position) if more else (way[-1].parent_id, _END)
+    last, position = (shown[-1].state_id, shown[-1].position) if more else (path[-1].parent_id, _END)
     return History(
         [record(row) for row in reversed(shown)],
         encode_cursor(last, position) if last else None,
-        {row.id: _siblings(row) for row in way},
+        {row.id: _siblings(row) for row in path},
     )
 
 
 def window(c: Connection, state_id: str, count: int) -> list[Message]:
-    """The newest ``count`` messages on the way to a state, oldest first."""
+    """The newest ``count`` messages on the path to a state, oldest first."""
     rows = c.execute(WINDOW[c.dialect.name], newest(state_id, count)).all()
     return [record(row) for row in reversed(rows)]
 
@@ -437,9 +437,9 @@ def _path() -> sa.Select[Any]:
         states.alias("previous"),
         states.alias("following"),
     )
-    beside = walk.outerjoin(parent, parent.c.id == walk.c.parent_id)
+    with_siblings = walk.outerjoin(parent, parent.c.id == walk.c.parent_id)
     for sibling, step in ((previous, -1), (following, 1)):
-        beside = beside.outerjoin(
+        with_siblings = with_siblings.outerjoin(
             sibling, (sibling.c.parent_id == walk.c.parent_id) & (sibling.c.ordinal == walk.c.ordinal + step)
         )
     return (
@@ -451,7 +451,7 @@ def _path() -> sa.Select[Any]:
             previous.c.id.label("previous_id"),
             following.c.id.label("next_id"),
         )
-        .select_from(beside)
+        .select_from(with_siblings)
         .order_by(walk.c.depth.desc())
     )
 

@@ -136,8 +136,8 @@ class PostgreSQL(Engine):
     def claim_for_publish(self, pool: str, lease: float, per_user: int = 0) -> list[backlog.Ticket]:
         """One statement where there is nothing to publish, as is mostly so."""
         with self._autocommit() as c:
-            rows = _ROOM.rows(c, {"pool": pool, "lease": -lease})
-        return super().claim_for_publish(pool, lease, per_user) if backlog.room(rows).free else []
+            rows = _CAPACITY.rows(c, {"pool": pool, "lease": -lease})
+        return super().claim_for_publish(pool, lease, per_user) if backlog.capacity_of(rows).free else []
 
     def _run(
         self,
@@ -280,4 +280,4 @@ _CLAIM = _Compiled(
 )
 _WINDOW = _Compiled(states.WINDOW["postgresql"])
 _MESSAGES = _Compiled(messages.OF_STATE)
-_ROOM = _Compiled(backlog.ROOM)
+_CAPACITY = _Compiled(backlog.CAPACITY)
