@@ -1,7 +1,8 @@
 """The children of a pool process: start one for a run, whatever the type of its worker.
 
 The pool process forks no child itself. It asks a host (:mod:`runtime.child.host`),
-which is started when the first run of a worker needs it, and passes it the pipes.
+which is started when the first run of a worker needs it, and passes it the pipes. Runs
+of http workers have no process: they are requests to a service.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Children:
     """Starts children, each by the launcher of its worker's type."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
-        """``environ``: where children get their variables from; the process's own if None."""
+        """``environ``: variables that children may inherit; those of this process if None."""
         environ = os.environ if environ is None else environ
         self.hosts = Hosts(environ, settings.pool.host_recycle)
         context = LaunchContext(self.hosts, ControlGroups(), environ)
@@ -30,15 +31,15 @@ class Children:
     def start(self, worker: Worker, *, run_id: str, environ: Mapping[str, str], line: bytes = b"") -> Child:
         """Start a child for a run; ``environ`` is added to what the worker may see.
 
-        It finds ``line`` on its stdin, and need not wait for it until we know that it
-        has started. Raises ChildFailed: it cannot be executed, or its import fails.
+        ``line`` is written to its stdin before it starts, so that it can be read at once.
+        Raises ChildFailed if the program cannot be executed, or the worker cannot be imported.
         """
         return self._launchers[worker.type].start(worker, {"BRANCHLINE_RUN_ID": run_id, **environ}, line)
 
     def warm(self, worker: Worker) -> None:
-        """Prepare the worker, so that its first run need not wait. Raises ChildFailed."""
+        """Start what the worker needs, such as its host, before its first run. Raises ChildFailed."""
         self._launchers[worker.type].warm(worker)
 
     def close(self) -> None:
-        """End all children and hosts."""
+        """End all hosts and the processes they started. Requests of http workers end with their attempts."""
         self.hosts.close()

@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Duties = Mapping[str, Callable[[], object]]
-"""What is done in each round, in this order, by the name under which a failure is logged."""
+"""The name of each duty, for log messages, and what is called, in the order of execution."""
 
 
 def duties_of(services: Services) -> Duties:
-    """The duties of a reaper. A new one is added here."""
+    """The duties of a reaper, in order. A new one is registered here."""
     titles = Titles(services)
     return {
         "rescue lost attempts": partial(rescue_lost_attempts, services),
@@ -45,7 +45,11 @@ def duties_of(services: Services) -> Duties:
 
 
 class Reaper:
-    """Runs its duties in rounds. A duty that fails does not keep the others from being done."""
+    """Runs its duties in rounds.
+
+    A duty whose database, Redis or broker is unavailable is logged and tried again in the
+    next round; any other error ends the process.
+    """
 
     def __init__(self, duties: Duties, interval: float) -> None:
         """``interval``: seconds between two rounds."""
@@ -53,7 +57,7 @@ class Reaper:
         self._interval = interval
 
     def run(self) -> None:
-        """Run rounds until SIGTERM or SIGINT, which wait for the end of a round."""
+        """Run rounds until SIGTERM or SIGINT, which are handled between two rounds."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         while True:
             self.run_round()
@@ -61,7 +65,7 @@ class Reaper:
                 return
 
     def run_round(self) -> None:
-        """Run every duty once. What is away now is tried again in the next round."""
+        """Run every duty once."""
         for name, duty in self._duties.items():
             try:
                 duty()
@@ -83,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     configure(settings)
     services = Services(settings)
     reaper = Reaper(duties_of(services), settings.reaper.interval)
-    if options.released:
+    if options.released:  # the guardian starts this when its pool process has died
         services.database.write(recovery.release, options.released)
     if options.once:
         reaper.run_round()

@@ -1,9 +1,9 @@
-"""The attempt runner: executes one attempt of a run, from its claim to its announcement.
+"""The attempt runner: executes one claimed attempt of a run, and announces its end.
 
 :meth:`AttemptRunner.execute` is a pipeline that reads top to bottom, as
-``Oban.Queues.Executor`` does: start, relay, decide, commit, announce, clean up. It is
+``Oban.Queue.Executor`` does: start, relay, decide, commit, announce, clean up. It is
 the only writer of the attempt's messages, events and end, and every write carries the
-attempt's number, so that one that was superseded is refused.
+attempt's number, so that writes of a superseded attempt are refused.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class _Committed:
     """What was committed at the end of an attempt, and is to be announced."""
 
     run: Run
-    """As it is now."""
+    """The run after the commit."""
     result: attempts.AttemptResult
     voided: Sequence[str] = ()
-    """Where the run is queued again: the ids of the messages that no longer count."""
+    """Ids of the messages that no longer count; empty unless the run is queued again."""
 
 
 class AttemptRunner:
@@ -57,7 +57,7 @@ class AttemptRunner:
     def __init__(
         self, attempt: Attempt, services: Services, children: Children, announced: AnnouncedEnds
     ) -> None:
-        """``announced`` is given the run when its end is in the event log."""
+        """``announced`` collects the runs whose end is in the event log, to be marked in the database."""
         self._attempt = attempt
         self._run = attempt.run
         self._transcript = attempt.transcript
@@ -68,7 +68,7 @@ class AttemptRunner:
         self._relay = Relay(attempt, services)
 
     def execute(self) -> None:
-        """Execute the attempt, until its end is committed and announced or it was superseded."""
+        """Run all phases. Returns early if another process may have taken over the run."""
         try:
             self._start()
             self._relay_output()
@@ -76,12 +76,14 @@ class AttemptRunner:
             committed = self._commit(outcome)
             self._announce(committed)
         except AttemptEnded:
-            log.warning("run %s: attempt %d was superseded", self._run.id, self._run.attempt)
+            log.warning(
+                "run %s: attempt %d was superseded, or lost its lease", self._run.id, self._run.attempt
+            )
         finally:
             self._clean_up()
 
     def read_inbox(self) -> None:
-        """The worker has sent something over HTTP."""
+        """Read what the worker sent over HTTP. Called on a notice, and once when its output has ended."""
         try:
             self._relay.read_inbox()
         except StreamUnavailable:
@@ -90,7 +92,10 @@ class AttemptRunner:
     # ── start ───────────────────────────────────────────────────────────────
 
     def _start(self) -> None:
-        """Start the child while the log is opened."""
+        """Start the child and open the event log at the same time.
+
+        A child that cannot start is recorded as a failed result. Raises StaleAttempt.
+        """
         attempt, run = self._attempt, self._run
         opening = gevent.spawn(self._relay.open_log, [events.run_started(run)])
         try:
@@ -104,7 +109,7 @@ class AttemptRunner:
             self._transcript.fail(RunError("start_failed", str(error)))
         else:
             attempt.on_stop = self._stop_child
-            if attempt.stopped:
+            if attempt.stopped:  # before there was a child to stop
                 self._stop_child(attempt.stopped)
         finally:
             opening.get()
@@ -142,13 +147,17 @@ class AttemptRunner:
             self._relay.run(attempt.child)
         finally:
             deadline.kill(block=False)
-        if self._transcript.result is None:
+        if self._transcript.result is None:  # no end on stdout: it may have come over HTTP
             self.read_inbox()
         if attempt.lost:
             raise AttemptEnded
 
     def _stop_child(self, reason: StopReason) -> None:
-        """End the child: ask, then TERM, then KILL. KILL at once where what it does no longer counts."""
+        """Stop the child without waiting for it: SIGTERM, then SIGKILL after ``kill_grace``.
+
+        A cancelled run is sent a ``cancel`` line first. Where its further output is not
+        accepted, the lease being lost or the output too large, SIGKILL comes at once.
+        """
         child = self._attempt.child
         if child is None:
             return
@@ -160,7 +169,10 @@ class AttemptRunner:
     # ── decide ──────────────────────────────────────────────────────────────
 
     def _decide(self) -> Outcome:
-        """What becomes of the run. Raises AttemptEnded where another process decides that."""
+        """Gather how the attempt ended, waiting for exit code and stderr if needed, and decide.
+
+        Raises AttemptEnded if the lease was lost, also during these waits.
+        """
         result, child = self._transcript.result, self._attempt.child
         error: RunError | None = None
         if result is not None:
@@ -175,7 +187,7 @@ class AttemptRunner:
         return decide(end, self._settings.run, self._transcript.log)
 
     def _exit_error(self, child: Child) -> RunError | None:
-        """Why the child ended without a report. This waits for it; it may be stopped meanwhile."""
+        """The error of a child that ended without a report; None for exit code 0. Waits for its end."""
         code = child.wait(self._settings.pool.kill_grace)
         limits = self._services.registry.get(self._run.worker_id).limits
         return exit_error(code, child.oom_killed, limits)
@@ -200,7 +212,7 @@ class AttemptRunner:
                 return self._requeue(lambda c, result: attempts.hand_back(c, run, result))
 
     def _requeue(self, change: Callable[[Connection, attempts.AttemptResult], Run]) -> _Committed:
-        """Queue the run again. Where it was cancelled meanwhile, ``change`` ends it instead."""
+        """Queue the run again, or end it if it was cancelled; ``change`` decides in its own transaction."""
         result = self._close(MessageStatus.PARTIAL)
 
         def requeue(c: Connection) -> tuple[Run, list[str]]:
@@ -217,7 +229,7 @@ class AttemptRunner:
         )
 
     def _persist(self, write: Callable[..., T], *args: object, **kwargs: object) -> T:
-        """Write to the database; while it is away try again, for as long as the lease lasts."""
+        """Write to the database, and retry while it is unavailable and the lease is held."""
         while True:
             try:
                 return write(*args, **kwargs)
@@ -229,10 +241,16 @@ class AttemptRunner:
     # ── announce ────────────────────────────────────────────────────────────
 
     def _announce(self, committed: _Committed) -> None:
-        """Append what was committed to the event log."""
+        """Append to the event log what was committed.
+
+        If Redis is unavailable, the reaper announces an end, the next attempt a retry, and a
+        greenlet of this process a question.
+        """
         run, left = committed.run, committed.result.messages
         if run.status is RunStatus.QUEUED:
-            return self._services.announcer.retried(run, committed.voided)
+            # Text that is not appended yet is void; nothing else of this attempt is to follow.
+            self._services.announcer.retried(run, committed.voided)
+            return
         self._transcript.mark_committed(left)
         last = events.run_waiting(run) if run.status is RunStatus.WAITING else events.run_completed(run)
         announced = self._relay.close([last], run_hint(run))
@@ -254,7 +272,7 @@ class AttemptRunner:
     # ── clean up ────────────────────────────────────────────────────────────
 
     def _clean_up(self) -> None:
-        """End the child and what descends from it."""
+        """Give the child a moment to exit, kill all that it started, stop reading and close its pipes."""
         child = self._attempt.child
         if child is not None:
             if not self._attempt.stopped:

@@ -3,8 +3,8 @@
 Two greenlets share a :class:`~runtime.pool.transcript.Transcript`. One reads the child's
 output into it; the other appends its batches to the log. Output that arrives while an
 append is under way goes with the next one, so a burst costs few appends, and a single
-word is appended at once. The reader pauses while too much is not appended yet: the
-child's pipe fills, and a child that floods has to wait.
+word is appended at once. The reader pauses while more than 256 KiB wait to be appended:
+the pipe fills, and a child that floods blocks.
 """
 
 from __future__ import annotations
@@ -60,23 +60,27 @@ class Relay:
         self._inbox = protocol.Decoder()
         self._inbox_lock = gevent.lock.BoundedSemaphore()
         self._appended = 0
-        """How many events of this attempt are in the log; they are numbered from 1."""
+        """Run-local number of the last event that was appended, or given up (see ``_in_sync``)."""
         self._appended_at = 0.0
         self._unappended = 0
-        """Bytes of output that were read since the last append."""
+        """Bytes read since the last flush. What arrives during one is not counted: the limit is rough."""
         self._room = Flag()
         """Set while the child's output may be read."""
         self._room.set()
         self._output_ended = False
         self._in_sync = True
-        """False after an append that was given up: the log lacks events that count as appended.
+        """False while the log lacks events that were given up.
 
-        Before the next append the log is opened again with the full text of the open messages.
+        The next append first reopens the log with the full text of the open messages.
         """
         self._readers: list[gevent.Greenlet[..., None]] = []
 
     def open_log(self, first: Sequence[events.Event]) -> None:
-        """Open the log for this attempt with the events ``first``; where Redis is away, go on without."""
+        """Register this attempt in the event log, and append the events ``first``.
+
+        From the second attempt on, what the log may have missed is restored before. If Redis is
+        unavailable, the log is reopened later.
+        """
         run, state = self.attempt.run, self.attempt.claim.output_state
         try:
             if run.attempt > 1:
@@ -91,12 +95,13 @@ class Relay:
         self._appended = len(first)
 
     def _history(self) -> list[events.Event]:
-        """The events before this attempt. The log has most or all of them and ignores those."""
+        """The run's events before this attempt. Those that are in the log are skipped by their keys."""
         run, claim = self.attempt.run, self.attempt.claim
         history = announcer.history_events(run, claim.output_state, claim.earlier)
-        if run.attempt - 1 not in {message.attempt for message in claim.earlier}:  # it was lost
-            lost = replace(run, attempt=run.attempt - 1, status=RunStatus.QUEUED)
-            history.append(events.run_retried(lost))
+        if run.attempt - 1 not in {message.attempt for message in claim.earlier}:
+            # The attempt before did not end with a question: it failed, was handed back, or was lost.
+            requeued = replace(run, attempt=run.attempt - 1, status=RunStatus.QUEUED)
+            history.append(events.run_retried(requeued))
         return history
 
     def run(self, child: Child) -> None:
@@ -116,16 +121,16 @@ class Relay:
         self.flush()
 
     def wait_for_log(self, seconds: float) -> None:
-        """Give stderr so long to end; what explains a failure is often written last."""
+        """Wait up to ``seconds`` for stdout and stderr to end: what explains a failure comes last."""
         gevent.joinall(self._readers, timeout=seconds)
 
     def stop_reading(self) -> None:
-        """The child is gone."""
+        """Stop both readers. To be called once the child has ended."""
         self._room.set()
         gevent.killall(self._readers)
 
     def receive(self, worker_events: Sequence[protocol.WorkerEvent], size: int) -> None:
-        """Add what the worker has sent, in ``size`` bytes, to the transcript."""
+        """Add events to the transcript, count their ``size`` in bytes, and wake the relay."""
         try:
             self.attempt.transcript.apply(worker_events)
         except OutputTooLarge:
@@ -136,9 +141,9 @@ class Relay:
         self.attempt.wake.set()
 
     def flush(self) -> None:
-        """Append everything that may be appended, and commit messages that have ended.
+        """Append and commit in turn until nothing is left.
 
-        Messages that end together with the run are committed together with its status.
+        Once the worker has reported its end, messages are left to be committed with the run's status.
         """
         transcript = self.attempt.transcript
         while True:
@@ -151,7 +156,11 @@ class Relay:
             transcript.mark_committed(batch.to_commit)
 
     def close(self, last: Sequence[events.Event], hint: Hint) -> bool:
-        """Append what is left and ``last``, and send ``hint``. False where Redis is away."""
+        """Append the remaining events and ``last``, and send ``hint`` with them.
+
+        False if Redis is unavailable, or the log refuses this attempt. All messages must be
+        marked as committed before.
+        """
         rest = [*self.attempt.transcript.next_batch().events, *last]
         try:
             self._append_once(rest, hint)
@@ -160,7 +169,7 @@ class Relay:
         return True
 
     def read_inbox(self) -> None:
-        """Receive what the worker sent over HTTP instead of its stdout. Raises StreamUnavailable."""
+        """Receive what the worker sent over HTTP, beside its stdout. Raises StreamUnavailable."""
         run = self.attempt.run
         with self._inbox_lock:
             while lines := self._worker_lines.pop(run.thread_id, run.id, run.attempt, _INBOX_LINES):
@@ -175,7 +184,7 @@ class Relay:
                 self._receive_in_order(decoder.feed(chunk), len(chunk))
                 self._room.wait()
             self._receive_in_order(decoder.end(), 0)
-        except OutputTooLarge:
+        except OutputTooLarge:  # one line is too long; read on, so that the child does not block
             self.attempt.stop(StopReason.TOO_LARGE)
             while child.read():
                 pass
@@ -184,7 +193,7 @@ class Relay:
             self.attempt.wake.set()
 
     def _receive_in_order(self, worker_events: Sequence[protocol.WorkerEvent], size: int) -> None:
-        """Receive from stdout; before an event that ends the attempt, what was sent over HTTP until then."""
+        """Receive events of stdout. One that ends the attempt waits for the inbox: later input is ignored."""
         if any(isinstance(event, _LAST_EVENTS) for event in worker_events):
             try:
                 self.read_inbox()
@@ -197,7 +206,10 @@ class Relay:
             self.attempt.transcript.log.write(chunk)
 
     def _coalesce(self) -> None:
-        """Shortly after an append, let deltas gather; anything else is appended at once."""
+        """Wait up to ``coalesce_ms`` after the last append, so that deltas are joined.
+
+        Returns at once for other events, at the end of the output, and when reading is paused.
+        """
         until = self._appended_at + self._coalesce_seconds
         while not self._output_ended and not self.attempt.transcript.urgent and self._room.is_set():
             rest = until - time.monotonic()
@@ -206,7 +218,10 @@ class Relay:
             self.attempt.wake.clear()
 
     def _append(self, batch: list[events.Event]) -> None:
-        """Append; while Redis is away try again, for as long as that holds up nothing else."""
+        """Append, and retry while Redis is unavailable.
+
+        Gives up once the attempt is stopped, its output has ended, or reading is paused.
+        """
         while True:
             try:
                 return self._append_once(batch)
@@ -259,7 +274,7 @@ class Relay:
         self._in_sync = True
 
     def _commit(self, messages: Sequence[Message]) -> None:
-        """Commit messages; while the database is away try again, for as long as the lease lasts."""
+        """Commit messages, and retry while the database is unavailable and the lease is held."""
         while True:
             try:
                 self._database.write(attempts.save_messages, self.attempt.run, messages)

@@ -52,7 +52,7 @@ class PartialMessage:
     size: int = 0
     """Bytes of text."""
     saved: int = 0
-    """How many deltas are in the text that the database has."""
+    """How many deltas there were when the text was last saved; only tells whether it has grown."""
     emitted: int | None = None
     """How many deltas were in a batch; None until ``message.created`` was in one."""
 
@@ -67,7 +67,10 @@ class PartialMessage:
 
 @dataclass(frozen=True, slots=True)
 class WorkerResult:
-    """How the worker itself reported its end: done, failed, or waiting for an answer."""
+    """How the attempt ended: done, failed, or waiting for an answer.
+
+    Reported by the worker, or by :meth:`Transcript.fail` if it could not start.
+    """
 
     error: RunError | None = None
     confirmation: dict[str, Json] | None = None
@@ -143,7 +146,10 @@ class Transcript:
                     self.result = WorkerResult(RunError("worker_error", message, retryable))
 
     def next_batch(self) -> TranscriptBatch:
-        """Remove and return the events that may be appended, up to the next message to commit."""
+        """Remove and return the events before the first message that has to be committed.
+
+        ``to_commit`` lists every message that has ended and is not committed.
+        """
         for index, entry in enumerate(self._queue):
             if isinstance(entry, Message):
                 ready, self._queue = self._queue[:index], self._queue[index:]
@@ -154,7 +160,7 @@ class Transcript:
     def mark_committed(self, messages: Iterable[Message]) -> None:
         """These messages are committed: their ``message.completed`` may follow.
 
-        Messages that have ended since the batch was made are not among them; the next batch lists those.
+        Messages that have ended since the batch was made are in the next one.
         """
         saved = {message.id for message in messages}
         self.committed += saved
@@ -184,18 +190,18 @@ class Transcript:
         return self.result is not None or any(not isinstance(entry, PartialMessage) for entry in self._queue)
 
     def emitted_messages(self) -> list[PartialMessage]:
-        """Messages of which ``message.created`` was in a batch, but ``message.completed`` was not."""
+        """Messages that were announced as created, and not as completed."""
         return [partial for partial in self._uncompleted.values() if partial.emitted is not None]
 
     def unsaved_messages(self) -> list[Message]:
-        """Open messages whose text has grown since the last call, to be saved; they count as saved now."""
+        """The text of open messages that has grown since the last call; it counts as saved now."""
         grown = [partial for partial in self._open.values() if len(partial.deltas) > partial.saved]
         for partial in grown:
             partial.saved = len(partial.deltas)
         return [partial.as_message(MessageStatus.PARTIAL) for partial in grown]
 
     def forget_saved(self) -> None:
-        """Saving the last :meth:`unsaved_messages` failed: return them again."""
+        """Saving failed: return every open message that has text at the next call."""
         for partial in self._open.values():
             partial.saved = 0
 

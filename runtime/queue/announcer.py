@@ -108,7 +108,7 @@ class Announcer:
         return self._append(run.thread_id, run.id, run.attempt, entries, run_hint(run), [*earlier, *messages])
 
     def retried(self, run: Run, void: Sequence[str] = ()) -> None:
-        """An attempt was lost; what it wrote is void, above all the messages ``void``."""
+        """The run is queued for another attempt; what it wrote is void, above all the messages ``void``."""
         retried = [events.run_retried(run, void)]
         self._append(run.thread_id, run.id, run.attempt + 1, retried, run_hint(run))
 

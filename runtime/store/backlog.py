@@ -1,9 +1,10 @@
-"""The backlog: queued runs, which of them are published, and what holds the others.
+"""The backlog: queued runs, which of them are published, and why the others wait.
 
-A run is published while its pool has fewer published and unclaimed than slots. All
-others wait here, where order and limits are SQL. A user's runs go by priority, then
-by age; between users whoever has least under way goes first: a run's turn is its position
-among its user's waiting runs, behind what that user has published or running.
+A run is published while its pool has fewer published, unclaimed runs than slots. The
+others stay in the database, where SQL applies order and limits. Within one user the
+order is priority, then age. Between users the lowest turn goes first: a run's turn is its
+position among its user's waiting runs, plus the runs that the user has published or
+running in the pool.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from runtime.model import QueueReason, Run, RunStatus
 from runtime.store.dialects import lock_transaction
 from runtime.store.tables import IS_QUEUED, IS_RUNNING, Id, now, pools, runs
 
-_LOCK = 0x6272616E63686C71  # any number, the same for every process
+_LOCK = 0x6272616E63686C71  # the key of the advisory lock: "branchlq" in ASCII
 _FEW = 200
-"""Users up to whom it is quicker to look at each one's first runs than at all runs."""
+"""With at most so many waiting users, reading each one's first runs by index beats numbering all runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,11 @@ def ticket(run: Run) -> Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a pool can take, as its living processes report it."""
+    """Slots, published runs and worker limits of a pool, as its living processes report them."""
 
     slots: int
     published: int
+    """0 if no process lives, whatever is published."""
     waiting: bool
     """Whether a run waits that is not published."""
     limits: Mapping[str, int]
@@ -59,7 +61,7 @@ class Capacity:
 
 
 def capacity_of(rows: Iterable[Sequence[Any]]) -> Capacity:
-    """From the rows of :data:`CAPACITY`, one for each process of the pool."""
+    """From the rows of :data:`CAPACITY`, one for each process. The strictest reported limit counts."""
     capacity = Capacity(0, 0, False, {})
     for published, waiting, slots, workers in rows:
         limits = {worker_id: report.get("max_running") for worker_id, report in workers.items()}
@@ -73,7 +75,7 @@ def capacity_of(rows: Iterable[Sequence[Any]]) -> Capacity:
 
 
 def claim_for_publish(c: Connection, pool: str, lease: float, per_user: int = 0) -> list[Ticket]:
-    """Mark as published what the pool has room for and no limit holds, and return it in its order.
+    """Mark the next runs as published, within free slots and limits, and return them in their order.
 
     ``per_user``: how many runs of a user may be published or running at once; 0 means any number.
     """
@@ -83,21 +85,24 @@ def claim_for_publish(c: Connection, pool: str, lease: float, per_user: int = 0)
     while (capacity := _capacity(c, pool, lease)).free:
         more = _mark(c, pool, _next(c, pool, capacity, per_user))
         tickets += more
-        # A run that a limit held back may have been in the way of one that none holds.
+        # A chosen run may use up the limit of its user or worker: look again, for runs of others.
         if not more or not (per_user or capacity.limits):
             break
     return tickets
 
 
 def unpublish(c: Connection, run_ids: Sequence[str], pause: float = 0.0) -> None:
-    """These could not be published, or started, after all; the next try comes after ``pause`` seconds."""
+    """Return runs to the backlog; they may be published again after ``pause`` seconds."""
     values = {"published_at": None} | ({"not_before": now(pause)} if pause else {})
     c.execute(runs.update().where(runs.c.id.in_(run_ids), runs.c.status == "queued").values(**values))
 
 
 def forget_unclaimed(c: Connection, grace: float, lease: float) -> int:
-    """Back to the backlog with what was published ``grace`` seconds ago and nobody
-    claimed although its pool has free slots: its message was lost."""
+    """Return runs to the backlog whose message was probably lost. Returns how many.
+
+    They were published more than ``grace`` seconds ago, and not claimed although their pool
+    has a free slot.
+    """
     busy = (
         sa.select(runs.c.pool, sa.func.count().label("n")).where(IS_RUNNING).group_by(runs.c.pool).subquery()
     )
@@ -124,20 +129,20 @@ def lengths(c: Connection) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """How long the queue of a pool is, and how many in it are of one user."""
+    """The queue as admission sees it: a user's queued runs in all pools, and one pool's queue and slots."""
 
     of_user: int
-    """In all pools."""
+    """Queued runs of the user, in all pools."""
     of_pool: int
     published: int
     waiting: bool
-    """Whether one waits that is not published, and not for its backoff."""
+    """Whether a run is queued that is not published, and whose backoff is over."""
     slots: int
     """What the pool's living processes can execute at once."""
 
     @property
     def room(self) -> int:
-        """How many new runs may be published at once; none while older ones wait."""
+        """How many new runs may be published at once; 0 while older ones wait, which they would overtake."""
         return 0 if self.waiting else max(0, self.slots - self.published)
 
 
@@ -149,7 +154,7 @@ def queue_stats(c: Connection, pool: str, user_id: str, lease: float) -> QueueSt
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a queued run waits for, and the numbers that say so."""
+    """Why a queued run waits, with the figures behind it."""
 
     reason: QueueReason
     position: int
@@ -157,7 +162,7 @@ class Wait:
     pool: str
     worker_id: str
     slots: int
-    """What the pool's living processes can execute at once; 0 where none is seen."""
+    """What the pool's living processes can execute at once; 0 if no process is alive."""
     busy: int
     """Slots that execute a run."""
     of_user: int
@@ -165,7 +170,7 @@ class Wait:
     of_worker: int
     """Runs of its worker that are published or running."""
     not_before: datetime | None
-    """When its backoff is over; None where it is in none."""
+    """When its backoff is over; None if it is not in backoff."""
 
 
 def explain_wait(c: Connection, run: Run, lease: float, per_user: int = 0) -> Wait | None:
@@ -249,7 +254,7 @@ def _left(c: Connection, limits: Mapping[str, int]) -> dict[str, int]:
 
 
 def _waiting(c: Connection, pool: str, count: int, eligible: Sequence[Any]) -> Any:
-    """The first waiting runs of each user, each with its position among them; at least ``count``."""
+    """Waiting runs of each user with their positions: enough of them to choose ``count`` in all."""
     if c.dialect.name == "postgresql":
         users = list(c.execute(_USERS, {"pool": pool}).scalars())
         if len(users) <= _FEW:
@@ -269,7 +274,7 @@ def _numbered(pool: str, eligible: Sequence[Any] = ()) -> Any:
 
 
 def _first_of(users: Sequence[str], pool: str, count: int, eligible: Sequence[Any]) -> Any:
-    """The same of these users only, and of each the first ``count``: read by their index."""
+    """Like :func:`_numbered` for these users, and of each only the first ``count`` runs, by index."""
     ids = sa.func.unnest(sa.cast(list(users), ARRAY(Id)))
     waiting = ids.table_valued(sa.column("user_id", Id), name="waiting").render_derived()
     position = sa.func.row_number().over(order_by=_ORDER).label("position")
@@ -284,7 +289,7 @@ def _first_of(users: Sequence[str], pool: str, count: int, eligible: Sequence[An
 
 
 def _turns(waiting: Any, pool: str, per_user: int = 0) -> Any:
-    """Waiting runs with their turns, without those that the limit of their user holds back."""
+    """Waiting runs with their turns, without those beyond the limit of their user."""
     held = _under_way(*(() if per_user else (runs.c.pool == pool,)))
     counted = (
         sa.select(
@@ -305,7 +310,7 @@ def _turns(waiting: Any, pool: str, per_user: int = 0) -> Any:
 
 
 def _under_way(*which: Any) -> Any:
-    """What is running, or published and about to."""
+    """Runs that are running, or published."""
     columns = sa.select(runs.c.user_id, runs.c.worker_id, runs.c.pool)
     return sa.union_all(
         columns.where(IS_RUNNING, *which), columns.where(IS_QUEUED, ~_UNPUBLISHED, *which)
@@ -328,7 +333,7 @@ def _facts(run: Run) -> Any:
 
 
 def _position(c: Connection, run: Run, published: int) -> int:
-    """The position of a queued run in its pool, from 1, as it would be served now."""
+    """The position of a queued run in its pool, from 1. Backoff and limits do not count."""
     if run.published_at:
         own_position = (sa.literal(run.published_at, runs.c.published_at.type), sa.literal(run.id, Id))
         earlier = sa.tuple_(runs.c.published_at, runs.c.id) < sa.tuple_(*own_position)
@@ -372,7 +377,7 @@ CAPACITY = sa.select(
 
 
 def _users() -> Any:
-    """Who has runs waiting in a pool, but no more than :data:`_FEW` and one: a step of the index each."""
+    """Users with waiting runs, at most :data:`_FEW` and one: a loose index scan, by a recursive query."""
     waiting = (IS_QUEUED, _UNPUBLISHED, runs.c.pool == _POOL)
     first = sa.select(runs.c.user_id).where(*waiting).order_by(runs.c.user_id).limit(1).subquery()
     walk = sa.select(first.c.user_id).cte("walk", recursive=True)

@@ -9,9 +9,9 @@ from runtime.stream.entries import Batch, Chunk, Entry, select_batch
 from runtime.stream.watcher import Watcher
 
 RING_BYTES = 1 << 19
-"""A ring's entries have no more than this, but it always keeps the newest one.
+"""Limit of the entries that one feed keeps; the newest is kept even if it is larger.
 
-Each entry may hold its encoding as well, so that a ring takes about twice as much memory.
+Entries keep their encoding as well, so that the memory used is up to twice this.
 """
 
 
@@ -33,7 +33,10 @@ class Feed:
     )  # fmt: skip
 
     def __init__(self, thread_id: str, ring_entries: int, first_run: str | None = None) -> None:
-        """``ring_entries``: how many of the newest entries are kept for slower watchers."""
+        """``ring_entries``: how many of the newest entries are kept for slower watchers, at least.
+
+        Up to twice as many are kept between two trims; fewer, where they exceed RING_BYTES.
+        """
         self.thread_id = thread_id
         self.first_run = first_run
         """The run whose first watcher opens this feed: it begins with that run's entries."""
@@ -53,7 +56,7 @@ class Feed:
         self._batch: Batch | None = None
 
     def start(self, cursor: Cursor, chunk: Chunk | None = None) -> None:
-        """Begin at ``cursor`` with the entries that follow on it; older ones are of another epoch."""
+        """Set the cursor, drop what is kept, and append ``chunk``: at the first read, and after a reset."""
         self.cursor = cursor
         self.clear()
         if chunk is not None:
@@ -63,11 +66,11 @@ class Feed:
             self.opened = None
 
     def apply_wakeup(self, chunk: Chunk) -> bool:
-        """Append the entries of a wake-up. False where the log has to be read to know what comes next."""
+        """Append the entries of a wake-up. False if they do not continue the feed: the log must be read."""
         mine = self.cursor
         if mine is None or chunk.epoch != mine.epoch:
             return False
-        if chunk.head <= mine.seq:  # it was read before its wake-up came
+        if chunk.head <= mine.seq:  # already read
             return True
         if self.scheduled or not chunk.entries or chunk.entries[0].seq != mine.seq + 1:
             return False
@@ -76,7 +79,7 @@ class Feed:
         return True
 
     def append(self, chunk: Chunk) -> None:
-        """Add the entries that follow on the cursor, and move it."""
+        """Add entries that follow directly on the cursor, and advance it. Wakes nobody."""
         new = chunk.entries
         if not new:
             return
@@ -89,7 +92,7 @@ class Feed:
             self._trim()
 
     def entries_after(self, epoch: str, position: int) -> list[Entry] | None:
-        """The entries after that position; None where the ring does not reach back to it."""
+        """The entries after that position; None if they are no longer kept."""
         mine = self.cursor
         if mine is None or epoch != mine.epoch:
             return None
@@ -99,10 +102,10 @@ class Feed:
         return self._ring[-missing:] if missing <= len(self._ring) else None
 
     def batch_after(self, epoch: str, position: int, run_id: str | None) -> Batch | None:
-        """What follows on that position, for a run or for the thread; None where the log has to be read.
+        """The next batch after that position, of a run or of the thread; None if the log must be read.
 
-        Watchers that keep up are all at one position and ask one after the other, so the
-        last batch is kept: it is selected and encoded once for all of them.
+        The latest result is kept: watchers at the same position share one selection and
+        one encoding.
         """
         key = (epoch, position, run_id)
         if self._batch is None or self._batch_key != key:

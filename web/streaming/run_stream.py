@@ -1,4 +1,4 @@
-"""The stream of one run: from the event log while it has the run, else from the database."""
+"""The stream of one run: from the event log if it has the run, otherwise from the database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from web.core import Core
 from web.streaming.replay import Replay, ReplayCursor, load_run
 
 BEGINNING = (None, "0")
-"""The event ids of a reader who has seen nothing."""
+"""The event ids of a reader who has seen nothing: no Last-Event-ID, or ``after=0``."""
 
 
 class RunStream:
@@ -26,19 +26,20 @@ class RunStream:
         self._core = core
         self._run = run
         self._writer = writer
-        """Used while entries are sent as the log has them; after a replay they are filtered first."""
+        """Lets the hub write entries of the log to the socket. Not used after a replay: they are filtered."""
         self._follower: Follower | None = None
         self._replay: Replay | None = None
         """What was replayed already; entries of the log that it contains are not sent again."""
         self._replay_pending = False
         """Whether the run has to be replayed from the database before anything else is sent."""
         self._reset_reason: str | None = None
-        """Why the reader has to drop what it has before the pending replay; None if it has nothing."""
+        """The reason of the reset before the pending replay; None if the reader has seen nothing."""
 
     def open(self, last_event_id: str | None) -> bool:
-        """Begin after that event id. False where the run has ended and the reader has seen all of it.
+        """Prepare the stream after that event id. False if there is nothing more to send.
 
-        Raises StreamUnavailable where only Redis could tell.
+        If Redis is unavailable, an ended run is replayed; for any other one StreamUnavailable
+        is raised.
         """
         fresh = last_event_id in BEGINNING
         try:
@@ -49,6 +50,10 @@ class RunStream:
             return self._request_replay(None if fresh else "epoch")
 
     def __iter__(self) -> Iterator[Batch | None]:
+        """A replay, if one is requested, then the log, until neither goes on.
+
+        Raises StreamUnavailable, StoreUnavailable.
+        """
         while True:
             if self._replay_pending:
                 if self._reset_reason:
@@ -78,15 +83,16 @@ class RunStream:
         elif (cursor := Cursor.decode(last_event_id or "")) is None:
             return self._request_replay("malformed")
         if cursor is None or (span.completed is None and self._run.announced_at is not None):
+            # The log has lost the run's start, or had its end and was trimmed.
             return self._request_replay(None if fresh else "trimmed")
         end = span.completed
         if end is not None and end.epoch == cursor.epoch and end.seq <= cursor.seq:
-            return False
+            return False  # the reader has seen run.completed
         self._follower = self._core.hub.follow(self._run.thread_id, cursor, self._run.id, self._writer)
         return True
 
     def _open_after_replay(self, cursor: ReplayCursor) -> bool:
-        """Begin after a replayed event: with another replay, unless it was the last one of an ended run."""
+        """Begin after an event of a replay: replay again, unless it was the last event of an ended run."""
         run = self._run
         if cursor.run_id != run.id:
             return self._request_replay("malformed")
@@ -101,7 +107,11 @@ class RunStream:
         return True
 
     def _replay_run(self) -> Batch:
-        """The run so far. The log is followed from where it was before the database was read."""
+        """Replay the run so far.
+
+        The cursor and the open texts are read before the database, so that nothing is missed
+        that is committed in between; what comes twice is filtered out.
+        """
         run, core = self._run, self._core
         self._replay_pending = False
         self.close()
@@ -118,16 +128,17 @@ class RunStream:
         return Batch(entries)
 
     def _follow(self, follower: Follower) -> Iterator[Batch | None]:
-        """What the log has from here on; where that cannot be followed, another replay is requested."""
+        """The follower's batches. If it ends with a reset, a replay is requested."""
         if self._replay is None:
-            yield from follower  # so that no name here holds a batch while it is sent
+            # Not a loop: its variable would hold a batch for as long as a slow reader receives it.
+            yield from follower
         else:
             yield from self._new_batches(follower, self._replay)
         if follower.reset:
             self._request_replay(follower.reset)
 
     def _new_batches(self, follower: Follower, replay: Replay) -> Iterator[Batch | None]:
-        """What of the log the replay did not contain."""
+        """Batches of the follower without replayed entries; a missing delta requests a replay."""
         for batch in follower:
             if batch is None:
                 yield None

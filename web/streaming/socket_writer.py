@@ -1,8 +1,8 @@
-"""Writes a stream directly to its socket, without a switch to the stream's greenlet in gunicorn."""
+"""Writes a stream directly to its client's socket, which saves a switch of greenlets per batch and reader."""
 
 from __future__ import annotations
 
-import socket as plain
+import socket as stdlib_socket
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from web.ops.metrics import Metrics
 
 
-_TCP_INFO = getattr(plain, "TCP_INFO", None)
+_TCP_INFO = getattr(stdlib_socket, "TCP_INFO", None)
 _ESTABLISHED = 1
+"""On Linux the first byte of ``struct tcp_info`` is the state of the connection; this is TCP_ESTABLISHED."""
 
 
 class SocketWriter:
     """Sends chunks of a response's body (:class:`runtime.stream.DirectWriter`).
 
-    It opens where gunicorn answers over HTTP/1.1 in chunks and the socket is a plain
-    one, and only if ``start_response`` comes from gunicorn itself: a middleware between
-    them might change the body. Elsewhere it stays closed, and the response is sent by
-    gunicorn.
+    It is ``open`` only if gunicorn answers over HTTP/1.1 in chunks, without TLS, and if
+    ``start_response`` is gunicorn's own: a middleware in between might change the body.
+    Otherwise gunicorn sends the response.
     """
 
     __slots__ = ("_encode", "_metrics", "_response", "_rest", "_socket", "open")
@@ -43,7 +43,7 @@ class SocketWriter:
         self.open = False
 
     def connect(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
-        """Keep the socket of the response, once that has begun."""
+        """Take the socket of the response once its head is written, and decide whether it can be used."""
         self._socket = gunicorn.socket_of(environ)
         self._response = gunicorn.response_of(start_response)
         self.open = (
@@ -55,12 +55,13 @@ class SocketWriter:
     def gone(self) -> bool:
         """Whether the reader has closed its end of the connection, or no longer answers.
 
-        The first write after that still succeeds; only the next one would fail.
+        The first write to a closed connection still succeeds, so that a write does not tell.
+        False where the system does not tell either (Linux does).
         """
         if self._socket is None or _TCP_INFO is None:
             return False
         try:
-            state: bytes = self._socket.getsockopt(plain.IPPROTO_TCP, _TCP_INFO, 1)
+            state: bytes = self._socket.getsockopt(stdlib_socket.IPPROTO_TCP, _TCP_INFO, 1)
         except OSError:
             return False
         return state[0] != _ESTABLISHED
@@ -70,12 +71,15 @@ class SocketWriter:
         gunicorn.close_after(self._response)
 
     def offer(self, batch: Batch) -> bool:
-        """Send ``batch`` as far as that goes without waiting; False where some of it remains."""
+        """Send what the socket accepts at once. False if :meth:`finish` has to send the rest.
+
+        ``batch`` must not be empty, for an empty chunk ends the response; nor may a rest remain.
+        """
         self._metrics.delivered(batch)
         frame = _chunk(batch.encoded(self._encode))
         try:
-            sent = self._socket.send(frame, 0, 0.0)
-        except OSError:  # the reader is slow, or gone: ``finish`` waits for it, or fails
+            sent = self._socket.send(frame, 0, 0.0)  # flags, and no time to wait
+        except OSError:  # the reader is slow (gevent's time-out) or gone: ``finish`` waits, or raises
             sent = 0
         if sent == len(frame):
             return True
@@ -83,7 +87,7 @@ class SocketWriter:
         return False
 
     def finish(self) -> None:
-        """Send what remains. Raises OSError where the reader is gone."""
+        """Send the rest, and wait for the reader. Raises OSError if it is gone."""
         if self._rest is not None:
             self._socket.sendall(self._rest)
             self._rest = None

@@ -1,14 +1,15 @@
-"""PostgreSQL: what is asked for most takes few round trips.
+"""The PostgreSQL engine: frequent steps take as few round trips as possible.
 
-A statement that is a round trip of its own costs its process as much as the server,
-and a transaction adds two. So connections are in autocommit, and what writes more
-than one statement begins by BEGIN. A run is accepted and ended by one statement each
-and claimed by two, on psycopg's own cursor; what SQLAlchemy has to compile for them
-is compiled once, when this module is imported.
+Each round trip costs this process about as much as the server, and a transaction adds
+two, for BEGIN and COMMIT. So connections use autocommit, and only snapshots and writes
+of several statements send BEGIN. Accepting and ending a run take one statement each,
+claiming it takes two, on psycopg's own cursor. Statements of SQLAlchemy are compiled once,
+when this module is imported.
 
-Such a statement does all of its work or none. Where it does none (the thread is gone,
-a limit would be exceeded, the texts are too long for it), the engine's general way
-does the step in a transaction, or raises the error that says why not.
+Each of these statements does all of its work or nothing. If an accept did nothing (the
+thread is gone, a limit would be exceeded), or the texts are too large for it, the
+generic transaction in :class:`Engine` runs: it does the step, or raises the error that
+says why not.
 """
 
 from __future__ import annotations
@@ -36,29 +37,29 @@ T = TypeVar("T")
 Psycopg = psycopg.Connection[tuple[Any, ...]]
 
 _MAX_TEXT = 256 * 1024
-"""Characters of the messages in one statement; they travel as JSON, which serves more of them badly."""
+"""Characters of message text that one statement is given as JSON; more of them are slow that way."""
 
 
 class PostgreSQL(Engine):
     """A PostgreSQL server."""
 
-    # READ COMMITTED shows each statement what is committed by then anyway; a read has nothing to begin.
+    # A read has no BEGIN: under READ COMMITTED each statement sees the latest commit anyway.
     begin: ClassVar = {Mode.SNAPSHOT: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", Mode.WRITE: "BEGIN"}
 
     def __init__(self, url: sa.URL, settings: Settings) -> None:
         super().__init__(_connections(url, settings))
         self._distrusted = False
-        """Whether a connection broke in use: those that lie idle are no better."""
+        """Whether a connection broke in use: the idle ones probably broke too."""
         event.listen(self.connections, "checkout", self._refuse_broken)
 
     def get_thread(self, workspace_id: str, thread_id: str) -> Thread:
-        """One statement."""
+        """One statement, in place of the transaction of :meth:`Engine.get_thread`."""
         with self._autocommit() as c:
             row = _GET_THREAD.row(c, {"workspace": workspace_id, "thread": thread_id})
         return threads.record_or_raise(row)
 
     def get_run(self, workspace_id: str, run_id: str) -> Run:
-        """One statement."""
+        """One statement, in place of the transaction of :meth:`Engine.get_run`."""
         with self._autocommit() as c:
             row = _GET_RUN.row(c, {"this_run": run_id, "workspace": workspace_id})
         return runs.record_or_raise(row)
@@ -91,7 +92,7 @@ class PostgreSQL(Engine):
         isolated: bool = False,
         only_published: bool = False,
     ) -> attempts.Claim | None:
-        """Two statements: the claim, and what the worker is given."""
+        """Two statements: claim the run, then read its messages; a third one after a question."""
         how = {"isolated": isolated, "only_published": only_published}
         with self._autocommit() as c:
             row = _CLAIM.row(c, {"this_run": run_id, "claimant": incarnation, "lease": lease, **how})
@@ -100,8 +101,8 @@ class PostgreSQL(Engine):
             try:
                 return _claimed(c, row, history)
             except Exception:
-                # Nothing was begun, so the attempt's number is free again. Should the
-                # database be away as well, the lease runs out.
+                # No child was started: undo the claim, so that the attempt's number is used again.
+                # If the database is unavailable as well, the lease runs out.
                 with suppress(psycopg.Error):
                     c.execute(postgresql_statements.UNCLAIM, {"run": run_id, "claimant": incarnation})
                 raise
@@ -115,7 +116,7 @@ class PostgreSQL(Engine):
         error: RunError | None = None,
         usage: Mapping[str, Json] | None = None,
     ) -> Run:
-        """One statement where the attempt leaves nothing but messages."""
+        """One statement, unless steps, a log or large messages have to be stored."""
         if result.steps or result.log or not _fits(result.messages):
             return super().finish(run, status, result, error=error, usage=usage)
         values = {
@@ -134,7 +135,7 @@ class PostgreSQL(Engine):
         return attempts.ended(run, status, error, usage, finished_at, cancel_requested_at)
 
     def claim_for_publish(self, pool: str, lease: float, per_user: int = 0) -> list[backlog.Ticket]:
-        """One statement where there is nothing to publish, as is mostly so."""
+        """A cheap look first; the locking transaction only if something can be published."""
         with self._autocommit() as c:
             rows = _CAPACITY.rows(c, {"pool": pool, "lease": -lease})
         return super().claim_for_publish(pool, lease, per_user) if backlog.capacity_of(rows).free else []
@@ -151,7 +152,7 @@ class PostgreSQL(Engine):
 
     @contextmanager
     def _autocommit(self) -> Iterator[Psycopg]:
-        """psycopg's own connection, each of whose statements is a transaction."""
+        """A connection of psycopg's own from the pool, in autocommit."""
         with self._outage, unavailable_if_away():
             pooled = self.connections.raw_connection()
             connection = cast(Psycopg, pooled.driver_connection)
@@ -166,7 +167,7 @@ class PostgreSQL(Engine):
                 pooled.close()
 
     def _refuse_broken(self, connection: Any, *pooled: Any) -> None:
-        """Where an idle connection has ended, or one broke in use, do without it and all the others."""
+        """On checkout: if this connection has ended, or another one broke in use, discard all idle ones."""
         if self._distrusted or postgresql_connection.ended(connection):
             self._distrusted = False
             raise exc.InvalidatePoolError("the server has closed the connection, or does not answer")
@@ -177,7 +178,7 @@ def _connections(url: sa.URL, settings: Settings) -> sa.Engine:
     return sa.create_engine(
         url,
         creator=lambda: postgresql_connection.connect(dsn, settings.statement_timeout),
-        hide_parameters=True,  # in errors, and so in logs: texts, and hashes of passwords
+        hide_parameters=True,  # errors are logged, and parameters hold texts of users and hashes of passwords
         json_serializer=dumps,
         json_deserializer=orjson.loads,
         pool_size=settings.pool_size,
@@ -246,7 +247,7 @@ def _spec_values(spec: runs.RunSpec) -> dict[str, Any]:
 
 
 def _claimed(c: Psycopg, row: tuple[Any, ...], history: Mapping[str, int]) -> attempts.Claim:
-    """What the claimed run's worker is given; ``row`` is the run's and its output state's."""
+    """The claim with its messages; ``row`` has the columns of the run, then of its output state."""
     width = len(runs.COLUMNS)
     run, output = runs.record(row[:width]), State(*row[width:])
     newest = states.newest(run.input_state_id, history.get(run.worker_id, history[""]))
@@ -256,7 +257,7 @@ def _claimed(c: Psycopg, row: tuple[Any, ...], history: Mapping[str, int]) -> at
 
 
 class _Compiled:
-    """A statement of SQLAlchemy's as psycopg executes it."""
+    """A SQLAlchemy statement, compiled once to psycopg's SQL and default parameters."""
 
     def __init__(self, statement: sa.ClauseElement) -> None:
         compiled = statement.compile(dialect=_DIALECT)
