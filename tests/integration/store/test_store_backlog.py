@@ -71,7 +71,7 @@ def pool(database: Database, slots: int, name: str = "python", **limits: int) ->
     database.write(pools.report, name, f"{name}@here-1", slots, report)
 
 
-def take(database: Database, per_user: int = 0, name: str = "python") -> list[str]:
+def publish_next(database: Database, per_user: int = 0, name: str = "python") -> list[str]:
     return [ticket.run_id for ticket in database.engine.claim_for_publish(name, LEASE, per_user)]
 
 
@@ -85,7 +85,7 @@ def end(database: Database, run: Run) -> Run:
     return database.engine.finish(run, RunStatus.SUCCESS, attempts.AttemptResult())
 
 
-def why(database: Database, run: Run, per_user: int = 0) -> tuple[int, str]:
+def explain(database: Database, run: Run, per_user: int = 0) -> tuple[int, str]:
     found = database.read(runs.find, run.id)
     assert found is not None
     queue = database.read(backlog.explain_wait, found, LEASE, per_user)
@@ -101,21 +101,21 @@ def test_users_take_turns_and_each_ones_turn_goes_to_their_most_urgent_run(datab
     pool(database, 8)
 
     expected = [urgent[0], second, third[0], many[0], third[1], *many[1:4]]
-    assert take(database) == [run.id for run in expected]
+    assert publish_next(database) == [run.id for run in expected]
 
 
 def test_who_has_runs_under_way_goes_behind_who_has_none(database, ask, crowd):
     pool(database, 4)
     busy = ask(0, 8)
-    first = take(database)
+    first = publish_next(database)
     late = ask(1, 3)
 
     for run_id in first[:2]:
         claim(database, run_id)
-    assert take(database) == [late[0].id, late[1].id]
+    assert publish_next(database) == [late[0].id, late[1].id]
     for run_id in first[2:]:
         claim(database, run_id)
-    assert take(database) == [late[2].id, busy[4].id]
+    assert publish_next(database) == [late[2].id, busy[4].id]
 
 
 def test_processes_that_look_at_the_same_moment_publish_no_more_than_there_are_slots(database, ask):
@@ -124,9 +124,9 @@ def test_processes_that_look_at_the_same_moment_publish_no_more_than_there_are_s
     pool(database, 5)
 
     with ThreadPoolExecutor(6) as processes:
-        taken = list(processes.map(lambda _: take(database), range(6)))
+        batches = list(processes.map(lambda _: publish_next(database), range(6)))
 
-    assert len({run_id for one in taken for run_id in one}) == sum(map(len, taken)) == 5
+    assert len({run_id for one in batches for run_id in one}) == sum(map(len, batches)) == 5
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -146,12 +146,12 @@ def test_a_user_has_no_more_under_way_than_the_limit_in_all_pools(database, ask,
     pool(database, 8, "exec")
     here, there, other = ask(0, 3), ask(0, 2, pool="exec"), ask(1, 1)
 
-    published = take(database, 2)
+    published = publish_next(database, 2)
     assert published == [here[0].id, other[0].id, here[1].id]
-    assert take(database, 2, "exec") == []
+    assert publish_next(database, 2, "exec") == []
     end(database, claim(database, published[0]))
-    assert take(database, 2, "exec") == [there[0].id]
-    assert take(database, 2) == []
+    assert publish_next(database, 2, "exec") == [there[0].id]
+    assert publish_next(database, 2) == []
 
 
 def test_a_worker_has_no_more_under_way_than_its_limit_and_blocks_nobody(database, ask, crowd):
@@ -159,18 +159,18 @@ def test_a_worker_has_no_more_under_way_than_its_limit_and_blocks_nobody(databas
     narrow, echo = ask(0, 4, worker_id="narrow", priority=9), ask(0, 1)
     other = ask(1, 1, worker_id="narrow")
 
-    published = take(database)
+    published = publish_next(database)
     assert sorted(published) == sorted([narrow[0].id, other[0].id, echo[0].id])
-    assert take(database) == []
+    assert publish_next(database) == []
     end(database, claim(database, narrow[0].id))
-    assert take(database) == [narrow[1].id]
+    assert publish_next(database) == [narrow[1].id]
 
 
 def test_a_run_that_a_limit_holds_does_not_use_up_what_its_user_may_run(database, ask, crowd):
     pool(database, 8, narrow=1)
     narrow, echo = ask(0, 3, worker_id="narrow", priority=9), ask(0, 2)
 
-    assert sorted(take(database, 3)) == sorted([narrow[0].id, echo[0].id, echo[1].id])
+    assert sorted(publish_next(database, 3)) == sorted([narrow[0].id, echo[0].id, echo[1].id])
 
 
 def test_a_late_message_starts_no_run_that_is_not_counted(database, ask):
@@ -181,35 +181,35 @@ def test_a_late_message_starts_no_run_that_is_not_counted(database, ask):
         return database.engine.claim(run.id, POOL, LEASE, {"": 200}, only_published=True)
 
     assert late() is None
-    assert take(database, 1) == [run.id]
+    assert publish_next(database, 1) == [run.id]
     assert late() is not None
 
 
 def test_a_queued_run_says_why(database, ask, people):
     first, second = ask(0, 2)
-    assert why(database, second) == (2, "pool_not_seen")
+    assert explain(database, second) == (2, "pool_not_seen")
     pool(database, 2, narrow=1)
     narrow = ask(0, 2, worker_id="narrow")
     [other] = ask(1)
 
-    assert [why(database, run)[0] for run in (first, other, second, *narrow)] == [1, 2, 3, 4, 5]
-    assert why(database, first) == (1, "starting")
-    take(database)
+    assert [explain(database, run)[0] for run in (first, other, second, *narrow)] == [1, 2, 3, 4, 5]
+    assert explain(database, first) == (1, "starting")
+    publish_next(database)
     running = claim(database, first.id)
-    assert why(database, other) == (1, "starting")
+    assert explain(database, other) == (1, "starting")
     claim(database, other.id)
-    assert why(database, second) == (1, "ahead")
-    assert why(database, second, per_user=1) == (1, "user_limit")
-    take(database)
+    assert explain(database, second) == (1, "ahead")
+    assert explain(database, second, per_user=1) == (1, "user_limit")
+    publish_next(database)
     end(database, running)
     claim(database, second.id)
-    assert why(database, narrow[0]) == (1, "ahead")
+    assert explain(database, narrow[0]) == (1, "ahead")
     claim(database, narrow[0].id)
-    assert why(database, narrow[1]) == (1, "worker_limit")
+    assert explain(database, narrow[1]) == (1, "worker_limit")
     again = database.write(
         attempts.retry, database.read(runs.find, second.id), 60.0, attempts.AttemptResult()
     )
-    assert why(database, again)[1] == "backoff"
+    assert explain(database, again)[1] == "backoff"
     assert database.read(backlog.explain_wait, again, LEASE).not_before is not None
     assert database.read(backlog.explain_wait, running, LEASE) is None
 

@@ -21,7 +21,7 @@ from runtime.transfer import exporter
 
 
 @pytest.fixture
-def grown(database: Database, user: User) -> Thread:
+def branching_thread(database: Database, user: User) -> Thread:
     """A thread with two branches, a label, an ended run and one under way."""
     thread = database.write(
         threads.create, workspace_id=user.workspace_id, user_id=user.id, title="Trees", worker_id="echo",
@@ -91,9 +91,9 @@ def without_ids(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_imported_thread_is_the_exported_one_with_other_ids(
-    database: Database, grown: Thread, user: User
+    database: Database, branching_thread: Thread, user: User
 ) -> None:
-    exported = export(database, grown)
+    exported = export(database, branching_thread)
     bob = database.write(users.register, email="bob@example.com", password_hash="-")
 
     imported = take_in(database, bob, json.loads(json.dumps(exported)))
@@ -112,8 +112,10 @@ def test_an_imported_thread_is_the_exported_one_with_other_ids(
     assert {s["id"] for s in again["states"]}.isdisjoint(s["id"] for s in exported["states"])
 
 
-def test_a_thread_can_be_imported_twice_and_goes_on(database: Database, grown: Thread, user: User) -> None:
-    data = export(database, grown)
+def test_a_thread_can_be_imported_twice_and_goes_on(
+    database: Database, branching_thread: Thread, user: User
+) -> None:
+    data = export(database, branching_thread)
     one, two = take_in(database, user, data), take_in(database, user, data)
 
     assert one.id != two.id
@@ -131,9 +133,9 @@ def test_a_thread_can_be_imported_twice_and_goes_on(database: Database, grown: T
 
 
 def test_a_state_with_many_messages_is_imported_in_small_steps(
-    database: Database, grown: Thread, user: User
+    database: Database, branching_thread: Thread, user: User
 ) -> None:
-    data = export(database, grown)
+    data = export(database, branching_thread)
     said = {**data["states"][1]["messages"][0], "id": None}
     data["states"][1]["messages"] = [{**said, "content": f"{number}"} for number in range(1234)]
     rows: list[int] = []
@@ -178,9 +180,9 @@ def test_a_state_with_many_messages_is_exported_in_small_steps(
 
 
 def test_the_runs_of_an_import_are_left_alone_by_pools_and_reaper(
-    database: Database, grown: Thread, user: User
+    database: Database, branching_thread: Thread, user: User
 ) -> None:
-    imported = take_in(database, user, export(database, grown))
+    imported = take_in(database, user, export(database, branching_thread))
 
     rows = database.read(lambda c: c.execute(sa.select(runs).where(runs.c.thread_id == imported.id)).all())
     assert len(rows) == 2
@@ -233,13 +235,13 @@ WRONG: list[tuple[list[str | int], Any, tuple[str | int, ...]]] = [
 @pytest.mark.parametrize(("place", "value", "path"), WRONG, ids=lambda part: str(part)[:40])
 def test_what_is_wrong_with_an_import_is_named_and_nothing_is_made(
     database: Database,
-    grown: Thread,
+    branching_thread: Thread,
     user: User,
     place: list[str | int],
     value: Any,
     path: tuple[str | int, ...],
 ) -> None:
-    data = copy.deepcopy(export(database, grown))
+    data = copy.deepcopy(export(database, branching_thread))
     part: Any = data
     for name in place[:-1]:
         part = part[name]
@@ -262,9 +264,9 @@ def test_what_is_wrong_with_an_import_is_named_and_nothing_is_made(
     ],
 )
 def test_the_ends_of_the_calendar_can_be_read_again(
-    database: Database, grown: Thread, user: User, time: str, kept: str
+    database: Database, branching_thread: Thread, user: User, time: str, kept: str
 ) -> None:
-    data = export(database, grown)
+    data = export(database, branching_thread)
     data["states"][1]["created_at"] = data["runs"][0]["finished_at"] = time
 
     imported = export(database, take_in(database, user, data))
@@ -278,8 +280,8 @@ def test_what_is_no_export_at_all_is_invalid(database: Database, user: User, dat
         take_in(database, user, data)
 
 
-def test_an_id_that_is_used_twice_is_named(database: Database, grown: Thread, user: User) -> None:
-    data = export(database, grown)
+def test_an_id_that_is_used_twice_is_named(database: Database, branching_thread: Thread, user: User) -> None:
+    data = export(database, branching_thread)
     data["states"][2]["id"] = data["states"][1]["id"]
 
     with pytest.raises(Invalid) as error:
@@ -287,8 +289,10 @@ def test_an_id_that_is_used_twice_is_named(database: Database, grown: Thread, us
     assert ("states", 2, "id") in [wrong.path for wrong in error.value.errors]
 
 
-def test_a_path_reads_as_markdown(database: Database, grown: Thread) -> None:
-    text = database.snapshot(transfer.export_path, grown.workspace_id, grown.latest_state_id)
+def test_a_path_reads_as_markdown(database: Database, branching_thread: Thread) -> None:
+    text = database.snapshot(
+        transfer.export_path, branching_thread.workspace_id, branching_thread.latest_state_id
+    )
 
     assert text == (
         "# Trees\n\n"
@@ -300,10 +304,10 @@ def test_a_path_reads_as_markdown(database: Database, grown: Thread) -> None:
     )
 
 
-def test_nobody_exports_what_is_not_theirs(database: Database, grown: Thread) -> None:
+def test_nobody_exports_what_is_not_theirs(database: Database, branching_thread: Thread) -> None:
     eve = database.write(users.register, email="eve@example.com", password_hash="-")
 
     with pytest.raises(NotFound):
-        database.snapshot(transfer.export_thread, eve.workspace_id, grown.id)
+        database.snapshot(transfer.export_thread, eve.workspace_id, branching_thread.id)
     with pytest.raises(NotFound):
-        database.snapshot(transfer.export_path, eve.workspace_id, grown.latest_state_id)
+        database.snapshot(transfer.export_path, eve.workspace_id, branching_thread.latest_state_id)
