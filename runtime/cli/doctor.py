@@ -77,7 +77,7 @@ def _show(finding: Finding) -> None:
 def _database(services: Services) -> Iterator[Finding]:
     has = migrate.current(services.settings.database_url)
     where = services.database.url.render_as_string(hide_password=True)
-    if has == migrate.head():
+    if not migrate.is_behind(has):
         yield Finding("database", f"{where}, up to date ({has})")
     else:
         yield Finding(
