@@ -20,6 +20,7 @@ from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
 from runtime.errors import ConfigurationError
+from runtime.private_files import private_folder
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEFAULTS = CHECKOUT / "config" / "default.toml"
@@ -252,14 +253,17 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
 @cache
 def current() -> Settings:
-    """This process's settings; read at the first call."""
-    return load()
+    """This process's settings; read at the first call, which also closes the data folder to others."""
+    settings = load()
+    if settings.home.is_dir():
+        private_folder(settings.home)
+    return settings
 
 
 def stored_secret(path: Path, length: int = 43) -> str:
     """A random secret that is created once and stored in ``path``, readable by its owner only."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return _read_stored(path, wait=True)

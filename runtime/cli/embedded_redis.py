@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import redis
 
 from runtime.errors import ConfigurationError
+from runtime.private_files import private_folder
 
 _MIN_VERSION = (6, 2)
 _START_TIMEOUT = 15.0
@@ -52,15 +53,15 @@ class EmbeddedRedis:
 
     @property
     def command(self) -> str:
-        """The shell command that starts it."""
-        return f"exec {shlex.join([self._program, str(self._config)])}"
+        """The shell command that starts it. Its log is nobody else's to read."""
+        return f"umask 077; exec {shlex.join([self._program, str(self._config)])}"
 
     def prepare(self) -> str:
         """Write its configuration, and its URL to where every process looks for it. Returns the URL.
 
         Port and password are those of the last start if the port is still free.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_folder(private_folder(self._folder.parent) / self._folder.name)
         port, password = self._previous() or (_free_port(), secrets.token_urlsafe(24))
         url = f"redis://:{password}@127.0.0.1:{port}/0"
         _write(self._config, _CONFIG.format(port=port, password=password, folder=self._folder))

@@ -27,6 +27,7 @@ from runtime.cli.supervisor import Supervisor
 from runtime.cli.terminal import console
 from runtime.cli.users import register
 from runtime.errors import ConfigurationError, Conflict
+from runtime.private_files import private_file, private_folder
 from runtime.settings import CHECKOUT, Settings, current, load
 from runtime.store import Database, pools, users
 from runtime.store import migrate as migration
@@ -68,12 +69,10 @@ def up() -> None:
 @contextmanager
 def _exclusive(home: Path) -> Iterator[None]:
     """Lock the data folder. Raises Conflict if another ``up`` uses it."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (home / "up.lock").open("a+") as file:
+    with os.fdopen(private_file(private_folder(home) / "up.lock"), "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
             raise Conflict(
                 f"Branchline is already running on {home} (process {file.read().strip() or 'unknown'}). "
                 "Stop it, or set BRANCHLINE_HOME, PORT and FLOWER_PORT to start a second one."

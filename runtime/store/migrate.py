@@ -22,6 +22,7 @@ from sqlalchemy import event, exc
 from sqlalchemy.pool import NullPool
 
 from runtime.errors import ConfigurationError, StoreUnavailable
+from runtime.private_files import private_database
 from runtime.store.database import with_driver
 from runtime.store.dialects import lock_transaction
 
@@ -100,7 +101,7 @@ def _engine(url: sa.URL, begin: str) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 5})
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        private_database(Path(url.database))
     engine = sa.create_engine(
         url, poolclass=NullPool, connect_args={"timeout": _LOCK_WAIT, "isolation_level": None}
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import orjson
@@ -18,6 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.pool import NullPool
 
 from runtime import greenlets
+from runtime.private_files import private_database
 from runtime.settings import Database as Settings
 from runtime.store.engines.engine import Engine, Mode, dumps
 
@@ -25,6 +27,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _THREADS = 8
+_IN_MEMORY = ":memory:"
 
 
 class SQLite(Engine):
@@ -36,7 +39,7 @@ class SQLite(Engine):
         super().__init__(
             sa.create_engine(
                 url,
-                creator=_connector(url.database or ":memory:", settings.busy_timeout),
+                creator=_connector(url.database or _IN_MEMORY, settings.busy_timeout),
                 poolclass=NullPool,
                 hide_parameters=True,
                 json_serializer=_dumps,
@@ -84,6 +87,8 @@ def _connector(path: str, busy_timeout: float) -> Callable[[], sqlite3.Connectio
 
 
 def _connect(path: str, busy_timeout: float) -> sqlite3.Connection:
+    if path != _IN_MEMORY:
+        private_database(Path(path))
     connection = sqlite3.connect(
         path,
         timeout=busy_timeout,

@@ -231,8 +231,9 @@ def test_flower_requires_the_password_that_was_printed(up: Up) -> None:
 
 
 def test_secrets_are_readable_by_their_owner_only(up: Up) -> None:
-    for name in ("secret", "flower.password", "redis.url", "redis/redis.conf"):
+    for name in ("secret", "flower.password", "redis.url", "redis/redis.conf", "up.lock", "branchline.db"):
         assert stat.S_IMODE((up.home / name).stat().st_mode) == 0o600, name
+    assert not [path for path in (up.home, *up.home.rglob("*")) if path.lstat().st_mode & 0o077]
 
 
 def test_no_password_is_on_any_command_line(up: Up) -> None:
