@@ -1,9 +1,9 @@
 """The host: a small process beside the pool that starts children and cleans up after them.
 
-There is one for each Python worker: it imports the worker once, and each run is a fork
-of what is in memory already. One more starts the commands of all other workers. While
-it is idle it forks one process ahead, the spare, which becomes the next child without
-waiting for a fork. It is run as ``python -m runtime.child.host DESCRIPTOR``, with one end of
+There is one for each worker. That of a Python worker imports it once, and each run is a
+fork of what is in memory already; the others execute a command for each run. While a host
+is idle it forks one process ahead, the spare, which becomes the next child without waiting
+for a fork. It is run as ``python -m runtime.child.host DESCRIPTOR``, with one end of
 a Unix socket that keeps message boundaries. Each message is a JSON object.
 
 ============================  =====================================================

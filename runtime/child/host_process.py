@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from runtime.child.child_process import ChildProcess
 from runtime.child.control_groups import ControlGroup
 from runtime.child.pipes import ReadPipe, WritePipe, pipes
 from runtime.errors import ChildFailed
+from runtime.registry import Worker, WorkerType
 from runtime.settings import CHECKOUT
 
 _IMPORT_TIMEOUT = 60.0
@@ -31,20 +33,21 @@ class HostProcess:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, digest: str, entrypoint: str | None, environ: Mapping[str, str]) -> None:
-        """Start it, with ``environ`` as its whole environment.
+    def __init__(self, worker: Worker, environ: Mapping[str, str]) -> None:
+        """Start the host of a worker, with ``environ`` as its whole environment.
 
-        ``entrypoint``: the Python worker that it imports and forks; None: it executes
-        commands. ``digest``: the version of that worker. Raises ChildFailed where no
-        process can be made.
+        It imports a Python worker and forks it; for all others it executes commands.
+        Raises ChildFailed where no process can be made.
         """
-        self.digest = digest
-        self.python = entrypoint is not None
+        self.digest = worker.digest
+        """The version of the worker."""
+        self.python = worker.type is WorkerType.PYTHON
         self.alive = True
         self.started = 0
         """How many children it was asked for."""
         self.being_replaced = False
         """Whether its successor is being started."""
+        self._used = time.monotonic()
         self._children: dict[int, ChildProcess] = {}
         self._retired = False
         self._ready = threading.Event()
@@ -64,13 +67,22 @@ class HostProcess:
             except OSError as error:
                 self._control.close()
                 raise ChildFailed(f"No process could be made: {error.strerror}.") from error
-        self._send({"type": "serve", "entrypoint": entrypoint})
+        self._send({"type": "serve", "entrypoint": str(worker.entrypoint) if self.python else None})
         threading.Thread(target=self._listen, name="branchline-host", daemon=True).start()
 
     @property
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    @property
+    def idle(self) -> float:
+        """For how many seconds it has been without use; 0 while it has children."""
+        return 0.0 if self._children else time.monotonic() - self._used
+
+    def mark_used(self) -> None:
+        """It is about to be asked for a child, or has just lost one."""
+        self._used = time.monotonic()
 
     def wait_ready(self) -> None:
         """Wait until it has imported its worker. Raises ChildFailed where that fails."""
@@ -166,6 +178,7 @@ class HostProcess:
             case "refused":
                 self._children.pop(message["child"]).mark_refused(message["message"])
             case "ended":
+                self.mark_used()
                 self._children.pop(message["child"]).mark_ended(message["code"])
                 if self._retired and not self._children:
                     self.close()

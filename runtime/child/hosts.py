@@ -1,4 +1,4 @@
-"""The host processes of a pool: one for each Python worker, and one for all commands."""
+"""The host processes of a pool: one for each worker."""
 
 from __future__ import annotations
 
@@ -10,28 +10,40 @@ from runtime.child.host_process import HostProcess
 from runtime.errors import ChildFailed
 from runtime.registry import Worker
 
-_COMMANDS = ""
-"""The key of the host that executes commands."""
+_MAX_IDLE = 600.0
+"""Seconds after which a host of commands may be ended. It is started again in less than a tenth of
+a second, and weighs some 5 MB until then; a host that has imported a worker is kept."""
 
 
 class Hosts:
-    """Starts a host when it is first needed, and another one in place of an old or dead one."""
+    """Starts a host when it is first needed, and another one in place of an old or dead one.
+
+    No two workers share a host: what one of them does to its host harms no run of another.
+    """
 
     def __init__(self, environ: Mapping[str, str], recycle: int) -> None:
         """``recycle``: after how many children a host is replaced."""
         self._environ = environ
         self._recycle = recycle
         self._hosts: dict[str, HostProcess] = {}
+        """By worker."""
         self._locks: dict[str, threading.Lock] = {}
         self._closed = False
 
     def for_worker(self, worker: Worker) -> HostProcess:
-        """The host that has imported this version of a Python worker. Raises ChildFailed."""
-        return self._get(worker.id, worker.digest, worker)
-
-    def for_commands(self) -> HostProcess:
-        """The host that executes commands. Raises ChildFailed."""
-        return self._get(_COMMANDS, "", None)
+        """The host of this version of a worker. Raises ChildFailed."""
+        with self._lock(worker.id):
+            if self._closed:
+                raise ChildFailed("The pool is shutting down.")
+            host = self._hosts.get(worker.id)
+            if host is None or not host.alive or host.digest != worker.digest:
+                self._retire_idle()
+                host = self._replace(worker)
+            elif host.started >= self._recycle and not host.being_replaced:
+                host.being_replaced = True
+                threading.Thread(target=self._renew, args=(worker,), daemon=True).start()
+            host.mark_used()
+            return host
 
     def close(self) -> None:
         """End all hosts and their children."""
@@ -42,37 +54,40 @@ class Hosts:
             host.wait()
         self._hosts.clear()
 
-    def _get(self, key: str, digest: str, worker: Worker | None) -> HostProcess:
-        with self._locks.setdefault(key, threading.Lock()):
-            if self._closed:
-                raise ChildFailed("The pool is shutting down.")
-            host = self._hosts.get(key)
-            if host is None or not host.alive or host.digest != digest:
-                return self._replace(key, digest, worker)
-            if host.started >= self._recycle and not host.being_replaced:
-                host.being_replaced = True
-                threading.Thread(target=self._renew, args=(key, digest, worker), daemon=True).start()
-            return host
+    def _lock(self, worker_id: str) -> threading.Lock:
+        return self._locks.setdefault(worker_id, threading.Lock())
 
-    def _renew(self, key: str, digest: str, worker: Worker | None) -> None:
+    def _renew(self, worker: Worker) -> None:
         """Replace a host that has started many children; it goes on until the next one is ready."""
         try:
-            self._replace(key, digest, worker)
+            self._replace(worker)
         except ChildFailed:
-            self._hosts[key].being_replaced = False  # try again at the next start
+            self._hosts[worker.id].being_replaced = False  # try again at the next start
 
-    def _replace(self, key: str, digest: str, worker: Worker | None) -> HostProcess:
-        host = HostProcess(digest, str(worker.entrypoint) if worker else None, self._environment(worker))
+    def _replace(self, worker: Worker) -> HostProcess:
+        basics = environment.basic(self._environ)
+        host = HostProcess(worker, {**basics, **environment.of_worker(worker, self._environ)})
         host.wait_ready()
-        before = self._hosts.get(key)
-        self._hosts[key] = host
+        before = self._hosts.get(worker.id)
+        self._hosts[worker.id] = host
         if before is not None:
             before.retire()
         if self._closed:
             host.close()
         return host
 
-    def _environment(self, worker: Worker | None) -> dict[str, str]:
-        """What a host gets: no secret of the pool, and a worker's only if it imports that worker."""
-        basics = environment.basic(self._environ)
-        return {**basics, **environment.of_worker(worker, self._environ)} if worker else basics
+    def _retire_idle(self) -> None:
+        """Retire the hosts of commands that have been idle for long.
+
+        It happens only when another host is about to be started, since memory grows only then.
+        """
+        for worker_id, host in list(self._hosts.items()):
+            lock = self._lock(worker_id)
+            if host.python or host.idle < _MAX_IDLE or not lock.acquire(blocking=False):
+                continue  # whoever holds the lock is about to use it
+            try:
+                if self._hosts.get(worker_id) is host and host.idle >= _MAX_IDLE:
+                    del self._hosts[worker_id]
+                    host.retire()
+            finally:
+                lock.release()

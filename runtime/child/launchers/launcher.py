@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from runtime.child import environment
 from runtime.child.child import Child
 from runtime.child.control_groups import ControlGroups
-from runtime.child.host_process import HostProcess
 from runtime.child.hosts import Hosts
 from runtime.errors import ChildFailed
 from runtime.registry import Worker
@@ -48,29 +46,23 @@ class ProcessLauncher(ABC):
         self._context = context
 
     @abstractmethod
-    def host(self, worker: Worker) -> HostProcess:
-        """The host that starts the worker's children. Raises ChildFailed."""
-
-    @abstractmethod
     def command(self, worker: Worker) -> list[str] | None:
         """What is executed; None: the host forks the worker that it has imported. Raises ChildFailed."""
 
+    @abstractmethod
     def warm(self, worker: Worker) -> None:
-        """Start the host."""
-        self.host(worker)
+        """Prepare the worker, so that its first run need not wait. Raises ChildFailed."""
 
     def start(self, worker: Worker, environ: Mapping[str, str], line: bytes) -> Child:
         """Have the host start a child, in a control group if the worker's memory is limited."""
         command = self.command(worker)
-        host = self.host(worker)
+        host = self._context.hosts.for_worker(worker)
         group = self._context.groups.make(worker.limits.memory_bytes)
-        # The fork of a Python worker has the worker's variables from its host.
-        own = environment.of_worker(worker, self._context.environ) if command else {}
         request = {
             "type": "start",
             "command": command,
             "folder": str(worker.folder),
-            "environ": {**own, **environ},
+            "environ": dict(environ),
             "memory_bytes": worker.limits.memory_bytes,
             "open_files": worker.limits.open_files,
             "group": str(group.path) if group else None,
@@ -86,9 +78,8 @@ class ProcessLauncher(ABC):
 class CommandLauncher(ProcessLauncher):
     """A process launcher that executes a program for each run."""
 
-    def host(self, worker: Worker) -> HostProcess:
-        """The host of all commands."""
-        return self._context.hosts.for_commands()
+    def warm(self, worker: Worker) -> None:
+        """Nothing is prepared: its host is started in no time, and there may be many such workers."""
 
     def find(self, program: str) -> str:
         """The path of a program. Raises ChildFailed if there is none that may be executed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from runtime.child.host_process import HostProcess
 from runtime.child.launchers.launcher import ProcessLauncher
 from runtime.registry import Worker
 
@@ -10,9 +9,9 @@ from runtime.registry import Worker
 class PythonLauncher(ProcessLauncher):
     """Forks the worker's host."""
 
-    def host(self, worker: Worker) -> HostProcess:
-        """The host that has imported the worker."""
-        return self._context.hosts.for_worker(worker)
+    def warm(self, worker: Worker) -> None:
+        """Start the worker's host, which imports it."""
+        self._context.hosts.for_worker(worker)
 
     def command(self, worker: Worker) -> None:
         """Nothing is executed: a fork has all that it needs in memory."""

@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 
 from runtime.child import Child, Children, forked, protocol
+from runtime.child import hosts as hosts_module
 from runtime.child.child_process import ChildProcess
 from runtime.errors import ChildFailed, OutputTooLarge
-from runtime.registry import Worker, WorkerType, discover, load
+from runtime.registry import Worker, discover, load
 from runtime.settings import CHECKOUT, Settings
 
 WORKERS = CHECKOUT / "tests" / "workers"
@@ -313,9 +314,7 @@ def spare_of(host: int) -> int:
 
 
 def host_of(children: Children, worker: Worker) -> int:
-    children.warm(worker)
-    hosts = children.hosts
-    return (hosts.for_worker(worker) if worker.type is WorkerType.PYTHON else hosts.for_commands()).pid
+    return children.hosts.for_worker(worker).pid
 
 
 @linux
@@ -732,6 +731,33 @@ def test_a_host_is_replaced_after_many_children_while_runs_go_on(
         wait_until(lambda: not alive(hosts[0]), "the end of the first host")
     finally:
         children.close()
+
+
+def test_no_two_workers_and_no_two_versions_of_one_share_a_host(start: Start) -> None:
+    versions = [SHELL, replace(SHELL, id="other"), replace(SHELL, digest="another version")]
+    talks = [start(worker=worker, hang=True).until_text("a shell.") for worker in versions]
+    assert len({parent_of(talk.child.pid) for talk in talks}) == len(versions)
+
+
+def test_the_host_of_a_command_is_ended_when_it_is_idle_and_another_one_starts(
+    children: Children, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used, idle, warm = (replace(SHELL, id=name) for name in ("used", "idle", "warm"))
+    python = host_of(children, FAKE)
+    running = start(worker=used, hang=True).until_text("a shell.")
+    start(worker=idle).read_all().child.wait(WITHIN)
+    before = host_of(children, idle)
+    host_of(children, warm)
+    assert alive(before), "nobody is idle for ten minutes yet"
+
+    monkeypatch.setattr(hosts_module, "_MAX_IDLE", 0.0)
+    host_of(children, replace(SHELL, id="new"))
+
+    wait_until(lambda: not alive(before), "the end of the idle host")
+    assert alive(python), "it has imported its worker"
+    running.child.send(b'{"type":"cancel"}')
+    assert running.read_all().text == "Hello from a shell. Stopped."
+    assert start(worker=idle).read_all().text == "Hello from a shell."
 
 
 def test_nothing_is_started_after_close(children: Children) -> None:
