@@ -6,6 +6,7 @@
     ├── ConfigurationError         settings that cannot be used
     ├── RequestError               the request cannot be fulfilled (the caller's side)
     │   ├── Unauthenticated        no credentials, or bad ones
+    │   ├── Misdirected            the host name is none of ours
     │   ├── Forbidden              a write from a foreign origin
     │   ├── NotFound               does not exist, or belongs to somebody else
     │   ├── Conflict               exists, but its state does not allow this
@@ -54,6 +55,10 @@ class RequestError(BranchlineError):
 
 class Unauthenticated(RequestError):
     """Sign in, or send a valid token."""
+
+
+class Misdirected(RequestError):
+    """Branchline does not answer to this host name. Its operator can add it to BRANCHLINE_WEB_HOSTS."""
 
 
 class Forbidden(RequestError):

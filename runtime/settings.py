@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import secrets
 import time
 import tomllib
@@ -99,6 +100,7 @@ class Web:
     connections: int
     max_body: int
     drain: float
+    hosts: str
     trusted_proxies: int
 
 
@@ -213,6 +215,12 @@ class Settings:
         return self.service.api_url or f"http://127.0.0.1:{self.service.port}"
 
     @property
+    def web_hosts(self) -> tuple[str, ...]:
+        """The host names that a deployment answers to, in lower case; ``.example.com`` stands for it and all below."""
+        names = (name.strip().lower() for name in self.web.hosts.split(","))
+        return tuple(name.strip("[]").removesuffix(".") for name in names if name)
+
+    @property
     def deployed(self) -> bool:
         """Whether others can reach the web process: it listens beyond loopback, or is behind a proxy."""
         return self.service.host not in _LOOPBACK or self.web.trusted_proxies > 0
@@ -314,6 +322,8 @@ def _section(
 _WRITE_TIMEOUT = 2.0
 """Seconds that another process may take to write a secret's file after creating it."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
+"""A name, all names below one (with a dot in front), or an IPv6 address."""
 _SHORTEST_KEY = 32
 _DESCRIPTIONS = types.MappingProxyType(
     {int: "a whole number", float: "a number", bool: "true or false", str: "valid UTF-8"}
@@ -362,6 +372,11 @@ def _check(settings: Settings) -> None:
         errors.append("BRANCHLINE_POOL_ISOLATED_PROCESSES must be at least 1")
     if settings.limits.logins_per_minute < 1:
         errors.append("BRANCHLINE_LIMITS_LOGINS_PER_MINUTE must be at least 1")
+    if wrong := [name for name in settings.web_hosts if not _HOST.fullmatch(name)]:
+        errors.append(
+            f"BRANCHLINE_WEB_HOSTS has {wrong[0]!r}, which is not a host name; separate names by commas, "
+            "and write them without scheme, port and path, and in ASCII (xn--...)"
+        )
     for name in ("database_url", "redis_url", "broker_url"):
         if not _is_url(getattr(settings.service, name)):
             errors.append(
@@ -394,6 +409,11 @@ def _check_deployment(settings: Settings) -> None:
         )
     if not security.cookie_secure:
         errors.append("serve it over TLS and set BRANCHLINE_SECURITY_COOKIE_SECURE=true")
+    if not settings.web_hosts:
+        errors.append(
+            "set BRANCHLINE_WEB_HOSTS to the host name in the site's address "
+            "(several are separated by commas)"
+        )
     if errors:
         why = (
             f"HOST={settings.service.host}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from runtime import settings as settings_module
 from runtime.settings import Settings
@@ -12,6 +11,8 @@ from web.api import accounts, events, runs, states, threads, worker_api, workers
 from web.api.openapi import Api
 from web.core import Core
 from web.http import problems, responses
+from web.http.hosts import Hosts
+from web.http.proxies import TrustedProxies
 from web.ops import health
 from web.security import auth
 
@@ -23,6 +24,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # OPTIONS would answer without authentication
     app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body
+    Hosts.of(settings).init_app(app)
     Core(settings).init_app(app)
     responses.init_app(app, tls_only=settings.security.cookie_secure)
     auth.init_app(app, settings)
@@ -32,7 +34,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(pages.pages)
     problems.init_app(app)
     if proxies := settings.web.trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
+        app.wsgi_app = TrustedProxies(app.wsgi_app, proxies)  # type: ignore[method-assign]
     return app
 
 

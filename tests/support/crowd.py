@@ -27,7 +27,7 @@ class Seat:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.socket.connect((client.base_url.host, client.base_url.port))
         cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n"
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n"
         head += f"Last-Event-ID: {last}\r\n" if last else ""
         self.socket.sendall(f"{head}\r\n".encode())
         self.socket.setblocking(False)

@@ -11,6 +11,8 @@ from runtime.errors import ConfigurationError
 
 KEY = {"BRANCHLINE_SECURITY_SECRET_KEY": "gHq2-vX9_bT4kLm8Zr1sWc6yPd3nJf7a"}
 TLS = {"BRANCHLINE_SECURITY_COOKIE_SECURE": "true"}
+HOSTS = {"BRANCHLINE_WEB_HOSTS": "chat.example.com"}
+SAFE = {**KEY, **TLS, **HOSTS}
 REACHABLE = [
     {"HOST": "0.0.0.0"},
     {"HOST": "::"},
@@ -25,30 +27,30 @@ def test_a_reachable_server_refuses_to_start_as_in_development(where: dict[str, 
         settings.load(where)
 
     [(name, value)] = where.items()
-    for word in (f"{name}={value}", *KEY, *TLS, "BRANCHLINE_SECURITY_INSECURE=true"):
+    for word in (f"{name}={value}", *SAFE, "BRANCHLINE_SECURITY_INSECURE=true"):
         assert word in str(refused.value)
 
 
 @pytest.mark.parametrize("where", REACHABLE)
-def test_a_reachable_server_starts_with_a_key_and_tls(where: dict[str, str]) -> None:
-    assert settings.load({**where, **KEY, **TLS}).deployed
+def test_a_reachable_server_starts_with_a_key_and_tls_and_its_name(where: dict[str, str]) -> None:
+    assert settings.load({**where, **SAFE}).deployed
 
 
-@pytest.mark.parametrize("given", [KEY, TLS])
-def test_a_reachable_server_refuses_to_start_with_only_one_of_key_and_tls(given: dict[str, str]) -> None:
+@pytest.mark.parametrize("missing", SAFE)
+def test_a_reachable_server_refuses_to_start_without_one_of_these(missing: str) -> None:
+    given = {name: value for name, value in SAFE.items() if name != missing}
+
     with pytest.raises(ConfigurationError) as refused:
         settings.load({"HOST": "0.0.0.0", **given})
 
-    [missing] = (KEY | TLS).keys() - given.keys()
-    [there] = given
     assert missing in str(refused.value)
-    assert there not in str(refused.value)
+    assert not any(name in str(refused.value) for name in given)
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 64, "changeme" * 8])
 def test_a_guessable_key_is_refused(key: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        settings.load({"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_SECRET_KEY": key, **TLS})
+        settings.load({"HOST": "0.0.0.0", **SAFE, "BRANCHLINE_SECURITY_SECRET_KEY": key})
 
     assert "BRANCHLINE_SECURITY_SECRET_KEY" in str(refused.value)
     assert key not in str(refused.value)
@@ -61,6 +63,19 @@ def test_a_reachable_server_starts_as_in_development_when_allowed() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_a_server_on_loopback_starts_without_settings(host: str) -> None:
     assert not settings.load({"HOST": host}).deployed
+
+
+def test_host_names_are_compared_in_lower_case_and_without_the_last_dot() -> None:
+    given = {"BRANCHLINE_WEB_HOSTS": " Chat.Example.COM. , .example.org,[::1], "}
+    assert settings.load(given).web_hosts == ("chat.example.com", ".example.org", "::1")
+
+
+@pytest.mark.parametrize(
+    "name", ["https://a.example", "a.example:8000", "a.example/b", "b\u00fccher.example", "*", "."]
+)
+def test_what_is_no_host_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="BRANCHLINE_WEB_HOSTS"):
+        settings.load({"BRANCHLINE_WEB_HOSTS": name})
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL", "BROKER_URL"])

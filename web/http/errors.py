@@ -21,6 +21,7 @@ from runtime.errors import FieldError
 _STATUS: Mapping[type[Exception], tuple[int, str]] = {
     errors.Unauthenticated: (401, "Not signed in"),
     errors.Forbidden: (403, "Forbidden"),
+    errors.Misdirected: (421, "Misdirected request"),
     errors.NotFound: (404, "Not found"),
     errors.Conflict: (409, "Conflict"),
     errors.UnknownWorker: (422, "Unknown worker"),

@@ -192,7 +192,7 @@ class Reader:
 
     def ask(self, path: str, version: str = "1.1") -> None:
         """Send a request, and read the head of its answer."""
-        head = f"GET {path} HTTP/{version}\r\nHost: x\r\nCookie: {self._cookie}\r\n\r\n"
+        head = f"GET {path} HTTP/{version}\r\nHost: localhost\r\nCookie: {self._cookie}\r\n\r\n"
         self._socket.sendall(head.encode())
         assert self.file.readline().split()[1] == b"200"
         while self.file.readline() != b"\r\n":
