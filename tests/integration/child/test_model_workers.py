@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -69,8 +70,9 @@ def model() -> Iterator[FakeModel]:
 
 
 @pytest.fixture
-def children(settings: Settings, model: FakeModel) -> Iterator[Children]:
-    environ = {
+def environ(model: FakeModel) -> dict[str, str]:
+    """The pool's; changes count until the first run."""
+    return {
         **{name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ},
         "OPENAI_API_KEY": "sk-test",
         "OPENAI_BASE_URL": f"{model.url}/v1",
@@ -78,6 +80,10 @@ def children(settings: Settings, model: FakeModel) -> Iterator[Children]:
         "ANTHROPIC_API_KEY": "sk-ant-test",
         "ANTHROPIC_BASE_URL": model.url,
     }
+
+
+@pytest.fixture
+def children(settings: Settings, environ: dict[str, str]) -> Iterator[Children]:
     children = Children(settings, environ)
     yield children
     children.close()
@@ -203,8 +209,9 @@ def test_models_are_told_the_conversation_as_text(model: FakeModel, say: Any) ->
 
 
 def test_openai_gives_its_key_only_to_servers_that_the_installation_trusts(
-    model: FakeModel, say: Any
+    model: FakeModel, environ: dict[str, str], say: Any
 ) -> None:
+    environ["OPENAI_PRIVATE_BASE_URLS"] = "true"
     model.answer = lambda: iter([chunk({"content": "ok"}), b"data: [DONE]\n\n"])
 
     for url in (f"{model.url}/v1", f"{model.url}/other/v1/", f"{model.url}/strange/v1"):
@@ -215,6 +222,40 @@ def test_openai_gives_its_key_only_to_servers_that_the_installation_trusts(
         "Bearer sk-test",
         "Bearer none",
     ]
+
+
+HOSTS = [
+    "127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0", "[::1]", "[::]",
+    "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
+    "user:secret@127.0.0.1",
+]  # fmt: skip
+"""Ways of writing this machine."""
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_user_leads_openai_to_no_private_address(model: FakeModel, say: Any, host: str) -> None:
+    port = model.url.rpartition(":")[2]
+    model.answer = lambda: iter([chunk({"content": "secret"}), b"data: [DONE]\n\n"])
+
+    said = say("openai_worker", HELLO, base_url=f"http://{host}:{port}/strange/v1")
+
+    assert model.requests == []
+    failed = said[-1]
+    assert isinstance(failed, protocol.Failed) and not failed.retryable
+    assert "not at a public address" in failed.message and "OPENAI_OTHER_BASE_URLS" in failed.message
+    assert "user:secret" not in failed.message
+
+
+def test_openai_does_not_tell_a_user_which_ports_are_open(model: FakeModel, say: Any) -> None:
+    with socket.socket() as silent, socket.socket() as closed:
+        for each in (silent, closed):
+            each.bind(("127.0.0.1", 0))
+        silent.listen()
+        ports = [model.url.rpartition(":")[2], silent.getsockname()[1], closed.getsockname()[1]]
+        said = [say("openai_worker", HELLO, base_url=f"http://127.0.0.1:{port}/strange/v1") for port in ports]
+
+    assert said[0] == said[1] == said[2]
+    assert [type(one) for one in said[0]] == [protocol.Failed]
 
 
 @pytest.mark.parametrize(
