@@ -25,6 +25,7 @@ from runtime.errors import ConfigurationError, StoreUnavailable
 from runtime.private_files import private_database
 from runtime.store.database import with_driver
 from runtime.store.dialects import lock_transaction
+from runtime.store.engines.failures import is_away
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 _LOCK = 0x6272616E63686C6E  # any number, the same for every process
@@ -91,8 +92,11 @@ def _transaction(url: str, *, alone: bool) -> Iterator[sa.Connection]:
             if alone:
                 lock_transaction(connection, _LOCK)
             yield connection
-    except exc.OperationalError as error:
-        raise StoreUnavailable(f"The database cannot be reached: {error.orig}") from error
+    except exc.SQLAlchemyError as error:
+        if not is_away(error):
+            raise
+        cause = getattr(error, "orig", error)
+        raise StoreUnavailable(f"The database cannot be reached: {cause}") from error
     finally:
         engine.dispose()
 

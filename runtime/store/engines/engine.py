@@ -17,13 +17,13 @@ from types import TracebackType
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import orjson
-import psycopg
 import sqlalchemy as sa
-from sqlalchemy import Connection, event, exc
+from sqlalchemy import Connection, event
 
 from runtime.errors import StoreUnavailable
 from runtime.model import Json, Run, RunError, RunStatus, Thread
 from runtime.store import attempts, backlog, runs, threads
+from runtime.store.engines import failures
 from runtime.store.states import NewMessage
 
 log = logging.getLogger(__name__)
@@ -171,11 +171,13 @@ def dumps(value: Any) -> str:
 
 @contextmanager
 def unavailable_if_away() -> Iterator[None]:
-    """Within it, a database that is busy or away is StoreUnavailable."""
+    """Within it, a database that is busy or away is StoreUnavailable; a fault of ours stays what it is."""
     try:
         yield
-    except _AWAY as error:
-        raise StoreUnavailable from error
+    except Exception as error:
+        if failures.is_away(error):
+            raise StoreUnavailable from error
+        raise
 
 
 class _Outage:
@@ -206,14 +208,3 @@ def _begin(connection: Connection) -> None:
     begin = connection.info.pop("begin", "BEGIN")
     if begin:
         connection.exec_driver_sql(begin)
-
-
-_AWAY = (
-    exc.OperationalError,
-    exc.InterfaceError,
-    exc.InternalError,
-    exc.TimeoutError,
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.InternalError,
-)

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from runtime.errors import StaleAttempt
+from runtime.errors import StaleAttempt, StoreUnavailable
 from runtime.model import Json, Message, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.settings import Database as Settings
 from runtime.store import attempts, backlog, messages, runs, states, tables, threads
@@ -162,6 +162,7 @@ class PostgreSQL(Engine):
                 if connection.closed:
                     self._distrusted = True
                     pooled.invalidate(error)
+                    raise StoreUnavailable from error  # whatever the server gave as the reason
                 raise
             finally:
                 pooled.close()

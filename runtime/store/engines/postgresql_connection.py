@@ -134,12 +134,15 @@ class _TextLoader(psycopg.adapt.Loader):
 
 
 def ended(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server has closed an idle connection. Sends nothing, so no statement is sent twice."""
-    poll = _poll()
-    poll.register(connection.pgconn.socket, select.POLLIN)
-    if not poll.poll(0):
-        return False
+    """Whether an idle connection was closed, here or by the server.
+
+    Sends nothing, so no statement is sent twice.
+    """
     try:
+        poll = _poll()
+        poll.register(connection.pgconn.socket, select.POLLIN)
+        if not poll.poll(0):
+            return False
         for _ in range(2):  # its last words, then its end
             connection.pgconn.consume_input()
     except psycopg.OperationalError:
