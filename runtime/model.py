@@ -2,7 +2,8 @@
 
 Records are frozen. ``encode`` gives the JSON shape that the Thread API and the
 event log share; times are RFC 3339 in UTC. Ids are UUIDv7 strings (RFC 9562,
-section 5.7), so that ids sort by the time they were made.
+section 5.7). They sort by the time they were made only among those of one process, whose
+clock they are made from; what is listed in order is sorted by the database's times.
 """
 
 from __future__ import annotations

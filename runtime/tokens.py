@@ -22,6 +22,9 @@ from runtime.settings import Settings
 
 _ALGORITHM = "HS256"
 
+CLOCK_SKEW = 60
+"""Seconds by which the clocks of two processes may differ without one refusing what the other has signed."""
+
 
 def run_token(settings: Settings, run_id: str, attempt: int) -> str:
     """Authenticates the child of one attempt; invalid once the attempt has ended."""
@@ -59,7 +62,7 @@ def session_token(settings: Settings, session_id: str) -> str:
 
 
 def read_session_token(settings: Settings, text: str) -> str | None:
-    """Session id of a session's token; None if it is not genuine, or has expired."""
+    """Session id of a session's token; None if it is not genuine, or expired over a minute ago."""
     claims = _read(settings, "session", text, "sid")
     return claims["sid"] if claims else None
 
@@ -67,7 +70,11 @@ def read_session_token(settings: Settings, text: str) -> str | None:
 def _read(settings: Settings, kind: str, text: str, *needed: str) -> dict[str, Any] | None:
     try:
         claims: dict[str, Any] = jwt.decode(
-            text, _key(settings, kind), algorithms=[_ALGORITHM], options={"require": list(needed)}
+            text,
+            _key(settings, kind),
+            algorithms=[_ALGORITHM],
+            options={"require": list(needed)},
+            leeway=CLOCK_SKEW,
         )
     except jwt.InvalidTokenError:
         return None

@@ -220,15 +220,13 @@ def _next(c: Connection, pool: str, capacity: Capacity, per_user: int) -> list[s
     turns = _turns(_waiting(c, pool, capacity.free, eligible), pool, per_user)
     if left:
         # Of those that a worker may still start, the first as fairness serves them.
-        within = sa.func.row_number().over(
-            partition_by=turns.c.worker_id, order_by=[turns.c.turn, turns.c.id]
-        )
+        within = sa.func.row_number().over(partition_by=turns.c.worker_id, order_by=_in_turn(turns))
         turns = sa.select(turns, within.label("within")).subquery()
         permitted = sa.case(left, value=turns.c.worker_id, else_=capacity.free)
         chosen = sa.select(turns.c.id).where(turns.c.within <= permitted)
     else:
         chosen = sa.select(turns.c.id)
-    return list(c.execute(chosen.order_by(turns.c.turn, turns.c.id).limit(capacity.free)).scalars())
+    return list(c.execute(chosen.order_by(*_in_turn(turns)).limit(capacity.free)).scalars())
 
 
 def _mark(c: Connection, pool: str, run_ids: Sequence[str]) -> list[Ticket]:
@@ -265,9 +263,8 @@ def _waiting(c: Connection, pool: str, count: int, eligible: Sequence[Any]) -> A
 def _numbered(pool: str, eligible: Sequence[Any] = ()) -> Any:
     """All waiting runs of a pool, each with its position among those of its user."""
     position = sa.func.row_number().over(partition_by=runs.c.user_id, order_by=_ORDER).label("position")
-    columns = (runs.c.id, runs.c.user_id, runs.c.worker_id)
     return (
-        sa.select(*columns, position)
+        sa.select(*_WAITING, position)
         .where(IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, *eligible)
         .subquery()
     )
@@ -279,7 +276,7 @@ def _first_of(users: Sequence[str], pool: str, count: int, eligible: Sequence[An
     waiting = ids.table_valued(sa.column("user_id", Id), name="waiting").render_derived()
     position = sa.func.row_number().over(order_by=_ORDER).label("position")
     first = (
-        sa.select(runs.c.id, runs.c.user_id, runs.c.worker_id, position)
+        sa.select(*_WAITING, position)
         .where(IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, runs.c.user_id == waiting.c.user_id, *eligible)
         .order_by(*_ORDER)
         .limit(count)
@@ -301,12 +298,17 @@ def _turns(waiting: Any, pool: str, per_user: int = 0) -> Any:
         .subquery()
     )
     turn = (sa.func.coalesce(counted.c.here, 0) + waiting.c.position).label("turn")
-    query = sa.select(waiting.c.id, waiting.c.worker_id, turn).outerjoin(
+    query = sa.select(waiting.c.id, waiting.c.worker_id, waiting.c.created_at, turn).outerjoin(
         counted, counted.c.user_id == waiting.c.user_id
     )
     if per_user:
         query = query.where(sa.func.coalesce(counted.c.anywhere, 0) + waiting.c.position <= per_user)
     return query.subquery()
+
+
+def _in_turn(turns: Any) -> tuple[Any, ...]:
+    """What runs are published in the order of: their turn, and of one turn the oldest first."""
+    return turns.c.turn, turns.c.created_at, turns.c.id
 
 
 def _under_way(*which: Any) -> Any:
@@ -341,7 +343,7 @@ def _position(c: Connection, run: Run, published: int) -> int:
         return int(c.execute(before).scalar_one()) + 1
     turns = sa.select(_turns(_numbered(run.pool), run.pool)).cte("turns")
     own = sa.select(turns).where(turns.c.id == run.id).subquery()
-    earlier = sa.or_(turns.c.turn < own.c.turn, sa.and_(turns.c.turn == own.c.turn, turns.c.id < own.c.id))
+    earlier = sa.tuple_(*_in_turn(turns)) < sa.tuple_(*_in_turn(own))
     before = sa.select(sa.func.count()).select_from(turns.join(own, earlier))
     return published + int(c.execute(before).scalar_one()) + 1
 
@@ -353,7 +355,8 @@ def _not_held_back() -> Any:
 _POOL = sa.bindparam("pool", type_=sa.Text)
 _ALIVE = (pools.c.name == _POOL, pools.c.seen_at > now(sa.bindparam("lease", type_=sa.Float)))
 _UNPUBLISHED = runs.c.published_at.is_(None)
-_ORDER = (runs.c.priority.desc(), runs.c.id)
+_WAITING = (runs.c.id, runs.c.user_id, runs.c.worker_id, runs.c.created_at)
+_ORDER = (runs.c.priority.desc(), runs.c.created_at, runs.c.id)
 _PUBLISHED = (
     sa.select(sa.func.count()).where(IS_QUEUED, ~_UNPUBLISHED, runs.c.pool == _POOL).scalar_subquery()
 )

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import orjson
+import sqlalchemy as sa
 
 from runtime.errors import FieldError, Invalid
 
@@ -64,6 +65,12 @@ def decode_cursor(text: str, *kinds: Callable[[Any], Any]) -> tuple[Any, ...]:
         return tuple(kind(value) for kind, value in zip(kinds, values, strict=True))
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise no_cursor() from error
+
+
+def position_of(cursor: str, moment: sa.Column[Any], key: sa.Column[Any]) -> sa.Tuple:
+    """What to compare ``moment`` and ``key`` with, by which a list is sorted, to go on after ``cursor``."""
+    at, item_id = decode_cursor(cursor, time_of, id_of)
+    return sa.tuple_(sa.literal(at, moment.type), sa.literal(item_id, key.type))
 
 
 def no_cursor() -> Invalid:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from runtime.errors import Conflict, NotFound, QueueFull
 from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.store import backlog, messages, states
-from runtime.store.page import Page, decode_cursor, encode_cursor, id_of
+from runtime.store.page import Page, position_of
 from runtime.store.tables import IS_QUEUED, Id, now, run_logs, run_steps, runs
 from runtime.store.tables import states as states_table
 
@@ -218,7 +218,7 @@ def listing(
     cursor: str | None = None,
 ) -> Page[Run]:
     """Runs, newest first; of every workspace where ``workspace_id`` is None."""
-    query = sa.select(*COLUMNS).order_by(runs.c.id.desc()).limit(limit + 1)
+    query = sa.select(*COLUMNS).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit + 1)
     for column, value in (
         (runs.c.workspace_id, workspace_id),
         (runs.c.status, status),
@@ -228,10 +228,9 @@ def listing(
         if value is not None:
             query = query.where(column == value)
     if cursor:
-        query = query.where(runs.c.id < decode_cursor(cursor, id_of)[0])
-    found = [record(row) for row in c.execute(query)]
-    more = len(found) > limit
-    return Page(found[:limit], encode_cursor(found[limit - 1].id) if more else None)
+        there = position_of(cursor, runs.c.created_at, runs.c.id)
+        query = query.where(sa.tuple_(runs.c.created_at, runs.c.id) < there)
+    return Page.of(c.execute(query).all(), limit, record, lambda row: (row.created_at, row.id))
 
 
 def of_states(c: Connection, state_ids: Iterable[str]) -> list[Run]:

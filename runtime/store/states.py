@@ -21,7 +21,7 @@ from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Ro
 from runtime.store import threads
 from runtime.store.messages import COLUMNS as MESSAGE_COLUMNS
 from runtime.store.messages import of_state, record
-from runtime.store.page import Page, decode_cursor, encode_cursor, id_of, number_of
+from runtime.store.page import Page, decode_cursor, encode_cursor, id_of, number_of, position_of
 from runtime.store.tables import Id, messages, now, runs, states
 from runtime.store.tables import threads as threads_table
 
@@ -203,9 +203,12 @@ def tree(
 ) -> Page[dict[str, Json]]:
     """What a drawing of the tree shows of each state, in order of creation. Raises NotFound."""
     threads.get(c, workspace_id, thread_id)
-    after = decode_cursor(cursor, id_of)[0] if cursor else _FIRST_ID
-    rows = c.execute(_TREE, {"thread": thread_id, "after": after, "count": limit + 1}).all()
-    return Page.of(rows, limit, _node, lambda row: (row.id,))
+    query = _TREE
+    if cursor:
+        there = position_of(cursor, states.c.created_at, states.c.id)
+        query = query.where(sa.tuple_(*_BY_AGE) > there)
+    rows = c.execute(query, {"thread": thread_id, "count": limit + 1}).all()
+    return Page.of(rows, limit, _node, lambda row: (row.created_at, row.id))
 
 
 def structure(c: Connection, workspace_id: str, thread_id: str) -> dict[str, list[Any]]:
@@ -320,7 +323,8 @@ def _param(name: str, type_: Any = Id) -> sa.BindParameter[Any]:
     return sa.bindparam(name, type_=type_)
 
 
-_FIRST_ID = "00000000-0000-0000-0000-000000000000"
+_BY_AGE = (states.c.created_at, states.c.id)
+"""The order of creation by the database's clock; ids have the clocks of the processes that made them."""
 _RUN_IS_UNDER_WAY = sa.exists().where(runs.c.id == states.c.run_id, runs.c.finished_at.is_(None))
 _IS_PARENT = (states.c.id == _param("parent"), states.c.thread_id == _param("thread"))
 
@@ -485,8 +489,8 @@ def _tree() -> sa.Select[Any]:
         .select_from(
             states.outerjoin(messages, messages.c.id == first).outerjoin(runs, runs.c.id == states.c.run_id)
         )
-        .where(states.c.thread_id == _param("thread"), states.c.id > _param("after"))
-        .order_by(states.c.id)
+        .where(states.c.thread_id == _param("thread"))
+        .order_by(*_BY_AGE)
         .limit(_param("count", sa.Integer))
     )
 
@@ -497,5 +501,5 @@ _TREE = _tree()
 _STRUCTURE = (
     sa.select(states.c.id, states.c.parent_id)
     .where(states.c.thread_id == _param("thread"))
-    .order_by(states.c.id)
+    .order_by(*_BY_AGE)
 )

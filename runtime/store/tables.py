@@ -2,7 +2,8 @@
 
 Ids are UUIDv7: native on PostgreSQL, 32 hexadecimal digits on SQLite. Times are
 ``timestamptz`` on PostgreSQL and sortable text on SQLite; both come from the
-database's own clock (:class:`now`).
+database's own clock (:class:`now`). So the order of what several processes write is that
+of the times, and ids only decide between equal ones.
 """
 
 from __future__ import annotations
@@ -166,7 +167,7 @@ states = sa.Table(
     sa.Column("label", sa.Text),
     sa.Column("starred", sa.Boolean, nullable=False, default=False),
     sa.Column("created_at", Time, nullable=False),
-    sa.Index("ix_states_tree", "thread_id", "id"),
+    sa.Index("ix_states_thread", "thread_id", "created_at", "id"),
     sa.Index("ix_states_siblings", "parent_id", "ordinal", unique=True),
 )
 
@@ -225,14 +226,15 @@ runs = sa.Table(
     sa.Column("created_at", Time, nullable=False),
     sa.Column("started_at", Time),
     sa.Column("finished_at", Time),
-    sa.Index("ix_runs_thread", "thread_id", "id"),
-    sa.Index("ix_runs_list", "workspace_id", "id"),
+    sa.Index("ix_runs_of_thread", "thread_id", "created_at", "id"),
+    sa.Index("ix_runs_of_workspace", "workspace_id", "created_at", "id"),
     # What is under way is little, however many runs have ended: partial indexes.
     _partial_index(
         "ix_runs_backlog",
         "pool",
         "user_id",
         sa.desc("priority"),
+        "created_at",
         "id",
         where="status = 'queued' AND published_at IS NULL",
     ),

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from runtime.errors import NotFound
 from runtime.model import Json, Thread, ThreadStatus, new_id
-from runtime.store.page import Page, decode_cursor, id_of, time_of
+from runtime.store.page import Page, position_of
 from runtime.store.tables import messages, now, states, threads
 
 KEPT_DAYS = 30
@@ -100,12 +100,8 @@ def listing(
             threads.c.title.icontains(query, autoescape=True) | _contains(query, c.dialect.name)
         )
     if cursor:
-        updated_at, thread_id = decode_cursor(cursor, time_of, id_of)
-        here = sa.tuple_(threads.c.updated_at, threads.c.id)
-        there = sa.tuple_(
-            sa.literal(updated_at, threads.c.updated_at.type), sa.literal(thread_id, threads.c.id.type)
-        )
-        wanted = wanted.where(here < there)
+        there = position_of(cursor, threads.c.updated_at, threads.c.id)
+        wanted = wanted.where(sa.tuple_(threads.c.updated_at, threads.c.id) < there)
     wanted = wanted.order_by(threads.c.updated_at.desc(), threads.c.id.desc()).limit(limit + 1)
     return Page.of(c.execute(wanted).all(), limit, record, lambda row: (row.updated_at, row.id))
 

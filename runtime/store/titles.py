@@ -97,7 +97,7 @@ _WANTED = (
 _FIRST_ANSWER = (
     sa.select(runs.c.output_state_id)
     .where(runs.c.thread_id == sa.bindparam("of", type_=runs.c.id.type), runs.c.status == RunStatus.SUCCESS)
-    .order_by(runs.c.id)
+    .order_by(runs.c.created_at, runs.c.id)
     .limit(1)
 )
 _MADE = (

@@ -35,7 +35,7 @@ def states_of(c: Connection, thread_id: str, columns: Sequence[str]) -> Iterator
 def runs_of(c: Connection, thread_id: str, columns: Sequence[str]) -> Iterator[dict[str, Json]]:
     """These columns of all runs of a thread, oldest first."""
     query = sa.select(*(runs.c[name] for name in columns)).where(runs.c.thread_id == thread_id)
-    return _rows(c, query.order_by(runs.c.id))
+    return _rows(c, query.order_by(runs.c.created_at, runs.c.id))
 
 
 def messages_of(c: Connection, thread_id: str, make: Callable[[Message], T]) -> dict[str, list[T]]:
@@ -56,7 +56,7 @@ def update_root(c: Connection, root: State) -> None:
     c.execute(
         states.update()
         .where(states.c.id == root.id)
-        .values(children=root.children, label=root.label, starred=root.starred)
+        .values(children=root.children, label=root.label, starred=root.starred, created_at=root.created_at)
     )
 
 

@@ -196,5 +196,9 @@ _BY_TOKEN = (
     .where(api_tokens.c.hash == sa.bindparam("secret_hash"))
 )
 _NOTE_USE = api_tokens.update().where(api_tokens.c.id == _TOKEN_ID).values(last_used_at=now())
-_TOKENS = sa.select(*_TOKEN).where(api_tokens.c.user_id == _USER_ID).order_by(api_tokens.c.id)
+_TOKENS = (
+    sa.select(*_TOKEN)
+    .where(api_tokens.c.user_id == _USER_ID)
+    .order_by(api_tokens.c.created_at, api_tokens.c.id)
+)
 _REVOKE_TOKEN = api_tokens.delete().where(api_tokens.c.id == _TOKEN_ID, api_tokens.c.user_id == _USER_ID)

@@ -8,16 +8,17 @@ is refused.
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, g, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from itsdangerous import SignatureExpired, TimestampSigner, URLSafeTimedSerializer
 
 from runtime.errors import Forbidden, Unauthenticated
 from runtime.model import User
 from runtime.settings import Settings
-from runtime.tokens import read_session_token
+from runtime.tokens import CLOCK_SKEW, read_session_token
 from web.core import core
 from web.security.credentials import Credential
 
@@ -26,8 +27,33 @@ _PORTS = {"http": 80, "https": 443}
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+class _Signer(TimestampSigner):
+    """Signs with a time, and accepts what a process whose clock is up to a minute ahead has signed.
+
+    itsdangerous refuses whatever was signed later than now, by however little. Then a user who signed
+    in at one web process would be signed out at the next.
+    """
+
+    def unsign(  # type: ignore[override]  # without its overloads
+        self, signed_value: str | bytes, max_age: int | None = None, return_timestamp: bool = False
+    ) -> tuple[bytes, datetime] | bytes:
+        """What was signed, and when. Raises BadSignature; SignatureExpired where its age is impossible."""
+        value, moment = super().unsign(signed_value, return_timestamp=True)
+        age = self.get_timestamp() - int(moment.timestamp())
+        if max_age is not None and not -CLOCK_SKEW <= age <= max_age + CLOCK_SKEW:
+            raise SignatureExpired(f"It was signed {age} seconds ago.", payload=value, date_signed=moment)
+        return (value, moment) if return_timestamp else value
+
+
 class _Cookies(SecureCookieSessionInterface):
     """Flask's signed cookies, at no cost for a request without one."""
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """Flask's serializer, with our signer."""
+        serializer = super().get_signing_serializer(app)
+        if serializer is not None:
+            serializer.signer = _Signer
+        return serializer
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """The session in the cookie."""

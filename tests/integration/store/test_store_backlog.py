@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from runtime import model
 from runtime.dispatch import encode_wait
 from runtime.errors import NotFound, StaleAttempt
 from runtime.model import Role, Run, RunStatus, Thread, User
@@ -71,6 +74,12 @@ def pool(database: Database, slots: int, name: str = "python", **limits: int) ->
     database.write(pools.report, name, f"{name}@here-1", slots, report)
 
 
+def positions(database: Database, run_ids: list[str]) -> list[int]:
+    """Where these queued runs stand in their pool's queue."""
+    found = [database.read(runs.find, run_id) for run_id in run_ids]
+    return [database.read(backlog.explain_wait, run, LEASE).position for run in found]
+
+
 def publish_next(database: Database, per_user: int = 0, name: str = "python") -> list[str]:
     return [ticket.run_id for ticket in database.engine.claim_for_publish(name, LEASE, per_user)]
 
@@ -102,6 +111,21 @@ def test_users_take_turns_and_each_ones_turn_goes_to_their_most_urgent_run(datab
 
     expected = [urgent[0], second, third[0], many[0], third[1], *many[1:4]]
     assert publish_next(database) == [run.id for run in expected]
+
+
+def test_the_oldest_run_goes_first_whatever_the_clocks_of_those_who_accepted_them(
+    database, ask, crowd, monkeypatch
+):
+    asked = []
+    for ahead in (50, -50, 5, 0, -5):
+        skewed = time.time_ns() + ahead * 10**9
+        monkeypatch.setattr(model, "time", SimpleNamespace(time_ns=lambda skewed=skewed: skewed))
+        asked += [run.id for run in ask(0)]
+    monkeypatch.undo()
+
+    assert positions(database, asked) == [1, 2, 3, 4, 5]
+    pool(database, slots=5)
+    assert publish_next(database) == asked
 
 
 def test_who_has_runs_under_way_goes_behind_who_has_none(database, ask, crowd):

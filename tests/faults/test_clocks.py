@@ -1,0 +1,122 @@
+"""Clocks that do not agree: a web process and a pool ahead of the database's clock, and others behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from itertools import cycle
+
+import httpx
+import pytest
+
+from runtime.testing.client import PASSWORD, Client
+from runtime.testing.ports import free_port
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
+from tests.support.clocks import wrong_by
+
+QUICK = {"BRANCHLINE_POOL_LEASE": "2", "BRANCHLINE_POOL_RENEW": "0.5"}
+
+
+@pytest.fixture(scope="module", params=[(50, -5), pytest.param((5, -50), marks=pytest.mark.soak)])
+def skews(request: pytest.FixtureRequest) -> tuple[int, int]:
+    """By how many seconds one machine's clock is ahead, and that of another behind."""
+    skews: tuple[int, int] = request.param
+    return skews
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory,
+    stack_redis: RedisServer,
+    stack_postgresql_url: str,
+    skews: tuple[int, int],
+) -> Iterator[Stack]:
+    """Three machines: the first one's clock is that of the database."""
+    home = tmp_path_factory.mktemp("stack")
+    apart = {"pool python": wrong_by(skews[0])}
+    with Stack(home, stack_postgresql_url, stack_redis.url, apart=apart, **QUICK) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def addresses(stack: Stack, skews: tuple[int, int]) -> list[str]:
+    """The web processes of the three machines."""
+    urls = [stack.url]
+    for skew in skews:
+        port = free_port()
+        stack.start("web", key=f"web {skew}", PORT=str(port), **wrong_by(skew))
+        urls.append(f"http://127.0.0.1:{port}")
+    for url in urls:
+        until(partial(is_ready, url), 40, f"{url} is ready")
+    stack.start("pool python", key="pool behind", **wrong_by(skews[1]))
+    return urls
+
+
+@pytest.fixture
+def clients(addresses: list[str], client: Client) -> Iterator[list[Client]]:
+    """One user's client for each web process, with the cookie that the first has signed."""
+    clients = [client, *(Client(url) for url in addresses[1:])]
+    for other in clients[1:]:
+        other.cookies.update(client.cookies)
+    yield clients
+    for other in clients[1:]:
+        other.close()
+
+
+def test_each_web_process_accepts_the_cookies_and_tokens_of_the_others(addresses):
+    for signing in addresses:
+        with closing(Client(signing)) as client:
+            client.register()
+            email = client.get("/api/me").json()["user"]["email"]
+            account = {"email": email, "password": PASSWORD, "token": True}
+            token = client.post("/api/auth/login", json=account).json()["token"]
+            for address in addresses:
+                with closing(Client(address)) as other:
+                    other.cookies.update(client.cookies)
+                    assert other.get("/api/me").status_code == 200, (signing, address)
+                with closing(Client(address)) as program:
+                    answer = program.get("/api/me", headers={"Authorization": f"Bearer {token}"})
+                    assert answer.status_code == 200, (signing, address)
+
+
+def test_lists_have_the_order_in_which_things_were_made(clients):
+    thread = clients[0].thread()
+    made = [client.ask(thread, "Hello") for client, _ in zip(cycle(clients), range(9), strict=False)]
+    runs = [answer["runs"][0]["id"] for answer in made]
+    states = [answer["runs"][0]["input_state_id"] for answer in made]
+
+    for client in clients:
+        assert [run["id"] for run in listed(client, "/api/runs", limit=2)] == runs[::-1]
+        in_tree = [state["id"] for state in listed(client, f"/api/threads/{thread['id']}/states", limit=2)]
+        assert [state for state in in_tree if state in states] == states
+
+
+def test_a_run_that_outlasts_its_lease_keeps_it_whatever_its_pool_takes_for_the_time(clients):
+    thread = clients[0].thread()
+    slow = {"config": {"delay_ms": 500}}
+    asked = [client.ask(thread, "one two three four five six seven", **slow) for client in clients * 2]
+    for answer in asked:
+        run = clients[0].wait(answer["runs"][0])["run"]
+        assert (run["status"], run["attempt"]) == ("success", 1)
+
+
+def is_ready(url: str) -> bool:
+    """Whether the web process there answers requests."""
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def listed(client: Client, path: str, **query: int) -> list[dict]:
+    """All items of a list, page by page."""
+    items, cursor = [], {}
+    while True:
+        page = client.get(path, params={**query, **cursor}).json()
+        items += page["items"]
+        if page["next"] is None:
+            return items
+        cursor = {"cursor": page["next"]}
