@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
-import kombu.exceptions
-import redis.exceptions
 from celery import Celery
-from kombu.transport.pyamqp import Transport as RabbitMQ
 
 from runtime.errors import BrokerUnavailable, Unavailable
 from runtime.queue.app import TASK, queue
+from runtime.queue.failures import is_away
 from runtime.store import Database, backlog, pools
 from runtime.store.backlog import Ticket
 
@@ -27,13 +27,6 @@ _PAUSE = 1.0
 """Seconds in which a broker that did not answer is not asked again."""
 _CONFIRM_TIMEOUT = 2.0
 """Seconds that RabbitMQ may take to confirm a message; it does not while its memory or disk is full."""
-_BROKER_ERRORS = (
-    kombu.exceptions.KombuError,
-    redis.exceptions.RedisError,
-    *RabbitMQ.connection_errors,
-    *RabbitMQ.channel_errors,
-    *RabbitMQ.recoverable_connection_errors,
-)
 
 
 class Publisher:
@@ -100,33 +93,40 @@ def publish(app: Celery, ticket: Ticket) -> None:
     Raises BrokerUnavailable; the message may have arrived nevertheless.
     """
     try:
-        try:
-            _publish(app, ticket)
-        except _BROKER_ERRORS:  # a connection from the pool may have died since it was used last
-            _publish(app, ticket)
-    except _BROKER_ERRORS as error:
-        raise BrokerUnavailable from error
+        _publish(app, ticket)
+    except BrokerUnavailable:  # a connection from the pool may have died since it was used last
+        _publish(app, ticket)
 
 
 def _publish(app: Celery, ticket: Ticket) -> None:
+    try:
+        with app.producer_pool.acquire(block=True) as producer:
+            _send(app, producer, ticket)
+    except Exception as error:
+        if is_away(error):
+            raise BrokerUnavailable from error
+        raise
+
+
+def _send(app: Celery, producer: Any, ticket: Ticket) -> None:
     to = queue(ticket.pool)
-    with app.producer_pool.acquire(block=True) as producer:
-        try:
-            app.send_task(
-                TASK,
-                args=[ticket.run_id],
-                # What Flower shows; the receiver reads nothing but the run's id.
-                shadow=f"{ticket.worker_id}, attempt {ticket.attempt}",
-                argsrepr=f"run {ticket.run_id}",
-                queue=to,
-                # RabbitMQ drops what is sent to a queue that is not declared; Redis needs none.
-                declare=() if app.on_redis else (to,),
-                ignore_result=True,
-                confirm_timeout=_CONFIRM_TIMEOUT,
-                retry=False,
-                producer=producer,
-            )
-        except _BROKER_ERRORS:
-            # A late confirmation of this message would be mistaken for that of the next.
+    try:
+        app.send_task(
+            TASK,
+            args=[ticket.run_id],
+            # What Flower shows; the receiver reads nothing but the run's id.
+            shadow=f"{ticket.worker_id}, attempt {ticket.attempt}",
+            argsrepr=f"run {ticket.run_id}",
+            queue=to,
+            # RabbitMQ drops what is sent to a queue that is not declared; Redis needs none.
+            declare=() if app.on_redis else (to,),
+            ignore_result=True,
+            confirm_timeout=_CONFIRM_TIMEOUT,
+            retry=False,
+            producer=producer,
+        )
+    except Exception:
+        # A late confirmation of this message would be mistaken for that of the next.
+        with suppress(Exception):  # what it raises says less than the error itself
             producer.connection.collect()
-            raise
+        raise

@@ -18,6 +18,7 @@ from celery import Celery, bootsteps, signals
 
 from runtime.queue import internals, rabbitmq, redis
 from runtime.queue.app import TASK, queue
+from runtime.queue.failures import is_away
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,9 @@ class QueueWorker:
             return
         try:
             internals.flush_task_events(self._consumer)
-        except self._app.connection_for_write().recoverable_connection_errors:
+        except Exception as error:
+            if not is_away(error):
+                raise
             log.debug("task events could not be sent; they are for display only")
 
     def stop(self) -> None:

@@ -21,11 +21,12 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, NoScriptError, ReadOnlyError, RedisError, TimeoutError
+from redis.exceptions import ConnectionError, NoScriptError, ReadOnlyError, TimeoutError
 from redis.retry import Retry
 
 from runtime import settings
 from runtime.errors import StreamUnavailable
+from runtime.stream.failures import is_away
 
 PING_AFTER = 10.0
 """Seconds of silence after which a pub/sub connection is asked whether it lives."""
@@ -207,11 +208,13 @@ class PubSubConnection:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Within it, Redis's errors are StreamUnavailable."""
+    """Within it, a Redis that is busy or away is StreamUnavailable; a fault of ours stays what it is."""
     try:
         yield
-    except RedisError as error:
-        raise StreamUnavailable(f"Redis is away or refuses: {error}") from error
+    except Exception as error:
+        if is_away(error):
+            raise StreamUnavailable(f"Redis is away or refuses: {error}") from error
+        raise
 
 
 def _greet(connection: Any) -> None:

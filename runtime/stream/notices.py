@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
-from redis.exceptions import RedisError, TimeoutError
+from redis.exceptions import TimeoutError
 
 from runtime.model import Json
 from runtime.stream import keys
 from runtime.stream.connection import PING_AFTER, RECONNECT_AFTER, Link, PubSubConnection
+from runtime.stream.failures import is_away
 from runtime.stream.hints import Hint
 
 
@@ -42,7 +43,9 @@ class Notices:
                 for message in self._listen(keys.pool(incarnation)):
                     failures = 0
                     yield message
-            except (RedisError, OSError):
+            except Exception as error:
+                if not is_away(error):
+                    raise
                 time.sleep(RECONNECT_AFTER[min(failures, len(RECONNECT_AFTER) - 1)])
                 failures += 1
 

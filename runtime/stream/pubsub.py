@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import gevent
 from gevent.event import Event
-from redis.exceptions import ConnectionError, RedisError, TimeoutError
+from redis.exceptions import ConnectionError, TimeoutError
 
 from runtime.stream.connection import PING_AFTER, RECONNECT_AFTER, Link, PubSubConnection
+from runtime.stream.failures import is_away
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Subscriber:
                     self._on_lost()
             except Exception as error:  # whatever it is, the process must go on receiving
                 self.failing = True
-                if not isinstance(error, RedisError | OSError):
+                if not is_away(error):
                     log.exception("the pub/sub connection failed")
                 gevent.sleep(RECONNECT_AFTER[min(failures, len(RECONNECT_AFTER) - 1)])
                 failures += 1

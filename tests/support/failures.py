@@ -33,9 +33,9 @@ def instance(kind: type[Exception]) -> Exception:
     """An error of that class, whatever its constructor asks for."""
     if issubclass(kind, exc.StatementError):
         return kind("it failed", "SELECT 1", {}, ValueError("not the driver's"))
-    for count in (1, 2, 3, 0):
+    for arguments in (["it failed"], ["it failed"] * 2, ["it failed"] * 3, ["1 127.0.0.1:1"], []):
         with suppress(TypeError, IndexError, ValueError):
-            return kind(*["it failed"] * count)
+            return kind(*arguments)
     raise AssertionError(f"{kind} cannot be made")
 
 

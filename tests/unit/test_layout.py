@@ -20,6 +20,7 @@ SOURCES = sorted(
 MOST_AT_THE_ROOT = 15
 
 ONLY_IN = {
+    "amqp": ("runtime/queue/",),
     "celery.bootsteps": ("runtime/queue/",),
     "celery.worker": ("runtime/queue/internals.py",),
     "flower": ("config/flower.py",),
