@@ -20,8 +20,8 @@
     │   ├── StreamUnavailable      Redis
     │   └── BrokerUnavailable      the Celery broker
     ├── AttemptEnded               this attempt may no longer write
-    │   ├── StaleAttempt           a later attempt has begun, or the run has ended
-    │   └── LogLost                the event log has lost the attempt; open it again
+    │   └── StaleAttempt           a later attempt has begun, or the run has ended
+    ├── LogLost                    the event log has lost the attempt; open it again
     └── WorkerError                a worker or its child failed
         ├── WorkerInvalid          the folder cannot be used as a worker
         ├── ProtocolError          a line does not follow the protocol
@@ -164,7 +164,7 @@ class StaleAttempt(AttemptEnded):
     """A later attempt has begun, or the run has ended."""
 
 
-class LogLost(AttemptEnded):
+class LogLost(BranchlineError):
     """The event log has lost this attempt and must be opened again."""
 
 

@@ -164,7 +164,7 @@ class Relay:
         rest = [*self.attempt.transcript.next_batch().events, *last]
         try:
             self._append_once(rest, hint)
-        except (StreamUnavailable, AttemptEnded):
+        except (StreamUnavailable, LogLost, StoreUnavailable, AttemptEnded):
             return False
         return True
 
@@ -218,14 +218,14 @@ class Relay:
             self.attempt.wake.clear()
 
     def _append(self, batch: list[events.Event]) -> None:
-        """Append, and retry while Redis is unavailable.
+        """Append, and retry while Redis is unavailable, or the database that a lost log is opened again with.
 
         Gives up once the attempt is stopped, its output has ended, or reading is paused.
         """
         while True:
             try:
                 return self._append_once(batch)
-            except (StreamUnavailable, LogLost):
+            except (StreamUnavailable, LogLost, StoreUnavailable):
                 if self.attempt.stopped or self._output_ended or not self._room.is_set():
                     # Given up: the text is in the message that will be committed, and readers
                     # get all of it when the log is opened again.

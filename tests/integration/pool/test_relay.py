@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from runtime.child import protocol as p
-from runtime.errors import StreamUnavailable
+from runtime.errors import StoreUnavailable, StreamUnavailable
 from runtime.events import run_started, run_waiting
 from runtime.model import MessageStatus, Run
 from runtime.pool.attempt import Attempt
@@ -80,6 +80,27 @@ def test_a_log_that_redis_lost_is_opened_again_with_its_open_messages(core, run_
         log = core.log.open_messages(relay.attempt.run.thread_id)
         emitted = relay.attempt.transcript.emitted_messages()
         assert sorted(partial.text for partial in log) == sorted(partial.text() for partial in emitted)
+
+
+def test_a_log_that_redis_lost_is_opened_again_once_the_database_answers(core, run_id, redis_url, monkeypatch):
+    relay = begin(core, run_id)
+    relay.receive([p.Delta(None, "one ")], 0)
+    relay.flush()
+    lose_everything(redis_url)
+    asked = []
+
+    def answer_again(function, *args):
+        asked.append(function)
+        monkeypatch.undo()
+        raise StoreUnavailable
+
+    monkeypatch.setattr(core.database, "read", answer_again)
+    relay.receive([p.Delta(None, "two")], 0)
+    relay.flush()
+
+    assert asked == [attempts.assert_current]
+    [message] = core.log.open_messages(relay.attempt.run.thread_id)
+    assert message.text == "one two"
 
 
 def test_a_log_that_redis_lost_while_a_run_waited_has_the_run_from_its_beginning(
