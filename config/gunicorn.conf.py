@@ -13,10 +13,11 @@ from pathlib import Path
 
 import gevent
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
+from gunicorn.workers.base import Worker as AnyWorker
 
 from runtime.settings import current
-from web.http.gunicorn import ErrorLogger, listening_sockets, replace_error_page
+from web.http.clients import Bounds, Clients
+from web.http.gunicorn import ErrorLogger, Worker, listening_sockets, replace_error_page
 
 _settings = current()
 
@@ -35,12 +36,25 @@ chdir = str(Path(__file__).resolve().parent.parent)
 bind = f"{_settings.service.host}:{_settings.service.port}"
 backlog = 4096
 
-worker_class = "gevent"
+worker_class = Worker
 workers = _settings.web.workers
 worker_connections = _settings.web.connections
 timeout = 60
 graceful_timeout = int(_settings.web.drain)
 keepalive = 75
+forwarder_headers = ""  # else a client on this machine could set SCRIPT_NAME
+
+# Most connections are for streams; this many may be for requests that are still to come. Behind
+# a proxy all have the same address, and the proxy bounds what each of its clients may do.
+_waiting = max(16, _settings.web.connections // 6)
+Worker.clients = Clients(
+    Bounds(
+        patience=_settings.web.request_timeout,
+        idle=keepalive,
+        total=_waiting,
+        per_address=_waiting if _settings.web.trusted_proxies else max(16, _waiting // 2),
+    )
+)
 
 control_socket_disable = True
 logger_class = ErrorLogger
@@ -59,7 +73,7 @@ def when_ready(server: Arbiter) -> None:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
-def post_worker_init(worker: Worker) -> None:
+def post_worker_init(worker: AnyWorker) -> None:
     """Listen for revoked credentials, and end the streams when the process is told to stop."""
     core = worker.wsgi.extensions["branchline"]
     core.credentials.listen()

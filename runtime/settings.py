@@ -99,6 +99,7 @@ class Web:
     workers: int
     connections: int
     max_body: int
+    request_timeout: float
     drain: float
     hosts: str
     trusted_proxies: int

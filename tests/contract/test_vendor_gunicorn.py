@@ -15,13 +15,17 @@ from types import SimpleNamespace
 import pytest
 from gunicorn import util
 from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
 from gunicorn.glogging import Logger
-from gunicorn.http import wsgi
+from gunicorn.http import RequestParser, wsgi
 from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.http.unreader import IterUnreader
 from gunicorn.workers.base import Worker
+from gunicorn.workers.base_async import AsyncWorker
+from gunicorn.workers.ggevent import GeventWorker
 
 from web.http import gunicorn as ours
+from web.http.clients import Bounds, Client, Clients, Part
 
 CHANGED = "gunicorn's {} has changed: mend web/http/gunicorn.py, or lower the bound in setup.cfg"
 
@@ -111,6 +115,28 @@ def test_the_arbiter_and_the_logger_have_what_is_used() -> None:
     assert issubclass(ours.ErrorLogger, Logger)
     for name in ("access", "exception"):
         assert callable(getattr(Logger, name, None)), changed(f"Logger.{name}")
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_a_request_is_read_from_what_stands_for_its_socket_which_is_found_again(framing: bytes) -> None:
+    clients = Clients(Bounds(patience=1, idle=1, total=1, per_address=1))
+    sent = iter([b"POST / HTTP/1.1\r\n", framing, b"\r\n"])
+    client = Client(SimpleNamespace(recv=lambda _: next(sent)), ("10.0.0.1", 1), clients)
+    request = next(RequestParser(Config(), client, ("10.0.0.1", 1)))
+
+    assert request.body.failed is False, changed("Body")
+    ours.expect_endless_body({"wsgi.input": request.body})
+    assert client.part is Part.ENDLESS, changed("the way from a body to its socket")
+
+
+def test_the_worker_serves_a_connection_in_a_method_of_its_own() -> None:
+    assert list(inspect.signature(AsyncWorker.handle).parameters) == ["self", "listener", "client", "addr"], (
+        changed("AsyncWorker.handle")
+    )
+    served = list(inspect.signature(GeventWorker.handle_request).parameters)
+    assert served == ["self", "listener_name", "req", "sock", "addr"], changed("GeventWorker.handle_request")
+    assert "raise StopIteration" in inspect.getsource(AsyncWorker.handle_request), changed("handle_request")
+    assert "partial(self.handle, s)" in inspect.getsource(GeventWorker.run), changed("GeventWorker.run")
 
 
 def test_only_one_module_of_the_web_process_imports_gunicorn() -> None:

@@ -8,8 +8,8 @@ import pytest
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
+from web.http.addresses import network
 from web.http.proxies import TrustedProxies
-from web.security.rate_limit import network
 
 PROXY = "10.9.9.9"
 WRITTEN = {

@@ -8,7 +8,8 @@ import pytest
 
 from runtime.errors import StreamUnavailable, TooMany
 from runtime.stream import SlidingWindow
-from web.security.rate_limit import RateLimit, network
+from web.http.addresses import network
+from web.security.rate_limit import RateLimit
 
 
 class Shared:

@@ -14,9 +14,9 @@ from runtime.tokens import session_token
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs
 from web.core import core
+from web.http.addresses import network
 from web.http.responses import json_response, no_content
 from web.security import auth
-from web.security.rate_limit import network
 
 entrance = Blueprint("auth", __name__, url_prefix="/api/auth", security=(), description="Signing in and out")
 account = Blueprint("account", __name__, url_prefix="/api", description="Your account and its API tokens")

@@ -4,21 +4,27 @@ The version that this was written for is bounded in ``setup.cfg``, and
 ``tests/contract/test_vendor_gunicorn.py`` says what has changed where a newer one differs.
 
 gunicorn's configuration imports this before the worker has patched itself for gevent,
-so nothing but gunicorn is imported here.
+so of ours only what needs nothing else is imported here.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
+from gunicorn.http import RequestParser
 from gunicorn.http.body import ChunkedReader
-from gunicorn.http.errors import ParseException
+from gunicorn.http.errors import LimitRequestHeaders, NoMoreData, ParseException
+from gunicorn.workers.ggevent import GeventWorker
+
+from web.http.clients import REST, Client, Clients, HeadTooLarge, TooSlow
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -39,6 +45,72 @@ class ErrorLogger(Logger):  # type: ignore[misc]
         """Log an error, unless it only says that a client has vanished."""
         if not isinstance(sys.exc_info()[1], TimeoutError):
             super().exception(msg, *args, **kwargs)
+
+
+class Worker(GeventWorker):  # type: ignore[misc]
+    """gunicorn's gevent worker, which waits for no client longer than it may.
+
+    gunicorn has one bound, ``keepalive``, for the wait for a whole head, and none for a body.
+    """
+
+    clients: ClassVar[Clients]
+    """Set by the configuration; each process has its own from its fork on."""
+
+    def handle(self, listener: socket.socket, connection: socket.socket, address: Any) -> None:
+        """Serve the requests of one connection. In place of gunicorn's ``AsyncWorker.handle``."""
+        connection.setblocking(True)
+        client = Client(connection, address, self.clients)
+        parser = RequestParser(self.cfg, client, address)
+        request = None
+        try:
+            name = listener.getsockname()
+            while True:
+                request = None
+                request = next(parser)
+                client.expect_body()
+                again = self._answer(name, request, connection, address)
+                client.expect_rest()
+                if not (_drop_rest(parser) and again):
+                    break
+                client.expect_next()
+        except (StopIteration, NoMoreData):
+            pass  # the client has gone
+        except TooSlow:
+            if client.began:
+                util.write_error(connection, 408, "Request Timeout", "The request did not arrive in time.")
+        except HeadTooLarge:
+            self.handle_error(request, connection, address, LimitRequestHeaders("max buffer headers"))
+        except OSError as error:
+            if error.errno not in _GONE:
+                self.log.exception("Socket error processing request.")
+        except Exception as error:
+            self.handle_error(request, connection, address, error)
+        finally:
+            util.close(connection)
+
+    def _answer(self, name: Any, request: Any, connection: socket.socket, address: Any) -> bool:
+        """Have the app answer a request; whether the connection may have another."""
+        try:
+            self.handle_request(name, request, connection, address)
+        except StopIteration:
+            return False
+        return True
+
+
+_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
+
+
+def _drop_rest(parser: RequestParser) -> bool:
+    """Take what the app has not read of a body off the connection; whether that was all of it."""
+    body, dropped = parser.mesg.body, 0
+    try:
+        while piece := body.read(_READ_SIZE):
+            dropped += len(piece)
+            if dropped > REST:
+                return False
+    except BODY_ERRORS:
+        return False
+    return True
 
 
 def replace_error_page(render: Callable[[int, str, str], bytes]) -> None:
@@ -78,6 +150,15 @@ def close_after(response: Any) -> None:
     """Close the connection once ``response`` has been sent, instead of keeping it for another request."""
     if response is not None:
         response.force_close()
+
+
+def expect_endless_body(environ: WSGIEnvironment) -> None:
+    """Let the client of this request send its body for as long as it likes."""
+    reader = getattr(environ["wsgi.input"], "reader", None)
+    unreader = reader.req.unreader if isinstance(reader, ChunkedReader) else getattr(reader, "unreader", None)
+    client = getattr(unreader, "sock", None)
+    if isinstance(client, Client):
+        client.expect_endless_body()
 
 
 def body_as_it_comes(environ: WSGIEnvironment, body: Any) -> Iterator[bytes]:

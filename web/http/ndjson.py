@@ -11,7 +11,7 @@ from flask import Request
 from gevent.queue import Queue
 
 from runtime.errors import Invalid
-from web.http.gunicorn import BODY_ERRORS, body_as_it_comes
+from web.http.gunicorn import BODY_ERRORS, body_as_it_comes, expect_endless_body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -33,6 +33,7 @@ def read_batches(request: Request) -> Iterator[list[bytes]]:
     lines that it has sent count. Raises Invalid for a line that is too long.
     """
     request.max_content_length = sys.maxsize
+    expect_endless_body(request.environ)
     arriving: Queue[bytes | None] = Queue(_QUEUED_PIECES)
     reader = gevent.spawn(_read, request.environ, request.stream, arriving)
     try:

@@ -15,11 +15,12 @@ import orjson
 from flask import Request
 from webargs import core as webargs
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, ClientDisconnected, RequestEntityTooLarge, RequestTimeout
 
 from runtime.errors import FieldError, Invalid
 from runtime.greenlets import ThreadPool
 from runtime.model import Json
+from web.http.clients import TooSlow
 from web.http.gunicorn import BODY_ERRORS
 from web.http.problems import MAX_FIELDS
 
@@ -58,10 +59,12 @@ class Parser(FlaskParser):
 
 
 def read_body(request: Request, keep: bool = False) -> bytes:
-    """The request's body. ``keep`` it for a second reader. Raises RequestEntityTooLarge, BadRequest."""
+    """The request's body. ``keep`` it for a second reader. Raises RequestEntityTooLarge, BadRequest, RequestTimeout."""
     try:
         raw = request.get_data(cache=keep)
-    except BODY_ERRORS as error:
+    except (ClientDisconnected, *BODY_ERRORS) as error:
+        if isinstance(error, TooSlow) or isinstance(error.__context__, TooSlow):
+            raise RequestTimeout("The body did not arrive in time.") from error
         raise BadRequest("The body ended too early, or is not what its headers say.") from error
     # werkzeug cuts a body that does not say its length at the limit, and raises nothing.
     if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):

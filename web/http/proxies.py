@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from web.http.addresses import address_of
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-_WITH_PORT = re.compile(r'"?(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[0-9.]+))(?::\w+)?"?', re.ASCII)
 
 
 class TrustedProxies:
@@ -34,13 +32,3 @@ class TrustedProxies:
         peer = environ["werkzeug.proxy_fix.orig"]["REMOTE_ADDR"]
         environ["REMOTE_ADDR"] = address_of(environ.get("REMOTE_ADDR") or "") or peer
         return self._app(environ, start_response)
-
-
-def address_of(text: str) -> str | None:
-    """The IP address in ``text``: alone, in brackets, or with a port; None if there is none."""
-    found = _WITH_PORT.fullmatch(text.strip())
-    try:
-        address = ipaddress.ip_address((found["v6"] or found["v4"]) if found else text.strip())
-    except ValueError:
-        return None
-    return str(getattr(address, "ipv4_mapped", None) or address)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 from collections import deque
@@ -76,14 +75,3 @@ class _LocalCounter:
         if len(self._attempts) > _MAX_KEYS:
             self._attempts = {key: kept for key, kept in self._attempts.items() if kept[-1] > now - WINDOW}
         return 0.0
-
-
-def network(address: str | None) -> str:
-    """What an address is counted as: of IPv6 its /64, all of which one customer usually has."""
-    try:
-        found = ipaddress.ip_address(address or "")
-    except ValueError:
-        return "unknown"
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
