@@ -37,7 +37,8 @@ class Profile:
     """Whether the process has a uid of its own. Under the pool's, it owns the pool's files:
     Landlock keeps it from opening them, but not from changing their modes and owners."""
     strict: bool
-    """Whether TCP is the only kind of socket it may make."""
+    """Whether TCP is the only kind of socket it may make, and to connect all that it may do with one:
+    runs of one worker share a network, and what listens there could be reached by the others."""
 
 
 _REFUSED: Final = (
@@ -111,6 +112,7 @@ def program(profile: Profile) -> bytes:
     """
     where = _architecture()
     refused = _REFUSED if profile.own_uid else (*_REFUSED, *_REFUSED_UNDER_THE_POOLS_UID)
+    refused += ("listen",) if profile.strict else ()
     instructions = bpf.for_architecture(where.audit, _EPERM)
     if where.foreign is not None:
         instructions += bpf.number_has(where.foreign, _EPERM)

@@ -88,6 +88,7 @@ NUMBERS: Final[dict[str, tuple[int | None, int | None]]] = {
     "kexec_load": (246, 104),
     "keyctl": (250, 219),
     "lchown": (94, None),
+    "listen": (50, 201),
     "lremovexattr": (198, 15),
     "lsetxattr": (189, 6),
     "migrate_pages": (256, 238),

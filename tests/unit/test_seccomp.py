@@ -108,6 +108,7 @@ ALLOWED = [
 """What every profile allows."""
 
 REFUSED_IF_STRICT = [
+    ("listen", ()),
     ("socket", (_UNIX, _STREAM, 0)),
     ("socket", (_UNIX, _DGRAM | _FLAGS, 0)),
     ("socket", (_INET, _DGRAM, 0)),
@@ -256,13 +257,21 @@ def test_a_second_filter_cannot_lift_the_first() -> None:
 
 
 PYTHON = """
-import asyncio, concurrent.futures, multiprocessing, os, resource, socket, subprocess, threading
+import asyncio, concurrent.futures, os, resource, subprocess
 os.nice(1)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 os.sched_setaffinity(0, os.sched_getaffinity(0))
 with concurrent.futures.ThreadPoolExecutor(2) as pool:
     assert list(pool.map(abs, [-1, -2])) == [1, 2]
 assert subprocess.run(["sh", "-c", "echo hello | cat"], capture_output=True, check=True).stdout == b"hello\\n"
+async def main():
+    process = await asyncio.create_subprocess_exec("true")
+    assert await process.wait() == 0
+asyncio.run(main())
+print("done")
+"""
+PYTHON_SERVER = """
+import asyncio, socket, threading
 def serve(listener):
     with listener.accept()[0] as connection:
         connection.sendall(connection.recv(5))
@@ -272,33 +281,29 @@ async def main():
     reader, writer = await asyncio.open_connection(*listener.getsockname())
     writer.write(b"hello")
     assert await reader.read(5) == b"hello"
-    process = await asyncio.create_subprocess_exec("true")
-    assert await process.wait() == 0
 asyncio.run(main())
 print("done")
 """
 NODE = """
-const { execFileSync, fork } = require("child_process");
+const { execFileSync } = require("child_process");
 const { Worker } = require("worker_threads");
-const net = require("net");
 execFileSync("sh", ["-c", "true"]);
-new Worker("0", { eval: true }).on("exit", () => {
-  const server = net.createServer((c) => c.end("hello")).listen(0, "127.0.0.1", () => {
-    net.connect(server.address().port, "127.0.0.1").on("data", (d) => {
-      console.log(d.toString() === "hello" ? "done" : "wrong");
-      process.exit(0);
-    });
+new Worker("0", { eval: true }).on("exit", () => console.log("done"));
+"""
+NODE_SERVER = """
+const net = require("net");
+const server = net.createServer((c) => c.end("hello")).listen(0, "127.0.0.1", () => {
+  net.connect(server.address().port, "127.0.0.1").on("data", (d) => {
+    console.log(d.toString() === "hello" ? "done" : "wrong");
+    process.exit(0);
   });
 });
 """
+CLIENTS = {"python": [sys.executable, "-c", PYTHON], "node": ["node", "-e", NODE]}
+SERVERS = {"python": [sys.executable, "-c", PYTHON_SERVER], "node": ["node", "-e", NODE_SERVER]}
 
 
-@needs_seccomp
-@pytest.mark.parametrize("profile", PROFILES, ids=str)
-@pytest.mark.parametrize(
-    "command", [[sys.executable, "-c", PYTHON], ["node", "-e", NODE]], ids=["python", "node"]
-)
-def test_programs_run_under_the_filter(profile: Profile, command: list[str]) -> None:
+def _run_under(profile: Profile, command: list[str]) -> object:
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
 
@@ -306,4 +311,20 @@ def test_programs_run_under_the_filter(profile: Profile, command: list[str]) -> 
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
         return [ended.stdout, ended.stderr]
 
-    assert _sandboxed(profile, ask) == ["done\n", ""]
+    return _sandboxed(profile, ask)
+
+
+@needs_seccomp
+@pytest.mark.parametrize("profile", PROFILES, ids=str)
+@pytest.mark.parametrize("command", CLIENTS.values(), ids=CLIENTS)
+def test_programs_run_under_the_filter(profile: Profile, command: list[str]) -> None:
+    assert _run_under(profile, command) == ["done\n", ""]
+
+
+@needs_seccomp
+@pytest.mark.parametrize("profile", [OWN, SHARED], ids=str)
+@pytest.mark.parametrize("command", SERVERS.values(), ids=SERVERS)
+def test_programs_serve_under_the_filter_where_they_are_not_strict(
+    profile: Profile, command: list[str]
+) -> None:
+    assert _run_under(profile, command) == ["done\n", ""]
