@@ -26,7 +26,7 @@ def public_address(host: str, port: int) -> str:
     found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     addresses = [str(address[0]).partition("%")[0] for *_, address in found]
     for address in addresses:
-        if not is_public(address) or _is_own(address):
+        if not is_public(address) or is_own(address):
             raise PermissionError(f"{host} is not at a public address.")
     return addresses[0]
 
@@ -59,7 +59,7 @@ def _wrapped(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def _is_own(address: str) -> bool:
+def is_own(address: str) -> bool:
     """Whether this machine would talk to itself: then the kernel sends from that very address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
