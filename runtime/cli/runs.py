@@ -11,7 +11,7 @@ from runtime.cli.output import as_json, print_json
 from runtime.cli.terminal import ago, console, print_table
 from runtime.dispatch import Dispatcher, encode_wait
 from runtime.errors import NotFound
-from runtime.model import Run, RunStatus, User, utc_now
+from runtime.model import Run, RunStatus, utc_now
 from runtime.services import Services
 from runtime.settings import current
 from runtime.store import backlog
@@ -88,9 +88,7 @@ def show(run_id: object, json: bool) -> None:
 def cancel(run_id: object, json: bool) -> None:
     """Cancel a run; its output so far is kept."""
     services = Services(current())
-    run = _find(services, str(run_id))
-    owner = User(run.user_id, run.workspace_id, "", None, run.created_at)
-    run = Dispatcher(services).cancel(owner, run.id)
+    run = Dispatcher(services).cancel(None, _find(services, str(run_id)).id)
     if json:
         print_json({"run": run.encode()})
     elif run.status.terminal:

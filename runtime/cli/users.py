@@ -11,8 +11,7 @@ from runtime.model import User
 from runtime.settings import current
 from runtime.store import Database, users
 from runtime.stream import Link, Revocations
-
-MIN_PASSWORD = 8
+from runtime.weak_passwords import MIN_LENGTH, weakness
 
 
 @click.group()
@@ -27,6 +26,7 @@ def user() -> None:
 @as_json
 def add(email: str, name: str | None, password: str, json: bool) -> None:
     """Create an account for EMAIL, even if registration is closed."""
+    _check(password, email)
     made = register(_database(), email, password, name)
     if json:
         print_json({"user": made.encode()})
@@ -44,6 +44,7 @@ def password(email: str, password: str) -> None:
     """
     database = _database()
     owner = _owner(database, email)
+    _check(password, owner.email)
     database.write(users.set_password, owner.id, _hash(password))
     try:
         Revocations(Link(current().redis_url, current().redis)).announce(owner.id)
@@ -81,9 +82,14 @@ def register(database: Database, email: str, password: str, name: str | None = N
     return database.write(users.register, email=email, password_hash=_hash(password), name=name)
 
 
+def _check(password: str, email: str) -> None:
+    if problem := weakness(password, email):
+        raise Invalid(f"The password {problem}.")
+
+
 def _hash(password: str) -> str:
-    if len(password) < MIN_PASSWORD:
-        raise Invalid(f"A password needs at least {MIN_PASSWORD} characters.")
+    if len(password) < MIN_LENGTH:
+        raise Invalid(f"A password needs at least {MIN_LENGTH} characters.")
     return argon2.PasswordHasher().hash(password)
 
 

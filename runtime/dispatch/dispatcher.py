@@ -46,9 +46,13 @@ class Dispatcher:
             return Accepted(answer)
         return Accepted(answer, created.runs, after_commit(self._announce, created))
 
-    def cancel(self, user: User, run_id: str) -> Run:
-        """End a run that holds no process at once; have a running one ended. Idempotent."""
-        run, changed = self._services.database.write(runs.cancel, user.workspace_id, run_id)
+    def cancel(self, user: User | None, run_id: str) -> Run:
+        """End a run that holds no process at once; have a running one ended. Idempotent.
+
+        ``user``: whose run it must be; None for an operator. Raises NotFound.
+        """
+        workspace_id = user.workspace_id if user else None
+        run, changed = self._services.database.write(runs.cancel, workspace_id, run_id)
         if changed:
             after_commit(self._announce_cancelled, [run])
         return run

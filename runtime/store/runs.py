@@ -18,7 +18,7 @@ from runtime.errors import Conflict, NotFound, QueueFull
 from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.store import backlog, messages, states
 from runtime.store.page import Page, position_of
-from runtime.store.tables import IS_QUEUED, Id, now, run_logs, run_steps, runs
+from runtime.store.tables import IS_QUEUED, Id, now, run_logs, run_steps, runs, threads
 from runtime.store.tables import states as states_table
 
 COLUMNS = [runs.c[name] for name in Run.__dataclass_fields__]
@@ -184,13 +184,20 @@ def admit(queue: backlog.QueueStats, pool: str, count: int, limits: QueueLimits)
         raise QueueFull(queue.of_pool, limits.per_pool, pool)
 
 
+IS_SHOWN = (
+    sa.exists()
+    .where(threads.c.id == runs.c.thread_id, threads.c.deleted_at.is_(None), threads.c.titles.is_(None))
+    .correlate(runs)
+)
+"""That users see a run: those of a deleted thread are gone with it, and those that make titles too."""
+
 _THIS_RUN = runs.c.id == sa.bindparam("this_run", type_=Id)
 _FIND = sa.select(*COLUMNS).where(_THIS_RUN)
-GET = _FIND.where(runs.c.workspace_id == sa.bindparam("workspace", type_=Id))
+GET = _FIND.where(runs.c.workspace_id == sa.bindparam("workspace", type_=Id), IS_SHOWN)
 
 
 def get(c: Connection, workspace_id: str, run_id: str) -> Run:
-    """The run; NotFound where it is not there or of another workspace."""
+    """The run; NotFound where it is not there, of another workspace, or not shown to users."""
     return record_or_raise(c.execute(GET, {"this_run": run_id, "workspace": workspace_id}).one_or_none())
 
 
@@ -217,8 +224,10 @@ def listing(
     limit: int = 20,
     cursor: str | None = None,
 ) -> Page[Run]:
-    """Runs, newest first; of every workspace where ``workspace_id`` is None."""
+    """Runs, newest first: those that a workspace's user sees, or all where ``workspace_id`` is None."""
     query = sa.select(*COLUMNS).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit + 1)
+    if workspace_id is not None:
+        query = query.where(IS_SHOWN)
     for column, value in (
         (runs.c.workspace_id, workspace_id),
         (runs.c.status, status),
@@ -276,13 +285,22 @@ def steps(c: Connection, run_id: str) -> list[dict[str, Json]]:
     ]
 
 
-def cancel(c: Connection, workspace_id: str, run_id: str) -> tuple[Run, bool]:
+def cancel(c: Connection, workspace_id: str | None, run_id: str) -> tuple[Run, bool]:
     """End a run that holds no process; ask a running one to end; leave an ended one.
 
-    Returns the run as it is now, and whether it had not ended before.
+    ``workspace_id``: whose user asks for it; None for the system itself, which finds any run.
+    Returns the run as it is now, and whether it had not ended before. Raises NotFound.
     """
-    changed = _cancel(c, runs.c.id == run_id, runs.c.workspace_id == workspace_id)
-    return (changed[0], True) if changed else (get(c, workspace_id, run_id), False)
+    if workspace_id is None:
+        changed = _cancel(c, runs.c.id == run_id)
+    else:
+        changed = _cancel(c, runs.c.id == run_id, runs.c.workspace_id == workspace_id, IS_SHOWN)
+    if changed:
+        return changed[0], True
+    found = find(c, run_id) if workspace_id is None else get(c, workspace_id, run_id)
+    if found is None:
+        raise NotFound("There is no such run.")
+    return found, False
 
 
 def cancel_all(c: Connection, thread_id: str) -> list[Run]:
@@ -313,11 +331,8 @@ def answer(c: Connection, workspace_id: str, run_id: str, confirmation_id: str |
 
     Raises Conflict where it does not wait, or waits for something else.
     """
-    query = sa.select(*COLUMNS).where(runs.c.id == run_id, runs.c.workspace_id == workspace_id)
-    row = c.execute(query.with_for_update()).one_or_none()
-    if row is None:
-        raise NotFound("There is no such run.")
-    run = record(row)
+    query = sa.select(*COLUMNS).where(runs.c.id == run_id, runs.c.workspace_id == workspace_id, IS_SHOWN)
+    run = record_or_raise(c.execute(query.with_for_update()).one_or_none())
     asked = run.confirmation or {}
     if run.status is not RunStatus.WAITING:
         raise Conflict(f"The run is not waiting for an answer; it is {run.status}.")

@@ -68,7 +68,7 @@ def settle(c: Connection, one: Made, title: str) -> Thread | None:
     """
     c.execute(threads.update().where(threads.c.id == one.helper.id).values(deleted_at=now()))
     if one.run.status is RunStatus.WAITING:
-        all_runs.cancel(c, one.run.workspace_id, one.run.id)
+        all_runs.cancel(c, None, one.run.id)
     if not title:
         return None
     as_it_was = threads.c.title.is_not_distinct_from(one.helper.title)

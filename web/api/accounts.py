@@ -11,6 +11,7 @@ from runtime.errors import FieldError, Forbidden, Invalid, Unauthenticated
 from runtime.model import User
 from runtime.store import users
 from runtime.tokens import session_token
+from runtime.weak_passwords import weakness
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs
 from web.core import core
@@ -40,6 +41,7 @@ def register(given: dict[str, Any]) -> Response:
     if not core.settings.security.registration:
         raise Forbidden("Registration is turned off. Ask your administrator for an account.")
     _limit_attempts(given["email"])
+    _check_strength("password", given["password"], given["email"])
     password_hash = core.passwords.hash(given["password"])
 
     def make(c: Any) -> tuple[User, str]:
@@ -47,6 +49,7 @@ def register(given: dict[str, Any]) -> Response:
         return user, users.open_login(c, user.id, core.settings.security.session_days)
 
     user, session_id = core.database.write(make)
+    _end_session_before()
     return _signed_in(user, session_id, given["token"], 201)
 
 
@@ -54,7 +57,7 @@ def register(given: dict[str, Any]) -> Response:
 @entrance.arguments(inputs.Credentials)
 @entrance.response(200, _SignedIn)
 def login(given: dict[str, Any]) -> Response:
-    """Sign in."""
+    """Sign in. The session that the request's cookie is of ends."""
     auth.same_origin()
     _limit_attempts(given["email"])
     found = _account(given["email"], given["password"])
@@ -62,6 +65,7 @@ def login(given: dict[str, Any]) -> Response:
     session_id = core.database.write(users.sign_in, found[0].id, found[1], days) if found else None
     if found is None or session_id is None:
         raise Unauthenticated("The email address or the password is wrong.")
+    _end_session_before()
     return _signed_in(found[0], session_id, given["token"], 200)
 
 
@@ -93,6 +97,7 @@ def change_password(given: dict[str, Any]) -> Response:
     if found is None:
         raise Invalid("The current password is wrong.", [FieldError(("current_password",), "is wrong")])
     user, old_hash = found
+    _check_strength("new_password", given["new_password"], email)
     new_hash = core.passwords.hash(given["new_password"])
 
     def change(c: Any) -> str:
@@ -139,6 +144,20 @@ def revoke_token(token_id: str) -> Response:
     core.database.write(users.revoke_token, user_id, token_id)
     core.credentials.revoked(user_id)
     return no_content()
+
+
+def _check_strength(field: str, password: str, email: str) -> None:
+    """Raises Invalid for a password that is guessed first."""
+    if problem := weakness(password, email):
+        raise Invalid(f"{field}: {problem}", [FieldError((field,), problem)])
+
+
+def _end_session_before() -> None:
+    """End the session that this browser had until now; nobody can use its cookie any more."""
+    session_id = auth.session_of_cookie()
+    user_id = core.database.write(users.end_login, session_id) if session_id else None
+    if user_id is not None:
+        core.credentials.revoked(user_id)
 
 
 def _limit_attempts(email: str) -> None:

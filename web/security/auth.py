@@ -108,11 +108,16 @@ def request_credential() -> Credential | None:
     header = request.headers.get("Authorization")
     if header is not None:
         return _bearer(header)
-    session_id = session.get(_SESSION)
+    session_id = session_of_cookie()
     if session_id is None:
         return None
     same_origin()
     return Credential("session", session_id)
+
+
+def session_of_cookie() -> str | None:
+    """The id of the session in the request's cookie, whatever else the request shows."""
+    return session.get(_SESSION)
 
 
 def same_origin() -> None:

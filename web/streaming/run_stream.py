@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
-from runtime.errors import StreamUnavailable
+from runtime.errors import NotFound, StreamUnavailable
 from runtime.events import Cursor
 from runtime.model import Run
 from runtime.stream import Batch, DirectWriter, Follower, OpenMessage, reset_signal
@@ -52,8 +53,13 @@ class RunStream:
     def __iter__(self) -> Iterator[Batch | None]:
         """A replay, if one is requested, then the log, until neither goes on.
 
-        Raises StreamUnavailable, StoreUnavailable.
+        Ends where the run is not shown any more, because its thread has been deleted. Raises
+        StreamUnavailable, StoreUnavailable.
         """
+        with suppress(NotFound):
+            yield from self._batches()
+
+    def _batches(self) -> Iterator[Batch | None]:
         while True:
             if self._replay_pending:
                 if self._reset_reason:

@@ -28,6 +28,63 @@ def test_registering_signs_in(nobody: Client) -> None:
     assert nobody.get("/api/me").json == {"user": answer.json["user"]}
 
 
+OWN = {"email": "grace.hopper@example.com"}
+WEAK = [
+    "12345678", "password1", "PASSWORD1", "qwertyuiop", "letmein123", "Passw0rd!", "aaaaaaaaaaaaaaaaaaaa",
+    "abababababababababab", "grace.hopper@example.com", "GRACE.HOPPER@example.com", "grace.hopper",
+    " grace.hopper ", "grace.hopper1", " " * 8, "\t\u2003\u200b\u2060    ", "\u00ad" * 9,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("password", WEAK)
+def test_a_password_that_is_guessed_first_is_refused(nobody: Client, ada: Client, password: str) -> None:
+    answer = nobody.post("/api/auth/register", json={**OWN, "password": password})
+
+    assert answer.status_code == 422
+    assert [error["path"] for error in answer.json["errors"]] == ["password"]
+    assert password.strip() == "" or password not in answer.text
+
+    if "grace" not in password.lower():
+        answer = change(ada, PASSWORD, password)
+        assert answer.status_code == 422
+        assert [error["path"] for error in answer.json["errors"]] == ["new_password"]
+
+
+@pytest.mark.parametrize(
+    "password", ["correct horse battery", "x7Gk2pQ9vT", "längere Wörter", "日本語のパスワード"]
+)
+def test_a_password_that_is_hard_to_guess_is_accepted(nobody: Client, password: str) -> None:
+    assert nobody.post("/api/auth/register", json={**OWN, "password": password}).status_code == 201
+
+
+@pytest.mark.parametrize("how", ["login", "register"])
+def test_signing_in_again_ends_the_session_that_the_browser_had(
+    ada: Client, bob: Client, app: Flask, how: str
+) -> None:
+    thief, elsewhere = app.test_client(), app.test_client()
+    thief.set_cookie(*cookie_of(ada))
+    assert thief.get("/api/me").status_code == 200
+    assert elsewhere.post("/api/auth/login", json=ADA).status_code == 200
+
+    account = ADA if how == "login" else {**OWN, "password": PASSWORD}
+    assert ada.post(f"/api/auth/{how}", json=account).status_code in (200, 201)
+
+    assert thief.get("/api/me").status_code == 401
+    for still in (ada, bob, elsewhere):
+        assert still.get("/api/me").status_code == 200
+
+
+def test_a_failed_sign_in_ends_no_session(ada: Client) -> None:
+    assert ada.post("/api/auth/login", json={**ADA, "password": "wrong password"}).status_code == 401
+    assert ada.get("/api/me").status_code == 200
+
+
+def cookie_of(client: Client) -> tuple[str, str]:
+    """Name and value of a client's session cookie."""
+    [cookie] = client._cookies.values()
+    return cookie.key, cookie.value
+
+
 def test_the_cookie_is_http_only_and_same_site(nobody: Client) -> None:
     cookie = nobody.post("/api/auth/register", json=ADA).headers["Set-Cookie"]
 

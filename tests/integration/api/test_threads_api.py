@@ -183,11 +183,43 @@ def test_deleting_a_thread_cancels_its_runs(ada: Client, core: Core) -> None:
 
     ada.delete(at(thread))
 
-    assert ada.get(f"/api/runs/{queued}/wait").json["run"]["status"] == "cancelled"
-    assert core.database.read(runs.find, queued).announced_at is not None
-    assert ada.get(f"/api/runs/{running}").json["run"]["cancel_requested_at"] is not None
+    ended = core.database.read(runs.find, queued)
+    assert (ended.status, ended.announced_at is not None) == (RunStatus.CANCELLED, True)
+    assert core.database.read(runs.find, running).cancel_requested_at is not None
     assert ada.get(f"/api/runs/{elsewhere}").json["run"]["status"] == "queued"
     attempt.finish(RunStatus.CANCELLED)
+
+
+RUN_CALLS = [
+    ("GET", ""),
+    ("GET", "/wait?timeout=0"),
+    ("GET", "/log"),
+    ("GET", "/attempts"),
+    ("GET", "/events"),
+    ("POST", "/cancel"),
+    ("POST", "/answer"),
+]
+
+
+def test_runs_are_as_hidden_as_their_thread(ada: Client, core: Core) -> None:
+    thread = ada.thread()
+    waiting, queued, ended = (ada.ask(thread).json["runs"][0]["id"] for _ in range(3))
+    Attempt(core, waiting).ask("Sure?")
+    Attempt(core, ended).finish()
+
+    ada.delete(at(thread))
+
+    for run in (waiting, queued, ended):
+        for method, call in RUN_CALLS:
+            body = {"answer": 1} if call == "/answer" else None
+            answer = ada.open(f"/api/runs/{run}{call}", method=method, json=body)
+            assert answer.status_code == 404, (method, call, answer.text)
+    assert ada.get("/api/runs").json["items"] == []
+    assert ada.get(f"/api/runs?thread={thread['id']}").json["items"] == []
+
+    ada.post(at(thread, "/restore"))
+    assert ada.get(f"/api/runs/{ended}").json["run"]["status"] == "success"
+    assert {run["id"] for run in ada.get("/api/runs").json["items"]} == {waiting, queued, ended}
 
 
 @pytest.mark.parametrize(

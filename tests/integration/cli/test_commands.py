@@ -161,8 +161,11 @@ def test_a_second_account_for_an_address_is_refused(migrated: Command) -> None:
     assert "There is an account for ada@example.com already" in result.stderr
 
 
-def test_a_short_password_and_a_token_for_nobody_are_refused(migrated: Command) -> None:
-    assert migrated("user", "add", "ada@example.com", "--password", "short").returncode == 2
+def test_a_weak_password_and_a_token_for_nobody_are_refused(migrated: Command) -> None:
+    for weak in ("short", "password1", "ada@example.com", " " * 9):
+        refused = migrated("user", "add", "ada@example.com", "--password", weak)
+        assert refused.returncode == 2
+        assert "The password " in refused.stderr
     result = migrated("token", "create", "nobody@example.com")
     assert result.returncode == 1
     assert "There is no account for nobody@example.com" in result.stderr

@@ -14,6 +14,7 @@ from runtime.maintenance.titles import Titles
 from runtime.model import MessageType, RunStatus
 from runtime.settings import Settings
 from runtime.settings import load as load_settings
+from runtime.store import runs
 from runtime.store import titles as titles_module
 from tests.support.attempt import Attempt, stored_run
 from tests.support.web import Client, write_worker
@@ -73,10 +74,10 @@ def title(client: Client, begun: dict[str, Any]) -> str | None:
     return client.get(f"/api/threads/{begun['thread']['id']}").json["thread"]["title"]
 
 
-def title_run(client: Client) -> dict[str, Any]:
-    """The only run of the title worker."""
-    (run,) = client.get("/api/runs?worker=titler").json["items"]
-    return run
+def title_run(core: Core) -> dict[str, Any]:
+    """The only run of the title worker, which no user is shown."""
+    (run,) = core.database.read(runs.listing, None, worker_id="titler").items
+    return run.encode()
 
 
 def test_a_thread_is_titled_by_its_first_words_until_a_worker_has_titled_it(
@@ -89,7 +90,7 @@ def test_a_thread_is_titled_by_its_first_words_until_a_worker_has_titled_it(
     answered(core, begun["runs"][0]["id"], "Because of chlorophyll.")
     assert titles.request_missing() == 1
     assert (titles.request_missing(), titles.apply_finished()) == (0, 0)
-    made = answered(core, title_run(ada)["id"], "“Green ", "leaves”\n\nsome more words")
+    made = answered(core, title_run(core)["id"], "“Green ", "leaves”\n\nsome more words")
 
     given = [message.content for message in made.claim.messages]
     assert given[:2] == [QUESTION, "Because of chlorophyll."]
@@ -104,7 +105,7 @@ def test_a_title_is_announced_to_the_readers_of_its_thread(core: Core, ada: Clie
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
     titles.request_missing()
-    answered(core, title_run(ada)["id"], "Leaves")
+    answered(core, title_run(core)["id"], "Leaves")
     titles.apply_finished()
 
     entries = core.log.read(begun["thread"]["id"], core.log.oldest(begun["thread"]["id"])).entries
@@ -121,8 +122,11 @@ def test_the_helper_thread_of_a_title_is_in_no_list(core: Core, ada: Client, tit
     for listed in ("/api/threads", "/api/threads?query=leaves"):
         assert [one["id"] for one in ada.get(listed).json["items"]] == [begun["thread"]["id"]]
     assert ada.get(f"/api/threads/{begun['thread']['id']}/states").json["items"] == states
-    helper = title_run(ada)["thread_id"]
-    assert ada.get(f"/api/threads/{helper}").status_code == 404
+    run = title_run(core)
+    assert ada.get(f"/api/threads/{run['thread_id']}").status_code == 404
+    assert ada.get(f"/api/runs/{run['id']}").status_code == 404
+    assert ada.post(f"/api/runs/{run['id']}/cancel").status_code == 404
+    assert ada.get("/api/runs?worker=titler").json["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -145,7 +149,7 @@ def test_a_title_given_by_the_user_is_kept(
     else:
         titles.request_missing()
         ada.patch(at, json={"title": kept})
-        answered(core, title_run(ada)["id"], "Leaves")
+        answered(core, title_run(core)["id"], "Leaves")
     assert titles.apply_finished() == 0
     assert title(ada, begun) == kept
     assert (titles.request_missing(), titles.apply_finished()) == (0, 0)
@@ -164,12 +168,12 @@ def test_the_first_words_are_kept_when_the_worker_makes_no_title(
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
     titles.request_missing()
-    run = title_run(ada)["id"]
+    run = title_run(core)["id"]
     match how:
         case "error":
             answered(core, run, "Leav", status=RunStatus.ERROR)
         case "cancelled":
-            assert ada.post(f"/api/runs/{run}/cancel").status_code == 202
+            Dispatcher(core).cancel(None, run)
         case "without a word":
             answered(core, run)
         case "with a question":
@@ -191,7 +195,7 @@ def test_a_title_is_requested_once_when_a_reaper_dies_after_the_request(
             titles.request_missing()
 
     assert Titles(core).request_missing() == 1
-    answered(core, title_run(ada)["id"], "Leaves")
+    answered(core, title_run(core)["id"], "Leaves")
     assert titles.apply_finished() == 1
 
 
@@ -208,7 +212,7 @@ def test_a_user_with_a_full_queue_gets_no_titles_and_delays_nobody(
 
     assert (titles.request_missing(), titles.request_missing()) == (0, 1)
     assert title(ada, begun) == "Why are leaves green?"
-    answered(core, title_run(bob)["id"], "Leaves")
+    answered(core, title_run(core)["id"], "Leaves")
     assert titles.apply_finished() == 1
     assert title(bob, others) == "Leaves"
 
@@ -237,7 +241,7 @@ def test_the_worker_is_given_the_question_and_the_texts_after_it_without_functio
     attempt.finish()
 
     assert titles.request_missing() == 1
-    made = Attempt(core, title_run(ada)["id"])
+    made = Attempt(core, title_run(core)["id"])
     given = [message.content for message in made.claim.messages][:-1]
     assert given == [QUESTION, "Text 0.", "Text 1.", "Text 2."]
 

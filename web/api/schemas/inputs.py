@@ -10,6 +10,7 @@ from marshmallow import fields, validate
 from runtime.model import Channel, MessageType, Role, ThreadStatus
 from runtime.store.states import NewMessage
 from runtime.transfer.format import MOST_PARTS
+from runtime.weak_passwords import MAX_LENGTH, MIN_LENGTH
 from web.api.schemas.kinds import Flag, Id, Number, Object, Several, Value, integer, named, one_of, says, text
 
 MAX_FIELDS = 100
@@ -42,8 +43,9 @@ def _email(**options: Any) -> fields.String:
 
 
 def _new_password() -> fields.String:
-    length = validate.Length(8, 1024, error="must have {min} to {max} characters")
-    return fields.String(required=True, validate=length, metadata={"format": "password"})
+    length = validate.Length(MIN_LENGTH, MAX_LENGTH, error="must have {min} to {max} characters")
+    what = "not one that is guessed first, nor your email address or the beginning of it"
+    return fields.String(required=True, validate=length, metadata={"format": "password", **says(what)})
 
 
 class Credentials(Input):
