@@ -217,7 +217,7 @@ class Settings:
 
     @property
     def web_hosts(self) -> tuple[str, ...]:
-        """The host names that a deployment answers to, in lower case; ``.example.com`` stands for it and all below."""
+        """The host names that a deployment answers to, in lower case; one with a dot in front: all below."""
         names = (name.strip().lower() for name in self.web.hosts.split(","))
         return tuple(name.strip("[]").removesuffix(".") for name in names if name)
 

@@ -7,7 +7,7 @@ from flask import Flask
 from runtime import settings as settings_module
 from runtime.settings import Settings
 from web import pages
-from web.api import accounts, events, runs, states, threads, worker_api, workers
+from web.api import accounts, body_limits, events, runs, states, threads, worker_api, workers
 from web.api.openapi import Api
 from web.core import Core
 from web.http import problems, responses
@@ -23,8 +23,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("web", static_folder="assets", static_url_path="/static")
     app.url_map.strict_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # OPTIONS would answer without authentication
-    app.config["MAX_CONTENT_LENGTH"] = settings.web.max_body
     Hosts.of(settings).init_app(app)
+    body_limits.init_app(app, settings.web.max_body)
     Core(settings).init_app(app)
     responses.init_app(app, tls_only=settings.security.cookie_secure)
     auth.init_app(app, settings)

@@ -7,6 +7,7 @@ loads nothing from elsewhere.
 
 from __future__ import annotations
 
+import re
 import uuid
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from flask import Flask, Response, render_template, send_from_directory
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import UUIDConverter
 
+from web.api import body_limits
 from web.api.schemas.kinds import Object
 from web.api.schemas.outputs import Problem
 from web.http import problems
@@ -36,6 +38,9 @@ _CONFIG = {
     "OPENAPI_URL_PREFIX": "/api",
     "OPENAPI_JSON_PATH": "openapi.json",
 }
+
+_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
+"""A parameter in a path, as Flask writes it."""
 
 _SECURITY = {
     "bearer": {
@@ -117,11 +122,21 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     def document(self) -> bytes:
         """The document as JSON, once all blueprints are registered."""
         document = self.spec.to_dict()
+        self._describe_body_limits(document["paths"])
         for response in document["components"]["responses"].values():
             content = response.get("content", {})
             if "application/json" in content:
                 content[_PROBLEM] = content.pop("application/json")
         return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+
+    def _describe_body_limits(self, paths: dict[str, Any]) -> None:
+        largest = self._app.config["MAX_CONTENT_LENGTH"]
+        for rule in self._app.url_map.iter_rules():
+            operations = paths.get(_PARAMETER.sub(r"{\1}", rule.rule), {})
+            for method in (rule.methods or set()) & {"POST", "PATCH"}:
+                if body := operations.get(method.lower(), {}).get("requestBody"):
+                    bytes_allowed = body_limits.limit(rule.endpoint, largest)
+                    body["description"] = f"At most {bytes_allowed} bytes, else 413."
 
     def _openapi_json(self) -> Response:
         return with_etag(Response(self.document, mimetype="application/json"))

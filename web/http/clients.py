@@ -26,6 +26,8 @@ from web.http.addresses import network
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's head: its line and all its headers."""
+MAX_PIECE = 64 * 1024
+"""Bytes that are received at once, so that many large bodies at a time do not need a buffer as large."""
 MIN_RATE = 8 * 1024
 """Bytes a second, on average, at which a body must arrive once the first wait is over."""
 REST_TIME = 1.0
@@ -146,7 +148,7 @@ class Client:
         """Some bytes; none where the client has closed the connection. Raises TooSlow, HeadTooLarge."""
         if self.part is Part.ENDLESS:
             return self._socket.recv(size)
-        data = self._receive(size)
+        data = self._receive(min(size, MAX_PIECE))
         if not self._received and self.part is Part.NEXT and data:
             self._expect(Part.HEAD)
         self._received += len(data)

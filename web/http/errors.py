@@ -33,10 +33,7 @@ _STATUS: Mapping[type[Exception], tuple[int, str]] = {
     errors.Unavailable: (503, "Not available"),
 }
 
-_DETAIL = {
-    404: "There is nothing at this address.",
-    413: "The request's body is too large.",
-}
+_DETAIL = {404: "There is nothing at this address."}
 
 _OF_THE_BODY = ("Content-Type", "Content-Length")
 """Headers that describe werkzeug's own body, which is not sent."""

@@ -13,7 +13,6 @@ import errno
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gunicorn import util

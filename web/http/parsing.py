@@ -59,7 +59,10 @@ class Parser(FlaskParser):
 
 
 def read_body(request: Request, keep: bool = False) -> bytes:
-    """The request's body. ``keep`` it for a second reader. Raises RequestEntityTooLarge, BadRequest, RequestTimeout."""
+    """The request's body. ``keep`` it for a second reader.
+
+    Raises RequestEntityTooLarge, BadRequest, RequestTimeout.
+    """
     try:
         raw = request.get_data(cache=keep)
     except (ClientDisconnected, *BODY_ERRORS) as error:
@@ -68,8 +71,15 @@ def read_body(request: Request, keep: bool = False) -> bytes:
         raise BadRequest("The body ended too early, or is not what its headers say.") from error
     # werkzeug cuts a body that does not say its length at the limit, and raises nothing.
     if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):
-        raise RequestEntityTooLarge
+        raise too_large(request.max_content_length or 0)
     return raw
+
+
+def too_large(allowed: int) -> RequestEntityTooLarge:
+    """What is raised for a body of more than so many bytes."""
+    return RequestEntityTooLarge(
+        f"The request's body is too large: at most {allowed} bytes are accepted here."
+    )
 
 
 def load_json(raw: bytes) -> Json:

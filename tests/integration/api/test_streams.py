@@ -527,7 +527,8 @@ def test_lines_of_a_remote_worker_are_handled_while_it_still_sends(
 @pytest.mark.parametrize("body", [b'5\r\n{"a"', b"nonsense\r\n", b"2\r\n{}xx\r\n0\r\n\r\n"])
 def test_a_truncated_or_malformed_body_is_a_bad_request(ada: Client, stack: Stack, body: bytes) -> None:
     cookie = "; ".join(f"{name}={value}" for name, value in ada.cookies.items())
-    head = f"POST /api/threads HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = f"POST /api/threads HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n"
+    head += "Transfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", stack.port), timeout=10) as connection:
         connection.sendall(head.encode() + body)
         connection.shutdown(socket.SHUT_WR)

@@ -82,7 +82,9 @@ def test_a_log_that_redis_lost_is_opened_again_with_its_open_messages(core, run_
         assert sorted(partial.text for partial in log) == sorted(partial.text() for partial in emitted)
 
 
-def test_a_log_that_redis_lost_is_opened_again_once_the_database_answers(core, run_id, redis_url, monkeypatch):
+def test_a_log_that_redis_lost_is_opened_again_once_the_database_answers(
+    core, run_id, redis_url, monkeypatch
+):
     relay = begin(core, run_id)
     relay.receive([p.Delta(None, "one ")], 0)
     relay.flush()

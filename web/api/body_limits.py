@@ -1,0 +1,63 @@
+"""How large a request's body may be, for each route. More is answered with 413, and is not read.
+
+Whoever may call a route, signed in or not, can make a web process hold that much for
+each connection. So a route takes what it needs: the large ones are for messages, which
+may hold pictures, and for imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from flask import Flask, request
+
+from web.http.parsing import too_large
+
+USUAL = 16 * 1024
+"""Bytes, wherever the table says nothing: signing in, marks, names, and whatever needs no body at all."""
+_OBJECTS = 1 << 20
+"""Bytes of a thread's config and metadata, or of an answer to a worker's question."""
+_LARGEST = None
+"""BRANCHLINE_WEB_MAX_BODY."""
+
+_LIMITS: Mapping[str, int | None] = {
+    "account.change_password": 2 * USUAL,
+    "threads.create_thread": _OBJECTS,
+    "threads.update_thread": _OBJECTS,
+    "threads.import_thread": _LARGEST,
+    "tree.add_state": _LARGEST,
+    "thread runs.create_runs": _LARGEST,
+    "runs.create_runs_on_new_thread": _LARGEST,
+    "runs.answer_run": _OBJECTS,
+    "worker.post_events": _LARGEST,
+}
+"""By endpoint. ``worker.post_events`` takes NDJSON of any length: it is handled line by line."""
+
+
+def init_app(app: Flask, largest: int) -> None:
+    """Refuse larger bodies before anything else is done. ``largest``: bytes that any body may have."""
+    app.config["MAX_CONTENT_LENGTH"] = largest
+    app.before_request(partial(_check, largest))
+
+
+def limit(endpoint: str | None, largest: int) -> int:
+    """Bytes that a body for this endpoint may have; None is a path that no route has."""
+    found = _LIMITS.get(endpoint or "", USUAL)
+    return largest if found is None else min(found, largest)
+
+
+def larger_than_usual() -> Iterator[str]:
+    """The endpoints that take more than the usual."""
+    return iter(_LIMITS)
+
+
+def _check(largest: int) -> None:
+    allowed = limit(request.endpoint, largest)
+    request.max_content_length = allowed
+    if (request.content_length or 0) > allowed and not _is_endless():
+        raise too_large(allowed)
+
+
+def _is_endless() -> bool:
+    return request.endpoint == "worker.post_events" and not request.is_json
