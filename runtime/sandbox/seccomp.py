@@ -111,8 +111,11 @@ def program(profile: Profile) -> bytes:
     Only where :func:`supported` finds no fault.
     """
     where = _architecture()
-    refused = _REFUSED if profile.own_uid else (*_REFUSED, *_REFUSED_UNDER_THE_POOLS_UID)
-    refused += ("listen",) if profile.strict else ()
+    refused: tuple[str, ...] = _REFUSED
+    if not profile.own_uid:
+        refused += _REFUSED_UNDER_THE_POOLS_UID
+    if profile.strict:
+        refused += ("listen",)
     instructions = bpf.for_architecture(where.audit, _EPERM)
     if where.foreign is not None:
         instructions += bpf.number_has(where.foreign, _EPERM)
