@@ -26,6 +26,7 @@
         ├── WorkerInvalid          the folder cannot be used as a worker
         ├── ProtocolError          a line does not follow the protocol
         ├── OutputTooLarge         more output than the limits allow
+        ├── OutputLost             Redis has lost output before it was read
         └── ChildFailed            the child could not be started
 
 The class docstring is the default text. Details are attributes, so that callers never
@@ -178,6 +179,10 @@ class WorkerInvalid(WorkerError):
 
 class ProtocolError(WorkerError):
     """The worker sent a line that does not follow the protocol."""
+
+
+class OutputLost(WorkerError):
+    """Redis has lost what the worker had sent over HTTP."""
 
 
 class OutputTooLarge(WorkerError):

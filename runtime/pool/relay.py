@@ -24,12 +24,13 @@ from runtime.child import Child, protocol
 from runtime.errors import (
     AttemptEnded,
     LogLost,
+    OutputLost,
     OutputTooLarge,
     StaleAttempt,
     StoreUnavailable,
     StreamUnavailable,
 )
-from runtime.model import Message, RunStatus
+from runtime.model import Message, RunError, RunStatus
 from runtime.pool.attempt import Attempt, StopReason
 from runtime.queue import announcer
 from runtime.services import Services
@@ -169,13 +170,23 @@ class Relay:
         return True
 
     def read_inbox(self) -> None:
-        """Receive what the worker sent over HTTP, beside its stdout. Raises StreamUnavailable."""
+        """Receive what the worker sent over HTTP, beside its stdout. Raises StreamUnavailable.
+
+        Where some of that is lost, the attempt fails, and the run is tried again.
+        """
+        try:
+            with self._inbox_lock:
+                self._receive_inbox()
+        except OutputLost as error:
+            self.attempt.transcript.fail(RunError("lost", str(error), retryable=True))
+            self.attempt.wake.set()
+
+    def _receive_inbox(self) -> None:
         run = self.attempt.run
-        with self._inbox_lock:
-            while lines := self._worker_lines.pop(run.thread_id, run.id, run.attempt, _INBOX_LINES):
-                chunk = b"\n".join(lines) + b"\n"
-                self.receive(self._inbox.feed(chunk), len(chunk))
-                self._room.wait()
+        while lines := self._worker_lines.pop(run.thread_id, run.id, run.attempt, _INBOX_LINES):
+            chunk = b"\n".join(lines) + b"\n"
+            self.receive(self._inbox.feed(chunk), len(chunk))
+            self._room.wait()
 
     def _read_output(self, child: Child) -> None:
         decoder = protocol.Decoder()

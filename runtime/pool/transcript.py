@@ -181,7 +181,7 @@ class Transcript:
         return self._to_commit()
 
     def fail(self, error: RunError) -> None:
-        """The attempt failed before the worker could send anything."""
+        """The attempt failed by no word of the worker: it could not start, or its output is lost."""
         self.result = WorkerResult(error)
 
     @property

@@ -56,9 +56,9 @@ def reset_if_incomplete(
     """
     if not messages:
         return
-    texts = {message.id: message.content for message in messages}
-    found = log.open_messages(thread_id)
-    if any(partial.text != texts.get(partial.message_id, partial.text) for partial in found):
+    complete = {message.id: len(message.content.encode()) for message in messages}
+    appended = log.lengths(thread_id, run_id, list(complete))
+    if any(length != complete[message_id] for message_id, length in appended.items()):
         with suppress(StaleAttempt):  # the log knows of the end already, or of a later attempt
             log.reopen(thread_id, run_id, attempt, 0, ())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from secrets import token_hex
 
-from runtime.errors import StaleAttempt
+from runtime.errors import OutputLost, StaleAttempt
 from runtime.stream import keys
 from runtime.stream.connection import Argument, Link, Script
 
@@ -46,6 +46,7 @@ class Inbox:
         """Remove and return at most ``count`` lines, oldest first.
 
         After StreamUnavailable call again: the lines of the lost reply are returned then.
+        Raises OutputLost where Redis no longer has all lines.
         """
         names = (
             keys.inbox(thread_id, run_id, attempt),
@@ -54,4 +55,6 @@ class Inbox:
         token = self._tokens.setdefault(run_id, token_hex(8))
         lines = self._link.call(POP, names, (token, count))
         del self._tokens[run_id]
+        if lines is None:
+            raise OutputLost
         return list(lines)

@@ -10,7 +10,11 @@ PREFIX = "branchline"
 
 
 def head(thread_id: str) -> str:
-    """Hash: ``epoch``, ``seq`` (of the newest entry), ``server`` (run id the epoch began under)."""
+    """Hash: ``epoch``, ``seq`` (of the newest entry), ``server`` (run id the epoch began under).
+
+    ``r:<run id>`` for each run under way of which the log has something, so that the loss of
+    its own key is noticed.
+    """
     return f"{PREFIX}:{{{thread_id}}}:head"
 
 
@@ -35,8 +39,8 @@ def run(thread_id: str, run_id: str) -> str:
     ``fence`` (attempt), ``last`` (run-local number), ``server`` (run id of the Redis server
     the fence was set under), ``queued`` and ``ended`` (cursors of its first and its last
     entry; ``queued`` is ``-`` where the log lacks the first one), ``k:<event key>``,
-    ``m:<message id>`` (attempt that wrote it) and ``n:<message id>`` (deltas of an
-    open message).
+    ``m:<message id>`` (attempt that wrote it), and ``n:<message id>`` and ``b:<message id>``
+    (deltas of an open message, and bytes of its text).
     """
     return f"{PREFIX}:{{{thread_id}}}:run:{run_id}"
 
@@ -47,7 +51,7 @@ def inbox(thread_id: str, run_id: str, attempt: int) -> str:
 
 
 def inbox_state(thread_id: str, run_id: str, attempt: int) -> str:
-    """Hash: ``bytes`` waiting in the inbox, ``token`` and ``taken`` (lines) of the latest pop."""
+    """Hash: ``bytes`` and ``lines`` in the inbox, ``token`` and ``taken`` (lines) of the latest pop."""
     return f"{PREFIX}:{{{thread_id}}}:inbox-state:{run_id}:{attempt}"
 
 

@@ -28,6 +28,7 @@ READ = Script("entries", "read")
 RUN_SPAN = Script("run_span")
 READ_RUN = Script("entries", "read_run")
 OPEN_MESSAGES = Script("open_messages")
+LENGTHS = Script("lengths")
 CHANGED = Script("changed")
 
 CHUNK_BYTES = 1 << 20
@@ -228,10 +229,19 @@ class EventLog:
         return Span(*ends)
 
     def open_messages(self, thread_id: str) -> list[OpenMessage]:
-        """The messages that are being written, with their text so far."""
+        """The messages that are being written, with their text so far.
+
+        A message is left out while Redis lacks a part of its text; its attempt will reopen the log.
+        """
         prefixes = (keys.partial(thread_id), keys.run(thread_id, ""))
         answer = self._link.call(OPEN_MESSAGES, (keys.open(thread_id),), prefixes)
         return [_open_message(*answer[at : at + 4]) for at in range(0, len(answer), 4)]
+
+    def lengths(self, thread_id: str, run_id: str, message_ids: Sequence[str]) -> dict[str, int]:
+        """How many bytes of text were appended of those of these messages that are open in the log."""
+        names, args = (keys.run(thread_id, run_id),), (keys.partial(thread_id), *message_ids)
+        found = zip(message_ids, self._link.call(LENGTHS, names, args), strict=True)
+        return {message_id: length for message_id, length in found if length >= 0}
 
     def changed(self, cursors: Sequence[tuple[str, Cursor]]) -> list[int]:
         """Of pairs of thread id and cursor, the indexes of those that have new entries or need a reset."""

@@ -23,6 +23,7 @@ local PUSHED = 8192 -- bytes of entries that a wake-up carries at most
 
 local fence, last, ended = nil, 0, false
 local deltas = {} -- message id -> number of its last delta
+local lengths = {} -- message id -> bytes of its text
 
 -- What is known of the run, and of the open messages that these events write to.
 if run then
@@ -32,12 +33,14 @@ if run then
     if ARGV[at] == 'message.delta' and not asked[message] then
       asked[message] = true
       fields[#fields + 1] = 'n:' .. message
+      fields[#fields + 1] = 'b:' .. message
     end
   end
   local known = redis.call('HMGET', run, unpack(fields))
   fence, last, ended = tonumber(known[1] or nil), tonumber(known[2] or 0), known[4]
-  for i = 6, #fields do
-    deltas[string.sub(fields[i], 3)] = tonumber(known[i] or nil)
+  for i = 6, #fields, 2 do
+    local message = string.sub(fields[i], 3)
+    deltas[message], lengths[message] = tonumber(known[i] or nil), tonumber(known[i + 1] or nil)
   end
   if fence and fence > attempt then return { 'stale' } end
   if mode == 'resume' and not known[5] then return { 'unannounced' } end
@@ -53,6 +56,21 @@ local function is_known(at)
   return run and key ~= '' and redis.call('HEXISTS', run, 'k:' .. key) == 1
 end
 
+-- Whether Redis still has an open message and all of its text: it may have evicted one key of a thread
+-- and kept the others. A message without a length was begun by the version before.
+local whole = {}
+local function is_whole(message)
+  if whole[message] == nil then
+    local length = lengths[message]
+    whole[message] = not length
+      or (
+        redis.call('HEXISTS', open, run_id .. '/' .. message) == 1
+        and redis.call('STRLEN', partial_prefix .. message) == length
+      )
+  end
+  return whole[message]
+end
+
 -- Which events are new. Nothing is written before this loop ends, so that it can refuse all of them.
 local raised = run and (not fence or fence < attempt)
 if raised then last = 0 end
@@ -63,9 +81,9 @@ for at = EVENTS, #ARGV, WIDTH do
     if ended and mode ~= 'announce' then return { 'stale' } end
     local type, message = ARGV[at], ARGV[at + 3]
     if type == 'message.created' then
-      deltas[message] = 0
+      deltas[message], whole[message] = 0, true
     elseif type == 'message.delta' then
-      if deltas[message] ~= tonumber(ARGV[at + 5]) - 1 then return { 'lost' } end
+      if deltas[message] ~= tonumber(ARGV[at + 5]) - 1 or not is_whole(message) then return { 'lost' } end
       deltas[message] = deltas[message] + 1
     elseif type == 'message.completed' then
       deltas[message] = nil
@@ -76,7 +94,7 @@ end
 
 local function drop(message)
   redis.call('HDEL', open, run_id .. '/' .. message)
-  redis.call('HDEL', run, 'n:' .. message)
+  redis.call('HDEL', run, 'n:' .. message, 'b:' .. message)
   redis.call('DEL', partial_prefix .. message)
 end
 
@@ -115,6 +133,13 @@ local function with_discarded(payload)
 end
 
 local epoch, seq, renewed = current_position(head, log, server)
+local ends = #fresh > 0 and ARGV[fresh[#fresh]] == 'run.completed'
+if run and not fence and (ends or redis.call('HEXISTS', head, 'r:' .. run_id) == 1) then
+  -- The log has entries of this run, or had them, and what it knew of it is gone. It can no longer tell
+  -- which of the events it has already, so its readers have to begin anew.
+  epoch, seq = begin_epoch(head, log, server, seq)
+  renewed = true
+end
 local before, keep = seq, renewed
 
 if raised then
@@ -124,6 +149,7 @@ if raised then
 elseif mode == 'begin' or mode == 'resume' then
   redis.call('HSET', run, 'server', server)
 end
+if run and not ended and (raised or renewed) then redis.call('HSET', head, 'r:' .. run_id, 1) end
 
 local texts = {} -- message id -> pieces to append
 local lines, size = { '' }, 0
@@ -144,7 +170,7 @@ for _, at in ipairs(fresh) do
   end
   if type == 'message.created' then
     redis.call('HSET', open, run_id .. '/' .. message, payload)
-    redis.call('HSET', run, 'n:' .. message, 0, 'm:' .. message, attempt)
+    redis.call('HSET', run, 'n:' .. message, 0, 'b:' .. message, 0, 'm:' .. message, attempt)
   elseif type == 'message.completed' then
     drop(message)
     redis.call('HSET', run, 'm:' .. message, attempt)
@@ -156,6 +182,7 @@ for _, at in ipairs(fresh) do
   elseif type == 'run.completed' then
     drop_open_messages_of_run()
     redis.call('HSET', run, 'ended', epoch .. ':' .. seq)
+    redis.call('HDEL', head, 'r:' .. run_id)
     texts = {}
   end
 end
@@ -166,9 +193,11 @@ keep = keep or math.floor(before / 256) ~= math.floor(seq / 256)
 local fields = {}
 for message, pieces in pairs(texts) do
   local partial = partial_prefix .. message
-  redis.call('APPEND', partial, table.concat(pieces))
+  local length = redis.call('APPEND', partial, table.concat(pieces))
   fields[#fields + 1] = 'n:' .. message
   fields[#fields + 1] = deltas[message]
+  fields[#fields + 1] = 'b:' .. message
+  fields[#fields + 1] = length
   if deltas[message] == #pieces then redis.call('EXPIRE', partial, ttl) end
 end
 if run and mode ~= 'announce' then

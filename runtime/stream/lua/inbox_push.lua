@@ -16,6 +16,7 @@ if waiting > 0 and (waiting + #ARGV - FIRST + 1 > tonumber(ARGV[3]) or bytes + s
 end
 for i = FIRST, #ARGV do redis.call('RPUSH', inbox, ARGV[i]) end
 redis.call('HINCRBY', state, 'bytes', size)
+redis.call('HINCRBY', state, 'lines', #ARGV - FIRST + 1)
 redis.call('EXPIRE', inbox, ARGV[5])
 redis.call('EXPIRE', state, ARGV[5])
 return 1

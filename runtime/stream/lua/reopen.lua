@@ -26,11 +26,12 @@ for _, field in ipairs(redis.call('HKEYS', open)) do
   if string.sub(field, 1, #prefix) == prefix then
     local message = string.sub(field, #prefix + 1)
     redis.call('HDEL', open, field)
-    redis.call('HDEL', run, 'n:' .. message)
+    redis.call('HDEL', run, 'n:' .. message, 'b:' .. message)
     redis.call('DEL', partial_prefix .. message)
   end
 end
 
+redis.call('HSET', head, 'r:' .. run_id, 1)
 redis.call('HSET', run, 'fence', attempt, 'last', last, 'server', server, 'queued', '-', 'k:run.queued:0', 1)
 for i = 9, 8 + completed do
   redis.call('HSET', run, 'm:' .. ARGV[i], attempt)
@@ -39,7 +40,9 @@ for i = 9 + completed, #ARGV, 4 do
   local message = ARGV[i]
   redis.call('HSET', open, prefix .. message, ARGV[i + 1])
   redis.call('SET', partial_prefix .. message, ARGV[i + 2], 'EX', ttl)
-  redis.call('HSET', run, 'n:' .. message, ARGV[i + 3], 'm:' .. message, attempt)
+  redis.call(
+    'HSET', run, 'n:' .. message, ARGV[i + 3], 'b:' .. message, #ARGV[i + 2], 'm:' .. message, attempt
+  )
 end
 for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ttl) end
 redis.call('PUBLISH', channel, epoch .. ':' .. seq)

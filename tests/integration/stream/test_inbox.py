@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.errors import StaleAttempt
+from runtime.errors import OutputLost, StaleAttempt
 from runtime.settings import Settings
-from runtime.stream import EventLog, Inbox, Link
-from runtime.stream.inbox import INBOX_BYTES, INBOX_LINES
+from runtime.stream import EventLog, Inbox, Link, keys
+from runtime.stream.inbox import INBOX_BYTES, INBOX_LINES, POP
 
 RUN = "run-1"
 
@@ -67,3 +67,42 @@ def test_an_attempt_that_is_over_can_push_nothing(
     with pytest.raises(StaleAttempt):
         inbox.push(thread, RUN, 1, [b"zombie"])
     assert inbox.pop(thread, RUN, 2, 10) == []
+
+
+@pytest.mark.parametrize("evicted", [keys.inbox, keys.inbox_state])
+def test_lines_that_were_evicted_are_noticed(inbox: Inbox, thread: str, link: Link, evicted) -> None:
+    inbox.push(thread, RUN, 1, [b"a", b"b"])
+    assert inbox.pop(thread, RUN, 1, 1) == [b"a"]
+    link.client.delete(evicted(thread, RUN, 1))
+    inbox.push(thread, RUN, 1, [b"c"])
+
+    with pytest.raises(OutputLost):
+        inbox.pop(thread, RUN, 1, 10)
+
+
+def test_nothing_is_lost_where_all_lines_had_been_read(inbox: Inbox, thread: str, link: Link) -> None:
+    inbox.push(thread, RUN, 1, [b"a", b"b"])
+    assert inbox.pop(thread, RUN, 1, 10) == [b"a", b"b"]
+    link.client.delete(keys.inbox(thread, RUN, 1))
+    inbox.push(thread, RUN, 1, [b"c"])
+
+    assert inbox.pop(thread, RUN, 1, 10) == [b"c"]
+    assert inbox.pop(thread, RUN, 1, 10) == []
+
+
+def test_lines_that_are_evicted_before_a_lost_reply_is_asked_for_again_are_noticed(
+    inbox: Inbox, thread: str, link: Link
+) -> None:
+    inbox.push(thread, RUN, 1, [b"a"])
+    link.call(POP, [keys.inbox(thread, RUN, 1), keys.inbox_state(thread, RUN, 1)], ["token", 1])
+    inbox._tokens[RUN] = "token"
+    link.client.delete(keys.inbox(thread, RUN, 1))
+
+    with pytest.raises(OutputLost):
+        inbox.pop(thread, RUN, 1, 1)
+
+
+def test_an_inbox_that_nobody_used_leaves_no_key(inbox: Inbox, thread: str, link: Link) -> None:
+    assert inbox.pop(thread, RUN, 1, 10) == []
+
+    assert link.client.keys(f"*{thread}*") == []
