@@ -19,6 +19,7 @@
     │   ├── StoreUnavailable       the database
     │   ├── StreamUnavailable      Redis
     │   └── BrokerUnavailable      the Celery broker
+    ├── LimitExceeded              a computation needs more time or memory than it may
     ├── AttemptEnded               this attempt may no longer write
     │   └── StaleAttempt           a later attempt has begun, or the run has ended
     ├── LogLost                    the event log has lost the attempt; open it again
@@ -155,6 +156,10 @@ class StreamUnavailable(Unavailable):
 
 class BrokerUnavailable(Unavailable):
     """The broker is not reachable; the runs stay queued and are published later."""
+
+
+class LimitExceeded(BranchlineError):
+    """It needs more time or memory than it may."""
 
 
 class AttemptEnded(BranchlineError):
