@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from runtime.dispatch.request import IdempotencyKey, NewThread, RunRequest
 from runtime.dispatch.titles import first_words
@@ -16,6 +17,17 @@ from runtime.store import Connection, requests, runs, states, threads
 
 _ACCEPTED_AT_ONCE = 3
 """In a burst, who came first is to be served first: all at once would all be served last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What a request asks for, once it is known to be possible."""
+
+    thread: Thread | None
+    """None: one that is to be made."""
+    worker: Worker
+    config: dict[str, Json]
+    """With the defaults of the worker's schema."""
 
 
 class Acceptance:
@@ -33,10 +45,17 @@ class Acceptance:
 
         Raises what :meth:`Dispatcher.create` raises.
         """
+        database = self._services.database
+        if key is not None:
+            before = database.read(requests.find, user.id, key.key, key.fingerprint)
+            if before is not None:
+                return before, None
+        checked = self._check(user, target, request)
         with self._admitted():
-            if key is None and isinstance(target, str):
-                return self._accept_on_thread(user, target, request)
-            return self._services.database.write(self._accept, user, target, request, key)
+            if key is None and checked.thread is not None:
+                created = database.engine.accept(*self._arguments(user, checked.thread, request, checked))
+                return _answer(created), created
+            return database.write(self._accept, user, target, request, key, checked)
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
@@ -48,6 +67,18 @@ class Acceptance:
         finally:
             self._semaphore.release()
 
+    def _check(self, user: User, target: str | NewThread, request: RunRequest) -> _Checked:
+        """What ``request`` asks for, checked. To be called in no transaction: a config may take a second."""
+        thread = None
+        if isinstance(target, str):
+            thread = self._services.database.engine.get_thread(user.workspace_id, target)
+        of_thread = thread.worker_id if thread else None
+        worker = self._worker(request.worker_id or of_thread)
+        config = request.config
+        if config is None:
+            config = thread.config if thread and worker.id == of_thread else {}
+        return _Checked(thread, worker, worker.check_config(config, user.id))
+
     def _accept(
         self,
         c: Connection,
@@ -55,13 +86,17 @@ class Acceptance:
         target: str | NewThread,
         request: RunRequest,
         key: IdempotencyKey | None,
+        checked: _Checked,
     ) -> tuple[dict[str, Json], runs.Created | None]:
         if key is not None:
             before = requests.begin(c, user.id, key.key, key.fingerprint)
             if before is not None:
                 return before, None
-        thread, root = self._thread(c, user, target, request)
-        created = runs.accept(c, *self._arguments(user, thread, request))
+        thread, root = checked.thread, None
+        if isinstance(target, NewThread):
+            thread, root = self._new_thread(c, user, target, request)
+        assert thread is not None
+        created = runs.accept(c, *self._arguments(user, thread, request, checked))
         answer = _answer(created)
         if root is not None:
             answer |= {"thread": thread.encode(), "root_state": root.encode()}
@@ -69,21 +104,12 @@ class Acceptance:
             requests.finish(c, user.id, key.key, answer)
         return answer, created
 
-    def _accept_on_thread(
-        self, user: User, thread_id: str, request: RunRequest
-    ) -> tuple[dict[str, Json], runs.Created]:
-        """The same for the most frequent request, whose parts need no transaction around them."""
-        engine = self._services.database.engine
-        thread = engine.get_thread(user.workspace_id, thread_id)
-        created = engine.accept(*self._arguments(user, thread, request))
-        return _answer(created), created
-
     def _arguments(
-        self, user: User, thread: Thread, request: RunRequest
+        self, user: User, thread: Thread, request: RunRequest, checked: _Checked
     ) -> tuple[Thread, str, str, Sequence[states.NewMessage], runs.RunSpec, runs.QueueLimits]:
         """The arguments of :func:`runs.accept`."""
         limits = self._settings.limits
-        worker = self._worker(request.worker_id or thread.worker_id)
+        worker = checked.worker
         near_capacity = self._services.availability.near_capacity(
             worker.pool, request.count, limits.queued_per_pool
         )
@@ -94,13 +120,11 @@ class Acceptance:
             limited=bool(limits.running_per_user or worker.max_running),
         )
         start = request.input_state_id or thread.root_state_id
-        return thread, user.id, start, request.messages, self._spec(thread, worker, request), queue_limits
+        return thread, user.id, start, request.messages, self._spec(request, checked), queue_limits
 
-    def _thread(
-        self, c: Connection, user: User, target: str | NewThread, request: RunRequest
-    ) -> tuple[Thread, State | None]:
-        if isinstance(target, str):
-            return threads.get(c, user.workspace_id, target), None
+    def _new_thread(
+        self, c: Connection, user: User, target: NewThread, request: RunRequest
+    ) -> tuple[Thread, State]:
         untitled = target.title is None and target.titles is None
         thread = threads.create(
             c,
@@ -115,16 +139,14 @@ class Acceptance:
         )
         return thread, states.get(c, user.workspace_id, thread.root_state_id)
 
-    def _spec(self, thread: Thread, worker: Worker, request: RunRequest) -> runs.RunSpec:
-        config = request.config
-        if config is None:
-            config = thread.config if worker.id == thread.worker_id else {}
+    def _spec(self, request: RunRequest, checked: _Checked) -> runs.RunSpec:
+        worker = checked.worker
         defaults = self._settings.run
         return runs.RunSpec(
             worker_id=worker.id,
             worker_digest=worker.digest,
             pool=worker.pool,
-            config=worker.check_config(dict(config)),
+            config=checked.config,
             args=request.args,
             max_attempts=worker.max_attempts or defaults.max_attempts,
             timeout_seconds=request.timeout or worker.timeout_seconds or defaults.timeout,

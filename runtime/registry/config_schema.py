@@ -3,32 +3,39 @@
 Each schema is read by the draft that its ``$schema`` names (2020-12 without one). It may
 refer to itself and to the published drafts, and to nothing else, so checking a config
 never opens a connection.
+
+No check may hold up the process that asks for it. What is known to be quick is checked
+in place; everything else in a process of its own, which is ended after a second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import orjson
-from jsonschema.validators import Draft202012Validator, validator_for
-from jsonschema_specifications import REGISTRY
-from referencing import Resource
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
-from runtime.errors import FieldError, Invalid, WorkerInvalid
+from runtime.errors import FieldError, Invalid, LimitExceeded, WorkerInvalid
 from runtime.model import Json
+from runtime.process_pool import ProcessPool
+from runtime.registry import json_schema, schema_cost
 
-_MAX_ERRORS = 100
-"""Errors that are reported at once."""
+MAX_BYTES = 256 * 1024
+"""How large a config may be as JSON, and a schema."""
+CHECK_SECONDS = 1.0
+"""Time of the processor that a check may need."""
+_IN_PLACE = 15_000
+"""A check is made in place if its schema's cost times the config's bytes is at most this: milliseconds."""
+_PATIENCE = 10.0
+"""Seconds that a check may wait for others to end."""
 
 ANYTHING: Mapping[str, Json] = {"type": "object"}
 """The schema of a worker without one."""
+
+processes = ProcessPool(json_schema.examine, size=2, seconds=CHECK_SECONDS, patience=_PATIENCE)
+"""Where checks are made that may take long."""
 
 
 class ConfigSchema:
@@ -36,25 +43,20 @@ class ConfigSchema:
 
     def __init__(self, document: Mapping[str, Json]) -> None:
         """Raises WorkerInvalid where ``document`` is not a usable JSON Schema."""
-        kind = _validator(document)
-        try:
-            kind.check_schema(document)
-            _check_references(document)
-        except jsonschema.SchemaError as error:
-            at = "/".join(map(str, error.absolute_path)) or "its top level"
-            raise WorkerInvalid(
-                f"its config schema is not valid JSON Schema at {at}: {_shorten(error.message)}"
-            ) from error
-        except RecursionError as error:
-            raise WorkerInvalid("its config schema nests too deeply") from error
+        if fault := _fault(document):
+            raise WorkerInvalid(f"its config schema {fault}")
         self.document = document
-        self._validator: Any = kind(document, registry=REGISTRY, format_checker=kind.FORMAT_CHECKER)
+        self._cost = schema_cost.cost(document, _keywords(document))
 
     @classmethod
     def read(cls, path: Path) -> ConfigSchema:
         """The schema in a file. Raises WorkerInvalid that says what is wrong with it."""
         try:
-            document = orjson.loads(path.read_bytes())
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
+                raise WorkerInvalid(f"its config schema {path.name} is larger than {MAX_BYTES >> 10} KiB")
+            document = orjson.loads(content)
         except OSError as error:
             raise WorkerInvalid(f"its config schema {path.name} cannot be read: {error.strerror}") from error
         except ValueError as error:
@@ -63,42 +65,73 @@ class ConfigSchema:
             raise WorkerInvalid(f"its config schema {path.name} must be a JSON object")
         return cls(document)
 
-    def check(self, config: Mapping[str, Json]) -> dict[str, Json]:
+    def check(self, config: Mapping[str, Json], caller: str = "") -> dict[str, Json]:
         """``config`` with the schema's defaults filled in.
 
-        Raises Invalid with one FieldError for each mistake, its path
-        beginning with "config".
+        ``caller``: the id of the user who sent it; each has one check at a time. Raises
+        Invalid with one FieldError for each mistake, its path beginning with "config", and
+        also where it is too large or cannot be checked in time; TooMany and Unavailable as
+        :meth:`ProcessPool.call` does. It may wait, and is not to be called in a transaction.
         """
+        check_size(config)
         filled = {**config}
         try:
             _fill(self.document, filled)
-            mistakes = islice(self._validator.iter_errors(filled), _MAX_ERRORS)
-            found = sorted(mistakes, key=lambda error: list(map(str, error.path)))
-        except (Unresolvable, RecursionError) as error:
-            raise Invalid("The config cannot be checked: its nesting or its schema is too deep.") from error
+            found = self._mistakes(filled, caller)
+        except LimitExceeded as error:
+            raise _invalid(
+                f"could not be checked within {CHECK_SECONDS:g} s by the worker's schema; make it smaller"
+            ) from error
+        except (RecursionError, orjson.JSONEncodeError):
+            found = None
+        if found is None:
+            raise _invalid("cannot be checked: its nesting or the worker's schema is too deep")
         if found:
-            errors = [
-                FieldError(("config", *error.absolute_path), _shorten(error.message)) for error in found
-            ]
+            errors = [FieldError(("config", *path), message) for path, message in found]
             raise Invalid("The config does not match the worker's schema.", errors)
         return filled
 
+    def _mistakes(self, config: dict[str, Json], caller: str) -> list[json_schema.Mistake] | None:
+        if self._cost is not None and self._cost * len(orjson.dumps(config)) <= _IN_PLACE:
+            return json_schema.mistakes(self.document, config)
+        answer = processes.call({"schema": self.document, "value": config}, caller)
+        found: list[json_schema.Mistake] | None = answer["mistakes"]
+        return found
 
-def _validator(document: Mapping[str, Json]) -> Any:
-    """The validator class of the draft that the document names."""
-    if "$schema" not in document:
-        return Draft202012Validator
-    unknown: Any = None
+
+def check_size(config: Mapping[str, Json]) -> None:
+    """Raises Invalid where ``config`` is larger, or nests deeper, than a config may."""
     try:
-        kind = validator_for(document, default=unknown)
-    except (AttributeError, TypeError, ValueError):  # not even a URI
-        kind = unknown
-    if kind is unknown:
-        raise WorkerInvalid(
-            f"its config schema names the unknown draft {document['$schema']!r}; "
-            'use "$schema": "https://json-schema.org/draft/2020-12/schema"'
-        )
-    return kind
+        size = len(orjson.dumps(config))
+    except orjson.JSONEncodeError as error:
+        raise _invalid("nests too deeply") from error
+    if size > MAX_BYTES:
+        raise _invalid(f"must be at most {MAX_BYTES >> 10} KiB as JSON, and is {size >> 10} KiB")
+
+
+def _invalid(problem: str) -> Invalid:
+    return Invalid(f"The config {problem}.", [FieldError(("config",), problem)])
+
+
+def _keywords(document: Mapping[str, Json]) -> Any:
+    kind = json_schema.draft(document)
+    return () if kind is None else kind.VALIDATORS
+
+
+def _fault(document: Mapping[str, Json]) -> str | None:
+    """What is wrong with a schema, found within the time that a check may take."""
+    try:
+        size = len(orjson.dumps(document))
+        if size > MAX_BYTES:
+            return f"is larger than {MAX_BYTES >> 10} KiB"
+        if schema_cost.is_quickly_validated(document, size, _keywords(document)):
+            return json_schema.fault(document)
+        fault: str | None = processes.call({"schema": document})["fault"]
+    except LimitExceeded:
+        return f"could not be checked within {CHECK_SECONDS:g} s; make it smaller, or its patterns simpler"
+    except (RecursionError, orjson.JSONEncodeError):
+        return "nests too deeply"
+    return fault
 
 
 def _fill(schema: Any, value: dict[str, Json]) -> None:
@@ -112,35 +145,3 @@ def _fill(schema: Any, value: dict[str, Json]) -> None:
         if isinstance(value.get(name), dict):
             value[name] = {**value[name]}
             _fill(inner, value[name])
-
-
-def _check_references(document: Mapping[str, Json]) -> None:
-    resource = Resource.from_contents(document, default_specification=DRAFT202012)
-    resolver = REGISTRY.with_resource("", resource).resolver()
-    for reference in _references(document):
-        try:
-            resolver.lookup(reference)
-        except (
-            Unresolvable,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:  # the last three: bad pointers
-            raise WorkerInvalid(
-                f"its config schema refers to {reference!r}, which is not in it; put that part under $defs"
-            ) from error
-
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        if isinstance(node.get("$ref"), str):
-            yield node["$ref"]
-        for inner in node.values():
-            yield from _references(inner)
-    elif isinstance(node, list):
-        for inner in node:
-            yield from _references(inner)
-
-
-def _shorten(text: str, length: int = 300) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

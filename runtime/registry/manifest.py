@@ -76,9 +76,9 @@ class Worker:
     """Identifies the version: SHA-256 over the folder's files."""
     schema: ConfigSchema = field(repr=False, compare=False)
 
-    def check_config(self, config: Mapping[str, Json]) -> dict[str, Json]:
-        """``config`` with defaults filled in. Raises Invalid, one FieldError per mistake."""
-        return self.schema.check(config)
+    def check_config(self, config: Mapping[str, Json], caller: str = "") -> dict[str, Json]:
+        """``config`` with defaults filled in, as :meth:`ConfigSchema.check` does it."""
+        return self.schema.check(config, caller)
 
     def unavailable(self, environ: Mapping[str, str]) -> str | None:
         """Why it cannot run in the environment ``environ``; None: it can."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from runtime.errors import UnknownWorker, WorkerInvalid
+from runtime.registry import config_schema
 from runtime.registry.manifest import Worker, load
 
 
@@ -52,6 +53,7 @@ def discover(folders: Sequence[Path]) -> Registry:
                 workers[worker.id] = worker
             except WorkerInvalid as error:
                 broken[str(candidate)] = str(error)
+    config_schema.processes.close()  # most of those who look for workers check no config afterwards
     return Registry(dict(sorted(workers.items())), broken)
 
 

@@ -20,6 +20,15 @@ from runtime.store.tables import Id, now, requests
 KEPT_SECONDS = 24 * 3600
 
 
+def find(c: Connection, user_id: str, key: str, fingerprint: str) -> Json | None:
+    """What was answered to a request with this ``key``; None where there was none, or none yet.
+
+    Raises Conflict where the key was used for another request.
+    """
+    before = c.execute(_BEFORE, {"user": user_id, "used": key}).one_or_none()
+    return None if before is None else _answer_of(before, fingerprint)
+
+
 def begin(c: Connection, user_id: str, key: str, fingerprint: str) -> Json | None:
     """Take a user's ``key``: None where it is new, else the answer that was given to it.
 
@@ -29,10 +38,7 @@ def begin(c: Connection, user_id: str, key: str, fingerprint: str) -> Json | Non
     values = {"user_id": user_id, "key": key, "fingerprint": fingerprint}
     if c.execute(_TAKE, values).one_or_none() is not None:
         return None
-    before = c.execute(_BEFORE, {"user": user_id, "used": key}).one()
-    if before.fingerprint != fingerprint:
-        raise Conflict("This Idempotency-Key was used for another request; choose a new one.")
-    return before.answer
+    return _answer_of(c.execute(_BEFORE, {"user": user_id, "used": key}).one(), fingerprint)
 
 
 def finish(c: Connection, user_id: str, key: str, answer: Json) -> None:
@@ -43,6 +49,12 @@ def finish(c: Connection, user_id: str, key: str, answer: Json) -> None:
 def forget_old(c: Connection) -> int:
     """Forget the keys of yesterday; how many they were."""
     return c.execute(_FORGET).rowcount
+
+
+def _answer_of(before: Any, fingerprint: str) -> Json | None:
+    if before.fingerprint != fingerprint:
+        raise Conflict("This Idempotency-Key was used for another request; choose a new one.")
+    return before.answer
 
 
 def _of(statement: Any) -> Any:

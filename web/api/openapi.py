@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import UUIDConverter
 
 from web.api import body_limits
-from web.api.schemas.kinds import Object
+from web.api.schemas.kinds import Config, Object
 from web.api.schemas.outputs import Problem
 from web.http import problems
 from web.http.parsing import Parser
@@ -107,7 +107,8 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         app.url_map.converters["id"] = IdConverter
         super().init_app(app, **options)
         self.register_converter(IdConverter, lambda converter: {"type": "string", "format": "uuid"})
-        self.register_field(Object, "object", None)
+        for kind in (Object, Config):
+            self.register_field(kind, "object", None)
         cookie = {**_SECURITY["cookie"], "name": app.config["SESSION_COOKIE_NAME"]}
         for name, scheme in {**_SECURITY, "cookie": cookie}.items():
             self.spec.components.security_scheme(name, scheme)

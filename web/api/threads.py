@@ -11,7 +11,7 @@ from marshmallow import fields
 
 from runtime import transfer
 from runtime.dispatch import after_commit
-from runtime.errors import NotFound
+from runtime.errors import Conflict, NotFound
 from runtime.greenlets import ThreadPool
 from runtime.model import Json, Run, State, Thread, ThreadStatus
 from runtime.store import messages, runs, states, threads
@@ -111,12 +111,17 @@ def get_thread(thread_id: str) -> Response:
 def update_thread(given: dict[str, Any], thread_id: str) -> Response:
     """Change the fields that are sent, and no others."""
     workspace_id = auth.current_user().workspace_id
+    worker_id = None
+    if "worker_id" in given or "config" in given:
+        before = core.database.engine.get_thread(workspace_id, thread_id)
+        worker_id = given.get("worker_id", before.worker_id)
+        _check_config(worker_id, given.get("config"))  # in no transaction: it may take a second
 
     def change(c: Any) -> Thread:
-        before = threads.get(c, workspace_id, thread_id)
-        if "worker_id" in given or "config" in given:
-            _check_config(given.get("worker_id", before.worker_id), given.get("config"))
-        return threads.update(c, workspace_id, thread_id, **given)
+        changed = threads.update(c, workspace_id, thread_id, **given)
+        if "config" in given and changed.worker_id != worker_id:
+            raise Conflict("The thread's worker was changed at the same moment; send this again.")
+        return changed
 
     thread = core.database.write(change)
     after_commit(core.announcer.thread, thread)
@@ -230,7 +235,7 @@ def _check_config(worker_id: str | None, config: Mapping[str, Json] | None) -> N
         return
     worker = core.registry.get(worker_id)
     if config is not None:
-        worker.check_config(dict(config))
+        worker.check_config(config, auth.current_user().id)
 
 
 def _thread_response(thread: Thread) -> Response:

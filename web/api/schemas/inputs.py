@@ -11,7 +11,20 @@ from runtime.model import Channel, MessageType, Role, ThreadStatus
 from runtime.store.states import NewMessage
 from runtime.transfer.format import MOST_PARTS
 from runtime.weak_passwords import MAX_LENGTH, MIN_LENGTH
-from web.api.schemas.kinds import Flag, Id, Number, Object, Several, Value, integer, named, one_of, says, text
+from web.api.schemas.kinds import (
+    Config,
+    Flag,
+    Id,
+    Number,
+    Object,
+    Several,
+    Value,
+    integer,
+    named,
+    one_of,
+    says,
+    text,
+)
 
 MAX_FIELDS = 100
 """Names that an object may have; none here knows as many."""
@@ -82,7 +95,7 @@ class NewThread(Input):
 
     title = text(500, load_default=None, allow_none=True)
     worker_id = named(load_default=None, allow_none=True, metadata=says("the worker of runs that name none"))
-    config = Object(load_default=None, allow_none=True, metadata=says("that worker's configuration"))
+    config = Config("that worker's configuration", load_default=None, allow_none=True)
     metadata = Object(load_default=None, allow_none=True, metadata=says("for your own use"))
 
 
@@ -91,7 +104,7 @@ class ThreadChanges(Input):
 
     title = text(500, allow_none=True)
     worker_id = named(allow_none=True)
-    config = Object()
+    config = Config()
     metadata = Object()
     status = one_of(ThreadStatus)
 
@@ -160,10 +173,8 @@ class _RunOptions(Input):
         metadata=says("added below the input state first; the run then works on the new state"),
     )
     worker_id = named(load_default=None, allow_none=True, metadata=says("default: the thread's worker"))
-    config = Object(
-        load_default=None,
-        allow_none=True,
-        metadata=says("default: the thread's, if the worker is the thread's"),
+    config = Config(
+        "default: the thread's, if the worker is the thread's", load_default=None, allow_none=True
     )
     args = Value(load_default=None, allow_none=True, metadata=says("passed to the worker as it is"))
     n = integer(1, MAX_SIBLINGS, load_default=1, metadata=says("how many runs, as siblings"))

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import fields, validate
+from marshmallow import ValidationError, fields, validate
 
+from runtime.errors import Invalid
+from runtime.registry.config_schema import MAX_BYTES, check_size
 from runtime.transfer.format import Several
 
-__all__ = ["Flag", "Id", "Number", "Object", "Several", "Value", "named", "one_of", "says", "text", "integer"]
+__all__ = [
+    "Config",
+    "Flag",
+    "Id",
+    "Number",
+    "Object",
+    "Several",
+    "Value",
+    "integer",
+    "named",
+    "one_of",
+    "says",
+    "text",
+]
 
 
 def says(text: str) -> dict[str, str]:
@@ -64,6 +79,22 @@ class Object(fields.Field[dict[str, Any]]):
         if not isinstance(value, dict):
             raise self.make_error("invalid")
         return value
+
+
+class Config(Object):
+    """A worker's config: a JSON object of bounded size."""
+
+    def __init__(self, note: str = "", **options: Any) -> None:
+        bound = f"at most {MAX_BYTES >> 10} KiB as JSON"
+        super().__init__(metadata=says(f"{note}; {bound}" if note else bound), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
+        config = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            check_size(config)
+        except Invalid as error:
+            raise ValidationError(error.errors[0].message) from error
+        return config
 
 
 class Value(fields.Raw):

@@ -1,0 +1,185 @@
+"""Whatever schema an author wrote and whatever config somebody sends, checking it is bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
+
+from runtime.errors import Invalid
+from runtime.registry import config_schema, discover, schema_cost
+from runtime.registry.config_schema import MAX_BYTES, ConfigSchema
+
+pytestmark = pytest.mark.timeout(90)
+
+SLOW_TEXT = "a" * 40 + "!"
+SLOW_PATTERN = {"pattern": "^(a+)+$"}
+WIDE = "(?i)[\\u0000-\\U0010ffff]"
+"""Takes a second to compile."""
+OBJECTS = [{"n": number} for number in range(6000)]
+DIFFERENT = [number if number % 2 else str(number) for number in range(20_000)]
+
+
+@pytest.fixture(autouse=True)
+def close_processes() -> Iterator[None]:
+    yield
+    config_schema.processes.close()
+
+
+@pytest.mark.parametrize(
+    ("schema", "config"),
+    [
+        ({"properties": {"a": SLOW_PATTERN}}, {"a": SLOW_TEXT}),
+        ({"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False}, {SLOW_TEXT: 1}),
+        ({"propertyNames": SLOW_PATTERN}, {SLOW_TEXT: 1}),
+        ({"additionalProperties": {"anyOf": [{"not": SLOW_PATTERN}, {"type": "null"}]}}, {"a": SLOW_TEXT}),
+        ({"properties": {"a": {"uniqueItems": True}}}, {"a": OBJECTS}),
+        ({"properties": {"a": {"uniqueItems": True}}}, {"a": DIFFERENT}),
+        (
+            {
+                "$ref": "#/$defs/a",
+                "$defs": {"a": {"anyOf": [{"additionalProperties": {"$ref": "#/$defs/a"}}] * 2, "not": {}}},
+            },
+            json.loads('{"a":' * 40 + "1" + "}" * 40),
+        ),
+        (
+            {
+                "$defs": {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 9} for n in range(9)}
+                | {"a9": {"required": ["b"]}},
+                "not": {"allOf": [{"$ref": "#/$defs/a0"}, {"required": ["c"]}]},
+                "minProperties": 1,
+            },
+            {"b": 1},
+        ),
+    ],
+)
+def test_a_check_that_would_take_for_ever_ends_as_a_mistake_in_the_config(schema: Any, config: Any) -> None:
+    with pytest.raises(Invalid) as refused:
+        ConfigSchema(schema).check(config)
+
+    assert [error.path for error in refused.value.errors] == [("config",)]
+    assert "could not be checked within 1 s" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "config"),
+    [
+        ({"properties": {"a": {"pattern": "^x"}}}, {"a": "y"}),
+        ({"properties": {"a": {"uniqueItems": True}}}, {"a": [1, 1]}),
+        ({"properties": {"a": {"format": "ipv4"}}}, {"a": "y"}),
+        ({"properties": {"a": {"items": {"$ref": "#"}, "type": "array"}}}, {"a": [{"a": 1}]}),
+        ({"properties": {"a": {"items": {"type": "string"}}}}, {"a": ["x"] * 5000 + [1]}),
+    ],
+)
+def test_what_is_checked_aside_is_checked_as_in_place(schema: Any, config: Any) -> None:
+    with pytest.raises(Invalid) as refused:
+        ConfigSchema(schema).check(config)
+
+    assert refused.value.errors[0].path[:2] == ("config", "a")
+    assert refused.value.errors[0].message
+
+
+def test_a_config_beyond_its_size_is_refused_by_any_schema() -> None:
+    schema = ConfigSchema({})
+
+    assert schema.check({"a": "x" * (MAX_BYTES - 8)})
+    with pytest.raises(Invalid, match="at most 256 KiB"):
+        schema.check({"a": "x" * MAX_BYTES})
+
+
+def test_a_plain_schema_and_a_config_of_ordinary_size_need_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(config_schema, "processes", None)
+    schema = ConfigSchema(
+        {
+            "type": "object",
+            "properties": {
+                "model": {"type": "string", "description": "which", "default": "small", "minLength": 1},
+                "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+                "tools": {"type": "array", "items": {"$ref": "#/$defs/tool"}, "maxItems": 10},
+                "mode": {"oneOf": [{"const": "fast"}, {"enum": ["slow", "slower"]}]},
+            },
+            "$defs": {"tool": {"type": "object", "required": ["name"]}},
+            "additionalProperties": False,
+        }
+    )
+
+    config = {"model": "m", "temperature": 1, "tools": [{"name": "x"}] * 5, "mode": "slow"}
+    assert schema.check(config) == config
+    with pytest.raises(Invalid):
+        schema.check({"mode": "neither"})
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"$schema": "http://json-schema.org/draft-04/schema#", "enum": OBJECTS}, "could not be checked"),
+        ({"allOf": [{"pattern": f"{WIDE}{n}"} for n in range(300)]}, "could not be checked"),
+        ({"description": "x" * MAX_BYTES}, "larger than 256 KiB"),
+        ({"enum": ["x" * MAX_BYTES]}, "larger than 256 KiB"),
+    ],
+)
+def test_a_schema_that_cannot_be_checked_in_time_breaks_its_folder_alone(
+    tmp_path: Path, schema: Any, words: str
+) -> None:
+    for name, document in (("slow", schema), ("fine", {"properties": {"a": {"pattern": "^x"}}})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "s.json").write_text(json.dumps(document))
+        (tmp_path / name / "worker.toml").write_text(
+            f'id = "{name}"\nname = "N"\ntype = "exec"\ncommand = ["cat"]\nconfig_schema_path = "s.json"\n'
+        )
+
+    found = discover([tmp_path])
+
+    assert list(found.workers) == ["fine"]
+    assert words in found.broken[str(tmp_path / "slow")]
+
+
+PLAIN = st.recursive(
+    st.sampled_from([{}, {"type": "string"}, {"enum": [1, 2]}, {"minimum": 3}, True, False]),
+    lambda inner: st.one_of(
+        st.fixed_dictionaries({"allOf": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"properties": st.dictionaries(st.sampled_from("ab"), inner, max_size=2)}),
+        st.fixed_dictionaries({"items": inner, "not": inner}),
+        st.just({"$ref": "#/$defs/x"}),
+    ),
+    max_leaves=8,
+)
+ANY = st.recursive(
+    st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(PLAIN, PLAIN, st.dictionaries(st.sampled_from("ab"), ANY, max_size=2))
+def test_no_check_in_place_takes_more_steps_than_its_cost_allows(
+    schema: Any, shared: Any, config: Any
+) -> None:
+    document = {"$defs": {"x": shared}, "allOf": [schema]}
+    cost = schema_cost.cost(document, Draft202012Validator.VALIDATORS)
+    if cost is None:
+        return
+    steps = 0
+
+    class Counting(dict[str, Any]):
+        """Counts how often a keyword is applied."""
+
+        def get(self, name: Any, default: Any = None) -> Any:
+            nonlocal steps
+            steps += 1
+            return super().get(name, default)
+
+    counting = extend(Draft202012Validator)
+    counting.VALIDATORS = Counting(counting.VALIDATORS)
+    list(counting(document).iter_errors(config))
+    assert steps <= cost * max(2, len(json.dumps(config)))
