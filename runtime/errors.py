@@ -29,6 +29,7 @@
         ├── OutputTooLarge         more output than the limits allow
         ├── OutputLost             Redis has lost output before it was read
         └── ChildFailed            the child could not be started
+            └── ChildLost          and the worker is not to blame
 
 The class docstring is the default text. Details are attributes, so that callers never
 parse the text.
@@ -196,3 +197,11 @@ class OutputTooLarge(WorkerError):
 
 class ChildFailed(WorkerError):
     """The worker's process could not be started."""
+
+
+class ChildLost(ChildFailed):
+    """The worker's process was lost through no fault of its own; another attempt may succeed.
+
+    The text says why as a part of a sentence, without a capital and a full stop. It is shown
+    to users, so it names no path of the server.
+    """

@@ -96,6 +96,15 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended, even if its parent has not been told yet. False outside Linux."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return LINUX
+
+
 def signal_group(pid: int, number: int) -> None:
     """Signal a process group, if something is left of it."""
     try:

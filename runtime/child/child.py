@@ -20,6 +20,11 @@ class Child(Protocol):
         """Set once it has ended: whether the kernel has killed it or one of its programs for using
         more memory than its worker may."""
 
+    @property
+    def lost(self) -> str | None:
+        """Set once it has ended: why it did, if that was no fault of the worker, as in
+        :class:`~runtime.errors.ChildLost`."""
+
     def read(self) -> bytes:
         """The next chunk of output, of at most 64 KiB; waits for it. Empty at the end of the output."""
 

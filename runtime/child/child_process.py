@@ -8,14 +8,17 @@ import threading
 import time
 from typing import Protocol
 
+from runtime import processes
 from runtime.child.control_groups import ControlGroup
 from runtime.child.pipes import ReadPipe, WritePipe
-from runtime.errors import ChildFailed
+from runtime.errors import ChildLost
 
 _START_TIMEOUT = 10.0
 """Seconds that a host that is ready may take to start a child."""
 _KILL_TIMEOUT = 10.0
 """Seconds after SIGKILL in which the kernel must have ended a child."""
+_HOST_TIMEOUT = 15.0
+"""Seconds in which a host reports the end of a child, or is found to hang and is killed."""
 _SIGTERM_INTERVAL = 0.25
 """Seconds after which a Python worker is sent SIGTERM again. Python handles a signal between
 two bytecodes; one that arrives just before a blocking call is not handled until the call returns."""
@@ -53,6 +56,7 @@ class ChildProcess:
         self.pid = 0
         """Set once it is started."""
         self.oom_killed = False
+        self.lost: str | None = None
         self._group = group
         self._host = host
         self._number = number
@@ -61,7 +65,6 @@ class ChildProcess:
         self._stderr = stderr
         self._started = threading.Event()
         self._ended = threading.Event()
-        self._start_error: str | None = None
         self._code: int | None = None
 
     def read(self) -> bytes:
@@ -78,7 +81,11 @@ class ChildProcess:
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Its exit code (negative: the signal that ended it); None if it lives after ``timeout`` seconds."""
-        return self._code if self._ended.wait(timeout) else None
+        if self._ended.wait(timeout):
+            return self._code
+        if timeout and self.pid and processes.has_ended(self.pid):
+            self._ended.wait(_HOST_TIMEOUT)  # its host is slow to say so, or was stopped
+        return self._code
 
     def stop(self, grace: float) -> None:
         """SIGTERM to its process group, and SIGKILL to all that it has started after ``grace`` seconds.
@@ -106,12 +113,12 @@ class ChildProcess:
     # ── for the host's client ───────────────────────────────────────────────
 
     def wait_started(self) -> None:
-        """Wait until the host has started it. Raises ChildFailed where that fails."""
+        """Wait until the host has started it. Raises ChildLost where that fails."""
         if not self._started.wait(_START_TIMEOUT):
             self.stop(0)
-            raise ChildFailed("The worker's process was not started in time; the machine may be overloaded.")
-        if self._start_error is not None:
-            raise ChildFailed(f"The worker's process could not be started: {self._start_error}.")
+            raise ChildLost("its process was not started in time")
+        if not self.pid:
+            raise ChildLost(self.lost)
 
     def mark_started(self, pid: int) -> None:
         """The host has started it."""
@@ -120,13 +127,11 @@ class ChildProcess:
 
     def mark_refused(self, message: str) -> None:
         """The host could not start it."""
-        self._start_error = message
-        self.mark_ended(0)
+        self.mark_ended(0, message)
 
-    def mark_ended(self, code: int) -> None:
-        """It has ended, or its host has."""
-        if not self._started.is_set() and self._start_error is None:
-            self._start_error = "its host process has ended"
+    def mark_ended(self, code: int, lost: str | None) -> None:
+        """It has ended, or its host has; ``lost`` says why, where the worker is not to blame."""
+        self.lost = lost
         self._code = code
         self.oom_killed = self._group is not None and self._group.oom_killed()
         self._ended.set()

@@ -10,6 +10,7 @@ from __future__ import annotations
 # The wrappers in the signal module, which turn arguments and results into enums, cost each
 # child the copies of twenty pages.
 import _signal  # type: ignore[import-not-found]
+import errno
 import os
 import resource
 import signal
@@ -17,7 +18,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from runtime import processes
 from runtime.sdk import driver
@@ -32,6 +33,15 @@ _ANCILLARY = socket.CMSG_SPACE(3 * 4)
 """Room for three descriptors, which are C ints."""
 BLOCKED = (int(signal.SIGTERM), int(signal.SIGINT))
 """Blocked in the host, so that a signal for a forked process waits until its own handlers are set."""
+
+FOLDER_MISSING = "the worker's folder was missing on the machine of its pool"
+_OF_MACHINE = frozenset(
+    {
+        errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO,
+        errno.ESTALE, errno.ETXTBSY,
+    }
+)  # fmt: skip
+"""Errors that a program meets because its machine is short of something, not because it is wrong."""
 
 _NICE = 5
 """Lowers the priority of children: the pool must renew its leases however many of them compute."""
@@ -76,13 +86,17 @@ def decode(message: bytes) -> dict[str, Any]:
     return decoded
 
 
+def is_of_machine(error: BaseException) -> TypeGuard[OSError]:
+    """Whether the machine is to blame for an error: the same may work there later, or elsewhere now."""
+    return isinstance(error, OSError) and error.errno in _OF_MACHINE
+
+
 def await_request(source: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Wait, as the spare, until the host passes on a start request; end the process if none comes."""
     _preload()
     data, descriptors = receive(source)
     if not data:
         os._exit(0)
-    os.close(source.fileno())
     return decode(data), descriptors
 
 
@@ -92,23 +106,41 @@ def _preload() -> None:
     decode_json('{"": [0, 0.5, null]}')
 
 
-def execute(worker: Function | None, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
-    """Execute the run: with ``worker``, or with the command that ``request`` names."""
+def execute(
+    worker: Function | None, request: dict[str, Any], descriptors: list[int], host: socket.socket
+) -> NoReturn:
+    """Execute the run: with ``worker``, or with the command that ``request`` names.
+
+    ``host`` is told what prevents it. It is closed before anything of the author's is
+    executed, so that a worker cannot say of itself that it was lost.
+    """
     stdin, stdout, stderr = descriptors
     os.dup2(stderr, 2)
     os.close(stderr)
-    _enter(request)
+    try:
+        _enter(request)
+    except FileNotFoundError:
+        _give_up(host, FOLDER_MISSING)
+    except OSError as error:
+        _give_up(host, f"its process could not be set up: {error.strerror}")
     if request["command"]:
         os.dup2(stdin, 0)
         os.dup2(stdout, 1)
         os.close(stdin)
         os.close(stdout)
-        _exec(request["command"])
+        _exec(request["command"], host)
+    os.close(host.fileno())
     # The host's stdin is empty; so is the worker's, and what it prints goes to the log.
     os.dup2(2, 1)
     os.set_inheritable(stdin, False)
     os.set_inheritable(stdout, False)
     _run_worker(worker, Wire(stdin, stdout))
+
+
+def _give_up(host: socket.socket, reason: str) -> NoReturn:
+    """End, and have the host report that the run was lost, and why."""
+    os.write(host.fileno(), reason.encode())
+    os._exit(70)
 
 
 def _enter(request: dict[str, Any]) -> None:
@@ -133,12 +165,15 @@ def _limit(kind: int, value: int | None) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def _exec(command: list[str]) -> NoReturn:
+def _exec(command: list[str], host: socket.socket) -> NoReturn:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, which programs do not expect
     try:
         os.execv(command[0], command)
     except OSError as error:
-        os.write(2, f"{command[0]} could not be executed: {error.strerror}\n".encode())
+        name = os.path.basename(command[0])
+        if is_of_machine(error):
+            _give_up(host, f"{name} could not be executed: {error.strerror}")
+        os.write(2, f"{name} could not be executed: {error.strerror}\n".encode())
     os._exit(126)
 
 

@@ -12,11 +12,17 @@ to the host                   ``{"type": "serve", "entrypoint": path or null}``,
                               "memory_bytes", "open_files", "group"}`` with stdin, stdout
                               and stderr as descriptors; ``command`` null means a fork of the worker
 ..                            ``{"type": "kill", "child", "signal"}``
-from the host                 ``{"type": "ready", "threads"}`` or ``{"type": "broken", "message"}``
+..                            ``{"type": "ping"}``, to see whether it lives
+from the host                 ``{"type": "ready", "threads"}`` or ``{"type": "broken", "message", "lost"}``
 ..                            ``{"type": "started", "child", "pid"}`` or
                               ``{"type": "refused", "child", "message"}``
-..                            ``{"type": "ended", "child", "code"}``
+..                            ``{"type": "ended", "child", "code", "lost"}``
+..                            ``{"type": "pong"}``
 ============================  =====================================================
+
+``lost`` is set where the worker is not to blame: in ``broken`` to true, in ``ended`` to the
+reason. A forked process has a socket to its host. It tells the host through it what kept it
+from executing the run, and closes it before anything of the author's is executed.
 
 Nothing that a child leaves behind survives it. Every child is a subreaper, so what
 descends from it stays below it while it lives. The host is one too, so what is left
@@ -28,9 +34,11 @@ subreapers, and a program that daemonises itself is not found.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -63,10 +71,10 @@ class Host:
         self._worker: Function | None = None
         self._command: list[str] | None = None
         """The command that starts a child of a worker that cannot be forked."""
-        self._children: dict[int, int | None] = {}
-        """Pid → the child's number in the pool; None for the spare."""
-        self._spare: tuple[int, socket.socket] | None = None
-        """A process that waits for a start request: its pid, and the socket that it reads."""
+        self._children: dict[int, _Forked] = {}
+        """By pid."""
+        self._spare: int | None = None
+        """The pid of a process that waits for a start request."""
         self._helpers: frozenset[int] = frozenset()
         """Processes that the worker's import has started."""
         self._wake, self._woken = os.pipe()
@@ -125,10 +133,7 @@ class Host:
             self._worker = load(entrypoint)
         except BaseException as error:
             traceback.print_exc()
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            position = f"{os.path.basename(where.filename)}, line {where.lineno}"
-            message = f"{type(error).__name__}: {str(error)[:4000]} ({position})"
-            self._report(type="broken", message=message)
+            self._report_broken(entrypoint, error)
             return False
         if _is_async(self._worker):
             import asyncio  # noqa: F401  every run needs it, so it is imported once, here
@@ -139,6 +144,17 @@ class Host:
             self._command = [sys.executable, "-m", "runtime.sdk", entrypoint]
         self._report(type="ready", threads=threads)
         return True
+
+    def _report_broken(self, entrypoint: str, error: BaseException) -> None:
+        """The import has failed: by the fault of the worker, or by that of this machine."""
+        if not os.path.exists(entrypoint):
+            return self._report(type="broken", message=forked.FOLDER_MISSING, lost=True)
+        if forked.is_of_machine(error):
+            return self._report(type="broken", message=f"its import failed: {error.strerror}", lost=True)
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        position = f"{os.path.basename(where.filename)}, line {where.lineno}"
+        message = f"{type(error).__name__}: {_without_paths(str(error)[:4000])} ({position})"
+        self._report(type="broken", message=message, lost=False)
 
     def _settle(self) -> None:
         """Set up what all children inherit."""
@@ -161,10 +177,13 @@ class Host:
         data, descriptors = message
         try:
             request = forked.decode(data)
-            if request["type"] == "start":
-                self._start(request, data, descriptors)
-            else:
-                self._kill(request["child"], request["signal"])
+            match request["type"]:
+                case "start":
+                    self._start(request, data, descriptors)
+                case "kill":
+                    self._kill(request["child"], request["signal"])
+                case "ping":
+                    self._report(type="pong")
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -173,60 +192,60 @@ class Host:
     def _start(self, request: dict[str, Any], data: bytes, descriptors: list[int]) -> None:
         child = request["child"]
         try:
+            if len(descriptors) != 3:  # the kernel had no room for the others
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             pid = self._use_spare(data, descriptors) or self._fork(request, descriptors)
         except OSError as error:
             message = f"no process could be made: {error.strerror}"
             return self._report(type="refused", child=child, message=message)
-        self._children[pid] = child
+        self._children[pid].number = child
         self._report(type="started", child=child, pid=pid)
 
     def _use_spare(self, data: bytes, descriptors: list[int]) -> int | None:
         """Make the spare the child; its pid, or None where there is no living one."""
-        if self._spare is None:
+        pid, self._spare = self._spare, None
+        if pid is None:
             return None
-        pid, requests = self._spare
-        self._spare = None
-        with requests:
-            try:
-                socket.send_fds(requests, [data], descriptors)
-            except OSError:
-                return None  # it was killed; _reap removes it
-        return pid
-
-    def _fork(self, request: dict[str, Any], descriptors: list[int]) -> int:
-        """Fork a child for a start request. Raises OSError."""
-        pid = os.fork()
-        if pid == 0:
-            if self._command:
-                request = {**request, "command": self._command, "folder": forked.CHECKOUT}
-            self._become_child(request, descriptors)
+        try:
+            socket.send_fds(self._children[pid].socket, [data], descriptors)
+        except OSError:
+            return None  # it was killed; _reap removes it
         return pid
 
     def _fork_spare(self) -> None:
         """Fork the process that becomes the next child."""
-        theirs, ours = socket.socketpair(socket.AF_UNIX, self._control.type)
         try:
-            pid = os.fork()
+            self._spare = self._fork(None, [])
         except OSError:
-            theirs.close()
-            return ours.close()  # the next start forks, and is refused if that fails too
-        if pid == 0:
-            os.close(ours.fileno())
-            self._become_child(None, [], theirs)
-        theirs.close()
-        self._spare = (pid, ours)
-        self._children[pid] = None
+            return  # the next start forks, and is refused if that fails too
+
+    def _fork(self, request: dict[str, Any] | None, descriptors: list[int]) -> int:
+        """Fork a child for a start request, or a spare that waits for one. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, self._control.type)
+        with theirs:
+            try:
+                pid = os.fork()
+            except OSError:
+                ours.close()
+                raise
+            if pid == 0:
+                os.close(ours.fileno())
+                self._become_child(request, descriptors, theirs)
+        self._children[pid] = _Forked(ours)
+        return pid
 
     def _become_child(
-        self, request: dict[str, Any] | None, descriptors: list[int], requests: socket.socket | None = None
+        self, request: dict[str, Any] | None, descriptors: list[int], host: socket.socket
     ) -> NoReturn:
-        """The rest of a forked process's life. Without a request, it waits for one from ``requests``."""
+        """The rest of a forked process's life. Without a request, it waits for one from its host."""
         try:
-            forked.leave_host(self._pid, (self._wake, self._woken, self._control.fileno()))
-            if requests is not None:
-                request, descriptors = forked.await_request(requests)
-            assert request is not None
-            forked.execute(self._worker, request, descriptors)
+            siblings = [child.socket.fileno() for child in self._children.values()]
+            forked.leave_host(self._pid, (self._wake, self._woken, self._control.fileno(), *siblings))
+            if request is None:
+                request, descriptors = forked.await_request(host)
+            if self._command:
+                request = {**request, "command": self._command, "folder": forked.CHECKOUT}
+            forked.execute(self._worker, request, descriptors, host)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -234,7 +253,7 @@ class Host:
 
     def _kill(self, child: int, number: int) -> None:
         """Signal a child's process group; SIGKILL goes to all that descends from it."""
-        pid = next((pid for pid, known in self._children.items() if known == child), None)
+        pid = next((pid for pid, known in self._children.items() if known.number == child), None)
         if pid is None:
             return
         if number == signal.SIGKILL:
@@ -249,20 +268,21 @@ class Host:
 
     def _reap(self) -> None:
         """Report children that have ended, after killing what they left running."""
-        codes: dict[int, int] = {}
+        reports: list[dict[str, Any]] = []
         for pid, status in _ended():
             if pid not in self._children:
                 continue
             processes.signal_group(pid, signal.SIGKILL)
             child = self._children.pop(pid)
-            if child is not None:
-                codes[child] = os.waitstatus_to_exitcode(status)
-            elif self._spare is not None and self._spare[0] == pid:
-                self._spare[1].close()
+            lost = child.reason()
+            if child.number is not None:
+                code = os.waitstatus_to_exitcode(status)
+                reports.append({"type": "ended", "child": child.number, "code": code, "lost": lost})
+            elif self._spare == pid:
                 self._spare = None
         self._sweep()
-        for child, code in codes.items():
-            self._report(type="ended", child=child, code=code)
+        for report in reports:
+            self._report(**report)
 
     def _sweep(self) -> int:
         """Kill what ended children left running, and return how many; the end of each calls this again."""
@@ -307,6 +327,24 @@ class Host:
             pass  # the pool has ended; the closed socket ends the host
 
 
+class _Forked:
+    """A process that the host has forked, and its socket to it."""
+
+    def __init__(self, socket: socket.socket) -> None:
+        self.socket = socket
+        self.number: int | None = None
+        """The child's number in the pool; None for a spare."""
+
+    def reason(self) -> str | None:
+        """It has ended: what it says has kept it from executing the run, if anything."""
+        with self.socket:
+            self.socket.setblocking(False)
+            try:
+                return self.socket.recv(forked.MAX_MESSAGE).decode() or None
+            except OSError:
+                return None
+
+
 def _ended() -> Iterator[tuple[int, int]]:
     """Pids and statuses of the processes below us that have ended."""
     while True:
@@ -317,6 +355,11 @@ def _ended() -> Iterator[tuple[int, int]]:
         if pid == 0:
             return
         yield pid, status
+
+
+def _without_paths(text: str) -> str:
+    """``text`` with file names in place of absolute paths, which are nothing that users may see."""
+    return re.sub(r"(?<![\w.:/])/(?:[^\s/'\"():,]+/)+(?=[^\s/'\"():,])", "", text)
 
 
 def _is_async(function: Function) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -13,19 +14,33 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from runtime import processes
 from runtime.child.child_process import ChildProcess
 from runtime.child.control_groups import ControlGroup
 from runtime.child.pipes import ReadPipe, WritePipe, pipes
-from runtime.errors import ChildFailed
+from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker, WorkerType
 from runtime.settings import CHECKOUT
+
+log = logging.getLogger(__name__)
 
 _IMPORT_TIMEOUT = 60.0
 """Seconds that a worker's import may take."""
 _KILL_TIMEOUT = 10.0
 """Seconds that a host may take to end before it is killed."""
+_PING_AFTER = 2.0
+"""Seconds of silence after which a host that has children is asked for a sign of life."""
+_MAX_UNANSWERED = 5
+"""How many times it is asked before it counts as stopped, and is killed. Seconds would not do:
+they also pass while this process itself does not run."""
 _MAX_MESSAGE = 256 * 1024
 _KILLED = -signal.SIGKILL
+_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
+"""Ends that an import hardly brings about by itself."""
+
+
+class HostGone(ChildLost):
+    """its host process had ended, before it was told of the run"""
 
 
 class HostProcess:
@@ -37,7 +52,7 @@ class HostProcess:
         """Start the host of a worker, with ``environ`` as its whole environment.
 
         It imports a Python worker and forks it; for all others it executes commands.
-        Raises ChildFailed where no process can be made.
+        Raises ChildLost where no process can be made.
         """
         self.digest = worker.digest
         """The version of the worker."""
@@ -51,8 +66,13 @@ class HostProcess:
         self._children: dict[int, ChildProcess] = {}
         self._retired = False
         self._ready = threading.Event()
-        self._error: str | None = None
-        self._control, theirs = _socketpair()
+        self._unanswered = 0
+        self._error: ChildFailed | None = None
+        try:
+            self._control, theirs = _socketpair()
+        except OSError as error:
+            raise ChildLost(f"no socket could be made: {error.strerror}") from error
+        self._control.settimeout(_PING_AFTER)
         with theirs:
             try:
                 self._process = subprocess.Popen(
@@ -66,7 +86,7 @@ class HostProcess:
                 )
             except OSError as error:
                 self._control.close()
-                raise ChildFailed(f"No process could be made: {error.strerror}.") from error
+                raise ChildLost(f"no process could be made: {error.strerror}") from error
         self._send({"type": "serve", "entrypoint": str(worker.entrypoint) if self.python else None})
         threading.Thread(target=self._listen, name="branchline-host", daemon=True).start()
 
@@ -87,17 +107,19 @@ class HostProcess:
     def wait_ready(self) -> None:
         """Wait until it has imported its worker. Raises ChildFailed where that fails."""
         if not self._ready.wait(_IMPORT_TIMEOUT):
-            self._error = f"its import took longer than {_IMPORT_TIMEOUT:g} seconds"
+            self._error = _import_failed(f"its import took longer than {_IMPORT_TIMEOUT:g} seconds")
             self._process.kill()
             self.close()
         if self._error is not None:
-            raise ChildFailed(f"The worker could not be imported: {self._error}.")
+            raise self._error
 
     def start(self, request: dict[str, Any], line: bytes, group: ControlGroup | None) -> ChildProcess:
-        """Start a child that finds ``line`` on its stdin. Raises ChildFailed.
+        """Start a child that finds ``line`` on its stdin. Raises ChildLost.
 
         ``request`` is the ``start`` message of the host's protocol, without the child's number.
         """
+        if self._retired or not self.alive:
+            raise HostGone
         number = next(self._numbers)
         with pipes() as (ours, theirs):
             child = ChildProcess(
@@ -112,14 +134,13 @@ class HostProcess:
             try:
                 socket.send_fds(self._control, [message], theirs)
             except OSError as error:
+                self.alive = False
                 self._children.pop(number, None)
                 child.close()
-                raise ChildFailed(
-                    f"The worker's host process cannot be reached: {error.strerror}."
-                ) from error
+                raise HostGone from error
         try:
             child.wait_started()
-        except ChildFailed:
+        except ChildLost:
             child.close()
             raise
         return child
@@ -159,19 +180,38 @@ class HostProcess:
         while True:
             try:
                 data = self._control.recv(_MAX_MESSAGE)
+            except TimeoutError:
+                self._ping()
+                continue
             except OSError:
                 break
             if not data:
                 break
+            self._unanswered = 0
             self._handle(json.loads(data))
         self._handle_end()
+
+    def _ping(self) -> None:
+        """It has been silent: ask for a sign of life, and kill it where it gives none.
+
+        Anybody with its user id can stop it, and its children could not be ended then.
+        """
+        if not self._children:
+            self._unanswered = 0
+        elif self._unanswered < _MAX_UNANSWERED:
+            self._unanswered += 1
+            self._send({"type": "ping"})
+        else:
+            log.warning("a host process does not answer and is killed; its runs are lost")
+            self._process.kill()
 
     def _handle(self, message: dict[str, Any]) -> None:
         match message["type"]:
             case "ready":
                 self._ready.set()
             case "broken":
-                self._error = message["message"]
+                reason = message["message"]
+                self._error = ChildLost(reason) if message["lost"] else _import_failed(reason)
                 self._ready.set()
             case "started":
                 self._children[message["child"]].mark_started(message["pid"])
@@ -179,7 +219,7 @@ class HostProcess:
                 self._children.pop(message["child"]).mark_refused(message["message"])
             case "ended":
                 self.mark_used()
-                self._children.pop(message["child"]).mark_ended(message["code"])
+                self._children.pop(message["child"]).mark_ended(message["code"], message["lost"])
                 if self._retired and not self._children:
                     self.close()
 
@@ -191,19 +231,30 @@ class HostProcess:
         """
         self.alive = False
         self._control.close()
-        if not self._ready.is_set():
-            self._error = self._error or "its host process has ended; see the pool's log"
-            self._ready.set()
         self.wait()
+        if not self._ready.is_set():
+            self._error = self._error or self._end_of_import()
+            self._ready.set()
         for child in self._children.values():
             child.kill_group()
-            child.mark_ended(_KILLED)
+            child.mark_ended(_KILLED, "the process that had started it ended")
         self._children.clear()
+
+    def _end_of_import(self) -> ChildFailed:
+        """Why it has ended before it was ready."""
+        code = self._process.returncode
+        if code in _FROM_OUTSIDE:
+            return ChildLost("the process that imported the worker was killed")
+        how = processes.describe_exit(code)
+        return _import_failed(f"its host process ended with {how}; see the pool's log")
+
+
+def _import_failed(reason: str) -> ChildFailed:
+    return ChildFailed(f"The worker could not be imported: {reason}.")
 
 
 def _socketpair() -> tuple[socket.socket, socket.socket]:
     """Two ends that keep message boundaries."""
-    try:
+    if processes.LINUX:
         return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    except OSError:  # not on macOS
-        return socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)  # macOS has no such type

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from runtime.child import environment
 from runtime.child.host_process import HostProcess
-from runtime.errors import ChildFailed
+from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker
 
 _MAX_IDLE = 600.0
@@ -34,7 +34,7 @@ class Hosts:
         """The host of this version of a worker. Raises ChildFailed."""
         with self._lock(worker.id):
             if self._closed:
-                raise ChildFailed("The pool is shutting down.")
+                raise ChildLost("its pool was shutting down")
             host = self._hosts.get(worker.id)
             if host is None or not host.alive or host.digest != worker.digest:
                 self._retire_idle()

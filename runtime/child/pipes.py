@@ -19,7 +19,7 @@ from posix import close
 from typing import Any
 
 from runtime import greenlets
-from runtime.errors import ChildFailed
+from runtime.errors import ChildLost
 
 _CHUNK = 64 * 1024
 
@@ -29,7 +29,7 @@ def pipes() -> Iterator[tuple[list[int], list[int]]]:
     """Pipes for stdin, stdout and stderr: our ends and the child's.
 
     They are closed at the end, unless they were taken out of the lists. Raises
-    ChildFailed where there are no more descriptors.
+    ChildLost where there are no more descriptors.
     """
     ours: list[int] = []
     theirs: list[int] = []
@@ -40,7 +40,7 @@ def pipes() -> Iterator[tuple[list[int], list[int]]]:
             theirs.append(reader if write else writer)
         yield ours, theirs
     except OSError as error:
-        raise ChildFailed(f"No pipe could be made: {error.strerror}.") from error
+        raise ChildLost(f"no pipe could be made: {error.strerror}") from error
     finally:
         for descriptor in (*ours, *theirs):
             close(descriptor)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from runtime.child.child import Child
-from runtime.child.control_groups import ControlGroups
+from runtime.child.control_groups import ControlGroup, ControlGroups
+from runtime.child.forked import FOLDER_MISSING
+from runtime.child.host_process import HostGone
 from runtime.child.hosts import Hosts
-from runtime.errors import ChildFailed
+from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker
 
 
@@ -55,8 +58,9 @@ class ProcessLauncher(ABC):
 
     def start(self, worker: Worker, environ: Mapping[str, str], line: bytes) -> Child:
         """Have the host start a child, in a control group if the worker's memory is limited."""
+        if not worker.folder.is_dir():
+            raise ChildLost(FOLDER_MISSING)
         command = self.command(worker)
-        host = self._context.hosts.for_worker(worker)
         group = self._context.groups.make(worker.limits.memory_bytes)
         request = {
             "type": "start",
@@ -68,11 +72,20 @@ class ProcessLauncher(ABC):
             "group": str(group.path) if group else None,
         }
         try:
-            return host.start(request, line, group)
+            return self._start_in_host(worker, request, line, group)
         except ChildFailed:
             if group is not None:
                 group.remove()
             raise
+
+    def _start_in_host(
+        self, worker: Worker, request: dict[str, Any], line: bytes, group: ControlGroup | None
+    ) -> Child:
+        hosts = self._context.hosts
+        try:
+            return hosts.for_worker(worker).start(request, line, group)
+        except HostGone:  # it was ended just now; nothing of the run was started
+            return hosts.for_worker(worker).start(request, line, group)
 
 
 class CommandLauncher(ProcessLauncher):
@@ -85,5 +98,6 @@ class CommandLauncher(ProcessLauncher):
         """The path of a program. Raises ChildFailed if there is none that may be executed."""
         path = shutil.which(program, path=self._context.environ.get("PATH"))
         if path is None:
-            raise ChildFailed(f"The program {program!r} was not found, or is not executable.")
+            name = os.path.basename(program)
+            raise ChildFailed(f"The program {name!r} was not found, or is not executable.")
         return path
