@@ -18,7 +18,14 @@ import orjson
 
 from runtime import events
 from runtime.child import Child, Children
-from runtime.errors import AttemptEnded, ChildFailed, StoreUnavailable, StreamUnavailable, UnknownWorker
+from runtime.errors import (
+    AttemptEnded,
+    ChildFailed,
+    ChildLost,
+    StoreUnavailable,
+    StreamUnavailable,
+    UnknownWorker,
+)
 from runtime.model import MessageStatus, Run, RunError, RunStatus
 from runtime.pool.announced import AnnouncedEnds
 from runtime.pool.attempt import Attempt, StopReason
@@ -66,6 +73,8 @@ class AttemptRunner:
         self._children = children
         self._announced = announced
         self._relay = Relay(attempt, services)
+        self._lost: str | None = None
+        """Why there is no child, where its worker is not to blame."""
 
     def execute(self) -> None:
         """Run all phases. Returns early if another process may have taken over the run."""
@@ -94,7 +103,8 @@ class AttemptRunner:
     def _start(self) -> None:
         """Start the child and open the event log at the same time.
 
-        A child that cannot start is recorded as a failed result. Raises StaleAttempt.
+        A child that cannot start is recorded as a failed result, or as lost where its worker is
+        not to blame. Raises StaleAttempt.
         """
         attempt, run = self._attempt, self._run
         opening = gevent.spawn(self._relay.open_log, [events.run_started(run)])
@@ -104,7 +114,11 @@ class AttemptRunner:
                 worker, run_id=run.id, environ=self._environ(), line=self._first_line()
             )
         except UnknownWorker as error:
-            self._transcript.fail(RunError("worker_unknown", f"{error} The pool does not have it."))
+            # Another pool process may have it: its machine may be up to date, and this one not.
+            message = f"{error} The pool does not have it."
+            self._transcript.fail(RunError("worker_unknown", message, retryable=True))
+        except ChildLost as error:
+            self._lost = str(error)
         except ChildFailed as error:
             self._transcript.fail(RunError("start_failed", str(error)))
         else:
@@ -174,14 +188,15 @@ class AttemptRunner:
         Raises AttemptEnded if the lease was lost, also during these waits.
         """
         result, child = self._transcript.result, self._attempt.child
-        error: RunError | None = None
+        error, lost = None, self._lost
         if result is not None:
             error = result.error
         elif child is not None and self._attempt.stopped is None:
             error = self._exit_error(child)
+            lost = child.lost
         if self._attempt.stopped is StopReason.LOST:
             raise AttemptEnded
-        end = AttemptEnd(self._run, self._attempt.stopped, result, error)
+        end = AttemptEnd(self._run, self._attempt.stopped, result, error, lost)
         if end.failed:
             self._relay.wait_for_log(_LAST_OUTPUT)
         return decide(end, self._settings.run, self._transcript.log)
@@ -206,8 +221,12 @@ class AttemptRunner:
                 result = self._close(MessageStatus.COMPLETE)
                 waiting = self._persist(database.write, attempts.wait, run, confirmation, usage, result)
                 return _Committed(waiting, result)
-            case Retry(backoff):
-                return self._requeue(lambda c, result: attempts.retry(c, run, backoff, result))
+            case Retry(backoff, lost):
+                if lost is not None:
+                    self._transcript.log.write(f"[branchline] {lost}\n".encode())
+                return self._requeue(
+                    lambda c, result: attempts.retry(c, run, backoff, result, lost=lost is not None)
+                )
             case HandBack():
                 return self._requeue(lambda c, result: attempts.hand_back(c, run, result))
 

@@ -57,7 +57,12 @@ class IsolatedProcesses:
 
     def _run(self, run_id: str, incarnation: str) -> None:
         arguments = [sys.executable, "-m", "runtime.pool.isolated_process", self._pool, incarnation, run_id]
-        process = subprocess.Popen(arguments, preexec_fn=_drain_with_parent)
+        try:
+            process = subprocess.Popen(arguments, preexec_fn=_drain_with_parent)
+        except (OSError, subprocess.SubprocessError) as error:
+            log.warning("run %s waits: no isolated process could be made: %s", run_id, error)
+            self._database.write(backlog.unpublish, [run_id], _PAUSE)
+            return
         self._processes[run_id] = process
         try:
             code = process.wait()

@@ -30,6 +30,8 @@ class AttemptEnd:
     """What the worker reported; None where its output ended without."""
     error: RunError | None
     """Why it failed, by its report or its exit code."""
+    lost: str | None = None
+    """Why its child was lost or not started, where its worker is not to blame."""
 
     @property
     def failed(self) -> bool:
@@ -64,6 +66,8 @@ class Retry:
     """Another attempt follows, in ``backoff`` seconds, and counts as a failure."""
 
     backoff: float
+    lost: str | None = None
+    """For the run's log: why the attempt was lost, where it did not fail by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ def decide(end: AttemptEnd, limits: RunSettings, stderr: LogTail) -> Outcome:
     run, result = end.run, end.result
     if end.stopped in _ENFORCED:
         return _finish_stopped(end, limits, stderr)
+    if end.lost is not None and not end.interrupted:
+        return _lose(run, end.lost, limits, stderr)
     if end.failed and end.error is not None:
         if end.error.retryable and run.failures + 1 < run.max_attempts:
             return Retry(limits.retry_backoff * 2**run.failures)
@@ -89,6 +95,15 @@ def decide(end: AttemptEnd, limits: RunSettings, stderr: LogTail) -> Outcome:
     if result is not None and result.confirmation:
         return Wait(result.confirmation)
     return Finish(RunStatus.SUCCESS, complete=result is not None)
+
+
+def _lose(run: Run, reason: str, limits: RunSettings, stderr: LogTail) -> Outcome:
+    """The child was lost, as if its pool process had died: another attempt follows where one is left."""
+    story = f"Attempt {run.attempt} was lost: {reason}."
+    if run.failures + 1 < run.max_attempts:
+        return Retry(limits.retry_backoff * 2**run.failures, story)
+    error = RunError("lost", f"{story} It was tried {run.failures + 1} times.", log_tail=stderr.tail())
+    return Finish(RunStatus.ERROR, error)
 
 
 def exit_error(code: int | None, oom_killed: bool, limits: WorkerLimits) -> RunError | None:

@@ -206,8 +206,12 @@ def wait(
     return _end(c, run, remains, status=RunStatus.WAITING, confirmation=confirmation, usage=usage)
 
 
-def retry(c: Connection, run: Run, backoff: float, remains: AttemptResult) -> Run:
-    """The worker failed in a way that another attempt may mend; its text is void."""
+def retry(c: Connection, run: Run, backoff: float, remains: AttemptResult, *, lost: bool = False) -> Run:
+    """The attempt failed in a way that another one may mend; its text is void.
+
+    ``lost``: through no fault of the worker, as far as is known, so that its last attempt
+    :func:`needs_isolation`.
+    """
     if _is_to_end(c, run):
         return finish(c, run, RunStatus.CANCELLED, remains)
     given_back = _end(
@@ -216,6 +220,7 @@ def retry(c: Connection, run: Run, backoff: float, remains: AttemptResult) -> Ru
         remains,
         status=RunStatus.QUEUED,
         failures=runs.c.failures + 1,
+        reaps=runs.c.reaps + int(lost),
         published_at=None,
         not_before=now(backoff),
     )

@@ -114,6 +114,64 @@ def test_a_run_that_kills_its_pool_process_ends_alone(client: Client, stack: Sta
     stack.mend()
 
 
+GATE = """
+    say(type="delta", text="mine")
+    while not os.path.exists(args["path"]): time.sleep(0.05)
+    say(type="delta", text="mine"); say(type="done")
+    """
+SIGNAL_HOST = "os.kill(os.getppid(), args['signal']); time.sleep(3600)"
+
+
+def poisoned(client: Client, kind: str, number: int) -> dict:
+    """A run that sends a signal to its host."""
+    if kind == "exec":
+        return coded(client, SIGNAL_HOST, signal=number)
+    config = {"mode": "signal_host", "signal": number}
+    return client.ask(client.thread(), "die", worker_id="fake", config=config)["runs"][0]
+
+
+def gated(client: Client, kind: str, gate: Path) -> dict:
+    """A run of the same worker that writes, and ends once there is a file ``gate``."""
+    if kind == "exec":
+        return coded(client, GATE, path=str(gate))
+    config = {"mode": "gate", "path": str(gate), "text": "mine"}
+    return client.ask(client.thread(), "go", worker_id="fake", config=config)["runs"][0]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        pytest.param("python", signal.SIGKILL, id="killed, python"),
+        pytest.param("exec", signal.SIGKILL, id="killed, exec"),
+        pytest.param("exec", signal.SIGSTOP, id="stopped, exec", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_harms_its_host_ends_alone(
+    client: Client, stack: Stack, tmp_path: Path, kind: str, number: int
+) -> None:
+    gate = tmp_path / "gate"
+    innocent = [gated(client, kind, gate) for _ in range(INNOCENTS)]
+    for run in innocent:
+        until(lambda run=run: under_way(client, run) == 1, what="it has begun")
+    pools = [stack.pool_process(pool) for pool in stack.pools]
+
+    ended = client.wait(poisoned(client, kind, number), timeout=120)["run"]
+    assert (ended["status"], ended["error"]["code"]) == ("error", "lost")
+    assert "Attempt 2 was lost: the process that had started it ended." in ended["error"]["message"]
+
+    gate.touch()
+    for run in innocent:
+        result = client.wait(run, timeout=60)
+        assert (result["run"]["status"], result["run"]["failures"]) == ("success", 1)
+        assert "".join(message["content"] for message in result["messages"]) == "minemine"
+        [lost, _] = client.get(f"/api/runs/{run['id']}/attempts").json()["items"]
+        assert lost["messages"][0]["content"] == "mine"
+        [story, *_] = client.get(f"/api/runs/{run['id']}/log").json()["items"]
+        assert story["text"] == "[branchline] Attempt 1 was lost: the process that had started it ended.\n"
+    assert [stack.pool_process(pool) for pool in stack.pools] == pools
+
+
 def under_way(client: Client, run: dict) -> int | None:
     """The attempt of the run that is under way."""
     found = client.get(f"/api/runs/{run['id']}").json()["run"]

@@ -48,10 +48,11 @@ def outcome(
     result: WorkerResult | None = None,
     error: RunError | None = None,
     run: Run = RUN,
+    lost: str | None = None,
 ) -> Outcome:
     stderr = LogTail(1000)
     stderr.write(b"Traceback")
-    return decide(AttemptEnd(run, stopped, result, error), LIMITS, stderr)
+    return decide(AttemptEnd(run, stopped, result, error, lost), LIMITS, stderr)
 
 
 def error_of(found: Outcome) -> RunError:
@@ -62,6 +63,31 @@ def error_of(found: Outcome) -> RunError:
 
 def test_a_worker_that_is_done_succeeds_with_complete_messages():
     assert outcome(result=DONE) == Finish(RunStatus.SUCCESS, complete=True)
+
+
+LOST = "the process that had started it ended"
+
+
+@pytest.mark.parametrize(("failures", "backoff"), [(0, 0.5), (1, 1.0)])
+def test_a_lost_attempt_is_followed_by_another(failures, backoff):
+    run = replace(RUN, failures=failures)
+    story = f"Attempt 1 was lost: {LOST}."
+    assert outcome(lost=LOST, error=CRASHED, run=run) == Retry(backoff, story)
+    assert outcome(lost=LOST, run=run) == Retry(backoff, story)
+
+
+def test_a_run_whose_last_attempt_was_lost_ends_as_lost():
+    error = error_of(outcome(lost=LOST, error=CRASHED, run=replace(RUN, attempt=4, failures=2)))
+    assert (error.code, error.log_tail) == ("lost", "Traceback")
+    assert error.message == f"Attempt 4 was lost: {LOST}. It was tried 3 times."
+
+
+@pytest.mark.parametrize(
+    ("stopped", "expected"),
+    [(StopReason.CANCELLED, Finish(RunStatus.CANCELLED)), (StopReason.DRAIN, HandBack())],
+)
+def test_a_lost_attempt_that_was_to_be_stopped_ends_as_its_stop_says(stopped, expected):
+    assert outcome(stopped, lost=LOST) == expected
 
 
 def test_a_worker_that_exits_with_zero_succeeds_with_partial_messages():

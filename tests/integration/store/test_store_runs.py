@@ -127,6 +127,17 @@ def test_an_attempt_that_was_taken_over_writes_nothing(database, make):
     assert database.read(messages.of_state, run.output_state_id) == []
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_only_a_run_that_was_lost_makes_its_last_attempt_apart(database, make, lost):
+    [run] = make(replace(ORDER, max_attempts=2)).runs
+    first = claim(database, run).run
+    again = database.write(lambda c: attempts.retry(c, first, 0, attempts.AttemptResult(), lost=lost))
+
+    assert (again.status, again.failures) == (RunStatus.QUEUED, 1)
+    assert database.read(attempts.needs_isolation, run.id) is lost
+    assert (database.engine.claim(run.id, POOL, LEASE, HISTORY) is None) is lost
+
+
 def test_renewing_keeps_the_lease_saves_open_text_and_tells_what_is_lost_or_cancelled(database, user, make):
     held, cancelled, lost = (claim(database, make().runs[0], lease=5).run for _ in range(3))
     database.write(runs.cancel, user.workspace_id, cancelled.id)

@@ -94,6 +94,14 @@ def kill_pool(run: Run) -> Iterator[str]:
 
 
 @mode
+def signal_host(run: Run) -> Iterator[str]:
+    """Says the text, and sends ``signal`` to the process that it was forked from."""
+    yield from ok(run)
+    os.kill(os.getppid(), run.config["signal"])
+    time.sleep(_FOR_EVER)
+
+
+@mode
 def segfault(run: Run) -> Iterator[str]:
     """Says the text and reads address 0."""
     yield from ok(run)
