@@ -4,7 +4,7 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := config/requirements.lock
-SOURCE := setup.cfg pyproject.toml $(LOCK)
+SOURCE := setup.cfg pyproject.toml $(LOCK) config/install.py
 UI     := web/static/index.html
 # The extras of setup.cfg that everything on one machine needs.
 LOCAL  := cli,flower,local,workers
@@ -61,10 +61,12 @@ soak: $(VENV)/installed-bench
 
 lock: | $(BIN)/python
 	@rm -rf $(VENV)/lock && $(BIN)/python -m venv $(VENV)/lock
-	@$(VENV)/lock/bin/python -m pip install --disable-pip-version-check -e '.[$(LOCAL),test,audit,ui,bench,real-model]'
-	@echo '# One exact version of everything, made by `make lock`; pip takes it as constraints.' > $(LOCK)
-	@$(VENV)/lock/bin/python -m pip freeze --exclude-editable >> $(LOCK)
-	@rm -rf $(VENV)/lock
+	@$(VENV)/lock/bin/python config/install.py lock
+	@echo '# Everything in one exact version, with the hashes of its files for every platform, made by' > $(LOCK).new
+	@echo '# `make lock`; config/install.py installs what an extra needs of it.' >> $(LOCK).new
+	@$(VENV)/lock/bin/uv pip compile setup.cfg --all-extras --universal --python-version 3.11 --generate-hashes \
+	    --upgrade --no-header --quiet --output-file - >> $(LOCK).new
+	@mv $(LOCK).new $(LOCK) && rm -rf $(VENV)/lock
 
 clean:
 	rm -rf $(VENV) web/static web/ui/node_modules web/ui/*/node_modules web/ui/openapi.json web/ui/client/src/api/schema.d.ts
@@ -103,15 +105,15 @@ $(VENV)/openapi: $(API)
 # ── installing ──────────────────────────────────────────────────────────────
 # Each stamp is newer than what it was made from, so a second call costs nothing.
 
-$(VENV)/installed: EXTRAS := [$(LOCAL)]
-$(VENV)/installed-test: EXTRAS := [$(LOCAL),test]
-$(VENV)/installed-audit: EXTRAS := [$(LOCAL),test,audit]
-$(VENV)/installed-bench: EXTRAS := [$(LOCAL),test,bench]
-$(VENV)/installed-real-model: EXTRAS := [$(LOCAL),test,real-model]
+$(VENV)/installed: EXTRAS := $(LOCAL)
+$(VENV)/installed-test: EXTRAS := $(LOCAL),test
+$(VENV)/installed-audit: EXTRAS := $(LOCAL),test,audit
+$(VENV)/installed-bench: EXTRAS := $(LOCAL),test,bench
+$(VENV)/installed-real-model: EXTRAS := $(LOCAL),test,real-model
 
 $(VENV)/installed $(VENV)/installed-test $(VENV)/installed-audit $(VENV)/installed-bench $(VENV)/installed-real-model: $(SOURCE) | $(BIN)/python
 	@echo "Installing what Branchline needs into $(VENV) (the first time takes about a minute) ..."
-	@$(BIN)/python -m pip install --disable-pip-version-check -c $(LOCK) -e '.$(EXTRAS)'
+	@$(BIN)/python config/install.py $(EXTRAS)
 	@touch $@
 
 # The first Python that is new enough; PYTHON=... names another.
