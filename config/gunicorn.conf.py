@@ -7,19 +7,25 @@ thousands of them. Nothing is preloaded: each process patches itself first.
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import socket
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import gevent
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as AnyWorker
 
+from runtime.duties import EXIT_CODE
 from runtime.settings import current
 from web.http.clients import Bounds, Clients
 from web.http.gunicorn import ErrorLogger, Worker, listening_sockets, replace_error_page
 
 _settings = current()
+_HURRY = 5
+"""Seconds that a process whose duties fail may take to stop beyond those for its requests."""
 
 
 def render_problem(status: int, reason: str, detail: str) -> bytes:
@@ -76,16 +82,24 @@ def when_ready(server: Arbiter) -> None:
 def post_worker_init(worker: AnyWorker) -> None:
     """Listen for revoked credentials, and end the streams when the process is told to stop."""
     core = worker.wsgi.extensions["branchline"]
-    core.credentials.listen()
+    core.duties.give_up = end_process
+    core.credentials.listen(core.duties)
 
-    def end_streams() -> None:  # by themselves they never would
+    def end_streams() -> Iterator[None]:  # by themselves they never would
         while worker.alive:
             gevent.sleep(0.1)
+            yield
         core.end_streams()
 
-    gevent.spawn(end_streams)
+    core.duties.start("watch for the stop", end_streams, once=True)
     # What was imported stays for good. Thousands of streams allocate many objects, but few
     # cycles, so the collector looks for those less often than by default.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+def end_process(_: str) -> None:
+    """Stop this web process, which cannot do one of its duties; gunicorn starts another."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    gevent.spawn_later(graceful_timeout + _HURRY, os._exit, EXIT_CODE)

@@ -13,6 +13,7 @@ from flask import Flask, current_app
 from werkzeug.local import LocalProxy
 
 from runtime.dispatch import Dispatcher
+from runtime.duties import Duties
 from runtime.errors import StreamUnavailable
 from runtime.events import THREAD_UPDATED
 from runtime.model import Thread
@@ -42,9 +43,14 @@ class Core(Services):
         app.extensions["branchline"] = self
 
     @cached_property
+    def duties(self) -> Duties:
+        """What this process does beside its requests."""
+        return Duties()
+
+    @cached_property
     def hub(self) -> Hub:
         """Wakes the streams of this process."""
-        return Hub(self.log, self.link, self.settings.stream)
+        return Hub(self.log, self.link, self.settings.stream, self.duties)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:

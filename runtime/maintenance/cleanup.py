@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from runtime.duties import for_each
 from runtime.services import Services
-from runtime.store import pools, requests, threads
+from runtime.store import Connection, duties, pools, requests, threads
 
 _INTERVAL = 600.0
 """Seconds between two cleanups."""
@@ -22,7 +23,8 @@ class Cleanup:
         """Delete what has expired, if it is time. Threads go in small batches, one in each round."""
         if time.monotonic() - self._finished_at < _INTERVAL:
             return
-        for delete in (requests.forget_old, pools.forget):
-            self._database.write(delete)
-        if not self._database.write(threads.purge):
+        for_each((requests.forget_old, pools.forget, duties.forget, self._purge), self._database.write)
+
+    def _purge(self, c: Connection) -> None:
+        if not threads.purge(c):
             self._finished_at = time.monotonic()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from runtime.duties import for_each
 from runtime.services import Services
 from runtime.store import backlog, pools
 
 
-def publish_backlog(services: Services) -> int:
-    """Put runs with a lost message back into the backlog, then publish from it. Returns how many."""
+def publish_backlog(services: Services) -> None:
+    """Put runs with a lost message back into the backlog, then publish from it."""
     settings = services.settings
     services.database.write(backlog.forget_unclaimed, settings.reaper.publish_grace, settings.pool.lease)
     waiting = services.database.read(pools.names_with_backlog)
-    return sum(services.publisher.publish_next(pool) for pool in waiting)
+    for_each(waiting, services.publisher.publish_next)

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from runtime.errors import Unavailable
+from runtime.duties import Duties
+from runtime.errors import StoreUnavailable
 from runtime.logs import configure
 from runtime.maintenance.announce import announce_ends
 from runtime.maintenance.cleanup import Cleanup
 from runtime.maintenance.publish import publish_backlog
+from runtime.maintenance.report import Report
 from runtime.maintenance.rescue import rescue_lost_attempts
 from runtime.maintenance.titles import Titles
 from runtime.services import Services
@@ -27,11 +29,11 @@ log = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-Duties = Mapping[str, Callable[[], object]]
-"""The name of each duty, for log messages, and what is called, in the order of execution."""
+Works = Mapping[str, Callable[[], object]]
+"""The name of each duty, for logs and metrics, and what is called, in the order of execution."""
 
 
-def duties_of(services: Services) -> Duties:
+def duties_of(services: Services) -> Works:
     """The duties of a reaper, in order. A new one is registered here."""
     titles = Titles(services)
     return {
@@ -47,14 +49,19 @@ def duties_of(services: Services) -> Duties:
 class Reaper:
     """Runs its duties in rounds.
 
-    A duty whose database, Redis or broker is unavailable is logged and tried again in the
-    next round; any other error ends the process.
+    A duty whose database, Redis or broker is away is tried again in the next round, and one
+    that fails otherwise after a pause. Neither keeps the others waiting, nor ends the process.
     """
 
-    def __init__(self, duties: Duties, interval: float) -> None:
+    def __init__(self, works: Works, interval: float) -> None:
         """``interval``: seconds between two rounds."""
-        self._duties = duties
+        self._works = dict(works)
         self._interval = interval
+        self.duties = Duties()
+
+    def add(self, name: str, work: Callable[[], object]) -> None:
+        """Add a duty, which is done after all others."""
+        self._works[name] = work
 
     def run(self) -> None:
         """Run rounds until SIGTERM or SIGINT, which are handled between two rounds."""
@@ -65,12 +72,9 @@ class Reaper:
                 return
 
     def run_round(self) -> None:
-        """Run every duty once."""
-        for name, duty in self._duties.items():
-            try:
-                duty()
-            except Unavailable as error:
-                log.warning("%s: %s", name, error)
+        """Run every duty once, unless it has failed a moment ago."""
+        for name, work in self._works.items():
+            self.duties.attempt(name, work)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -88,11 +92,16 @@ def main(arguments: list[str] | None = None) -> int:
     services = Services(settings)
     reaper = Reaper(duties_of(services), settings.reaper.interval)
     if options.released:  # the guardian starts this when its pool process has died
-        services.database.write(recovery.release, options.released)
+        try:
+            services.database.write(recovery.release, options.released)
+        except StoreUnavailable:
+            log.warning("the database is away; the runs of %s wait until their leases end", options.released)
     if options.once:
         reaper.run_round()
         return 0
-    reaper.run()
+    with Report(services.database, reaper.duties.ages, settings.pool.renew) as report:
+        reaper.add("report duties", report.send)
+        reaper.run()
     return 0
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 
+from runtime.duties import for_each
 from runtime.errors import StreamUnavailable
 from runtime.model import Channel, Message, MessageStatus, MessageType, Role, Run
 from runtime.services import Services
@@ -18,8 +19,7 @@ log = logging.getLogger(__name__)
 def rescue_lost_attempts(services: Services) -> int:
     """Decide about every run whose lease has run out. Returns how many."""
     lost = services.database.read(recovery.expired)
-    for run in lost:
-        _rescue(services, run)
+    for_each(lost, lambda run: _rescue(services, run))
     return len(lost)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from runtime.dispatch import Dispatcher, IdempotencyKey, NewThread, RunRequest
 from runtime.dispatch.titles import title_of
+from runtime.duties import for_each
 from runtime.errors import RequestError, TooMany, UnknownWorker, WorkerUnavailable
 from runtime.model import Channel, Message, MessageType, Role, RunStatus, Thread
 from runtime.services import Services
@@ -43,18 +44,23 @@ class Titles:
     def request_missing(self) -> int:
         """Dispatch a run for each thread that wants a title. Returns how many."""
         missing = self._services.database.read(titles.wanted) if self._worker else []
-        requested = 0
+        requested: list[bool] = []
         try:
-            for wanted in missing:
-                requested += self._request(wanted)
-        except (UnknownWorker, WorkerUnavailable) as error:  # the others would be refused as well
+            for_each(
+                missing,
+                lambda wanted: requested.append(self._request(wanted)),
+                at_once=(UnknownWorker, WorkerUnavailable),
+            )
+        except (UnknownWorker, WorkerUnavailable) as error:
             self._log_refusal(error)
-        return requested
+        return sum(requested)
 
     def apply_finished(self) -> int:
         """Give threads the titles of the runs that have ended. Returns how many got one."""
         finished = self._services.database.read(titles.made)
-        return sum(self._apply(made) for made in finished)
+        applied: list[bool] = []
+        for_each(finished, lambda made: applied.append(self._apply(made)))
+        return sum(applied)
 
     def _request(self, wanted: titles.Wanted) -> bool:
         database, thread = self._services.database, wanted.thread

@@ -12,10 +12,11 @@ from runtime.pool.process import PoolProcess  # first of all: it has gevent patc
 
 # ruff: isort: split
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 
 import gevent
 
+from runtime.duties import Body
 from runtime.logs import configure
 from runtime.settings import current
 
@@ -23,14 +24,14 @@ from runtime.settings import current
 class IsolatedProcess(PoolProcess):
     """Executes one run."""
 
-    def duties(self) -> Sequence[Callable[[], None]]:
+    def duties(self) -> Mapping[str, Body]:
         """What it does beside that: it publishes nothing and consumes no queue."""
-        return (self._renew_leases, self._watch_leases, self._listen)
+        everything = super().duties()
+        return {name: everything[name] for name in ("renew leases", "watch leases", "receive notices")}
 
     def run_one(self, run_id: str) -> None:
         """Execute a run."""
-        for duty in self.duties():
-            gevent.spawn(duty)
+        self._start_duties()
         gevent.signal_handler(signal.SIGTERM, self.drain.start)
         gevent.signal_handler(signal.SIGUSR2, self.drain.hurry)
         try:

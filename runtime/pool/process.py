@@ -18,14 +18,14 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 
 import gevent
 from celery.exceptions import SecurityWarning
 from gevent.event import Event
 
 from runtime.child import Children
+from runtime.duties import EXIT_CODE, Body, Duties, every
 from runtime.errors import ChildFailed, StoreUnavailable
 from runtime.logs import configure
 from runtime.pool.announced import AnnouncedEnds
@@ -56,6 +56,8 @@ _DISCONNECT = 2.0
 """Seconds that Celery may take to disconnect from its broker, once no run is left here."""
 _MARK_ANNOUNCED = 0.5
 """Seconds between two times at which announced ends are marked in the database."""
+_IDLE = 5.0
+"""Seconds after which a duty that has nothing to do says that it is there."""
 
 
 class PoolProcess:
@@ -73,7 +75,8 @@ class PoolProcess:
         database = services.database
         self.workers = [w for w in services.registry.workers.values() if w.pool == name]
         """The workers that this pool runs."""
-        self.registration = Registration(database, name, incarnation, slots, self.workers)
+        self._duties = Duties(self._give_up)
+        self.registration = Registration(database, name, incarnation, slots, self.workers, self._duties.ages)
         self.worker = QueueWorker(celery, name, slots, incarnation)
         self.children = Children(settings)
         self.leases = Leases(database, incarnation, settings.pool.lease)
@@ -85,6 +88,7 @@ class PoolProcess:
         )
         self._capacity_changed = Event()
         self._renew_now = Event()
+        self._exit_code = 0
         self.executor = Executor(
             services,
             self.children,
@@ -103,29 +107,40 @@ class PoolProcess:
             self._exit_drained,
         )
 
-    def duties(self) -> Sequence[Callable[[], None]]:
-        """What this process does beside executing runs."""
-        return (
-            self._renew_leases,
-            self._watch_leases,
-            self._listen,
-            self._publish,
-            self._mark_announced,
-            self._warm_hosts,
-            self._send_events,
-        )
+    def duties(self) -> Mapping[str, Body]:
+        """What this process does beside executing runs, and cannot do without."""
+        return {
+            "renew leases": self._renew_leases,
+            "watch leases": every(_WATCH, self.leases.stop_expiring),
+            "receive notices": self._listen,
+            "publish the backlog": self._publish,
+            "mark announced ends": every(_MARK_ANNOUNCED, self.announced.mark),
+        }
 
     def run(self) -> None:
         """Consume the pool's queue until the process is stopped."""
         self.registration.report()
-        for duty in self.duties():
-            gevent.spawn(duty)
+        self._start_duties()
+        self._duties.start("warm hosts", self._warm_hosts, essential=False, once=True)
+        self._duties.start("send task events", every(_SEND_EVENTS, self.worker.send_events), essential=False)
         gevent.signal_handler(signal.SIGUSR2, self.drain.hurry)
-        self._capacity_changed.set()
         try:
             self.worker.run(self.executor.execute, on_stop=self.drain.start)
         finally:
             self._close()
+
+    def _start_duties(self) -> None:
+        for name, body in self.duties().items():
+            self._duties.start(name, body)
+
+    def _give_up(self, duty: str) -> None:
+        """End this process, which cannot do one of its duties; its guardian starts another.
+
+        It drains, so that its runs need not suffer for it, but not without end.
+        """
+        self._exit_code = EXIT_CODE
+        gevent.spawn_later(self.settings.pool.drain + self.settings.pool.lease, os._exit, EXIT_CODE)
+        self.drain.start()
 
     def _close(self) -> None:
         self.announced.mark()
@@ -133,13 +148,15 @@ class PoolProcess:
 
     # ── duties ──────────────────────────────────────────────────────────────
 
-    def _renew_leases(self) -> None:
+    def _renew_leases(self) -> Iterator[None]:
         """Renew the leases and report this process, again and again."""
         while True:
             began = time.monotonic()
             renewed = self.leases.renew()
             if renewed and not self.executor.draining:
                 self._report()
+            if renewed:
+                yield
             pause = max(_MIN_RENEW_PAUSE, self.settings.pool.renew - (time.monotonic() - began))
             self._renew_now.wait(pause if renewed else _RENEW_RETRY)
             self._renew_now.clear()
@@ -147,12 +164,7 @@ class PoolProcess:
     def _report(self) -> None:
         self.registration.report()
 
-    def _watch_leases(self) -> None:
-        while True:
-            gevent.sleep(_WATCH)
-            self.leases.stop_expiring()
-
-    def _listen(self) -> None:
+    def _listen(self) -> Iterator[None]:
         """Follow the notices of other processes."""
         for notice in self.services.notices.pool_messages(self.incarnation):
             match notice:
@@ -163,26 +175,20 @@ class PoolProcess:
                 case {"type": "connected"}:  # notices since the connection was lost have not arrived
                     self.executor.read_inboxes()
                     self._renew_now.set()
+            yield
 
-    def _publish(self) -> None:
+    def _publish(self) -> Iterator[None]:
         """Publish runs from the backlog, once however many claims and ends have made room."""
         published = 0
+        self._capacity_changed.set()  # also after a failure: what made room then waits to be used
         while True:
-            self._capacity_changed.wait()
-            gevent.sleep(_GATHER if published else _GATHER_IDLE)
-            self._capacity_changed.clear()
-            try:
+            if self._capacity_changed.wait(_IDLE):
+                gevent.sleep(_GATHER if published else _GATHER_IDLE)
+                self._capacity_changed.clear()
                 published = self.services.publisher.publish_after(self.name)
-            except StoreUnavailable:
-                log.warning("the database is away; the reaper publishes what waits")
-                gevent.sleep(1)
+            yield
 
-    def _mark_announced(self) -> None:
-        while True:
-            gevent.sleep(_MARK_ANNOUNCED)
-            self.announced.mark()
-
-    def _warm_hosts(self) -> None:
+    def _warm_hosts(self) -> Iterator[None]:
         """Have the hosts of python workers import them before the first run."""
         for worker in self.workers:
             if worker.unavailable(os.environ) is None:
@@ -190,22 +196,23 @@ class PoolProcess:
                     self.children.warm(worker)
                 except ChildFailed as error:
                     log.warning("worker %s could not be warmed; its runs will say why: %s", worker.id, error)
-
-    def _send_events(self) -> None:
-        while True:
-            gevent.sleep(_SEND_EVENTS)
-            self.worker.send_events()
+                yield
 
     # ── drain ───────────────────────────────────────────────────────────────
 
     def _exit_drained(self) -> None:
         """End the process, in which no run is left."""
-        with suppress(StoreUnavailable):  # the reaper publishes them a second later
+        try:
             self.services.publisher.publish_next(self.name)
-        self.worker.stop()
-        # Where the broker is away, Celery would try to reach it without end.
-        gevent.sleep(_DISCONNECT)
-        os._exit(0)
+        except StoreUnavailable:
+            pass  # the reaper publishes them a second later
+        except Exception:
+            log.exception("the backlog could not be published at the end; the reaper does it")
+        if not self._exit_code:
+            self.worker.stop()
+            # Where the broker is away, Celery would try to reach it without end.
+            gevent.sleep(_DISCONNECT)
+        os._exit(self._exit_code)
 
 
 def main(arguments: list[str]) -> None:

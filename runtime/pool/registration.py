@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from runtime.errors import StoreUnavailable
+from runtime.model import Json
 from runtime.registry import Worker
-from runtime.store import Database, pools
+from runtime.store import Connection, Database, duties, pools
 
 log = logging.getLogger(__name__)
 
@@ -18,14 +19,24 @@ class Registration:
     """The row of one pool process in the table of pools."""
 
     def __init__(
-        self, database: Database, pool: str, incarnation: str, slots: int, workers: Sequence[Worker]
+        self,
+        database: Database,
+        pool: str,
+        incarnation: str,
+        slots: int,
+        workers: Sequence[Worker],
+        duties: Callable[[], Mapping[str, float]],
     ) -> None:
-        """``workers`` are those of the pool, whether they can be run or not."""
+        """``workers`` are those of the pool, whether they can be run or not.
+
+        ``duties`` returns for each duty of the process the seconds since its last success.
+        """
         self._database = database
         self._pool = pool
         self._incarnation = incarnation
         self._slots = slots
         self._workers = workers
+        self._duties = duties
 
     def report(self) -> None:
         """Report that the process is alive, and why it cannot run those workers that it cannot."""
@@ -38,7 +49,7 @@ class Registration:
             for worker in self._workers
         }
         try:
-            self._database.write(pools.report, self._pool, self._incarnation, self._slots, workers)
+            self._database.write(self._write, workers)
         except StoreUnavailable:
             log.warning("the database is away; this pool could not report itself")
 
@@ -46,3 +57,8 @@ class Registration:
         """Report that the process starts no more runs. Without that its silence is noticed later."""
         with suppress(StoreUnavailable):
             self._database.write(pools.withdraw, self._incarnation)
+            self._database.write(duties.withdraw, self._incarnation)
+
+    def _write(self, c: Connection, workers: Mapping[str, Json]) -> None:
+        pools.report(c, self._pool, self._incarnation, self._slots, workers)
+        duties.report(c, self._incarnation, duties.POOL, self._pool, self._duties())

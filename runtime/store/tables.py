@@ -303,3 +303,14 @@ pools = sa.Table(
     sa.Column("workers", Json, nullable=False),
     sa.Column("seen_at", Time, nullable=False),
 )
+
+duties = sa.Table(
+    "duties",
+    metadata,
+    sa.Column("process", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("ages", Json, nullable=False),
+    sa.Column("seen_at", Time, nullable=False),
+)
+"""What each process reports of its duties: ``ages`` are the seconds since the last success of each."""

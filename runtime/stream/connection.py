@@ -198,7 +198,7 @@ class PubSubConnection:
 
     def shut_down(self) -> None:
         """Make ``receive``, which another greenlet may be in, raise ConnectionError."""
-        with suppress(OSError):
+        with suppress(OSError, AttributeError):  # it may be closed already, and have no socket
             self._connection._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
 import gevent
 from gevent.lock import BoundedSemaphore
-from gevent.queue import SimpleQueue
+from gevent.queue import Empty, SimpleQueue
 
 from runtime import settings
+from runtime.duties import Duties, every
 from runtime.errors import StreamUnavailable
 from runtime.events import Cursor
 from runtime.stream import keys
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 
 READERS = 8
 """Feeds that are read from Redis at once, and streams that read it themselves."""
+
+IDLE = 5.0
+"""Seconds after which a reader that has nothing to read says that it is there."""
 
 RETRY_AFTER = 0.5
 """Seconds after which a feed that could not be read is read again."""
@@ -63,7 +67,9 @@ class Stats(NamedTuple):
 class Hub:
     """Starts its greenlets with the first stream, so that it may be made before a fork."""
 
-    def __init__(self, log: EventLog, link: Link, limits: settings.Stream) -> None:
+    def __init__(self, log: EventLog, link: Link, limits: settings.Stream, duties: Duties) -> None:
+        """``duties``: those of this process, which its own become part of."""
+        self._duties = duties
         self._log = log
         self._link = link
         self._limits = limits
@@ -73,7 +79,9 @@ class Hub:
         self._due: SimpleQueue[Feed] = SimpleQueue()
         self._read_slots = BoundedSemaphore(READERS)
         """Taken by streams that read Redis themselves, so that many of them leave connections to others."""
-        self._subscriber = Subscriber(link, self._on_message, self._on_subscribed)
+        self._subscriber = Subscriber(
+            link, self._on_message, self._on_subscribed, duties=duties, duty="receive wake-ups"
+        )
         self._greenlets: list[gevent.Greenlet[..., None]] = []
         self._closed = False
         self._reads = 0
@@ -156,8 +164,13 @@ class Hub:
         if self._closed:
             raise StreamUnavailable("This process is about to stop; connect again.")
         if not self._greenlets:
-            bodies = [*[self._read_due] * READERS, self._find_missed_entries, self._check_heartbeats]
-            self._greenlets = [gevent.spawn(body) for body in bodies]
+            step = min(1.0, self._limits.heartbeat / 4)
+            start = self._duties.start
+            self._greenlets = [
+                *(start("read event logs", self._read_due) for _ in range(READERS)),
+                start("find missed entries", self._find_missed_entries),
+                start("check heartbeats", every(step, self._check_heartbeats)),
+            ]
 
     def _watch(
         self, thread_id: str, run_id: str | None, writer: DirectWriter | None, first_run: str | None = None
@@ -233,9 +246,13 @@ class Hub:
 
     # ── greenlets ──
 
-    def _read_due(self) -> None:
+    def _read_due(self) -> Iterator[None]:
         while True:
-            feed = self._due.get()
+            yield
+            try:
+                feed = self._due.get(timeout=IDLE)
+            except Empty:
+                continue
             try:
                 while feed.read_requested:
                     # Clear the flag, then read: a wake-up during the reading is not lost.
@@ -271,15 +288,15 @@ class Hub:
         else:  # all entries up to now, so that a watcher that follows from now on may share the feed
             feed.start(Cursor(chunk.epoch, chunk.entries[0].seq - 1), chunk)
 
-    def _find_missed_entries(self) -> None:
+    def _find_missed_entries(self) -> Iterator[None]:
         """Read the feeds whose wake-up was lost, and empty the rings of quiet ones."""
         while True:
             feeds = [feed for feed in self._feeds.values() if feed.cursor is not None]
             pause = self._limits.reread / (len(feeds) // CHECKED_AT_ONCE + 1)
             for at in range(0, len(feeds) or 1, CHECKED_AT_ONCE):
                 gevent.sleep(pause)
-                with suppress(StreamUnavailable):
-                    self._check_feeds(feeds[at : at + CHECKED_AT_ONCE])
+                self._check_feeds(feeds[at : at + CHECKED_AT_ONCE])
+                yield
 
     def _check_feeds(self, feeds: list[Feed]) -> None:
         quiet = []
@@ -295,9 +312,6 @@ class Hub:
             self._request_read(quiet[at][0])
 
     def _check_heartbeats(self) -> None:
-        step = min(1.0, self._limits.heartbeat / 4)
-        while True:
-            gevent.sleep(step)
-            now = time.monotonic()
-            for watcher in self._watchers:
-                watcher.check_heartbeat(now)
+        now = time.monotonic()
+        for watcher in self._watchers:
+            watcher.check_heartbeat(now)

@@ -35,7 +35,8 @@ class Notices:
         """The messages to this pool process, for ever; reconnects by itself.
 
         Yields ``{"type": "connected"}`` after each (re)connection: messages that were sent
-        before it are lost, so the caller has to look up what they would have reported.
+        before it are lost, so the caller has to look up what they would have reported. And
+        ``{"type": "silence"}`` where there was none for some seconds.
         """
         failures = 0
         while True:
@@ -60,6 +61,8 @@ class Notices:
                     yield {"type": "connected"}
                 elif kind == b"message":
                     yield orjson.loads(rest[1])
+                else:
+                    yield {"type": "silence"}
         finally:
             connection.close()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import gevent
 from gevent.event import Event
 from redis.exceptions import ConnectionError, TimeoutError
 
+from runtime.duties import Duties
 from runtime.stream.connection import PING_AFTER, RECONNECT_AFTER, Link, PubSubConnection
 from runtime.stream.failures import is_away
 
@@ -33,8 +34,14 @@ class Subscriber:
         on_message: Callable[[str, bytes], None],
         on_subscribed: Callable[[str], None],
         on_lost: Callable[[], None] = lambda: None,
+        *,
+        duties: Duties,
+        duty: str,
     ) -> None:
+        """``duty`` is its name among the ``duties`` of the process."""
         self._link = link
+        self._duties = duties
+        self._duty = duty
         self._on_message = on_message
         self._on_subscribed = on_subscribed
         self._on_lost = on_lost
@@ -53,7 +60,7 @@ class Subscriber:
         self._wanted.add(channel)
         self._change(channel)
         if self._greenlet is None:
-            self._greenlet = gevent.spawn(self._run)
+            self._greenlet = self._duties.start(self._duty, self._run)
 
     def remove(self, channel: str) -> None:
         """Unsubscribe ``channel``."""
@@ -69,7 +76,8 @@ class Subscriber:
         self._changed.add(channel)
         self._something_to_send.set()
 
-    def _run(self) -> None:
+    def _run(self) -> Iterator[None]:
+        """Keep a connection. Each item is a reply, or a silence that is none too long."""
         failures = 0
         while True:
             connection = self._link.new_pubsub_connection()
@@ -85,13 +93,13 @@ class Subscriber:
                 self._something_to_send.set()
                 sender = gevent.spawn(self._send, connection)
                 try:
-                    self._receive(connection)
+                    yield from self._receive(connection)
                 finally:
                     self._on_lost()
-            except Exception as error:  # whatever it is, the process must go on receiving
+            except Exception as error:
                 self.failing = True
                 if not is_away(error):
-                    log.exception("the pub/sub connection failed")
+                    raise
                 gevent.sleep(RECONNECT_AFTER[min(failures, len(RECONNECT_AFTER) - 1)])
                 failures += 1
             finally:
@@ -121,10 +129,12 @@ class Subscriber:
                 if self._ping:
                     self._ping = False
                     connection.send("PING")
-        except OSError:
-            connection.shut_down()  # so that the receiving greenlet notices
+        except Exception as error:
+            if not is_away(error):
+                log.exception("the duty %r failed to send", self._duty)
+            connection.shut_down()  # so that the receiving greenlet notices, and begins again
 
-    def _receive(self, connection: PubSubConnection) -> None:
+    def _receive(self, connection: PubSubConnection) -> Iterator[None]:
         silent = False
         while True:
             try:
@@ -134,12 +144,14 @@ class Subscriber:
                     raise ConnectionError("no reply to a ping") from None
                 silent = self._ping = True
                 self._something_to_send.set()
+                yield
                 continue
             silent = False
             if reply[0] == b"message":
                 self._on_message(reply[1].decode(), reply[2])
             elif reply[0] == b"subscribe":
                 self._acknowledged(reply[1].decode())
+            yield
 
     def _acknowledged(self, channel: str) -> None:
         self._awaited[channel] -= 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from runtime.duties import Duties
 from runtime.stream import keys
 from runtime.stream.connection import Link
 from runtime.stream.pubsub import Subscriber
@@ -28,6 +29,7 @@ class Revocations:
         on_revoked: Callable[[str], None],
         on_connected: Callable[[], None],
         on_disconnected: Callable[[], None],
+        duties: Duties,
     ) -> Subscriber:
         """Receive revocations until the result is closed (gevent).
 
@@ -39,6 +41,8 @@ class Revocations:
             on_message=lambda _, user_id: on_revoked(user_id.decode()),
             on_subscribed=lambda _: on_connected(),
             on_lost=on_disconnected,
+            duties=duties,
+            duty="receive revocations",
         )
         subscriber.add(keys.revocations())
         return subscriber

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from runtime.dispatch import after_commit
+from runtime.duties import Duties
 from runtime.errors import StreamUnavailable
 from runtime.model import User
 from runtime.store import Database, users
@@ -61,9 +62,9 @@ class CredentialCache:
         self.lookups = 0
         """How often the database was asked."""
 
-    def listen(self) -> None:
-        """Subscribe to revocations, and so begin to cache (gevent)."""
-        self._revocations.listen(self._drop, self._subscribe, self._unsubscribe)
+    def listen(self, duties: Duties) -> None:
+        """Subscribe to revocations, and so begin to cache; one of the ``duties`` of this process."""
+        self._revocations.listen(self._drop, self._subscribe, self._unsubscribe, duties)
 
     def resolve(self, credential: Credential) -> User | None:
         """Its user; None if it is unknown, expired or revoked. Raises StoreUnavailable."""

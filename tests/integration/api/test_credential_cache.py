@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from runtime.duties import Duties
 from runtime.errors import StreamUnavailable
 from runtime.model import User
 from runtime.store import Database, users
@@ -30,7 +31,7 @@ class Announcements:
         self.announced.append(user_id)
 
     def listen(self, *listener: Any) -> None:
-        self.revoked, self.hearing, self.deaf = listener
+        self.revoked, self.hearing, self.deaf, _ = listener
 
 
 class Meanwhile:
@@ -60,7 +61,7 @@ class Room:
         self.session = Credential("session", database.write(users.open_login, user.id, 1))
 
     def hear(self) -> Room:
-        self.credentials.listen()
+        self.credentials.listen(Duties())
         self.others.hearing()
         return self
 
@@ -96,7 +97,7 @@ def test_an_invalid_credential_is_not_cached(room: Room) -> None:
 
 def test_nothing_is_cached_before_revocations_are_subscribed_to(room: Room) -> None:
     assert [room.asks() for _ in range(2)] == [True, True]
-    room.credentials.listen()
+    room.credentials.listen(Duties())
     assert [room.asks() for _ in range(2)] == [True, True]
 
 

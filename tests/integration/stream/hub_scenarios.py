@@ -20,6 +20,7 @@ import orjson
 import redis
 
 from runtime import settings as settings_module
+from runtime.duties import Duties
 from runtime.errors import StreamUnavailable
 from runtime.events import Cursor, Event
 from runtime.model import new_id
@@ -68,7 +69,7 @@ class Stage:
         limits = replace(SETTINGS.stream, **{"reread": 60.0, **stream})  # type: ignore[arg-type]
         self.link = Link(url, replace(SETTINGS.redis, timeout=2.0))
         self.log = EventLog(self.link, SETTINGS.log)
-        self.hub = Hub(self.log, self.link, limits)
+        self.hub = Hub(self.log, self.link, limits, Duties())
         self.thread = new_id()
         self.number = 0
 
