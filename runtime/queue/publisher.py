@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from celery import Celery
@@ -87,6 +87,12 @@ class Publisher:
             raise
 
 
+def check(app: Celery, timeout: float) -> None:
+    """Connect to the broker, within ``timeout`` seconds. Raises BrokerUnavailable."""
+    with _translated(), app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout)
+
+
 def publish(app: Celery, ticket: Ticket) -> None:
     """Send a pool the message that a run waits to be claimed.
 
@@ -99,13 +105,8 @@ def publish(app: Celery, ticket: Ticket) -> None:
 
 
 def _publish(app: Celery, ticket: Ticket) -> None:
-    try:
-        with app.producer_pool.acquire(block=True) as producer:
-            _send(app, producer, ticket)
-    except Exception as error:
-        if is_away(error):
-            raise BrokerUnavailable from error
-        raise
+    with _translated(), app.producer_pool.acquire(block=True) as producer:
+        _send(app, producer, ticket)
 
 
 def _send(app: Celery, producer: Any, ticket: Ticket) -> None:
@@ -129,4 +130,15 @@ def _send(app: Celery, producer: Any, ticket: Ticket) -> None:
         # A late confirmation of this message would be mistaken for that of the next.
         with suppress(Exception):  # what it raises says less than the error itself
             producer.connection.collect()
+        raise
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Within it, a broker that is away or refuses is BrokerUnavailable; a fault of ours stays what it is."""
+    try:
+        yield
+    except Exception as error:
+        if is_away(error):
+            raise BrokerUnavailable from error
         raise

@@ -1,6 +1,6 @@
 """The event log in Redis: written by attempts, read by streams."""
 
-from runtime.stream.connection import KEEPALIVE, Link
+from runtime.stream.connection import KEEPALIVE, Link, translated
 from runtime.stream.entries import Batch, Chunk, Entry, Record, Signal, reset_signal
 from runtime.stream.follower import DirectWriter, Follower
 from runtime.stream.hints import Hint
@@ -32,4 +32,5 @@ __all__ = [
     "SlidingWindow",
     "Span",
     "reset_signal",
+    "translated",
 ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import gevent
 from flask import Blueprint, Flask, Response, request
 
-from runtime.errors import BranchlineError
+from runtime.errors import Unavailable
+from runtime.queue import publisher
 from runtime.store import migrate, pools
+from runtime.stream import translated
 from web.core import Core, core, this_core
 from web.http.responses import json_response
 
+log = logging.getLogger(__name__)
 views = Blueprint("ops", __name__)
 
 _PATIENCE = 3.0
@@ -27,12 +31,13 @@ def healthz() -> Response:
 @views.route("/readyz")
 def readyz() -> Response:
     """Readiness: 503, with what is missing, unless everything that the process needs is there."""
-    checks = {name: _missing(check) for name, check in _CHECKS.items()}
+    checks = {name: _missing(name, check) for name, check in _CHECKS.items()}
     missing = [{"what": name, "why": why} for name, why in checks.items() if why]
     body = {
         "status": "not ready" if missing else "ready",
         "missing": missing,
         "checks": {name: "missing" if why else "ok" for name, why in checks.items()},
+        "duties": {name: round(seconds, 1) for name, seconds in core.duties.ages().items()},
     }
     return json_response(body, 503 if missing else 200)
 
@@ -41,7 +46,7 @@ def readyz() -> Response:
 def metrics() -> Response:
     """Metrics for Prometheus."""
     lease, lookups = core.settings.pool.lease, core.credentials.lookups
-    text = core.metrics.render(core.database, lease, core.hub.stats(), lookups)
+    text = core.metrics.render(core.database, lease, core.hub.stats(), lookups, core.duties.ages())
     return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -55,17 +60,27 @@ def _count(response: Response) -> Response:
     return response
 
 
-def _missing(check: Callable[[Core], str | None]) -> str | None:
-    """What a check found missing; None if nothing."""
+def _missing(name: str, check: Callable[[Core], str | None]) -> str | None:
+    """What a check found missing; None if nothing.
+
+    Whoever asks is not signed in. What an error says is for the log: it may hold an address,
+    and a password in it that the driver could not read.
+    """
     try:
         with gevent.Timeout(_PATIENCE):
             return check(this_core())
     except gevent.Timeout:
         return f"no answer within {_PATIENCE:g} seconds"
-    except BranchlineError as error:
-        return str(error)
+    except Unavailable as error:
+        _log_missing(name, error)
+        return type(error).__doc__
     except Exception as error:  # whatever a driver raises is a reason for not being ready
-        return f"{type(error).__name__}: {error}"
+        _log_missing(name, error)
+        return "It could not be checked; the log of this web process says why."
+
+
+def _log_missing(name: str, error: Exception) -> None:
+    log.warning("not ready: %s (%s: %s)", name, type(error).__name__, error)
 
 
 def _database(core: Core) -> str | None:
@@ -85,14 +100,25 @@ def _migrations(core: Core) -> str | None:
 
 
 def _redis(core: Core) -> str | None:
-    core.link.client.ping()
+    with translated():
+        core.link.client.ping()
     return None
 
 
 def _broker(core: Core) -> str | None:
-    with core.celery.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=1, interval_start=0, timeout=_PATIENCE)
+    publisher.check(core.celery, _PATIENCE)
     return None
 
 
-_CHECKS = {"database": _database, "migrations": _migrations, "redis": _redis, "broker": _broker}
+def _duties(core: Core) -> str | None:
+    failing = core.duties.failing()
+    return f"{', '.join(failing)}: the log of this web process says why" if failing else None
+
+
+_CHECKS = {
+    "database": _database,
+    "migrations": _migrations,
+    "redis": _redis,
+    "broker": _broker,
+    "duties": _duties,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import accumulate
 
@@ -14,7 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from runtime.events import MESSAGE_DELTA
 from runtime.model import Pool
-from runtime.store import Connection, Database, pools, runs
+from runtime.store import Connection, Database, duties, pools, runs
+from runtime.store.duties import DutyAge
 from runtime.stream import hub
 from runtime.stream.entries import EMPTY, Batch, Entry
 
@@ -44,13 +45,22 @@ class Metrics:
         if (written := self._last[1]) is not None:
             self._latencies.observe(max(0.0, time.time() - written))
 
-    def render(self, database: Database, lease: float, streams: hub.Stats, lookups: int) -> bytes:
+    def render(
+        self,
+        database: Database,
+        lease: float,
+        streams: hub.Stats,
+        lookups: int,
+        ages: Mapping[str, float],
+    ) -> bytes:
         """All metrics in Prometheus's text format. Raises StoreUnavailable.
 
         ``lease``: seconds after whose silence a pool counts as gone. ``lookups``: how often
-        this process has asked the database whose a credential is.
+        this process has asked the database whose a credential is. ``ages``: the seconds since
+        the last success of each duty of this process.
         """
-        stored = database.read(_of_database, self._tallies, lease)
+        own = [DutyAge("web", "", name, seconds) for name, seconds in ages.items()]
+        stored = database.read(_of_database, self._tallies, lease, own)
         registry = CollectorRegistry()
         registry.register(_Collected([*stored, *_of_process(streams, lookups), self._latencies.metric()]))
         return generate_latest(self.registry) + generate_latest(registry)
@@ -120,8 +130,9 @@ class _CachedTallies:
         return self._tallies
 
 
-def _of_database(c: Connection, tallies: _CachedTallies, lease: float) -> list[Metric]:
-    return [*_of_runs(c, tallies), *_of_pools(pools.listing(c, lease))]
+def _of_database(c: Connection, tallies: _CachedTallies, lease: float, own: list[DutyAge]) -> list[Metric]:
+    ages = [*own, *duties.oldest(c, lease)]
+    return [*_of_runs(c, tallies), *_of_pools(pools.listing(c, lease)), _of_duties(ages)]
 
 
 def _of_runs(c: Connection, tallies: _CachedTallies) -> Iterator[Metric]:
@@ -162,6 +173,18 @@ def _of_pools(found: Iterable[Pool]) -> Iterator[Metric]:
         slots.add_metric([name], sum(pool.slots for pool in processes))
         busy.add_metric([name], sum(pool.busy for pool in processes))
     yield from (slots, busy)
+
+
+def _of_duties(ages: Iterable[DutyAge]) -> Metric:
+    """Its labels are those that our own processes write: no client can add to them."""
+    metric = GaugeMetricFamily(
+        "branchline_duty_age_seconds",
+        "Seconds since a background duty last succeeded, in the process where that is the longest ago.",
+        labels=["process", "pool", "duty"],
+    )
+    for age in ages:
+        metric.add_metric([age.kind, age.pool, age.name], age.seconds)
+    return metric
 
 
 def _of_process(streams: hub.Stats, lookups: int) -> Iterator[Metric]:

@@ -1,0 +1,134 @@
+"""A duty that meets an error nobody expected begins again, or its process is replaced; none stops quietly.
+
+A table of the database that is missing is such an error: the database answers, and refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import psycopg
+import pytest
+from psycopg import sql
+
+from runtime.duties import EXIT_CODE
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import READY_WITHIN, Stack
+from runtime.testing.waiting import until
+
+SETTINGS = {
+    "BRANCHLINE_POOL_RENEW": "0.2",
+    "BRANCHLINE_POOL_DRAIN": "1",
+    "BRANCHLINE_POOL_SLOTS": "2",
+    "BRANCHLINE_REAPER_INTERVAL": "0.2",
+    "BRANCHLINE_REAPER_PUBLISH_GRACE": "1",
+    "BRANCHLINE_RUN_RETRY_BACKOFF": "0.1",
+}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, stack_postgresql_url: str, stack_redis: RedisServer):
+    with Stack(tmp_path_factory.mktemp("stack"), stack_postgresql_url, stack_redis.url, **SETTINGS) as stack:
+        yield stack
+
+
+@contextmanager
+def missing(url: str, table: str) -> Iterator[None]:
+    """Within it, the database has no such table."""
+    rename = sql.SQL("ALTER TABLE {} RENAME TO {}")
+    names = sql.Identifier(table), sql.Identifier(f"{table}_aside")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(rename.format(*names))
+        try:
+            yield
+        finally:
+            connection.execute(rename.format(*reversed(names)))
+
+
+def new_lines(stack: Stack, name: str, since: int) -> str:
+    return stack.log(name)[since:]
+
+
+def run_to_its_end(client: Client, text: str) -> None:
+    run = client.ask(client.thread(), text)["runs"][0]
+    result = client.wait(run)
+    assert result["run"]["status"] == "success"
+    assert [message["content"] for message in result["messages"]] == [text]
+
+
+def test_a_pool_goes_on_after_an_error_that_passes(
+    stack: Stack, client: Client, stack_postgresql_url: str
+) -> None:
+    process, since = stack.pool_process(), len(stack.log("pool python"))
+
+    with missing(stack_postgresql_url, "duties"):
+        until(
+            lambda: "the duty 'renew leases' failed" in new_lines(stack, "pool python", since),
+            what="the duty has failed",
+        )
+
+    run_to_its_end(client, "afterwards")
+    assert stack.pool_process() == process
+    assert "UndefinedTable" in new_lines(stack, "pool python", since)
+
+
+@pytest.mark.parametrize("table", ["pools", "duties"])
+def test_a_pool_whose_duty_cannot_be_done_is_replaced(
+    stack: Stack, client: Client, stack_postgresql_url: str, table: str
+) -> None:
+    since = len(stack.log("pool python"))
+
+    with missing(stack_postgresql_url, table):
+        until(
+            lambda: f"ended with exit code {EXIT_CODE}" in new_lines(stack, "pool python", since),
+            READY_WITHIN,
+            "the process has ended",
+        )
+
+    assert stack.processes["pool python"].poll() is None
+    until(stack.ready, READY_WITHIN, "another one has taken its place")
+    run_to_its_end(client, "afterwards")
+
+
+def test_a_reaper_outlives_every_error_of_its_duties(
+    stack: Stack, client: Client, stack_postgresql_url: str
+) -> None:
+    since = len(stack.log("reaper"))
+
+    with missing(stack_postgresql_url, "pools"):
+        until(
+            lambda: new_lines(stack, "reaper", since).count("failed; it begins again") > 6,
+            READY_WITHIN,
+            "its duties have failed again and again",
+        )
+
+    assert stack.processes["reaper"].poll() is None
+    until(stack.ready, READY_WITHIN, "the pool is back")
+    run_to_its_end(client, "afterwards")
+
+
+def test_the_age_of_each_duty_is_in_the_metrics(stack: Stack) -> None:
+    def reported() -> set[tuple[str, str]]:
+        lines = httpx.get(f"{stack.url}/metrics", timeout=10).text.splitlines()
+        ages = [line for line in lines if line.startswith("branchline_duty_age_seconds{")]
+        labels = [dict(pair.split("=") for pair in line[28:].split("}")[0].split(",")) for line in ages]
+        return {(one["process"].strip('"'), one["duty"].strip('"')) for one in labels}
+
+    expected = {
+        ("pool", "renew leases"),
+        ("pool", "publish the backlog"),
+        ("reaper", "rescue lost attempts"),
+        ("web", "receive revocations"),
+    }
+    until(lambda: reported() >= expected, what="every process has reported its duties")
+
+
+def test_a_web_process_says_when_its_duties_have_succeeded(stack: Stack) -> None:
+    ready = httpx.get(f"{stack.url}/readyz", timeout=10)
+
+    assert ready.status_code == 200
+    assert ready.json()["checks"]["duties"] == "ok"
+    assert ready.json()["duties"]["watch for the stop"] < 5
