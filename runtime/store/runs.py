@@ -362,12 +362,10 @@ class Tally:
 
 
 def tallies(c: Connection) -> list[Tally]:
-    """All runs that there are, counted."""
+    """All runs that there are, counted, without those of imports."""
     group = (runs.c.worker_id, runs.c.pool, runs.c.status)
-    query = sa.select(
-        *group, sa.func.count(), sa.func.sum(runs.c.attempt), sa.func.sum(runs.c.reaps)
-    ).group_by(*group)
-    return [Tally(*row) for row in c.execute(query)]
+    query = sa.select(*group, sa.func.count(), sa.func.sum(runs.c.attempt), sa.func.sum(runs.c.reaps))
+    return [Tally(*row) for row in c.execute(query.where(~runs.c.imported).group_by(*group))]
 
 
 def oldest_queued(c: Connection) -> dict[str, float]:

@@ -118,4 +118,5 @@ def _run(
         "answers": [],
         "finished_at": finished_at,
         "announced_at": finished_at,
+        "imported": True,
     }

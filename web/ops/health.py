@@ -46,7 +46,8 @@ def readyz() -> Response:
 def metrics() -> Response:
     """Metrics for Prometheus."""
     lease, lookups = core.settings.pool.lease, core.credentials.lookups
-    text = core.metrics.render(core.database, lease, core.hub.stats(), lookups, core.duties.ages())
+    workers = core.registry.workers.values()
+    text = core.metrics.render(core.database, workers, lease, core.hub.stats(), lookups, core.duties.ages())
     return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -56,7 +57,7 @@ def init_app(app: Flask) -> None:
 
 
 def _count(response: Response) -> Response:
-    core.metrics.requests.labels(request.method, response.status_code).inc()
+    core.metrics.answered(request.method, response.status_code)
     return response
 
 

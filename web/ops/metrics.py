@@ -14,10 +14,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from runtime.events import MESSAGE_DELTA
 from runtime.model import Pool
+from runtime.registry import Worker
 from runtime.store import Connection, Database, duties, pools, runs
 from runtime.store.duties import DutyAge
 from runtime.stream import hub
 from runtime.stream.entries import EMPTY, Batch, Entry
+
+_OTHER = "other"
+"""The value of a label for whatever is not known here, so that nobody outside can make series."""
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
@@ -27,12 +32,16 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
+        self._requests = Counter(
             "branchline_http_requests", "Requests answered.", ["method", "status"], registry=self.registry
         )
         self._latencies = _Latencies()
         self._last: tuple[Batch, float | None] = EMPTY, None
         self._tallies = _CachedTallies()
+
+    def answered(self, method: str, status: int) -> None:
+        """A request has been answered."""
+        self._requests.labels(method if method in _METHODS else _OTHER, status).inc()
 
     def delivered(self, batch: Batch) -> None:
         """A batch is being sent to a reader, as it happens; its first entry stands for all.
@@ -48,6 +57,7 @@ class Metrics:
     def render(
         self,
         database: Database,
+        workers: Iterable[Worker],
         lease: float,
         streams: hub.Stats,
         lookups: int,
@@ -55,12 +65,13 @@ class Metrics:
     ) -> bytes:
         """All metrics in Prometheus's text format. Raises StoreUnavailable.
 
-        ``lease``: seconds after whose silence a pool counts as gone. ``lookups``: how often
-        this process has asked the database whose a credential is. ``ages``: the seconds since
-        the last success of each duty of this process.
+        ``workers``: those that labels may name, with their pools. ``lease``: seconds after
+        whose silence a pool counts as gone. ``lookups``: how often this process has asked
+        the database whose a credential is. ``ages``: the seconds since the last success of
+        each duty of this process.
         """
         own = [DutyAge("web", "", name, seconds) for name, seconds in ages.items()]
-        stored = database.read(_of_database, self._tallies, lease, own)
+        stored = database.read(_of_database, self._tallies, _Labels(workers), lease, own)
         registry = CollectorRegistry()
         registry.register(_Collected([*stored, *_of_process(streams, lookups), self._latencies.metric()]))
         return generate_latest(self.registry) + generate_latest(registry)
@@ -75,6 +86,21 @@ def _written(batch: Batch) -> float | None:
         return datetime.fromisoformat(first.fields["at"]).timestamp()
     except (KeyError, TypeError, ValueError):
         return None
+
+
+class _Labels:
+    """What the labels of runs may say: workers that are installed, and their pools."""
+
+    def __init__(self, workers: Iterable[Worker]) -> None:
+        self._pools = {worker.id: worker.pool for worker in workers}
+
+    def worker(self, worker_id: str) -> str:
+        """The label of a run's worker."""
+        return worker_id if worker_id in self._pools else _OTHER
+
+    def pool(self, name: str) -> str:
+        """The label of a run's pool."""
+        return name if name in self._pools.values() else _OTHER
 
 
 class _Latencies:
@@ -130,12 +156,27 @@ class _CachedTallies:
         return self._tallies
 
 
-def _of_database(c: Connection, tallies: _CachedTallies, lease: float, own: list[DutyAge]) -> list[Metric]:
+def _of_database(
+    c: Connection, tallies: _CachedTallies, labels: _Labels, lease: float, own: list[DutyAge]
+) -> list[Metric]:
     ages = [*own, *duties.oldest(c, lease)]
-    return [*_of_runs(c, tallies), *_of_pools(pools.listing(c, lease)), _of_duties(ages)]
+    return [
+        *_of_runs(tallies.now(c), labels),
+        _of_queues(c, labels),
+        *_of_pools(pools.listing(c, lease)),
+        _of_duties(ages),
+    ]
 
 
-def _of_runs(c: Connection, tallies: _CachedTallies) -> Iterator[Metric]:
+def _of_runs(tallies: Iterable[runs.Tally], labels: _Labels) -> Iterator[Metric]:
+    counted: dict[tuple[str, str, str], int] = defaultdict(int)
+    claimed: dict[tuple[str, str], int] = defaultdict(int)
+    reaped: dict[tuple[str, str], int] = defaultdict(int)
+    for tally in tallies:
+        of = labels.worker(tally.worker_id), labels.pool(tally.pool)
+        counted[*of, tally.status] += tally.runs
+        claimed[of] += tally.attempts
+        reaped[of] += tally.reaps
     count = GaugeMetricFamily("branchline_runs", "Runs.", labels=["worker", "pool", "status"])
     claims = CounterMetricFamily(
         "branchline_claims", "Attempts that a pool began.", labels=["worker", "pool"]
@@ -145,22 +186,25 @@ def _of_runs(c: Connection, tallies: _CachedTallies) -> Iterator[Metric]:
         "Attempts that were lost, and whose runs the reaper took over.",
         labels=["worker", "pool"],
     )
-    claimed: dict[tuple[str, str], int] = defaultdict(int)
-    reaped: dict[tuple[str, str], int] = defaultdict(int)
-    for tally in tallies.now(c):
-        count.add_metric([tally.worker_id, tally.pool, tally.status], tally.runs)
-        claimed[tally.worker_id, tally.pool] += tally.attempts
-        reaped[tally.worker_id, tally.pool] += tally.reaps
-    for labels, number in claimed.items():
-        claims.add_metric(labels, number)
-    for labels, number in reaped.items():
-        reaps.add_metric(labels, number)
+    for status_labels, number in counted.items():
+        count.add_metric(status_labels, number)
+    for run_labels, number in claimed.items():
+        claims.add_metric(run_labels, number)
+    for run_labels, number in reaped.items():
+        reaps.add_metric(run_labels, number)
+    yield from (count, claims, reaps)
+
+
+def _of_queues(c: Connection, labels: _Labels) -> Metric:
+    oldest: dict[str, float] = defaultdict(float)
+    for pool, seconds in runs.oldest_queued(c).items():
+        oldest[labels.pool(pool)] = max(oldest[labels.pool(pool)], seconds)
     age = GaugeMetricFamily(
         "branchline_queue_age_seconds", "How long the oldest queued run has waited.", labels=["pool"]
     )
-    for pool, seconds in runs.oldest_queued(c).items():
+    for pool, seconds in oldest.items():
         age.add_metric([pool], seconds)
-    yield from (count, claims, reaps, age)
+    return age
 
 
 def _of_pools(found: Iterable[Pool]) -> Iterator[Metric]:
