@@ -11,6 +11,7 @@
     │   ├── NotFound               does not exist, or belongs to somebody else
     │   ├── Conflict               exists, but its state does not allow this
     │   ├── Invalid                a field is wrong
+    │   │   ├── SearchTooLong      it was ended before it had found everything
     │   │   ├── UnknownWorker
     │   │   └── WorkerUnavailable
     │   └── TooMany                a limit is reached; try again later
@@ -93,6 +94,19 @@ class Invalid(RequestError):
     def __init__(self, message: str | None = None, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(message)
         self.errors = tuple(errors)
+
+
+class SearchTooLong(Invalid):
+    """The search took too long and was ended."""
+
+    def __init__(self, seconds: float) -> None:
+        """``seconds`` that a search may take."""
+        super().__init__(
+            f"The search took longer than {seconds:g} seconds and was ended. "
+            "Your threads hold too much text to be searched at once; archive or delete some.",
+            [FieldError(("query",), "took too long")],
+        )
+        self.seconds = seconds
 
 
 class UnknownWorker(Invalid):

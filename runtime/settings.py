@@ -62,6 +62,7 @@ class Database:
     pool_timeout: float
     busy_timeout: float
     statement_timeout: float
+    search_timeout: float
 
 
 @dataclass(frozen=True, slots=True)

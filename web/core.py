@@ -19,6 +19,7 @@ from runtime.events import THREAD_UPDATED
 from runtime.model import Thread
 from runtime.services import Services
 from runtime.stream import Hub, Revocations, SlidingWindow
+from web.http.lanes import Lane
 from web.http.slots import Slots
 from web.ops.metrics import Metrics
 from web.security.credentials import CredentialCache
@@ -27,6 +28,13 @@ from web.security.rate_limit import WINDOW, RateLimit
 
 IMPORTS = 2
 """Imports at a time: one of 10 MB takes 200 MB of memory and half a minute."""
+
+
+SEARCHES = 4
+"""Searches at a time. Each keeps a connection to the database from all other requests."""
+SEARCHES_PER_USER = 2
+_SEARCH_PATIENCE = 3.0
+"""Seconds to wait for other searches."""
 
 
 class Core(Services):
@@ -67,6 +75,13 @@ class Core(Services):
         """How many threads are imported at once."""
         full = "Too many threads are being imported; try again in a moment."
         return Slots(IMPORTS, self.settings.database.pool_timeout, full)
+
+    @cached_property
+    def searches(self) -> Lane:
+        """How many searches through messages are made at once."""
+        full = "Too many searches are under way; try again in a moment."
+        number = max(1, min(SEARCHES, self.settings.database.pool_size // 2))
+        return Lane(number, min(number, SEARCHES_PER_USER), _SEARCH_PATIENCE, full)
 
     @cached_property
     def login_limit(self) -> RateLimit:

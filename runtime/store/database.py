@@ -31,6 +31,7 @@ class Database:
         """``url`` is a SQLAlchemy URL; ``postgres://`` and ``postgresql://`` mean psycopg 3."""
         self.url = with_driver(url)
         self.engine = open_engine(self.url, settings)
+        self._search_timeout = settings.search_timeout
 
     def read(
         self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -47,6 +48,12 @@ class Database:
     ) -> T:
         """The same, but all that it reads is of one moment."""
         return self.engine.transaction(Mode.SNAPSHOT, function, *args, **kwargs)
+
+    def search(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same as ``snapshot``, for what may take very long. Raises SearchTooLong."""
+        return self.engine.search(self._search_timeout, function, *args, **kwargs)
 
     def write(
         self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs

@@ -63,7 +63,12 @@ def _limited(view: Callable[..., Response]) -> Callable[..., Response]:
 def list_threads(given: dict[str, Any]) -> Response:
     """Your threads, last updated first."""
     status = ThreadStatus(given.pop("status") or ThreadStatus.ACTIVE)
-    page = core.database.read(threads.listing, auth.current_user().workspace_id, status=status, **given)
+    user = auth.current_user()
+    if given["query"]:
+        with core.searches.hold(user.id):
+            page = core.database.search(threads.listing, user.workspace_id, status=status, **given)
+    else:
+        page = core.database.read(threads.listing, user.workspace_id, status=status, **given)
     return json_response({"items": [thread.encode() for thread in page.items], "next": page.next})
 
 

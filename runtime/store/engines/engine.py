@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 from types import TracebackType
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
@@ -74,6 +74,25 @@ class Engine(ABC):
         """
         with self._outage:
             return self._run(mode, function, *args, **kwargs)
+
+    def search(
+        self,
+        seconds: float,
+        function: Callable[Concatenate[Connection, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run ``function(connection, …)``, which only reads, for at most so many seconds.
+
+        Raises SearchTooLong when they are over, StoreUnavailable as any transaction.
+        """
+
+        def bounded(connection: Connection) -> T:
+            with self._bounded(connection, seconds):
+                return function(connection, *args, **kwargs)
+
+        return self.transaction(Mode.SNAPSHOT, bounded)
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -138,6 +157,10 @@ class Engine(ABC):
     def claim_for_publish(self, pool: str, lease: float, per_user: int = 0) -> list[backlog.Ticket]:
         """:func:`backlog.claim_for_publish`."""
         return self.transaction(Mode.WRITE, backlog.claim_for_publish, pool, lease, per_user)
+
+    @abstractmethod
+    def _bounded(self, connection: Connection, seconds: float) -> AbstractContextManager[None]:
+        """Within it, in a snapshot, a statement is ended when the time is over. Raises SearchTooLong."""
 
     @abstractmethod
     def _run(

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from runtime.errors import StaleAttempt, StoreUnavailable
+from runtime.errors import SearchTooLong, StaleAttempt, StoreUnavailable
 from runtime.model import Json, Message, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.settings import Database as Settings
 from runtime.store import attempts, backlog, messages, runs, states, tables, threads
@@ -51,6 +51,16 @@ class PostgreSQL(Engine):
         self._distrusted = False
         """Whether a connection broke in use: the idle ones probably broke too."""
         event.listen(self.connections, "checkout", self._refuse_broken)
+
+    @contextmanager
+    def _bounded(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {max(1, int(seconds * 1000))}")
+        try:
+            yield
+        except exc.OperationalError as error:
+            if isinstance(error.orig, psycopg.errors.QueryCanceled):
+                raise SearchTooLong(seconds) from error
+            raise
 
     def get_thread(self, workspace_id: str, thread_id: str) -> Thread:
         """One statement, in place of the transaction of :meth:`Engine.get_thread`."""

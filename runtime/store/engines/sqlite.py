@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextvars
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, exc
 from sqlalchemy.pool import NullPool
 
 from runtime import greenlets
+from runtime.errors import SearchTooLong
 from runtime.private_files import private_database
 from runtime.settings import Database as Settings
 from runtime.store.engines.engine import Engine, Mode, dumps
@@ -27,6 +30,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _THREADS = 8
+
+_CHECKED_AFTER = 100
+"""Steps of SQLite's machine after which it is asked whether the time is over. To look into one message
+takes about twenty, however long it is."""
 _IN_MEMORY = ":memory:"
 
 
@@ -65,6 +72,20 @@ class SQLite(Engine):
             return self._run_here(mode, function, *args, **kwargs)
 
         return self._threads.call(context.run, run)
+
+    @contextmanager
+    def _bounded(self, connection: Connection, seconds: float) -> Iterator[None]:
+        raw = cast(sqlite3.Connection, connection.connection.driver_connection)
+        until = time.monotonic() + seconds
+        raw.set_progress_handler(lambda: time.monotonic() > until, _CHECKED_AFTER)
+        try:
+            yield
+        except exc.OperationalError as error:
+            if time.monotonic() > until:
+                raise SearchTooLong(seconds) from error
+            raise
+        finally:
+            raw.set_progress_handler(None, 0)
 
 
 class _ThreadConnection(sqlite3.Connection):

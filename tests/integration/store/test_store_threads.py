@@ -7,7 +7,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from runtime.errors import Invalid, NotFound
+from runtime.errors import Invalid, NotFound, SearchTooLong
 from runtime.model import Role, Thread, ThreadStatus, User
 from runtime.store import Connection, Database, states, threads, users
 from runtime.store.states import NewMessage
@@ -128,6 +128,21 @@ def test_the_search_finds_titles_and_messages_in_any_case(database: Database, us
     assert titles(database, user, query="ELM") == ["untold"]
     assert titles(database, user, query="BÄUME") == ["Bäume"]
     assert titles(database, user, query="beech") == []
+
+
+def test_a_search_that_takes_too_long_is_ended_and_leaves_nothing_behind(
+    database: Database, user: User
+) -> None:
+    thread = make(database, user)
+    for _ in range(20):
+        say(database, thread, "Bäume " * 50_000)
+
+    with pytest.raises(SearchTooLong, match=r"longer than 0\.001 seconds"):
+        database.engine.search(0.001, threads.listing, user.workspace_id, query="oak")
+
+    page = database.search(threads.listing, user.workspace_id, query="bäume b")
+    assert [found.id for found in page.items] == [thread.id]
+    assert titles(database, user, query="oak") == []  # on the same connection, as long as it takes
 
 
 @pytest.mark.parametrize("query", ["%", "_", "100%", "\\", "/"])
