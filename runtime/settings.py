@@ -142,6 +142,7 @@ class Limits:
     queued_per_pool: int
     running_per_user: int
     logins_per_minute: int
+    streams_per_user: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,13 @@ from web.ops.metrics import Metrics
 from web.security.credentials import CredentialCache
 from web.security.passwords import Passwords
 from web.security.rate_limit import WINDOW, RateLimit
+from web.streaming.open_streams import OpenStreams
 
 IMPORTS = 2
 """Imports at a time: one of 10 MB takes 200 MB of memory and half a minute."""
 
 
+COMMANDS_PER_RUN = 4
 SEARCHES = 4
 """Searches at a time. Each keeps a connection to the database from all other requests."""
 SEARCHES_PER_USER = 2
@@ -75,6 +77,19 @@ class Core(Services):
         """How many threads are imported at once."""
         full = "Too many threads are being imported; try again in a moment."
         return Slots(IMPORTS, self.settings.database.pool_timeout, full)
+
+    @cached_property
+    def open_streams(self) -> OpenStreams:
+        """How many streams and waits each user has open."""
+        limit = self.settings.limits.streams_per_user
+        full = f"You have {limit} streams and waits open, which is as many as you may. Close some of them."
+        return OpenStreams(limit, full)
+
+    @cached_property
+    def open_commands(self) -> OpenStreams:
+        """How many streams of commands each run has open; a worker needs one."""
+        full = f"The run has {COMMANDS_PER_RUN} streams of commands open, which is as many as it may."
+        return OpenStreams(COMMANDS_PER_RUN, full)
 
     @cached_property
     def searches(self) -> Lane:

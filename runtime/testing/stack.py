@@ -50,6 +50,7 @@ class Stack:
             "PORT": str(self.port),
             "WORKERS_PATH": str(CHECKOUT / "tests" / "workers"),
             "BRANCHLINE_LIMITS_LOGINS_PER_MINUTE": "100000",
+            "BRANCHLINE_LIMITS_STREAMS_PER_USER": "0",  # one client of a test may read as many do
             **more,
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}

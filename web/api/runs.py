@@ -9,7 +9,7 @@ import orjson
 from flask import Response, request
 
 from runtime.dispatch import Accepted, IdempotencyKey, NewThread, RunRequest, after_commit, encode_wait
-from runtime.errors import FieldError, Invalid, Unavailable
+from runtime.errors import FieldError, Invalid, TooMany, Unavailable
 from runtime.model import Json, Message, Run, RunStatus, encode_time
 from runtime.store import backlog, messages, runs
 from web.api.events import stream_run
@@ -117,7 +117,9 @@ def get_run(run_id: str) -> Response:
 def wait_for_run(given: dict[str, Any], run_id: str) -> Response:
     """The run and its messages once it has ended, or as they are when the time is over."""
     workspace_id = auth.current_user().workspace_id
-    until_ended(core, _get(run_id), given["timeout"])
+    run = _get(run_id)
+    with core.open_streams.hold(auth.current_user().id):
+        until_ended(core, run, given["timeout"])
 
     def read(c: Any) -> dict[str, Json]:
         run = runs.get(c, workspace_id, run_id)
@@ -158,11 +160,16 @@ def list_attempts(run_id: str) -> Response:
 @views.response(202, _RunAnswer)
 def cancel_run(given: dict[str, Any], run_id: str) -> Response:
     """Cancel a run, whether it has started or not. A run that has ended stays as it is."""
-    run = core.dispatcher.cancel(auth.current_user(), run_id)
+    user = auth.current_user()
+    if given["wait"]:
+        core.open_streams.check(user.id)  # before anything is done
+    run = core.dispatcher.cancel(user, run_id)
     if not run.status.terminal:
         after_commit(core.announcer.hint_run, run)
     if given["wait"]:
-        run = until_ended(core, run, _CANCEL_WAIT if given["wait"] is True else float(given["wait"]))
+        seconds = _CANCEL_WAIT if given["wait"] is True else float(given["wait"])
+        with core.open_streams.hold(user.id):
+            run = until_ended(core, run, seconds)
     return json_response({"run": run.encode()}, 202)
 
 
@@ -177,6 +184,7 @@ def answer_run(given: dict[str, Any], run_id: str) -> Response:
 
 
 def _accepted(target: str | NewThread, given: dict[str, Any]) -> Response:
+    user = auth.current_user()
     streamed = _wants_stream()
     if streamed and given["n"] > 1:
         problem = "must be 1 for a stream, which has the events of one run"
@@ -191,7 +199,9 @@ def _accepted(target: str | NewThread, given: dict[str, Any]) -> Response:
         priority=given["priority"],
         timeout=given["timeout"],
     )
-    accepted = core.dispatcher.create(auth.current_user(), target, run_request, _idempotency_key(given))
+    if streamed:
+        core.open_streams.check(user.id)  # before the run is accepted
+    accepted = core.dispatcher.create(user, target, run_request, _idempotency_key(given))
     run_id = accepted.answer["runs"][0]["id"]
     response = _streamed(run_id, accepted) if streamed else None
     response = response or json_response(accepted.answer, 202)
@@ -211,7 +221,7 @@ def _streamed(run_id: str, accepted: Accepted) -> Response | None:
         return None
     try:
         return stream_run(accepted.runs[0] if accepted.runs else _get(run_id))
-    except Unavailable:
+    except (TooMany, Unavailable):
         return None
 
 

@@ -96,8 +96,10 @@ def post_events(run_id: str) -> Response:
 @worker_api.alt_response(200, **DOCUMENTED)
 def commands(run_id: str) -> Response:
     """`cancel` when the run is to end; `end` when the attempt is over."""
-    source = Commands(this_core(), g.run)
-    return send(this_core(), source, lambda: True)
+    leave = core.open_commands.enter(run_id)
+    response = send(this_core(), Commands(this_core(), g.run), lambda: True)
+    response.call_on_close(leave)
+    return response
 
 
 def _history_of(worker_id: str) -> int:

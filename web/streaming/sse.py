@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import flask_sse
 from flask import Response
 
-from runtime.errors import StoreUnavailable, StreamUnavailable
+from runtime.errors import StoreUnavailable, StreamUnavailable, TooMany
 from runtime.stream import Batch, Record
 from web.api.openapi import Blueprint
 from web.core import Core, core, this_core
 from web.security import auth
+from web.streaming.open_streams import OpenStreams
 from web.streaming.socket_writer import SocketWriter
 
 if TYPE_CHECKING:
@@ -80,12 +81,25 @@ class EventStreams(Blueprint, flask_sse.ServerSentEventsBlueprint):  # type: ign
     def stream(self, source: Source | None = None, writer: SocketWriter | None = None) -> Response:
         """Send ``source``, or the hints of the user's workspace, while the user may read.
 
-        ``writer`` is the one that the source uses, if it uses one.
+        ``writer`` is the one that the source uses, if it uses one. Raises TooMany, having
+        closed the source.
         """
+        user, credential, this = auth.current_user(), auth.current_credential(), this_core()
+        leave = _enter(this.open_streams, user.id, source)
         if source is None:
-            source = self.messages(auth.current_user().workspace_id)
-        credential, this = auth.current_credential(), this_core()
-        return send(this, source, lambda: this.credentials.resolve(credential) is not None, writer)
+            source = self.messages(user.workspace_id)
+        response = send(this, source, lambda: this.credentials.resolve(credential) is not None, writer)
+        response.call_on_close(leave)
+        return response
+
+
+def _enter(open_streams: OpenStreams, user_id: str, source: Source | None) -> Callable[[], None]:
+    try:
+        return open_streams.enter(user_id)
+    except TooMany:
+        if source is not None:
+            source.close()
+        raise
 
 
 class Nothing:
