@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,6 +18,29 @@ from typing import Any
 
 Json = Any
 """What ``json.loads`` may return."""
+
+MAX_LEVELS = 56
+"""Levels of arrays and objects in a config, data, metadata or arguments.
+
+An export has a few more around it, and is still a body that can be sent.
+"""
+
+
+def nests_too_deeply(value: Json) -> bool:
+    """Whether ``value`` has more than MAX_LEVELS levels of arrays and objects."""
+    level = [value]
+    for _ in range(MAX_LEVELS + 1):
+        containers = [item for item in level if isinstance(item, list | dict)]
+        if not containers:
+            return False
+        level = [
+            inner for item in containers for inner in (item if isinstance(item, list) else item.values())
+        ]
+    return True
+
+
+def _inner(container: Json) -> Iterable[Json]:
+    return container.values() if isinstance(container, dict) else container
 
 
 def new_id() -> str:

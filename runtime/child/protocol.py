@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from runtime.errors import OutputTooLarge, ProtocolError
-from runtime.model import Channel, Json, MessageType, Role
+from runtime.model import MAX_LEVELS, Channel, Json, MessageType, Role, nests_too_deeply
 
 _MAX_LINE: Final = 16 << 20
 _MAX_DATA: Final = 1 << 20
@@ -398,6 +398,8 @@ def _bounded(data: dict[str, Json]) -> dict[str, Json]:
         size = len(orjson.dumps(data))
     except (TypeError, ValueError, RecursionError) as error:
         raise ProtocolError("its data is nested too deeply or has numbers that are too large") from error
+    if nests_too_deeply(data):
+        raise ProtocolError(f"its data nests deeper than {MAX_LEVELS} levels")
     if size > _MAX_DATA:
         raise ProtocolError(f"its data is larger than {_MAX_DATA} bytes")
     return data

@@ -142,10 +142,11 @@ def _load(folder: Path) -> Worker:
     )
 
 
-_NAME = validate.Regexp(
+NAME = validate.Regexp(
     r"[a-z0-9][a-z0-9_-]{0,63}\Z",
     error="must be 1 to 64 of a-z, 0-9, _ and -, and begin with a letter or digit",
 )
+"""The id of a worker, or the name of a pool."""
 
 
 def _no_nul(text: str) -> None:
@@ -175,7 +176,7 @@ class _LimitsSchema(Schema):
 class _ManifestSchema(Schema):
     """worker.toml."""
 
-    id = fields.String(required=True, validate=_NAME)
+    id = fields.String(required=True, validate=NAME)
     name = _text(1, 100, required=True)
     description = _text(0, 2000)
     type = fields.String(required=True, validate=validate.OneOf(list(WorkerType)))
@@ -183,7 +184,7 @@ class _ManifestSchema(Schema):
     command = fields.List(_text(), validate=validate.Length(min=1))
     url = fields.Url(schemes={"http", "https"}, require_tld=False)
     config_schema_path = _text(1, 500)
-    pool = fields.String(validate=_NAME)
+    pool = fields.String(validate=NAME)
     timeout_seconds = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=7 * 86400))
     max_attempts = fields.Integer(strict=True, validate=validate.Range(min=1, max=100))
     max_running = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))

@@ -2,7 +2,8 @@
 
 It holds what a thread says and how it came about: its states with their
 messages, parents before children, and what matters of its runs. Ids only tie
-the parts together.
+the parts together. What a client may also send by itself is checked by the same
+fields (:mod:`runtime.transfer.kinds`) here and there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,16 @@ from marshmallow import fields, validate
 
 from runtime.errors import FieldError, Invalid
 from runtime.model import Channel, Json, MessageStatus, MessageType, Role, RunStatus, ThreadStatus
+from runtime.transfer import kinds
+from runtime.transfer.kinds import (
+    Config,
+    Flag,
+    Object,
+    Several,
+    Value,
+    integer,
+    named,
+)
 
 FORMAT = "branchline-thread"
 VERSION = 1
@@ -25,30 +36,10 @@ VERSION = 1
 MOST_PARTS = 100_000
 """States of an export, and as many runs."""
 _ENOUGH_WRONG = 100
+_MOST_ATTEMPTS = 10_000
+"""A run that is handed back by pools that drain may have more attempts than its worker permits."""
+_DIGEST = validate.Regexp(r"[0-9a-f]{0,64}\Z", error="must be at most 64 hexadecimal digits")
 _GREATEST_INTEGER = 2**63 - 1
-
-
-class Several(fields.List[Any]):
-    """A list that is measured before any of its items is looked at, and left alone after some wrong ones.
-
-    A body may hold millions of items, and to say what is wrong with each takes minutes.
-    """
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
-        if not isinstance(value, list):
-            raise self.make_error("invalid")
-        self._validate(value)
-        items, wrong = [], {}
-        for index, item in enumerate(value):
-            try:
-                items.append(self.inner.deserialize(item, **kwargs))
-            except ma.ValidationError as error:
-                wrong[index] = error.messages
-                if len(wrong) == _ENOUGH_WRONG:
-                    break
-        if wrong:
-            raise ma.ValidationError(wrong)
-        return items
 
 
 class _Part(ma.Schema):
@@ -70,28 +61,25 @@ def _time(**kw: Any) -> fields.Field[Any]:
     return _Time(format="iso", default_timezone=UTC, **kw)
 
 
-def _object() -> fields.Field[Any]:
-    return fields.Dict(keys=fields.String(), load_default=dict)
+def _id(**options: Any) -> fields.Field[Any]:
+    """What ties parts together; the import makes ids of its own."""
+    return named(**options)
 
 
-def _text(**kw: Any) -> fields.Field[Any]:
-    return fields.String(load_default=None, allow_none=True, **kw)
-
-
-def _count() -> fields.Field[Any]:
-    return fields.Integer(strict=True, load_default=0, validate=validate.Range(0, 2**31 - 1))
+def _reference() -> fields.Field[Any]:
+    return named(load_default=None, allow_none=True)
 
 
 class MessagePart(_Part):
     """A message of an export."""
 
-    id = fields.Raw(load_default=None)
+    id = _reference()
     role = fields.Enum(Role, by_value=True, required=True)
     type = fields.Enum(MessageType, by_value=True, load_default=MessageType.TEXT)
     channel = fields.Enum(Channel, by_value=True, load_default=Channel.ANSWER)
-    author = _text()
+    author = kinds.author(load_default=None, allow_none=True)
     content = fields.String(required=True)
-    data = _object()
+    data = Object(load_default=dict)
     status = fields.Enum(MessageStatus, by_value=True, load_default=MessageStatus.COMPLETE)
     created_at = _time(load_default=None, allow_none=True)
 
@@ -99,11 +87,11 @@ class MessagePart(_Part):
 class StatePart(_Part):
     """A state of an export."""
 
-    id = fields.String(required=True)
-    parent_id = fields.String(required=True, allow_none=True)
-    run_id = _text()
-    label = _text()
-    starred = fields.Boolean(load_default=False)
+    id = _id(required=True)
+    parent_id = _id(required=True, allow_none=True)
+    run_id = _reference()
+    label = kinds.label(load_default=None, allow_none=True)
+    starred = Flag(load_default=False)
     created_at = _time(required=True)
     messages = Several(fields.Nested(MessagePart), load_default=list)
 
@@ -111,32 +99,32 @@ class StatePart(_Part):
 class ErrorPart(_Part):
     """Why a run of an export did not succeed."""
 
-    code = fields.String(required=True)
+    code = named(100, required=True)
     message = fields.String(required=True)
-    retryable = fields.Boolean(load_default=False)
+    retryable = Flag(load_default=False)
     log_tail = fields.String(load_default="")
 
 
 class RunPart(_Part):
     """A run of an export."""
 
-    id = fields.String(required=True)
-    parent_run_id = _text()
-    input_state_id = fields.String(required=True)
-    output_state_id = fields.String(required=True)
-    worker_id = fields.String(required=True)
-    worker_digest = fields.String(load_default="", validate=validate.Length(max=64))
-    pool = fields.String(required=True)
-    config = _object()
-    args = fields.Raw(load_default=None, allow_none=True)
+    id = _id(required=True)
+    parent_run_id = _reference()
+    input_state_id = _id(required=True)
+    output_state_id = _id(required=True)
+    worker_id = kinds.worker_id(required=True)
+    worker_digest = fields.String(load_default="", validate=_DIGEST)
+    pool = kinds.pool(required=True)
+    config = Config(load_default=dict)
+    args = Value(load_default=None, allow_none=True)
     status = fields.Enum(RunStatus, by_value=True, required=True)
-    attempt = _count()
-    failures = _count()
-    max_attempts = _count()
-    timeout_seconds = fields.Float(load_default=0.0)
-    priority = fields.Integer(strict=True, load_default=0, validate=validate.Range(-(2**31), 2**31 - 1))
+    attempt = integer(0, _MOST_ATTEMPTS, load_default=0)
+    failures = integer(0, _MOST_ATTEMPTS, load_default=0)
+    max_attempts = integer(0, _MOST_ATTEMPTS, load_default=1)
+    timeout_seconds = kinds.timeout(load_default=600.0)
+    priority = kinds.priority(load_default=0)
     error = fields.Nested(ErrorPart, load_default=None, allow_none=True)
-    usage = fields.Dict(load_default=None, allow_none=True)
+    usage = Object(load_default=None, allow_none=True)
     created_at = _time(required=True)
     started_at = _time(load_default=None, allow_none=True)
     finished_at = _time(load_default=None, allow_none=True)
@@ -145,12 +133,12 @@ class RunPart(_Part):
 class ThreadPart(_Part):
     """The thread itself in an export."""
 
-    title = _text()
-    worker_id = _text()
-    config = _object()
-    metadata = _object()
+    title = kinds.title(load_default=None, allow_none=True)
+    worker_id = kinds.worker_id(load_default=None, allow_none=True)
+    config = Config(load_default=dict)
+    metadata = Object(load_default=dict)
     status = fields.Enum(ThreadStatus, by_value=True, load_default=ThreadStatus.ACTIVE)
-    latest_state_id = _text()
+    latest_state_id = _reference()
     created_at = _time(load_default=None, allow_none=True)
 
 

@@ -21,8 +21,8 @@ from flask import Flask, Response, render_template, send_from_directory
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import UUIDConverter
 
+from runtime.transfer.kinds import Config, Object, Part
 from web.api import body_limits
-from web.api.schemas.kinds import Config, Object
 from web.api.schemas.outputs import Problem
 from web.http import problems
 from web.http.parsing import Parser
@@ -107,7 +107,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         app.url_map.converters["id"] = IdConverter
         super().init_app(app, **options)
         self.register_converter(IdConverter, lambda converter: {"type": "string", "format": "uuid"})
-        for kind in (Object, Config):
+        for kind in (Part, Object, Config):
             self.register_field(kind, "object", None)
         cookie = {**_SECURITY["cookie"], "name": app.config["SESSION_COOKIE_NAME"]}
         for name, scheme in {**_SECURITY, "cookie": cookie}.items():

@@ -17,8 +17,9 @@ from runtime.model import Run
 from runtime.store import runs, states
 from runtime.store.page import no_cursor
 from runtime.tokens import read_run_cursor, read_run_token, run_cursor
+from runtime.transfer import kinds
 from web.api.openapi import Blueprint
-from web.api.schemas import kinds, outputs, queries
+from web.api.schemas import outputs, queries
 from web.api.worker_events import push, read_events
 from web.core import core, this_core
 from web.http.responses import json_response

@@ -9,14 +9,14 @@ from marshmallow import fields, validate
 
 from runtime.model import Channel, MessageType, Role, ThreadStatus
 from runtime.store.states import NewMessage
+from runtime.transfer import kinds
 from runtime.transfer.format import MOST_PARTS
-from runtime.weak_passwords import MAX_LENGTH, MIN_LENGTH
-from web.api.schemas.kinds import (
+from runtime.transfer.kinds import (
     Config,
     Flag,
     Id,
-    Number,
     Object,
+    Part,
     Several,
     Value,
     integer,
@@ -25,12 +25,11 @@ from web.api.schemas.kinds import (
     says,
     text,
 )
+from runtime.weak_passwords import MAX_LENGTH, MIN_LENGTH
 
 MAX_FIELDS = 100
 """Names that an object may have; none here knows as many."""
 MAX_SIBLINGS = 16
-MAX_TIMEOUT = 7 * 86400
-"""Seconds that a request may give a run."""
 MAX_WAIT = 300
 """Seconds that a request may wait for a run."""
 
@@ -93,8 +92,10 @@ class NewToken(Input):
 class NewThread(Input):
     """A new thread."""
 
-    title = text(500, load_default=None, allow_none=True)
-    worker_id = named(load_default=None, allow_none=True, metadata=says("the worker of runs that name none"))
+    title = kinds.title(load_default=None, allow_none=True)
+    worker_id = kinds.worker_id(
+        load_default=None, allow_none=True, metadata=says("the worker of runs that name none")
+    )
     config = Config("that worker's configuration", load_default=None, allow_none=True)
     metadata = Object(load_default=None, allow_none=True, metadata=says("for your own use"))
 
@@ -102,8 +103,8 @@ class NewThread(Input):
 class ThreadChanges(Input):
     """What to change about a thread; what is left out stays."""
 
-    title = text(500, allow_none=True)
-    worker_id = named(allow_none=True)
+    title = kinds.title(allow_none=True)
+    worker_id = kinds.worker_id(allow_none=True)
     config = Config()
     metadata = Object()
     status = one_of(ThreadStatus)
@@ -116,7 +117,7 @@ class MessageInput(Input):
     content = fields.String(required=True)
     type = one_of(MessageType, load_default=MessageType.TEXT.value)
     channel = one_of(Channel, load_default=Channel.ANSWER.value)
-    author = text(200, load_default=None, allow_none=True)
+    author = kinds.author(load_default=None, allow_none=True)
     data = Object(load_default=dict)
 
     @ma.post_load
@@ -144,7 +145,7 @@ class NewState(Input):
 
 
 def _parts() -> fields.List[Any]:
-    return Several(Object(), required=True, validate=validate.Length(max=MOST_PARTS))
+    return Several(Part(), required=True, validate=validate.Length(max=MOST_PARTS))
 
 
 class Export(ma.Schema):
@@ -155,7 +156,7 @@ class Export(ma.Schema):
 
     format = fields.String(required=True)
     version = fields.Integer(required=True, strict=True)
-    thread = Object(required=True)
+    thread = Part(required=True)
     states = _parts()
     runs = _parts()
 
@@ -163,7 +164,7 @@ class Export(ma.Schema):
 class StateChanges(Input):
     """What to change about a state; what is left out stays."""
 
-    label = text(200, allow_none=True)
+    label = kinds.label(allow_none=True)
     starred = Flag()
 
 
@@ -172,19 +173,18 @@ class _RunOptions(Input):
         load_default=list,
         metadata=says("added below the input state first; the run then works on the new state"),
     )
-    worker_id = named(load_default=None, allow_none=True, metadata=says("default: the thread's worker"))
+    worker_id = kinds.worker_id(
+        load_default=None, allow_none=True, metadata=says("default: the thread's worker")
+    )
     config = Config(
         "default: the thread's, if the worker is the thread's", load_default=None, allow_none=True
     )
     args = Value(load_default=None, allow_none=True, metadata=says("passed to the worker as it is"))
     n = integer(1, MAX_SIBLINGS, load_default=1, metadata=says("how many runs, as siblings"))
-    priority = integer(
-        -100, 100, load_default=0, metadata=says("among your own waiting runs; higher is sooner")
-    )
-    timeout = Number(
+    priority = kinds.priority(load_default=0, metadata=says("among your own waiting runs; higher is sooner"))
+    timeout = kinds.timeout(
         load_default=None,
         allow_none=True,
-        validate=validate.Range(0, MAX_TIMEOUT, min_inclusive=False),
         metadata=says("seconds; default: the worker's"),
     )
 
@@ -198,7 +198,7 @@ class NewRun(_RunOptions):
 class NewThreadRun(_RunOptions):
     """New runs on a new thread."""
 
-    title = text(500, load_default=None, allow_none=True)
+    title = kinds.title(load_default=None, allow_none=True)
     metadata = Object(load_default=None, allow_none=True)
 
 

@@ -8,7 +8,7 @@ import marshmallow as ma
 from marshmallow import fields
 
 from runtime.model import Channel, MessageStatus, MessageType, QueueReason, Role, RunStatus, ThreadStatus
-from web.api.schemas.kinds import Object, Value, one_of, says
+from runtime.transfer.kinds import Object, Value, one_of, says
 
 
 class Output(ma.Schema):

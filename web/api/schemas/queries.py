@@ -8,8 +8,8 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from runtime.model import RunStatus, ThreadStatus
+from runtime.transfer.kinds import Id, one_of, says, text
 from web.api.schemas.inputs import MAX_WAIT
-from web.api.schemas.kinds import Id, one_of, says, text
 
 MAX_PAGE = 1000
 

@@ -1,29 +1,24 @@
-"""The kinds of fields that the schemas are made of."""
+"""The kinds of fields that the schemas of requests and of exports are made of.
+
+A field that both have, such as a title, is defined here once: what an import accepts is
+what a request could have made.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import marshmallow as ma
 from marshmallow import ValidationError, fields, validate
 
 from runtime.errors import Invalid
+from runtime.model import MAX_LEVELS, nests_too_deeply
 from runtime.registry.config_schema import MAX_BYTES, check_size
-from runtime.transfer.format import Several
+from runtime.registry.manifest import NAME
 
-__all__ = [
-    "Config",
-    "Flag",
-    "Id",
-    "Number",
-    "Object",
-    "Several",
-    "Value",
-    "integer",
-    "named",
-    "one_of",
-    "says",
-    "text",
-]
+MAX_TIMEOUT = 7 * 86400
+"""Seconds that a request may give a run."""
+_ENOUGH_WRONG = 100
 
 
 def says(text: str) -> dict[str, str]:
@@ -70,8 +65,8 @@ class Flag(fields.Boolean):
         return value
 
 
-class Object(fields.Field[dict[str, Any]]):
-    """Any JSON object."""
+class Part(fields.Field[dict[str, Any]]):
+    """A JSON object whose content is checked elsewhere."""
 
     default_error_messages = {"invalid": "must be a JSON object"}
 
@@ -79,6 +74,15 @@ class Object(fields.Field[dict[str, Any]]):
         if not isinstance(value, dict):
             raise self.make_error("invalid")
         return value
+
+
+class Object(Part):
+    """Any JSON object that does not nest too deeply."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
+        given = super()._deserialize(value, attr, data, **kwargs)
+        _check_levels(given)
+        return given
 
 
 class Config(Object):
@@ -98,7 +102,11 @@ class Config(Object):
 
 
 class Value(fields.Raw):
-    """Any JSON value."""
+    """Any JSON value that does not nest too deeply."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        _check_levels(value)
+        return value
 
 
 class Id(fields.UUID):
@@ -108,3 +116,66 @@ class Id(fields.UUID):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         return str(super()._deserialize(value, attr, data, **kwargs))
+
+
+class Several(fields.List[Any]):
+    """A list that is measured before any of its items is looked at, and left alone after some wrong ones.
+
+    A body may hold millions of items, and to say what is wrong with each takes minutes.
+    """
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        self._validate(value)
+        items, wrong = [], {}
+        for index, item in enumerate(value):
+            try:
+                items.append(self.inner.deserialize(item, **kwargs))
+            except ma.ValidationError as error:
+                wrong[index] = error.messages
+                if len(wrong) == _ENOUGH_WRONG:
+                    break
+        if wrong:
+            raise ma.ValidationError(wrong)
+        return items
+
+
+def title(**options: Any) -> fields.String:
+    """What a thread is called."""
+    return text(500, **options)
+
+
+def worker_id(**options: Any) -> fields.String:
+    """The id of a worker, whether it is installed here or not."""
+    return fields.String(validate=NAME, **options)
+
+
+def pool(**options: Any) -> fields.String:
+    """The name of a pool."""
+    return fields.String(validate=NAME, **options)
+
+
+def author(**options: Any) -> fields.String:
+    """Who wrote a message."""
+    return text(200, **options)
+
+
+def label(**options: Any) -> fields.String:
+    """What a state is called."""
+    return text(200, **options)
+
+
+def priority(**options: Any) -> fields.Integer:
+    """How soon a run is to start, among those of its user."""
+    return integer(-100, 100, **options)
+
+
+def timeout(**options: Any) -> fields.Float:
+    """Seconds that a run may take."""
+    return Number(validate=validate.Range(0, MAX_TIMEOUT, min_inclusive=False), **options)
+
+
+def _check_levels(value: Any) -> None:
+    if nests_too_deeply(value):
+        raise ValidationError(f"nests deeper than {MAX_LEVELS} levels")
