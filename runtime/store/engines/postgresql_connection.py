@@ -11,6 +11,7 @@ watchers at each call. A query is one wait, so there a connection keeps its own.
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -101,6 +102,11 @@ class Cooperative(Connection):
                     state = gen.send(self._until(state))
         except StopIteration as end:
             return end.value
+        except BaseException:
+            # What it still has to do, it cannot; left to itself it would print the error of that.
+            with suppress(psycopg.Error):
+                gen.close()
+            raise
 
     def _until(self, state: int) -> int:
         """Wait as the generator asks; what the socket is ready for."""
