@@ -282,7 +282,7 @@ class RunError:
     """Why a run did not succeed."""
 
     code: str
-    """One of: worker_error, worker_crashed, output_too_large, start_failed,
+    """One of: worker_error, worker_crashed, output_too_large, internal_error, start_failed,
     worker_unknown, timeout, lost, cancelled (only of a run that an import ended)."""
     message: str
     retryable: bool = False

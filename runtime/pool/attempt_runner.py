@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import gevent
@@ -88,6 +89,10 @@ class AttemptRunner:
             log.warning(
                 "run %s: attempt %d was superseded, or lost its lease", self._run.id, self._run.attempt
             )
+        except Exception:
+            # Nobody expected it, so another attempt would most likely meet it again.
+            log.exception("run %s: attempt %d failed by a fault of ours", self._run.id, self._run.attempt)
+            self._end_by_our_fault()
         finally:
             self._clean_up()
 
@@ -256,6 +261,24 @@ class AttemptRunner:
                 if self._attempt.lost:
                     raise AttemptEnded from None
                 gevent.sleep(_RETRY_PAUSE)
+
+    def _end_by_our_fault(self) -> None:
+        """End the run as error, with the text that it has if that can be stored, else without.
+
+        What cannot be stored either way is left to the reaper, when the lease ends.
+        """
+        error = RunError("internal_error", "A fault of Branchline ended it; the log of its pool says which.")
+        for close in (partial(self._close, MessageStatus.PARTIAL), attempts.AttemptResult):
+            try:
+                result = close()
+                ended = self._persist(
+                    self._services.database.engine.finish, self._run, RunStatus.ERROR, result, error=error
+                )
+                return self._announce(_Committed(ended, result))
+            except AttemptEnded:
+                return
+            except Exception:
+                log.exception("run %s: its end could not be stored or announced", self._run.id)
 
     # ── announce ────────────────────────────────────────────────────────────
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
+from dataclasses import replace
 
 from runtime.errors import StoreUnavailable
 from runtime.pool.attempt import Attempt, StopReason
@@ -60,12 +62,7 @@ class Leases:
         before = time.monotonic()
         held = {attempt.run.id: attempt for attempt in self._current()}
         try:
-            renewed = self._database.write(
-                attempts.renew,
-                self._incarnation,
-                [attempt.held_lease() for attempt in held.values()],
-                self._lease,
-            )
+            renewed = self._write(held.values())
         except StoreUnavailable:
             log.warning("the database is away; %d leases were not renewed", len(held))
             for attempt in held.values():
@@ -79,6 +76,22 @@ class Leases:
         for run_id in renewed.cancelled:
             held[run_id].stop(StopReason.CANCELLED)
         return True
+
+    def _write(self, held: Collection[Attempt]) -> attempts.Renewed:
+        """Renew them, without their texts if one of those is refused: it must not cost others their lease."""
+        leases = [attempt.held_lease() for attempt in held]
+        try:
+            return self._database.write(attempts.renew, self._incarnation, leases, self._lease)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            if not any(lease.open for lease in leases):
+                raise
+            log.exception("open text cannot be saved; %d leases are renewed without it", len(leases))
+            for attempt in held:
+                attempt.transcript.forget_saved()
+            without = [replace(lease, open=()) for lease in leases]
+            return self._database.write(attempts.renew, self._incarnation, without, self._lease)
 
     def stop_expiring(self) -> None:
         """Stop every attempt whose lease is about to end."""

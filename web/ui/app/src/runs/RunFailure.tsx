@@ -19,6 +19,7 @@ const MEANING: Record<string, string> = {
   timeout: 'The run timed out.',
   lost: 'The run was interrupted.',
   worker_unknown: 'The worker was not found.',
+  internal_error: 'The run failed because of an error in Branchline.',
 };
 
 /** Why a run failed or was stopped, its log, and a way to try again. */

@@ -1,6 +1,7 @@
-"""A duty that meets an error nobody expected begins again, or its process is replaced; none stops quietly.
+"""An error nobody expected costs one run or one request, or a process is replaced; nothing stops quietly.
 
-A table of the database that is missing is such an error: the database answers, and refuses.
+Such errors are made by the database: it answers, and refuses, because a table is missing
+or a text is forbidden.
 """
 
 from __future__ import annotations
@@ -132,3 +133,34 @@ def test_a_web_process_says_when_its_duties_have_succeeded(stack: Stack) -> None
     assert ready.status_code == 200
     assert ready.json()["checks"]["duties"] == "ok"
     assert ready.json()["duties"]["watch for the stop"] < 5
+
+
+@contextmanager
+def forbidden(url: str, text: str) -> Iterator[None]:
+    """Within it, the database refuses messages with this text."""
+    add = sql.SQL("ALTER TABLE messages ADD CONSTRAINT forbidden CHECK (content NOT LIKE {}) NOT VALID")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(add.format(sql.Literal(f"%{text}%")))
+        try:
+            yield
+        finally:
+            connection.execute("ALTER TABLE messages DROP CONSTRAINT forbidden")
+
+
+@pytest.mark.parametrize("gap", [0, 0.4], ids=["at its end", "while it is open"])
+def test_a_run_whose_text_cannot_be_stored_ends_once_and_ends_no_other(
+    stack: Stack, client: Client, stack_postgresql_url: str, gap: float
+) -> None:
+    process = stack.pool_process()
+
+    with forbidden(stack_postgresql_url, "poison"):
+        config = {"text": "poison", "count": 4, "gap": gap}
+        run = client.ask(client.thread(), "go", worker_id="fake", config=config)["runs"][0]
+        other = client.ask(client.thread(), "fine")["runs"][0]
+        ended = client.wait(run)["run"]
+        assert client.wait(other)["run"]["status"] == "success"
+
+    assert (ended["status"], ended["error"]["code"], ended["attempt"]) == ("error", "internal_error", 1)
+    events = client.follow(run)
+    assert [event.type for event in events].count("run.completed") == 1
+    assert stack.pool_process() == process
