@@ -115,6 +115,8 @@ class QueueReason(StrEnum):
     """An attempt has failed; the next one waits a while."""
     POOL_NOT_SEEN = "pool_not_seen"
     """No process of its pool is alive."""
+    QUEUE_REFUSED = "queue_refused"
+    """The broker refuses the queue of its pool."""
     USER_LIMIT = "user_limit"
     """Its user has as many active runs as the settings permit."""
     WORKER_LIMIT = "worker_limit"
@@ -422,3 +424,9 @@ class Pool:
     """Whether it reported itself within the lease."""
     workers: Mapping[str, Json]
     """Worker id → ``{"digest": …, "available": bool, "reason": str | None}``."""
+    clock_skew: float | None = None
+    """Seconds by which its clock is ahead of the database's; None where it has not said."""
+    dropped_messages: int = 0
+    """Messages of its queue that were none of ours."""
+    queue_refusal: str | None = None
+    """Why the broker refuses its queue; None where it does not."""

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 import click
 import httpx
-import kombu.exceptions
 import redis.exceptions
 from rich.markup import escape
 
 from runtime.cli.output import as_json, print_json
 from runtime.cli.terminal import console
 from runtime.errors import BranchlineError, BrokerUnavailable, StreamUnavailable
+from runtime.queue.publisher import refused_queues
 from runtime.services import Services
 from runtime.settings import current
 from runtime.store import migrate, pools, recovery
+from runtime.tokens import CLOCK_SKEW
 
 _TIMEOUT = 3.0
 """Seconds to wait for each answer."""
+_SKEW = 5.0
+"""Seconds by which clocks may differ before that is a problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +46,8 @@ def doctor(json: bool) -> None:
     """Find problems and how to fix them; exit code 1 if there are any.
 
     Checks the database and its migrations, Redis, the broker, the worker
-    folders, the pools, the reaper, and the web process, as this environment's
-    settings name them.
+    folders, the pools, the clocks, the reaper, and the web process, as this
+    environment's settings name them.
     """
     findings = [finding for check in _CHECKS for finding in _run(check)]
     if json:
@@ -63,8 +68,11 @@ def _run(check: Check) -> list[Finding]:
     try:
         return list(check(services))
     except BranchlineError as error:
-        about = check.__name__.strip("_").replace("_", " ")
-        return [Finding(about, str(error), _REMEDIES.get(check, "Fix the problem above."))]
+        found = str(error)
+    except Exception as error:  # of a driver, such as a table that a database lacks which is not migrated
+        found = str(error).split("\n")[0]
+    about = check.__name__.strip("_").replace("_", " ")
+    return [Finding(about, found, _REMEDIES.get(check, "Fix the problem above."))]
 
 
 def _show(finding: Finding) -> None:
@@ -107,12 +115,14 @@ def _redis(services: Services) -> Iterator[Finding]:
 
 def _broker(services: Services) -> Iterator[Finding]:
     where = _without_password(services.settings.broker_url)
+    names = {worker.pool for worker in services.registry.workers.values()}
     try:
-        with services.celery.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=_TIMEOUT)
-    except (kombu.exceptions.KombuError, redis.exceptions.RedisError, OSError) as error:
-        raise BrokerUnavailable(f"no answer at {where} ({error})") from error
+        refused = refused_queues(services.celery, sorted(names), _TIMEOUT)
+    except BrokerUnavailable as error:
+        raise BrokerUnavailable(f"no answer at {where} ({error.__cause__ or error})") from error
     yield Finding("broker", where)
+    for pool, why in refused.items():
+        yield Finding("broker", f"it refuses the queue of the pool {pool}: {why}", _REFUSED)
 
 
 def _workers(services: Services) -> Iterator[Finding]:
@@ -131,6 +141,36 @@ def _pools(services: Services) -> Iterator[Finding]:
             yield Finding("pool", f"{name}: {len(of_name)} running, {busy} of {slots} slots busy")
         else:
             yield Finding("pool", f"{name}: not running, its runs wait", f"Start it: branchline pool {name}")
+        for pool in of_name:
+            if pool.queue_refusal:
+                found = f"{pool.incarnation} is refused its queue: {pool.queue_refusal}"
+                yield Finding("pool", found, _REFUSED)
+
+
+def _clocks(services: Services) -> Iterator[Finding]:
+    """How far the clock of each process is ahead of the database's, in seconds."""
+    skews = {"this process": services.database.read(pools.clock_skew, time.time)}
+    for pool in services.database.read(pools.listing, services.settings.pool.lease):
+        if pool.alive and pool.clock_skew is not None:
+            skews[f"pool process {pool.incarnation}"] = pool.clock_skew
+    web = _web_clock(services.settings.api_url)
+    if web is not None:
+        skews["web"] = services.database.read(pools.clock_skew, lambda: web)
+    wrong = [name for name, skew in skews.items() if abs(skew) > _SKEW]
+    yield Finding(
+        "clocks",
+        "; ".join(f"{name} {skew:+.1f} s" for name, skew in skews.items()) + ", against the database's",
+        f"Synchronise the clocks (NTP). Beyond {CLOCK_SKEW} s users are signed out." if wrong else None,
+    )
+
+
+def _web_clock(url: str) -> float | None:
+    """What the web process takes for the time, to the second; None where it does not answer."""
+    try:
+        answer = httpx.get(f"{url}/healthz", timeout=_TIMEOUT, trust_env=False)
+        return parsedate_to_datetime(answer.headers["Date"]).timestamp() + 0.5
+    except (httpx.HTTPError, KeyError, ValueError):
+        return None
 
 
 def _reaper(services: Services) -> Iterator[Finding]:
@@ -166,11 +206,16 @@ def _without_password(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-_CHECKS: tuple[Check, ...] = (_database, _redis, _broker, _workers, _pools, _reaper, _web)
+_REFUSED = (
+    "Delete that queue at the broker, so that it is made as Branchline needs it (the runs in it are "
+    "published again), or give its user the right to it."
+)
+_CHECKS: tuple[Check, ...] = (_database, _redis, _broker, _workers, _pools, _clocks, _reaper, _web)
 _REMEDIES: dict[Check, str] = {
     _database: "Start it, or set DATABASE_URL.",
     _redis: "Start it (make run starts one), or set REDIS_URL.",
     _broker: "Start it, or set BROKER_URL.",
     _pools: "Fix the database first.",
+    _clocks: "Fix the database first.",
     _reaper: "Fix the database first.",
 }

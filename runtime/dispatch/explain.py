@@ -28,6 +28,11 @@ def _sentence(wait: Wait) -> str:
             return f"It is tried again after {encode_time(wait.not_before)}."
         case QueueReason.POOL_NOT_SEEN:
             return f"No pool named {wait.pool!r} is running. The run starts when one does."
+        case QueueReason.QUEUE_REFUSED:
+            return (
+                f"The broker refuses the queue of the pool {wait.pool!r}. "
+                "The run starts when an operator has mended that; `branchline doctor` says how."
+            )
         case QueueReason.USER_LIMIT:
             return f"{wait.of_user} runs of its user are under way, and no more may be."
         case QueueReason.WORKER_LIMIT:

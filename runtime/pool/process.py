@@ -76,8 +76,10 @@ class PoolProcess:
         self.workers = [w for w in services.registry.workers.values() if w.pool == name]
         """The workers that this pool runs."""
         self._duties = Duties(self._give_up)
-        self.registration = Registration(database, name, incarnation, slots, self.workers, self._duties.ages)
         self.worker = QueueWorker(celery, name, slots, incarnation)
+        self.registration = Registration(
+            database, name, incarnation, slots, self.workers, self.worker, self._duties.ages
+        )
         self.children = Children(settings)
         self.leases = Leases(database, incarnation, settings.pool.lease)
         self.announced = AnnouncedEnds(database)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from runtime.errors import StoreUnavailable
 from runtime.model import Json
+from runtime.queue.worker import QueueWorker
 from runtime.registry import Worker
 from runtime.store import Connection, Database, duties, pools
 
@@ -25,9 +27,10 @@ class Registration:
         incarnation: str,
         slots: int,
         workers: Sequence[Worker],
+        queue: QueueWorker,
         duties: Callable[[], Mapping[str, float]],
     ) -> None:
-        """``workers`` are those of the pool, whether they can be run or not.
+        """``workers`` are those of the pool, whether they can be run or not; ``queue`` consumes its queue.
 
         ``duties`` returns for each duty of the process the seconds since its last success.
         """
@@ -36,6 +39,7 @@ class Registration:
         self._incarnation = incarnation
         self._slots = slots
         self._workers = workers
+        self._queue = queue
         self._duties = duties
 
     def report(self) -> None:
@@ -60,5 +64,14 @@ class Registration:
             self._database.write(duties.withdraw, self._incarnation)
 
     def _write(self, c: Connection, workers: Mapping[str, Json]) -> None:
-        pools.report(c, self._pool, self._incarnation, self._slots, workers)
+        pools.report(
+            c,
+            self._pool,
+            self._incarnation,
+            self._slots,
+            workers,
+            clock=time.time,
+            dropped_messages=self._queue.dropped,
+            queue_refusal=self._queue.refusal,
+        )
         duties.report(c, self._incarnation, duties.POOL, self._pool, self._duties())

@@ -18,9 +18,8 @@ from kombu import Exchange, Queue
 from runtime.queue import rabbitmq, redis
 from runtime.settings import Settings, current
 
-TASK = "branchline.run"
-
-_EXCHANGE = Exchange("runs", type="direct", durable=True)
+_EXCHANGE = Exchange("", type="direct", durable=True)
+"""The broker's own, which knows each queue by its name: so there is no binding that could be lost."""
 _HEARTBEAT = 10
 """Seconds; a RabbitMQ that is silent for twice as long counts as gone."""
 

@@ -48,6 +48,29 @@ def before_each_poll(consumer: Any, prepare: Callable[[], None]) -> None:
     consumer.perform_pending_operations = prepare_and_continue
 
 
+def refuse_messages(consumer: Any, is_accepted: Callable[[Any], bool], refuse: Callable[[Any], None]) -> None:
+    """Give Celery only the messages of which ``is_accepted`` is true; call ``refuse`` with any other."""
+    celerys_own = consumer.create_task_handler
+
+    def make_handler(*more: Any, **options: Any) -> Callable[[Any], Any]:
+        handle = celerys_own(*more, **options)
+        return lambda message: (handle if is_accepted(message) else refuse)(message)
+
+    consumer.create_task_handler = make_handler
+    consumer.on_decode_error = lambda message, error: refuse(message)
+
+
+def when_disconnected(consumer: Any, handle: Callable[[Exception], None]) -> None:
+    """Call ``handle`` with the error when the consumer has lost its channel, before it begins anew."""
+    celerys_own = consumer.on_connection_error_after_connected
+
+    def handle_both(error: Exception) -> None:
+        celerys_own(error)
+        handle(error)
+
+    consumer.on_connection_error_after_connected = handle_both
+
+
 def wait_for_slot(consumer: Any) -> None:
     """Wait until a greenlet of the consumer's pool is free."""
     consumer.pool._pool.wait_available()

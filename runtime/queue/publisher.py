@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from celery import Celery
 
 from runtime.errors import BrokerUnavailable, Unavailable
-from runtime.queue.app import TASK, queue
+from runtime.queue.app import queue
 from runtime.queue.failures import is_away
+from runtime.queue.messages import TASK
+from runtime.queue.refusal import refusal_of
 from runtime.store import Database, backlog, pools
 from runtime.store.backlog import Ticket
 
@@ -87,10 +89,24 @@ class Publisher:
             raise
 
 
-def check(app: Celery, timeout: float) -> None:
-    """Connect to the broker, within ``timeout`` seconds. Raises BrokerUnavailable."""
+def refused_queues(app: Celery, pools: Iterable[str], timeout: float) -> dict[str, str]:
+    """The pools whose queue the broker refuses, and what it says; the others are declared, as pools do.
+
+    It connects within ``timeout`` seconds. On Redis no queue is refused. Raises BrokerUnavailable.
+    """
+    refused: dict[str, str] = {}
     with _translated(), app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout)
+        for pool in () if app.on_redis else pools:
+            try:
+                with connection.channel() as channel:
+                    queue(pool)(channel).declare()
+            except Exception as error:
+                refusal = refusal_of(error)
+                if refusal is None:
+                    raise
+                refused[pool] = refusal
+    return refused
 
 
 def publish(app: Celery, ticket: Ticket) -> None:

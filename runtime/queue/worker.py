@@ -17,13 +17,19 @@ import gevent
 from celery import Celery, bootsteps, signals
 
 from runtime.queue import internals, rabbitmq, redis
-from runtime.queue.app import TASK, queue
+from runtime.queue.app import queue
 from runtime.queue.failures import is_away
+from runtime.queue.messages import TASK, dropped, is_ours, refuse_compressed
+from runtime.queue.refusal import refusal_of
 
 log = logging.getLogger(__name__)
 
 _RECONNECT_PAUSES = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 1.0}
 """Seconds between two tries to reach a broker that is away."""
+_REFUSED_PAUSE = 1.0
+"""Seconds until a queue that the broker has refused is asked for again."""
+_REFUSAL = "branchline_refusal"
+"""The attribute of Celery's app that holds :attr:`QueueWorker.refusal`, for the steps of its consumer."""
 _MAX_BUFFERED_EVENTS = 500
 """Task events are sent when so many have gathered, or when :meth:`QueueWorker.send_events` is called."""
 
@@ -51,6 +57,16 @@ class QueueWorker:
         signals.worker_shutting_down.connect(on_stop)
         self._app.worker_main(self._arguments())
 
+    @property
+    def dropped(self) -> int:
+        """How many messages were dropped because they were none of ours."""
+        return dropped.count
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the broker refuses the queue; None where it does not."""
+        return getattr(self._app, _REFUSAL, None)
+
     def send_events(self) -> None:
         """Send the gathered task events to Flower."""
         if self._consumer is None:
@@ -70,6 +86,9 @@ class QueueWorker:
     def _configure(self) -> None:
         steps = self._app.steps["consumer"]
         steps.add(_ReconnectSoon)
+        steps.add(_OnlyOurMessages)
+        steps.add(_NoteRefusal)
+        refuse_compressed()
         if self._app.on_redis:
             steps.add(redis.PollWhenSlotIsFree)
             self._app.Task.Strategy = staticmethod(redis.receive)
@@ -108,6 +127,43 @@ class _ReconnectSoon(bootsteps.Step):  # type: ignore[misc]
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
         internals.reconnect_with(consumer, _log_first_failure, **_RECONNECT_PAUSES)
+
+
+class _OnlyOurMessages(bootsteps.Step):  # type: ignore[misc]
+    """Drops and counts what is no message of ours, on either broker."""
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._consumer = consumer
+        internals.refuse_messages(consumer, is_ours, self._drop)
+
+    def _drop(self, message: Any) -> None:
+        dropped.add()
+        if not self._consumer.app.on_redis:
+            message.ack_log_error(log, self._consumer.connection_errors)
+
+
+class _NoteRefusal(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Keeps why the broker refuses the queue of this pool, until it is consumed."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._app = consumer.app
+        internals.when_disconnected(consumer, self._note)
+
+    def start(self, consumer: Any) -> None:
+        """The queue is consumed now."""
+        setattr(self._app, _REFUSAL, None)
+
+    def _note(self, error: Exception) -> None:
+        refusal = refusal_of(error)
+        if refusal is not None:
+            if getattr(self._app, _REFUSAL, None) != refusal:
+                log.error("the broker refuses the queue: %s", refusal)
+            setattr(self._app, _REFUSAL, refusal)
+            gevent.sleep(_REFUSED_PAUSE)  # Celery would try again at once, and without end
 
 
 def _log_first_failure(error: Exception, failures: int) -> None:

@@ -10,7 +10,7 @@ running in the pool.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +53,8 @@ class Capacity:
     """Whether a run waits that is not published."""
     limits: Mapping[str, int]
     """Worker → how many of its runs may run at once, where its worker.toml says so."""
+    refused: bool = False
+    """Whether the broker refuses the queue to every living process, so that none has slots."""
 
     @property
     def free(self) -> int:
@@ -63,15 +65,20 @@ class Capacity:
 def capacity_of(rows: Iterable[Sequence[Any]]) -> Capacity:
     """From the rows of :data:`CAPACITY`, one for each process. The strictest reported limit counts."""
     capacity = Capacity(0, 0, False, {})
-    for published, waiting, slots, workers in rows:
+    refusals = []
+    for published, waiting, slots, workers, refusal in rows:
         limits = {worker_id: report.get("max_running") for worker_id, report in workers.items()}
         stricter = {
             worker_id: min(limit, capacity.limits.get(worker_id, limit))
             for worker_id, limit in limits.items()
             if limit
         }
-        capacity = Capacity(capacity.slots + slots, published, bool(waiting), {**capacity.limits, **stricter})
-    return capacity
+        refusals.append(refusal is not None)
+        usable = 0 if refusal else slots
+        capacity = Capacity(
+            capacity.slots + usable, published, bool(waiting), {**capacity.limits, **stricter}
+        )
+    return replace(capacity, refused=bool(refusals) and all(refusals))
 
 
 def claim_for_publish(c: Connection, pool: str, lease: float, per_user: int = 0) -> list[Ticket]:
@@ -197,6 +204,8 @@ def _reason(run: Run, room: Capacity, facts: sa.Row[Any], position: int, per_use
     limit = room.limits.get(run.worker_id, 0)
     if facts.later:
         return QueueReason.BACKOFF
+    if room.refused:
+        return QueueReason.QUEUE_REFUSED
     if not room.slots:
         return QueueReason.POOL_NOT_SEEN
     if not run.published_at and 0 < per_user <= facts.of_user:
@@ -370,12 +379,16 @@ _LOOK = sa.select(
     _PUBLISHED.label("published"),
     _WAITS.label("waiting"),
     sa.select(sa.func.coalesce(sa.func.sum(pools.c.slots), 0))
-    .where(*_ALIVE)
+    .where(*_ALIVE, pools.c.queue_refusal.is_(None))
     .scalar_subquery()
     .label("slots"),
 )
 CAPACITY = sa.select(
-    _PUBLISHED.label("published"), _WAITS.label("waiting"), pools.c.slots, pools.c.workers
+    _PUBLISHED.label("published"),
+    _WAITS.label("waiting"),
+    pools.c.slots,
+    pools.c.workers,
+    pools.c.queue_refusal,
 ).where(*_ALIVE)
 
 

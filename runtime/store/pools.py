@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -15,10 +15,39 @@ FORGET_AFTER = 3600
 """Seconds after which a pool process that reports no more is forgotten."""
 
 
-def report(c: Connection, name: str, incarnation: str, slots: int, workers: Mapping[str, Json]) -> None:
-    """This pool process is alive; it can run these workers."""
-    values = {"incarnation": incarnation, "name": name, "slots": slots, "workers": dict(workers)}
+def report(
+    c: Connection,
+    name: str,
+    incarnation: str,
+    slots: int,
+    workers: Mapping[str, Json],
+    *,
+    clock: Callable[[], float] | None = None,
+    dropped_messages: int = 0,
+    queue_refusal: str | None = None,
+) -> None:
+    """This pool process is alive; it can run these workers.
+
+    ``clock`` is its own, in seconds since 1970. ``dropped_messages`` are those of its queue
+    that were none of ours. ``queue_refusal`` is why the broker refuses that queue.
+    """
+    values = {
+        "incarnation": incarnation,
+        "name": name,
+        "slots": slots,
+        "workers": dict(workers),
+        "clock_skew": clock_skew(c, clock) if clock else None,
+        "dropped_messages": dropped_messages,
+        "queue_refusal": queue_refusal,
+    }
     c.execute(_REPORT[c.dialect.name], values)
+
+
+def clock_skew(c: Connection, clock: Callable[[], float]) -> float:
+    """By how many seconds ``clock``, in seconds since 1970, is ahead of the database's."""
+    before = clock()
+    database = c.execute(_NOW).scalar_one().timestamp()
+    return (before + clock()) / 2 - database
 
 
 def withdraw(c: Connection, incarnation: str) -> None:
@@ -42,7 +71,18 @@ def listing(c: Connection, lease: float) -> list[Pool]:
         .order_by(pools.c.name, pools.c.incarnation)
     )
     return [
-        Pool(row.name, row.incarnation, row.slots, row.busy, row.seen_at, bool(row.alive), row.workers)
+        Pool(
+            row.name,
+            row.incarnation,
+            row.slots,
+            row.busy,
+            row.seen_at,
+            bool(row.alive),
+            row.workers,
+            row.clock_skew,
+            row.dropped_messages,
+            row.queue_refusal,
+        )
         for row in c.execute(query)
     ]
 
@@ -58,4 +98,6 @@ def forget(c: Connection) -> None:
     c.execute(pools.delete().where(pools.c.seen_at < now(-FORGET_AFTER)))
 
 
-_REPORT = upsert(pools, "incarnation", ("slots", "workers", "seen_at"), seen_at=now())
+_REPORTED = ("slots", "workers", "seen_at", "clock_skew", "dropped_messages", "queue_refusal")
+_REPORT = upsert(pools, "incarnation", _REPORTED, seen_at=now())
+_NOW = sa.select(now())

@@ -303,6 +303,9 @@ pools = sa.Table(
     sa.Column("slots", sa.Integer, nullable=False),
     sa.Column("workers", Json, nullable=False),
     sa.Column("seen_at", Time, nullable=False),
+    sa.Column("clock_skew", sa.Float),  # seconds by which its clock is ahead of the database's
+    sa.Column("dropped_messages", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("queue_refusal", sa.Text),  # why the broker refuses its queue
 )
 
 duties = sa.Table(

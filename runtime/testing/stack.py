@@ -114,8 +114,8 @@ class Stack:
             )
         return self.processes[key]
 
-    def run(self, *arguments: str) -> str:
-        """Run a command of ``branchline`` to its end."""
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """What a command of ``branchline`` prints, which has to end with the exit code ``code``."""
         done = subprocess.run(
             [sys.executable, "-m", "runtime", *arguments],
             cwd=CHECKOUT,
@@ -124,7 +124,7 @@ class Stack:
             timeout=60,
             check=False,
         )
-        assert done.returncode == 0, (arguments, done.stdout.decode(), done.stderr.decode())
+        assert done.returncode == code, (arguments, done.stdout.decode(), done.stderr.decode())
         return done.stdout.decode()
 
     def ready(self) -> bool:

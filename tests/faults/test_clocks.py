@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -101,6 +103,23 @@ def test_a_run_that_outlasts_its_lease_keeps_it_whatever_its_pool_takes_for_the_
     for answer in asked:
         run = clients[0].wait(answer["runs"][0])["run"]
         assert (run["status"], run["attempt"]) == ("success", 1)
+
+
+def test_doctor_shows_the_clock_of_each_process(stack, addresses, skews, monkeypatch):
+    monkeypatch.setitem(stack.environ, "BRANCHLINE_API_URL", addresses[1])
+    monkeypatch.setitem(stack.environ, "API_URL", addresses[1])
+
+    def clocks() -> dict:
+        found = json.loads(stack.run("doctor", "--json", code=1))
+        return next(one for one in found if one["about"] == "clocks")
+
+    until(lambda: clocks()["found"].count("pool process") == 2, what="both pools have reported themselves")
+    shown = clocks()
+    assert "NTP" in shown["remedy"]
+    skew = re.compile(r"(this process|web|pool process) ?\S* ([+-][\d.]+) s")
+    measured = sorted(round(float(found[2])) for found in skew.finditer(shown["found"]))
+    wanted = sorted([0, skews[0], skews[0], skews[1]])
+    assert all(abs(one - another) <= 1 for one, another in zip(measured, wanted, strict=True)), shown
 
 
 def is_ready(url: str) -> bool:

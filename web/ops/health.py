@@ -107,8 +107,9 @@ def _redis(core: Core) -> str | None:
 
 
 def _broker(core: Core) -> str | None:
-    publisher.check(core.celery, _PATIENCE)
-    return None
+    names = {worker.pool for worker in core.registry.workers.values()}
+    refused = publisher.refused_queues(core.celery, sorted(names), _PATIENCE)
+    return "; ".join(f"it refuses the queue of the pool {pool}" for pool in refused) or None
 
 
 def _duties(core: Core) -> str | None:

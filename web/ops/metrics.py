@@ -210,13 +210,19 @@ def _of_queues(c: Connection, labels: _Labels) -> Metric:
 def _of_pools(found: Iterable[Pool]) -> Iterator[Metric]:
     slots = GaugeMetricFamily("branchline_pool_slots", "Runs a pool can execute at once.", labels=["pool"])
     busy = GaugeMetricFamily("branchline_pool_busy", "Runs a pool executes now.", labels=["pool"])
+    dropped = GaugeMetricFamily(
+        "branchline_dropped_messages",
+        "Messages of the queue that were none of ours, dropped by the pool processes that are alive.",
+        labels=["pool"],
+    )
     alive: dict[str, list[Pool]] = defaultdict(list)
     for pool in found:
         alive[pool.name] += [pool] if pool.alive else []
     for name, processes in alive.items():
         slots.add_metric([name], sum(pool.slots for pool in processes))
         busy.add_metric([name], sum(pool.busy for pool in processes))
-    yield from (slots, busy)
+        dropped.add_metric([name], sum(pool.dropped_messages for pool in processes))
+    yield from (slots, busy, dropped)
 
 
 def _of_duties(ages: Iterable[DutyAge]) -> Metric:

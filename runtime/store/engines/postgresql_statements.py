@@ -16,7 +16,7 @@ WITH queue AS (
                    WHERE status = 'queued' AND published_at IS NULL AND pool = %(pool)s
                      AND (not_before IS NULL OR not_before <= clock_timestamp())) AS waiting,
            (SELECT coalesce(sum(slots), 0) FROM pools
-            WHERE name = %(pool)s
+            WHERE name = %(pool)s AND queue_refusal IS NULL
               AND seen_at > clock_timestamp() - make_interval(secs => %(lease)s)) AS slots
 ), room AS (
     SELECT NOT waiting AND NOT %(limited)s::bool AND published + %(count)s::int <= slots AS publish,
