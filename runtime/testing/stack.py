@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from runtime.private_files import private_file
 from runtime.settings import CHECKOUT
 from runtime.store import migrate
 from runtime.testing.client import Client
@@ -103,7 +104,8 @@ class Stack:
         ``more`` is added to its environment; ``through`` is a program that becomes it.
         """
         key = key or name
-        with open(self._log_file(key), "ab") as file:
+        with open(private_file(self._log_file(key)), "ab") as file:
+            file.seek(0, os.SEEK_END)
             self.processes[key] = subprocess.Popen(
                 [*through, sys.executable, "-m", "runtime", *name.split()],
                 cwd=CHECKOUT,

@@ -6,6 +6,7 @@ what a request could have made.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import marshmallow as ma
@@ -19,6 +20,9 @@ from runtime.registry.manifest import NAME
 MAX_TIMEOUT = 7 * 86400
 """Seconds that a request may give a run."""
 _ENOUGH_WRONG = 100
+
+
+_UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 
 
 def says(text: str) -> dict[str, str]:
@@ -115,6 +119,8 @@ class Id(fields.UUID):
     default_error_messages = {"invalid_uuid": "is not an id"}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, str) or not re.fullmatch(_UUID, value):  # uuid.UUID reads other forms too
+            raise self.make_error("invalid_uuid")
         return str(super()._deserialize(value, attr, data, **kwargs))
 
 

@@ -125,7 +125,7 @@ def list_tokens() -> Response:
 
 
 @account.route("/tokens", methods=["POST"])
-@account.arguments(inputs.NewToken, required=False)
+@account.arguments(inputs.NewToken)
 @account.response(201, _TokenAnswer)
 def create_token(given: dict[str, Any]) -> Response:
     """Create an API token.

@@ -38,7 +38,16 @@ def user_events() -> Response:
     return streams.stream()
 
 
-@streams.route("/threads/<id:thread_id>/events")
+_LAST_EVENT_ID = {
+    "in": "header",
+    "name": "Last-Event-ID",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "The id of the last event that was seen, as an EventSource sends it; beats `after`.",
+}
+
+
+@streams.route("/threads/<id:thread_id>/events", parameters=[_LAST_EVENT_ID])
 @streams.arguments(queries.StreamQuery, location="query")
 @streams.alt_response(200, **DOCUMENTED)
 def thread_events(given: dict[str, Any], thread_id: str) -> Response:
@@ -56,7 +65,7 @@ def thread_events(given: dict[str, Any], thread_id: str) -> Response:
     return streams.stream(core.hub.follow(thread_id, cursor, writer=writer), writer)
 
 
-@streams.route("/runs/<id:run_id>/events")
+@streams.route("/runs/<id:run_id>/events", parameters=[_LAST_EVENT_ID])
 @streams.arguments(queries.StreamQuery, location="query")
 @streams.alt_response(200, **DOCUMENTED)
 @streams.alt_response(204, description="The run has ended, and you have seen all of it", success=True)

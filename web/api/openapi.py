@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import UUIDConverter
 
 from runtime.transfer.kinds import Config, Object, Part
-from web.api import body_limits
+from web.api import body_limits, bounds
 from web.api.schemas.outputs import Problem
 from web.http import problems
 from web.http.parsing import Parser
@@ -88,6 +88,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
     def arguments(self, schema: type[ma.Schema], **options: Any) -> Any:
         """Check the body, or another ``location``, by ``schema``; made once, not for each request."""
+        if options.get("location", "json") == "json":
+            options["required"] = getattr(schema, "required_body", False)
         return super().arguments(schema(), **options)
 
     def _prepare_errors_doc(self, doc: Any, doc_info: Any, **kwargs: Any) -> Any:
@@ -109,6 +111,8 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         self.register_converter(IdConverter, lambda converter: {"type": "string", "format": "uuid"})
         for kind in (Part, Object, Config):
             self.register_field(kind, "object", None)
+        self.ma_plugin.converter.add_attribute_function(bounds.of_field)
+        bounds.register(self.spec)
         cookie = {**_SECURITY["cookie"], "name": app.config["SESSION_COOKIE_NAME"]}
         for name, scheme in {**_SECURITY, "cookie": cookie}.items():
             self.spec.components.security_scheme(name, scheme)
@@ -123,6 +127,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     def document(self) -> bytes:
         """The document as JSON, once all blueprints are registered."""
         document = self.spec.to_dict()
+        bounds.complete(document)
         self._describe_body_limits(document["paths"])
         for response in document["components"]["responses"].values():
             content = response.get("content", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import orjson
@@ -30,6 +31,10 @@ views.before_request(auth.sign_in_required)
 
 _KEY_HEADER = "Idempotency-Key"
 _KEY_MAX = 255
+_KEY = re.compile(
+    "^[!-~\u00a1-\u00ac\u00ae-\u00ff]([ -~\u00a1-\u00ac\u00ae-\u00ff]*[!-~\u00a1-\u00ac\u00ae-\u00ff])?$"
+)
+"""Printable characters of Latin-1, which is what a header has; spaces at its ends are not part of it."""
 _CANCEL_WAIT = 30.0
 """Seconds to wait for ``wait: true``."""
 
@@ -49,7 +54,7 @@ _key_parameter = {
     "in": "header",
     "name": _KEY_HEADER,
     "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": _KEY_MAX},
+    "schema": {"type": "string", "minLength": 1, "maxLength": _KEY_MAX, "pattern": _KEY.pattern},
     "description": "A name for this request. Sent again, it is answered with the first response.",
 }
 _LOCATION = {"Location": {"schema": {"type": "string"}}}
@@ -156,7 +161,7 @@ def list_attempts(run_id: str) -> Response:
 
 
 @views.route("/<id:run_id>/cancel", methods=["POST"])
-@views.arguments(inputs.Cancel, required=False)
+@views.arguments(inputs.Cancel)
 @views.response(202, _RunAnswer)
 def cancel_run(given: dict[str, Any], run_id: str) -> Response:
     """Cancel a run, whether it has started or not. A run that has ended stays as it is."""
@@ -229,7 +234,7 @@ def _idempotency_key(given: dict[str, Any]) -> IdempotencyKey | None:
     key = request.headers.get(_KEY_HEADER)
     if key is None:
         return None
-    if not 1 <= len(key) <= _KEY_MAX or not key.isprintable():
+    if not 1 <= len(key) <= _KEY_MAX or not _KEY.fullmatch(key):
         problem = f"must have 1 to {_KEY_MAX} printable characters"
         raise Invalid(f"{_KEY_HEADER}: {problem}", [FieldError((_KEY_HEADER,), problem)])
     body = orjson.dumps([request.path, given], option=orjson.OPT_SORT_KEYS)

@@ -73,7 +73,7 @@ def list_threads(given: dict[str, Any]) -> Response:
 
 
 @views.route("", methods=["POST"])
-@views.arguments(inputs.NewThread, required=False)
+@views.arguments(inputs.NewThread)
 @views.response(201, _NewThreadAnswer)
 def create_thread(given: dict[str, Any]) -> Response:
     """Create a thread, with its empty root state."""

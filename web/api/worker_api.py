@@ -34,12 +34,15 @@ _RunForWorker = outputs.wrapped("RunForWorker", run=outputs.Run, answers=fields.
 _Accepted = outputs.wrapped(
     "AcceptedEvents", accepted=fields.Integer(metadata={"description": "how many events were accepted"})
 )
+_EVENT = {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]}
 _EVENTS = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
-            "application/x-ndjson": {"schema": {"type": "string"}},
+            "application/json": {"schema": {"type": "array", "items": _EVENT}},
+            "application/x-ndjson": {
+                "schema": {"type": "string", "description": "Such an object in each line."}
+            },
         },
     }
 }

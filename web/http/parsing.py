@@ -41,11 +41,20 @@ class Parser(FlaskParser):
         raw = read_body(req)
         return load_json(raw) if raw.strip() else webargs.missing
 
+    def load_json(self, req: Request, schema: ma.Schema) -> Any:
+        """The body; raises Invalid where the schema needs one and there is none."""
+        found = super().load_json(req, schema)
+        if found is webargs.missing and getattr(schema, "required_body", False):
+            raise Invalid("The request needs a body: a JSON object.")
+        return found
+
     def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
-        """The query parameters, without NUL characters."""
-        for name, value in req.args.items(multi=True):
-            if "\0" in value:
-                raise Invalid("The query is not valid.", [FieldError((name,), _NUL)])
+        """The query parameters, each once, without NUL characters."""
+        for name, values in req.args.lists():
+            if any("\0" in value for value in values):
+                raise Invalid(f"The query is not valid: {name}: {_NUL}", [FieldError((name,), _NUL)])
+            if len(values) > 1 and name in schema.fields:
+                raise Invalid(f"The query is not valid: {name}: {_TWICE}", [FieldError((name,), _TWICE)])
         return super().load_querystring(req, schema)
 
     def handle_error(
@@ -101,6 +110,7 @@ def _load_json(raw: bytes) -> Json:
 
 
 _NUL = "may not contain the NUL character"
+_TWICE = "may be given once"
 
 
 def _is_storable(value: Json) -> bool:

@@ -40,6 +40,9 @@ class Input(ma.Schema):
     class Meta:
         unknown = ma.RAISE
 
+    required_body = True
+    """Whether a request without a body is refused, rather than taken for an empty object."""
+
     error_messages = {"unknown": "is not a known field", "type": "must be a JSON object"}
 
     @ma.pre_load
@@ -51,7 +54,9 @@ class Input(ma.Schema):
 
 def _email(**options: Any) -> fields.String:
     address = validate.Regexp(r"[^@\s]{1,64}@[^@\s]{1,189}\Z", error="is not an email address")
-    return fields.String(required=True, validate=address, metadata={"format": "email"}, **options)
+    return fields.String(
+        required=True, validate=address, metadata={"format": "email", "maxLength": 254}, **options
+    )
 
 
 def _new_password() -> fields.String:
@@ -86,11 +91,15 @@ class PasswordChange(Input):
 class NewToken(Input):
     """A new API token."""
 
+    required_body = False
+
     name = named(load_default="API token", metadata=says("what the token is for"))
 
 
 class NewThread(Input):
     """A new thread."""
+
+    required_body = False
 
     title = kinds.title(load_default=None, allow_none=True)
     worker_id = kinds.worker_id(
@@ -154,6 +163,8 @@ class Export(ma.Schema):
     class Meta:
         unknown = ma.INCLUDE
 
+    required_body = True
+
     format = fields.String(required=True)
     version = fields.Integer(required=True, strict=True)
     thread = Part(required=True)
@@ -205,12 +216,16 @@ class NewThreadRun(_RunOptions):
 class Cancel(Input):
     """How to cancel."""
 
+    required_body = False
+
     wait = Value(
         load_default=None,
         allow_none=True,
         metadata={
             "description": "true, or seconds: respond once the run has ended, or when the time is over",
             "type": ["boolean", "number"],
+            "minimum": 0,
+            "maximum": MAX_WAIT,
         },
     )
 

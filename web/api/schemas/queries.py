@@ -10,6 +10,7 @@ from marshmallow import fields, validate
 from runtime.model import RunStatus, ThreadStatus
 from runtime.transfer.kinds import Id, one_of, says, text
 from web.api.schemas.inputs import MAX_WAIT
+from web.api.schemas.query_kinds import QueryInteger, QueryNumber, Switch
 
 MAX_PAGE = 1000
 
@@ -22,7 +23,7 @@ class Query(ma.Schema):
 
 
 class _Limited(Query):
-    limit = fields.Integer(load_default=20, validate=validate.Range(1, MAX_PAGE))
+    limit = QueryInteger(load_default=20, validate=validate.Range(1, MAX_PAGE))
     cursor = fields.String(load_default=None, metadata=says("`next` of the page before"))
 
 
@@ -40,23 +41,21 @@ class ThreadsQuery(_Limited):
 class TreeQuery(_Limited):
     """How much of the tree."""
 
-    limit = fields.Integer(load_default=200, validate=validate.Range(1, MAX_PAGE))
-    structure = fields.Boolean(
-        load_default=False, metadata=says("1: only ids and parents, of the whole tree")
-    )
+    limit = QueryInteger(load_default=200, validate=validate.Range(1, MAX_PAGE))
+    structure = Switch("only ids and parents, of the whole tree")
 
 
 class HistoryQuery(_Limited):
     """Which window of the history."""
 
-    limit = fields.Integer(load_default=50, validate=validate.Range(1, MAX_PAGE))
-    runs = fields.Boolean(load_default=False, metadata=says("1: also the runs that fill these states"))
+    limit = QueryInteger(load_default=50, validate=validate.Range(1, MAX_PAGE))
+    runs = Switch("also the runs that fill these states")
 
 
 class WorkerHistoryQuery(_Limited):
     """Which window of the history."""
 
-    limit = fields.Integer(
+    limit = QueryInteger(
         load_default=None,
         validate=validate.Range(1, MAX_PAGE),
         metadata=says("default: as many as the worker is started with"),
@@ -67,7 +66,7 @@ class SnapshotQuery(Query):
     """Which branch, and how much of it."""
 
     state = Id(load_default=None, metadata=says("default: the state created last"))
-    limit = fields.Integer(load_default=50, validate=validate.Range(1, MAX_PAGE))
+    limit = QueryInteger(load_default=50, validate=validate.Range(1, MAX_PAGE))
 
 
 class ExportQuery(Query):
@@ -97,7 +96,7 @@ class RunsQuery(_Limited):
 class WaitQuery(Query):
     """How long."""
 
-    timeout = fields.Float(
+    timeout = QueryNumber(
         load_default=60.0, validate=validate.Range(0, MAX_WAIT), metadata=says("seconds to wait at most")
     )
 
