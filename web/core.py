@@ -20,7 +20,6 @@ from runtime.model import Thread
 from runtime.services import Services
 from runtime.stream import Hub, Revocations, SlidingWindow
 from web.http.lanes import Lane
-from web.http.slots import Slots
 from web.ops.metrics import Metrics
 from web.security.credentials import CredentialCache
 from web.security.passwords import Passwords
@@ -31,6 +30,8 @@ IMPORTS = 2
 """Imports at a time: one of 10 MB takes 200 MB of memory and half a minute."""
 
 
+EXPORTS = 2
+"""Answers at a time that have all that a thread or a run has; there is no bound to that."""
 COMMANDS_PER_RUN = 4
 SEARCHES = 4
 """Searches at a time. Each keeps a connection to the database from all other requests."""
@@ -73,10 +74,16 @@ class Core(Services):
         return Passwords(self.settings.database.pool_timeout)
 
     @cached_property
-    def imports(self) -> Slots:
+    def imports(self) -> Lane:
         """How many threads are imported at once."""
         full = "Too many threads are being imported; try again in a moment."
-        return Slots(IMPORTS, self.settings.database.pool_timeout, full)
+        return Lane(IMPORTS, 1, self.settings.database.pool_timeout, full)
+
+    @cached_property
+    def exports(self) -> Lane:
+        """How many whole threads, or all attempts of a run, are read at once."""
+        full = "Too many large answers are being made; try again in a moment."
+        return Lane(EXPORTS, 1, self.settings.database.pool_timeout, full)
 
     @cached_property
     def open_streams(self) -> OpenStreams:

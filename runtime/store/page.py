@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -38,13 +38,49 @@ class Page(Generic[T]):
     ) -> Page[T]:
         """A page of at most ``limit`` items, made of up to ``limit + 1`` rows.
 
-        The row too many only says that there is a next page. ``key`` gives the
-        values that the next page begins after.
+        The row too many only says that there is a next page. So do those that
+        :func:`within_bytes` has left empty. ``key`` gives the values that the next page
+        begins after.
         """
-        shown = rows[:limit]
-        return cls(
-            [item(row) for row in shown], encode_cursor(*key(shown[-1])) if len(rows) > limit else None
-        )
+        shown = filled(rows[:limit])
+        more = len(rows) > len(shown)
+        return cls([item(row) for row in shown], encode_cursor(*key(shown[-1])) if more else None)
+
+
+PAGE_BYTES = 16 << 20
+"""Bytes that a page may have before the last of its items: a page of 1,000 messages could have 8 GB."""
+
+
+def within_bytes(
+    found: sa.Select[Any], large: Collection[str], newest: Sequence[str], dialect: str
+) -> sa.Select[Any]:
+    """``found``, with the columns ``large`` left empty in what comes after :data:`PAGE_BYTES` of them.
+
+    ``newest``: the columns that ``found`` is ordered by, each descending; together they are unique.
+    Only what is filled is read from the disk and sent. :func:`filled` drops the other rows.
+    """
+    rows = found.subquery("rows")
+    order = [rows.c[name].desc() for name in newest]
+    size = sum((_size(rows.c[name], dialect) for name in large), start=sa.literal(0))
+    before = sa.func.coalesce(sa.func.sum(size).over(order_by=order, rows=(None, -1)), 0)
+    fits = before < sa.bindparam("page_bytes", callable_=lambda: PAGE_BYTES, type_=sa.BigInteger)
+    columns = [
+        sa.case((fits, column)).label(column.name) if column.name in large else column for column in rows.c
+    ]
+    return sa.select(*columns, fits.label("fits")).order_by(*order)
+
+
+def filled(rows: Sequence[R]) -> Sequence[R]:
+    """Those of :func:`within_bytes` that are not left empty, which are the first ones."""
+    return [row for row in rows if getattr(row, "fits", True)]
+
+
+def _size(column: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[int]:
+    """The bytes of a text or of JSON, whether it is stored compressed or not."""
+    if dialect == "postgresql":
+        text = column if isinstance(column.type, sa.Text) else sa.cast(column, sa.Text)
+        return sa.func.coalesce(sa.func.octet_length(text), 0)
+    return sa.func.coalesce(sa.func.length(sa.cast(column, sa.LargeBinary)), 0)
 
 
 def encode_cursor(*values: Any) -> str:
@@ -71,6 +107,18 @@ def position_of(cursor: str, moment: sa.Column[Any], key: sa.Column[Any]) -> sa.
     """What to compare ``moment`` and ``key`` with, by which a list is sorted, to go on after ``cursor``."""
     at, item_id = decode_cursor(cursor, time_of, id_of)
     return sa.tuple_(sa.literal(at, moment.type), sa.literal(item_id, key.type))
+
+
+def after(moment: sa.Column[Any], key: sa.Column[Any]) -> sa.ColumnElement[bool]:
+    """What is in a list, newest first by ``moment`` and ``key``, after the position of :func:`start_of`."""
+    start = sa.bindparam("after_moment", type_=moment.type), sa.bindparam("after_key", type_=key.type)
+    return sa.tuple_(moment, key) < sa.tuple_(*start)
+
+
+def start_of(cursor: str) -> dict[str, Any]:
+    """The parameters of :func:`after` for the page after ``cursor``. Raises Invalid."""
+    moment, key = decode_cursor(cursor, time_of, id_of)
+    return {"after_moment": moment, "after_key": key}
 
 
 def no_cursor() -> Invalid:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from sqlalchemy import Connection
 from runtime.errors import Conflict, NotFound, QueueFull
 from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.store import backlog, messages, states
-from runtime.store.page import Page, position_of
+from runtime.store.page import Page, after, start_of, within_bytes
 from runtime.store.tables import IS_QUEUED, Id, now, run_logs, run_steps, runs, threads
 from runtime.store.tables import states as states_table
 
@@ -25,13 +26,15 @@ COLUMNS = [runs.c[name] for name in Run.__dataclass_fields__]
 
 
 def record(row: Sequence[Any]) -> Run:
-    """The record of a row that is :data:`COLUMNS`."""
-    values = list(row)
+    """The record of a row that begins with :data:`COLUMNS`."""
+    values = list(row[: len(COLUMNS)])
     for place, decode in _DECODED:
         values[place] = decode(values[place])
     return Run(*values)
 
 
+_LARGE = ("config", "args", "error", "usage", "confirmation", "answers")
+"""Columns whose size the user or the worker determines."""
 _INSERT = runs.insert()
 _STORED = [column.name for column in COLUMNS]
 _DECODED: list[tuple[int, Callable[[Any], Any]]] = [
@@ -225,21 +228,34 @@ def listing(
     cursor: str | None = None,
 ) -> Page[Run]:
     """Runs, newest first: those that a workspace's user sees, or all where ``workspace_id`` is None."""
-    query = sa.select(*COLUMNS).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit + 1)
-    if workspace_id is not None:
-        query = query.where(IS_SHOWN)
-    for column, value in (
-        (runs.c.workspace_id, workspace_id),
-        (runs.c.status, status),
-        (runs.c.worker_id, worker_id),
-        (runs.c.thread_id, thread_id),
-    ):
-        if value is not None:
-            query = query.where(column == value)
+    given = {
+        "workspace_id": workspace_id,
+        "status": status,
+        "worker_id": worker_id,
+        "thread_id": thread_id,
+    }
+    filters = {name: value for name, value in given.items() if value is not None}
+    values = {f"the_{name}": value for name, value in filters.items()} | {"count": limit + 1}
     if cursor:
-        there = position_of(cursor, runs.c.created_at, runs.c.id)
-        query = query.where(sa.tuple_(runs.c.created_at, runs.c.id) < there)
-    return Page.of(c.execute(query).all(), limit, record, lambda row: (row.created_at, row.id))
+        values |= start_of(cursor)
+    rows = c.execute(_listed(c.dialect.name, tuple(filters), bool(cursor)), values).all()
+    return Page.of(rows, limit, record, lambda row: (row.created_at, row.id))
+
+
+@cache
+def _listed(dialect: str, filters: tuple[str, ...], continued: bool) -> sa.Select[Any]:
+    """The runs that have given values in these columns. Made once, as the list of threads is."""
+    query = (
+        sa.select(*COLUMNS)
+        .where(*(runs.c[name] == sa.bindparam(f"the_{name}", type_=runs.c[name].type) for name in filters))
+        .order_by(runs.c.created_at.desc(), runs.c.id.desc())
+        .limit(sa.bindparam("count", type_=sa.Integer))
+    )
+    if "workspace_id" in filters:
+        query = query.where(IS_SHOWN)
+    if continued:
+        query = query.where(after(runs.c.created_at, runs.c.id))
+    return within_bytes(query, _LARGE, ("created_at", "id"), dialect)
 
 
 def of_states(c: Connection, state_ids: Iterable[str]) -> list[Run]:

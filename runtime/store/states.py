@@ -21,7 +21,16 @@ from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Ro
 from runtime.store import threads
 from runtime.store.messages import COLUMNS as MESSAGE_COLUMNS
 from runtime.store.messages import of_state, record
-from runtime.store.page import Page, decode_cursor, encode_cursor, id_of, number_of, position_of
+from runtime.store.page import (
+    Page,
+    decode_cursor,
+    encode_cursor,
+    filled,
+    id_of,
+    number_of,
+    position_of,
+    within_bytes,
+)
 from runtime.store.tables import Id, messages, now, runs, states
 from runtime.store.tables import threads as threads_table
 
@@ -161,13 +170,14 @@ def history(
 ) -> History:
     """The newest ``limit`` messages from the root to a state, or those before ``cursor``.
 
-    A window may hold fewer where it crosses very many states without messages.
-    Raises NotFound.
+    A window may hold fewer where it crosses very many states without messages, or where
+    they are very large. Raises NotFound.
     """
     start, before = decode_cursor(cursor, id_of, number_of) if cursor else (state_id, _END)
-    rows = c.execute(WINDOW[c.dialect.name], {"start": start, "before": before, "count": limit + 1}).all()
-    shown = rows[:limit]
-    more = len(rows) > limit
+    window = {"start": start, "before": before, "count": limit + 1}
+    rows = c.execute(HISTORY[c.dialect.name], window).all()
+    shown = filled(rows[:limit])
+    more = len(rows) > len(shown)
     path = c.execute(
         _PATH,
         {
@@ -416,6 +426,11 @@ def window_on(dialect: str) -> sa.Select[Any]:
     return found.order_by(sa.desc("depth"), sa.desc("position")).limit(enough)
 
 
+def history_on(dialect: str) -> sa.Select[Any]:
+    """The same, as far as a page may be large."""
+    return within_bytes(window_on(dialect), ("content", "data"), ("depth", "position"), dialect)
+
+
 def _path() -> sa.Select[Any]:
     """The states from ``start`` up to a depth, lowest first, each with its neighbours."""
     same_thread = sa.select(states.c.thread_id).where(states.c.id == _param("state")).scalar_subquery()
@@ -496,6 +511,7 @@ def _tree() -> sa.Select[Any]:
 
 
 WINDOW = {dialect: window_on(dialect) for dialect in ("postgresql", "sqlite")}
+HISTORY = {dialect: history_on(dialect) for dialect in ("postgresql", "sqlite")}
 _PATH = _path()
 _TREE = _tree()
 _STRUCTURE = (

@@ -7,6 +7,7 @@ then the reaper purges it with all that belongs to it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, TypedDict, Unpack
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 
 from runtime.errors import NotFound
 from runtime.model import Json, Thread, ThreadStatus, new_id
-from runtime.store.page import Page, position_of
+from runtime.store.page import Page, after, start_of, within_bytes
 from runtime.store.tables import messages, now, states, threads
 
 KEPT_DAYS = 30
@@ -89,21 +90,18 @@ def listing(
 
     ``query`` keeps those whose title or messages contain it, in upper or lower case.
     """
-    wanted = sa.select(*COLUMNS).where(
-        threads.c.workspace_id == workspace_id,
-        threads.c.status == (status or ThreadStatus.ACTIVE),
-        threads.c.deleted_at.is_(None),
-        threads.c.titles.is_(None),
-    )
-    if query:
-        wanted = wanted.where(
-            threads.c.title.icontains(query, autoescape=True) | _contains(query, c.dialect.name)
-        )
+    values: dict[str, Any] = {
+        "workspace": workspace_id,
+        "wanted_status": status or ThreadStatus.ACTIVE,
+        "count": limit + 1,
+    }
     if cursor:
-        there = position_of(cursor, threads.c.updated_at, threads.c.id)
-        wanted = wanted.where(sa.tuple_(threads.c.updated_at, threads.c.id) < there)
-    wanted = wanted.order_by(threads.c.updated_at.desc(), threads.c.id.desc()).limit(limit + 1)
-    return Page.of(c.execute(wanted).all(), limit, record, lambda row: (row.updated_at, row.id))
+        values |= start_of(cursor)
+    if query:
+        found = _found(c.dialect.name, bool(cursor), _matches(query, c.dialect.name))
+    else:
+        found = _all(c.dialect.name, bool(cursor))
+    return Page.of(c.execute(found, values).all(), limit, record, lambda row: (row.updated_at, row.id))
 
 
 def update(c: Connection, workspace_id: str, thread_id: str, **changes: Unpack[Changes]) -> Thread:
@@ -128,6 +126,35 @@ def restore(c: Connection, workspace_id: str, thread_id: str) -> Thread:
 def purge(c: Connection) -> int:
     """Erase some threads that nobody can restore any more; how many they were."""
     return c.execute(_PURGE).rowcount
+
+
+@cache
+def _all(dialect: str, continued: bool) -> sa.Select[Any]:
+    """The list without a search. Made once: to put it together takes longer than to execute it."""
+    return _found(dialect, continued)
+
+
+def _found(dialect: str, continued: bool, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The threads of a workspace under these conditions; those after a position if ``continued``."""
+    wanted = (
+        sa.select(*COLUMNS)
+        .where(
+            threads.c.workspace_id == sa.bindparam("workspace", type_=threads.c.id.type),
+            threads.c.status == sa.bindparam("wanted_status", type_=threads.c.status.type),
+            threads.c.deleted_at.is_(None),
+            threads.c.titles.is_(None),
+            *([after(threads.c.updated_at, threads.c.id)] if continued else ()),
+            *conditions,
+        )
+        .order_by(threads.c.updated_at.desc(), threads.c.id.desc())
+        .limit(sa.bindparam("count", type_=sa.Integer))
+    )
+    return within_bytes(wanted, ("config", "metadata"), ("updated_at", "id"), dialect)
+
+
+def _matches(query: str, dialect: str) -> sa.ColumnElement[bool]:
+    """Whether the title or a message of the thread contains ``query``."""
+    return threads.c.title.icontains(query, autoescape=True) | _contains(query, dialect)
 
 
 def _contains(query: str, dialect: str) -> sa.ColumnElement[bool]:
@@ -170,8 +197,8 @@ def record_or_raise(row: Sequence[Any] | None) -> Thread:
 
 
 def record(row: Sequence[Any]) -> Thread:
-    """The record of a row that is :data:`COLUMNS`."""
-    values = list(row)
+    """The record of a row that begins with :data:`COLUMNS`."""
+    values = list(row[: len(COLUMNS)])
     values[_STATUS] = ThreadStatus(values[_STATUS])
     return Thread(*values)
 

@@ -157,7 +157,8 @@ def list_attempts(run_id: str) -> Response:
         numbers = {*range(1, run.attempt + 1)} & known
         return [_attempt(number, written.get(number, []), steps) for number in sorted(numbers)]
 
-    return json_response({"items": core.database.read(read), "next": None})
+    with core.exports.hold(auth.current_user().id):
+        return json_response({"items": core.database.read(read), "next": None})
 
 
 @views.route("/<id:run_id>/cancel", methods=["POST"])

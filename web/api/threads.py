@@ -51,7 +51,7 @@ def _limited(view: Callable[..., Response]) -> Callable[..., Response]:
     @wraps(view)
     def limited(*args: Any, **kwargs: Any) -> Response:
         read_body(request, keep=True)  # before the slot, so that a slow client holds none
-        with core.imports:
+        with core.imports.hold(auth.current_user().id):
             return view(*args, **kwargs)
 
     return limited
@@ -169,9 +169,10 @@ def export_thread(given: dict[str, Any], thread_id: str) -> Response:
             return transfer.export_thread(c, workspace_id, thread_id, end)
         return transfer.export_path(c, workspace_id, end) if end else transfer.export_tree(c, thread)
 
-    exported = core.database.snapshot(export)
-    if as_json:
-        return _as_attachment(json_response(exported), thread_id, "json")
+    with core.exports.hold(auth.current_user().id):
+        exported = core.database.snapshot(export)
+        if as_json:
+            return _as_attachment(json_response(exported), thread_id, "json")
     return _as_attachment(Response(exported, mimetype="text/markdown"), thread_id, "md")
 
 

@@ -14,7 +14,7 @@ from runtime.store import runs
 from tests.support.attempt import Attempt
 from tests.support.web import Client
 from web.core import Core
-from web.http.slots import Slots
+from web.http.lanes import Lane
 
 UNKNOWN = "01928d2e-0000-7000-8000-000000000001"
 """An id that nothing has."""
@@ -480,15 +480,26 @@ def test_an_invalid_export_is_not_imported(ada: Client, body: Any) -> None:
 
 
 def test_an_import_waits_for_a_slot_before_it_is_parsed_and_not_for_long(ada: Client, core: Core) -> None:
-    core.imports = Slots(1, 0, "Too many.")
+    core.imports = Lane(1, 1, 0, "Too many.")
 
-    with core.imports:
+    with core.imports.hold("somebody"):
         full = ada.post("/api/threads/import", data="{")
     wrong = [ada.post("/api/threads/import", data="{").status_code for _ in range(2)]
 
     assert (full.status_code, full.json["detail"]) == (429, "Too many.")
     assert int(full.headers["Retry-After"]) > 0
     assert wrong == [400, 400]
+
+
+def test_an_export_waits_for_a_slot_and_not_for_long(ada: Client, core: Core) -> None:
+    core.exports = Lane(1, 1, 0, "Too many.")
+    thread = ada.thread()
+    run = ada.ask(thread).json["runs"][0]
+    paths = [f"/api/threads/{thread['id']}/export", f"/api/runs/{run['id']}/attempts"]
+
+    with core.exports.hold("somebody"):
+        assert [ada.get(path).status_code for path in paths] == [429, 429]
+    assert [ada.get(path).status_code for path in paths] == [200, 200]
 
 
 @pytest.mark.parametrize("parts", ["states", "runs"])

@@ -342,7 +342,9 @@ def test_a_window_crosses_many_states_without_messages_in_steps(
     for _ in range(6):
         state = tree.add(state.id)
     monkeypatch.setattr(states, "LONGEST_WALK", 3)
-    monkeypatch.setattr(states, "WINDOW", {name: states.window_on(name) for name in ("postgresql", "sqlite")})
+    monkeypatch.setattr(
+        states, "HISTORY", {name: states.history_on(name) for name in ("postgresql", "sqlite")}
+    )
     monkeypatch.setattr(states, "_PATH", states._path())
 
     page = tree.history(state.id)
@@ -447,6 +449,7 @@ def test_nothing_is_searched_through_however_deep_the_tree(tree: Tree) -> None:
 
     for statement, values in (
         (states.WINDOW[tree.database.engine.name], start),
+        (states.HISTORY[tree.database.engine.name], start),
         (states._PATH, path),
         (states._BRANCH, branch),
     ):
