@@ -118,6 +118,12 @@ class PoolSettings:
     kill_grace: float
     host_recycle: int
 
+    @property
+    def silence(self) -> float:
+        """Seconds without a heartbeat after which a process is replaced: its runs are to be handed on
+        before their leases end."""
+        return 0.6 * self.lease
+
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:

@@ -15,6 +15,8 @@ from runtime.settings import CHECKOUT, current
 CONFIG = CHECKOUT / "config"
 _REQUEUE_TIMEOUT = 15.0
 """Seconds that a pool process may take to requeue its runs once it has drained."""
+_ROUND_TIMEOUT = 30.0
+"""Seconds that a reaper may take to end its round."""
 
 
 @click.command()
@@ -40,7 +42,7 @@ def pool(name: str, slots: int | None) -> None:
     """
     settings = current().pool
     timeout = settings.drain + settings.kill_grace + _REQUEUE_TIMEOUT
-    sys.exit(guardian.main(name, slots or settings.slots, timeout))
+    sys.exit(guardian.main(name, slots or settings.slots, timeout, settings.silence))
 
 
 @click.command()
@@ -50,9 +52,13 @@ def reaper(once: bool) -> None:
 
     One is enough; several do no harm.
     """
-    from runtime.maintenance.reaper import main
+    if once:
+        from runtime.maintenance import reaper
 
-    sys.exit(main(["--once"] if once else []))
+        sys.exit(reaper.main(["--once"]))
+    from runtime.maintenance import guardian
+
+    sys.exit(guardian.main(_ROUND_TIMEOUT, current().pool.silence))
 
 
 @click.command()

@@ -14,6 +14,7 @@ from functools import partial
 
 from runtime.duties import Duties
 from runtime.errors import StoreUnavailable
+from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
 from runtime.maintenance.announce import announce_ends
 from runtime.maintenance.cleanup import Cleanup
@@ -86,7 +87,10 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="INCARNATION",
         help="a pool process that is known to be dead: its leases end now",
     )
+    parser.add_argument("--heartbeat", metavar="DESCRIPTOR", type=int, help="where to tell the guardian")
     options = parser.parse_args(arguments)
+    if options.heartbeat is not None:
+        start_beating(options.heartbeat)
     settings = current()
     configure(settings)
     services = Services(settings)

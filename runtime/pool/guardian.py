@@ -1,9 +1,8 @@
-"""The guardian: a tiny parent of one pool process, which notices its death.
+"""The guardian of a pool process, which notices its death, and that it hangs.
 
-It imports nothing but the standard library and :mod:`runtime.processes`, so that there is
-little in it that could fail or grow. When the pool process dies, the guardian releases its
-leases at once, so that its runs need not wait until those end; it kills what the children
-left behind; and it starts a new pool process under a new incarnation.
+When the pool process dies, the guardian releases its leases at once, so that its runs need not
+wait until those end; it kills what the children left behind; and it starts a new pool process
+under a new incarnation. It imports little, as :mod:`runtime.guardian` does.
 """
 
 from __future__ import annotations
@@ -16,100 +15,51 @@ import subprocess
 import sys
 import time
 
-from runtime import processes
-
-_MIN_LIFETIME = 5.0
-"""Seconds; after a pool process that lived shorter, the next one is started with a pause."""
-_MAX_PAUSE = 30.0
+from runtime.guardian import Guardian, stop_with_parent
 
 
-class Guardian:
+class PoolGuardian(Guardian):
     """Keeps one pool process running until it is stopped."""
 
-    def __init__(self, name: str, slots: int, stop_timeout: float) -> None:
-        """``stop_timeout``: seconds that the pool process may take to end after SIGTERM."""
-        self.name = name
-        self.slots = slots
-        self._stop_timeout = stop_timeout
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stop_signals = 0
+    hurry_signal = signal.SIGUSR2
 
-    def run(self) -> int:
-        """Returns the exit code to end with."""
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
-        signal.signal(signal.SIGALRM, self._kill_process)
-        processes.adopt_orphans()
-        pause = 0.0
-        while not self._stopping():
-            began = time.monotonic()
-            incarnation = f"{self.name}@{socket.gethostname()}-{secrets.token_hex(4)}"
-            code = self._run_process(incarnation)
-            if self._stopping() and code == 0:
-                return 0
-            self._log(f"the pool process ended with {processes.describe_exit(code)}; its runs are released")
-            self._release_runs(incarnation)
-            _kill_orphans()
-            pause = min(max(1.0, pause * 2), _MAX_PAUSE) if time.monotonic() - began < _MIN_LIFETIME else 0.0
-            self._pause(pause)
-        return 0
+    def __init__(self, name: str, slots: int, stop_timeout: float, silence: float) -> None:
+        """``name``: that of the pool. For the others see :class:`~runtime.guardian.Guardian`."""
+        super().__init__(f"pool {name}", stop_timeout, silence)
+        self._pool = name
+        self._slots = slots
+        self._incarnation = ""
 
-    def _run_process(self, incarnation: str) -> int:
-        """Start a pool process and wait for its end; reap the orphans that this process adopts meanwhile."""
-        arguments = [sys.executable, "-m", "runtime.pool.process", self.name, str(self.slots), incarnation]
-        process = self._process = subprocess.Popen(arguments, preexec_fn=_die_with_parent)
-        if self._stopping():
-            self._signal(signal.SIGTERM)
-        while process.returncode is None:
-            pid, status = os.waitpid(-1, 0)
-            if pid == process.pid:
-                process.returncode = os.waitstatus_to_exitcode(status)
-        return process.returncode
+    def command(self, heartbeat: int) -> list[str]:
+        """A pool process under a new incarnation."""
+        self._incarnation = f"{self._pool}@{socket.gethostname()}-{secrets.token_hex(4)}"
+        arguments = [self._pool, str(self._slots), self._incarnation, str(heartbeat)]
+        return [sys.executable, "-m", "runtime.pool.process", *arguments]
 
-    def _release_runs(self, incarnation: str) -> None:
-        arguments = [sys.executable, "-m", "runtime.maintenance.reaper", "--once", "--released", incarnation]
+    def clean_up(self) -> None:
+        """Release the runs of the pool process, and kill what it has left."""
+        self.log("its runs are released")
+        self._release_runs()
+        _kill_orphans()
+
+    def _release_runs(self) -> None:
+        arguments = ["--once", "--released", self._incarnation]
         try:
-            subprocess.run(arguments, timeout=30, check=False, preexec_fn=_die_with_parent)
+            subprocess.run(
+                [sys.executable, "-m", "runtime.maintenance.reaper", *arguments],
+                timeout=30,
+                check=False,
+                preexec_fn=stop_with_parent,
+            )
         except subprocess.TimeoutExpired:
-            self._log("releasing its runs took too long; the reaper does it when the leases end")
-
-    def _stopping(self) -> bool:
-        return self._stop_signals > 0
-
-    def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._stopping() and time.monotonic() < until:
-            time.sleep(0.1)
-
-    def _stop(self, *_: object) -> None:
-        """The first signal starts the drain of the pool process, the next one cuts it short."""
-        self._stop_signals += 1
-        if self._stop_signals == 1:
-            self._signal(signal.SIGTERM)
-            signal.setitimer(signal.ITIMER_REAL, self._stop_timeout)
-        else:
-            self._signal(signal.SIGUSR2)
-
-    def _kill_process(self, *_: object) -> None:
-        self._log("the pool process does not end; it is killed")
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: int) -> None:
-        if self._process is not None and self._process.returncode is None:
-            os.kill(self._process.pid, number)
-
-    def _log(self, text: str) -> None:
-        print(f"pool {self.name}: {text}", file=sys.stderr, flush=True)
+            self.log("releasing its runs took too long; the reaper does it when the leases end")
+        except (OSError, subprocess.SubprocessError) as error:
+            self.log(f"its runs wait until the leases end, for no process could be made: {error}")
 
 
-def main(name: str, slots: int, stop_timeout: float) -> int:
+def main(name: str, slots: int, stop_timeout: float, silence: float) -> int:
     """Run a pool until SIGTERM. Returns an exit code."""
-    return Guardian(name, slots, stop_timeout).run()
-
-
-def _die_with_parent() -> None:
-    """In the pool process: drain when the guardian is killed, rather than go on unsupervised."""
-    processes.die_with_parent(signal.SIGTERM)
+    return PoolGuardian(name, slots, stop_timeout, silence).run()
 
 
 def _kill_orphans() -> None:

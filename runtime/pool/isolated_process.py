@@ -1,6 +1,6 @@
 """An isolated process: a pool process that executes one run and ends (see :mod:`runtime.pool.isolation`).
 
-It is run as ``python -m runtime.pool.isolated_process POOL INCARNATION RUN``. It consumes no
+It is run as ``python -m runtime.pool.isolated_process POOL INCARNATION RUN HEARTBEAT``. It consumes no
 queue and does not report itself, for it executes no other run. At SIGTERM it drains.
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 import gevent
 
 from runtime.duties import Body
+from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
 from runtime.settings import current
 
@@ -44,8 +45,13 @@ class IsolatedProcess(PoolProcess):
 
 
 def main(arguments: list[str]) -> None:
-    """Execute one run; the arguments are its pool, the incarnation of this process and the run."""
-    pool, incarnation, run_id = arguments
+    """Execute one run.
+
+    The arguments are its pool, the incarnation of this process, the run, and the descriptor
+    of its heartbeat.
+    """
+    pool, incarnation, run_id, heartbeat = arguments
+    start_beating(int(heartbeat))
     settings = current()
     configure(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the guardian decides what Ctrl-C means

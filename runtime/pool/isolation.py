@@ -15,6 +15,8 @@ from secrets import token_hex
 
 from runtime import processes
 from runtime.errors import StoreUnavailable
+from runtime.guardian.heartbeat import Heartbeat
+from runtime.settings import PoolSettings
 from runtime.store import Database, attempts, backlog, recovery
 
 log = logging.getLogger(__name__)
@@ -26,10 +28,11 @@ _PAUSE = 1.0
 class IsolatedProcesses:
     """The isolated processes that one pool process has started."""
 
-    def __init__(self, database: Database, pool: str, incarnation: str, limit: int) -> None:
-        """``limit``: how many there may be at once."""
+    def __init__(self, database: Database, pool: str, incarnation: str, settings: PoolSettings) -> None:
+        """``incarnation``: that of the pool process."""
         self._database = database
-        self._limit = limit
+        self._limit = settings.isolated_processes
+        self._silence = settings.silence
         self._pool = pool
         self._incarnation = incarnation
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -56,27 +59,55 @@ class IsolatedProcesses:
             process.send_signal(number)
 
     def _run(self, run_id: str, incarnation: str) -> None:
-        arguments = [sys.executable, "-m", "runtime.pool.isolated_process", self._pool, incarnation, run_id]
         try:
-            process = subprocess.Popen(arguments, preexec_fn=_drain_with_parent)
+            heartbeat = Heartbeat(self._silence)
+        except OSError as error:
+            return self._postpone(run_id, error)
+        try:
+            process = self._start(run_id, incarnation, heartbeat)
         except (OSError, subprocess.SubprocessError) as error:
-            log.warning("run %s waits: no isolated process could be made: %s", run_id, error)
-            self._database.write(backlog.unpublish, [run_id], _PAUSE)
-            return
+            heartbeat.close()
+            return self._postpone(run_id, error)
         self._processes[run_id] = process
         try:
-            code = process.wait()
+            code = _wait(process, heartbeat)
         finally:
             del self._processes[run_id]
+            heartbeat.close()
         if code != 0:
             log.warning("the isolated process of run %s ended with %s", run_id, processes.describe_exit(code))
             self._release(run_id, incarnation)
+
+    def _start(self, run_id: str, incarnation: str, heartbeat: Heartbeat) -> subprocess.Popen[bytes]:
+        module = [sys.executable, "-m", "runtime.pool.isolated_process"]
+        process = subprocess.Popen(
+            [*module, self._pool, incarnation, run_id, str(heartbeat.descriptor)],
+            pass_fds=[heartbeat.descriptor],
+            preexec_fn=_drain_with_parent,
+        )
+        heartbeat.close_childs_end()
+        return process
+
+    def _postpone(self, run_id: str, error: Exception) -> None:
+        log.warning("run %s waits: no isolated process could be made: %s", run_id, error)
+        self._database.write(backlog.unpublish, [run_id], _PAUSE)
 
     def _release(self, run_id: str, incarnation: str) -> None:
         try:
             self._database.write(recovery.release, incarnation)
         except StoreUnavailable:
             log.warning("the database is away; the run %s waits until its lease ends", run_id)
+
+
+def _wait(process: subprocess.Popen[bytes], heartbeat: Heartbeat) -> int:
+    """Wait for its end, and kill it if it hangs. Returns its exit code."""
+    while True:
+        try:
+            return process.wait(heartbeat.until_next_look)
+        except subprocess.TimeoutExpired:
+            if heartbeat.silent:
+                log.warning("an isolated process does not answer; it is killed")
+                process.kill()
 
 
 def _drain_with_parent() -> None:

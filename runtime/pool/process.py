@@ -2,7 +2,7 @@
 
 Beside the worker it does what :meth:`PoolProcess.duties` lists, each in a greenlet. At SIGTERM
 it drains (:mod:`runtime.pool.drain`); SIGUSR2 cuts the drain short.
-``runtime.pool.guardian`` starts it, as ``python -m runtime.pool.process NAME SLOTS INCARNATION``.
+``runtime.pool.guardian`` starts it, as ``python -m runtime.pool.process NAME SLOTS INCARNATION HEARTBEAT``.
 """
 
 # ruff: noqa: E402 - nothing may be imported before gevent has patched it
@@ -27,6 +27,7 @@ from gevent.event import Event
 from runtime.child import Children
 from runtime.duties import EXIT_CODE, Body, Duties, every
 from runtime.errors import ChildFailed, StoreUnavailable
+from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
 from runtime.pool.announced import AnnouncedEnds
 from runtime.pool.drain import Drain
@@ -83,11 +84,7 @@ class PoolProcess:
         self.children = Children(settings)
         self.leases = Leases(database, incarnation, settings.pool.lease)
         self.announced = AnnouncedEnds(database)
-        isolated = (
-            IsolatedProcesses(database, name, incarnation, settings.pool.isolated_processes)
-            if with_isolation
-            else None
-        )
+        isolated = IsolatedProcesses(database, name, incarnation, settings.pool) if with_isolation else None
         self._capacity_changed = Event()
         self._renew_now = Event()
         self._exit_code = 0
@@ -218,8 +215,12 @@ class PoolProcess:
 
 
 def main(arguments: list[str]) -> None:
-    """Run a pool process; the arguments are its pool, slots and incarnation."""
-    name, slots, incarnation = arguments
+    """Run a pool process.
+
+    The arguments are its pool, slots and incarnation, and the descriptor of its heartbeat.
+    """
+    name, slots, incarnation, heartbeat = arguments
+    start_beating(int(heartbeat))
     settings = current()
     configure(settings)
     # Celery warns that pickled messages must not be handled by root; ours are JSON.

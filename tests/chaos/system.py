@@ -144,7 +144,7 @@ class System:
             for pid in processes.children(guardian):
                 arguments = _command(pid)
                 if "runtime.pool.process" in arguments:
-                    found[pid] = arguments[-1]
+                    found[pid] = arguments[arguments.index("runtime.pool.process") + 3]
         return found
 
     def leftovers(self) -> dict[int, str]:

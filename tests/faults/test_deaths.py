@@ -93,18 +93,43 @@ def test_a_terminated_pool_hands_its_run_back_without_a_failure(stack, client):
 def test_a_suspended_pool_writes_nothing_after_it_resumes(stack, client):
     run, reader = ask(client)
     zombie = stack.pool_process()
+    suspended = (stack.processes["pool python"].pid, zombie)  # its guardian as well, as with a machine
 
-    os.kill(zombie, signal.SIGSTOP)
-    stack.start("pool python", key="second pool")  # the first is only asleep
+    for pid in suspended:
+        os.kill(pid, signal.SIGSTOP)
+    stack.start("pool python", key="second pool")
     try:
         until(lambda: client.get(f"/api/runs/{run['id']}").json()["run"]["attempt"] == 2, 30)
     finally:
-        os.kill(zombie, signal.SIGCONT)
+        for pid in suspended:
+            os.kill(pid, signal.SIGCONT)
 
     assert_whole(client, run, reader, attempt=2)
+    assert stack.pool_process() == zombie
     second = stack.processes["second pool"]
     os.killpg(second.pid, signal.SIGKILL)  # at once, so that it claims no run of the next test
     second.wait(30)
+
+
+def test_a_pool_process_that_hangs_is_replaced_and_its_run_goes_on(stack, client):
+    run, reader = ask(client)
+    hanging = stack.pool_process()
+
+    os.kill(hanging, signal.SIGSTOP)
+
+    assert_whole(client, run, reader, attempt=2)
+    assert stack.pool_process() != hanging
+    assert "it does not answer; it is killed" in stack.log("pool python")
+
+
+def test_a_reaper_that_hangs_is_replaced(stack):
+    guardian = stack.processes["reaper"].pid
+    [hanging] = children_of(guardian)
+
+    os.kill(hanging, signal.SIGSTOP)
+
+    until(lambda: children_of(guardian) not in ([], [hanging]), 30, "another reaper")
+    assert stack.processes["reaper"].poll() is None
 
 
 def test_a_killed_web_process_is_followed_by_another_with_no_gap(stack, client):
