@@ -13,6 +13,7 @@ from runtime.cli.conversation import Conversation
 from runtime.cli.reply import Reply
 from runtime.cli.terminal import console, print_table
 from runtime.errors import Invalid, NotFound, Unavailable
+from runtime.logs import printable
 from runtime.model import Json
 from runtime.settings import current
 
@@ -217,7 +218,7 @@ def _read(prompt: str) -> str | None:
     """A line from the user; None at Ctrl-D. Ctrl-C starts the line again."""
     while True:
         try:
-            return input(prompt)
+            return input(printable(prompt, prose=True))
         except EOFError:
             console.print()
             return None

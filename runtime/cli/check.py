@@ -6,9 +6,11 @@ import os
 import sys
 
 import click
+from rich.markup import escape
 
 from runtime.cli.output import as_json, print_json
 from runtime.cli.terminal import console, print_table
+from runtime.logs import printable
 from runtime.registry import Registry, discover
 from runtime.settings import current
 
@@ -44,6 +46,6 @@ def _show(found: Registry, folders: list[str]) -> None:
         rows = [(w.id, w.type, w.pool, w.unavailable(os.environ) or "ready") for w in found.workers.values()]
         print_table(("Worker", "Type", "Pool", "Status here"), rows)
     elif not found.broken:
-        console.print(f"No workers found in {', '.join(folders)}.")
+        console.print(f"No workers found in {printable(', '.join(folders))}.", markup=False)
     for folder, problem in found.broken.items():
-        console.print(f"[red]broken[/] {folder}: {problem}", markup=True)
+        console.print(f"[red]broken[/] {escape(printable(f'{folder}: {problem}'))}", markup=True)

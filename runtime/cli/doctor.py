@@ -16,6 +16,7 @@ from rich.markup import escape
 from runtime.cli.output import as_json, print_json
 from runtime.cli.terminal import console
 from runtime.errors import BranchlineError, BrokerUnavailable, StreamUnavailable
+from runtime.logs import printable
 from runtime.queue.publisher import refused_queues
 from runtime.services import Services
 from runtime.settings import current
@@ -77,9 +78,9 @@ def _run(check: Check) -> list[Finding]:
 
 def _show(finding: Finding) -> None:
     mark = "[green]✓[/]" if finding.remedy is None else "[red]✗[/]"
-    console.print(f"{mark} [bold]{finding.about}[/]: {escape(finding.found)}")
+    console.print(f"{mark} [bold]{finding.about}[/]: {escape(printable(finding.found))}")
     if finding.remedy:
-        console.print(f"  → {escape(finding.remedy)}")
+        console.print(f"  → {escape(printable(finding.remedy))}")
 
 
 def _database(services: Services) -> Iterator[Finding]:

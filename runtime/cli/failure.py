@@ -7,6 +7,7 @@ from typing import IO, Any
 import click
 
 from runtime.errors import BranchlineError, ConfigurationError, Invalid
+from runtime.logs import printable
 
 
 class Failure(click.ClickException):
@@ -18,7 +19,7 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it to stderr."""
-        click.secho(self.message, file=file, err=file is None, fg="red")
+        click.secho(printable(self.message, prose=True), file=file, err=file is None, fg="red")
 
 
 def _message(error: BranchlineError) -> str:

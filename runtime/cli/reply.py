@@ -9,6 +9,7 @@ from rich.console import Console
 
 from runtime import events
 from runtime.cli.api import StreamEvent
+from runtime.logs import printable
 from runtime.model import Json
 
 
@@ -92,11 +93,13 @@ class Reply:
         self._current = message_id
         known.printed += len(new)
         thinking = known.message.get("channel") == "reasoning"
-        self.console.print(new, end="", style="dim italic" if thinking else None, markup=False)
+        self.console.print(
+            printable(new, prose=True), end="", style="dim italic" if thinking else None, markup=False
+        )
 
     def _note(self, text: str) -> None:
         self._end_line()
-        self.console.print(f"({text})", style="dim", markup=False)
+        self.console.print(f"({printable(text)})", style="dim", markup=False)
 
     def _end_line(self) -> None:
         if self._current is not None:

@@ -11,6 +11,7 @@ from runtime.cli.output import as_json, print_json
 from runtime.cli.terminal import ago, console, print_table
 from runtime.dispatch import Dispatcher, encode_wait
 from runtime.errors import NotFound
+from runtime.logs import printable
 from runtime.model import Run, RunStatus, utc_now
 from runtime.services import Services
 from runtime.settings import current
@@ -74,9 +75,9 @@ def show(run_id: object, json: bool) -> None:
         return
     _describe(run)
     if why:
-        console.print(f"Position {why['position']} in its queue: {why['message']}", markup=False)
+        console.print(f"Position {why['position']} in its queue: {printable(why['message'])}", markup=False)
     for step in steps:
-        console.print(f"step: {step['description']}", markup=False)
+        console.print(f"step: {printable(step['description'])}", markup=False)
     for log in logs:
         console.print(f"log of attempt {log['attempt']}:", style="dim")
         console.print(log["text"], markup=False)
@@ -122,4 +123,4 @@ def _describe(run: Run) -> None:
         ("error", f"{run.error.code}: {run.error.message}" if run.error else None),
     ):
         if value is not None:
-            console.print(f"  {name:8} {escape(value)}")
+            console.print(f"  {name:8} {escape(printable(value))}")

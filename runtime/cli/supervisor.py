@@ -24,6 +24,7 @@ from honcho.printer import Message, Printer
 from honcho.process import Process
 
 from runtime import processes
+from runtime.logs import printable
 
 _STABLE_AFTER = 10.0
 """Seconds after which a process that ends is restarted without a growing delay."""
@@ -60,7 +61,7 @@ class Service(Process):  # type: ignore[misc]
 
     def _forward_output(self) -> None:
         for line in self._child.stdout or ():
-            self._send_message(line)
+            self._send_message(printable(line.decode("utf-8", "replace").rstrip("\r\n"), prose=True) + "\n")
 
 
 class Supervisor(Manager):  # type: ignore[misc]

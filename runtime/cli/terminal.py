@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-console = Console(highlight=False, soft_wrap=True)
+from runtime.logs import printable
+
+
+class _Console(Console):
+    """Shows the control characters of every text that it prints; lines and tabs stay."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text to print."""
+        return super().render_str(printable(text, prose=True), **options)
+
+
+console = _Console(highlight=False, soft_wrap=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
@@ -18,7 +31,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) ->
     for number, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*(escape(cell) if cell else "–" for cell in row))
+        table.add_row(*(escape(printable(cell)) if cell else "–" for cell in row))
     console.print(table, soft_wrap=False)
 
 

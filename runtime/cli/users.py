@@ -5,7 +5,7 @@ from __future__ import annotations
 import argon2
 import click
 
-from runtime.cli.output import as_json, print_json
+from runtime.cli.output import as_json, print_json, say
 from runtime.errors import Invalid, NotFound, StreamUnavailable
 from runtime.model import User
 from runtime.settings import current
@@ -31,7 +31,7 @@ def add(email: str, name: str | None, password: str, json: bool) -> None:
     if json:
         print_json({"user": made.encode()})
     else:
-        click.echo(f"{made.email} can sign in now.")
+        say(f"{made.email} can sign in now.")
 
 
 @user.command("password")
@@ -50,7 +50,7 @@ def password(email: str, password: str) -> None:
         Revocations(Link(current().redis_url, current().redis)).announce(owner.id)
     except StreamUnavailable:
         pass  # without Redis the web processes cache no credentials
-    click.echo(f"The password of {owner.email} was changed; all its sessions are signed out.")
+    say(f"The password of {owner.email} was changed; all its sessions are signed out.")
 
 
 @click.group()

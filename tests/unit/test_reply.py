@@ -104,3 +104,19 @@ def test_a_stream_is_parsed_into_events_with_their_ids(cut: str) -> None:
     text += 'event: reset\ndata: {"a":\ndata: 2}\n\n'
     events = list(parse_stream(iter(text.replace("\n", cut).split(cut))))
     assert events == [("e:1", StreamEvent("run.step", {"seq": 1})), ("", StreamEvent("reset", {"a": 2}))]
+
+
+def test_a_text_keeps_its_lines_and_shows_its_control_characters() -> None:
+    out = printed(
+        created(),
+        delta(1, "one\n\ttwo\x1b"),
+        delta(2, "[2J\x9b\u202e"),
+        StreamEvent("run.step", {"description": "a\x1b[2J\nb"}),
+        completed("one\n\ttwo\x1b[2J\x9b\u202e\x07"),
+        ended(),
+    )
+
+    assert "one\n" in out
+    assert "two\\x1b[2J\\x9b\\u202e" in out
+    assert "(a\\x1b[2J\\x0ab)" in out
+    assert not {"\x1b", "\x9b", "\u202e", "\x07"} & set(out)

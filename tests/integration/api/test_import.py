@@ -100,7 +100,8 @@ JSON = st.recursive(
 VALUES = JSON | st.sampled_from([
     "x" * 201, "x" * 501, "", "parrot", "Parrot", "a b", "../x", "\x1b[2J", "w" * 65, "success", "active",
     "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "yes", "5", -1, 0, 1, 101, -101, 10**9, 2**31,
-    7 * 86400 + 1, nested(MAX_LEVELS), nested(MAX_LEVELS + 1), {"a": "x" * 300_000}, "system", "assistant", "ff" * 33,
+    7 * 86400 + 1, nested(MAX_LEVELS), nested(MAX_LEVELS + 1), {"a": "x" * 300_000}, "system",
+    "assistant", "ff" * 33,
 ])  # fmt: skip
 SETTINGS = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 
