@@ -28,11 +28,16 @@ _HURRY = 5
 """Seconds that a process whose duties fail may take to stop beyond those for its requests."""
 
 
+_TIMEOUT = 408
+"""The one status that is not gunicorn's own, see web/http/gunicorn.py."""
+
+
 def render_problem(status: int, reason: str, detail: str) -> bytes:
     """The response to what is not valid HTTP: a problem document, as for every other error."""
     from web.http.problems import raw_problem  # not before the worker has patched itself
 
-    return raw_problem(status, reason, detail)
+    # What gunicorn says of it is the text of an exception, and repeats what was sent.
+    return raw_problem(status, reason, detail if status == _TIMEOUT else "")
 
 
 replace_error_page(render_problem)

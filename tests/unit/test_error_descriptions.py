@@ -7,7 +7,15 @@ import pytest
 from werkzeug.exceptions import MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from runtime import errors
-from runtime.errors import FieldError, Invalid, TooMany, UnknownWorker
+from runtime.errors import (
+    BrokerUnavailable,
+    FieldError,
+    Invalid,
+    StoreUnavailable,
+    StreamUnavailable,
+    TooMany,
+    UnknownWorker,
+)
 from web.http.errors import describe, describe_status
 from web.http.problems import MAX_FIELDS, problem, raw_problem
 
@@ -53,6 +61,14 @@ def test_a_problem_document_names_wrong_fields_up_to_a_limit() -> None:
     assert body["errors"][1] == {
         "path": "messages.1.a/b", "pointer": "/messages/1/a~1b", "message": "is wrong"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [StoreUnavailable, StreamUnavailable, BrokerUnavailable])
+def test_what_a_driver_says_of_what_is_away_is_not_passed_on(kind: type[Exception]) -> None:
+    described = describe(kind('connection to "db.internal", user "app" failed: password "secr'))
+
+    assert described.status == 503
+    assert described.detail == kind.__doc__
 
 
 def test_a_problem_document_says_when_to_try_again() -> None:

@@ -36,6 +36,8 @@ _STATUS: Mapping[type[Exception], tuple[int, str]] = {
 
 _DETAIL = {404: "There is nothing at this address."}
 
+_AWAY = (errors.StoreUnavailable, errors.StreamUnavailable, errors.BrokerUnavailable)
+
 _OF_THE_BODY = ("Content-Type", "Content-Length")
 """Headers that describe werkzeug's own body, which is not sent."""
 
@@ -74,11 +76,21 @@ def describe(error: Exception) -> ErrorDescription:
         status,
         _hyphenated(known.__name__),
         title,
-        str(error),
+        _text(error),
         fields=error.errors if isinstance(error, errors.Invalid) else (),
         retry_after=error.retry_after if isinstance(error, errors.TooMany | errors.Unavailable) else None,
         headers={"WWW-Authenticate": 'Bearer realm="branchline"'} if status == 401 else {},
     )
+
+
+def _text(error: Exception) -> str:
+    """What the client is told.
+
+    Of what is away only that it is: whoever asks may not be signed in, and what a driver
+    says names hosts, users and sometimes a part of a password.
+    """
+    kind = next((kind for kind in _AWAY if isinstance(error, kind)), None)
+    return (kind.__doc__ or "") if kind else str(error)
 
 
 def describe_status(status: int, reason: str, detail: str = "") -> ErrorDescription:

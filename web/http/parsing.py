@@ -100,7 +100,8 @@ def _load_json(raw: bytes) -> Json:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}") from error
+        where = f"line {error.lineno}, column {error.colno}"
+        raise BadRequest(f"The body is not valid JSON; see {where}.") from error
     # Walking through a body is slow, and most have neither \u0000 nor enough brackets to nest too deep.
     suspect = b"\\u0000" in raw or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
     if suspect and not _is_storable(value):

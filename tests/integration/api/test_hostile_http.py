@@ -190,6 +190,8 @@ def test_invalid_http_is_answered_with_a_problem_document(stack, request_):
     assert int(head.split()[1]) == NO_HTTP[request_], head
     assert b"application/problem+json" in head
     assert json.loads(body)["status"] == NO_HTTP[request_]
+    # Nothing of the request, nor of the text of an exception.
+    assert json.loads(body)["detail"] == json.loads(body)["title"]
 
 
 @pytest.mark.parametrize("root", ["/static/", "/api/docs/", "/api/workers/", "/"])
