@@ -64,6 +64,7 @@ Worker.clients = Clients(
         idle=keepalive,
         total=_waiting,
         per_address=_waiting if _settings.web.trusted_proxies else max(16, _waiting // 2),
+        capacity=_settings.web.connections,
     )
 )
 

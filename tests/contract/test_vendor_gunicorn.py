@@ -119,7 +119,7 @@ def test_the_arbiter_and_the_logger_have_what_is_used() -> None:
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
 def test_a_request_is_read_from_what_stands_for_its_socket_which_is_found_again(framing: bytes) -> None:
-    clients = Clients(Bounds(patience=1, idle=1, total=1, per_address=1))
+    clients = Clients(Bounds(patience=1, idle=1, total=1, per_address=1, capacity=9))
     sent = iter([b"POST / HTTP/1.1\r\n", framing, b"\r\n"])
     client = Client(SimpleNamespace(recv=lambda _: next(sent)), ("10.0.0.1", 1), clients)
     request = next(RequestParser(Config(), client, ("10.0.0.1", 1)))

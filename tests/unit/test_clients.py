@@ -31,8 +31,10 @@ def connect() -> Iterator[Connect]:
         yield make
 
 
-def bounds(patience: float = LONG, total: int = 100, per_address: int = 100) -> Bounds:
-    return Bounds(patience, LONG, total, per_address)
+def bounds(
+    patience: float = LONG, total: int = 100, per_address: int = 100, capacity: int = 100, grace: float = 0.0
+) -> Bounds:
+    return Bounds(patience, LONG, total, per_address, capacity, grace)
 
 
 def reading(*clients: Client) -> list[gevent.Greenlet]:
@@ -82,13 +84,27 @@ def test_the_connection_that_waits_longest_gives_way_to_one_of_its_address(conne
     clients = Clients(bounds(per_address=2))
     stranger, _ = connect(clients, "10.0.0.2")
     first, second, third = (connect(clients)[0] for _ in range(3))
-    waits = reading(stranger, second, first, third)
+    waits = reading(stranger, first, second, third)
 
-    assert waits[2].get(timeout=20) == b""  # the first, though it was read after the second
-    assert [wait.dead for wait in waits] == [False, False, True, False]
+    assert waits[1].get(timeout=20) == b""
+    assert [wait.dead for wait in waits] == [False, True, False, False]
     assert len(clients) == 3
     gevent.killall(waits)
+    for client in (stranger, first, second, third):
+        client.close()
     assert len(clients) == 0
+
+
+def test_a_client_that_sends_piece_by_piece_stays_where_it_is_in_line(connect: Connect) -> None:
+    clients = Clients(bounds(per_address=2))
+    (first, sending), (second, _), (third, _) = (connect(clients) for _ in range(3))
+    reading(first, second)
+    sending.sendall(b"G")
+    gevent.idle()
+    [again] = reading(first)
+    reading(third)
+
+    assert again.get(timeout=20) == b""
 
 
 def test_where_all_are_too_many_one_of_the_busiest_address_gives_way(connect: Connect) -> None:
@@ -101,6 +117,27 @@ def test_where_all_are_too_many_one_of_the_busiest_address_gives_way(connect: Co
     assert waits[1].get(timeout=20) == b""
     assert [wait.dead for wait in (*waits, *late)] == [False, True, False, False]
     gevent.killall([*waits, *late])
+
+
+def test_a_connection_that_is_new_need_not_give_way(connect: Connect) -> None:
+    clients = Clients(bounds(total=1, per_address=1, grace=LONG))
+    waits = reading(*(connect(clients)[0] for _ in range(5)))
+
+    assert not any(wait.dead for wait in waits)
+    gevent.killall(waits)
+
+
+def test_where_hardly_a_connection_is_left_there_is_no_grace(connect: Connect) -> None:
+    clients = Clients(bounds(capacity=5, grace=LONG))
+    answered = [connect(clients)[0] for _ in range(2)]
+    first, second = reading(connect(clients)[0]), reading(connect(clients)[0])
+
+    assert first[0].get(timeout=20) == b""
+    assert not second[0].dead
+    for client in answered:
+        client.close()
+    assert clients.open == 2
+    gevent.killall(second)
 
 
 def test_an_endless_body_is_waited_for_without_bounds(connect: Connect) -> None:

@@ -3,8 +3,10 @@
 A connection costs nothing to open and little to hold. So the head of a request, and each
 piece of its body, has to arrive within a time; and of the connections that the process
 waits for, only so many are held, in all and from one address. The one that has been
-waited for longest gives way to a new one. A request that is being answered, such as a
-stream, is not waited for, and none of this concerns it.
+waited for longest gives way to a new one. Where hardly a connection is left, it does so
+at once, otherwise not before some seconds: after a restart thousands of clients connect
+together, and the process needs a moment to read what they ask for. A request that is
+being answered, such as a stream, is not waited for, and none of this concerns it.
 
 Nothing of ours is imported here but :mod:`web.http.addresses`: gunicorn's configuration
 imports this before gevent has patched the process.
@@ -57,6 +59,15 @@ class Bounds:
     """Connections that are waited for at once."""
     per_address: int
     """Of them, those from one address."""
+    capacity: int
+    """Connections that the process can have, with those that it answers."""
+    grace: float = 5.0
+    """For a connection that is one too many, unless the capacity is nearly exhausted."""
+
+    @property
+    def nearly_all(self) -> int:
+        """Connections from which on there is no grace."""
+        return self.capacity - max(1, self.capacity // 20)
 
 
 class Part(Enum):
@@ -74,35 +85,45 @@ class Clients:
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
-        self._waiting: dict[str, set[Client]] = defaultdict(set)
+        self._waiting: dict[str, dict[Client, None]] = defaultdict(dict)
+        """By network, in the order in which they began to be waited for: to find the first one must take
+        no longer under attack."""
         self._number = 0
+        self.open = 0
+        """Connections of the process, whether it waits for them or answers them."""
 
     def __len__(self) -> int:
         """How many are waited for."""
         return self._number
 
     def enter(self, client: Client) -> None:
-        """Wait for ``client``; one that has been waited for too long may have to give way."""
+        """Wait for ``client``, if it is not waited for already; the first one may have to give way."""
         same_address = self._waiting[client.network]
-        if len(same_address) >= self.bounds.per_address:
-            self._drop_oldest(same_address)
-        elif self._number >= self.bounds.total:
+        if client in same_address:
+            return
+        if self.open >= self.bounds.nearly_all and self._number:
             self._drop_oldest(max(self._waiting.values(), key=len))
-        same_address.add(client)
+        elif len(same_address) >= self.bounds.per_address:
+            self._drop_oldest(same_address, self.bounds.grace)
+        elif self._number >= self.bounds.total:
+            self._drop_oldest(max(self._waiting.values(), key=len), self.bounds.grace)
+        same_address[client] = None
         self._number += 1
 
     def leave(self, client: Client) -> None:
         """Wait for ``client`` no longer; more than once does no harm."""
         same_address = self._waiting[client.network]
         if client in same_address:
-            same_address.remove(client)
+            del same_address[client]
             self._number -= 1
         if not same_address:
             del self._waiting[client.network]
 
-    def _drop_oldest(self, clients: set[Client]) -> None:
-        oldest = min(clients, key=lambda client: client.since)
-        clients.remove(oldest)
+    def _drop_oldest(self, clients: dict[Client, None], grace: float = 0.0) -> None:
+        oldest = next(iter(clients))
+        if time.monotonic() - oldest.since < grace:
+            return
+        del clients[oldest]
         self._number -= 1
         oldest.hang_up()
 
@@ -120,6 +141,7 @@ class Client:
         self._received = 0
         self._waited = 0.0
         self._dropped = False
+        clients.open += 1
         self.since = time.monotonic()
         """When the part began that is expected now."""
 
@@ -133,7 +155,8 @@ class Client:
         self._expect(Part.NEXT)
 
     def expect_body(self) -> None:
-        """What comes now is the body of the request."""
+        """The head is complete; what comes now is the body of the request, if somebody reads it."""
+        self._clients.leave(self)
         self._expect(Part.BODY)
 
     def expect_rest(self) -> None:
@@ -155,6 +178,11 @@ class Client:
         if self.part is Part.HEAD and self._received > MAX_HEAD:
             raise HeadTooLarge
         return data
+
+    def close(self) -> None:
+        """The connection is closed; to be called once."""
+        self._clients.leave(self)
+        self._clients.open -= 1
 
     def hang_up(self) -> None:
         """Have whoever waits for this client find that it has gone."""
@@ -182,7 +210,8 @@ class Client:
                 raise
             data = b""  # the client is gone, whoever had it go
         finally:
-            self._clients.leave(self)
+            if self.part in (Part.BODY, Part.REST):  # else until the whole head is there
+                self._clients.leave(self)
             self._waited += time.monotonic() - began
         if data is None:
             raise TooSlow(f"{self.part.value} did not arrive in time")

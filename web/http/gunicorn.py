@@ -85,6 +85,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         except Exception as error:
             self.handle_error(request, connection, address, error)
         finally:
+            client.close()
             util.close(connection)
 
     def _answer(self, name: Any, request: Any, connection: socket.socket, address: Any) -> bool:

@@ -30,8 +30,8 @@ POST = b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: appli
 def stack(
     tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, stack_redis: RedisServer
 ) -> Iterator[Stack]:
-    """A web process that waits a second for a request, and holds at most 100 connections of an address so."""
-    settings = {"BRANCHLINE_WEB_REQUEST_TIMEOUT": "1", "BRANCHLINE_WEB_CONNECTIONS": "1200"}
+    """A web process that waits a second for a request."""
+    settings = {"BRANCHLINE_WEB_REQUEST_TIMEOUT": "1"}
     folder = tmp_path_factory.mktemp("stack")
     with web_only(stack_on_sqlite(folder, sqlite_template, stack_redis, **settings)) as stack:
         yield stack
@@ -41,8 +41,8 @@ def stack(
 def patient(
     tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, stack_redis: RedisServer
 ) -> Iterator[Stack]:
-    """The same, but no wait ends while a test lasts."""
-    settings = {"BRANCHLINE_WEB_REQUEST_TIMEOUT": "600", "BRANCHLINE_WEB_CONNECTIONS": "1200"}
+    """A web process that has 300 connections, and waits for a request longer than a test lasts."""
+    settings = {"BRANCHLINE_WEB_REQUEST_TIMEOUT": "600", "BRANCHLINE_WEB_CONNECTIONS": "300"}
     folder = tmp_path_factory.mktemp("patient")
     with web_only(stack_on_sqlite(folder, sqlite_template, stack_redis, **settings)) as stack:
         yield stack
