@@ -20,6 +20,7 @@ from runtime.errors import WorkerInvalid
 from runtime.model import Json
 from runtime.registry.config_schema import ANYTHING, ConfigSchema
 from runtime.registry.digest import digest_of
+from runtime.sandbox.rules import Level, Rules
 
 
 class WorkerType(StrEnum):
@@ -71,6 +72,7 @@ class Worker:
     history: int | None
     """How many messages of the conversation it gets."""
     limits: WorkerLimits
+    sandbox: Rules
     enabled: bool
     digest: str
     """Identifies the version: SHA-256 over the folder's files."""
@@ -116,6 +118,8 @@ def _load(folder: Path) -> Worker:
     schema = ConfigSchema.read(_inside(folder, path)) if path else ConfigSchema(ANYTHING)
     entrypoint = manifest.get("entrypoint_path")
     command = tuple(manifest.get("command", ()))
+    sandbox = manifest.get("sandbox", {})
+    variables = (*manifest.get("env", ()), *sandbox.get("env", ()))
     if command and "/" in command[0] and not command[0].startswith("/"):
         command = (str(_inside(folder, command[0])), *command[1:])
     return Worker(
@@ -132,13 +136,26 @@ def _load(folder: Path) -> Worker:
         timeout_seconds=manifest.get("timeout_seconds"),
         max_attempts=manifest.get("max_attempts"),
         max_running=manifest.get("max_running"),
-        env=tuple(name for name in manifest.get("env", ()) if not name.endswith("?")),
-        optional_env=tuple(name[:-1] for name in manifest.get("env", ()) if name.endswith("?")),
+        env=tuple(name for name in variables if not name.endswith("?")),
+        optional_env=tuple(name[:-1] for name in variables if name.endswith("?")),
         history=manifest.get("history"),
         limits=WorkerLimits(limits.get("memory_bytes"), limits.get("open_files")),
+        sandbox=_rules(sandbox),
         enabled=manifest.get("enabled", True),
         digest=digest_of(folder),
         schema=schema,
+    )
+
+
+def _rules(table: Mapping[str, Any]) -> Rules:
+    return Rules(
+        level=Level(table.get("level", Level.STANDARD)),
+        required=table.get("required", False),
+        read=tuple(table.get("read", ())),
+        write=tuple(table.get("write", ())),
+        connect=tuple(table.get("connect", ())),
+        disk_bytes=table.get("disk_bytes"),
+        credentials=table.get("credentials", {}),
     )
 
 
@@ -165,12 +182,32 @@ _VARIABLE = validate.Regexp(
     error='must be the name of an environment variable, with "?" after it if it is optional; '
     "workers do not get those that begin with BRANCHLINE_",
 )
+_SECRET = validate.Regexp(
+    r"(?!BRANCHLINE_)[A-Za-z_][A-Za-z0-9_]{0,127}\Z",
+    error="must be the name of an environment variable of the pool",
+)
+_HOST = validate.Regexp(
+    r"(?=.{1,253}(:|\Z))(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    r"(:[1-9][0-9]{0,4})?\Z",
+    error='must be the name of a host, not an address, with ":port" after it if that is not 443 or 80',
+)
 _NEEDS = {"python": "entrypoint_path", "node": "entrypoint_path", "exec": "command", "http": "url"}
 
 
 class _LimitsSchema(Schema):
     memory_bytes = fields.Integer(strict=True, validate=validate.Range(min=1 << 20, max=_MAX_LIMIT))
     open_files = fields.Integer(strict=True, validate=validate.Range(min=16, max=_MAX_LIMIT))
+
+
+class _SandboxSchema(Schema):
+    level = fields.String(validate=validate.OneOf(list(Level)))
+    required = fields.Boolean(truthy={True}, falsy={False})
+    read = fields.List(_text(1, 1000))
+    write = fields.List(_text(1, 1000))
+    connect = fields.List(fields.String(validate=_HOST))
+    env = fields.List(fields.String(validate=_VARIABLE))
+    disk_bytes = fields.Integer(strict=True, validate=validate.Range(min=1 << 20, max=_MAX_LIMIT))
+    credentials = fields.Dict(fields.String(validate=_HOST), fields.String(validate=_SECRET))
 
 
 class _ManifestSchema(Schema):
@@ -191,7 +228,13 @@ class _ManifestSchema(Schema):
     env = fields.List(fields.String(validate=_VARIABLE))
     history = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
     limits = fields.Nested(_LimitsSchema, unknown=RAISE)
+    sandbox = fields.Nested(_SandboxSchema, unknown=RAISE)
     enabled = fields.Boolean(truthy={True}, falsy={False})
+
+    @validates_schema
+    def check_sandbox(self, data: dict[str, Any], **_: Any) -> None:
+        if "sandbox" in data and data.get("type") == WorkerType.HTTP:
+            raise ValidationError("is not allowed for a worker of type http, which runs elsewhere", "sandbox")
 
     @validates_schema
     def check_start_keys(self, data: dict[str, Any], **_: Any) -> None:
