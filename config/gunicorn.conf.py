@@ -18,11 +18,13 @@ import gevent
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as AnyWorker
 
+from runtime import processes
 from runtime.duties import EXIT_CODE
 from runtime.settings import current
 from web.http.clients import Bounds, Clients
 from web.http.gunicorn import ErrorLogger, Worker, listening_sockets, replace_error_page
 
+processes.hide()
 _settings = current()
 _HURRY = 5
 """Seconds that a process whose duties fail may take to stop beyond those for its requests."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 LINUX = sys.platform == "linux"
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _CHILDREN = 1 << 16
 """Bytes of pids that are read at a time."""
@@ -30,6 +31,14 @@ def adopt_orphans() -> None:
 def die_with_parent(number: int) -> None:
     """Get the signal ``number`` when the parent ends."""
     _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def hide() -> None:
+    """Let no other process of the same user look into this one, which has secrets in memory and environment.
+
+    It leaves no core dump either. A program that it executes is not hidden.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def describe_exit(code: int) -> str:

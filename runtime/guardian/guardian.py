@@ -53,6 +53,7 @@ class Guardian(ABC):
 
     def run(self) -> int:
         """Returns the exit code to end with."""
+        processes.hide()
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         signal.signal(signal.SIGALRM, self._kill_process)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from runtime import processes
 from runtime.duties import Duties
 from runtime.errors import StoreUnavailable
 from runtime.guardian.heartbeat import start_beating
@@ -80,6 +81,7 @@ class Reaper:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the reaper. Returns an exit code."""
+    processes.hide()
     parser = argparse.ArgumentParser(prog="python -m runtime.maintenance.reaper", description=__doc__)
     parser.add_argument("--once", action="store_true", help="run one round and end")
     parser.add_argument(

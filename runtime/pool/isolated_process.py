@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 import gevent
 
+from runtime import processes
 from runtime.duties import Body
 from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
@@ -51,6 +52,7 @@ def main(arguments: list[str]) -> None:
     of its heartbeat.
     """
     pool, incarnation, run_id, heartbeat = arguments
+    processes.hide()
     start_beating(int(heartbeat))
     settings = current()
     configure(settings)
