@@ -141,6 +141,14 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SandboxSettings:
+    """What a run may use where its worker.toml says nothing else."""
+
+    disk_bytes: int
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How many runs are accepted and run at once."""
 
@@ -189,6 +197,7 @@ class Settings:
     web: Web
     pool: PoolSettings
     run: RunSettings
+    sandbox: SandboxSettings
     limits: Limits
     reaper: Reaper
     flower: Flower

@@ -25,6 +25,10 @@ class Child(Protocol):
         """Set once it has ended: why it did, if that was no fault of the worker, as in
         :class:`~runtime.errors.ChildLost`."""
 
+    @property
+    def exceeded(self) -> str | None:
+        """Set once it has ended: of what it had so much that it was killed, as a part of a sentence."""
+
     def read(self) -> bytes:
         """The next chunk of output, of at most 64 KiB; waits for it. Empty at the end of the output."""
 

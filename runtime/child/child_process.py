@@ -12,6 +12,7 @@ from runtime import processes
 from runtime.child.control_groups import ControlGroup
 from runtime.child.pipes import ReadPipe, WritePipe
 from runtime.errors import ChildLost
+from runtime.sandbox import folders
 
 _START_TIMEOUT = 10.0
 """Seconds that a host that is ready may take to start a child."""
@@ -57,6 +58,9 @@ class ChildProcess:
         """Set once it is started."""
         self.oom_killed = False
         self.lost: str | None = None
+        self.exceeded: str | None = None
+        self.left: str | None = None
+        """The folder of its run, if it has left something there."""
         self._group = group
         self._host = host
         self._number = number
@@ -109,6 +113,9 @@ class ChildProcess:
         if self._group is not None:
             self._group.remove()
             self._group = None
+        if self.left is not None:
+            folders.remove_aside(self.left)
+            self.left = None
 
     # ── for the host's client ───────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from runtime.child.child import Child
 from runtime.child.control_groups import ControlGroups
 from runtime.child.hosts import Hosts
 from runtime.child.launchers import LAUNCHERS, LaunchContext
+from runtime.child.sandboxing import Sandboxing
 from runtime.registry import Worker
 from runtime.settings import Settings
 
@@ -24,7 +25,8 @@ class Children:
     def __init__(self, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
         """``environ``: variables that children may inherit; those of this process if None."""
         environ = os.environ if environ is None else environ
-        self.hosts = Hosts(environ, settings.pool.host_recycle)
+        self.sandboxing = Sandboxing(settings, environ)
+        self.hosts = Hosts(environ, settings.pool.host_recycle, self.sandboxing)
         context = LaunchContext(self.hosts, ControlGroups(), environ)
         self._launchers = {type: launcher(context) for type, launcher in LAUNCHERS.items()}
 
@@ -43,3 +45,4 @@ class Children:
     def close(self) -> None:
         """End all hosts and the processes they started. Requests of http workers end with their attempts."""
         self.hosts.close()
+        self.sandboxing.close()

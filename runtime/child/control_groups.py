@@ -13,6 +13,8 @@ import logging
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -39,6 +41,18 @@ class ControlGroup:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @contextmanager
+    def entrance(self) -> Iterator[list[int]]:
+        """A descriptor: a process that writes ``0`` to it enters the group, whatever else it may reach.
+
+        Raises OSError.
+        """
+        descriptor = os.open(self.path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            yield [descriptor]
+        finally:
+            os.close(descriptor)
 
     def oom_killed(self) -> bool:
         """Whether the kernel has killed a process in it because the group's memory was used up."""

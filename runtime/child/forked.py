@@ -29,8 +29,8 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 MAX_MESSAGE = 256 * 1024
 """Bytes of a message between pool, host and child."""
 _BUFFER = bytearray(MAX_MESSAGE)
-_ANCILLARY = socket.CMSG_SPACE(3 * 4)
-"""Room for three descriptors, which are C ints."""
+_ANCILLARY = socket.CMSG_SPACE(4 * 4)
+"""Room for four descriptors, which are C ints."""
 BLOCKED = (int(signal.SIGTERM), int(signal.SIGINT))
 """Blocked in the host, so that a signal for a forked process waits until its own handlers are set."""
 
@@ -106,6 +106,11 @@ def _preload() -> None:
     decode_json('{"": [0, 0.5, null]}')
 
 
+def start_fresh(entrypoint: str) -> list[str]:
+    """The command that executes a Python worker in an interpreter of its own."""
+    return [sys.executable, f"{CHECKOUT}/runtime/sdk/fresh.py", entrypoint]
+
+
 def execute(
     worker: Function | None, request: dict[str, Any], descriptors: list[int], host: socket.socket
 ) -> NoReturn:
@@ -114,15 +119,18 @@ def execute(
     ``host`` is told what prevents it. It is closed before anything of the author's is
     executed, so that a worker cannot say of itself that it was lost.
     """
-    stdin, stdout, stderr = descriptors
+    stdin, stdout, stderr, *group = descriptors
     os.dup2(stderr, 2)
     os.close(stderr)
     try:
+        for entrance in group:  # the pool has opened it: a sandboxed process could not
+            os.write(entrance, b"0")
+            os.close(entrance)
         _enter(request)
     except FileNotFoundError:
-        _give_up(host, FOLDER_MISSING)
+        give_up(host, FOLDER_MISSING)
     except OSError as error:
-        _give_up(host, f"its process could not be set up: {error.strerror}")
+        give_up(host, f"its process could not be set up: {error.strerror}")
     if request["command"]:
         os.dup2(stdin, 0)
         os.dup2(stdout, 1)
@@ -137,18 +145,13 @@ def execute(
     _run_worker(worker, Wire(stdin, stdout))
 
 
-def _give_up(host: socket.socket, reason: str) -> NoReturn:
+def give_up(host: socket.socket, reason: str) -> NoReturn:
     """End, and have the host report that the run was lost, and why."""
     os.write(host.fileno(), reason.encode())
     os._exit(70)
 
 
 def _enter(request: dict[str, Any]) -> None:
-    if request["group"]:
-        # Not open(), which touches far more memory.
-        descriptor = os.open(f"{request['group']}/cgroup.procs", os.O_WRONLY)
-        os.write(descriptor, b"0")
-        os.close(descriptor)
     os.chdir(request["folder"])
     environ = os.environ
     for name, value in request["environ"].items():
@@ -172,7 +175,7 @@ def _exec(command: list[str], host: socket.socket) -> NoReturn:
     except OSError as error:
         name = os.path.basename(command[0])
         if is_of_machine(error):
-            _give_up(host, f"{name} could not be executed: {error.strerror}")
+            give_up(host, f"{name} could not be executed: {error.strerror}")
         os.write(2, f"{name} could not be executed: {error.strerror}\n".encode())
     os._exit(126)
 

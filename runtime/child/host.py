@@ -7,22 +7,30 @@ for a fork. It is run as ``python -m runtime.child.host DESCRIPTOR``, with one e
 a Unix socket that keeps message boundaries. Each message is a JSON object.
 
 ============================  =====================================================
-to the host                   ``{"type": "serve", "entrypoint": path or null}``, first of all
+to the host                   ``{"type": "serve", "entrypoint": path or null, "sandbox": plan or null}``,
+                              first of all
 ..                            ``{"type": "start", "child", "command", "folder", "environ",
-                              "memory_bytes", "open_files", "group"}`` with stdin, stdout
-                              and stderr as descriptors; ``command`` null means a fork of the worker
+                              "memory_bytes", "open_files", "group"}`` with stdin, stdout,
+                              stderr and, if ``group`` is true, ``cgroup.procs`` of the control group
+                              to enter as descriptors; ``command`` null means a fork of the worker
 ..                            ``{"type": "kill", "child", "signal"}``
 ..                            ``{"type": "ping"}``, to see whether it lives
 from the host                 ``{"type": "ready", "threads"}`` or ``{"type": "broken", "message", "lost"}``
 ..                            ``{"type": "started", "child", "pid"}`` or
                               ``{"type": "refused", "child", "message"}``
-..                            ``{"type": "ended", "child", "code", "lost"}``
+..                            ``{"type": "ended", "child", "code", "lost", "left", "exceeded"}``
 ..                            ``{"type": "pong"}``
 ============================  =====================================================
 
 ``lost`` is set where the worker is not to blame: in ``broken`` to true, in ``ended`` to the
 reason. A forked process has a socket to its host. It tells the host through it what kept it
 from executing the run, and closes it before anything of the author's is executed.
+
+Before it imports anything of a worker's author the host enters the worker's sandbox
+(:mod:`runtime.sandbox.host_sandbox`), and each child enters one inside it, with a folder of
+its own. ``left`` is that folder, if something is in it; the pool removes it. Once a second the
+host looks how much its children have: one that has more files or processes than it may is
+killed, and ``exceeded`` says of what.
 
 Nothing that a child leaves behind survives it. Every child is a subreaper, so what
 descends from it stays below it while it lives. The host is one too, so what is left
@@ -46,10 +54,13 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
 from runtime import processes
 from runtime.child import forked
+from runtime.sandbox.host_sandbox import HostSandbox, RunSandbox
+from runtime.sandbox.plan import Plan
 from runtime.sdk.loader import Function, load
 from runtime.sdk.wire import line_buffer_stdout
 
@@ -57,6 +68,8 @@ _IDLE_MS = 3
 """How long the host must be idle before it forks a spare, so that the fork delays no run."""
 _POLL_MS = None if processes.LINUX else 1000
 """How often a host checks whether its pool lives, where the kernel does not signal its end."""
+_WATCH_MS = 1000
+"""How often a host looks how much its children have written, and how many processes they have."""
 _CLEANUP_TIMEOUT = 5.0
 """Seconds that the host waits for killed processes to end before it ends itself."""
 
@@ -75,6 +88,9 @@ class Host:
         """By pid."""
         self._spare: int | None = None
         """The pid of a process that waits for a start request."""
+        self._sandbox: HostSandbox | None = None
+        self._watch_at = 0.0
+        """When its children are looked at again, by the monotonic clock."""
         self._helpers: frozenset[int] = frozenset()
         """Processes that the worker's import has started."""
         self._wake, self._woken = os.pipe()
@@ -84,7 +100,10 @@ class Host:
         """Work until the pool closes the socket or has ended; then kill what is left."""
         self._adopt()
         first = self._receive()
-        if first is None or not self._prepare(forked.decode(first[0])["entrypoint"]):
+        if first is None:
+            return
+        request = forked.decode(first[0])
+        if not (self._enter_sandbox(request.get("sandbox")) and self._prepare(request["entrypoint"])):
             return
         self._settle()
         poll = select.poll()
@@ -92,7 +111,7 @@ class Host:
         poll.register(self._wake, select.POLLIN)
         wants_spare = self._command is None
         while self._pool == os.getppid():
-            events = poll.poll(_IDLE_MS if wants_spare else _POLL_MS)
+            events = poll.poll(_IDLE_MS if wants_spare else self._patience())
             for descriptor, _ in events:
                 if descriptor == self._wake:
                     os.read(self._wake, 4096)
@@ -102,6 +121,7 @@ class Host:
             if wants_spare and not events:
                 self._fork_spare()
             wants_spare = bool(events) and self._spare is None and self._command is None
+            self._watch()
         self._end()
 
     # ── the beginning ───────────────────────────────────────────────────────
@@ -124,6 +144,17 @@ class Host:
         if self._pool != os.getppid() and not self._children:
             os._exit(0)
 
+    def _enter_sandbox(self, plan: dict[str, Any] | None) -> bool:
+        if plan is None:
+            return True
+        try:
+            self._sandbox = HostSandbox(Plan.decode(plan))
+            self._sandbox.enter()
+        except OSError as error:
+            self._report(type="broken", message=f"its sandbox could not be made: {error}", lost=True)
+            return False
+        return True
+
     def _prepare(self, entrypoint: str | None) -> bool:
         if entrypoint is None:
             self._report(type="ready", threads=0)
@@ -141,7 +172,7 @@ class Host:
         threads = processes.threads() - 1
         if threads:
             # A fork copies only one thread; locks that the others hold would stay locked.
-            self._command = [sys.executable, "-m", "runtime.sdk", entrypoint]
+            self._command = forked.start_fresh(entrypoint)
         self._report(type="ready", threads=threads)
         return True
 
@@ -192,7 +223,7 @@ class Host:
     def _start(self, request: dict[str, Any], data: bytes, descriptors: list[int]) -> None:
         child = request["child"]
         try:
-            if len(descriptors) != 3:  # the kernel had no room for the others
+            if len(descriptors) != (4 if request["group"] else 3):  # the kernel had no room for the others
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             pid = self._use_spare(data, descriptors) or self._fork(request, descriptors)
         except OSError as error:
@@ -207,6 +238,8 @@ class Host:
         if pid is None:
             return None
         try:
+            if self._sandbox is not None:
+                self._sandbox.hand_over(pid, descriptors)
             socket.send_fds(self._children[pid].socket, [data], descriptors)
         except OSError:
             return None  # it was killed; _reap removes it
@@ -222,34 +255,52 @@ class Host:
     def _fork(self, request: dict[str, Any] | None, descriptors: list[int]) -> int:
         """Fork a child for a start request, or a spare that waits for one. Raises OSError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, self._control.type)
-        with theirs:
-            try:
-                pid = os.fork()
-            except OSError:
-                ours.close()
-                raise
+        with theirs, ExitStack() as undo:
+            undo.callback(ours.close)
+            sandbox = self._sandbox.prepare() if self._sandbox is not None else None
+            if sandbox is not None:
+                undo.callback(sandbox.discard)
+            pid = os.fork()
             if pid == 0:
                 os.close(ours.fileno())
-                self._become_child(request, descriptors, theirs)
-        self._children[pid] = _Forked(ours)
+                self._become_child(sandbox, request, descriptors, theirs)
+            undo.pop_all()
+        if sandbox is not None:
+            sandbox.close()
+        self._children[pid] = _Forked(ours, sandbox.folder if sandbox is not None else None)
         return pid
 
     def _become_child(
-        self, request: dict[str, Any] | None, descriptors: list[int], host: socket.socket
+        self,
+        sandbox: RunSandbox | None,
+        request: dict[str, Any] | None,
+        descriptors: list[int],
+        host: socket.socket,
     ) -> NoReturn:
         """The rest of a forked process's life. Without a request, it waits for one from its host."""
         try:
             siblings = [child.socket.fileno() for child in self._children.values()]
             forked.leave_host(self._pid, (self._wake, self._woken, self._control.fileno(), *siblings))
+            if self._sandbox is not None and sandbox is not None:
+                self._enter_run_sandbox(self._sandbox, sandbox, descriptors, host)
             if request is None:
                 request, descriptors = forked.await_request(host)
             if self._command:
-                request = {**request, "command": self._command, "folder": forked.CHECKOUT}
+                request = {**request, "command": self._command}
             forked.execute(self._worker, request, descriptors, host)
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(70)
+
+    def _enter_run_sandbox(
+        self, sandbox: HostSandbox, run: RunSandbox, descriptors: list[int], host: socket.socket
+    ) -> None:
+        try:
+            sandbox.hand_over(os.getpid(), descriptors)
+            sandbox.enter_child(run, self._pid)
+        except OSError as error:
+            forked.give_up(host, f"its sandbox could not be made: {error.strerror}")
 
     def _kill(self, child: int, number: int) -> None:
         """Signal a child's process group; SIGKILL goes to all that descends from it."""
@@ -274,10 +325,11 @@ class Host:
                 continue
             processes.signal_group(pid, signal.SIGKILL)
             child = self._children.pop(pid)
-            lost = child.reason()
+            lost, left = child.reason(), child.remove_folder()
             if child.number is not None:
                 code = os.waitstatus_to_exitcode(status)
-                reports.append({"type": "ended", "child": child.number, "code": code, "lost": lost})
+                more = {"lost": lost, "left": left, "exceeded": child.exceeded}
+                reports.append({"type": "ended", "child": child.number, "code": code, **more})
             elif self._spare == pid:
                 self._spare = None
         self._sweep()
@@ -292,6 +344,26 @@ class Host:
             for pid in [*processes.descendants(orphan), orphan]:
                 processes.send_signal(pid, signal.SIGKILL)
         return len(orphans)
+
+    # ── bounds ──────────────────────────────────────────────────────────────
+
+    def _patience(self) -> int | None:
+        """How many milliseconds the host may be idle."""
+        return _WATCH_MS if self._sandbox is not None and self._children else _POLL_MS
+
+    def _watch(self) -> None:
+        """Kill children that have more than they may of what the kernel does not limit."""
+        now = time.monotonic()
+        if self._sandbox is None or now < self._watch_at:
+            return
+        for pid, child in self._children.items():
+            if child.number is not None and child.folder is not None and child.exceeded is None:
+                child.exceeded = self._sandbox.exceeded(pid, child.folder)
+                if child.exceeded is not None:
+                    self._kill(child.number, signal.SIGKILL)
+        # A child with very many files is not to keep its host from starting others.
+        took = time.monotonic() - now
+        self._watch_at = now + max(_WATCH_MS / 1000, 20 * took)
 
     def _end(self) -> None:
         self._control.close()
@@ -330,8 +402,12 @@ class Host:
 class _Forked:
     """A process that the host has forked, and its socket to it."""
 
-    def __init__(self, socket: socket.socket) -> None:
+    def __init__(self, socket: socket.socket, folder: str | None) -> None:
         self.socket = socket
+        self.folder = folder
+        """Of its run; None without a sandbox."""
+        self.exceeded: str | None = None
+        """Of what it had too much, so that it was killed."""
         self.number: int | None = None
         """The child's number in the pool; None for a spare."""
 
@@ -343,6 +419,16 @@ class _Forked:
                 return self.socket.recv(forked.MAX_MESSAGE).decode() or None
             except OSError:
                 return None
+
+    def remove_folder(self) -> str | None:
+        """It has ended: remove the folder of its run; its path where something is left in it."""
+        if self.folder is None:
+            return None
+        try:
+            os.rmdir(self.folder)
+        except OSError:
+            return self.folder
+        return None
 
 
 def _ended() -> Iterator[tuple[int, int]]:

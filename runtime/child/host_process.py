@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from runtime import processes
@@ -20,6 +21,8 @@ from runtime.child.control_groups import ControlGroup
 from runtime.child.pipes import ReadPipe, WritePipe, pipes
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker, WorkerType
+from runtime.sandbox import folders
+from runtime.sandbox.plan import Plan
 from runtime.settings import CHECKOUT
 
 log = logging.getLogger(__name__)
@@ -48,11 +51,12 @@ class HostProcess:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, worker: Worker, environ: Mapping[str, str]) -> None:
+    def __init__(self, worker: Worker, environ: Mapping[str, str], plan: Plan | None) -> None:
         """Start the host of a worker, with ``environ`` as its whole environment.
 
-        It imports a Python worker and forks it; for all others it executes commands.
-        Raises ChildLost where no process can be made.
+        It imports a Python worker and forks it; for all others it executes commands. First
+        of all it enters the sandbox that ``plan`` describes; None: there is none. Raises
+        ChildLost where no process can be made.
         """
         self.digest = worker.digest
         """The version of the worker."""
@@ -62,6 +66,7 @@ class HostProcess:
         """How many children it was asked for."""
         self.being_replaced = False
         """Whether its successor is being started."""
+        self._plan = plan
         self._used = time.monotonic()
         self._children: dict[int, ChildProcess] = {}
         self._retired = False
@@ -71,6 +76,7 @@ class HostProcess:
         try:
             self._control, theirs = _socketpair()
         except OSError as error:
+            self._remove_folder()
             raise ChildLost(f"no socket could be made: {error.strerror}") from error
         self._control.settimeout(_PING_AFTER)
         with theirs:
@@ -78,7 +84,7 @@ class HostProcess:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "runtime.child.host", str(theirs.fileno())],
                     cwd=CHECKOUT,
-                    env=dict(environ),
+                    env=_environment(environ, plan),
                     stdin=subprocess.DEVNULL,
                     stdout=sys.__stderr__ if sys.__stderr__ is not None else subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
@@ -86,8 +92,11 @@ class HostProcess:
                 )
             except OSError as error:
                 self._control.close()
+                self._remove_folder()
                 raise ChildLost(f"no process could be made: {error.strerror}") from error
-        self._send({"type": "serve", "entrypoint": str(worker.entrypoint) if self.python else None})
+        entrypoint = str(worker.entrypoint) if self.python else None
+        sandbox = plan.encode() if plan else None
+        self._send({"type": "serve", "entrypoint": entrypoint, "sandbox": sandbox})
         threading.Thread(target=self._listen, name="branchline-host", daemon=True).start()
 
     @property
@@ -130,9 +139,10 @@ class HostProcess:
             self.started += 1
             if line:
                 child.send(line)
-            message = json.dumps({**request, "child": number}).encode()
+            message = json.dumps({**request, "child": number, "group": group is not None}).encode()
             try:
-                socket.send_fds(self._control, [message], theirs)
+                with _entrance(group) as entrance:
+                    socket.send_fds(self._control, [message], [*theirs, *entrance])
             except OSError as error:
                 self.alive = False
                 self._children.pop(number, None)
@@ -219,7 +229,9 @@ class HostProcess:
                 self._children.pop(message["child"]).mark_refused(message["message"])
             case "ended":
                 self.mark_used()
-                self._children.pop(message["child"]).mark_ended(message["code"], message["lost"])
+                child = self._children.pop(message["child"])
+                child.left, child.exceeded = message["left"], message["exceeded"]
+                child.mark_ended(message["code"], message["lost"])
                 if self._retired and not self._children:
                     self.close()
 
@@ -239,6 +251,12 @@ class HostProcess:
             child.kill_group()
             child.mark_ended(_KILLED, "the process that had started it ended")
         self._children.clear()
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        """Remove what it and its runs have written."""
+        if self._plan is not None:
+            folders.remove_aside(self._plan.folder)
 
     def _end_of_import(self) -> ChildFailed:
         """Why it has ended before it was ready."""
@@ -247,6 +265,16 @@ class HostProcess:
             return ChildLost("the process that imported the worker was killed")
         how = processes.describe_exit(code)
         return _import_failed(f"its host process ended with {how}; see the pool's log")
+
+
+def _environment(environ: Mapping[str, str], plan: Plan | None) -> dict[str, str]:
+    """The host is at home in a folder of its own, for its worker's import may want to write."""
+    return {**environ, **({"HOME": plan.home, "TMPDIR": plan.home} if plan else {})}
+
+
+def _entrance(group: ControlGroup | None) -> AbstractContextManager[list[int]]:
+    """The descriptor by which a child enters its control group; none where it has none."""
+    return group.entrance() if group is not None else nullcontext([])
 
 
 def _import_failed(reason: str) -> ChildFailed:

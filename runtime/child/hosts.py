@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from runtime.child import environment
 from runtime.child.host_process import HostProcess
+from runtime.child.sandboxing import Sandboxing
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker
 
@@ -21,9 +22,10 @@ class Hosts:
     No two workers share a host: what one of them does to its host harms no run of another.
     """
 
-    def __init__(self, environ: Mapping[str, str], recycle: int) -> None:
+    def __init__(self, environ: Mapping[str, str], recycle: int, sandboxing: Sandboxing) -> None:
         """``recycle``: after how many children a host is replaced."""
         self._environ = environ
+        self._sandboxing = sandboxing
         self._recycle = recycle
         self._hosts: dict[str, HostProcess] = {}
         """By worker."""
@@ -66,7 +68,8 @@ class Hosts:
 
     def _replace(self, worker: Worker) -> HostProcess:
         basics = environment.basic(self._environ)
-        host = HostProcess(worker, {**basics, **environment.of_worker(worker, self._environ)})
+        variables = {**basics, **environment.of_worker(worker, self._environ)}
+        host = HostProcess(worker, variables, self._sandboxing.plan(worker))
         host.wait_ready()
         before = self._hosts.get(worker.id)
         self._hosts[worker.id] = host

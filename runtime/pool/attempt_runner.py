@@ -33,6 +33,7 @@ from runtime.pool.attempt import Attempt, StopReason
 from runtime.pool.outcome import AttemptEnd, Finish, HandBack, Outcome, Retry, Wait, decide, exit_error
 from runtime.pool.relay import Relay
 from runtime.queue.announcer import run_hint
+from runtime.sandbox import refusals
 from runtime.services import Services
 from runtime.store import Connection, attempts, messages
 from runtime.tokens import run_token
@@ -204,13 +205,25 @@ class AttemptRunner:
         end = AttemptEnd(self._run, self._attempt.stopped, result, error, lost)
         if end.failed:
             self._relay.wait_for_log(_LAST_OUTPUT)
+            self._explain_refusals(end)
         return decide(end, self._settings.run, self._transcript.log)
+
+    def _explain_refusals(self, end: AttemptEnd) -> None:
+        """Tell in the run's log what its sandbox refused, if that may be why it failed."""
+        log, error = self._transcript.log, end.error
+        worker = self._services.registry.workers.get(self._run.worker_id)
+        if worker is None or error is None or self._attempt.child is None:
+            return
+        text = f"{error.message}\n{log.tail()}"
+        told = refusals.explain(text, self._children.sandboxing.policy(worker))
+        if told is not None:
+            log.write(told.encode("utf-8", "replace"))
 
     def _exit_error(self, child: Child) -> RunError | None:
         """The error of a child that ended without a report; None for exit code 0. Waits for its end."""
         code = child.wait(self._settings.pool.kill_grace)
         limits = self._services.registry.get(self._run.worker_id).limits
-        return exit_error(code, child.oom_killed, limits)
+        return exit_error(code, child.oom_killed, limits, child.exceeded)
 
     # ── commit ──────────────────────────────────────────────────────────────
 

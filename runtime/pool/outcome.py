@@ -106,11 +106,14 @@ def _lose(run: Run, reason: str, limits: RunSettings, stderr: LogTail) -> Outcom
     return Finish(RunStatus.ERROR, error)
 
 
-def exit_error(code: int | None, oom_killed: bool, limits: WorkerLimits) -> RunError | None:
+def exit_error(
+    code: int | None, oom_killed: bool, limits: WorkerLimits, exceeded: str | None = None
+) -> RunError | None:
     """Why a worker failed that reported no end; None where it exited with 0.
 
     ``code``: its exit code, None where it closed its output and still runs. ``oom_killed``:
-    whether it was killed because it used more memory than ``limits`` say.
+    whether it was killed because it used more memory than ``limits`` say. ``exceeded``: what
+    else it was killed for.
     """
     if code == 0:
         return None
@@ -119,6 +122,8 @@ def exit_error(code: int | None, oom_killed: bool, limits: WorkerLimits) -> RunE
     elif oom_killed:
         megabytes = (limits.memory_bytes or 0) / (1 << 20)
         message = f"The worker used more than the {megabytes:,.4g} MiB of memory that it may."
+    elif exceeded is not None:
+        message = f"The worker was killed, because it had {exceeded}."
     elif code < 0:
         message = f"The worker was killed by {describe_exit(code)}."
     else:

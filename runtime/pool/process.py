@@ -24,6 +24,7 @@ import gevent
 from celery.exceptions import SecurityWarning
 from gevent.event import Event
 
+from runtime import processes
 from runtime.child import Children
 from runtime.duties import EXIT_CODE, Body, Duties, every
 from runtime.errors import ChildFailed, StoreUnavailable
@@ -78,10 +79,17 @@ class PoolProcess:
         """The workers that this pool runs."""
         self._duties = Duties(self._give_up)
         self.worker = QueueWorker(celery, name, slots, incarnation)
-        self.registration = Registration(
-            database, name, incarnation, slots, self.workers, self.worker, self._duties.ages
-        )
         self.children = Children(settings)
+        self.registration = Registration(
+            database,
+            name,
+            incarnation,
+            slots,
+            self.workers,
+            self.children.sandboxing,
+            self.worker,
+            self._duties.ages,
+        )
         self.leases = Leases(database, incarnation, settings.pool.lease)
         self.announced = AnnouncedEnds(database)
         isolated = IsolatedProcesses(database, name, incarnation, settings.pool) if with_isolation else None
@@ -220,6 +228,7 @@ def main(arguments: list[str]) -> None:
     The arguments are its pool, slots and incarnation, and the descriptor of its heartbeat.
     """
     name, slots, incarnation, heartbeat = arguments
+    processes.hide()
     start_beating(int(heartbeat))
     settings = current()
     configure(settings)

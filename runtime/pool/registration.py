@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from runtime.child.sandboxing import Sandboxing
 from runtime.errors import StoreUnavailable
 from runtime.model import Json
 from runtime.queue.worker import QueueWorker
@@ -27,6 +28,7 @@ class Registration:
         incarnation: str,
         slots: int,
         workers: Sequence[Worker],
+        sandboxing: Sandboxing,
         queue: QueueWorker,
         duties: Callable[[], Mapping[str, float]],
     ) -> None:
@@ -34,6 +36,7 @@ class Registration:
 
         ``duties`` returns for each duty of the process the seconds since its last success.
         """
+        self._sandboxing = sandboxing
         self._database = database
         self._pool = pool
         self._incarnation = incarnation
@@ -47,7 +50,7 @@ class Registration:
         workers = {
             worker.id: {
                 "digest": worker.digest,
-                "reason": worker.unavailable(os.environ),
+                "reason": worker.unavailable(os.environ) or self._sandboxing.refusal(worker),
                 "max_running": worker.max_running,
             }
             for worker in self._workers

@@ -125,7 +125,7 @@ SIGNAL_HOST = "os.kill(os.getppid(), args['signal']); time.sleep(3600)"
 def poisoned(client: Client, kind: str, number: int) -> dict:
     """A run that sends a signal to its host."""
     if kind == "exec":
-        return coded(client, SIGNAL_HOST, signal=number)
+        return coded(client, SIGNAL_HOST, "unconfined", signal=number)
     config = {"mode": "signal_host", "signal": number}
     return client.ask(client.thread(), "die", worker_id="fake", config=config)["runs"][0]
 
@@ -133,7 +133,7 @@ def poisoned(client: Client, kind: str, number: int) -> dict:
 def gated(client: Client, kind: str, gate: Path) -> dict:
     """A run of the same worker that writes, and ends once there is a file ``gate``."""
     if kind == "exec":
-        return coded(client, GATE, path=str(gate))
+        return coded(client, GATE, "unconfined", path=str(gate))
     config = {"mode": "gate", "path": str(gate), "text": "mine"}
     return client.ask(client.thread(), "go", worker_id="fake", config=config)["runs"][0]
 

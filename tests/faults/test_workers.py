@@ -57,7 +57,7 @@ def test_events_sent_over_http_are_streamed_at_once(client, tmp_path: Path):
         while not os.path.exists(args["gate"]):
             time.sleep(0.01)
         """
-    run = coded(client, code, gate=str(gate))
+    run = coded(client, code, "unconfined", gate=str(gate))
     with client.stream(f"/api/runs/{run['id']}/events") as events:
         assert next(event.data["text"] for event in events if event.type == "message.delta") == "early"
         gate.touch()

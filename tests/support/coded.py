@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 import textwrap
 from pathlib import Path
 
@@ -10,15 +10,19 @@ from runtime.settings import CHECKOUT
 from runtime.testing.client import Client
 
 _MANIFEST = """
-id = "coded"
+id = "{id}"
 name = "Coded"
 description = "Does what its arguments say. For tests."
 type = "exec"
 command = ["{python}", "coded.py"]
 
+[sandbox]
+level = "{level}"
+
 [limits]
 memory_bytes = 268435456
 """
+_LEVELS = {"coded": "standard", "unconfined": "none"}
 _CODE = """
 import json, os, signal, sys, time, urllib.request
 args = json.loads(sys.stdin.readline())["args"]
@@ -39,15 +43,17 @@ exec(args["code"])
 
 
 def write_worker(home: Path) -> str:
-    """Make the worker below ``home``; the WORKERS_PATH with it."""
-    folder = home / "workers" / "coded"
-    folder.mkdir(parents=True)
-    (folder / "worker.toml").write_text(_MANIFEST.format(python=shutil.which("python3")))
-    (folder / "coded.py").write_text(_CODE)
-    return f"{CHECKOUT}/tests/workers:{folder.parent}"
+    """Make the worker below ``home``, in a sandbox and without; the WORKERS_PATH with both."""
+    for worker_id, level in _LEVELS.items():
+        folder = home / "workers" / worker_id
+        folder.mkdir(parents=True)
+        manifest = _MANIFEST.format(id=worker_id, level=level, python=sys.executable)
+        (folder / "worker.toml").write_text(manifest)
+        (folder / "coded.py").write_text(_CODE)
+    return f"{CHECKOUT}/tests/workers:{home}/workers"
 
 
-def coded(client: Client, code: str, **args: object) -> dict:
-    """A run that executes ``code``."""
+def coded(client: Client, code: str, worker_id: str = "coded", **args: object) -> dict:
+    """A run that executes ``code``. That of the worker ``unconfined`` can reach its host, and any file."""
     arguments = {"code": textwrap.dedent(code), **args}
-    return client.ask(client.thread(), "go", worker_id="coded", args=arguments)["runs"][0]
+    return client.ask(client.thread(), "go", worker_id=worker_id, args=arguments)["runs"][0]

@@ -69,7 +69,6 @@ class ProcessLauncher(ABC):
             "environ": dict(environ),
             "memory_bytes": worker.limits.memory_bytes,
             "open_files": worker.limits.open_files,
-            "group": str(group.path) if group else None,
         }
         try:
             return self._start_in_host(worker, request, line, group)

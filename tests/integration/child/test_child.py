@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -28,11 +29,14 @@ from runtime.child.child_process import ChildProcess
 from runtime.child.host_process import HostProcess
 from runtime.errors import ChildFailed, ChildLost, OutputTooLarge
 from runtime.registry import Worker, discover, load
+from runtime.sandbox.rules import Rules
 from runtime.settings import CHECKOUT, Settings
+from runtime.settings import load as load_settings
 
 WORKERS = CHECKOUT / "tests" / "workers"
 REGISTRY = discover([CHECKOUT / "workers", WORKERS])
-FAKE = REGISTRY.get("fake")
+FAKE = replace(REGISTRY.get("fake"), sandbox=Rules(write=("/tmp",)))  # noqa: S108
+"""It may reach the files of its tests. The data folder is elsewhere."""
 SHELL = REGISTRY.get("shell")
 WITHIN = 20.0
 """Seconds that anything may take on a busy machine."""
@@ -86,6 +90,12 @@ class Talk:
 
 
 Start = Callable[..., Talk]
+
+
+@pytest.fixture
+def settings() -> Iterator[Settings]:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
+        yield load_settings({"BRANCHLINE_HOME": home})
 
 
 @pytest.fixture
@@ -866,7 +876,8 @@ def test_a_host_is_replaced_after_many_children_while_runs_go_on(
             time.sleep(0.01)
         def run(run):
             yield "x"
-        """
+        """,
+        '[sandbox]\nwrite = ["."]',
     )
     children = Children(replace(settings, pool=replace(settings.pool, host_recycle=2)))
     hosts: list[int] = []

@@ -1,0 +1,87 @@
+"""The sandboxes of a pool's workers: what is in force for each, and the folders of their runs."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+
+from runtime.errors import ChildFailed, ChildLost
+from runtime.registry import Worker, WorkerType
+from runtime.sandbox.folders import PoolFolder
+from runtime.sandbox.plan import Plan
+from runtime.sandbox.policy import Bounds, Place, Policy, Subject
+from runtime.sandbox.rules import Level, Rules
+from runtime.settings import CHECKOUT, Settings
+
+log = logging.getLogger(__name__)
+
+
+class Sandboxing:
+    """Decides for each worker of this machine what its sandbox is."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        """``environ``: the variables of which children get some."""
+        self._path = environ.get("PATH", "")
+        self._place = Place(
+            checkout=CHECKOUT,
+            private=_private(settings),
+            bounds=Bounds(settings.sandbox.disk_bytes, settings.sandbox.processes),
+            search_path=self._path,
+        )
+        self._policies: dict[str, tuple[str, Policy]] = {}
+        """By worker, with its digest."""
+        self._folder: PoolFolder | None = None
+        self._lock = Lock()
+
+    def policy(self, worker: Worker) -> Policy:
+        """What keeps the runs of a worker in their place."""
+        known = self._policies.get(worker.id)
+        if known is None or known[0] != worker.digest:
+            known = self._policies[worker.id] = worker.digest, self._decide(worker)
+        return known[1]
+
+    def refusal(self, worker: Worker) -> str | None:
+        """Why a worker must not run on this machine; None: it may."""
+        return self.policy(worker).refusal
+
+    def plan(self, worker: Worker) -> Plan | None:
+        """What the worker's next host is to do, with a folder of its own. Raises ChildFailed."""
+        policy = self.policy(worker)
+        if policy.refusal is not None:
+            raise ChildFailed(f"The worker may not run here: {policy.refusal}.")
+        if policy.in_force.level is Level.NONE:
+            return None
+        try:
+            return policy.plan(self._make_folder())
+        except OSError as error:
+            raise ChildLost(f"no folder could be made for its runs: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Remove the folders of all hosts, which have ended."""
+        with self._lock:
+            if self._folder is not None:
+                self._folder.remove()
+                self._folder = None
+
+    def _make_folder(self) -> str:
+        with self._lock:
+            if self._folder is None:
+                self._folder = PoolFolder()
+            return self._folder.make()
+
+    def _decide(self, worker: Worker) -> Policy:
+        rules = Rules(level=Level.NONE) if worker.type is WorkerType.HTTP else worker.sandbox
+        program = worker.program
+        command = [shutil.which(program, path=self._path) or program] if program else []
+        return Policy(Subject(rules, worker.folder, command), self._place)
+
+
+def _private(settings: Settings) -> tuple[Path, ...]:
+    """What no run may reach: the data folder, and the database where it is a file."""
+    kind, _, path = settings.database_url.partition(":///")
+    if kind.startswith("sqlite") and path:
+        return settings.home, Path(path.partition("?")[0]).absolute()
+    return (settings.home,)
