@@ -32,9 +32,13 @@ class Stack:
         redis_url: str,
         pools: tuple[str, ...] = ("python",),
         apart: Mapping[str, Mapping[str, str]] | None = None,
+        python: str = sys.executable,
+        user: int | None = None,
         **more: str,
     ) -> None:
         """``more`` is in the environment of every process, ``apart`` in that of single ones.
+
+        ``python`` executes them, as ``user`` if it is given (of which only root can make use).
 
         Its workers are those of the tests, unless ``more`` has another ``WORKERS_PATH``.
         """
@@ -43,6 +47,8 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.port}"
         self.pools = pools
         self._apart = apart or {}
+        self._python = python
+        self._user = user
         self.environ = {
             **os.environ,
             "BRANCHLINE_HOME": str(folder),
@@ -107,12 +113,15 @@ class Stack:
         with open(private_file(self._log_file(key)), "ab") as file:
             file.seek(0, os.SEEK_END)
             self.processes[key] = subprocess.Popen(
-                [*through, sys.executable, "-m", "runtime", *name.split()],
+                [*through, self._python, "-m", "runtime", *name.split()],
                 cwd=CHECKOUT,
                 env={**self.environ, **self._apart.get(name, {}), **more},
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                user=self._user,
+                group=self._user,
+                extra_groups=None if self._user is None else [],
             )
         return self.processes[key]
 
