@@ -341,6 +341,8 @@ class Run:
     """The open question of a waiting run: ``{id, prompt, options, message_id}``."""
     answers: tuple[Mapping[str, Json], ...] = ()
     """The answers so far: ``{confirmation_id, answer}``, oldest first."""
+    sandbox: Mapping[str, Json] | None = None
+    """What kept its last attempt in its place: ``{level, in_force}``."""
 
     def encode(self) -> dict[str, Json]:
         """The run as API and events show it."""
@@ -364,6 +366,7 @@ class Run:
             "error": self.error.encode() if self.error else None,
             "usage": dict(self.usage) if self.usage is not None else None,
             "confirmation": dict(self.confirmation) if self.confirmation is not None else None,
+            "sandbox": dict(self.sandbox) if self.sandbox is not None else None,
             "cancel_requested_at": encode_time(self.cancel_requested_at),
             "created_at": encode_time(self.created_at),
             "started_at": encode_time(self.started_at),

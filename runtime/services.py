@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
+from urllib.parse import urlsplit
 
 from celery import Celery
 
@@ -68,6 +70,18 @@ class Services:
     def announcer(self) -> Announcer:
         """Appends to the event logs what was committed."""
         return Announcer(self.database, self.log, self.notices)
+
+    def open_to_runs(self) -> Iterator[str]:
+        """The services that a run could use, since they want no password; each as a sentence."""
+        if self.database.engine.is_open_to_all():
+            yield "the database wants no password, so a run can connect to it; give it one (DATABASE_URL)"
+        if self.link.is_open_to_all():
+            yield "Redis wants no password, so a run can connect to it; give it one (REDIS_URL)"
+        if urlsplit(self.settings.broker_url).password in ("guest", None) and self._has_own_broker():
+            yield "the broker has the password that it comes with, or none; give it one (BROKER_URL)"
+
+    def _has_own_broker(self) -> bool:
+        return self.settings.broker_url != self.settings.redis_url
 
     @cached_property
     def publisher(self) -> Publisher:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker, WorkerType
@@ -46,6 +48,28 @@ class Sandboxing:
     def refusal(self, worker: Worker) -> str | None:
         """Why a worker must not run on this machine; None: it may."""
         return self.policy(worker).refusal
+
+    def report(self, worker: Worker) -> dict[str, Any] | None:
+        """What is in force for a worker and what is not, as a pool reports it; None: it runs elsewhere."""
+        if worker.type is WorkerType.HTTP:
+            return None
+        in_force = self.policy(worker).in_force
+        return {**in_force.encode(), "missing": dict(in_force.missing)}
+
+    def encode(self, workers: Iterable[Worker]) -> str:
+        """What is in force for each worker, by its id, as JSON."""
+        local = (worker for worker in workers if worker.type is not WorkerType.HTTP)
+        return json.dumps({worker.id: self.policy(worker).in_force.encode() for worker in local})
+
+    def log(self, workers: Iterable[Worker]) -> None:
+        """Log what is not in force for these workers, once for each reason."""
+        lacking: dict[tuple[str, str], list[str]] = {}
+        for worker in workers:
+            if worker.type is not WorkerType.HTTP:
+                for measure, why in self.policy(worker).in_force.missing.items():
+                    lacking.setdefault((measure, why), []).append(worker.id)
+        for (measure, why), ids in lacking.items():
+            log.warning("the sandbox of %s is without %s: %s", ", ".join(ids), measure, why)
 
     def plan(self, worker: Worker) -> Plan | None:
         """What the worker's next host is to do, with a folder of its own. Raises ChildFailed."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import click
 import httpx
@@ -18,6 +19,8 @@ from runtime.cli.terminal import console
 from runtime.errors import BranchlineError, BrokerUnavailable, StreamUnavailable
 from runtime.logs import printable
 from runtime.queue.publisher import refused_queues
+from runtime.sandbox.policy import InForce
+from runtime.sandbox.rules import Level
 from runtime.services import Services
 from runtime.settings import current
 from runtime.store import migrate, pools, recovery
@@ -174,6 +177,24 @@ def _web_clock(url: str) -> float | None:
         return None
 
 
+def _sandbox(services: Services) -> Iterator[Finding]:
+    """What each pool enforces. What its machine cannot do is no mistake of an installation."""
+    alive = [p for p in services.database.read(pools.listing, services.settings.pool.lease) if p.alive]
+    found: dict[str, set[str]] = {}
+    for pool in alive:
+        for worker_id, report in pool.workers.items():
+            if report.get("sandbox"):
+                found.setdefault(_describe_sandbox(report["sandbox"]), set()).add(worker_id)
+    for text, ids in found.items():
+        yield Finding("sandbox", f"{text} (of {', '.join(sorted(ids))})")
+    for sentence in services.open_to_runs():
+        yield Finding("sandbox", sentence)
+
+
+def _describe_sandbox(report: Mapping[str, Any]) -> str:
+    return InForce(Level(report["level"]), tuple(report["in_force"]), report["missing"]).describe()
+
+
 def _reaper(services: Services) -> Iterator[Finding]:
     lost = len(services.database.read(recovery.expired))
     forgotten = len(services.database.read(recovery.unannounced, services.settings.reaper.announce_grace * 5))
@@ -211,12 +232,23 @@ _REFUSED = (
     "Delete that queue at the broker, so that it is made as Branchline needs it (the runs in it are "
     "published again), or give its user the right to it."
 )
-_CHECKS: tuple[Check, ...] = (_database, _redis, _broker, _workers, _pools, _clocks, _reaper, _web)
+_CHECKS: tuple[Check, ...] = (
+    _database,
+    _redis,
+    _broker,
+    _workers,
+    _pools,
+    _clocks,
+    _sandbox,
+    _reaper,
+    _web,
+)
 _REMEDIES: dict[Check, str] = {
     _database: "Start it, or set DATABASE_URL.",
     _redis: "Start it (make run starts one), or set REDIS_URL.",
     _broker: "Start it, or set BROKER_URL.",
     _pools: "Fix the database first.",
     _clocks: "Fix the database first.",
+    _sandbox: "Fix the database first.",
     _reaper: "Fix the database first.",
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import cached_property
 
 import gevent
 import gevent.lock
@@ -66,6 +67,11 @@ class Executor:
         self._claims = gevent.lock.BoundedSemaphore(_CLAIMS_AT_ONCE)
         self._runners: dict[str, AttemptRunner] = {}
         """By run."""
+
+    @cached_property
+    def _sandboxes(self) -> str:
+        """What keeps the runs of each worker in their place; the claim writes it to the run."""
+        return self._children.sandboxing.encode(self._services.registry.workers.values())
 
     def execute(self, run_id: str) -> None:
         """Execute a run if it is still to be claimed."""
@@ -141,6 +147,7 @@ class Executor:
             self._history_limits(),
             isolated=self._isolated is None,
             only_published=self._has_limits(),
+            sandboxes=self._sandboxes,
         )
         if claim is None:
             return None

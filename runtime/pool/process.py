@@ -197,6 +197,9 @@ class PoolProcess:
 
     def _warm_hosts(self) -> Iterator[None]:
         """Have the hosts of python workers import them before the first run."""
+        self.children.sandboxing.log(self.workers)
+        for sentence in self.services.open_to_runs():
+            log.warning("%s", sentence)
         for worker in self.workers:
             if worker.unavailable(os.environ) is None:
                 try:

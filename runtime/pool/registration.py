@@ -52,6 +52,7 @@ class Registration:
                 "digest": worker.digest,
                 "reason": worker.unavailable(os.environ) or self._sandboxing.refusal(worker),
                 "max_running": worker.max_running,
+                "sandbox": self._sandboxing.report(worker),
             }
             for worker in self._workers
         }

@@ -48,8 +48,15 @@ class InForce:
     """Measure → why it is not in force."""
 
     def encode(self) -> dict[str, Any]:
-        """As the API shows it on a run."""
+        """As a run shows it."""
         return {"level": str(self.level), "in_force": list(self.measures)}
+
+    def describe(self) -> str:
+        """As people read it: ``standard: files, signals; not own_uid (only root can give uids)``."""
+        if self.level is Level.NONE:
+            return "none"
+        lacking = [f"not {name} ({why})" for name, why in self.missing.items()]
+        return f"{self.level}: {'; '.join([', '.join(self.measures) or 'nothing', *lacking])}"
 
 
 @dataclass(frozen=True, slots=True)

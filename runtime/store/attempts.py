@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from runtime.errors import StaleAttempt
 from runtime.model import Json, Message, Run, RunError, RunStatus, State
 from runtime.store import messages, states
+from runtime.store.dialects import member
 from runtime.store.runs import COLUMNS, record
 from runtime.store.tables import IS_QUEUED, IS_RUNNING, Id, now, run_logs, run_steps, runs
 
@@ -42,15 +43,16 @@ def claim(
     *,
     isolated: bool = False,
     only_published: bool = False,
+    sandboxes: str = "{}",
 ) -> Claim | None:
     """Begin the next attempt of a queued run; None where there is nothing to claim.
 
     ``history`` says how many messages a worker is given, by worker id; "" is the default.
     Only ``isolated`` it begins an attempt that :func:`needs_isolation`. ``only_published``: leave
     a run whose message is late and that is back in the backlog; where limits hold, it is
-    not counted there.
+    not counted there. ``sandboxes``: JSON of what keeps the runs of each worker in their place.
     """
-    how = {"isolated": isolated, "only_published": only_published}
+    how = {"isolated": isolated, "only_published": only_published, "sandboxes": sandboxes}
     row = c.execute(CLAIM, {"this_run": run_id, "claimant": incarnation, "lease": lease, **how}).one_or_none()
     if row is None:
         return None
@@ -294,6 +296,7 @@ CLAIM = (
         attempt=runs.c.attempt + 1,
         lease_until=now(sa.bindparam("lease", type_=sa.Float)),
         claimed_by=sa.bindparam("claimant", type_=sa.Text),
+        sandbox=member(sa.bindparam("sandboxes", type_=sa.Text), runs.c.worker_id),
         started_at=sa.func.coalesce(runs.c.started_at, now()),
     )
     .returning(*COLUMNS)

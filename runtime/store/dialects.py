@@ -8,6 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 _INSERT: Mapping[str, Any] = {"postgresql": insert_postgresql, "sqlite": insert_sqlite}
 
@@ -19,6 +21,25 @@ def upsert(table: sa.Table, key: str, replaced: tuple[str, ...], **values: Any) 
     one, and ``values`` are expressions of SQL that are the same for every execution.
     """
     return {dialect: _upsert(insert(table), key, replaced, values) for dialect, insert in _INSERT.items()}
+
+
+class member(FunctionElement[Any]):  # noqa: N801 - a function of SQL, as in sa.func
+    """The member of a JSON object, which is given as text, whose name is a text without quotes."""
+
+    type = sa.JSON()
+    inherit_cache = True
+
+
+@compiles(member, "postgresql")
+def _member_postgresql(element: member, compiler: Any, **how: Any) -> str:
+    document, name = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"(CAST({document} AS JSONB) -> {name})"
+
+
+@compiles(member, "sqlite")
+def _member_sqlite(element: member, compiler: Any, **how: Any) -> str:
+    document, name = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"json_extract({document}, '$.\"' || {name} || '\"')"
 
 
 def lock_transaction(c: sa.Connection, key: int) -> None:

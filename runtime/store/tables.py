@@ -223,6 +223,7 @@ runs = sa.Table(
     sa.Column("usage", Json),
     sa.Column("confirmation", Json),
     sa.Column("answers", Json, nullable=False),
+    sa.Column("sandbox", Json),  # of the last attempt
     sa.Column("created_at", Time, nullable=False),
     sa.Column("started_at", Time),
     sa.Column("finished_at", Time),

@@ -113,8 +113,25 @@ class Link:
             driver_info=None,
         )
         self._suspended_until = 0.0
+        self._url = url
         self.client = redis.Redis(connection_pool=self._pool)
         """For commands that need no script; the caller handles RedisError."""
+
+    def is_open_to_all(self) -> bool:
+        """Whether the server serves a stranger: a run has no password, and cannot read ours.
+
+        False where it does not answer.
+        """
+        stranger = redis.Redis.from_url(
+            self._url, socket_timeout=self.timeout, socket_connect_timeout=self.timeout
+        )
+        stranger.connection_pool.connection_kwargs.update(username=None, password=None)
+        try:
+            return bool(stranger.ping())
+        except redis.RedisError:
+            return False
+        finally:
+            stranger.close()
 
     def call(
         self,

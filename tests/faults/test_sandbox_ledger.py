@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -196,3 +197,33 @@ def test_nothing_that_a_run_writes_is_left(victim: Victim) -> None:
         assert os.path.isdir(process["home"])
     victim.client.wait(run)
     until(lambda: not os.path.exists(process["home"]), what="its folder is removed")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refused_file_is_named_in_the_log_of_its_run(victim: Victim, kind: str) -> None:
+    path = f"{CHECKOUT}/setup.cfg"
+    ended = victim.client.wait(victim.ask(kind, open=path))["run"]
+    log = victim.client.get(f"/api/runs/{ended['id']}/log").json()["items"][0]["text"]
+    assert f'[sandbox] allows it with read = ["{path}"]' in log
+
+
+def test_what_is_in_force_stands_on_each_run_and_in_the_metrics(victim: Victim) -> None:
+    run = victim.client.wait(victim.ask("exec"))["run"]
+    assert run["sandbox"]["level"] == "standard"
+    assert {"files", "signals", "system_calls"} <= set(run["sandbox"]["in_force"])
+    metrics = victim.client.get("/metrics").text
+    for measure in run["sandbox"]["in_force"]:
+        assert (
+            f'branchline_sandbox{{measure="{measure}",pool="hostile",worker="hostile_exec"}} 1.0' in metrics
+        )
+    assert "standard: files, signals, system_calls" in victim.stack.run("check")
+    doctor = subprocess.run(
+        [sys.executable, "-m", "runtime", "doctor"],
+        cwd=CHECKOUT,
+        env=victim.stack.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "standard: files, signals, system_calls" in doctor.stdout

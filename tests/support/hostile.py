@@ -29,7 +29,7 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
 """
 _NODE = """
 import {{ spawnSync }} from "node:child_process";
-spawnSync("{python}", ["hostile_acts.py"], {{ stdio: "inherit" }});
+process.exit(spawnSync("{python}", ["hostile_acts.py"], {{ stdio: "inherit" }}).status);
 """
 
 

@@ -394,6 +394,8 @@ def main() -> None:
 def perform(args: Target) -> Iterator[str]:
     """Say who one is, do the acts that ``args`` names, and say what each got."""
     yield json.dumps({"pid": os.getpid(), "parent": os.getppid(), "home": os.environ["HOME"]}) + "\n"
+    if args.get("open"):
+        Path(args["open"]).read_text()
     time.sleep(args.get("wait", 0))
     if args.get("kill_all"):
         os.kill(-1, signal.SIGKILL)

@@ -222,7 +222,26 @@ def _of_pools(found: Iterable[Pool]) -> Iterator[Metric]:
         slots.add_metric([name], sum(pool.slots for pool in processes))
         busy.add_metric([name], sum(pool.busy for pool in processes))
         dropped.add_metric([name], sum(pool.dropped_messages for pool in processes))
-    yield from (slots, busy, dropped)
+    yield from (slots, busy, dropped, _of_sandboxes(alive))
+
+
+def _of_sandboxes(alive: Mapping[str, Iterable[Pool]]) -> Metric:
+    metric = GaugeMetricFamily(
+        "branchline_sandbox",
+        "Whether a measure of the sandbox is in force for a worker, in all processes of its pool.",
+        labels=["worker", "pool", "measure"],
+    )
+    found: dict[tuple[str, str, str], bool] = {}
+    for name, processes in alive.items():
+        for pool in processes:
+            for worker_id, report in pool.workers.items():
+                sandbox = report.get("sandbox") or {"in_force": (), "missing": {}}
+                for measure in (*sandbox["in_force"], *sandbox["missing"]):
+                    key = worker_id, name, measure
+                    found[key] = found.get(key, True) and measure in sandbox["in_force"]
+    for labels, in_force in found.items():
+        metric.add_metric(labels, in_force)
+    return metric
 
 
 def _of_duties(ages: Iterable[DutyAge]) -> Metric:

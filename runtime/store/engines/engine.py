@@ -94,6 +94,10 @@ class Engine(ABC):
 
         return self.transaction(Mode.SNAPSHOT, bounded)
 
+    def is_open_to_all(self) -> bool:
+        """Whether the server serves a stranger: a run has no password, and cannot read ours."""
+        return False
+
     def close(self) -> None:
         """Close all idle connections."""
         self.connections.dispose()
@@ -129,6 +133,7 @@ class Engine(ABC):
         *,
         isolated: bool = False,
         only_published: bool = False,
+        sandboxes: str = "{}",
     ) -> attempts.Claim | None:
         """:func:`attempts.claim`."""
         return self.transaction(
@@ -140,6 +145,7 @@ class Engine(ABC):
             history,
             isolated=isolated,
             only_published=only_published,
+            sandboxes=sandboxes,
         )
 
     def finish(

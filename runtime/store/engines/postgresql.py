@@ -14,6 +14,7 @@ says why not.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -36,6 +37,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Psycopg = psycopg.Connection[tuple[Any, ...]]
 
+_STRANGER_TIMEOUT = 3
+"""Seconds that a connection without a password may take."""
 _MAX_TEXT = 256 * 1024
 """Characters of message text that one statement is given as JSON; more of them are slow that way."""
 
@@ -61,6 +64,20 @@ class PostgreSQL(Engine):
             if isinstance(error.orig, psycopg.errors.QueryCanceled):
                 raise SearchTooLong(seconds) from error
             raise
+
+    def is_open_to_all(self) -> bool:
+        """Connects without a password, as by the rules ``trust``, ``peer`` and ``ident``.
+
+        False where it does not answer.
+        """
+        url = self.connections.url.set(drivername="postgresql", password=None)
+        dsn = url.render_as_string(hide_password=False)
+        try:
+            # Empty, so that neither PGPASSWORD nor a file of passwords is used.
+            psycopg.connect(dsn, password="", passfile=os.devnull, connect_timeout=_STRANGER_TIMEOUT).close()
+        except psycopg.Error:
+            return False
+        return True
 
     def get_thread(self, workspace_id: str, thread_id: str) -> Thread:
         """One statement, in place of the transaction of :meth:`Engine.get_thread`."""
@@ -101,9 +118,10 @@ class PostgreSQL(Engine):
         *,
         isolated: bool = False,
         only_published: bool = False,
+        sandboxes: str = "{}",
     ) -> attempts.Claim | None:
         """Two statements: claim the run, then read its messages; a third one after a question."""
-        how = {"isolated": isolated, "only_published": only_published}
+        how = {"isolated": isolated, "only_published": only_published, "sandboxes": sandboxes}
         with self._autocommit() as c:
             row = _CLAIM.row(c, {"this_run": run_id, "claimant": incarnation, "lease": lease, **how})
             if row is None:

@@ -76,7 +76,7 @@ def test_a_new_database_is_brought_to_the_head_and_stays_there(empty_url: str) -
     migrate.upgrade(empty_url)
     migrate.upgrade(empty_url)
 
-    assert migrate.current(empty_url) == migrate.head() == "0008"
+    assert migrate.current(empty_url) == migrate.head() == "0009"
 
 
 def test_processes_that_start_at_once_migrate_once(empty_url: str) -> None:

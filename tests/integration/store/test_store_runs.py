@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -89,6 +90,19 @@ def test_a_run_is_claimed_once_and_given_the_path_to_its_input(database, make):
     assert first.run.attempt == 1
     assert [message.content for message in first.messages] == ["hello"]
     assert database.engine.claim(run.id, POOL, LEASE, HISTORY) is None
+
+
+def test_a_claim_notes_what_keeps_the_run_in_its_place(database, make):
+    known, unknown = make().runs[0], make().runs[0]
+    in_force = {"level": "standard", "in_force": ["files"]}
+    sandboxes = json.dumps({known.worker_id: in_force})
+
+    claimed = database.engine.claim(known.id, POOL, LEASE, HISTORY, sandboxes=sandboxes)
+    other = database.engine.claim(unknown.id, POOL, LEASE, HISTORY, sandboxes='{"another": {}}')
+
+    assert claimed.run.sandbox == in_force
+    assert database.engine.get_run(known.workspace_id, known.id).encode()["sandbox"] == in_force
+    assert other.run.sandbox is None
 
 
 def test_the_end_is_committed_with_all_that_the_attempt_left(database, make):

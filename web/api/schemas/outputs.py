@@ -166,6 +166,13 @@ class Run(Output):
     error = fields.Nested(RunError, allow_none=True)
     usage = Object(allow_none=True)
     confirmation = Object(allow_none=True, metadata=says("the question of a waiting run"))
+    sandbox = Object(
+        allow_none=True,
+        metadata=says(
+            "what kept its last attempt in its place: `level`, and the measures `in_force`; "
+            "null before the first one, and where the worker runs elsewhere"
+        ),
+    )
     cancel_requested_at = _time(allow_none=True)
     created_at = _time()
     started_at = _time(allow_none=True)
