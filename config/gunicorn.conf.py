@@ -88,7 +88,7 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_worker_init(worker: AnyWorker) -> None:
-    """Listen for revoked credentials, and end the streams when the process is told to stop."""
+    """Listen for revoked credentials, end the streams when the process is told to stop, and warm up."""
     core = worker.wsgi.extensions["branchline"]
     core.duties.give_up = end_process
     core.credentials.listen(core.duties)
@@ -100,6 +100,7 @@ def post_worker_init(worker: AnyWorker) -> None:
         core.end_streams()
 
     core.duties.start("watch for the stop", end_streams, once=True)
+    core.warm_up()
     # What was imported stays for good. Thousands of streams allocate many objects, but few
     # cycles, so the collector looks for those less often than by default.
     gc.collect()

@@ -17,6 +17,7 @@ from runtime.duties import Duties
 from runtime.errors import StreamUnavailable
 from runtime.events import THREAD_UPDATED
 from runtime.model import Thread
+from runtime.registry import config_schema
 from runtime.services import Services
 from runtime.stream import Hub, Revocations, SlidingWindow
 from web.http.lanes import Lane
@@ -120,6 +121,11 @@ class Core(Services):
     def metrics(self) -> Metrics:
         """What this process counts."""
         return Metrics()
+
+    def warm_up(self) -> None:
+        """Find the workers, and start the process that checks configs, before the first request."""
+        if any(worker.schema.needs_process for worker in self.registry.workers.values()):
+            config_schema.processes.start()
 
     def hint_thread(self, thread: Thread) -> None:
         """Notify the clients that list the workspace's threads of a new one."""

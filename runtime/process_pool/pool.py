@@ -45,28 +45,34 @@ class ProcessPool:
         with self._turn(caller), self._place() as place:
             return place.call(argument)
 
+    def start(self) -> None:
+        """Start a process, so that the first call finds it warm."""
+        with suppress(TooMany, Unavailable), self._place() as place:
+            place.start()
+
     def close(self) -> None:
         """End the processes that have nothing to do; the next call starts another one."""
-        for _ in range(self._free.qsize()):
-            with suppress(queue.Empty):
-                place = self._free.get_nowait()
-                place.close()
-                self._free.put(place)
+        for place in self._idle:
+            place.close()
 
     def _open(self) -> None:
         self._owner = os.getpid()
         # Not a threading.Semaphore, see the pool of connections in runtime.stream.connection.
-        self._free: queue.SimpleQueue[_Place] = queue.SimpleQueue()
-        for _ in range(self._size):
-            self._free.put(_Place(self._name, self._seconds))
+        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._idle = [_Place(self._name, self._seconds) for _ in range(self._size)]
+        """The one that was used last comes last: it is warm, and others need not be started."""
+        for _ in self._idle:
+            self._free.put(None)
 
     @contextmanager
     def _place(self) -> Iterator[_Place]:
-        place = self._get(self._free)
+        self._get(self._free)
+        place = self._idle.pop()
         try:
             yield place
         finally:
-            self._free.put(place)
+            self._idle.append(place)
+            self._free.put(None)
 
     @contextmanager
     def _turn(self, caller: str) -> Iterator[None]:
@@ -120,14 +126,19 @@ class _Place:
         except ProcessEnded as error:  # a new one too: this very argument ends it
             raise LimitExceeded from error
 
-    def _call(self, argument: Any) -> Any:
+    def start(self) -> Process:
+        """The process, which may still be starting. Raises Unavailable."""
         self._process = self._process or Process(self._name, self._seconds)
+        return self._process
+
+    def _call(self, argument: Any) -> Any:
+        process = self.start()
         try:
-            return self._process.call(argument, self._seconds * _CLOCK)
+            return process.call(argument, self._seconds * _CLOCK)
         except LimitExceeded:
             self.close()
-            with suppress(Unavailable):  # warm for the next caller
-                self._process = Process(self._name, self._seconds)
+            with suppress(Unavailable):
+                self.start()  # warm for the next caller
             raise
         except BaseException:
             # Whatever interrupted the call, its answer must not become that of the next one.

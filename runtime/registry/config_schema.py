@@ -48,6 +48,11 @@ class ConfigSchema:
         self.document = document
         self._cost = schema_cost.cost(document, _keywords(document))
 
+    @property
+    def needs_process(self) -> bool:
+        """Whether even a small config is checked in another process."""
+        return self._cost is None
+
     @classmethod
     def read(cls, path: Path) -> ConfigSchema:
         """The schema in a file. Raises WorkerInvalid that says what is wrong with it."""

@@ -48,7 +48,15 @@ def test_a_call_returns_what_the_function_returns_and_its_process_stays(pool: Pr
     pid = pool.call(PID)
 
     assert pid != os.getpid()
-    assert pid in {pool.call(PID) for _ in range(4)}
+    assert {pool.call(PID) for _ in range(4)} == {pid}
+
+
+def test_a_process_that_was_started_before_makes_the_first_call(pool: ProcessPool) -> None:
+    before = children()
+    pool.start()
+
+    [pid] = children() - before
+    assert pool.call(PID) == pid
 
 
 def test_a_call_that_takes_too_long_is_ended_and_the_next_one_is_answered(pool: ProcessPool) -> None:
@@ -89,11 +97,12 @@ def test_a_process_knows_nothing_of_its_callers_environment(
 
 def test_whoever_has_calls_waiting_does_not_keep_others_from_theirs() -> None:
     pool = ProcessPool(work, size=2, seconds=2, patience=60)
+    before = children()
     greedy = [threading.Thread(target=refused, args=(pool, "greedy")) for _ in range(2)]
     for thread in greedy:
         thread.start()
     try:
-        until(lambda: processes.children_of(os.getpid()))
+        until(lambda: children() - before)
 
         assert pool.call(PID, "modest")
         assert all(thread.is_alive() for thread in greedy)
@@ -103,6 +112,10 @@ def test_whoever_has_calls_waiting_does_not_keep_others_from_theirs() -> None:
         pool.close()
 
 
+def children() -> set[int]:
+    return {*processes.children_of(os.getpid())}
+
+
 def refused(pool: ProcessPool, caller: str) -> None:
     with pytest.raises(LimitExceeded):
         pool.call(SLOW, caller)
@@ -110,10 +123,11 @@ def refused(pool: ProcessPool, caller: str) -> None:
 
 def test_a_call_that_cannot_begin_in_time_is_refused() -> None:
     pool = ProcessPool(work, size=1, seconds=2, patience=0.05)
+    before = children()
     busy = threading.Thread(target=refused, args=(pool, ""))
     busy.start()
     try:
-        until(lambda: processes.children_of(os.getpid()))
+        until(lambda: children() - before)
         with pytest.raises(TooMany):
             pool.call(PID, "another")
     finally:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from runtime.registry import config_schema
+from runtime.process_pool import ProcessPool
+from runtime.registry import config_schema, json_schema
 from runtime.testing.client import Client as HttpClient
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
@@ -31,11 +32,14 @@ def worker_folder(worker_folder: Path) -> Path:
 
 
 @pytest.fixture
-def ada(app: Flask) -> Iterator[Client]:
+def ada(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A client, whose configs are given up sooner than in earnest."""
+    processes = ProcessPool(json_schema.examine, size=2, seconds=0.2, patience=60)
+    monkeypatch.setattr(config_schema, "processes", processes)
     client = app.test_client()
     assert isinstance(client, Client)
     yield client.sign_up("ada")
-    config_schema.processes.close()
+    processes.close()
 
 
 def refused(answer: Any, words: str) -> None:
@@ -142,11 +146,11 @@ def test_one_users_slow_checks_hold_up_nobody_else(
         ) as stack,
         HttpClient(stack.url) as greedy,
         HttpClient(stack.url) as modest,
-        ThreadPoolExecutor(6) as pool,
+        ThreadPoolExecutor(4) as pool,
     ):
         greedy.register()
         modest.register()
-        slow = [pool.submit(ask, greedy) for _ in range(6)]
+        slow = [pool.submit(ask, greedy) for _ in range(4)]
         answers = [
             modest.post("/api/threads", json={"worker_id": "strict", "config": {"code": text}})
             for text in ("a", "aa", "aaa")
