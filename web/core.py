@@ -31,6 +31,8 @@ IMPORTS = 2
 """Imports at a time: one of 10 MB takes 200 MB of memory and half a minute."""
 
 
+LARGE_BODIES = 32
+LARGE_BODIES_PER_USER = 4
 EXPORTS = 2
 """Answers at a time that have all that a thread or a run has; there is no bound to that."""
 COMMANDS_PER_RUN = 4
@@ -79,6 +81,12 @@ class Core(Services):
         """How many threads are imported at once."""
         full = "Too many threads are being imported; try again in a moment."
         return Lane(IMPORTS, 1, self.settings.database.pool_timeout, full)
+
+    @cached_property
+    def large_bodies(self) -> Lane:
+        """How many large bodies are received and handled at once; each needs several times its size."""
+        full = "Too many large requests are being sent at once; try again in a moment."
+        return Lane(LARGE_BODIES, LARGE_BODIES_PER_USER, self.settings.database.pool_timeout, full)
 
     @cached_property
     def exports(self) -> Lane:

@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from flask import Flask, request
+from flask import Flask, g, request
 
+from web.core import core
 from web.http.parsing import too_large
+from web.security import auth
 
 USUAL = 16 * 1024
 """Bytes, wherever the table says nothing: signing in, marks, names, and whatever needs no body at all."""
+LARGE = 1 << 20
+"""Bytes from which on a process takes only so many bodies at once, and of one user's only some."""
 _OBJECTS = 1 << 20
 """Bytes of a thread's config and metadata, or of an answer to a worker's question."""
 _LARGEST = None
@@ -39,12 +43,35 @@ def init_app(app: Flask, largest: int) -> None:
     """Refuse larger bodies before anything else is done. ``largest``: bytes that any body may have."""
     app.config["MAX_CONTENT_LENGTH"] = largest
     app.before_request(partial(_check, largest))
+    app.teardown_request(_leave_lane)
 
 
 def limit(endpoint: str | None, largest: int) -> int:
     """Bytes that a body for this endpoint may have; None is a path that no route has."""
     found = _LIMITS.get(endpoint or "", USUAL)
     return largest if found is None else min(found, largest)
+
+
+def enter_lane() -> None:
+    """For ``before_request`` of a blueprint, after authentication: hold a slot for a large body.
+
+    It is held until the request has been handled, but for the stream that may answer it.
+    Raises TooMany.
+    """
+    of_unknown_length = "Transfer-Encoding" in request.headers
+    if of_unknown_length or (request.content_length or 0) > LARGE:
+        g.large_body = core.large_bodies.hold(auth.current_user().id)
+        try:
+            g.large_body.__enter__()
+        except BaseException:
+            del g.large_body
+            raise
+
+
+def _leave_lane(error: BaseException | None) -> None:
+    held = g.pop("large_body", None)
+    if held is not None:
+        held.__exit__(None, None, None)
 
 
 def larger_than_usual() -> Iterator[str]:

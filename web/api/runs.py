@@ -13,6 +13,7 @@ from runtime.dispatch import Accepted, IdempotencyKey, NewThread, RunRequest, af
 from runtime.errors import FieldError, Invalid, TooMany, Unavailable
 from runtime.model import Json, Message, Run, RunStatus, encode_time
 from runtime.store import backlog, messages, runs
+from web.api import body_limits
 from web.api.events import stream_run
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
@@ -26,8 +27,10 @@ on_thread = Blueprint(
     "thread runs", __name__, url_prefix="/api/threads/<id:thread_id>/runs", description="Runs on a thread"
 )
 on_thread.before_request(auth.sign_in_required)
+on_thread.before_request(body_limits.enter_lane)
 views = Blueprint("runs", __name__, url_prefix="/api/runs", description="Executions of workers")
 views.before_request(auth.sign_in_required)
+views.before_request(body_limits.enter_lane)
 
 _KEY_HEADER = "Idempotency-Key"
 _KEY_MAX = 255

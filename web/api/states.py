@@ -11,6 +11,7 @@ from marshmallow import fields
 from runtime.dispatch import after_commit
 from runtime.model import Json, State, encode_time
 from runtime.store import runs, states, threads
+from web.api import body_limits
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
 from web.core import core
@@ -21,6 +22,7 @@ tree = Blueprint(
     "tree", __name__, url_prefix="/api/threads/<id:thread_id>/states", description="A thread's tree"
 )
 tree.before_request(auth.sign_in_required)
+tree.before_request(body_limits.enter_lane)
 views = Blueprint("states", __name__, url_prefix="/api/states", description="The nodes of a tree")
 views.before_request(auth.sign_in_required)
 

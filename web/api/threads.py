@@ -16,6 +16,7 @@ from runtime.greenlets import ThreadPool
 from runtime.model import Json, Run, State, Thread, ThreadStatus
 from runtime.store import messages, runs, states, threads
 from runtime.stream import OpenMessage
+from web.api import body_limits
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
 from web.core import IMPORTS, core
@@ -25,6 +26,7 @@ from web.security import auth
 
 views = Blueprint("threads", __name__, url_prefix="/api/threads", description="Conversations, each a tree")
 views.before_request(auth.sign_in_required)
+views.before_request(body_limits.enter_lane)
 
 _ThreadAnswer = outputs.wrapped("ThreadAnswer", thread=outputs.Thread)
 _NewThreadAnswer = outputs.wrapped("NewThreadAnswer", thread=outputs.Thread, root_state=outputs.State)

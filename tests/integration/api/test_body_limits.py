@@ -14,8 +14,11 @@ from flask import Flask
 from runtime.testing.client import PASSWORD, Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
+from tests.support.web import Client as WebClient
 from tests.support.web_process import stack_on_sqlite, web_only
 from web.api import body_limits
+from web.core import Core
+from web.http.lanes import Lane
 
 LARGEST = 10 << 20
 BEFORE_SIGN_IN = [
@@ -60,7 +63,7 @@ def test_a_body_of_unknown_length_is_read_to_the_limit_only(stack: Stack, path: 
 
 
 def test_the_largest_account_fits(stack: Stack) -> None:
-    password = "\N{GRINNING FACE}" * 1024
+    password = "".join(chr(0x1F600 + number * number % 79) for number in range(1024))
     account = {
         "email": f"{'e' * 64}@{'x' * 180}.example",
         "password": password,
@@ -110,6 +113,19 @@ def peak_memory(stack: Stack) -> int:
     [child] = Path(f"/proc/{master}/task/{master}/children").read_text().split()
     status = Path(f"/proc/{child}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def test_large_bodies_of_a_user_wait_for_each_other(ada: WebClient, core: Core) -> None:
+    core.large_bodies = Lane(1, 1, 0, "Too many.")
+    thread = ada.thread()
+
+    def send(size: int) -> int:
+        body = {"parent_id": thread["root_state_id"], "messages": [{"role": "user", "content": "x" * size}]}
+        return ada.post(f"/api/threads/{thread['id']}/states", json=body).status_code
+
+    with core.large_bodies.hold("somebody"):
+        assert [send(2_000_000), send(1000)] == [429, 201]
+    assert [send(2_000_000), send(2_000_000)] == [201, 201]
 
 
 def test_the_table_names_routes_that_there_are_and_the_document_says_each_limit(app: Flask) -> None:
