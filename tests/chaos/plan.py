@@ -88,18 +88,30 @@ class Plan:
     seconds: float
     asks: tuple[Ask, ...]
     faults: tuple[Fault, ...]
+    skew: float = 0.0
+    """Seconds by which the clocks of one web process and one pool are ahead."""
 
 
-PROCESSES = ("child", "host", "pool", "guardian", "web", "web worker", "reaper")
+PROCESSES = ("child", "host", "pool", "guardian", "web", "web worker", "reaper", "reaper guardian")
 KINDS = (
     *((target, action) for target in PROCESSES for action in ("kill", "stop")),
-    *((target, "term") for target in ("child", "pool", "guardian", "web", "reaper")),
-    *(("redis", action) for action in ("restart", "empty", "disconnect", "unsubscribe", "sleep")),
+    *((target, "term") for target in ("child", "pool", "guardian", "web", "reaper", "reaper guardian")),
+    *((target, "descriptors") for target in ("pool", "host", "web worker")),
+    *(
+        ("redis", action)
+        for action in ("restart", "empty", "disconnect", "unsubscribe", "sleep", "evict", "full")
+    ),
     *(("broker", action) for action in ("lose", "double", "delay")),
 )
-ON_POSTGRESQL = (("database", "disconnect"),)
+AS_NOBODY_SPECIAL = (("pool", "processes"), ("host", "processes"))
+"""A full process table. The kernel does not limit how many processes root may have."""
+ON_POSTGRESQL = (("database", "disconnect"), ("database", "terminate"))
 ON_OWN_POSTGRESQL = (("database", "restart"),)
 _PAST_THE_LEASE = frozenset({"pool"})
+_HOST_SILENCE = 14.0
+"""Seconds after which a host that is stopped counts as lost."""
+MOST_SKEW = 55.0
+"""Seconds; clocks that differ by a minute are promised to do no harm."""
 
 
 def make(
@@ -117,6 +129,7 @@ def make(
         seconds,
         tuple(_asks(random.Random(f"{seed} asks"), seconds, asks)),
         tuple(_faults(random.Random(f"{seed} faults"), seconds, faults, kinds, lease)),
+        random.Random(f"{seed} skew").uniform(5, MOST_SKEW),
     )
 
 
@@ -204,6 +217,8 @@ def _faults(
         length = chance.uniform(0.3, 3)
         if action == "stop" and target in _PAST_THE_LEASE:
             length = lease + chance.uniform(1, 3)
+        elif action == "stop" and target == "host" and chance.random() < 0.5:
+            length = _HOST_SILENCE + chance.uniform(0, 2)
         elif action == "sleep":
             length = chance.uniform(1, 8)
         at = WARM_UP + room * (index + chance.random()) / number

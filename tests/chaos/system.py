@@ -12,8 +12,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
 from bench import processes
 from runtime.store import migrate
 from runtime.testing.ports import free_port
@@ -21,6 +19,7 @@ from runtime.testing.postgresql_server import PostgreSQLServer
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
+from tests.chaos.plan import Plan
 
 LEASE = 6.0
 SLOTS = 8
@@ -62,7 +61,7 @@ class System:
         database_url: str,
         redis: RedisServer,
         postgresql: PostgreSQLServer | None,
-        seed: int,
+        plan: Plan,
     ) -> None:
         """``postgresql``: the server of ``database_url``, if it is ours to restart."""
         self.folder = folder
@@ -78,12 +77,15 @@ class System:
         self._stack = Stack(folder, database_url, redis.url, ("python",), TMPDIR=str(temporary), **SETTINGS)
         ports = (self._stack.port, free_port())
         self.bases = [f"http://127.0.0.1:{port}" for port in ports]
+        ahead = clock_ahead(plan.skew)
         self._parts = [
-            *(Part("web", f"web {number}", {"PORT": str(port)}) for number, port in enumerate(ports, 1)),
-            *(Part("pool python", f"pool {number}", {}) for number in (1, 2)),
+            Part("web", "web 1", {"PORT": str(ports[0])}),
+            Part("web", "web 2", {"PORT": str(ports[1]), **ahead}),
+            Part("pool python", "pool 1", {}),
+            Part("pool python", "pool 2", ahead),
             Part("reaper", "reaper", {}),
         ]
-        self._chance = random.Random(f"{seed} pauses")
+        self._chance = random.Random(f"{plan.seed} pauses")
         self._due: dict[str, float] = {}
         self._over = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
@@ -134,8 +136,10 @@ class System:
                 return [child for pid in self.targets("pool") for child in processes.children(pid)]
             case "child":
                 return [child for pid in self.targets("host") for child in processes.children(pid)]
+            case "reaper":
+                return processes.children(self._pid("reaper"))
             case _:
-                return [self._pid(kind)]
+                return [self._pid("reaper")]
 
     def pool_processes(self) -> dict[int, str]:
         """The pool processes and their incarnations."""
@@ -183,16 +187,18 @@ class System:
                     del self._due[part.key]
                     self._stack.start(part.name, part.key, **part.environ)
 
-    # ── servers ─────────────────────────────────────────────────────────────
 
-    def end_database_connections(self) -> None:
-        """Have PostgreSQL end every connection to our database."""
-        query = (
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            connection.execute(query)
+def clock_ahead(seconds: float) -> dict[str, str]:
+    """Variables with which a process sees the time that it will be; empty without libfaketime."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    if library is None or not seconds:
+        return {}
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME": f"+{seconds:.3f}s",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_NO_CACHE": "0",
+    }
 
 
 def _command(pid: int) -> list[str]:

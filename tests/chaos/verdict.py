@@ -17,9 +17,13 @@ TERMINAL = ("success", "error", "timeout", "cancelled")
 NEAR = 15.0
 """Seconds after its end in which a fault may explain something: a lease, a restart, a busy machine."""
 _MOST_MEMORY = 1 << 30
-LOST = re.compile(r"Attempt (\d+) was lost: its pool process \((\S+)\) stopped answering")
+LOST = re.compile(r"\[branchline\] Attempt (\d+) was lost: (.+)\.$", re.MULTILINE)
+"""How a run's log tells of a lost attempt, and why."""
+_BY_ITS_POOL = re.compile(r"its pool process \((\S+)\) stopped answering")
 _DRAINS = {("pool", "term"), ("guardian", "term"), ("guardian", "kill")}
-_CRASHES = {"child", "host", "pool", "guardian"}
+_CRASHES = {"child"}
+_HOSTS = {"host", "child", "pool", "guardian"}
+"""What may cost a child its host: that of an isolated process counts as a child."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +168,9 @@ def _attempts(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
     for run in stored.runs.values():
         near = list(_near(run, ledger))
         lost = LOST.findall(run.log)
-        for attempt, incarnation in lost:
-            if not any(_may_have_cost(injection, incarnation) for injection in near):
-                yield Violation(f"attempt {attempt} of {incarnation} was lost without a fault", run.id)
+        for attempt, why in lost:
+            if not any(_may_have_cost(injection, why) for injection in near):
+                yield Violation(f"attempt {attempt} was lost without a fault: {why}", run.id)
         if len(lost) != run.reaps:
             yield Violation(f"it was taken over {run.reaps} times, its log names {len(lost)}", run.id)
         own = 1 if run.id in asks and asks[run.id].kind == "flaky" else 0
@@ -179,9 +183,11 @@ def _attempts(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
             yield Violation(f"{handed_on} of its {run.attempt} attempts have no reason", run.id)
 
 
-def _may_have_cost(injection: Injection, incarnation: str) -> bool:
-    """Whether it may have cost this pool process its leases."""
-    return incarnation in injection.hit or injection.fault.target == "database"
+def _may_have_cost(injection: Injection, why: str) -> bool:
+    """Whether it may have cost an attempt its lease, or its child, which was lost for the reason ``why``."""
+    if pool := _BY_ITS_POOL.fullmatch(why):
+        return pool[1] in injection.hit or injection.fault.target == "database"
+    return injection.fault.target in _HOSTS
 
 
 def _near(run: StoredRun, ledger: Ledger) -> Iterator[Injection]:

@@ -56,6 +56,16 @@ HOSTILE = {
     ),
     "hides its output": ("os.close(1); time.sleep(60)", "error", "worker_crashed"),
     "writes to nobody": ("os.close(0); os.close(1); os.close(2)", "success", None),
+    "closes everything": ("os.closerange(0, 65536); os._exit(0)", "success", None),
+    "kills all of its group": ("os.killpg(0, signal.SIGKILL)", "error", "worker_crashed"),
+    "opens all files that it may": (
+        """
+        held = []
+        while True: held.append(open("/dev/null"))
+        """,
+        "error",
+        "worker_crashed",
+    ),
 }
 
 
@@ -112,6 +122,14 @@ def test_a_run_that_kills_its_pool_process_ends_alone(client: Client, stack: Sta
         assert (result["run"]["status"], result["run"]["failures"]) == ("success", 1)
         assert [message["content"] for message in result["messages"]] == ["minemine"]
     stack.mend()
+
+
+def test_a_run_that_stops_itself_can_be_cancelled(client: Client) -> None:
+    run = coded(client, "say(type='delta', text='x'); os.kill(os.getpid(), signal.SIGSTOP)")
+    until(lambda: under_way(client, run) == 1, what="it has begun")
+
+    client.post(f"/api/runs/{run['id']}/cancel")
+    assert client.wait(run, timeout=30)["run"]["status"] == "cancelled"
 
 
 GATE = """

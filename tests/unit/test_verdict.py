@@ -21,7 +21,8 @@ MESSAGE = StoredMessage("m", "out", 0, 1, False, "text", TEXT, "complete", "r")
 RUN = StoredRun(
     "r", "t", "out", "success", 1, 0, 0, 0, False, True, True, False, 100.0, 110.0, None, "", (MESSAGE,)
 )
-LOST = "[attempt 1] Attempt 1 was lost: its pool process (python@a) stopped answering."
+LOST = "[attempt 1] [branchline] Attempt 1 was lost: its pool process (python@a) stopped answering.\n"
+HOST_LOST = "[attempt 1] [branchline] Attempt 1 was lost: the process that had started it ended.\n"
 
 
 def ledger() -> Ledger:
@@ -59,6 +60,7 @@ def test_a_run_that_went_well_breaks_no_promise():
         ({"status": "cancelled"}, "for no reason"),
         ({"status": "error", "error": {"code": "worker_crashed"}}, "for no reason"),
         ({"attempt": 2, "failures": 1, "reaps": 1, "log": LOST}, "was lost without a fault"),
+        ({"attempt": 2, "failures": 1, "reaps": 1, "log": HOST_LOST}, "was lost without a fault"),
         ({"attempt": 2}, "have no reason"),
         ({"failures": 1}, "1 failures"),
         ({"leased": True}, "lease was left behind"),
@@ -131,6 +133,15 @@ def test_an_attempt_is_explained_by_a_fault_of_its_own_pool_only(hit, explained)
     known = ledger()
     known.injections.append(Injection(Fault(0, 1.0, "pool", "kill", 0.0, 0.0), 105.0, 105.0, {hit}))
     found = stored(attempt=2, failures=1, reaps=1, log=LOST)
+
+    assert (violations(known, found) == "") is explained
+
+
+@pytest.mark.parametrize(("target", "explained"), [("host", True), ("redis", False)])
+def test_an_attempt_whose_child_was_lost_is_explained_by_a_fault_of_a_host(target, explained):
+    known = ledger()
+    known.injections.append(Injection(Fault(0, 1.0, target, "kill", 0.0, 0.0), 105.0, 105.0))
+    found = stored(attempt=2, failures=1, reaps=1, log=HOST_LOST)
 
     assert (violations(known, found) == "") is explained
 
