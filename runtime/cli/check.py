@@ -42,11 +42,11 @@ def _report(found: Registry, sandboxing: Sandboxing) -> dict[str, object]:
             "type": w.type,
             "pool": w.pool,
             "unavailable": _unavailable(w, sandboxing),
-            "sandbox": sandboxing.report(w),
         }
         for w in found.workers.values()
     ]
-    return {"workers": workers, "broken": dict(found.broken)}
+    sandboxes = {worker.id: sandboxing.report(worker) for worker in found.workers.values()}
+    return {"workers": workers, "sandboxes": sandboxes, "broken": dict(found.broken)}
 
 
 def _unavailable(worker: Worker, sandboxing: Sandboxing) -> str | None:
