@@ -171,7 +171,8 @@ def test_a_run_that_harms_its_host_ends_alone(
     gate = tmp_path / "gate"
     innocent = [gated(client, kind, gate) for _ in range(INNOCENTS)]
     for run in innocent:
-        until(lambda run=run: under_way(client, run) == 1, what="it has begun")
+        with client.stream(f"/api/runs/{run['id']}/events") as events:
+            next(event for event in events if event.type == "message.delta")
     pools = [stack.pool_process(pool) for pool in stack.pools]
 
     ended = client.wait(poisoned(client, kind, number), timeout=120)["run"]
