@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from runtime import processes
 from runtime.errors import LimitExceeded, TooMany
 from runtime.process_pool import ProcessPool
+from runtime.settings import CHECKOUT
 from runtime.testing.waiting import until
 
 pytestmark = pytest.mark.timeout(90)
@@ -151,3 +154,21 @@ def test_a_fork_uses_processes_of_its_own(pool: ProcessPool) -> None:
     assert pool.call(PID) in pids
     os.close(read)
     os.close(write)
+
+
+def test_a_process_ends_with_its_caller() -> None:
+    code = (
+        "import textwrap, time\n"
+        "from runtime.process_pool import ProcessPool\n"
+        "pool = ProcessPool(textwrap.dedent, size=1, seconds=1, patience=5)\n"
+        "print(pool.call('x'), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=CHECKOUT, text=True)
+    with caller:
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == "x\n"
+        [pid] = processes.children_of(caller.pid)
+        caller.kill()
+
+    until(lambda: not processes.is_alive(pid))
