@@ -140,6 +140,8 @@ def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             BRANCHLINE_SECURITY_SECRET_KEY=MARKER,
             BRANCHLINE_RUN_MAX_ATTEMPTS="1",
             BRANCHLINE_POOL_DRAIN="1",
+            BRANCHLINE_SANDBOX_PROCESSES="100",
+            BRANCHLINE_SANDBOX_DISK_BYTES=str(8 << 20),
             PATH=f"{Path(python).parent}:/usr/local/bin:/usr/bin:/bin",
         )
         undo.enter_context(stack)
@@ -190,6 +192,24 @@ def test_a_run_that_kills_all_processes_ends_alone(victim: Victim, kind: str) ->
         assert victim.stack.pool_process("hostile") == pool
         os.kill(process["pid"], 0)
         assert victim.client.get(f"/api/runs/{sibling['id']}").json()["run"]["status"] == "running"
+
+
+@pytest.mark.parametrize("kind", ["warm", "exec"])
+def test_a_run_that_makes_ever_more_processes_ends_alone(victim: Victim, kind: str) -> None:
+    bomb = victim.ask(kind, acts=[BOMB])
+    other = victim.client.wait(victim.ask(kind), timeout=60)["run"]
+    assert other["status"] == "success"
+    ended = victim.client.wait(bomb, timeout=60)
+    if "own_uid" in ended["run"]["sandbox"]["in_force"]:
+        assert json.loads(ended["messages"][0]["content"].splitlines()[1]) == {BOMB: "refused: EAGAIN"}
+    else:
+        assert ended["run"]["error"]["message"].endswith("because it had more than 100 processes.")
+
+
+@pytest.mark.parametrize("kind", ["warm", "exec"])
+def test_a_run_that_fills_the_disk_ends_alone(victim: Victim, kind: str) -> None:
+    ended = victim.client.wait(victim.ask(kind, fill=4 << 20), timeout=60)["run"]
+    assert ended["error"]["message"].endswith("because it had more than 8388608 bytes in its folder.")
 
 
 def test_nothing_that_a_run_writes_is_left(victim: Victim) -> None:

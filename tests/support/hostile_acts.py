@@ -369,13 +369,13 @@ def ordinary_work(target: Target) -> object:
 
 @act
 def spawn_until_it_is_stopped(target: Target) -> object:
-    count = 0
-    while count < 5000:
+    for _ in range(300):
         if os.fork() == 0:
-            time.sleep(30)
+            os.closerange(3, 64)  # whoever waits for what this act got must not wait for its processes
+            time.sleep(600)
             os._exit(0)
-        count += 1
-    return count
+    time.sleep(600)
+    return "nothing has stopped it"
 
 
 def siblings(target: Target) -> Iterator[int]:
@@ -396,6 +396,9 @@ def perform(args: Target) -> Iterator[str]:
     yield json.dumps({"pid": os.getpid(), "parent": os.getppid(), "home": os.environ["HOME"]}) + "\n"
     if args.get("open"):
         Path(args["open"]).read_text()
+    for number in range(1000 if args.get("fill") else 0):
+        Path(os.environ["HOME"], str(number)).write_bytes(bytes(args["fill"]))
+        time.sleep(0.5)
     time.sleep(args.get("wait", 0))
     if args.get("kill_all"):
         os.kill(-1, signal.SIGKILL)
