@@ -63,13 +63,14 @@ class Sandboxing:
 
     def log(self, workers: Iterable[Worker]) -> None:
         """Log what is not in force for these workers, once for each reason."""
-        lacking: dict[tuple[str, str], list[str]] = {}
+        lacking: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
         for worker in workers:
             if worker.type is not WorkerType.HTTP:
                 for measure, why in self.policy(worker).in_force.missing.items():
-                    lacking.setdefault((measure, why), []).append(worker.id)
-        for (measure, why), ids in lacking.items():
-            log.warning("the sandbox of %s is without %s: %s", ", ".join(ids), measure, why)
+                    ids, measures = lacking.setdefault(why, ({}, {}))
+                    ids[worker.id] = measures[measure] = None
+        for why, (ids, measures) in lacking.items():
+            log.warning("the sandbox of %s is without %s: %s", ", ".join(ids), ", ".join(measures), why)
 
     def plan(self, worker: Worker) -> Plan | None:
         """What the worker's next host is to do, with a folder of its own. Raises ChildFailed."""

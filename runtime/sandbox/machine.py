@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import cache
 
+from runtime import processes
 from runtime.sandbox import identity, landlock, seccomp
 
 
@@ -23,11 +25,16 @@ class Machine:
     root: bool
     no_uids: str | None
     """Why runs can have no uids of their own; None: they can."""
+    linux: bool = True
+    """Whether there can be a sandbox at all."""
 
 
 @cache
 def here() -> Machine:
     """This machine, as the process's user finds it."""
+    if not processes.LINUX:
+        why = f"only Linux has a sandbox, and this is {sys.platform}"
+        return Machine(0, why, False, why, identity.is_root(), why, linux=False)
     root = identity.is_root()
     no_uids = None
     if not root:

@@ -54,7 +54,7 @@ class InForce:
     def describe(self) -> str:
         """As people read it: ``standard: files, signals; not own_uid (only root can give uids)``."""
         if self.level is Level.NONE:
-            return "none"
+            return f"none ({next(iter(self.missing.values()))})" if self.missing else "none"
         lacking = [f"not {name} ({why})" for name, why in self.missing.items()]
         return f"{self.level}: {'; '.join([', '.join(self.measures) or 'nothing', *lacking])}"
 
@@ -116,7 +116,7 @@ class Policy:
         """Why the worker must not run here; None: it may."""
         if self._rules.level is Level.NONE:
             return None
-        if self._revealing:
+        if self._revealing and self._machine.linux:
             return (
                 f"it is to write in {self._revealing[0]}, where Branchline's own data is; name other folders "
                 "as write in [sandbox] of its worker.toml"
@@ -173,7 +173,9 @@ class Policy:
         elif self._closed:
             missing[OWN_UID] = f"{self._closed} is closed to other users"
         if OWN_UID in missing:
-            missing[PROCESSES] = "the kernel counts the processes of a user, and the runs have the pool's"
+            missing[PROCESSES] = "without a uid for each run, its host counts them once a second instead"
+        if not machine.linux:
+            return InForce(Level.NONE, (), missing)
         if level is Level.STRICT:
             missing[NETWORK] = "level strict is not built yet"
         measures = (FILES, SIGNALS, SYSTEM_CALLS, OWN_UID, PROCESSES, NETWORK)

@@ -78,6 +78,17 @@ def test_what_a_machine_cannot_do_is_said_and_refused_where_it_is_required(
     assert refusal is not None and all(name in refusal for name in missing)
 
 
+def test_elsewhere_than_on_linux_there_is_none_and_that_is_said(folder: Path, place: Place) -> None:
+    why = "only Linux has a sandbox"
+    elsewhere = replace(
+        MACHINE, landlock=0, no_landlock=why, signals=False, no_system_calls=why, no_uids=why, linux=False
+    )
+    policy = decide(folder, place, elsewhere)
+    assert (policy.in_force.level, policy.plan("/folder"), policy.refusal) == (Level.NONE, None, None)
+    assert policy.in_force.describe() == f"none ({why})"
+    assert decide(folder, place, elsewhere, required=True).refusal is not None
+
+
 def test_without_a_sandbox_there_is_no_plan(folder: Path, place: Place) -> None:
     policy = decide(folder, place, level=Level.NONE)
     assert policy.in_force.measures == ()
