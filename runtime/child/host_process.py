@@ -187,6 +187,15 @@ class HostProcess:
             pass  # it has ended, which _listen notices
 
     def _listen(self) -> None:
+        try:
+            self._receive()
+        except Exception:
+            # Else nobody would learn how its children end, and their runs would hang.
+            log.exception("a host process is killed, for what it sent cannot be handled; its runs are lost")
+            self._process.kill()
+        self._handle_end()
+
+    def _receive(self) -> None:
         while True:
             try:
                 data = self._control.recv(_MAX_MESSAGE)
@@ -199,7 +208,6 @@ class HostProcess:
                 break
             self._unanswered = 0
             self._handle(json.loads(data))
-        self._handle_end()
 
     def _ping(self) -> None:
         """It has been silent: ask for a sign of life, and kill it where it gives none.

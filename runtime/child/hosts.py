@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 
@@ -10,6 +11,8 @@ from runtime.child.host_process import HostProcess
 from runtime.child.sandboxing import Sandboxing
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker
+
+log = logging.getLogger(__name__)
 
 _MAX_IDLE = 600.0
 """Seconds after which a host of commands may be ended. It is started again in less than a tenth of
@@ -63,7 +66,9 @@ class Hosts:
         """Replace a host that has started many children; it goes on until the next one is ready."""
         try:
             self._replace(worker)
-        except ChildFailed:
+        except Exception as error:
+            if not isinstance(error, ChildFailed):
+                log.exception("the host of the worker %s could not be replaced", worker.id)
             self._hosts[worker.id].being_replaced = False  # try again at the next start
 
     def _replace(self, worker: Worker) -> HostProcess:

@@ -30,6 +30,8 @@ _STABLE_AFTER = 10.0
 """Seconds after which a process that ends is restarted without a growing delay."""
 _MAX_DELAY = 30.0
 _TICK = 0.1
+_NOT_STARTED = 71
+"""The exit code of a process that could not be made; ``EX_OSERR`` of sysexits.h."""
 
 
 class Service(Process):  # type: ignore[misc]
@@ -42,15 +44,20 @@ class Service(Process):  # type: ignore[misc]
     def run(self, events: queue.Queue[Message] | None = None, ignore_signals: bool = False) -> None:
         """Start it, forward its output, and report its end."""
         self._events = events
-        self._child = subprocess.Popen(
-            [sys.executable, "-IS", processes.__file__, str(os.getpid()), "/bin/sh", "-c", self.cmd],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=self.env,
-            cwd=self.cwd,
-            start_new_session=True,
-        )
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-IS", processes.__file__, str(os.getpid()), "/bin/sh", "-c", self.cmd],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=self.env,
+                cwd=self.cwd,
+                start_new_session=True,
+            )
+        except (OSError, subprocess.SubprocessError) as error:  # the machine has no room for it now
+            self._send_message(f"it could not be started: {error}\n")
+            self._send_message({"returncode": _NOT_STARTED}, type="stop")
+            return
         self._send_message({"pid": self._child.pid}, type="start")
         reader = threading.Thread(target=self._forward_output, daemon=True)
         reader.start()
@@ -60,8 +67,11 @@ class Service(Process):  # type: ignore[misc]
         self._send_message({"returncode": code}, type="stop")
 
     def _forward_output(self) -> None:
-        for line in self._child.stdout or ():
-            self._send_message(printable(line.decode("utf-8", "replace").rstrip("\r\n"), prose=True) + "\n")
+        assert self._child.stdout is not None
+        with self._child.stdout as lines:
+            for line in lines:
+                text = printable(line.decode("utf-8", "replace").rstrip("\r\n"), prose=True)
+                self._send_message(text + "\n")
 
 
 class Supervisor(Manager):  # type: ignore[misc]

@@ -26,7 +26,7 @@ from runtime.cli.embedded_redis import EmbeddedRedis
 from runtime.cli.supervisor import Supervisor
 from runtime.cli.terminal import console
 from runtime.cli.users import register
-from runtime.errors import ConfigurationError, Conflict
+from runtime.errors import ConfigurationError, Conflict, StoreUnavailable
 from runtime.private_files import private_file, private_folder
 from runtime.settings import CHECKOUT, Settings, current, load
 from runtime.store import Database, pools, users
@@ -190,7 +190,11 @@ def _not_ready(settings: Settings, client: httpx.Client, database: Database) -> 
             return f"no answer at {url} ({error})"
         if answer.status_code != 200:
             return f"{url} answers {answer.text.strip()}"
-    alive = {pool.name for pool in database.read(pools.listing, settings.pool.lease) if pool.alive}
+    try:
+        found = database.read(pools.listing, settings.pool.lease)
+    except StoreUnavailable as error:
+        return str(error)
+    alive = {pool.name for pool in found if pool.alive}
     absent = sorted(set(_pool_names()) - alive)
     return f"the pool {absent[0]} has not reported in" if absent else ""
 

@@ -489,6 +489,22 @@ def test_children_are_reported_ended_when_their_host_dies(start: Start, children
     assert start(text="again").read_all().text == "again"
 
 
+def test_children_are_lost_and_not_forgotten_when_their_host_cannot_be_understood(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = start("hang")
+
+    def fail(*_: Any) -> NoReturn:
+        raise ValueError("nobody expected this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HostProcess, "_handle", fail)
+        talk.child.stop(0.0)  # its host reports its end
+        assert talk.child.wait(WITHIN) == -signal.SIGKILL
+
+    assert start(text="again").read_all().text == "again"
+
+
 @linux
 def test_a_child_that_kills_itself_was_not_lost(start: Start) -> None:
     talk = start("segfault").read_all()

@@ -122,8 +122,9 @@ class RunError(Output):
         metadata=says(
             "`worker_error`: the worker reported it; `worker_crashed`: its process ended without a result; "
             "`output_too_large`, `timeout`: over a limit; `internal_error`: by a fault of Branchline; "
-            "`start_failed`, `worker_unknown`: it could not be started; `lost`: each attempt was lost with its pool or host, or its machine could not make it; "
-            "`cancelled`: it had not ended when its thread was exported"
+            "`start_failed`, `worker_unknown`: it could not be started; `lost`: each attempt was lost with "
+            "its pool or host, or its machine could not make it; `cancelled`: it had not ended when its "
+            "thread was exported"
         )
     )
     message = fields.String()
