@@ -49,6 +49,9 @@ class Core(Services):
     migrated = False
     """Whether the database is known to have every migration."""
 
+    redis_rights: list[str] | None = None
+    """What the user of Redis may not do; None before that was looked at."""
+
     stopping = False
     """Whether this process has been told to stop."""
 

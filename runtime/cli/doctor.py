@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -18,12 +18,14 @@ from runtime.cli.output import as_json, print_json
 from runtime.cli.terminal import console
 from runtime.errors import BranchlineError, BrokerUnavailable, StreamUnavailable
 from runtime.logs import printable
+from runtime.queue import redis as broker_redis
 from runtime.queue.publisher import refused_queues
 from runtime.sandbox.policy import InForce
 from runtime.sandbox.rules import Level
 from runtime.services import Services
 from runtime.settings import current
 from runtime.store import migrate, pools, recovery
+from runtime.stream import rights
 from runtime.tokens import CLOCK_SKEW
 
 _TIMEOUT = 3.0
@@ -102,19 +104,22 @@ def _redis(services: Services) -> Iterator[Finding]:
         client = services.link.client
         version = client.info("server")["redis_version"]
         policy = client.info("memory").get("maxmemory_policy", "noeviction")
+        missing = rights.missing(client)
     except (redis.exceptions.RedisError, OSError) as error:
         raise StreamUnavailable(
             f"no answer at {_without_password(services.settings.redis_url)} ({error})"
         ) from error
     where = f"{_without_password(services.settings.redis_url)}, version {version}"
-    if policy.startswith("allkeys"):
+    if policy != "noeviction":
         yield Finding(
             "redis",
             f"{where}, evicts data when memory is full ({policy})",
-            "Set maxmemory-policy to noeviction or volatile-lru, or queued messages may be lost.",
+            "Set maxmemory-policy to noeviction: streams begin anew where a part of a log is evicted, "
+            "and queued messages wait until they are published again.",
         )
     else:
         yield Finding("redis", where)
+    yield from _rights("redis", missing)
 
 
 def _broker(services: Services) -> Iterator[Finding]:
@@ -125,8 +130,19 @@ def _broker(services: Services) -> Iterator[Finding]:
     except BrokerUnavailable as error:
         raise BrokerUnavailable(f"no answer at {where} ({error.__cause__ or error})") from error
     yield Finding("broker", where)
+    if broker_redis.serves(services.settings.broker_url):
+        try:
+            yield from _rights("broker", broker_redis.missing_rights(services.settings.broker_url, _TIMEOUT))
+        except redis.exceptions.RedisError as error:
+            raise BrokerUnavailable(f"no answer at {where} ({error})") from error
     for pool, why in refused.items():
         yield Finding("broker", f"it refuses the queue of the pool {pool}: {why}", _REFUSED)
+
+
+def _rights(about: str, missing: Sequence[str]) -> Iterator[Finding]:
+    """What the user of a Redis may not do."""
+    for line in missing:
+        yield Finding(about, f"its user may not: {line}", "Give it the rights in docs/how-to/deploy.md.")
 
 
 def _workers(services: Services) -> Iterator[Finding]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+import redis as redis_client
 from celery import Celery, bootsteps
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
@@ -17,10 +18,11 @@ from runtime.queue import internals
 from runtime.queue.failures import is_away
 from runtime.queue.messages import dropped, is_ours_in_redis
 from runtime.settings import Settings
-from runtime.stream import KEEPALIVE
+from runtime.stream import KEEPALIVE, rights
 
 log = logging.getLogger(__name__)
 
+_TLS = "branchline_tls"
 _SCHEMES = ("redis", "rediss", "unix", "sentinel")
 
 
@@ -29,10 +31,35 @@ def serves(broker_url: str) -> bool:
     return broker_url.startswith(_SCHEMES)
 
 
+RIGHTS: Sequence[rights.Call] = (
+    ("PING",), ("MULTI",), ("EXEC",),
+    ("LPUSH", "runs.{probe}", "x"), ("BRPOP", "runs.{probe}", 1), ("LLEN", "runs.{probe}"),
+    ("TYPE", "runs.{probe}"), ("EXISTS", "runs.{probe}"), ("DEL", "runs.{probe}"),
+    ("SADD", "_kombu.{probe}", "x"), ("SMEMBERS", "_kombu.{probe}"),
+    ("SREM", "_kombu.{probe}", "x"),
+    ("ZRANGEBYSCORE", "_kombu.{probe}", 0, 1),
+    ("ZADD", "_kombu.{probe}", 1, "x"), ("ZRANGE", "_kombu.{probe}", 0, 1), ("ZREM", "_kombu.{probe}", "x"),
+    ("EVAL", "return 1", 0), ("EVALSHA", "0" * 40, 0), ("SCRIPT LOAD", "return 1"), ("WATCH", "runs.{probe}"),
+    ("UNWATCH",), ("PEXPIRE", "_kombu.{probe}", 1),
+    ("LLEN", "{probe}.celery.pidbox"), ("DEL", "{probe}.celery.pidbox"),
+    ("SCRIPT EXISTS", "0" * 40), ("PUBLISH", "/0.probe.celeryev/x", "x"),
+)  # fmt: skip
+"""What kombu and Celery do: queues, and what Flower shows and asks for. Nobody hears this channel."""
+
+
+def missing_rights(broker_url: str, timeout: float) -> list[str]:
+    """What the user of this Redis may not do there, one line each. Raises RedisError where it is away."""
+    times = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    with redis_client.Redis.from_url(broker_url, **times) as client:
+        database = client.connection_pool.connection_kwargs.get("db", 0)
+        return rights.missing(client, RIGHTS, f"/{database}.celery.pidbox")
+
+
 def transport_options(settings: Settings) -> dict[str, Any]:
     """Celery's ``broker_transport_options``."""
     return {
         "visibility_timeout": 24 * 3600,
+        _TLS: _tls(settings.broker_url),
         "socket_timeout": settings.redis.timeout,
         "socket_connect_timeout": settings.redis.connect_timeout,
         "socket_keepalive": True,
@@ -42,10 +69,24 @@ def transport_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _tls(broker_url: str) -> dict[str, Any]:
+    """How redis-py verifies the server at this address: the event log's connections use redis-py alone."""
+    if not broker_url.startswith("rediss://"):
+        return {}
+    parsed = redis_client.ConnectionPool.from_url(broker_url.split(";")[0]).connection_kwargs
+    return {name: value for name, value in parsed.items() if name.startswith("ssl_")}
+
+
 class Channel(kombu_redis.Channel):
     """kombu's channel, which keeps its client, and hands on only messages that are ours."""
 
     _kept: Any = None
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """How to connect. kombu alone would accept any certificate where the address does not say more."""
+        options: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
+        tls: dict[str, Any] = self.connection.client.transport_options.get(_TLS, {})
+        return {name: value for name, value in options.items() if not name.startswith("ssl_")} | tls
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         """A client; the one that waits for messages looks at them before kombu decodes them."""

@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, Response, request
 from runtime.errors import Unavailable
 from runtime.queue import publisher
 from runtime.store import migrate, pools
-from runtime.stream import translated
+from runtime.stream import rights, translated
 from web.core import Core, core, this_core
 from web.http.responses import json_response
 
@@ -103,7 +103,9 @@ def _migrations(core: Core) -> str | None:
 def _redis(core: Core) -> str | None:
     with translated():
         core.link.client.ping()
-    return None
+        if core.redis_rights is None or core.redis_rights:
+            core.redis_rights = rights.missing(core.link.client)
+    return f"its user may not: {'; '.join(core.redis_rights)}" if core.redis_rights else None
 
 
 def _broker(core: Core) -> str | None:
