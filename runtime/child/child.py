@@ -29,6 +29,10 @@ class Child(Protocol):
     def exceeded(self) -> str | None:
         """Set once it has ended: of what it had so much that it was killed, as a part of a sentence."""
 
+    @property
+    def digest(self) -> str | None:
+        """The version of the worker whose code it executes; None where that is not on this machine."""
+
     def read(self) -> bytes:
         """The next chunk of output, of at most 64 KiB; waits for it. Empty at the end of the output."""
 

@@ -21,6 +21,7 @@ from runtime.child.control_groups import ControlGroup
 from runtime.child.pipes import ReadPipe, WritePipe, pipes
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker, WorkerType
+from runtime.registry.digest import FolderDigest
 from runtime.sandbox import folders
 from runtime.sandbox.plan import Plan
 from runtime.settings import CHECKOUT
@@ -59,7 +60,10 @@ class HostProcess:
         ChildLost where no process can be made.
         """
         self.digest = worker.digest
-        """The version of the worker."""
+        """The version of the worker that the pool knows."""
+        self._folder = FolderDigest(worker.folder)
+        self._code = self._version()
+        """That of the folder, before anything of it was imported; see :meth:`import_worker`."""
         self.python = worker.type is WorkerType.PYTHON
         self.alive = True
         self.started = 0
@@ -122,6 +126,21 @@ class HostProcess:
         if self._error is not None:
             raise self._error
 
+    def import_worker(self) -> bool:
+        """Wait until the worker is imported. False where its folder was changed meanwhile.
+
+        Then nobody can tell which version of which file was read. Raises ChildFailed.
+        """
+        self.wait_ready()
+        return not self.python or self._code == self._version()
+
+    def _version(self) -> str:
+        """The version that the folder has now."""
+        try:
+            return self._folder.now()
+        except OSError as error:
+            raise ChildLost(f"its folder could not be read: {error.strerror}") from error
+
     def start(self, request: dict[str, Any], line: bytes, group: ControlGroup | None) -> ChildProcess:
         """Start a child that finds ``line`` on its stdin. Raises ChildLost.
 
@@ -129,12 +148,14 @@ class HostProcess:
         """
         if self._retired or not self.alive:
             raise HostGone
+        code = self._code if self.python else self._version()
         number = next(self._numbers)
         with pipes() as (ours, theirs):
             child = ChildProcess(
                 self, number, group, WritePipe(ours[0]), ReadPipe(ours[1]), ReadPipe(ours[2])
             )
             ours.clear()
+            child.digest = code
             self._children[number] = child
             self.started += 1
             if line:

@@ -18,6 +18,9 @@ _MAX_IDLE = 600.0
 """Seconds after which a host of commands may be ended. It is started again in less than a tenth of
 a second, and weighs some 5 MB until then; a host that has imported a worker is kept."""
 
+_IMPORTS = 5
+"""How often a worker is imported whose folder is changed meanwhile."""
+
 
 class Hosts:
     """Starts a host when it is first needed, and another one in place of an old or dead one.
@@ -74,8 +77,13 @@ class Hosts:
     def _replace(self, worker: Worker) -> HostProcess:
         basics = environment.basic(self._environ)
         variables = {**basics, **environment.of_worker(worker, self._environ)}
-        host = HostProcess(worker, variables, self._sandboxing.plan(worker))
-        host.wait_ready()
+        for _ in range(_IMPORTS):
+            host = HostProcess(worker, variables, self._sandboxing.plan(worker))
+            if host.import_worker():
+                break
+            host.close()
+        else:
+            raise ChildLost("its folder was being changed")
         before = self._hosts.get(worker.id)
         self._hosts[worker.id] = host
         if before is not None:

@@ -28,6 +28,7 @@ class HttpChild:
     pid = 0
     oom_killed = False
     lost: str | None = None
+    digest: str | None = None
     exceeded: str | None = None
 
     def __init__(self, worker: Worker, environ: Mapping[str, str]) -> None:

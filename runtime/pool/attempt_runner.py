@@ -128,11 +128,24 @@ class AttemptRunner:
         except ChildFailed as error:
             self._transcript.fail(RunError("start_failed", str(error)))
         else:
+            self._record_version(attempt.child.digest)
             attempt.on_stop = self._stop_child
             if attempt.stopped:  # before there was a child to stop
                 self._stop_child(attempt.stopped)
         finally:
             opening.get()
+
+    def _record_version(self, digest: str | None) -> None:
+        """Correct the version of the worker that was recorded when the run was accepted.
+
+        Its folder may have changed since, or the web process may know another version.
+        """
+        if digest is None or digest == self._run.worker_digest:
+            return
+        try:
+            self._services.database.write(attempts.record_version, self._run, digest)
+        except StoreUnavailable:
+            log.warning("run %s: the version of its worker, %s, is not recorded", self._run.id, digest)
 
     def _environ(self) -> dict[str, str]:
         return {

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _MAX_FULL = 16 << 20
 """Files of up to so many bytes are digested completely."""
+
+_SETTLED = 1_000_000_000
+"""Nanoseconds after which a file that is written gets another time for certain."""
 
 
 def digest_of(folder: Path) -> str:
@@ -21,6 +25,31 @@ def digest_of(folder: Path) -> str:
         total.update(f"{path.relative_to(folder).as_posix()}\0".encode(errors="surrogateescape"))
         total.update(_file_digest(path))
     return total.hexdigest()
+
+
+class FolderDigest:
+    """The digest of a folder as it is now; its files are read again only where one of them has changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: list[tuple[str, int, int, int, int]] | None = None
+        self._digest = ""
+
+    def now(self) -> str:
+        """The digest. Raises OSError where a file vanishes meanwhile."""
+        seen = sorted(_identity(path) for path in _files(self._folder))
+        if seen != self._seen:
+            self._digest = digest_of(self._folder)
+            # A file that was written just now may be written again without another time.
+            settled = all(changed < time.time_ns() - _SETTLED for *_, changed in seen)
+            self._seen = seen if settled else None
+        return self._digest
+
+
+def _identity(path: Path) -> tuple[str, int, int, int, int]:
+    """What is another one once the file was written to, or replaced."""
+    about = path.lstat()
+    return str(path), about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 def _files(folder: Path) -> Iterator[Path]:

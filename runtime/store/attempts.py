@@ -128,6 +128,11 @@ def assert_current(c: Connection, run: Run) -> None:
         raise StaleAttempt
 
 
+def record_version(c: Connection, run: Run, digest: str) -> None:
+    """Say which version of its worker the attempt executes."""
+    c.execute(guarded(runs.update(), run).values(worker_digest=digest))
+
+
 def save_messages(c: Connection, run: Run, done: Sequence[Message]) -> None:
     """Commit messages of a running attempt."""
     query = guarded(sa.select(runs.c.id), run)
