@@ -20,7 +20,8 @@ from runtime.errors import WorkerInvalid
 from runtime.model import Json
 from runtime.registry.config_schema import ANYTHING, ConfigSchema
 from runtime.registry.digest import digest_of
-from runtime.sandbox.rules import Level, Rules
+from runtime.sandbox.destinations import Destination
+from runtime.sandbox.rules import Credential, Level, Rules
 
 
 class WorkerType(StrEnum):
@@ -86,7 +87,8 @@ class Worker:
         """Why it cannot run in the environment ``environ``; None: it can."""
         if not self.enabled:
             return "it is disabled in its worker.toml"
-        missing = [name for name in self.env if not environ.get(name)]
+        needed = (*self.env, *(credential.variable for credential in self.sandbox.credentials))
+        missing = [name for name in needed if not environ.get(name)]
         if missing:
             verb = "is" if len(missing) == 1 else "are"
             return f"{' and '.join(missing)} {verb} not set; set it where the pool runs"
@@ -155,7 +157,15 @@ def _rules(table: Mapping[str, Any]) -> Rules:
         write=tuple(table.get("write", ())),
         connect=tuple(table.get("connect", ())),
         disk_bytes=table.get("disk_bytes"),
-        credentials=table.get("credentials", {}),
+        credentials=tuple(
+            Credential(
+                host=host.lower(),
+                variable=entry["env"],
+                base_url_variable=entry["base_url_env"],
+                **{key: entry[key] for key in ("path", "header", "format") if key in entry},
+            )
+            for host, entry in table.get("credentials", {}).items()
+        ),
     )
 
 
@@ -186,11 +196,6 @@ _SECRET = validate.Regexp(
     r"(?!BRANCHLINE_)[A-Za-z_][A-Za-z0-9_]{0,127}\Z",
     error="must be the name of an environment variable of the pool",
 )
-_HOST = validate.Regexp(
-    r"(?=.{1,253}(:|\Z))(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-    r"(:[1-9][0-9]{0,4})?\Z",
-    error='must be the name of a host, not an address, with ":port" after it if that is not 443 or 80',
-)
 _NEEDS = {"python": "entrypoint_path", "node": "entrypoint_path", "exec": "command", "http": "url"}
 
 
@@ -199,15 +204,54 @@ class _LimitsSchema(Schema):
     open_files = fields.Integer(strict=True, validate=validate.Range(min=16, max=_MAX_LIMIT))
 
 
+def _destination(text: str) -> None:
+    try:
+        Destination.parse(text)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+
+
+def _named_host(text: str) -> None:
+    """The host of a credential."""
+    _destination(text)
+    entry = Destination.parse(text)
+    if entry.name is None or entry.name.startswith("*"):
+        raise ValidationError('must be the name of one host, with ":port" after it if that is not 443')
+
+
+class _CredentialSchema(Schema):
+    env = fields.String(required=True, validate=_SECRET)
+    base_url_env = fields.String(required=True, validate=_SECRET)
+    path = fields.String(
+        validate=validate.Regexp(
+            r"(/[A-Za-z0-9._~-]+)*\Z", error='must be like "/v1", without a "/" at its end'
+        )
+    )
+    header = fields.String(
+        validate=validate.Regexp(r"[A-Za-z0-9-]{1,100}\Z", error="must be the name of a header")
+    )
+    format = fields.String(
+        validate=validate.Regexp(r"[!-z| ]*\{\}[!-z| ]*\Z", error="must have one {{}}, for the secret")
+    )
+
+
 class _SandboxSchema(Schema):
     level = fields.String(validate=validate.OneOf(list(Level)))
     required = fields.Boolean(truthy={True}, falsy={False})
     read = fields.List(_text(1, 1000))
     write = fields.List(_text(1, 1000))
-    connect = fields.List(fields.String(validate=_HOST))
+    connect = fields.List(fields.String(validate=_destination))
     env = fields.List(fields.String(validate=_VARIABLE))
     disk_bytes = fields.Integer(strict=True, validate=validate.Range(min=1 << 20, max=_MAX_LIMIT))
-    credentials = fields.Dict(fields.String(validate=_HOST), fields.String(validate=_SECRET))
+    credentials = fields.Dict(
+        fields.String(validate=_named_host), fields.Nested(_CredentialSchema, unknown=RAISE)
+    )
+
+    @validates_schema
+    def check_network(self, data: dict[str, Any], **_: Any) -> None:
+        for key in ("connect", "credentials"):
+            if data.get(key) and data.get("level") != Level.STRICT:
+                raise ValidationError('means something at level = "strict" only', key)
 
 
 class _ManifestSchema(Schema):
@@ -233,6 +277,14 @@ class _ManifestSchema(Schema):
 
     @validates_schema
     def check_sandbox(self, data: dict[str, Any], **_: Any) -> None:
+        sandbox = data.get("sandbox", {})
+        given = {name.rstrip("?") for name in (*data.get("env", ()), *sandbox.get("env", ()))}
+        for host, credential in sandbox.get("credentials", {}).items():
+            if credential["env"] in given:
+                message = (
+                    f"gives the worker {credential['env']}, which the credential of {host} keeps from it"
+                )
+                raise ValidationError(message, "env")
         if "sandbox" in data and data.get("type") == WorkerType.HTTP:
             raise ValidationError("is not allowed for a worker of type http, which runs elsewhere", "sandbox")
 

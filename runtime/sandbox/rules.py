@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -19,6 +18,23 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """A secret of the pool that is sent to one host for a strict worker, which never has it itself."""
+
+    host: str
+    """The host's name, with ``:port`` after it where that is not 443."""
+    variable: str
+    """The pool's variable with the secret. The worker has one of this name, without it."""
+    base_url_variable: str
+    """The worker's variable with the URL that stands for the host."""
+    path: str = ""
+    """What that URL has after the host."""
+    header: str = "Authorization"
+    format: str = "Bearer {}"
+    """The header's value, with ``{}`` for the secret."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """The table ``[sandbox]`` of one worker.toml."""
 
@@ -30,8 +46,8 @@ class Rules:
     write: tuple[str, ...] = ()
     """Files and folders that it may change beside the folder of its run."""
     connect: tuple[str, ...] = ()
-    """Hosts, ``name`` or ``name:port``, that it may connect to at level ``strict``."""
+    """What it may connect to at level ``strict``; see :mod:`runtime.sandbox.destinations`."""
     disk_bytes: int | None = None
     """How much its run may have in the folder of the run; None: as much as the pool says."""
-    credentials: Mapping[str, str] = field(default_factory=dict)
-    """Host → name of the variable whose value is sent to it, so that the worker never has it."""
+    credentials: tuple[Credential, ...] = ()
+    """What is added to its requests at level ``strict``."""
