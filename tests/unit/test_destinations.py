@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.child.egress.routes import Credential, Malformed, Refused, Routes
+from runtime.child.egress.routes import Injection, Malformed, Refused, Routes
 from runtime.sandbox.destinations import Destination, Destinations
 
 
@@ -54,7 +54,7 @@ def test_what_is_no_host_is_no_entry(entry: str) -> None:
 
 @pytest.fixture
 def routes() -> Routes:
-    credential = Credential("api.example.com", 443, "Authorization", "Bearer secret")
+    credential = Injection("api.example.com", 443, "Authorization", "Bearer secret")
     return Routes(
         Destinations(["api.example.com", "db.example.com:5432", "192.0.2.7"]),
         {"api.example.com": credential},
@@ -101,7 +101,7 @@ def test_a_base_url_stands_for_a_host_and_its_credential(routes: Routes) -> None
         "api.example.com", 443, True, "/v1/chat?stream=1",
     )  # fmt: skip
     assert route.headers == {"Authorization": "Bearer secret"}
-    assert "secret" not in repr(routes._credentials)
+    assert "secret" not in repr(routes._injections)
     for other in ("/hosts/db.example.com/v1", "/hosts/", "/hosts/api.example.com:8443/"):
         with pytest.raises(Refused, match="credentials"):
             routes.request(other)

@@ -15,7 +15,7 @@ one to a base URL that stands for a host and to which the gateway adds a credent
     owners         which child a connection belongs to, as the kernel says
 """
 
-from runtime.child.egress.gateway import Gateway
-from runtime.child.egress.routes import Access, Credential, Routes
+from runtime.child.egress.gateway import Client, Gateway
+from runtime.child.egress.routes import Access, Injection, Routes
 
-__all__ = ["Access", "Credential", "Gateway", "Routes"]
+__all__ = ["Access", "Client", "Gateway", "Injection", "Routes"]

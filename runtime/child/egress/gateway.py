@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import resource
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -17,8 +20,15 @@ from runtime.child.egress.routes import Access, Malformed, Refused, Route, Route
 
 log = logging.getLogger(__name__)
 
-_MOST_SOCKETS = 128
+_MOST_SOCKETS = 64
 """That may be open for one run at once, towards it and towards hosts."""
+_IN_ALL = threading.BoundedSemaphore(max(32, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
+"""Connections of all runs of this process: with two sockets each they are to leave it room for its own."""
+_MOST_DIALLING = 2
+"""How many hosts are looked up or connected to for one run at once."""
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+_FULL_PAUSE = 0.1
+"""Seconds until it is tried again to accept a connection for which there was no room."""
 _HEAD_TIMEOUT = 30.0
 """Seconds that a worker may take for a request's head, and be idle between two requests."""
 _IDLE_TIMEOUT = 3600.0
@@ -30,6 +40,14 @@ class Client(Protocol):
 
     def report(self, access: Access) -> None:
         """Note that it connected somewhere, or was refused."""
+
+
+class _Connections:
+    """What is open for one client."""
+
+    def __init__(self) -> None:
+        self.sockets: set[socket.socket] = set()
+        self.dialling = threading.BoundedSemaphore(_MOST_DIALLING)
 
 
 class Gateway:
@@ -52,7 +70,7 @@ class Gateway:
         self._routes = routes
         self._clients = clients
         self._context = ssl.create_default_context()
-        self._open: dict[Client, set[socket.socket]] = {}
+        self._open: dict[Client, _Connections] = {}
         threading.Thread(target=self._accept, name="branchline-egress", daemon=True).start()
 
     def close(self) -> None:
@@ -63,7 +81,8 @@ class Gateway:
 
     def forget(self, client: Client) -> None:
         """Close the connections of a client that has ended."""
-        for connection in list(self._open.pop(client, ())):
+        held = self._open.pop(client, None)
+        for connection in list(held.sockets) if held is not None else ():
             _end(connection)
 
     def _accept(self) -> None:
@@ -71,8 +90,11 @@ class Gateway:
             while True:
                 try:
                     connection, address = self._listener.accept()
-                except OSError:
-                    return  # it is closed
+                except OSError as error:
+                    if error.errno not in _FULL:
+                        return  # it is closed
+                    time.sleep(_FULL_PAUSE)
+                    continue
                 args = (connection, address[1])
                 threading.Thread(target=self._serve, args=args, daemon=True).start()
 
@@ -84,10 +106,12 @@ class Gateway:
             client = owners.owner(self._host, port, self._clients)
             if client is None:
                 return _refuse(worker, 403, "The process that connects has ended, or belongs to no run.")
-            held = self._open.setdefault(client, set())
-            if len(held) >= _MOST_SOCKETS:
+            held = self._open.setdefault(client, _Connections())
+            if len(held.sockets) >= _MOST_SOCKETS:
                 return _refuse(worker, 429, "The run has too many connections open.")
-            held.add(connection)
+            if not _IN_ALL.acquire(blocking=False):
+                return _refuse(worker, 503, "The runs of this pool have too many connections open.")
+            held.sockets.add(connection)
             try:
                 while self._serve_request(worker, client, held):
                     connection.settimeout(_HEAD_TIMEOUT)
@@ -95,16 +119,18 @@ class Gateway:
             except (OSError, h11.ProtocolError) as error:
                 log.debug("a connection of a strict worker ended: %s", error)
             finally:
-                held.discard(connection)
+                held.sockets.discard(connection)
+                _IN_ALL.release()
 
-    def _serve_request(self, worker: Peer, client: Client, held: set[socket.socket]) -> bool:
+    def _serve_request(self, worker: Peer, client: Client, held: _Connections) -> bool:
         """Serve one request; False if it was the connection's last. Raises OSError and ProtocolError."""
         request = worker.next()
         if not isinstance(request, h11.Request):
             return False
         try:
             route = self._route(request)
-            upstream = dialer.dial(route, self._routes.destinations, self._context)
+            with held.dialling:
+                upstream = dialer.dial(route, self._routes.destinations, self._context)
         except Malformed as error:
             _answer(worker, 400, str(error))
             return False
@@ -118,12 +144,12 @@ class Gateway:
             return False
         if not route.trusted:
             client.report(Access(route.host, route.port))
-        held.add(upstream)
+        held.sockets.add(upstream)
         try:
             with upstream:
                 return self._pass_on(request, worker, upstream, route)
         finally:
-            held.discard(upstream)
+            held.sockets.discard(upstream)
 
     def _route(self, request: h11.Request) -> Route:
         target = request.target.decode("ascii", "replace")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from runtime.registry import Worker
 from runtime.sandbox.destinations import Destinations, normal
 from runtime.sandbox.namespaces import PORT
+from runtime.sandbox.rules import Credential
 
 _HERE = f"http://127.0.0.1:{PORT}"
 _API = "/branchline"
 _HOSTS = "/hosts/"
+_PLACEHOLDER = "added-by-the-gateway"
 _MAX_TARGET = 300
 """Characters of a target that are shown where it is refused."""
 
@@ -49,8 +52,8 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
-    """A secret that is sent to one host, and that the worker never has."""
+class Injection:
+    """A header with a secret that is sent to one host, and that the worker never has."""
 
     host: str
     port: int
@@ -84,16 +87,23 @@ class Route:
 class Routes:
     """What one worker may reach."""
 
-    def __init__(
-        self, destinations: Destinations, credentials: Mapping[str, Credential], api_url: str
-    ) -> None:
-        """``credentials`` by the name of their host in base URLs.
+    def __init__(self, destinations: Destinations, injections: Mapping[str, Injection], api_url: str) -> None:
+        """``injections`` by the name that base URLs have for their host.
 
         ``api_url``: where the API is reached from the pool's machine.
         """
         self.destinations = destinations
-        self._credentials = credentials
+        self._injections = injections
         self._api = urlsplit(api_url)
+
+    @classmethod
+    def of(cls, worker: Worker, environ: Mapping[str, str], api_url: str) -> Routes:
+        """Those of a worker; ``environ`` are the pool's variables."""
+        return cls(
+            Destinations(worker.sandbox.connect),
+            {credential.host: _injection(credential, environ) for credential in worker.sandbox.credentials},
+            api_url,
+        )
 
     def tunnel(self, target: str) -> Route:
         """The route of ``CONNECT``. Raises Refused and Malformed."""
@@ -124,18 +134,24 @@ class Routes:
 
     def _with_credential(self, rest: str) -> Route:
         host, slash, path = rest.partition("/")
-        credential = self._credentials.get(host.lower())
-        if credential is None:
+        injection = self._injections.get(host.lower())
+        if injection is None:
             raise Refused("name it in [sandbox.credentials] of worker.toml", host[:_MAX_TARGET])
         # What the worker sends by that name is a placeholder.
-        secret = {credential.header: credential.value}
-        return Route(credential.host, credential.port, tls=True, target=slash + path or "/", headers=secret)
+        secret = {injection.header: injection.value}
+        return Route(injection.host, injection.port, tls=True, target=slash + path or "/", headers=secret)
 
     def _checked(self, route: Route) -> Route:
         if not self.destinations.allow(route.host, route.port):
             entry = route.host if route.port in (80, 443) else f"{route.host}:{route.port}"
             raise Refused(line_to_allow(entry), route.host, route.port)
         return route
+
+
+def _injection(credential: Credential, environ: Mapping[str, str]) -> Injection:
+    host, port = _authority(credential.host)
+    value = credential.format.replace("{}", environ.get(credential.variable, "").strip())
+    return Injection(host, port or 443, credential.header, value)
 
 
 def line_to_allow(entry: str) -> str:
@@ -148,8 +164,20 @@ def base_url(host: str, path: str) -> str:
     return f"{_HERE}{_HOSTS}{host}{path}"
 
 
-def environ() -> dict[str, str]:
-    """The variables by which programs find the proxy, and do not use it for the base URLs."""
+def variables(credentials: Iterable[Credential] = ()) -> dict[str, str]:
+    """The variables of a strict worker.
+
+    By them programs find the proxy, and do not use it for the base URLs; libraries find a
+    base URL, and in place of a key something to send there, without which they do not start.
+    """
+    return {
+        **_proxy_variables(),
+        **{credential.variable: _PLACEHOLDER for credential in credentials},
+        **{c.base_url_variable: base_url(c.host, c.path) for c in credentials},
+    }
+
+
+def _proxy_variables() -> dict[str, str]:
     proxy = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), _HERE)
     found = {**proxy, "NO_PROXY": "127.0.0.1"}
     lower = {name.lower(): value for name, value in found.items()}
