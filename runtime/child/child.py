@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+from runtime.child.egress.routes import Access
 
 
 class Child(Protocol):
@@ -32,6 +35,9 @@ class Child(Protocol):
     @property
     def digest(self) -> str | None:
         """The version of the worker whose code it executes; None where that is not on this machine."""
+
+    def on_access(self, report: Callable[[Access], None]) -> None:
+        """Have ``report`` called with each host that it connects to or is refused, where that is known."""
 
     def read(self) -> bytes:
         """The next chunk of output, of at most 64 KiB; waits for it. Empty at the end of the output."""

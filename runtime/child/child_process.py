@@ -6,10 +6,13 @@ import os
 import signal
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from runtime import processes
 from runtime.child.control_groups import ControlGroup
+from runtime.child.egress.routes import Access
 from runtime.child.pipes import ReadPipe, WritePipe
 from runtime.errors import ChildLost
 from runtime.sandbox import folders
@@ -23,6 +26,10 @@ _HOST_TIMEOUT = 15.0
 _SIGTERM_INTERVAL = 0.25
 """Seconds after which a Python worker is sent SIGTERM again. Python handles a signal between
 two bytecodes; one that arrives just before a blocking call is not handled until the call returns."""
+
+
+_MOST_ACCESSES = 100
+"""That are remembered before somebody wants to know."""
 
 
 class Host(Protocol):
@@ -62,6 +69,8 @@ class ChildProcess:
         self.exceeded: str | None = None
         self.left: str | None = None
         """The folder of its run, if it has left something there."""
+        self._report: Callable[[Access], None] | None = None
+        self._accesses: deque[Access] = deque(maxlen=_MOST_ACCESSES)
         self._group = group
         self._host = host
         self._number = number
@@ -71,6 +80,19 @@ class ChildProcess:
         self._started = threading.Event()
         self._ended = threading.Event()
         self._code: int | None = None
+
+    def on_access(self, report: Callable[[Access], None]) -> None:
+        """Also with those that it has connected to before."""
+        self._report = report
+        while self._accesses:
+            report(self._accesses.popleft())
+
+    def report(self, access: Access) -> None:
+        """For the gateway: it has connected somewhere, or was refused."""
+        if self._report is not None:
+            self._report(access)
+        else:
+            self._accesses.append(access)
 
     def read(self) -> bytes:
         """The next chunk of stdout."""
@@ -127,6 +149,11 @@ class ChildProcess:
             raise ChildLost("its process was not started in time")
         if not self.pid:
             raise ChildLost(self.lost)
+
+    def await_pid(self) -> int:
+        """Its process id, which it has as soon as its host has started it; 0 if it could not."""
+        self._started.wait(_START_TIMEOUT)
+        return self.pid
 
     def mark_started(self, pid: int) -> None:
         """The host has started it."""

@@ -15,7 +15,8 @@ to the host                   ``{"type": "serve", "entrypoint": path or null, "s
                               to enter as descriptors; ``command`` null means a fork of the worker
 ..                            ``{"type": "kill", "child", "signal"}``
 ..                            ``{"type": "ping"}``, to see whether it lives
-from the host                 ``{"type": "ready", "threads"}`` or ``{"type": "broken", "message", "lost"}``
+from the host                 ``{"type": "network"}`` with the socket that listens in its own network
+..                            ``{"type": "ready", "threads"}`` or ``{"type": "broken", "message", "lost"}``
 ..                            ``{"type": "started", "child", "pid"}`` or
                               ``{"type": "refused", "child", "message"}``
 ..                            ``{"type": "ended", "child", "code", "lost", "left", "exceeded"}``
@@ -149,11 +150,21 @@ class Host:
             return True
         try:
             self._sandbox = HostSandbox(Plan.decode(plan))
+            self._hand_out(self._sandbox.leave_network())
             self._sandbox.enter()
         except OSError as error:
             self._report(type="broken", message=f"its sandbox could not be made: {error}", lost=True)
             return False
         return True
+
+    def _hand_out(self, listener: socket.socket | None) -> None:
+        """Give the pool the socket by which it lets something out of the host's network."""
+        if listener is not None:
+            with listener:
+                socket.send_fds(
+                    self._control, [json.dumps({"type": "network"}).encode()], [listener.fileno()]
+                )
+            processes.die_with_parent(signal.SIGTERM)  # a new user namespace may have cleared it
 
     def _prepare(self, entrypoint: str | None) -> bool:
         if entrypoint is None:

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from runtime import processes
 from runtime.child.child_process import ChildProcess
 from runtime.child.control_groups import ControlGroup
+from runtime.child.egress import Access, Client, Gateway, Routes, routes
 from runtime.child.pipes import ReadPipe, WritePipe, pipes
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker, WorkerType
@@ -52,12 +53,19 @@ class HostProcess:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, worker: Worker, environ: Mapping[str, str], plan: Plan | None) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        environ: Mapping[str, str],
+        plan: Plan | None,
+        allowed: Routes | None,
+    ) -> None:
         """Start the host of a worker, with ``environ`` as its whole environment.
 
         It imports a Python worker and forks it; for all others it executes commands. First
-        of all it enters the sandbox that ``plan`` describes; None: there is none. Raises
-        ChildLost where no process can be made.
+        of all it enters the sandbox that ``plan`` describes; None: there is none. ``allowed``:
+        what it is let out to, if that has no network. Raises ChildLost where no process can
+        be made.
         """
         self.digest = worker.digest
         """The version of the worker that the pool knows."""
@@ -71,6 +79,9 @@ class HostProcess:
         self.being_replaced = False
         """Whether its successor is being started."""
         self._plan = plan
+        self._allowed = allowed
+        self._gateway: Gateway | None = None
+        self._worker_id = worker.id
         self._used = time.monotonic()
         self._children: dict[int, ChildProcess] = {}
         self._retired = False
@@ -160,6 +171,8 @@ class HostProcess:
             self.started += 1
             if line:
                 child.send(line)
+            if self._allowed is not None:
+                request = {**request, "environ": {**request["environ"], "BRANCHLINE_API_URL": routes.API_URL}}
             message = json.dumps({**request, "child": number, "group": group is not None}).encode()
             try:
                 with _entrance(group) as entrance:
@@ -219,7 +232,7 @@ class HostProcess:
     def _receive(self) -> None:
         while True:
             try:
-                data = self._control.recv(_MAX_MESSAGE)
+                data, descriptors, _, _ = socket.recv_fds(self._control, _MAX_MESSAGE, 1)
             except TimeoutError:
                 self._ping()
                 continue
@@ -228,7 +241,7 @@ class HostProcess:
             if not data:
                 break
             self._unanswered = 0
-            self._handle(json.loads(data))
+            self._handle(json.loads(data), descriptors)
 
     def _ping(self) -> None:
         """It has been silent: ask for a sign of life, and kill it where it gives none.
@@ -244,8 +257,10 @@ class HostProcess:
             log.warning("a host process does not answer and is killed; its runs are lost")
             self._process.kill()
 
-    def _handle(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any], descriptors: list[int]) -> None:
         match message["type"]:
+            case "network":
+                self._open_gateway(descriptors[0])
             case "ready":
                 self._ready.set()
             case "broken":
@@ -261,6 +276,8 @@ class HostProcess:
                 child = self._children.pop(message["child"])
                 child.left, child.exceeded = message["left"], message["exceeded"]
                 child.mark_ended(message["code"], message["lost"])
+                if self._gateway is not None:
+                    self._gateway.forget(child)
                 if self._retired and not self._children:
                     self.close()
 
@@ -272,6 +289,8 @@ class HostProcess:
         """
         self.alive = False
         self._control.close()
+        if self._gateway is not None:
+            self._gateway.close()
         self.wait()
         if not self._ready.is_set():
             self._error = self._error or self._end_of_import()
@@ -281,6 +300,27 @@ class HostProcess:
             child.mark_ended(_KILLED, "the process that had started it ended")
         self._children.clear()
         self._remove_folder()
+
+    # ── its network ─────────────────────────────────────────────────────────
+
+    def report(self, access: Access) -> None:
+        """For the gateway: while its worker was imported, it has connected somewhere, or was refused."""
+        log.info("worker %s: while it was imported: %s", self._worker_id, access)
+
+    def _open_gateway(self, descriptor: int) -> None:
+        listener = socket.socket(fileno=descriptor)
+        if self._allowed is None or self._gateway is not None or self._ready.is_set():
+            return listener.close()  # what it has imported says so, and not we
+        self._gateway = Gateway(listener, self.pid, self._allowed, self._clients)
+
+    def _clients(self) -> Iterator[tuple[int, Client]]:
+        """Who may connect. The host comes last: all others descend from it."""
+        started = [child for child in self._children.values() if child.pid]
+        starting = [child for child in self._children.values() if not child.pid]
+        for child in (*started, *starting):
+            if pid := child.await_pid():
+                yield pid, child
+        yield self.pid, self
 
     def _remove_folder(self) -> None:
         """Remove what it and its runs have written."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 
 from runtime.child import environment
+from runtime.child.egress import routes
 from runtime.child.host_process import HostProcess
 from runtime.child.sandboxing import Sandboxing
 from runtime.errors import ChildFailed, ChildLost
@@ -77,8 +78,11 @@ class Hosts:
     def _replace(self, worker: Worker) -> HostProcess:
         basics = environment.basic(self._environ)
         variables = {**basics, **environment.of_worker(worker, self._environ)}
+        allowed = self._sandboxing.routes(worker)
+        if allowed is not None:
+            variables |= routes.variables(worker.sandbox.credentials)
         for _ in range(_IMPORTS):
-            host = HostProcess(worker, variables, self._sandboxing.plan(worker))
+            host = HostProcess(worker, variables, self._sandboxing.plan(worker), allowed)
             if host.import_worker():
                 break
             host.close()

@@ -11,10 +11,11 @@ import contextlib
 import json
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import httpx
 
+from runtime.child.egress.routes import Access
 from runtime.registry import Worker
 
 _CONNECT_TIMEOUT = 10.0
@@ -55,6 +56,9 @@ class HttpChild:
         else:
             self._requested = True
             threading.Thread(target=self._run, args=(line,), daemon=True).start()
+
+    def on_access(self, report: Callable[[Access], None]) -> None:
+        """It runs elsewhere, and connects to what nobody here sees."""
 
     def read(self) -> bytes:
         """The next chunk of the response; empty at the end."""

@@ -10,11 +10,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from runtime.child.egress import Routes
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker, WorkerType
 from runtime.sandbox.folders import PoolFolder
 from runtime.sandbox.plan import Plan
-from runtime.sandbox.policy import Bounds, Place, Policy, Subject
+from runtime.sandbox.policy import NETWORK, Bounds, Place, Policy, Subject
 from runtime.sandbox.rules import Level, Rules
 from runtime.settings import CHECKOUT, Settings
 
@@ -26,6 +27,8 @@ class Sandboxing:
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         """``environ``: the variables of which children get some."""
+        self._environ = environ
+        self._api_url = settings.api_url
         self._path = environ.get("PATH", "")
         self._place = Place(
             checkout=CHECKOUT,
@@ -83,6 +86,12 @@ class Sandboxing:
             return policy.plan(self._make_folder())
         except OSError as error:
             raise ChildLost(f"no folder could be made for its runs: {error.strerror}") from error
+
+    def routes(self, worker: Worker) -> Routes | None:
+        """What the worker is let out to; None where it is in the machine's network."""
+        if NETWORK not in self.policy(worker).in_force.measures:
+            return None
+        return Routes.of(worker, self._environ, self._api_url)
 
     def close(self) -> None:
         """Remove the folders of all hosts, which have ended."""

@@ -21,6 +21,7 @@ from gevent.event import Event as Flag
 
 from runtime import events
 from runtime.child import Child, protocol
+from runtime.child.egress import Access
 from runtime.errors import (
     AttemptEnded,
     LogLost,
@@ -43,6 +44,8 @@ _MAX_UNAPPENDED = 256 * 1024
 """Bytes of output that may wait to be appended before reading pauses."""
 _INBOX_LINES = 1000
 """Lines that are read from the inbox at a time."""
+_MOST_ACCESSES = 100
+"""Hosts that a run's steps name; a worker that tries names at random is not to fill them."""
 _LAST_EVENTS = (protocol.Done, protocol.Failed, protocol.Confirm)
 """Events that end an attempt: what a worker sends after one of them is ignored."""
 _RETRY_PAUSE = 0.25
@@ -69,6 +72,8 @@ class Relay:
         """Set while the child's output may be read."""
         self._room.set()
         self._output_ended = False
+        self._accesses: set[Access] = set()
+        """Where its worker has connected, and where it was refused."""
         self._in_sync = True
         """False while the log lacks events that were given up.
 
@@ -110,6 +115,7 @@ class Relay:
 
         Raises StaleAttempt if the attempt no longer holds the run.
         """
+        child.on_access(self._report_access)
         self._readers = [gevent.spawn(self._read_output, child), gevent.spawn(self._read_log, child)]
         transcript = self.attempt.transcript
         while not self._output_ended and transcript.result is None:
@@ -211,6 +217,17 @@ class Relay:
             except StreamUnavailable:
                 log.warning("run %s: its inbox could not be read before its end", self.attempt.run.id)
         self.receive(worker_events, size)
+
+    def _report_access(self, access: Access) -> None:
+        """Show once as a step of the run where a strict worker connects, or is refused."""
+        if access in self._accesses or len(self._accesses) >= _MOST_ACCESSES:
+            return
+        if self.attempt.transcript.result is not None:
+            return  # it has reported its end, and nothing is shown after that
+        self._accesses.add(access)
+        if access.refused is not None:
+            self.attempt.transcript.log.write(f"[branchline] {access}\n".encode())
+        self.receive([protocol.Step(str(access))], 0)
 
     def _read_log(self, child: Child) -> None:
         while chunk := child.read_log():

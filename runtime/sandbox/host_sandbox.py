@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import stat
 import sys
 
 from runtime import processes
-from runtime.sandbox import disk, identity, landlock, seccomp
+from runtime.sandbox import disk, identity, landlock, namespaces, seccomp
 from runtime.sandbox.landlock import Ruleset
 from runtime.sandbox.plan import Plan
 
@@ -50,6 +51,13 @@ class HostSandbox:
         self._held: list[tuple[int, list[tuple[int, bool]]]] = []
         self._ranges: list[tuple[int, int]] = []
         """The descriptors of what is held, as ranges, which a child closes with one call each."""
+
+    def leave_network(self) -> socket.socket | None:
+        """Have the host leave the machine's network, if it is to; the socket that listens in its own.
+
+        Before all else: it takes what :meth:`enter` gives up. Raises OSError.
+        """
+        return namespaces.enter() if self.plan.strict else None
 
     def enter(self) -> None:
         """Put the host into it. Raises OSError."""

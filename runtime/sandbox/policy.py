@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.sandbox import identity, programs
+from runtime.sandbox import identity, namespaces, programs
 from runtime.sandbox.machine import Machine, here
 from runtime.sandbox.plan import Plan
 from runtime.sandbox.rules import Level, Rules
@@ -104,6 +104,7 @@ class Policy:
         self.own_read = programs.resolved(asked, private)
         """What it may read because it is this worker."""
         self.read = (*programs.resolved([*programs.SYSTEM, *needed], private), *self.own_read)
+        self.connect = subject.rules.connect
         self.write = programs.resolved(_expanded(subject.rules.write, subject.folder), ())
         self._closed = None if self._machine.no_uids else identity.closed_to_others(self._essential(subject))
         self._revealing = [
@@ -122,6 +123,11 @@ class Policy:
                 "as write in [sandbox] of its worker.toml"
             )
         lacking = [name for name in _PROMISED[self._rules.level] if name in self.in_force.missing]
+        if NETWORK in lacking and self._rules.credentials:
+            return (
+                "the credentials of its worker.toml can only be kept from it at level strict, which is not "
+                f"in force here ({self.in_force.missing[NETWORK]})"
+            )
         if self._rules.required and lacking:
             why = "; ".join(f"{name}: {self.in_force.missing[name]}" for name in lacking)
             return f"its worker.toml requires the sandbox, which this machine cannot give ({why})"
@@ -177,7 +183,11 @@ class Policy:
         if not machine.linux:
             return InForce(Level.NONE, (), missing)
         if level is Level.STRICT:
-            missing[NETWORK] = "level strict is not built yet"
+            no_network = namespaces.missing()
+            if SYSTEM_CALLS in missing:
+                missing[NETWORK] = f"UNIX sockets would lead out of it ({missing[SYSTEM_CALLS]})"
+            elif no_network is not None:
+                missing[NETWORK] = no_network
         measures = (FILES, SIGNALS, SYSTEM_CALLS, OWN_UID, PROCESSES, NETWORK)
         possible = measures if level is Level.STRICT else measures[:-1]
         return InForce(level, tuple(m for m in possible if m not in missing), missing)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from runtime.sandbox.policy import FILES, Policy
+from runtime.sandbox.policy import FILES, NETWORK, Policy
 
 _PATHS = (
     # Python: [Errno 13] Permission denied: '/srv/data'
@@ -27,6 +27,12 @@ _PATHS = (
     ),
 )
 _REFUSED = re.compile(r"permission denied|operation not permitted|EACCES|EPERM", re.IGNORECASE)
+_NO_NETWORK = re.compile(
+    r"network is unreachable|name resolution|name or service not known|could not resolve|getaddrinfo"
+    r"|ENETUNREACH|EAI_AGAIN|ENOTFOUND",
+    re.IGNORECASE,
+)
+"""What a program says that does not use the proxy of a strict worker."""
 _MOST = 3
 """How many refused paths are named."""
 
@@ -36,6 +42,8 @@ def explain(text: str, policy: Policy) -> str | None:
 
     None where nothing looks as if the sandbox had refused it.
     """
+    if NETWORK in policy.in_force.measures and _NO_NETWORK.search(text):
+        return _explain_network(policy)
     if FILES not in policy.in_force.measures or not _REFUSED.search(text):
         return None
     paths = list(dict.fromkeys(_paths(text)))
@@ -48,6 +56,13 @@ def explain(text: str, policy: Policy) -> str | None:
         "[branchline] If it was the sandbox that refused something: the worker may read "
         f"{', '.join(policy.own_read) or 'nothing'} beside what every program needs, and write "
         f"{', '.join(('the folder of its run', *policy.write))}. [sandbox] in its worker.toml allows more.\n"
+    )
+
+
+def _explain_network(policy: Policy) -> str:
+    return (
+        "[branchline] The worker has no network but the proxy that HTTPS_PROXY names, which lets it reach "
+        f"{', '.join(policy.connect) or 'no host'}; connect in [sandbox] of its worker.toml allows more.\n"
     )
 
 

@@ -109,7 +109,7 @@ class Victim:
 
 @pytest.fixture(scope="module", params=["root", "root without uids for runs", "ordinary user"])
 def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    python, user = _started_by(request.param)
+    python, user = started_by(request.param)
     # Not in pytest's folder, through which nobody but its owner can pass.
     with ExitStack() as undo:
         root = Path(undo.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
@@ -157,7 +157,7 @@ def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield Victim(stack, home, redis, client, abstract)
 
 
-def _started_by(who: str) -> tuple[str, int | None]:
+def started_by(who: str) -> tuple[str, int | None]:
     """The interpreter and the user of an installation."""
     root = os.geteuid() == 0
     if who.startswith("root") and not root:
