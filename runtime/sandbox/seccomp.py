@@ -115,7 +115,7 @@ def program(profile: Profile) -> bytes:
     if not profile.own_uid:
         refused += _REFUSED_UNDER_THE_POOLS_UID
     if profile.strict:
-        refused += ("listen",)
+        refused += ("bind", "listen")
     instructions = bpf.for_architecture(where.audit, _EPERM)
     if where.foreign is not None:
         instructions += bpf.number_has(where.foreign, _EPERM)

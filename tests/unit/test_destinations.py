@@ -112,3 +112,9 @@ def test_the_api_is_reached_wherever_it_is(routes: Routes) -> None:
     assert (route.host, route.port, route.tls, route.target, route.trusted) == (
         "branchline.example", 443, True, "/chat/worker/runs/1?a=b", True,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/../other", "/worker/../../other", "/%2e%2e/other", "/.%2E/", "/./x"])
+def test_nothing_beside_the_api_is_reached(routes: Routes, path: str) -> None:
+    with pytest.raises(Malformed):
+        routes.request(f"/branchline{path}")

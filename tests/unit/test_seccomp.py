@@ -108,6 +108,7 @@ ALLOWED = [
 """What every profile allows."""
 
 REFUSED_IF_STRICT = [
+    ("bind", ()),
     ("listen", ()),
     ("socket", (_UNIX, _STREAM, 0)),
     ("socket", (_UNIX, _DGRAM | _FLAGS, 0)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from runtime.registry import Worker
 from runtime.sandbox.destinations import Destinations, normal
@@ -127,6 +127,8 @@ class Routes:
         return self._checked(Route(host, port or 80, target=path if path.startswith("/") else f"/{path}"))
 
     def _to_api(self, path: str) -> Route:
+        if any(unquote(part) in (".", "..") for part in path.partition("?")[0].split("/")):
+            raise Malformed("The path leads out of the API.")  # beside it may be what is not Branchline's
         tls = self._api.scheme == "https"
         port = self._api.port or (443 if tls else 80)
         target = self._api.path.rstrip("/") + path
