@@ -48,7 +48,14 @@ def one_of(enum: Any, **options: Any) -> fields.String:
 
 def integer(least: int, greatest: int, **options: Any) -> fields.Integer:
     """An integer within bounds. A string or a fraction that could be read as one is refused."""
-    return fields.Integer(strict=True, validate=validate.Range(least, greatest), **options)
+    return Whole(strict=True, validate=validate.Range(least, greatest), **options)
+
+
+class Whole(fields.Integer):
+    """An integer as JSON has it, where 1.0 is one (JSON Schema, section 6.1.1)."""
+
+    def _validated(self, value: Any) -> int:
+        return super()._validated(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 class Number(fields.Float):

@@ -19,6 +19,7 @@ import pytest
 
 from runtime import tokens
 from runtime.services import Services
+from runtime.store import tables
 from runtime.store.page import encode_cursor
 from runtime.testing.client import PASSWORD, Client
 from runtime.testing.stack import Stack
@@ -127,6 +128,14 @@ def others(world: World, bob: Client, services: Services, client: Callable[[], C
         "an unsigned session token", jwt.encode({"typ": "session", **session}, None, algorithm="none")
     )
 
+    gone = client()
+    gone.register()
+    secret = gone.post("/api/tokens").json()["token"]["secret"]
+    user_id = gone.get("/api/me").json()["user"]["id"]
+    services.database.write(delete_user, user_id)
+    yield Somebody("the session of a user who was deleted", gone)
+    yield shows("the API token of a user who was deleted", secret)
+
     run, before, ended = world.running.run, world.superseded.run, world.ended.run
     claims = {"run": run.id, "attempt": run.attempt}
     bobs = Attempt(services, bob.ask(bob.thread(), "Hello")["runs"][0]["id"]).run
@@ -138,10 +147,42 @@ def others(world: World, bob: Client, services: Services, client: Callable[[], C
     yield shows("a run token under the key of sessions", signed("session", **claims))
 
 
+def delete_user(c: Any, user_id: str) -> None:
+    """As an operator would who has nothing but SQL."""
+    for table in (tables.api_tokens, tables.logins):
+        c.execute(table.delete().where(table.c.user_id == user_id))
+    c.execute(tables.users.delete().where(tables.users.c.id == user_id))
+
+
 def test_every_route_has_an_example_or_is_public(routes: Mapping[str, set[str]], world: World) -> None:
     asked = {f"{method} {path}" for path, methods in routes.items() for method in methods - {"HEAD"}}
 
     assert asked == FOR_EVERYBODY | set(world.calls())
+
+
+def test_every_operation_of_the_document_is_walked(
+    routes: Mapping[str, set[str]], services: Services
+) -> None:
+    document = create_app(services.settings).test_client().get("/api/openapi.json").json
+    told = {
+        f"{method.upper()} {path}"
+        for path, operations in document["paths"].items()
+        for method in operations
+        if method != "parameters"
+    }
+    walked = {f"{method} {path}" for path, methods in routes.items() for method in methods - {"HEAD"}}
+
+    assert told <= walked
+    # What is left out of the document is for everybody: pages, probes, and the document itself.
+    assert walked - told <= FOR_EVERYBODY
+    public = {one for one in told if not security_of(document, one)}
+    assert public == told & FOR_EVERYBODY
+
+
+def security_of(document: Any, operation: str) -> list[Any]:
+    method, _, path = operation.partition(" ")
+    found: list[Any] = document["paths"][path][method.lower()]["security"]
+    return found
 
 
 def test_every_route_serves_the_owner(world: World) -> None:

@@ -68,6 +68,7 @@ def complete(document: dict[str, Any]) -> None:
     for status, description in _ERRORS.items():
         answers[f"ERROR_{status}"] = _error(status, description)
     for path in document["paths"].values():
+        _give_headers_to_their_operation(path)
         shared = path.get("parameters", [])
         for method, operation in path.items():
             if method == "parameters":
@@ -108,6 +109,15 @@ def _statuses(method: str, operation: Mapping[str, Any], parameters: list[Any]) 
             yield 401  # signing in fails so
     if {"query", "header"} & places:
         yield 422
+
+
+def _give_headers_to_their_operation(path: dict[str, Any]) -> None:
+    """flask-smorest documents a header that one view reads for every method of its path."""
+    headers = [one for one in path.get("parameters", []) if one["in"] == "header"]
+    if headers:
+        path["parameters"] = [one for one in path["parameters"] if one["in"] != "header"]
+        operation = path["post" if "post" in path else "get"]
+        operation["parameters"] = [*operation.get("parameters", []), *headers]
 
 
 def _leave_out_null(schema: dict[str, Any]) -> None:

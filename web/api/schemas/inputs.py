@@ -54,9 +54,7 @@ class Input(ma.Schema):
 
 def _email(**options: Any) -> fields.String:
     address = validate.Regexp(r"[^@\s]{1,64}@[^@\s]{1,189}\Z", error="is not an email address")
-    return fields.String(
-        required=True, validate=address, metadata={"format": "email", "maxLength": 254}, **options
-    )
+    return fields.String(required=True, validate=address, metadata={"maxLength": 254}, **options)
 
 
 def _new_password() -> fields.String:
