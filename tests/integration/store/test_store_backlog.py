@@ -31,7 +31,9 @@ from runtime.store import (
 )
 from runtime.store import backlog as backlog_module
 from runtime.store.engines import postgresql_connection
+from runtime.store.tables import now
 from runtime.store.tables import runs as table
+from runtime.testing.waiting import until
 
 LEASE = 10.0
 POOL = "python@here-1"
@@ -72,6 +74,11 @@ def crowd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 def pool(database: Database, slots: int, name: str = "python", **limits: int) -> None:
     report = {worker: {"max_running": limit} for worker, limit in limits.items()}
     database.write(pools.report, name, f"{name}@here-1", slots, report)
+
+
+def clock(database: Database) -> Any:
+    """The database's clock."""
+    return database.read(lambda c: c.execute(sa.select(now())).scalar_one())
 
 
 def positions(database: Database, run_ids: list[str]) -> list[int]:
@@ -121,6 +128,8 @@ def test_the_oldest_run_goes_first_whatever_the_clocks_of_those_who_accepted_the
         skewed = time.time_ns() + ahead * 10**9
         monkeypatch.setattr(model, "time", SimpleNamespace(time_ns=lambda skewed=skewed: skewed))
         asked += [run.id for run in ask(0)]
+        before = clock(database)
+        until(lambda before=before: clock(database) > before, what="the database's next millisecond")
     monkeypatch.undo()
 
     assert positions(database, asked) == [1, 2, 3, 4, 5]
