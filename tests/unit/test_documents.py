@@ -86,6 +86,19 @@ def test_every_source_file_that_a_page_names_exists(page: Path) -> None:
     assert {name for name in named if not (CHECKOUT / name).exists()} == set()
 
 
+def test_every_test_that_the_security_page_names_exists() -> None:
+    named = re.findall(
+        r"(tests/[\w/.]+\.py)(?:::(\w+))?", (_DOCS / "explanation" / "security.md").read_text()
+    )
+    missing = [
+        f"{file}::{test}"
+        for file, test in named
+        if not (CHECKOUT / file).exists() or (test and f"def {test}(" not in (CHECKOUT / file).read_text())
+    ]
+    assert len(named) > 40
+    assert missing == []
+
+
 def test_the_index_leads_to_every_page() -> None:
     index = _DOCS / "README.md"
     linked = {(_DOCS / link.partition("#")[0]).resolve() for link in relative_links(index)}
