@@ -77,6 +77,8 @@ class AttemptRunner:
         self._relay = Relay(attempt, services)
         self._lost: str | None = None
         """Why there is no child, where its worker is not to blame."""
+        self.not_started = False
+        """Whether this machine could not start a child, though another one may."""
 
     def execute(self) -> None:
         """Run all phases. Returns early if another process may have taken over the run."""
@@ -123,8 +125,10 @@ class AttemptRunner:
             # Another pool process may have it: its machine may be up to date, and this one not.
             message = f"{error} The pool does not have it."
             self._transcript.fail(RunError("worker_unknown", message, retryable=True))
+            self.not_started = True
         except ChildLost as error:
             self._lost = str(error)
+            self.not_started = True
         except ChildFailed as error:
             self._transcript.fail(RunError("start_failed", str(error)))
         else:

@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 
 _CLAIMS_AT_ONCE = 2
 """In a burst the first runs are to start while others are still being claimed."""
+_LEFT_TO_OTHERS = 10
+"""How many messages are left to other pool processes of a run that this machine could not start."""
+_PAUSE_FOR_OTHERS = 0.5
+"""Seconds until such a run is published again."""
+_MOST_REMEMBERED = 1000
+"""Runs that this machine could not start, and of which that is remembered."""
 _RETRY_PAUSE = 0.25
 """Seconds between two tries while the database is away."""
 
@@ -67,6 +73,8 @@ class Executor:
         self._claims = gevent.lock.BoundedSemaphore(_CLAIMS_AT_ONCE)
         self._runners: dict[str, AttemptRunner] = {}
         """By run."""
+        self._not_started: dict[str, int] = {}
+        """Runs that could not be started here → how many messages of each are still left to others."""
 
     @cached_property
     def _sandboxes(self) -> str:
@@ -82,6 +90,8 @@ class Executor:
             self.executing -= 1
 
     def _claim_and_run(self, run_id: str) -> None:
+        if self._leave_to_others(run_id):
+            return
         try:
             attempt = self._claim_with_retries(run_id)
         except Exception:
@@ -97,6 +107,8 @@ class Executor:
         try:
             runner.execute()
         finally:
+            if runner.not_started:
+                self._remember(run_id)
             self._leases.remove(attempt)
             if self._runners.get(run_id) is runner:
                 del self._runners[run_id]
@@ -111,6 +123,29 @@ class Executor:
         """Any worker may have sent something."""
         for run_id in self._runners:
             self.read_inbox(run_id)
+
+    # ── runs that could not be started here ─────────────────────────────────
+
+    def _remember(self, run_id: str) -> None:
+        self._not_started[run_id] = _LEFT_TO_OTHERS
+        if len(self._not_started) > _MOST_REMEMBERED:
+            del self._not_started[next(iter(self._not_started))]
+
+    def _leave_to_others(self, run_id: str) -> bool:
+        """Return a run to the backlog that this machine could not start a moment ago.
+
+        It starts nothing, so it would be the first to have a free slot, and lose the run again.
+        Another process may do better. If there is none, the run comes back often enough.
+        """
+        left = self._not_started.pop(run_id, 0)
+        if left == 0:
+            return False
+        self._not_started[run_id] = left - 1
+        try:
+            self._services.database.write(backlog.unpublish, [run_id], _PAUSE_FOR_OTHERS)
+        except StoreUnavailable:
+            log.warning("run %s was not left to others: the database is away", run_id)
+        return True
 
     # ── claim ───────────────────────────────────────────────────────────────
 

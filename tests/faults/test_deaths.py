@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from runtime.settings import CHECKOUT
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
@@ -132,6 +134,28 @@ def test_a_reaper_that_hangs_is_replaced(stack):
     assert stack.processes["reaper"].poll() is None
 
 
+def test_runs_that_one_machine_cannot_start_are_executed_by_another(stack, client, tmp_path):
+    workers = shutil.copytree(CHECKOUT / "tests" / "workers", tmp_path / "workers")
+    before = slots(client)
+    broken = stack.start("pool python", key="broken pool", WORKERS_PATH=str(workers))
+    until(lambda: slots(client) == 2 * before, 40, "the second pool is there")
+    shutil.rmtree(workers)
+    ended: list[dict] = []
+
+    def broken_has_tried() -> bool:
+        asked = [client.ask(client.thread(), "x", worker_id="fake")["runs"][0] for _ in range(20)]
+        ended.extend(client.wait(run, timeout=60)["run"] for run in asked)
+        return any(run["failures"] for run in ended)
+
+    try:
+        until(broken_has_tried, 60, "the broken machine has tried to start some")
+    finally:
+        os.killpg(broken.pid, signal.SIGKILL)
+        broken.wait(30)
+    assert {(run["status"], (run["error"] or {}).get("message")) for run in ended} == {("success", None)}
+    assert sum(run["failures"] > 1 for run in ended) <= 1, "the broken machine takes them again and again"
+
+
 def test_a_killed_web_process_is_followed_by_another_with_no_gap(stack, client):
     run, reader = ask(client)
 
@@ -196,6 +220,11 @@ def test_a_cancelled_run_of_a_dead_pool_is_not_run_again(stack, client):
     assert WORDS.startswith(message["content"])
     reader.wait()
     assert list(reader.text.messages.values()) == [message["content"]]
+
+
+def slots(client: Client) -> int:
+    """How many slots the pool of Python workers has."""
+    return client.get("/api/workers/fake").json()["worker"]["slots"]
 
 
 def metrics(client: Client) -> str:
