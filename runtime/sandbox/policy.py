@@ -103,9 +103,10 @@ class Policy:
         asked = [str(subject.folder), *_expanded(subject.rules.read, subject.folder)]
         self.own_read = programs.resolved(asked, private)
         """What it may read because it is this worker."""
-        self.read = (*programs.resolved([*programs.SYSTEM, *needed], private), *self.own_read)
+        shared = programs.resolved([*programs.SYSTEM, *needed], private)
+        self.read = programs.outermost([*shared, *self.own_read])
+        self.write = programs.outermost(programs.resolved(_expanded(subject.rules.write, subject.folder), ()))
         self.connect = subject.rules.connect
-        self.write = programs.resolved(_expanded(subject.rules.write, subject.folder), ())
         self._closed = None if self._machine.no_uids else identity.closed_to_others(self._essential(subject))
         self._revealing = [
             path for path in self.write if any(secret.is_relative_to(path) for secret in private)

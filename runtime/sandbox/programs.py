@@ -67,6 +67,15 @@ def resolved(paths: Iterable[str], private: Sequence[Path]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    """These paths without those below others of them, which a rule for the other allows already."""
+    found: list[str] = []
+    for path in sorted(set(paths), key=lambda path: path.split("/")):
+        if not found or not f"{path}/".startswith(f"{found[-1]}/".replace("//", "/")):
+            found.append(path)
+    return tuple(found)
+
+
 def _apart_from(path: Path, private: Sequence[Path]) -> Iterator[Path]:
     if not any(secret.is_relative_to(path) for secret in private):
         yield path
