@@ -21,6 +21,9 @@ from runtime.settings import CHECKOUT, Settings
 
 log = logging.getLogger(__name__)
 
+_FILES_OF_SQLITE = ("", "-wal", "-shm", "-journal")
+"""What is written comes into the second of these first."""
+
 
 class Sandboxing:
     """Decides for each worker of this machine what its sandbox is."""
@@ -114,8 +117,9 @@ class Sandboxing:
 
 
 def _private(settings: Settings) -> tuple[Path, ...]:
-    """What no run may reach: the data folder, and the database where it is a file."""
+    """What no run may reach: the data folder, and the database where it is files."""
     kind, _, path = settings.database_url.partition(":///")
     if kind.startswith("sqlite") and path:
-        return settings.home, Path(path.partition("?")[0]).absolute()
+        file = Path(path.partition("?")[0]).absolute()
+        return settings.home, *(file.with_name(file.name + suffix) for suffix in _FILES_OF_SQLITE)
     return (settings.home,)

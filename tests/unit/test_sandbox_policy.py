@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.child.sandboxing import Sandboxing
+from runtime.registry import discover
 from runtime.sandbox import programs, refusals
 from runtime.sandbox.machine import Machine
 from runtime.sandbox.policy import (
@@ -22,7 +24,7 @@ from runtime.sandbox.policy import (
     Subject,
 )
 from runtime.sandbox.rules import Level, Rules
-from runtime.settings import CHECKOUT
+from runtime.settings import CHECKOUT, load
 
 MACHINE = Machine(
     landlock=7,
@@ -119,6 +121,16 @@ def test_a_folder_that_contains_the_data_is_opened_but_for_them(folder: Path, pl
     policy = decide(folder, place, read=(str(home.parent),))
     assert str(folder) in policy.read
     assert not any(Path(path).is_relative_to(home) or home.is_relative_to(path) for path in policy.read)
+
+
+def test_no_file_of_a_database_is_opened_with_the_folder_that_it_is_in(tmp_path: Path) -> None:
+    for name in ("b.db", "b.db-wal", "b.db-shm", "other"):
+        (tmp_path / name).touch()
+    settings = load({"DATABASE_URL": f"sqlite:///{tmp_path}/b.db", "BRANCHLINE_HOME": str(tmp_path / "home")})
+    echo = discover([CHECKOUT / "workers"]).get("echo")
+    worker = replace(echo, sandbox=Rules(read=(str(tmp_path),)))
+    opened = Sandboxing(settings, {}).policy(worker).read
+    assert [path for path in opened if path.startswith(str(tmp_path))] == [str(tmp_path / "other")]
 
 
 def test_what_is_below_an_allowed_folder_needs_no_rule() -> None:
