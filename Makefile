@@ -62,11 +62,11 @@ soak: $(VENV)/installed-bench
 lock: | $(BIN)/python
 	@rm -rf $(VENV)/lock && $(BIN)/python -m venv $(VENV)/lock
 	@$(VENV)/lock/bin/python config/install.py lock
-	@echo '# Everything in one exact version, with the hashes of its files for every platform, made by' > $(LOCK).new
-	@echo '# `make lock`; config/install.py installs what an extra needs of it.' >> $(LOCK).new
 	@$(VENV)/lock/bin/uv pip compile setup.cfg --all-extras --universal --python-version 3.11 --generate-hashes \
-	    --upgrade --no-header --quiet --output-file - >> $(LOCK).new
-	@mv $(LOCK).new $(LOCK) && rm -rf $(VENV)/lock
+	    --upgrade --no-header --quiet --output-file $(LOCK).new
+	@{ echo '# Everything in one exact version, with the hashes of its files for every platform, made by'; \
+	    echo '# `make lock`; config/install.py installs what an extra needs of it.'; cat $(LOCK).new; } > $(LOCK)
+	@rm -rf $(LOCK).new $(VENV)/lock
 
 clean:
 	rm -rf $(VENV) web/static web/ui/node_modules web/ui/*/node_modules web/ui/openapi.json web/ui/client/src/api/schema.d.ts
