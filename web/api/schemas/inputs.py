@@ -52,8 +52,14 @@ class Input(ma.Schema):
         return values
 
 
+_EMAIL_PART = r"[^@\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]"
+"""No spaces, no control characters. Not by ``\\s``, which Python and JSON Schema read differently."""
+
+
 def _email(**options: Any) -> fields.String:
-    address = validate.Regexp(r"[^@\s]{1,64}@[^@\s]{1,189}\Z", error="is not an email address")
+    address = validate.Regexp(
+        f"{_EMAIL_PART}{{1,64}}@{_EMAIL_PART}{{1,189}}\\Z", error="is not an email address"
+    )
     return fields.String(required=True, validate=address, metadata={"maxLength": 254}, **options)
 
 
