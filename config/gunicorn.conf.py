@@ -18,9 +18,9 @@ import gevent
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as AnyWorker
 
-from runtime import processes
 from runtime.duties import EXIT_CODE
 from runtime.settings import current
+from runtime.system import processes
 from web.http.clients import Bounds, Clients
 from web.http.gunicorn import ErrorLogger, Worker, listening_sockets, replace_error_page
 

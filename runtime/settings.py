@@ -21,7 +21,7 @@ from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
 from runtime.errors import ConfigurationError
-from runtime.private_files import private_folder
+from runtime.system.private_files import private_folder
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEFAULTS = CHECKOUT / "config" / "default.toml"

@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from runtime import processes
 from runtime.child.control_groups import ControlGroup
 from runtime.child.egress.routes import Access
 from runtime.child.pipes import ReadPipe, WritePipe
 from runtime.errors import ChildLost
 from runtime.sandbox import folders
+from runtime.system import processes
 
 _START_TIMEOUT = 10.0
 """Seconds that a host that is ready may take to start a child."""

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from runtime import processes
+from runtime.system import processes
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn, TypeGuard
 
-from runtime import processes
 from runtime.sdk import driver
 from runtime.sdk.loader import Function
 from runtime.sdk.wire import Wire, decode_json
+from runtime.system import processes
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MAX_MESSAGE = 256 * 1024

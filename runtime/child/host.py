@@ -58,12 +58,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
-from runtime import processes
 from runtime.child import forked
 from runtime.sandbox.host_sandbox import HostSandbox, RunSandbox
 from runtime.sandbox.plan import Plan
 from runtime.sdk.loader import Function, load
 from runtime.sdk.wire import line_buffer_stdout
+from runtime.system import processes
 
 _IDLE_MS = 3
 """How long the host must be idle before it forks a spare, so that the fork delays no run."""

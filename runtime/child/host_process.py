@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from runtime import processes
 from runtime.child.child_process import ChildProcess
 from runtime.child.control_groups import ControlGroup
 from runtime.child.egress import Access, Client, Gateway, Routes, routes
@@ -26,6 +25,7 @@ from runtime.registry.digest import FolderDigest
 from runtime.sandbox import folders
 from runtime.sandbox.plan import Plan
 from runtime.settings import CHECKOUT
+from runtime.system import processes
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from posix import close
 from typing import Any
 
-from runtime import greenlets
 from runtime.errors import ChildLost
+from runtime.system import greenlets
 
 _CHUNK = 64 * 1024
 

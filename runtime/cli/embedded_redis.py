@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import redis
 
 from runtime.errors import ConfigurationError
-from runtime.private_files import private_folder
+from runtime.system.private_files import private_folder
 
 _MIN_VERSION = (6, 2)
 _START_TIMEOUT = 15.0

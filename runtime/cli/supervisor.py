@@ -2,7 +2,7 @@
 
 A process that ends is restarted, with a delay that grows if it ends soon after each start.
 None is left running: every process leads its own process group, which is killed when it
-ends, and the kernel ends the process when this one has ended (:func:`runtime.processes.become`).
+ends, and the kernel ends the process when this one has ended (:func:`runtime.system.processes.become`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from honcho.manager import Manager
 from honcho.printer import Message, Printer
 from honcho.process import Process
 
-from runtime import processes
 from runtime.logs import printable
+from runtime.system import processes
 
 _STABLE_AFTER = 10.0
 """Seconds after which a process that ends is restarted without a growing delay."""

@@ -27,10 +27,10 @@ from runtime.cli.supervisor import Supervisor
 from runtime.cli.terminal import console
 from runtime.cli.users import register
 from runtime.errors import ConfigurationError, Conflict, StoreUnavailable
-from runtime.private_files import private_file, private_folder
 from runtime.settings import CHECKOUT, Settings, current, load
 from runtime.store import Database, pools, users
 from runtime.store import migrate as migration
+from runtime.system.private_files import private_file, private_folder
 
 _PROCFILE = CHECKOUT / "Procfile"
 _SLOW_START = 60.0

@@ -1,6 +1,6 @@
 """Guardians: a tiny parent for a process that has to run, and the heartbeat that it listens to.
 
-The standard library and :mod:`runtime.processes` only, so that there is little in a guardian
+The standard library and :mod:`runtime.system.processes` only, so that there is little in a guardian
 that could fail or grow.
 """
 

@@ -14,8 +14,8 @@ import sys
 import time
 from abc import ABC, abstractmethod
 
-from runtime import processes
 from runtime.guardian.heartbeat import Heartbeat
+from runtime.system import processes
 
 _MIN_LIFETIME = 5.0
 """Seconds; after a process that lived shorter, the next one is started with a pause."""

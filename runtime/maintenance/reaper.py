@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from runtime import processes
 from runtime.duties import Duties
 from runtime.errors import StoreUnavailable
 from runtime.guardian.heartbeat import start_beating
@@ -26,6 +25,7 @@ from runtime.maintenance.titles import Titles
 from runtime.services import Services
 from runtime.settings import current
 from runtime.store import recovery
+from runtime.system import processes
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from collections.abc import Mapping
 
 import gevent
 
-from runtime import processes
 from runtime.duties import Body
 from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
 from runtime.settings import current
+from runtime.system import processes
 
 
 class IsolatedProcess(PoolProcess):

@@ -13,11 +13,11 @@ import subprocess
 import sys
 from secrets import token_hex
 
-from runtime import processes
 from runtime.errors import StoreUnavailable
 from runtime.guardian.heartbeat import Heartbeat
 from runtime.settings import PoolSettings
 from runtime.store import Database, attempts, backlog, recovery
+from runtime.system import processes
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from runtime.model import Json, Run, RunError, RunStatus
 from runtime.pool.attempt import StopReason
 from runtime.pool.transcript import LogTail, WorkerResult
-from runtime.processes import describe_exit
 from runtime.registry.manifest import WorkerLimits
 from runtime.settings import RunSettings
+from runtime.system.processes import describe_exit
 
 _ENFORCED = (StopReason.CANCELLED, StopReason.TIMEOUT, StopReason.TOO_LARGE)
 """These count whatever the worker reported after it was stopped."""

@@ -24,7 +24,6 @@ import gevent
 from celery.exceptions import SecurityWarning
 from gevent.event import Event
 
-from runtime import processes
 from runtime.child import Children
 from runtime.duties import EXIT_CODE, Body, Duties, every
 from runtime.errors import ChildFailed, StoreUnavailable
@@ -40,6 +39,7 @@ from runtime.queue.app import make_celery
 from runtime.queue.worker import QueueWorker
 from runtime.services import Services
 from runtime.settings import Settings, current
+from runtime.system import processes
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ import logging
 import os
 import tempfile
 
-from runtime.greenlets import ThreadPool
 from runtime.sandbox.plan import HOME
+from runtime.system.greenlets import ThreadPool
 
 log = logging.getLogger(__name__)
 

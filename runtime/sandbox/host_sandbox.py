@@ -14,10 +14,10 @@ import socket
 import stat
 import sys
 
-from runtime import processes
 from runtime.sandbox import disk, identity, landlock, namespaces, seccomp
 from runtime.sandbox.landlock import Ruleset
 from runtime.sandbox.plan import Plan
+from runtime.system import processes
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 

@@ -16,7 +16,7 @@ import struct
 import sys
 from collections.abc import Iterable
 
-from runtime import processes
+from runtime.system import processes
 
 _FIRST_UID = 0x70000000
 """The first of the uids that are given to runs. Neither people nor packages have such ones, nor

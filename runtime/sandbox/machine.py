@@ -6,8 +6,8 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 
-from runtime import processes
 from runtime.sandbox import identity, landlock, seccomp
+from runtime.system import processes
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,10 @@ from sqlalchemy import event, exc
 from sqlalchemy.pool import NullPool
 
 from runtime.errors import ConfigurationError, StoreUnavailable
-from runtime.private_files import private_database
 from runtime.store.database import with_driver
 from runtime.store.dialects import lock_transaction
 from runtime.store.engines.failures import is_away
+from runtime.system.private_files import private_database
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 _LOCK = 0x6272616E63686C6E  # any number, the same for every process

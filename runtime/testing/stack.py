@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 
-from runtime.private_files import private_file
 from runtime.settings import CHECKOUT
 from runtime.store import migrate
+from runtime.system.private_files import private_file
 from runtime.testing.client import Client
 from runtime.testing.ports import free_port
 from runtime.testing.waiting import until

@@ -17,7 +17,7 @@ SOURCES = sorted(
     for path in (CHECKOUT / folder).rglob("*.py")
     if not {"ui", "testing"} & set(path.parts)
 )
-MOST_AT_THE_ROOT = 15
+MOST_AT_THE_ROOT = 12
 
 ONLY_IN = {
     "amqp": ("runtime/queue/",),
@@ -25,7 +25,7 @@ ONLY_IN = {
     "celery.worker": ("runtime/queue/internals.py",),
     "flower": ("config/flower.py",),
     "gevent.hub": ("runtime/stream/",),
-    "gevent.monkey": ("runtime/greenlets.py", "runtime/pool/process.py"),
+    "gevent.monkey": ("runtime/system/greenlets.py", "runtime/pool/process.py"),
     "gunicorn": ("config/gunicorn.conf.py", "web/http/gunicorn.py"),
     "honcho": ("runtime/cli/supervisor.py", "runtime/cli/up.py"),
     "kombu.transport": ("runtime/queue/",),

@@ -9,7 +9,7 @@ import pytest
 from werkzeug.exceptions import BadRequest
 
 from runtime.errors import Invalid
-from runtime.greenlets import ThreadPool
+from runtime.system.greenlets import ThreadPool
 from web.http import parsing
 
 

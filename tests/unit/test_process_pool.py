@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from runtime import processes
 from runtime.errors import LimitExceeded, TooMany
 from runtime.process_pool import ProcessPool
 from runtime.settings import CHECKOUT
+from runtime.system import processes
 from runtime.testing.waiting import until
 
 pytestmark = pytest.mark.timeout(90)

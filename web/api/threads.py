@@ -12,10 +12,10 @@ from marshmallow import fields
 from runtime import transfer
 from runtime.dispatch import after_commit
 from runtime.errors import Conflict, NotFound
-from runtime.greenlets import ThreadPool
 from runtime.model import Json, Run, State, Thread, ThreadStatus
 from runtime.store import messages, runs, states, threads
 from runtime.stream import OpenMessage
+from runtime.system.greenlets import ThreadPool
 from web.api import body_limits
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries

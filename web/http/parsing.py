@@ -18,8 +18,8 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, ClientDisconnected, RequestEntityTooLarge, RequestTimeout
 
 from runtime.errors import FieldError, Invalid
-from runtime.greenlets import ThreadPool
 from runtime.model import Json
+from runtime.system.greenlets import ThreadPool
 from web.http.clients import TooSlow
 from web.http.gunicorn import BODY_ERRORS
 from web.http.problems import MAX_FIELDS

@@ -14,8 +14,8 @@ import orjson
 from flask import Flask, Response, request
 from flask.json.provider import JSONProvider
 
-from runtime.greenlets import ThreadPool
 from runtime.model import Json
+from runtime.system.greenlets import ThreadPool
 
 _COMPRESSED_FROM = 2048
 """Bytes below which compressing costs more than it saves."""

@@ -7,7 +7,7 @@ from functools import cached_property
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from runtime.greenlets import ThreadPool
+from runtime.system.greenlets import ThreadPool
 from web.http.slots import Slots
 
 _AT_ONCE = 4

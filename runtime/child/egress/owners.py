@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from runtime import processes
 from runtime.sandbox.namespaces import PORT
+from runtime.system import processes
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import set_json_loads
 
-from runtime import greenlets
+from runtime.system import greenlets
 
 _READ, _WRITE = 1, 2
 _poll = greenlets.original("select", "poll")

@@ -20,11 +20,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, exc
 from sqlalchemy.pool import NullPool
 
-from runtime import greenlets
 from runtime.errors import SearchTooLong
-from runtime.private_files import private_database
 from runtime.settings import Database as Settings
 from runtime.store.engines.engine import Engine, Mode, dumps
+from runtime.system import greenlets
+from runtime.system.private_files import private_database
 
 P = ParamSpec("P")
 T = TypeVar("T")
