@@ -187,7 +187,7 @@ def test_a_sandboxed_run_can_do_what_programs_do(victim: Victim, kind: str, act:
 def test_a_run_that_kills_all_processes_ends_alone(victim: Victim, kind: str) -> None:
     pool = victim.stack.pool_process("hostile")
     with victim.under_way(kind, wait=FOR_LONG) as (sibling, process):
-        ended = victim.client.wait(victim.ask(kind, kill_all=True), timeout=60)["run"]
+        ended = victim.client.wait(victim.ask(kind, kill_all=[1, pool]), timeout=60)["run"]
         assert ended["finished_at"] is not None
         assert victim.stack.pool_process("hostile") == pool
         os.kill(process["pid"], 0)

@@ -18,6 +18,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -293,7 +294,9 @@ def make_namespaces(target: Target) -> object:
 
 @act
 def mount_something(target: Target) -> object:
-    return call("mount", b"none", os.environ["HOME"].encode(), b"tmpfs", 0, None)
+    folder = tempfile.mkdtemp(dir=os.environ["HOME"]).encode()
+    call("mount", b"none", folder, b"tmpfs", 0, None)
+    return call("umount2", folder, 0)  # only where it was not refused, and then nothing is to stay
 
 
 @act
@@ -383,6 +386,15 @@ def siblings(target: Target) -> Iterator[int]:
     yield from target["siblings"]
 
 
+def kill_all(others: list[int]) -> None:
+    """Kill every process that may be killed, unless one of ``others`` may be: then all would be lost."""
+    for pid in others:
+        with contextlib.suppress(PermissionError):
+            os.kill(pid, 0)
+            raise AssertionError(f"this run could kill the process {pid}, so it has killed none")
+    os.kill(-1, signal.SIGKILL)
+
+
 def main() -> None:
     """As an exec or a node worker: read the run, do the acts, say what they got."""
     run = json.loads(sys.stdin.readline())
@@ -401,7 +413,7 @@ def perform(args: Target) -> Iterator[str]:
         time.sleep(0.5)
     time.sleep(args.get("wait", 0))
     if args.get("kill_all"):
-        os.kill(-1, signal.SIGKILL)
+        kill_all(args["kill_all"])
     yield json.dumps({name: attempt(name, args) for name in args.get("acts", ())})
 
 
