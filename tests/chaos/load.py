@@ -8,8 +8,10 @@ import time
 import uuid
 from collections.abc import Sequence
 
+import httpx
+
 from runtime.testing.client import PASSWORD
-from tests.chaos.api import Api, Unanswered
+from tests.chaos.api import GIVE_UP_AFTER, Api, Unanswered
 from tests.chaos.ledger import Accepted, Ledger, RunRequest
 from tests.chaos.plan import USERS, Ask, Plan, Watch
 from tests.chaos.readers import Reader, watch_all
@@ -88,7 +90,7 @@ class Load:
     def _ask(self, api: Api, ask: Ask) -> Accepted | None:
         for path, body, key in self._requests(ask):
             self._ledger.note(ask, f"asks {path} with the key {key}")
-            answer = api.call("POST", path, body, key, lambda text: self._ledger.note(ask, text))
+            answer = self._settle(api, ask, (path, body, key))
             if answer.status_code == 202:
                 entry = self._ledger.accept(ask, answer.json(), (path, body, key))
                 self._ledger.note(ask, f"202: runs {entry.run_ids} on thread {entry.thread_id}")
@@ -98,6 +100,26 @@ class Load:
                 break
         self._ledger.fail(ask, f"was refused: {answer.status_code} {answer.text[:300]}")
         return None
+
+    def _settle(self, api: Api, ask: Ask, request: RunRequest) -> httpx.Response:
+        """The answer to a request, after which no earlier try of it is carried out any more.
+
+        A try that got no answer may be carried out late, when the run has ended because of
+        which the next try was refused with 409.
+        """
+        tried: list[str] = []
+
+        def note(text: str) -> None:
+            tried.append(text)
+            self._ledger.note(ask, text)
+
+        path, body, key = request
+        answer = api.call("POST", path, body, key, note)
+        deadline = time.monotonic() + GIVE_UP_AFTER
+        while answer.status_code == 409 and tried and time.monotonic() < deadline:
+            time.sleep(0.2)
+            answer = api.call("POST", path, body, key, note)
+        return answer
 
     def _requests(self, ask: Ask) -> list[RunRequest]:
         """Where it is asked: on an earlier output if the plan says so, else on a new thread."""
