@@ -16,6 +16,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from runtime.queue import rabbitmq, redis
+from runtime.queue.messages import PREFIX
 from runtime.settings import Settings, current
 
 _EXCHANGE = Exchange("", type="direct", durable=True)
@@ -27,7 +28,7 @@ _HEARTBEAT = 10
 @cache
 def queue(pool: str, **options: Any) -> Queue:
     """The queue that a pool consumes."""
-    name = f"runs.{pool}"
+    name = f"{PREFIX}{pool}"
     return Queue(name, _EXCHANGE, routing_key=name, durable=True, **options)
 
 

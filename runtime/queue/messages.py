@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 TASK = "branchline.run"
 
+PREFIX = "runs."
+"""What the names of the pools' queues begin with; the broker has others, such as those of Flower."""
+
 MAX_BYTES = 1 << 16
 """Of a message, with everything around it. Ours are smaller than 2 KiB."""
 

@@ -16,13 +16,14 @@ from redis.exceptions import ResponseError
 
 from runtime.queue import internals
 from runtime.queue.failures import is_away
-from runtime.queue.messages import dropped, is_ours_in_redis
+from runtime.queue.messages import PREFIX, dropped, is_ours_in_redis
 from runtime.settings import Settings
 from runtime.stream import KEEPALIVE, rights
 
 log = logging.getLogger(__name__)
 
 _TLS = "branchline_tls"
+_PREFIX = PREFIX.encode()
 _SCHEMES = ("redis", "rediss", "unix", "sentinel")
 
 
@@ -108,7 +109,7 @@ class Channel(kombu_redis.Channel):
                 raise
             self._delete_what_is_no_queue()
         else:
-            if not reply or is_ours_in_redis(reply[1]):
+            if not reply or not reply[0].startswith(_PREFIX) or is_ours_in_redis(reply[1]):
                 return reply
             dropped.add()
         return None

@@ -20,7 +20,6 @@ import fcntl
 import os
 import socket
 import struct
-import subprocess
 import sys
 from functools import cache
 
@@ -62,6 +61,8 @@ def missing() -> str | None:
     """Why a process of this user can have no network of its own; None: it can."""
     if sys.platform != "linux":
         return f"only Linux has network namespaces, and this is {sys.platform}"
+    import subprocess  # not for hosts, each of whose forks would pay for it
+
     try:
         probe = subprocess.run(
             [sys.executable, "-IS", __file__], capture_output=True, text=True, timeout=_PROBE_TIMEOUT

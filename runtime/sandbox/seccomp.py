@@ -18,8 +18,7 @@ import ctypes
 import errno
 import os
 import sys
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from runtime.sandbox import bpf, syscalls
 from runtime.sandbox.bpf import Instruction
@@ -29,8 +28,7 @@ _EPERM: Final = bpf.fail(errno.EPERM)
 _ENOSYS: Final = bpf.fail(errno.ENOSYS)
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(NamedTuple):
     """What a filter is made for."""
 
     own_uid: bool

@@ -6,17 +6,15 @@ above that a number means the same on all of them. None: the architecture has no
 
 from __future__ import annotations
 
-import platform
+import os
 import sys
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 HIGHEST: Final = 469
 """The newest system call that this table was written for (Linux 6.17)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
+class Architecture(NamedTuple):
     """How the kernel names an architecture to a filter."""
 
     audit: int
@@ -37,7 +35,7 @@ def architecture() -> Architecture | None:
     """That of this process; None if its numbers are not known here."""
     if sys.maxsize < 2**32:  # a program of 32 bits makes other calls than its machine's name says
         return None
-    return _ARCHITECTURES.get(platform.machine())
+    return _ARCHITECTURES.get(os.uname().machine)
 
 
 def number(name: str, where: Architecture) -> int | None:

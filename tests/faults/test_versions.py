@@ -90,10 +90,10 @@ def test_a_folder_that_changes_while_it_is_imported_is_noticed(tmp_path: Path) -
     worker = load(folder)
     hosts = []
     try:
-        hosts.append(HostProcess(worker, os.environ, None))
+        hosts.append(HostProcess(worker, os.environ, None, None))
         (folder / "go").touch()
         assert not hosts[0].import_worker()
-        hosts.append(HostProcess(worker, os.environ, None))
+        hosts.append(HostProcess(worker, os.environ, None, None))
         assert hosts[1].import_worker()
     finally:
         for host in hosts:
