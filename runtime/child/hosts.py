@@ -81,13 +81,18 @@ class Hosts:
         allowed = self._sandboxing.routes(worker)
         if allowed is not None:
             variables |= routes.variables(worker.sandbox.credentials)
-        for _ in range(_IMPORTS):
+        for remaining in reversed(range(_IMPORTS)):
             host = HostProcess(worker, variables, self._sandboxing.plan(worker), allowed)
             if host.import_worker():
                 break
+            if not remaining:  # it writes there itself, and would never run
+                log.warning(
+                    "the folder of the worker %s changes whenever it is imported; "
+                    "its runs name the version from before",
+                    worker.id,
+                )
+                break
             host.close()
-        else:
-            raise ChildLost("its folder was being changed")
         before = self._hosts.get(worker.id)
         self._hosts[worker.id] = host
         if before is not None:

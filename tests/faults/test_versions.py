@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from runtime.child import Children
 from runtime.child.host_process import HostProcess
 from runtime.registry import load
 from runtime.registry.digest import FolderDigest, digest_of
+from runtime.settings import load as load_settings
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
@@ -106,3 +108,20 @@ def test_the_digest_of_a_folder_follows_each_change(tmp_path: Path) -> None:
     for content in ("a", "b", "b", "c"):
         (tmp_path / "worker.py").write_text(content)
         assert folder.now() == digest_of(tmp_path)
+
+
+def test_a_worker_that_writes_into_its_own_folder_runs_nevertheless(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "python"
+    write(folder, "python", "x")
+    code = "import pathlib, time\npathlib.Path(__file__).with_name('log').write_text(str(time.time_ns()))\n"
+    (folder / "worker.py").write_text(code + PYTHON.format(answer="x"))
+    with (folder / "worker.toml").open("a") as manifest:
+        manifest.write('[sandbox]\nwrite = ["."]\n')
+    children = Children(load_settings({"BRANCHLINE_HOME": str(tmp_path / "home")}))
+    try:
+        children.warm(load(folder))
+    finally:
+        children.close()
+    assert "changes whenever it is imported" in caplog.text

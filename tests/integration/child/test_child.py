@@ -886,9 +886,9 @@ def test_a_host_is_replaced_after_many_children_while_runs_go_on(
         """
         import pathlib, time
         folder = pathlib.Path(__file__).parent
-        first = not (folder / "imported").exists()
-        (folder / "imported").touch()
-        while not first and not (folder / "go").exists():
+        first = not (folder / ".imported").exists()
+        (folder / ".imported").touch()
+        while not first and not (folder / ".go").exists():
             time.sleep(0.01)
         def run(run):
             yield "x"
@@ -909,7 +909,7 @@ def test_a_host_is_replaced_after_many_children_while_runs_go_on(
         for _ in range(5):  # while the next host imports
             assert not another_host()
         before = children.hosts.for_worker(worker)
-        (worker.folder / "go").touch()
+        (worker.folder / ".go").touch()
         wait_until(lambda: children.hosts.for_worker(worker) is not before, "another host")
         assert another_host()
         wait_until(lambda: not alive(hosts[0]), "the end of the first host")
