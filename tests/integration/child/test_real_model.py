@@ -45,6 +45,7 @@ def stack(
         "OPENAI_API_KEY": "this-server-wants-none",
         "OPENAI_BASE_URL": llama.url,
         "OPENAI_MODEL": "gemma-3-270m",
+        "OPENAI_PRIVATE_BASE_URLS": "true",
         "BRANCHLINE_RUN_RETRY_BACKOFF": "0.1",
         "BRANCHLINE_RUN_MAX_ATTEMPTS": "2",
     }
@@ -137,7 +138,7 @@ def test_a_server_that_is_not_there_is_worth_another_try(client):
     result = client.wait(ask(client, client.thread(), base_url=nobody)["runs"][0])
 
     assert (result["run"]["status"], result["run"]["attempt"]) == ("error", 2)
-    assert "127.0.0.1 could not be reached" in result["run"]["error"]["message"]
+    assert "gave no answer as a server of models does" in result["run"]["error"]["message"]
     assert result["run"]["error"]["retryable"] is True
 
 
