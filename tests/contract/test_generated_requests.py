@@ -68,7 +68,7 @@ CHECKS = [
     allow_header_conformance,
 ]
 EXAMPLES = 8
-MANY_EXAMPLES = 560
+MANY_EXAMPLES = 640
 """Of each operation where there is time: more than twenty thousand requests in all."""
 IDS = ("input_state_id", "parent_id", "worker_id", "config")
 STREAMS = ("/events", "/commands")
