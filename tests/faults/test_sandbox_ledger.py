@@ -26,11 +26,9 @@ from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.support.hostile import KINDS, write_workers
 from tests.support.hostile_acts import ACTS
+from tests.support.kernel import needs
 
-pytestmark = [
-    pytest.mark.skipif(landlock.missing() is not None, reason=f"no Landlock: {landlock.missing()}"),
-    pytest.mark.skipif(seccomp.supported() is not None, reason=f"no seccomp: {seccomp.supported()}"),
-]
+pytestmark = needs(landlock.missing(), seccomp.supported())
 
 NOBODY = 65534
 SYSTEM_PYTHON = f"/usr/bin/python3.{sys.version_info.minor}"

@@ -26,12 +26,10 @@ from runtime.testing.stack import Stack
 from tests.faults.test_sandbox_ledger import started_by
 from tests.support.certificates import certificate_for, server_context
 from tests.support.hostile import KINDS
+from tests.support.kernel import needs
 from tests.support.strict import ACTS, write_strict_workers
 
-pytestmark = [
-    pytest.mark.skipif(reason is not None, reason=str(reason))
-    for reason in (landlock.missing(), seccomp.supported(), namespaces.missing())
-]
+pytestmark = needs(landlock.missing(), seccomp.supported(), namespaces.missing())
 
 POSSIBLE = ("reach_the_api", "reach_a_host_that_is_named", "use_the_credential")
 """What a run must be able to do; all other acts must be refused."""

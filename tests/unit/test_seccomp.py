@@ -21,6 +21,7 @@ import pytest
 from runtime.sandbox import seccomp, syscalls
 from runtime.sandbox.seccomp import Profile
 from runtime.sandbox.syscalls import Architecture
+from tests.support.kernel import needs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
 
@@ -207,7 +208,7 @@ def test_the_numbers_are_those_of_the_kernels_headers(column: int) -> None:
 
 # ── the kernel's answers ────────────────────────────────────────────────────
 
-needs_seccomp = pytest.mark.skipif(seccomp.supported() is not None, reason="no seccomp here")
+needs_seccomp = needs(seccomp.supported())
 
 
 def _sandboxed(profile: Profile, ask: Callable[[], object]) -> object:

@@ -23,8 +23,9 @@ from runtime.child.egress import Access, Gateway, Injection, Routes, routes
 from runtime.sandbox import namespaces
 from runtime.sandbox.destinations import Destinations
 from tests.support.certificates import certificate_for, server_context
+from tests.support.kernel import needs
 
-pytestmark = pytest.mark.skipif(namespaces.missing() is not None, reason="no network namespaces here")
+pytestmark = needs(namespaces.missing())
 
 DEADLINE = 20.0
 

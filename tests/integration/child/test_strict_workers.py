@@ -23,11 +23,9 @@ from runtime.settings import CHECKOUT, Settings
 from runtime.settings import load as load_settings
 from tests.integration.child.test_model_workers import FakeModel, chunk, event, text
 from tests.support.certificates import certificate_for, server_context
+from tests.support.kernel import needs
 
-pytestmark = [
-    pytest.mark.skipif(reason is not None, reason=str(reason))
-    for reason in (landlock.missing(), seccomp.supported(), namespaces.missing())
-]
+pytestmark = needs(landlock.missing(), seccomp.supported(), namespaces.missing())
 REGISTRY = discover([CHECKOUT / "workers"])
 WITHIN = 30.0
 PYTHON = 'id = "made"\nname = "Made"\ntype = "python"\nentrypoint_path = "made.py"\n'
