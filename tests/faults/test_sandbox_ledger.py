@@ -112,20 +112,9 @@ def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with ExitStack() as undo:
         root = Path(undo.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
         redis = undo.enter_context(RedisServer(tmp_path_factory.mktemp("redis"), password=MARKER))
-        home, workers = root / "home", root / "workers"
+        workers = root / "workers"
         write_workers(workers, python)
-        home.mkdir()
-        libraries = root / "libraries"
-        libraries.mkdir()
-        # What the installed libraries need of a Python before 3.11.3 only.
-        (libraries / "async_timeout.py").write_text("from asyncio import timeout\n")
-        url = f"sqlite:///{home}/branchline.db"
-        migrate.upgrade(url)
-        root.chmod(0o755)
-        if user is not None:
-            for path in (home, *home.iterdir()):
-                os.chown(path, user, user)
-        home.chmod(0o700)
+        home, libraries, url = make_installation(root, user)
         stack = Stack(
             home,
             url,
@@ -153,6 +142,23 @@ def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         listener.bind(f"\0{abstract}")
         listener.listen()
         yield Victim(stack, home, redis, client, abstract)
+
+
+def make_installation(root: Path, user: int | None) -> tuple[Path, Path, str]:
+    """An installation of that user below ``root``: its home, further libraries, its database's URL."""
+    home, libraries = root / "home", root / "libraries"
+    home.mkdir()
+    libraries.mkdir()
+    # What the installed libraries need of a Python before 3.11.3 only.
+    (libraries / "async_timeout.py").write_text("from asyncio import timeout\n")
+    url = f"sqlite:///{home}/branchline.db"
+    migrate.upgrade(url)
+    root.chmod(0o755)
+    if user is not None:
+        for path in (home, *home.iterdir()):
+            os.chown(path, user, user)
+    home.chmod(0o700)
+    return home, libraries, url
 
 
 def started_by(who: str) -> tuple[str, int | None]:

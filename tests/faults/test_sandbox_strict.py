@@ -19,11 +19,10 @@ import pytest
 
 from runtime.sandbox import landlock, namespaces, seccomp
 from runtime.settings import CHECKOUT
-from runtime.store import migrate
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
-from tests.faults.test_sandbox_ledger import started_by
+from tests.faults.test_sandbox_ledger import make_installation, started_by
 from tests.support.certificates import certificate_for, server_context
 from tests.support.hostile import KINDS
 from tests.support.kernel import needs
@@ -125,18 +124,8 @@ def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         undo.callback(server.shutdown)
 
         redis = undo.enter_context(RedisServer(tmp_path_factory.mktemp("redis"), password="unknown"))
-        home, workers, libraries = root / "home", root / "workers", root / "libraries"
-        home.mkdir()
-        libraries.mkdir()
-        # What the installed libraries need of a Python before 3.11.3 only.
-        (libraries / "async_timeout.py").write_text("from asyncio import timeout\n")
-        url = f"sqlite:///{home}/branchline.db"
-        migrate.upgrade(url)
-        root.chmod(0o755)
-        if user is not None:
-            for path in (home, *home.iterdir()):
-                os.chown(path, user, user)
-        home.chmod(0o700)
+        workers = root / "workers"
+        home, libraries, url = make_installation(root, user)
         unix = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         unix.bind(str(root / "socket"))
         os.chmod(root / "socket", 0o666)  # noqa: S103  # nothing but its level keeps a run from it
