@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from runtime.errors import ConfigurationError
 from runtime.system.private_files import private_folder
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
 DEFAULTS = CHECKOUT / "config" / "default.toml"
 
 
