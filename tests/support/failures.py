@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import inspect
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import cycle
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
+import amqp.exceptions
+import kombu.exceptions
 import psycopg
 import psycopg.errors
 import pytest
+import redis.exceptions
 from sqlalchemy import exc
 
 from runtime.store.engines import sqlite
+
+T = TypeVar("T")
 
 
 def errors_of(module: ModuleType) -> list[type[Exception]]:
@@ -27,6 +33,12 @@ def errors_of(module: ModuleType) -> list[type[Exception]]:
         if kind.__module__.partition(".")[0] == package
     }
     return sorted(found, key=lambda kind: kind.__qualname__)
+
+
+def broker_errors() -> list[type[Exception]]:
+    """Each class that the clients of the brokers define, and some that nobody expects."""
+    modules = (amqp.exceptions, kombu.exceptions, redis.exceptions)
+    return [*(kind for module in modules for kind in errors_of(module)), OSError, KeyError, ValueError]
 
 
 def instance(kind: type[Exception]) -> Exception:
@@ -55,6 +67,14 @@ def database_errors() -> list[Exception]:
         of_sqlite(sqlite3.OperationalError, sqlite3.SQLITE_BUSY),
         of_sqlite(sqlite3.OperationalError, sqlite3.SQLITE_ERROR),
     ]
+
+
+def dealt(errors: Iterable[Exception], places: Iterable[T]) -> Iterator[tuple[Exception, T]]:
+    """Each error with one of the places where it may be raised, in turn.
+
+    How each class is sorted is asserted in tests/unit; that a place asks for it shows with a few.
+    """
+    return zip(errors, cycle(places), strict=False)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from sqlalchemy import exc
 
 from runtime.store.engines.failures import is_away
 from runtime.stream import failures as stream_failures
-from tests.support.failures import database_errors, errors_of, instance, raised_by_the_driver
+from tests.support.failures import database_errors, dealt, errors_of, instance, raised_by_the_driver
 from tests.support.web import Client
 from web.core import Core
 
@@ -21,14 +21,14 @@ SECRET = "hunter2@database"
 
 def test_a_request_is_503_where_the_connection_ended_and_500_where_the_fault_is_ours(ada: Client) -> None:
     thread = ada.thread()
+    requests = [lambda: ada.get(f"/api/threads/{thread['id']}"), lambda: ada.ask(thread)]
     wrong = []
-    for error in database_errors():
+    for error, request in dealt(database_errors(), requests):
         with raised_by_the_driver(error):
-            read, asked = ada.get(f"/api/threads/{thread['id']}"), ada.ask(thread)
+            answer = request()
         expected = 503 if is_away(error) else 500
-        for answer in (read, asked):
-            if answer.status_code != expected or ("Retry-After" in answer.headers) is not is_away(error):
-                wrong.append((error, answer.status, answer.text))
+        if answer.status_code != expected or ("Retry-After" in answer.headers) is not is_away(error):
+            wrong.append((error, answer.status, answer.text))
 
     assert wrong == []
     assert ada.ask(thread).status_code == 202

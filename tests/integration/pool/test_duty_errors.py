@@ -18,7 +18,7 @@ from runtime.settings import load
 from runtime.store import duties as stored
 from runtime.store import pools
 from runtime.store.engines.failures import is_away
-from tests.support.failures import database_errors, raised_by_the_driver
+from tests.support.failures import database_errors, dealt, raised_by_the_driver
 
 POOL, INCARNATION, LEASE = "python", "pool-of-a-test", 10.0
 
@@ -51,15 +51,14 @@ def works(services: Services) -> Mapping[str, Callable[[], object]]:
 def test_each_duty_waits_for_a_database_that_ended_its_connection_and_notices_a_fault(
     services: Services, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL, "runtime")  # thousands of tracebacks take half a minute
+    caplog.set_level(logging.CRITICAL, "runtime")  # hundreds of tracebacks take seconds
     services.database.read(pools.names_with_backlog)  # SQLAlchemy asks a lot at its first connection
     wrong = []
-    for error in database_errors():
-        for name, work in works(services).items():
-            duties = Duties()
-            with raised_by_the_driver(error):
-                duties.attempt(name, work)
-            if (duties.failing() == []) is not is_away(error):
-                wrong.append((name, error))
+    for error, name in dealt(database_errors(), works(services)):
+        duties, work = Duties(), works(services)[name]
+        with raised_by_the_driver(error):
+            duties.attempt(name, work)
+        if (duties.failing() == []) is not is_away(error):
+            wrong.append((name, error))
 
     assert wrong == []
