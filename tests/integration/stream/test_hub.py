@@ -1,4 +1,4 @@
-"""The hub against a real Redis: each scenario of hub_scenarios.py in a gevent process of its own."""
+"""The hub against a real Redis: each scenario of the folder hub in a gevent process of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from runtime.testing.redis_server import RedisServer
-from tests.integration.stream.hub_scenarios import SCENARIOS
+from tests.integration.stream.hub import SCENARIOS
 
 ROOT = Path(__file__).parents[3]
-COMMAND = (sys.executable, "-m", "gevent.monkey", "--module", "tests.integration.stream.hub_scenarios")
+COMMAND = (sys.executable, "-m", "gevent.monkey", "--module", "tests.integration.stream.hub")
 NEEDS_RESTART = "a_restart_of_redis_resets_streams"
 
 
