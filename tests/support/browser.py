@@ -13,15 +13,20 @@ from runtime.testing.stack import Stack
 AXE = CHECKOUT / "web/ui/node_modules/axe-core/axe.min.js"
 
 
+PLAIN_HOST = "branchline.test"
+"""A name of the stack whose pages are not secure, as over plain HTTP anywhere but on this machine."""
+
+
 class Visitor:
     """Signed in, in a browser of their own; ``client`` does the same by the API."""
 
-    def __init__(self, browser: Browser, stack: Stack, **context: Any) -> None:
-        self.url = stack.url
+    def __init__(self, browser: Browser, stack: Stack, *, plain: bool = False, **context: Any) -> None:
+        """``plain``: by a name whose pages are not secure. ``context`` is Playwright's."""
+        self.url = f"http://{PLAIN_HOST}:{stack.port}" if plain else stack.url
         self.client = stack.client()
         self.context = browser.new_context(**context)
         self.context.add_cookies(
-            [{"name": name, "value": value, "url": stack.url} for name, value in self.client.cookies.items()]
+            [{"name": name, "value": value, "url": self.url} for name, value in self.client.cookies.items()]
         )
         self.troubles: list[str] = []
         self.page = self.tab()
