@@ -18,6 +18,7 @@ from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.support.attempt import Attempt
 from tests.support.crowd import Seat, read
+from tests.support.metrics import figure
 from tests.support.web_process import stack_on_sqlite, web_only
 
 SETTINGS = {"BRANCHLINE_STREAM_HEARTBEAT": "1", "BRANCHLINE_STREAM_PATIENCE": "1"}
@@ -40,7 +41,7 @@ def stack(
 
 
 @pytest.mark.parametrize(
-    "count", [500, pytest.param(5_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])]
+    "count", [250, pytest.param(5_000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])]
 )
 def test_readers_are_served_while_others_stop_or_vanish(stack: Stack, count: int) -> None:
     services = Services(settings_module.load(stack.environ))
@@ -54,7 +55,7 @@ def test_readers_are_served_while_others_stop_or_vanish(stack: Stack, count: int
         quick = join(ada, path, count - tenth)
         stopped = join(ada, path, tenth, small=True)
         gone = join(ada, path, tenth)
-        until(lambda: open_streams(ada) == count + tenth)
+        until(lambda: figure(ada, "open_streams") == count + tenth)
 
         for number, seat in enumerate(gone):
             (seat.vanish, seat.reset, seat.close)[number % 3]()
@@ -74,7 +75,7 @@ def test_readers_are_served_while_others_stop_or_vanish(stack: Stack, count: int
         # While this process was busy with so many, it may have stopped reading for others as well.
         for seen in whole(ada, path, [*quick, *stopped]):
             assert seen == [event.id for event in events]
-        until(lambda: open_streams(ada) == 0, what="nobody reads any more")
+        until(lambda: figure(ada, "open_streams") == 0, what="nobody reads any more")
         until(lambda: connections(stack) < 5, what="no connection is left")
         assert "Traceback" not in stack.log("web")
         for seat in gone:
@@ -86,13 +87,13 @@ def test_a_vanished_reader_is_noticed_while_a_stream_is_silent(stack: Stack) -> 
     with closing(stack.client()) as ada:
         thread = ada.thread()
         path = f"/api/threads/{thread['id']}/events"
-        until(lambda: open_streams(ada) == 0)
+        until(lambda: figure(ada, "open_streams") == 0)
         seats = [Seat(ada, one) for one in (path, "/api/events") for _ in range(3)]
-        until(lambda: open_streams(ada) == len(seats))
+        until(lambda: figure(ada, "open_streams") == len(seats))
         read(seats, 10, until=b"retry: ")
         for number, seat in enumerate(seats):
             (seat.vanish, seat.reset, seat.close)[number % 3]()
-        until(lambda: open_streams(ada) == 0, 20, "all of them are noticed")
+        until(lambda: figure(ada, "open_streams") == 0, 20, "all of them are noticed")
         until(lambda: connections(stack) < 5, what="no connection is left")
         for seat in seats:
             seat.close()
@@ -118,10 +119,6 @@ def whole(ada: Client, path: str, stopped: list[Seat]) -> list[list[str | None]]
     for at, seat in rest.items():
         seen[at] += [event.id for event in parse([seat.body])]
     return seen
-
-
-def open_streams(ada: Client) -> int:
-    return int(float(re.findall(r"^branchline_open_streams (\S+)$", ada.get("/metrics").text, re.M)[0]))
 
 
 def web_process(stack: Stack) -> int:

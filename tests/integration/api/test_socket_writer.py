@@ -26,6 +26,7 @@ from runtime.testing.sse import Received, parse
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.support.attempt import Attempt
+from tests.support.metrics import figure
 from tests.support.web_process import stack_on_sqlite, web_only
 from web.ops.metrics import Metrics
 from web.streaming.socket_writer import SocketWriter
@@ -287,7 +288,7 @@ def test_readers_of_all_kinds_do_not_hinder_each_other(
     stack: Stack, ada: Client, run: dict[str, Any], attempt: Attempt
 ) -> None:
     path, chance = f"/api/runs/{run['id']}/events", random.Random(13)
-    open_before = open_streams(ada)
+    open_before = figure(ada, "open_streams")
     with ExitStack() as close:
         quick = [Reader(ada, path) for _ in range(10)]
         slow = [Reader(ada, path, small=True) for _ in range(10)]
@@ -299,14 +300,14 @@ def test_readers_of_all_kinds_do_not_hinder_each_other(
         told = [InBackground(reader.read_to_end) for reader in quick]
         message = attempt.begin_message()
         for number in range(120):
-            attempt.write(message, "x" * chance.choice((1, 50, 3_000, 60_000, 200_000)))
+            attempt.write(message, "x" * chance.choice((1, 50, 3_000, 30_000, 100_000)))
             if number % 10 == 9:
                 leaving.pop().close(reset=number % 20 == 9)
         attempt.finish()
         told += [InBackground(reader.read_to_end) for reader in slow]
         [body] = {one.result() for one in told}
     assert [event.type for event in parse([body])].count("message.delta") == 120
-    until(lambda: open_streams(ada) == open_before)
+    until(lambda: figure(ada, "open_streams") == open_before)
     assert "Traceback" not in stack.log("web")
 
 
@@ -373,13 +374,6 @@ def test_a_reader_of_an_older_protocol_gets_no_chunks(
 
 def texts(events: list[Received]) -> list[str]:
     return [event.data["text"] for event in events if event.type == "message.delta"]
-
-
-def open_streams(client: Client) -> float:
-    [line] = [
-        one for one in client.get("/metrics").text.splitlines() if one.startswith("branchline_open_streams ")
-    ]
-    return float(line.split()[1])
 
 
 def delta() -> Batch:

@@ -25,6 +25,7 @@ from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from runtime.tokens import run_token
 from tests.support.attempt import Attempt, stored_run, stored_text
+from tests.support.metrics import figure
 from tests.support.web_process import stack_on_sqlite, web_only
 
 HARD_TEXT = (" leading", "\n", "\n\n", "", "\u2028", "a\r\nb", "😀", "data: x\n\n", "\ttab ", "x" * (1 << 20))
@@ -447,18 +448,18 @@ def test_cancelling_with_wait_returns_once_the_run_has_ended(ada: Client, servic
 
 def test_a_reader_that_goes_away_is_noticed_at_the_next_heartbeat(ada: Client) -> None:
     thread, _ = new_run(ada)
-    until(lambda: metric(ada, "branchline_open_streams") == 0)
+    until(lambda: figure(ada, "open_streams") == 0)
     with ada.stream(f"/api/threads/{thread['id']}/events"):
-        assert metric(ada, "branchline_open_streams") == 1
-    until(lambda: metric(ada, "branchline_open_streams") == 0, within=8 * HEARTBEAT)
+        assert figure(ada, "open_streams") == 1
+    until(lambda: figure(ada, "open_streams") == 0, within=8 * HEARTBEAT)
 
 
 def test_head_opens_no_stream(ada: Client) -> None:
     thread, run = new_run(ada)
-    until(lambda: metric(ada, "branchline_open_streams") == 0)
+    until(lambda: figure(ada, "open_streams") == 0)
     for path in (f"/api/threads/{thread['id']}/events", f"/api/runs/{run['id']}/events", "/api/events"):
         assert ada.head(path).status_code == 200
-    assert metric(ada, "branchline_open_streams") == 0
+    assert figure(ada, "open_streams") == 0
 
 
 def test_a_stopping_process_ends_its_streams(environment: Environment) -> None:
@@ -486,11 +487,10 @@ def test_metrics_show_runs_and_how_fast_deltas_travel(ada: Client, services: Ser
         attempt.finish()
     new_run(ada)  # which waits
 
-    labels = '{pool="python",status="success",worker="echo"}'
-    assert metric(ada, f"branchline_runs{labels}") >= 1
-    assert metric(ada, 'branchline_claims_total{pool="python",worker="echo"}') >= 1
-    assert metric(ada, "branchline_delta_latency_seconds_count") >= 1
-    assert metric(ada, 'branchline_queue_age_seconds{pool="python"}') >= 0
+    assert figure(ada, "runs", pool="python", status="success", worker="echo") >= 1
+    assert figure(ada, "claims_total", pool="python", worker="echo") >= 1
+    assert figure(ada, "delta_latency_seconds_count") >= 1
+    assert figure(ada, "queue_age_seconds", pool="python") >= 0
 
 
 def test_a_remote_worker_receives_cancel_and_then_end(ada: Client, services: Services, stack: Stack) -> None:
@@ -543,14 +543,6 @@ def worker_client(stack: Stack, services: Services, attempt: Attempt) -> Iterato
     with Client(f"{stack.url}/worker/runs/{attempt.run.id}") as client:
         client.headers["Authorization"] = f"Bearer {token}"
         yield client
-
-
-def metric(client: Client, name: str) -> float:
-    for line in client.get("/metrics").text.splitlines():
-        key, _, value = line.rpartition(" ")
-        if key == name:
-            return float(value)
-    raise AssertionError(f"there is no figure {name}")
 
 
 def in_background(call: Callable[[], Any]) -> Callable[[], Any]:

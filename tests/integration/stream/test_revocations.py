@@ -13,6 +13,7 @@ from runtime.testing.ports import free_port
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
+from tests.support.metrics import figure
 
 AT_ONCE = 2.5
 """Seconds; much less than a credential is remembered, for this must not pass by forgetting."""
@@ -61,12 +62,7 @@ def answers(client: Client) -> bool:
 
 
 def lookups(client: Client) -> float:
-    [line] = [
-        line
-        for line in client.get("/metrics").text.splitlines()
-        if line.startswith("branchline_credential_lookups_total ")
-    ]
-    return float(line.split()[1])
+    return figure(client, "credential_lookups_total")
 
 
 def remembers(client: Client) -> bool:
