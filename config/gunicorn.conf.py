@@ -29,6 +29,8 @@ _settings = current()
 _HURRY = 5
 """Seconds that a process whose duties fail may take to stop beyond those for its requests."""
 
+_CLOCK_COMPARED = 10.0
+"""Seconds between two looks how far the clock is from the database's."""
 
 _TIMEOUT = 408
 """The one status that is not gunicorn's own, see web/http/gunicorn.py."""
@@ -99,7 +101,14 @@ def post_worker_init(worker: AnyWorker) -> None:
             yield
         core.end_streams()
 
+    def compare_clocks() -> Iterator[None]:
+        while True:
+            measured = core.note_skew()
+            yield
+            gevent.sleep(_CLOCK_COMPARED if measured else 1.0)
+
     core.duties.start("watch for the stop", end_streams, once=True)
+    core.duties.start("compare clocks", compare_clocks, essential=False)
     core.warm_up()
     # What was imported stays for good. Thousands of streams allocate many objects, but few
     # cycles, so the collector looks for those less often than by default.

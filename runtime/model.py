@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from runtime.system import clock
+
 Json = Any
 """What ``json.loads`` may return."""
 
@@ -66,8 +68,8 @@ def encode_time(moment: datetime | None) -> str | None:
 
 
 def utc_now() -> datetime:
-    """This process's clock; for display only. Decisions use the database's clock."""
-    return datetime.now(UTC)
+    """The time, for display only: see :mod:`runtime.system.clock`. Decisions use the database's clock."""
+    return datetime.fromtimestamp(clock.time(), UTC)
 
 
 class ThreadStatus(StrEnum):

@@ -6,6 +6,7 @@ before gunicorn forks, or only to read its OpenAPI document.
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from typing import cast
 
@@ -19,7 +20,9 @@ from runtime.events import THREAD_UPDATED
 from runtime.model import Thread
 from runtime.registry import config_schema
 from runtime.services import Services
+from runtime.store import pools
 from runtime.stream import Hub, Revocations, SlidingWindow
+from runtime.system import clock
 from web.http.lanes import Lane
 from web.ops.metrics import Metrics
 from web.security.credentials import CredentialCache
@@ -132,6 +135,10 @@ class Core(Services):
     def metrics(self) -> Metrics:
         """What this process counts."""
         return Metrics()
+
+    def note_skew(self) -> bool:
+        """Find out how far this machine's clock is from the database's; whether that could be measured."""
+        return clock.note_skew(*self.database.read(pools.clock_skew, time.time))
 
     def warm_up(self) -> None:
         """Find the workers, and start the process that checks configs, before the first request."""

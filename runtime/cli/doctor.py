@@ -169,13 +169,13 @@ def _pools(services: Services) -> Iterator[Finding]:
 
 def _clocks(services: Services) -> Iterator[Finding]:
     """How far the clock of each process is ahead of the database's, in seconds."""
-    skews = {"this process": services.database.read(pools.clock_skew, time.time)}
+    skews = {"this process": services.database.read(pools.clock_skew, time.time).seconds}
     for pool in services.database.read(pools.listing, services.settings.pool.lease):
         if pool.alive and pool.clock_skew is not None:
             skews[f"pool process {pool.incarnation}"] = pool.clock_skew
     web = _web_clock(services.settings.api_url)
     if web is not None:
-        skews["web"] = services.database.read(pools.clock_skew, lambda: web)
+        skews["web"] = services.database.read(pools.clock_skew, lambda: web).seconds
     wrong = [name for name, skew in skews.items() if abs(skew) > _SKEW]
     yield Finding(
         "clocks",

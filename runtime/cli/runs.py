@@ -15,7 +15,7 @@ from runtime.logs import printable
 from runtime.model import Run, RunStatus, utc_now
 from runtime.services import Services
 from runtime.settings import current
-from runtime.store import backlog
+from runtime.store import backlog, pools
 from runtime.store import runs as stored
 
 _STATUSES = click.Choice([status.value for status in RunStatus])
@@ -36,7 +36,8 @@ def list_runs(
     status: str | None, worker_id: str | None, thread_id: str | None, limit: int, json: bool
 ) -> None:
     """List runs, newest first."""
-    page = Services(current()).database.read(
+    database = Services(current()).database
+    page = database.read(
         stored.listing,
         None,
         status=RunStatus(status) if status else None,
@@ -47,7 +48,7 @@ def list_runs(
     if json:
         print_json({"items": [run.encode() for run in page.items]})
         return
-    now = utc_now()
+    now = database.read(pools.time)
     rows = [
         (r.id, r.worker_id, r.status, str(r.attempt), ago(r.created_at, now), _duration(r, now))
         for r in page.items
@@ -63,6 +64,7 @@ def list_runs(
 def show(run_id: object, json: bool) -> None:
     """Show one run: its status, what it waits for, its steps and its log."""
     services = Services(current())
+    database = services.database
     run = _find(services, str(run_id))
     database = services.database
     settings = services.settings
@@ -73,7 +75,7 @@ def show(run_id: object, json: bool) -> None:
     if json:
         print_json({"run": run.encode(), "queued": why, "steps": steps, "log": logs})
         return
-    _describe(run)
+    _describe(run, database.read(pools.time))
     if why:
         console.print(f"Position {why['position']} in its queue: {printable(why['message'])}", markup=False)
     for step in steps:
@@ -111,14 +113,14 @@ def _duration(run: Run, now: datetime) -> str | None:
     return f"{((run.finished_at or now) - run.started_at).total_seconds():.1f} s"
 
 
-def _describe(run: Run) -> None:
+def _describe(run: Run, now: datetime) -> None:
     console.print(f"[bold]{run.id}[/]  {run.status}")
     for name, value in (
         ("worker", run.worker_id),
         ("pool", run.pool),
         ("thread", run.thread_id),
         ("attempt", f"{run.attempt} ({run.failures} of {run.max_attempts} lost or failed)"),
-        ("duration", _duration(run, utc_now())),
+        ("duration", _duration(run, now)),
         ("held by", run.claimed_by if run.status is RunStatus.RUNNING else None),
         ("error", f"{run.error.code}: {run.error.message}" if run.error else None),
     ):

@@ -9,7 +9,8 @@ from contextlib import suppress
 from secrets import token_hex
 
 from runtime.errors import Unavailable
-from runtime.store import Database, duties
+from runtime.store import Database, duties, pools
+from runtime.system import clock
 
 
 class Report:
@@ -34,4 +35,5 @@ class Report:
         """Report, if it is time."""
         if time.monotonic() - self._sent_at >= self._interval:
             self._database.write(duties.report, self._process, duties.REAPER, "", self._ages())
+            clock.note_skew(*self._database.read(pools.clock_skew, time.time))
             self._sent_at = time.monotonic()

@@ -12,15 +12,19 @@ from runtime.pool.process import PoolProcess  # first of all: it has gevent patc
 
 # ruff: isort: split
 import signal
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 import gevent
 
 from runtime.duties import Body
+from runtime.errors import StoreUnavailable
 from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
 from runtime.settings import current
-from runtime.system import processes
+from runtime.store import pools
+from runtime.system import clock, processes
 
 
 class IsolatedProcess(PoolProcess):
@@ -42,7 +46,9 @@ class IsolatedProcess(PoolProcess):
             self._close()
 
     def _report(self) -> None:
-        """It is not reported, for it executes no other run."""
+        """It is not reported, for it executes no other run. It only sets its clock by the database's."""
+        with suppress(StoreUnavailable):
+            clock.note_skew(*self.services.database.read(pools.clock_skew, time.time))
 
 
 def main(arguments: list[str]) -> None:

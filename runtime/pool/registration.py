@@ -14,6 +14,7 @@ from runtime.model import Json
 from runtime.queue.worker import QueueWorker
 from runtime.registry import Worker
 from runtime.store import Connection, Database, duties, pools
+from runtime.system import clock
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +69,15 @@ class Registration:
             self._database.write(duties.withdraw, self._incarnation)
 
     def _write(self, c: Connection, workers: Mapping[str, Json]) -> None:
+        skew = pools.clock_skew(c, time.time)
+        clock.note_skew(*skew)
         pools.report(
             c,
             self._pool,
             self._incarnation,
             self._slots,
             workers,
-            clock=time.time,
+            clock_skew=skew.seconds,
             dropped_messages=self._queue.dropped,
             queue_refusal=self._queue.refusal,
         )

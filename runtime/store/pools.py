@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -22,32 +24,49 @@ def report(
     slots: int,
     workers: Mapping[str, Json],
     *,
-    clock: Callable[[], float] | None = None,
+    clock_skew: float | None = None,
     dropped_messages: int = 0,
     queue_refusal: str | None = None,
 ) -> None:
     """This pool process is alive; it can run these workers.
 
-    ``clock`` is its own, in seconds since 1970. ``dropped_messages`` are those of its queue
-    that were none of ours. ``queue_refusal`` is why the broker refuses that queue.
+    ``clock_skew``: seconds by which its clock is ahead of the database's. ``dropped_messages``
+    are those of its queue that were none of ours. ``queue_refusal`` is why the broker refuses
+    that queue.
     """
     values = {
         "incarnation": incarnation,
         "name": name,
         "slots": slots,
         "workers": dict(workers),
-        "clock_skew": clock_skew(c, clock) if clock else None,
+        "clock_skew": clock_skew,
         "dropped_messages": dropped_messages,
         "queue_refusal": queue_refusal,
     }
     c.execute(_REPORT[c.dialect.name], values)
 
 
-def clock_skew(c: Connection, clock: Callable[[], float]) -> float:
-    """By how many seconds ``clock``, in seconds since 1970, is ahead of the database's."""
+class Skew(NamedTuple):
+    """How far a clock is from the database's."""
+
+    seconds: float
+    """By which it is ahead."""
+    within: float
+    """Seconds by which that may be wrong: half the time that it took to ask."""
+
+
+def clock_skew(c: Connection, clock: Callable[[], float]) -> Skew:
+    """How far ``clock``, in seconds since 1970, is from the database's."""
     before = clock()
-    database = c.execute(_NOW).scalar_one().timestamp()
-    return (before + clock()) / 2 - database
+    database = time(c).timestamp()
+    after = clock()
+    return Skew((before + after) / 2 - database, (after - before) / 2)
+
+
+def time(c: Connection) -> datetime:
+    """The database's."""
+    now: datetime = c.execute(_NOW).scalar_one()
+    return now
 
 
 def withdraw(c: Connection, incarnation: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from functools import partial
 from itertools import cycle
 
@@ -18,6 +20,7 @@ from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.support.clocks import wrong_by
+from tests.support.metrics import figure
 
 QUICK = {"BRANCHLINE_POOL_LEASE": "2", "BRANCHLINE_POOL_RENEW": "0.5"}
 
@@ -105,16 +108,56 @@ def test_a_run_that_outlasts_its_lease_keeps_it_whatever_its_pool_takes_for_the_
         assert (run["status"], run["attempt"]) == ("success", 1)
 
 
+def test_figures_and_times_for_display_are_those_of_the_database(
+    stack, addresses, clients, skews, monkeypatch
+):
+    def slow(address: str) -> float:
+        """The deltas that took more than two seconds to their reader, by that process."""
+        with httpx.Client(base_url=address, timeout=10) as client:
+            all_of_them, quick = (
+                figure(client, "delta_latency_seconds_bucket", le=bound) for bound in ("+Inf", "2.0")
+            )
+        return all_of_them - quick
+
+    def spread() -> float:
+        """Seconds between what the web processes take for the time now."""
+        thread = clients[0].thread()
+        body = {"parent_id": thread["root_state_id"], "messages": [{"role": "user", "content": "now"}]}
+        states = [client.post(f"/api/threads/{thread['id']}/states", json=body).json() for client in clients]
+        times = [parsed(made["state"]["messages"][0]["created_at"]) for made in states]
+        return (max(times) - min(times)).total_seconds()
+
+    until(lambda: spread() < 3, what="each has compared its clock with the database's")
+    before = [slow(address) for address in addresses]
+    for client in clients * 2:  # each pool gets some
+        began, thread = time.monotonic(), client.thread()
+        run = client.ask(thread, "one two three", config={"delay_ms": 50})["runs"][0]
+        client.follow(run)
+        question, answer = client.get(f"/api/states/{run['output_state_id']}/messages").json()["items"]
+        lasted = parsed(answer["created_at"]) - parsed(question["created_at"])
+        assert abs(lasted.total_seconds()) < 3
+
+    assert [slow(address) for address in addresses] == before
+    monkeypatch.setitem(stack.environ, "COLUMNS", "200")
+    for skew in skews:
+        for name, value in wrong_by(skew).items():
+            monkeypatch.setitem(stack.environ, name, value)
+        shown = re.search(rf"{run['id']} .* (\d+) s ago", stack.run("runs", "list", "--limit", "1"))
+        assert shown
+        assert int(shown[1]) <= time.monotonic() - began + 1
+
+
 def test_doctor_shows_the_clock_of_each_process(stack, addresses, skews, monkeypatch):
     monkeypatch.setitem(stack.environ, "BRANCHLINE_API_URL", addresses[1])
     monkeypatch.setitem(stack.environ, "API_URL", addresses[1])
 
-    def clocks() -> dict:
+    def clocks() -> dict | None:
+        """What it shows, once both pools have reported themselves."""
         found = json.loads(stack.run("doctor", "--json", code=1))
-        return next(one for one in found if one["about"] == "clocks")
+        shown = next(one for one in found if one["about"] == "clocks")
+        return shown if shown["found"].count("pool process") == 2 else None
 
-    until(lambda: clocks()["found"].count("pool process") == 2, what="both pools have reported themselves")
-    shown = clocks()
+    shown = until(clocks, what="both pools have reported themselves")
     assert "NTP" in shown["remedy"]
     skew = re.compile(r"(this process|web|pool process) ?\S* ([+-][\d.]+) s")
     measured = sorted(round(float(found[2])) for found in skew.finditer(shown["found"]))
@@ -128,6 +171,11 @@ def is_ready(url: str) -> bool:
         return httpx.get(f"{url}/readyz").status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def parsed(time: str) -> datetime:
+    """A time of the API."""
+    return datetime.fromisoformat(time)
 
 
 def listed(client: Client, path: str, **query: int) -> list[dict]:

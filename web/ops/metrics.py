@@ -19,6 +19,7 @@ from runtime.store import Connection, Database, duties, pools, runs
 from runtime.store.duties import DutyAge
 from runtime.stream import hub
 from runtime.stream.entries import EMPTY, Batch, Entry
+from runtime.system import clock
 
 _OTHER = "other"
 """The value of a label for whatever is not known here, so that nobody outside can make series."""
@@ -52,7 +53,7 @@ class Metrics:
         if batch is not self._last[0]:
             self._last = batch, _written(batch)
         if (written := self._last[1]) is not None:
-            self._latencies.observe(max(0.0, time.time() - written))
+            self._latencies.observe(max(0.0, clock.time() - written))
 
     def render(
         self,
