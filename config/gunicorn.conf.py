@@ -20,12 +20,13 @@ from gunicorn.workers.base import Worker as AnyWorker
 
 from runtime.duties import EXIT_CODE
 from runtime.settings import current
-from runtime.system import processes
+from runtime.system import collector, processes
 from web.http.clients import Bounds, Clients
 from web.http.gunicorn import ErrorLogger, Worker, listening_sockets, replace_error_page
 
 processes.hide()
 _settings = current()
+collector.settle()
 _HURRY = 5
 """Seconds that a process whose duties fail may take to stop beyond those for its requests."""
 

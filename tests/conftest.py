@@ -23,6 +23,7 @@ from runtime.model import Thread, User
 from runtime.settings import Settings
 from runtime.store import Database, migrate, threads, users
 from runtime.store.tables import metadata
+from runtime.system import collector
 from runtime.testing.client import Client
 from runtime.testing.postgresql_server import temporary_database
 from runtime.testing.redis_server import RedisServer
@@ -36,6 +37,11 @@ NO_POSTGRESQL = (
     "No PostgreSQL answers at {url}. Start one (docker run --rm -p 5432:5432 "
     "-e POSTGRES_HOST_AUTH_METHOD=trust postgres:16) or set BRANCHLINE_TEST_POSTGRESQL."
 )
+
+
+def pytest_collection_finish() -> None:
+    """What all test modules have imported stays: no collection of garbage looks at it again."""
+    collector.settle()
 
 
 @pytest.fixture

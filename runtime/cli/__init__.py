@@ -12,6 +12,7 @@ from runtime import __version__
 from runtime.cli import extras
 from runtime.cli.failure import Failure
 from runtime.errors import BranchlineError
+from runtime.system import collector
 
 _COMMANDS = {
     "Start": {
@@ -66,7 +67,8 @@ class _Lazy(click.Group):
 
 def _import(module: str, command: str) -> ModuleType:
     try:
-        return import_module(module)
+        with collector.paused():
+            return import_module(module)
     except ModuleNotFoundError as error:
         if missing_extra := extras.missing(error, command):
             raise Failure(missing_extra) from error

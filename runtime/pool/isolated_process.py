@@ -24,7 +24,7 @@ from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
 from runtime.settings import current
 from runtime.store import pools
-from runtime.system import clock, processes
+from runtime.system import clock, collector, processes
 
 
 class IsolatedProcess(PoolProcess):
@@ -58,6 +58,7 @@ def main(arguments: list[str]) -> None:
     of its heartbeat.
     """
     pool, incarnation, run_id, heartbeat = arguments
+    collector.settle()
     processes.hide()
     start_beating(int(heartbeat))
     settings = current()

@@ -8,6 +8,10 @@ it drains (:mod:`runtime.pool.drain`); SIGUSR2 cuts the drain short.
 # ruff: noqa: E402 - nothing may be imported before gevent has patched it
 from __future__ import annotations
 
+from runtime.system import collector
+
+collector.pause()
+
 from gevent import monkey
 
 monkey.patch_all()
@@ -231,6 +235,7 @@ def main(arguments: list[str]) -> None:
     The arguments are its pool, slots and incarnation, and the descriptor of its heartbeat.
     """
     name, slots, incarnation, heartbeat = arguments
+    collector.settle()
     processes.hide()
     start_beating(int(heartbeat))
     settings = current()

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from runtime.process_pool.process import Function
 from runtime.process_pool.wire import receive, send
+from runtime.system import collector
 
 _MEMORY = 1 << 30
 """Bytes of address space that it may have."""
@@ -33,7 +34,8 @@ def _serve(connection: socket.socket, function: Function, seconds: float) -> Non
 
 def _main(descriptor: str, name: str, seconds: str) -> None:
     module, _, attribute = name.partition(":")
-    function = getattr(importlib.import_module(module), attribute)
+    with collector.paused():
+        function = getattr(importlib.import_module(module), attribute)
     os.nice(_NICENESS)
     with suppress(ValueError, OSError):  # macOS has no such limit
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))

@@ -55,7 +55,18 @@ class QueueWorker:
         self._app.task(handle, name=TASK, bind=False)
         signals.worker_ready.connect(self._on_ready)
         signals.worker_shutting_down.connect(on_stop)
-        self._app.worker_main(self._arguments())
+        # Not by Celery's command line, which imports all of its commands.
+        self._app.Worker(
+            pool="gevent",
+            concurrency=self._slots,
+            queues=[queue(self._pool).name],
+            hostname=self._name,
+            without_gossip=True,
+            without_mingle=True,
+            task_events=True,
+            loglevel=logging.WARNING,
+            quiet=True,
+        ).start()
 
     @property
     def dropped(self) -> int:
@@ -101,20 +112,6 @@ class QueueWorker:
         # Ctrl-C reaches the guardian as well, which decides what it means for this process.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         internals.buffer_task_events(sender, _MAX_BUFFERED_EVENTS)
-
-    def _arguments(self) -> list[str]:
-        return [
-            "--quiet",
-            "worker",
-            "--pool=gevent",
-            f"--concurrency={self._slots}",
-            f"--queues={queue(self._pool).name}",
-            f"--hostname={self._name}",
-            "--without-gossip",
-            "--without-mingle",
-            "--task-events",
-            "--loglevel=WARNING",
-        ]
 
 
 class _ReconnectSoon(bootsteps.Step):  # type: ignore[misc]

@@ -23,6 +23,7 @@ from gunicorn.http.body import ChunkedReader
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData, ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
+from runtime.system import collector
 from web.http.clients import REST, Client, Clients, HeadTooLarge, TooSlow
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     clients: ClassVar[Clients]
     """Set by the configuration; each process has its own from its fork on."""
+
+    def load_wsgi(self) -> None:
+        """Import the app."""
+        with collector.paused():
+            super().load_wsgi()
 
     def handle(self, listener: socket.socket, connection: socket.socket, address: Any) -> None:
         """Serve the requests of one connection. In place of gunicorn's ``AsyncWorker.handle``."""
