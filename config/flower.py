@@ -9,9 +9,11 @@ from typing import Any
 import kombu
 from flower.utils import broker
 
+from runtime import logs
 from runtime.settings import current
 
 _settings = current()
+logs.configure(_settings)  # before Tornado does it in its own way
 
 address = _settings.service.host
 port = _settings.service.flower_port

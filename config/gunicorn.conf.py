@@ -10,7 +10,6 @@ import gc
 import os
 import signal
 import socket
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import gevent
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as AnyWorker
 
+from runtime import logs
 from runtime.duties import EXIT_CODE
 from runtime.settings import current
 from runtime.system import collector, processes
@@ -75,7 +75,7 @@ Worker.clients = Clients(
 
 control_socket_disable = True
 logger_class = ErrorLogger
-logconfig_dict = tomllib.loads((Path(__file__).parent / "logging.toml").read_text())
+logconfig_dict = logs.configuration(_settings)
 
 
 def when_ready(server: Arbiter) -> None:

@@ -1,12 +1,25 @@
-"""Logging: config/logging.toml, applied once per process."""
+"""Logging: config/logging.toml, applied once per process; and what a record says it is about.
+
+A record is one line of text, or one JSON object, as ``LOG_FORMAT`` says. Both have what
+:func:`about` and :func:`begin` have named: ``request_id``, ``run_id``, ``attempt``, ``worker_id``,
+``user_id`` and ``thread_id``. Each greenlet has its own, and begins with none.
+"""
 
 from __future__ import annotations
 
 import logging.config
 import tomllib
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar
+
+import orjson
 
 from runtime.settings import CHECKOUT, Settings
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _FILE = CHECKOUT / "config" / "logging.toml"
 
@@ -30,16 +43,55 @@ def printable(text: str, prose: bool = False) -> str:
     return text.translate(_ESCAPES_IN_PROSE if prose else _ESCAPES)
 
 
+_about: ContextVar[Mapping[str, Any]] = ContextVar("about", default={})  # noqa: B039 - it is never changed
+
+
+def begin(**fields: Any) -> None:
+    """From now on records of this greenlet are about ``fields``, and nothing else."""
+    _about.set(fields)
+
+
+def add(**fields: Any) -> None:
+    """From now on records of this greenlet are about ``fields`` as well."""
+    _about.set({**_about.get(), **fields})
+
+
+@contextmanager
+def about(**fields: Any) -> Iterator[None]:
+    """Within this, records are about ``fields`` as well."""
+    token = _about.set({**_about.get(), **fields})
+    try:
+        yield
+    finally:
+        _about.reset(token)
+
+
+def fields() -> Mapping[str, Any]:
+    """What records of this greenlet are about."""
+    return _about.get()
+
+
+def same(function: Callable[P, T]) -> Callable[P, T]:
+    """``function``, for another greenlet whose records are to be about the same as those of this one."""
+    context = copy_context()
+    return lambda *args, **kwargs: context.run(function, *args, **kwargs)
+
+
 class OneLine(logging.Formatter):
-    """One line per record; a traceback below it is indented.
+    """One line per record, what it is about at its end; a traceback below it is indented.
 
     Control characters are escaped, so text from outside can neither imitate a record nor
     control the terminal.
     """
 
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """As RFC 3339 in UTC."""
+        return _time(record)
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """The line, with control characters escaped."""
-        return printable(super().formatMessage(record))
+        known = "".join(f" {name}={value}" for name, value in fields().items())
+        return printable(super().formatMessage(record) + (f" [{known[1:]}]" if known else ""))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         """The traceback, indented."""
@@ -51,6 +103,45 @@ class OneLine(logging.Formatter):
         return "\n".join(f"  {printable(line)}" for line in stack_info.split("\n"))
 
 
+class Json(logging.Formatter):
+    """One JSON object per record, on one line; a traceback is its ``traceback``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The object."""
+        entry = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "pid": record.process,
+            **fields(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            entry["stack"] = self.formatStack(record.stack_info)
+        try:
+            return orjson.dumps(entry, default=str).decode()
+        except orjson.JSONEncodeError:  # half a surrogate pair, which has no encoding
+            return orjson.dumps({name: printable(str(value), True) for name, value in entry.items()}).decode()
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """config/logging.toml, with the format that ``LOG_FORMAT`` names."""
+    found = tomllib.loads(_FILE.read_text())
+    found["handlers"]["stderr"]["formatter"] = settings.service.log_format
+    return found
+
+
 def configure(settings: Settings) -> None:
-    """Configure logging from config/logging.toml."""
-    logging.config.dictConfig(tomllib.loads(_FILE.read_text()))
+    """Configure logging from config/logging.toml, and log what nothing handles."""
+    logging.config.dictConfig(configuration(settings))
+
+
+def _time(record: logging.LogRecord) -> str:
+    return timestamp(datetime.fromtimestamp(record.created, UTC))
+
+
+def timestamp(moment: datetime) -> str:
+    """A time in UTC as records have it: RFC 3339."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -346,6 +346,12 @@ class Run:
     sandbox: Mapping[str, Json] | None = None
     """What kept its last attempt in its place: ``{level, in_force}``."""
 
+    @property
+    def about(self) -> dict[str, Json]:
+        """What log records of it are about."""
+        ids: dict[str, Json] = {"run_id": self.id, "attempt": self.attempt, "worker_id": self.worker_id}
+        return {**ids, "user_id": self.user_id, "thread_id": self.thread_id}
+
     def encode(self) -> dict[str, Json]:
         """The run as API and events show it."""
         return {

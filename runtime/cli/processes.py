@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from runtime.cli import extras
+from runtime.logs import configure
 from runtime.pool import guardian
 from runtime.settings import CHECKOUT, current
 
@@ -40,6 +41,7 @@ def pool(name: str, slots: int | None) -> None:
     names another. On SIGTERM it claims no more runs, gives those
     that it executes BRANCHLINE_POOL_DRAIN seconds to end, and requeues the rest.
     """
+    configure(current())
     settings = current().pool
     timeout = settings.drain + settings.kill_grace + _REQUEUE_TIMEOUT
     sys.exit(guardian.main(name, slots or settings.slots, timeout, settings.silence))
@@ -58,6 +60,7 @@ def reaper(once: bool) -> None:
         sys.exit(reaper.main(["--once"]))
     from runtime.maintenance import guardian
 
+    configure(current())
     sys.exit(guardian.main(_ROUND_TIMEOUT, current().pool.silence))
 
 

@@ -7,6 +7,8 @@ from typing import ParamSpec
 
 import gevent
 
+from runtime import logs
+
 P = ParamSpec("P")
 
 _PATIENCE = 1.0
@@ -18,6 +20,6 @@ def after_commit(function: Callable[P, object], /, *args: P.args, **kwargs: P.kw
 
     Then it goes on in the background. Returns whether it has ended.
     """
-    greenlet = gevent.spawn(function, *args, **kwargs)
+    greenlet = gevent.spawn(logs.same(function), *args, **kwargs)
     greenlet.join(_PATIENCE)
     return greenlet.ready()

@@ -9,9 +9,11 @@ follows their commit; to accept is a module of its own (:mod:`runtime.dispatch.a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from runtime import logs
 from runtime.dispatch.accept import Acceptance
 from runtime.dispatch.after_commit import after_commit
 from runtime.dispatch.request import Accepted, IdempotencyKey, NewThread, RunRequest
@@ -19,6 +21,8 @@ from runtime.errors import StreamUnavailable, Unavailable
 from runtime.model import Json, Run, RunStatus, Thread, User
 from runtime.services import Services
 from runtime.store import backlog, runs, threads
+
+log = logging.getLogger(__name__)
 
 
 class Dispatcher:
@@ -84,6 +88,9 @@ class Dispatcher:
     def _announce_cancelled(self, cancelled: Sequence[Run]) -> None:
         """Announce those that have ended, and tell the pools of those that run."""
         ended = [run for run in cancelled if run.status is RunStatus.CANCELLED]
+        for run in ended:
+            with logs.about(**run.about, status=run.status):
+                log.info("the run ends")
         self._services.announcer.cancelled(ended)
         for run in cancelled:
             if run.status is RunStatus.RUNNING and run.claimed_by:

@@ -6,16 +6,18 @@ has ended.
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from abc import ABC, abstractmethod
 
 from runtime.guardian.heartbeat import Heartbeat
 from runtime.system import processes
+
+log = logging.getLogger(__name__)
 
 _MIN_LIFETIME = 5.0
 """Seconds; after a process that lived shorter, the next one is started with a pause."""
@@ -143,8 +145,8 @@ class Guardian(ABC):
             os.kill(self._process.pid, number)
 
     def log(self, text: str) -> None:
-        """A line on stderr."""
-        print(f"{self.name}: {text}", file=sys.stderr, flush=True)
+        """Log what has happened to the process."""
+        log.warning("%s: %s", self.name, text)
 
 
 def stop_with_parent() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 
+from runtime import logs
 from runtime.duties import for_each
 from runtime.errors import StreamUnavailable
 from runtime.model import Channel, Message, MessageStatus, MessageType, Role, Run
@@ -30,7 +31,8 @@ def _rescue(services: Services, run: Run) -> None:
     verdict = services.database.write(recovery.take_over, run, text, backoff, reason)
     if verdict is None:
         return
-    log.warning("%s The run %s is %s now.", reason, run.id, verdict.run.status)
+    with logs.about(**run.about, status=verdict.run.status):
+        log.warning("%s The run %s is %s now.", reason, run.id, verdict.run.status)
     if verdict.retried:
         services.announcer.retried(verdict.run, verdict.void)
     else:

@@ -9,6 +9,7 @@ attempt's number, so that writes of a superseded attempt are refused.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +18,8 @@ from typing import TypeVar
 import gevent
 import orjson
 
-from runtime import events
-from runtime.child import Child, Children
+from runtime import events, logs
+from runtime.child import Child, Children, protocol
 from runtime.errors import (
     AttemptEnded,
     ChildFailed,
@@ -27,7 +28,7 @@ from runtime.errors import (
     StreamUnavailable,
     UnknownWorker,
 )
-from runtime.model import MessageStatus, Run, RunError, RunStatus
+from runtime.model import Json, Message, MessageStatus, Run, RunError, RunStatus
 from runtime.pool.announced import AnnouncedEnds
 from runtime.pool.attempt import Attempt, StopReason
 from runtime.pool.outcome import AttemptEnd, Finish, HandBack, Outcome, Retry, Wait, decide, exit_error
@@ -82,11 +83,14 @@ class AttemptRunner:
 
     def execute(self) -> None:
         """Run all phases. Returns early if another process may have taken over the run."""
+        log.info("the run starts")
+        began = time.monotonic()
         try:
             self._start()
             self._relay_output()
             outcome = self._decide()
             committed = self._commit(outcome)
+            self._note_end(committed.run, time.monotonic() - began)
             self._announce(committed)
         except AttemptEnded:
             log.warning(
@@ -115,7 +119,7 @@ class AttemptRunner:
         not to blame. Raises StaleAttempt.
         """
         attempt, run = self._attempt, self._run
-        opening = gevent.spawn(self._relay.open_log, [events.run_started(run)])
+        opening = gevent.spawn(logs.same(self._relay.open_log), [events.run_started(run)])
         try:
             worker = self._services.registry.get(run.worker_id)
             attempt.child = self._children.start(
@@ -292,6 +296,16 @@ class AttemptRunner:
                     raise AttemptEnded from None
                 gevent.sleep(_RETRY_PAUSE)
 
+    def _note_end(self, run: Run, seconds: float | None = None) -> None:
+        """Log what has become of the run, which is committed; ``seconds``: how long the attempt took."""
+        known: dict[str, Json] = {"status": run.status}
+        if seconds is not None:
+            known["seconds"] = round(seconds, 3)
+        if run.status.terminal and run.error is not None:
+            known["code"] = run.error.code
+        with logs.about(**known):
+            log.info("the run ends" if run.status.terminal else "the attempt ends")
+
     def _end_by_our_fault(self) -> None:
         """End the run as error, with the text that it has if that can be stored, else without.
 
@@ -304,6 +318,7 @@ class AttemptRunner:
                 ended = self._persist(
                     self._services.database.engine.finish, self._run, RunStatus.ERROR, result, error=error
                 )
+                self._note_end(ended)
                 return self._announce(_Committed(ended, result))
             except AttemptEnded:
                 return
@@ -329,7 +344,7 @@ class AttemptRunner:
         if announced and run.status.terminal:
             self._announced.add(run.id)
         elif not announced and run.status is RunStatus.WAITING:
-            gevent.spawn(self._announce_question, committed)
+            gevent.spawn(logs.same(self._announce_question), committed)
 
     def _announce_question(self, committed: _Committed) -> None:
         """Append the question once Redis is back.

@@ -15,6 +15,7 @@ from functools import cached_property
 import gevent
 import gevent.lock
 
+from runtime import logs
 from runtime.child import Children
 from runtime.errors import StoreUnavailable
 from runtime.model import RunError
@@ -84,9 +85,11 @@ class Executor:
     def execute(self, run_id: str) -> None:
         """Execute a run if it is still to be claimed."""
         self.executing += 1
+        logs.begin(run_id=run_id)
         try:
             self._claim_and_run(run_id)
         finally:
+            logs.begin()
             self.executing -= 1
 
     def _claim_and_run(self, run_id: str) -> None:
@@ -100,6 +103,7 @@ class Executor:
             return self._refuse(run_id)
         if attempt is None:
             return self._pass_on(run_id)
+        logs.begin(**attempt.run.about)
         runner = AttemptRunner(attempt, self._services, self._children, self._announced)
         self._runners[run_id] = runner
         self._leases.add(attempt)

@@ -40,6 +40,7 @@ class Service:
     broker_url: str
     workers_path: str
     api_url: str
+    log_format: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +380,8 @@ def _check(settings: Settings) -> None:
     for name, port in (("PORT", settings.service.port), ("FLOWER_PORT", settings.service.flower_port)):
         if not 0 < port < 65536:
             errors.append(f"{name}={port} is not a port number (1 to 65535)")
+    if settings.service.log_format not in ("text", "json"):
+        errors.append(f"LOG_FORMAT={settings.service.log_format!r} is neither text nor json")
     if settings.pool.renew * 2 > settings.pool.lease:
         errors.append(
             "BRANCHLINE_POOL_RENEW must be at most half of BRANCHLINE_POOL_LEASE, "

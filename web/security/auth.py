@@ -15,6 +15,7 @@ from flask import Flask, Request, Response, g, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from itsdangerous import SignatureExpired, TimestampSigner, URLSafeTimedSerializer
 
+from runtime import logs
 from runtime.errors import Forbidden, Unauthenticated
 from runtime.model import User
 from runtime.settings import Settings
@@ -89,6 +90,7 @@ def sign_in_required() -> None:
     if credential is None or user is None:
         raise Unauthenticated
     g.user, g.credential = user, credential
+    logs.add(user_id=user.id)
 
 
 def current_user() -> User:

@@ -236,7 +236,7 @@ def test_a_request_cannot_forge_a_line_of_the_log(stack, client):
     client.get("/%0a12:00:00%20INFO%20%20%20%20web:%20forged%0d%0aforged")
 
     for line in stack.log("web").splitlines():
-        assert re.match(r"\d\d:\d\d:\d\d [A-Z]+ +[\w.]+: |  ", line), line
+        assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]+ +[\w.]+: |  ", line), line
 
 
 def raw_answer(stack: Stack, request: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ from runtime.testing.ports import free_port
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
+from tests.support.watcher import Watcher, flower_settings
 
 QUEUE = "runs.python"
 SLOW = {"delay_ms": 100}
@@ -25,9 +28,8 @@ def stack(
     home = tmp_path_factory.mktemp("stack")
     settings = {
         "BROKER_URL": broker_url,
-        "FLOWER_PORT": str(free_port()),
-        "BRANCHLINE_FLOWER_USER": "watcher",
-        "BRANCHLINE_FLOWER_PASSWORD": "open sesame",
+        "LOG_FORMAT": "json",
+        **flower_settings(),
         "BRANCHLINE_POOL_SLOTS": "1",
         "BRANCHLINE_POOL_DRAIN": "0.5",
     }
