@@ -10,7 +10,7 @@ from web import pages
 from web.api import accounts, body_limits, events, runs, states, threads, worker_api, workers
 from web.api.openapi import Api
 from web.core import Core
-from web.http import problems, responses
+from web.http import problems, request_ids, responses
 from web.http.hosts import Hosts
 from web.http.proxies import TrustedProxies
 from web.ops import health
@@ -23,6 +23,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("web", static_folder="assets", static_url_path="/static")
     app.url_map.strict_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # OPTIONS would answer without authentication
+    request_ids.init_app(app)
     Hosts.of(settings).init_app(app)
     body_limits.init_app(app, settings.web.max_body)
     Core(settings).init_app(app)

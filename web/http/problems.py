@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from runtime.errors import FieldError, RequestError, Unavailable
 from web.http.errors import ErrorDescription, describe, describe_status
+from web.http.request_ids import HEADER, request_id
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def problem(error: ErrorDescription) -> Response:
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
+        "request_id": request_id(),
     }
     if error.fields:
         body["errors"] = [_field(field) for field in error.fields[:MAX_FIELDS]]
@@ -48,6 +50,7 @@ def raw_problem(status: int, reason: str, detail: str) -> bytes:
     """A whole HTTP/1.1 response for a request so malformed that no app sees it."""
     response = problem(describe_status(status, reason, detail))
     response.headers["Connection"] = "close"
+    response.headers[HEADER] = orjson.loads(response.get_data())["request_id"]
     head = "".join(f"{name}: {value}\r\n" for name, value in response.headers)
     return f"HTTP/1.1 {response.status}\r\n{head}\r\n".encode("latin-1") + response.get_data()
 

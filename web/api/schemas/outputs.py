@@ -303,6 +303,7 @@ class Problem(Output):
     title = fields.String()
     status = fields.Integer()
     detail = fields.String()
+    request_id = fields.String(metadata={"description": "as in the log, and in the header X-Request-ID"})
     errors = fields.List(fields.Nested(FieldProblem), metadata={"optional": True})
 
 
