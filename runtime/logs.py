@@ -8,6 +8,8 @@ A record is one line of text, or one JSON object, as ``LOG_FORMAT`` says. Both h
 from __future__ import annotations
 
 import logging.config
+import re
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -124,6 +126,46 @@ class Json(logging.Formatter):
             return orjson.dumps(entry, default=str).decode()
         except orjson.JSONEncodeError:  # half a surrogate pair, which has no encoding
             return orjson.dumps({name: printable(str(value), True) for name, value in entry.items()}).decode()
+
+
+class OncePerMinute(logging.Filter):
+    """Lets a warning or an error pass that was logged a minute ago, or never; the same again is counted.
+
+    What is tried again and again, because a broker is away or refuses the password, says so
+    once a minute, and then how often it was.
+    """
+
+    def __init__(self, of: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
+        """``of``: the packages whose records these are."""
+        super().__init__()
+        self._of = tuple(f"{name}." for name in of)
+        self._clock = clock
+        self._seen: dict[tuple[Any, ...], tuple[float, int]] = {}
+        """When each was let pass, and how often it was not since."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged."""
+        if record.levelno < logging.WARNING or not f"{record.name}.".startswith(self._of):
+            return True
+        text = _NUMBER.sub("#", record.getMessage())  # which may be the seconds until the next try
+        now, key = self._clock(), (record.name, text, fields().get("run_id"))
+        at, times = self._seen.get(key, (None, 0))
+        if at is not None and now - at < _PAUSE:
+            self._seen[key] = at, times + 1
+            return False
+        if times:
+            record.msg, record.args = f"{record.getMessage()} ({times} times more in the last minutes)", ()
+        self._seen.pop(key, None)
+        self._seen[key] = now, 0
+        if len(self._seen) > _MOST_REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return True
+
+
+_NUMBER = re.compile(r"\d+")
+_PAUSE = 60.0
+"""Seconds in which the same is not logged again."""
+_MOST_REMEMBERED = 1000
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
