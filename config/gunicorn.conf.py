@@ -19,6 +19,7 @@ from gunicorn.workers.base import Worker as AnyWorker
 
 from runtime import logs
 from runtime.duties import EXIT_CODE
+from runtime.logs import log_uncaught
 from runtime.settings import current
 from runtime.system import collector, processes
 from web.http.clients import Bounds, Clients
@@ -91,7 +92,8 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_worker_init(worker: AnyWorker) -> None:
-    """Listen for revoked credentials, end the streams when the process is told to stop, and warm up."""
+    """Begin what the process does beside its requests, and warm up."""
+    log_uncaught()
     core = worker.wsgi.extensions["branchline"]
     core.duties.give_up = end_process
     core.credentials.listen(core.duties)

@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import logging.config
 import re
+import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 import orjson
 
 from runtime.settings import CHECKOUT, Settings
+from runtime.system import greenlets
+
+log = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -178,6 +185,44 @@ def configuration(settings: Settings) -> dict[str, Any]:
 def configure(settings: Settings) -> None:
     """Configure logging from config/logging.toml, and log what nothing handles."""
     logging.config.dictConfig(configuration(settings))
+    log_uncaught()
+
+
+def log_uncaught() -> None:
+    """Have the log show what ends a thread, a greenlet or this process.
+
+    Otherwise it is printed as it is, with whatever text from outside the error repeats.
+    """
+    sys.excepthook = _log_end_of_process
+    threading.excepthook = _log_end_of_thread
+    if greenlets.patched():
+        _log_ends_of_greenlets()
+
+
+def _log_end_of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        log.critical("this process ends by an error that nothing handles", exc_info=(kind, error, trace))
+
+
+def _log_end_of_thread(end: threading.ExceptHookArgs) -> None:
+    if end.exc_value is not None and not issubclass(end.exc_type, SystemExit):
+        error = end.exc_type, end.exc_value, end.exc_traceback
+        log.error("a thread ended by an error that nothing handles", exc_info=error)
+
+
+def _log_ends_of_greenlets() -> None:
+    import gevent
+
+    hub: Any = gevent.get_hub()
+    gevents_own = hub.handle_error
+
+    def handle(context: object, kind: Any, error: Any, trace: Any) -> None:
+        if context is None or not isinstance(error, Exception):  # it may have to end the process
+            gevents_own(context, kind, error, trace)
+        else:
+            log.error("a greenlet ended by an error that nothing handles", exc_info=(kind, error, trace))
+
+    hub.handle_error = handle
 
 
 def _time(record: logging.LogRecord) -> str:

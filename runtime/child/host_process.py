@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+
+# gevent's os.close closes after the next event of whatever kind.
+from posix import close
 from typing import Any
 
 from runtime.child.child_process import ChildProcess
@@ -39,6 +43,14 @@ _MAX_UNANSWERED = 5
 """How many times it is asked before it counts as stopped, and is killed. Seconds would not do:
 they also pass while this process itself does not run."""
 _MAX_MESSAGE = 256 * 1024
+_LAST_OUTPUT = 1.0
+"""Seconds that the last lines of a host may take once it has ended."""
+_MAX_LINE = 4096
+"""Bytes after which a line that it prints is logged before its end."""
+_MOST_LINES = 200
+"""Lines that are logged at once of what it prints; each takes some time, in which no run goes on."""
+_OUTPUT_PAUSE = 0.1
+"""Seconds between two looks at what it prints: one that prints without end waits, and not its pool."""
 _KILLED = -signal.SIGKILL
 _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
 """Ends that an import hardly brings about by itself."""
@@ -96,15 +108,7 @@ class HostProcess:
         self._control.settimeout(_PING_AFTER)
         with theirs:
             try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "runtime.child.host", str(theirs.fileno())],
-                    cwd=CHECKOUT,
-                    env=_environment(environ, plan),
-                    stdin=subprocess.DEVNULL,
-                    stdout=sys.__stderr__ if sys.__stderr__ is not None else subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,
-                )
+                self._process, self._output = _start(theirs, _environment(environ, plan))
             except OSError as error:
                 self._control.close()
                 self._remove_folder()
@@ -113,6 +117,8 @@ class HostProcess:
         sandbox = plan.encode() if plan else None
         self._send({"type": "serve", "entrypoint": entrypoint, "sandbox": sandbox})
         threading.Thread(target=self._listen, name="branchline-host", daemon=True).start()
+        self._logger = threading.Thread(target=self._log_output, daemon=True)
+        self._logger.start()
 
     @property
     def pid(self) -> int:
@@ -292,6 +298,8 @@ class HostProcess:
         if self._gateway is not None:
             self._gateway.close()
         self.wait()
+        self._logger.join(_LAST_OUTPUT)
+        self._output.close()
         if not self._ready.is_set():
             self._error = self._error or self._end_of_import()
             self._ready.set()
@@ -300,6 +308,24 @@ class HostProcess:
             child.mark_ended(_KILLED, "the process that had started it ended")
         self._children.clear()
         self._remove_folder()
+
+    def _log_output(self) -> None:
+        """Log what it prints: above all its worker while it is imported, whose author may write anything."""
+        rest = b""
+        while chunk := self._output.read():
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > _MAX_LINE:
+                lines, rest = [*lines, rest], b""
+            for line in lines[:_MOST_LINES]:
+                self._log_line(line)
+            if len(lines) > _MOST_LINES:
+                log.info("worker %s printed %d lines more", self._worker_id, len(lines) - _MOST_LINES)
+            time.sleep(_OUTPUT_PAUSE)
+        if rest:
+            self._log_line(rest)
+
+    def _log_line(self, line: bytes) -> None:
+        log.info("worker %s printed: %s", self._worker_id, line.decode("utf-8", "replace"))
 
     # ── its network ─────────────────────────────────────────────────────────
 
@@ -334,6 +360,29 @@ class HostProcess:
             return ChildLost("the process that imported the worker was killed")
         how = processes.describe_exit(code)
         return _import_failed(f"its host process ended with {how}; see the pool's log")
+
+
+def _start(control: socket.socket, environ: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], ReadPipe]:
+    """The process of a host, and what it prints. Raises OSError."""
+    reader, writer = os.pipe()
+    output = ReadPipe(reader)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "runtime.child.host", str(control.fileno())],
+            cwd=CHECKOUT,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=writer,
+            pass_fds=[control.fileno()],
+            start_new_session=True,
+        )
+    except OSError:
+        output.close()
+        raise
+    finally:
+        close(writer)
+    return process, output
 
 
 def _environment(environ: Mapping[str, str], plan: Plan | None) -> dict[str, str]:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 INTERVAL = 0.5
 """Seconds between two beats."""
+EXIT_CODE = 70
+"""Of a process that cannot beat any more."""
 TICK = 1.0
 """Seconds between two looks of the parent for beats."""
 _START_TICKS = 60
@@ -81,10 +84,17 @@ def beat(descriptor: int) -> None:
 
 
 def keep_beating(descriptor: int, sleep: Callable[[float], object] = time.sleep) -> None:
-    """Beat for as long as the process lives. Under gevent in a greenlet, so that it stops with the hub."""
-    while True:
-        beat(descriptor)
-        sleep(INTERVAL)
+    """Beat for as long as the process lives. Under gevent in a greenlet, so that it stops with the hub.
+
+    Where it cannot go on the process ends, which would be killed for its silence in any case.
+    """
+    try:
+        while True:
+            beat(descriptor)
+            sleep(INTERVAL)
+    except Exception:
+        traceback.print_exc()
+        os._exit(EXIT_CODE)
 
 
 def start_beating(descriptor: int) -> None:

@@ -12,7 +12,7 @@ class ReaperGuardian(Guardian):
 
     def command(self, heartbeat: int) -> list[str]:
         """A reaper."""
-        return [sys.executable, "-m", "runtime.maintenance.reaper", "--heartbeat", str(heartbeat)]
+        return [sys.executable, "-m", "runtime.maintenance", "--heartbeat", str(heartbeat)]
 
     def clean_up(self) -> None:
         """A reaper leaves nothing behind: each of its changes is a transaction."""

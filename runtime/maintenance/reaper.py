@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -82,7 +81,7 @@ class Reaper:
 def main(arguments: list[str] | None = None) -> int:
     """Run the reaper. Returns an exit code."""
     processes.hide()
-    parser = argparse.ArgumentParser(prog="python -m runtime.maintenance.reaper", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m runtime.maintenance", description=__doc__)
     parser.add_argument("--once", action="store_true", help="run one round and end")
     parser.add_argument(
         "--released",
@@ -109,7 +108,3 @@ def main(arguments: list[str] | None = None) -> int:
         reaper.add("report duties", report.send)
         reaper.run()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

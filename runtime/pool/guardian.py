@@ -46,7 +46,7 @@ class PoolGuardian(Guardian):
         arguments = ["--once", "--released", self._incarnation]
         try:
             subprocess.run(
-                [sys.executable, "-m", "runtime.maintenance.reaper", *arguments],
+                [sys.executable, "-m", "runtime.maintenance", *arguments],
                 timeout=30,
                 check=False,
                 preexec_fn=stop_with_parent,
