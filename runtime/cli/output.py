@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import sys
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -13,6 +17,27 @@ as_json = click.option("--json", "json", is_flag=True, help="Print JSON, for pro
 
 
 _ESCAPES = {number: f"\\u{number:04x}" for number in CONTROL if number != ord("\n")}
+
+
+_IN_ASCII = MappingProxyType({"✓": "ok", "✗": "!!", "→": "->", "…": "...", "–": "-", "’": "'"})
+_REPLACE = "branchline"
+"""The name under which Python knows what to do about characters that an output has not."""
+
+
+def write_any_character() -> None:
+    """Have stdout replace the characters that its encoding has not, where a command would fail of one."""
+    codecs.register_error(_REPLACE, _replacement)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_REPLACE)
+
+
+def _replacement(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    escaped = (_IN_ASCII.get(one) or one.encode("ascii", "backslashreplace").decode() for one in text)
+    return "".join(escaped), error.end
 
 
 def print_json(value: Any) -> None:
