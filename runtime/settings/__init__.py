@@ -21,6 +21,7 @@ from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
 from runtime.errors import ConfigurationError
+from runtime.settings import checks
 from runtime.system.private_files import private_folder
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -268,7 +269,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     """
     environ = os.environ if environ is None else environ
     defaults = tomllib.loads(DEFAULTS.read_text())
-    errors: list[str] = []
+    known = {variable(section, name) for section, names in defaults.items() for name in names}
+    errors = list(checks.misspelt(environ, known))
     hints = get_type_hints(Settings)
     sections = {name: _section(name, hints[name], defaults[name], environ, errors) for name in defaults}
     if errors:
@@ -398,12 +400,12 @@ def _check(settings: Settings) -> None:
             f"BRANCHLINE_WEB_HOSTS has {wrong[0]!r}, which is not a host name; separate names by commas, "
             "and write them without scheme, port and path, and in ASCII (xn--...)"
         )
-    for name in ("database_url", "redis_url", "broker_url"):
-        if not _is_url(getattr(settings.service, name)):
-            errors.append(
-                f"{name.upper()} is not a URL; is there a character in its password that must be written "
-                "as %XX, such as / (%2F), # (%23) or @ (%40)?"
-            )
+    if problem := checks.host(settings.service.host):
+        errors.append(problem)
+    for name in checks.SCHEMES:
+        given = getattr(settings.service, name.lower())
+        if given and (problem := checks.url(name, given)):
+            errors.append(problem)
     if errors:
         raise ConfigurationError("; ".join(errors))
     if settings.deployed and not settings.security.insecure:

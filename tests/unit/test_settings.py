@@ -88,7 +88,7 @@ def test_a_password_that_breaks_its_url_is_not_shown(name: str) -> None:
 
 
 def test_a_broker_url_may_name_several_brokers() -> None:
-    urls = "sentinel://one:26379;sentinel://two:26379"
+    urls = "amqp://one:5672;amqp://two:5672"
     assert settings.load({"BROKER_URL": urls}).broker_url == urls
 
 
