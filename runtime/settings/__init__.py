@@ -208,7 +208,7 @@ class Settings:
     @property
     def home(self) -> Path:
         """The data folder."""
-        return Path(self.service.branchline_home or CHECKOUT / ".branchline").absolute()
+        return CHECKOUT / (self.service.branchline_home or ".branchline")
 
     @property
     def database_url(self) -> str:
@@ -249,7 +249,7 @@ class Settings:
     def worker_folders(self) -> tuple[Path, ...]:
         """The folders that contain worker folders; the project's own comes first."""
         more = self.service.workers_path.split(os.pathsep) if self.service.workers_path else []
-        return (CHECKOUT / "workers", *(Path(folder) for folder in more if folder))
+        return (CHECKOUT / "workers", *(CHECKOUT / folder for folder in more if folder))
 
     @property
     def secret_key(self) -> str:
