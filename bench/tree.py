@@ -30,7 +30,7 @@ def main() -> None:
             migrate.upgrade(url)
             database = Database(url, settings.load({}).database)
             user = database.write(users.register, email=f"{new_id()}@example.com", password_hash="")
-            print(f"\n{database.url.get_backend_name()}: median / 95th percentile, ms")
+            print(f"\n{database.engine.name}: median / 95th percentile, ms")
             for name, thread, state in _trees(database, user):
                 print(
                     f"  {name:<24}",

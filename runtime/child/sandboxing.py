@@ -17,7 +17,7 @@ from runtime.sandbox.folders import PoolFolder
 from runtime.sandbox.plan import Plan
 from runtime.sandbox.policy import NETWORK, Bounds, Place, Policy, Subject
 from runtime.sandbox.rules import Level, Rules
-from runtime.settings import CHECKOUT, Settings
+from runtime.settings import CHECKOUT, Settings, database_address
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +118,8 @@ class Sandboxing:
 
 def _private(settings: Settings) -> tuple[Path, ...]:
     """What no run may reach: the data folder, and the database where it is files."""
-    kind, _, path = settings.database_url.partition(":///")
-    if kind.startswith("sqlite") and path:
-        file = Path(path.partition("?")[0]).absolute()
-        return settings.home, *(file.with_name(file.name + suffix) for suffix in _FILES_OF_SQLITE)
+    where = database_address.parse(settings.database_url)
+    if isinstance(where, database_address.SQLiteFile):
+        name = where.path.name
+        return settings.home, *(where.path.with_name(name + suffix) for suffix in _FILES_OF_SQLITE)
     return (settings.home,)

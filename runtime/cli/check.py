@@ -13,7 +13,7 @@ from runtime.cli.output import as_json, print_json
 from runtime.cli.terminal import console, print_table
 from runtime.logs import printable
 from runtime.registry import Registry, Worker, WorkerType, discover
-from runtime.settings import current
+from runtime.settings import current, database_address
 
 
 @click.command()
@@ -25,6 +25,7 @@ def check(json: bool) -> None:
     may be set where its pool runs.
     """
     settings = current()
+    database_address.parse(settings.database_url)
     found = discover(settings.worker_folders)
     sandboxing = Sandboxing(settings, os.environ)
     if json:

@@ -24,6 +24,7 @@ from runtime.sandbox.policy import InForce
 from runtime.sandbox.rules import Level
 from runtime.services import Services
 from runtime.settings import current
+from runtime.settings.database_address import Address, SQLiteFile
 from runtime.store import migrate, pools, recovery
 from runtime.stream import rights
 from runtime.tokens import CLOCK_SKEW
@@ -90,7 +91,7 @@ def _show(finding: Finding) -> None:
 
 def _database(services: Services) -> Iterator[Finding]:
     has = migrate.current(services.settings.database_url)
-    where = services.database.url.render_as_string(hide_password=True)
+    where = services.database.address
     if not migrate.is_behind(has):
         yield Finding("database", f"{where}, up to date ({has})")
     else:

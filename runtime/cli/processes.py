@@ -27,7 +27,10 @@ def web() -> None:
     It listens on HOST and PORT. Any number of web processes may run, on any
     number of machines: they are stateless.
     """
-    current()  # report invalid settings before gunicorn fails on them
+    from runtime.settings import database_address  # the other commands here do without psycopg
+
+    # Report invalid settings before gunicorn fails on them.
+    database_address.parse(current().database_url)
     _become("gunicorn", "--config", str(CONFIG / "gunicorn.conf.py"))
 
 

@@ -27,7 +27,7 @@ from runtime.cli.supervisor import Supervisor
 from runtime.cli.terminal import console
 from runtime.cli.users import register
 from runtime.errors import ConfigurationError, Conflict, StoreUnavailable
-from runtime.settings import CHECKOUT, Settings, current, load
+from runtime.settings import CHECKOUT, Settings, current, database_address, load
 from runtime.store import Database, pools, users
 from runtime.store import migrate as migration
 from runtime.system.private_files import private_file, private_folder
@@ -127,9 +127,9 @@ def _prepare(settings: Settings, supervisor: Supervisor) -> None:
         version = server.wait(url, lambda: supervisor.running("redis"))
         _done(f"{version} on {url.rpartition('@')[2]}")
     migration.upgrade(settings.database_url)
-    _done(
-        f"database {'(SQLite)' if settings.database_url.startswith('sqlite') else '(PostgreSQL)'}, migrated"
-    )
+    where = database_address.parse(settings.database_url)
+    kind = "SQLite" if isinstance(where, database_address.SQLiteFile) else "PostgreSQL"
+    _done(f"database ({kind}), migrated")
     _ = settings.secret_key, settings.flower_password  # created now, not by several processes at once
     if _development_account(settings):
         _done(f"account {settings.development.email}, created")

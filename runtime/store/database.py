@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from runtime import settings as settings_module
+from runtime.settings import database_address
 from runtime.store.engines import Mode, open_engine
 
 P = ParamSpec("P")
@@ -28,9 +28,9 @@ class Database:
     """One database, and the engine that its kind asks for."""
 
     def __init__(self, url: str, settings: settings_module.Database) -> None:
-        """``url`` is a SQLAlchemy URL; ``postgres://`` and ``postgresql://`` mean psycopg 3."""
-        self.url = with_driver(url)
-        self.engine = open_engine(self.url, settings)
+        """``url``: as DATABASE_URL. Raises ConfigurationError. Connects to nothing yet."""
+        self.address = database_address.parse(url)
+        self.engine = open_engine(self.address, settings)
         self._search_timeout = settings.search_timeout
 
     def read(
@@ -69,11 +69,3 @@ class Database:
     def close(self) -> None:
         """Close all idle connections."""
         self.engine.close()
-
-
-def with_driver(url: str) -> sa.URL:
-    """The SQLAlchemy URL; ``postgres://`` and ``postgresql://`` mean psycopg 3."""
-    if url.startswith("postgres://"):
-        url = "postgresql" + url[len("postgres") :]
-    parsed = sa.make_url(url)
-    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed

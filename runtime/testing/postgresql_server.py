@@ -59,10 +59,10 @@ class PostgreSQLServer:
         self.port = free_port()
         self.url = f"postgresql://postgres@{addresses[0]}:{self.port}/postgres"
         chosen = {
+            "unix_socket_directories": "",
             **(settings or {}),
             "port": str(self.port),
             "listen_addresses": ",".join(addresses),
-            "unix_socket_directories": "",
         }
         self._options = [f"--{name}={value}" for name, value in chosen.items()]
         self._make_cluster(programs / "initdb")

@@ -29,7 +29,7 @@ ONLY_IN = {
     "gunicorn": ("config/gunicorn.conf.py", "web/http/gunicorn.py"),
     "honcho": ("runtime/cli/supervisor.py", "runtime/cli/up.py"),
     "kombu.transport": ("runtime/queue/",),
-    "psycopg": ("runtime/store/engines/",),
+    "psycopg": ("runtime/settings/database_address.py", "runtime/store/engines/"),
     "redis": ("runtime/stream/", "runtime/queue/", "runtime/cli/"),
     "redis.backoff": ("runtime/stream/connection.py",),
     "redis.connection": ("runtime/stream/connection.py",),

@@ -8,6 +8,7 @@ import pytest
 
 from runtime import settings
 from runtime.errors import ConfigurationError
+from runtime.settings import checks, database_address
 
 KEY = {"BRANCHLINE_SECURITY_SECRET_KEY": "gHq2-vX9_bT4kLm8Zr1sWc6yPd3nJf7a"}
 TLS = {"BRANCHLINE_SECURITY_COOKIE_SECURE": "true"}

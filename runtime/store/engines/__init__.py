@@ -6,9 +6,8 @@ The idea, and the word, are Oban's (``Oban.Engine``).
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 from runtime.settings import Database as Settings
+from runtime.settings.database_address import Address, SQLiteFile
 from runtime.store.engines.engine import Engine, Mode
 from runtime.store.engines.postgresql import PostgreSQL
 from runtime.store.engines.sqlite import SQLite
@@ -16,8 +15,8 @@ from runtime.store.engines.sqlite import SQLite
 __all__ = ["Engine", "Mode", "PostgreSQL", "SQLite", "open_engine"]
 
 
-def open_engine(url: sa.URL, settings: Settings) -> Engine:
-    """The engine of the database that the URL names. Connects to nothing yet."""
-    if url.get_backend_name() == "sqlite":
-        return SQLite(url, settings)
-    return PostgreSQL(url, settings)
+def open_engine(address: Address, settings: Settings) -> Engine:
+    """The engine of the database at the address. Connects to nothing yet."""
+    if isinstance(address, SQLiteFile):
+        return SQLite(address, settings)
+    return PostgreSQL(address, settings)

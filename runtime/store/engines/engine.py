@@ -3,7 +3,7 @@
 The steps are methods of :class:`Engine`, which performs each as a transaction made
 of the functions of ``store``. That is right on every database. An engine overrides
 those that its database can do in fewer round trips; the outcome, and every error,
-stay the same (``tests/integration/store/test_engines.py`` holds all ways to that).
+stay the same (``tests/integration/store/engines/test_engines.py`` holds all ways to that).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 from types import TracebackType
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -45,9 +45,6 @@ class Mode(Enum):
 
 class Engine(ABC):
     """One database, reached by as many connections as the settings allow."""
-
-    begin: ClassVar[Mapping[Mode, str]]
-    """The statement that begins a transaction; none where a mode is missing."""
 
     def __init__(self, connections: sa.Engine) -> None:
         self.connections = connections
@@ -165,6 +162,10 @@ class Engine(ABC):
         return self.transaction(Mode.WRITE, backlog.claim_for_publish, pool, lease, per_user)
 
     @abstractmethod
+    def begin(self, mode: Mode) -> str | None:
+        """The statement that begins a transaction; None where it needs none."""
+
+    @abstractmethod
     def _bounded(self, connection: Connection, seconds: float) -> AbstractContextManager[None]:
         """Within it, in a snapshot, a statement is ended when the time is over. Raises SearchTooLong."""
 
@@ -188,7 +189,7 @@ class Engine(ABC):
         **kwargs: P.kwargs,
     ) -> T:
         with unavailable_if_away(), self.connections.connect() as connection:
-            connection.info["begin"] = self.begin.get(mode)
+            connection.info["begin"] = self.begin(mode)
             with connection.begin():
                 return function(connection, *args, **kwargs)
 

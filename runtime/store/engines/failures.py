@@ -37,6 +37,12 @@ def is_away(error: BaseException) -> bool:
     return _sort(error) is Sort.AWAY
 
 
+def lacks_right(error: BaseException) -> bool:
+    """Whether PostgreSQL says that our user may not do this."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    return isinstance(cause, psycopg.errors.InsufficientPrivilege)
+
+
 def _sort(error: BaseException) -> Sort:
     if isinstance(error, psycopg.Error):
         return _of_psycopg(error)

@@ -14,11 +14,10 @@ says why not.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import orjson
 import psycopg
@@ -29,6 +28,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from runtime.errors import SearchTooLong, StaleAttempt, StoreUnavailable
 from runtime.model import Json, Message, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.settings import Database as Settings
+from runtime.settings.database_address import PostgreSQLServer
 from runtime.store import attempts, backlog, messages, runs, states, tables, threads
 from runtime.store.engines import postgresql_connection, postgresql_statements
 from runtime.store.engines.engine import Engine, Mode, dumps, unavailable_if_away
@@ -37,8 +37,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Psycopg = psycopg.Connection[tuple[Any, ...]]
 
-_STRANGER_TIMEOUT = 3
-"""Seconds that a connection without a password may take."""
+_BEGIN = {Mode.SNAPSHOT: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", Mode.WRITE: "BEGIN"}
 _MAX_TEXT = 256 * 1024
 """Characters of message text that one statement is given as JSON; more of them are slow that way."""
 
@@ -46,14 +45,18 @@ _MAX_TEXT = 256 * 1024
 class PostgreSQL(Engine):
     """A PostgreSQL server."""
 
-    # A read has no BEGIN: under READ COMMITTED each statement sees the latest commit anyway.
-    begin: ClassVar = {Mode.SNAPSHOT: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", Mode.WRITE: "BEGIN"}
-
-    def __init__(self, url: sa.URL, settings: Settings) -> None:
-        super().__init__(_connections(url, settings))
+    def __init__(self, address: PostgreSQLServer, settings: Settings) -> None:
+        self._connector = postgresql_connection.Connector(address, settings.statement_timeout)
+        super().__init__(_connections(settings, self._connector))
+        self._address = address
         self._distrusted = False
         """Whether a connection broke in use: the idle ones probably broke too."""
         event.listen(self.connections, "checkout", self._refuse_broken)
+
+    def begin(self, mode: Mode) -> str | None:
+        """A read has no BEGIN: under READ COMMITTED each statement sees the latest commit anyway."""
+        statement = _BEGIN.get(mode)
+        return statement and statement + self._connector.settings_of_transaction
 
     @contextmanager
     def _bounded(self, connection: sa.Connection, seconds: float) -> Iterator[None]:
@@ -70,14 +73,7 @@ class PostgreSQL(Engine):
 
         False where it does not answer.
         """
-        url = self.connections.url.set(drivername="postgresql", password=None)
-        dsn = url.render_as_string(hide_password=False)
-        try:
-            # Empty, so that neither PGPASSWORD nor a file of passwords is used.
-            psycopg.connect(dsn, password="", passfile=os.devnull, connect_timeout=_STRANGER_TIMEOUT).close()
-        except psycopg.Error:
-            return False
-        return True
+        return postgresql_connection.welcomes_strangers(self._address)
 
     def get_thread(self, workspace_id: str, thread_id: str) -> Thread:
         """One statement, in place of the transaction of :meth:`Engine.get_thread`."""
@@ -202,11 +198,10 @@ class PostgreSQL(Engine):
             raise exc.InvalidatePoolError("the server has closed the connection, or does not answer")
 
 
-def _connections(url: sa.URL, settings: Settings) -> sa.Engine:
-    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+def _connections(settings: Settings, connector: postgresql_connection.Connector) -> sa.Engine:
     return sa.create_engine(
-        url,
-        creator=lambda: postgresql_connection.connect(dsn, settings.statement_timeout),
+        postgresql_connection.DRIVER,
+        creator=connector.connect,
         hide_parameters=True,  # errors are logged, and parameters hold texts of users and hashes of passwords
         json_serializer=dumps,
         json_deserializer=orjson.loads,

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import orjson
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool
 
 from runtime.errors import SearchTooLong
 from runtime.settings import Database as Settings
+from runtime.settings.database_address import SQLiteFile
 from runtime.store.engines.engine import Engine, Mode, dumps
 from runtime.system import greenlets
 from runtime.system.private_files import private_database
@@ -29,24 +30,22 @@ from runtime.system.private_files import private_database
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_BEGIN = {Mode.READ: "BEGIN", Mode.SNAPSHOT: "BEGIN", Mode.WRITE: "BEGIN IMMEDIATE"}
 _THREADS = 8
 
 _CHECKED_AFTER = 100
 """Steps of SQLite's machine after which it is asked whether the time is over. To look into one message
 takes about twenty, however long it is."""
-_IN_MEMORY = ":memory:"
 
 
 class SQLite(Engine):
-    """A database in one file, or in memory."""
+    """A database in one file."""
 
-    begin: ClassVar = {Mode.READ: "BEGIN", Mode.SNAPSHOT: "BEGIN", Mode.WRITE: "BEGIN IMMEDIATE"}
-
-    def __init__(self, url: sa.URL, settings: Settings) -> None:
+    def __init__(self, address: SQLiteFile, settings: Settings) -> None:
         super().__init__(
             sa.create_engine(
-                url,
-                creator=_connector(url.database or _IN_MEMORY, settings.busy_timeout),
+                "sqlite://",
+                creator=_connector(address.path, settings.busy_timeout),
                 poolclass=NullPool,
                 hide_parameters=True,
                 json_serializer=_dumps,
@@ -54,6 +53,10 @@ class SQLite(Engine):
             )
         )
         self._threads = greenlets.ThreadPool(_THREADS)
+
+    def begin(self, mode: Mode) -> str:
+        """Of any kind; a write takes the lock at once."""
+        return _BEGIN[mode]
 
     def _run(
         self,
@@ -95,7 +98,7 @@ class _ThreadConnection(sqlite3.Connection):
         self.rollback()
 
 
-def _connector(path: str, busy_timeout: float) -> Callable[[], sqlite3.Connection]:
+def _connector(path: Path, busy_timeout: float) -> Callable[[], sqlite3.Connection]:
     """What gives each thread its connection."""
     local = greenlets.original("threading", "local")()
 
@@ -107,9 +110,8 @@ def _connector(path: str, busy_timeout: float) -> Callable[[], sqlite3.Connectio
     return connect
 
 
-def _connect(path: str, busy_timeout: float) -> sqlite3.Connection:
-    if path != _IN_MEMORY:
-        private_database(Path(path))
+def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
+    private_database(path)
     connection = sqlite3.connect(
         path,
         timeout=busy_timeout,

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from rich.console import Console
 from runtime import settings as settings_module
 from runtime.cli import up
 from runtime.model import Role, User
+from runtime.registry import discover
+from runtime.settings import CHECKOUT, Settings
 from runtime.store import Database, states, threads, users
 from runtime.store import runs as stored
 from runtime.testing.ports import free_port
@@ -61,6 +64,27 @@ def test_every_command_has_help(branchline: Command, command: str) -> None:
     result = branchline(*command.split(), "--help")
     assert result.returncode == 0
     assert result.stdout.startswith(f"Usage: branchline {command}")
+
+
+BECOMES_GUNICORN = """
+import os, sys
+from runtime.cli import branchline
+
+os.execv = lambda _, command: print(command[1:3], "sqlalchemy" in sys.modules)
+branchline(["web"], standalone_mode=False)
+"""
+
+
+def test_web_imports_no_more_than_it_needs_before_it_becomes_gunicorn(home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BECOMES_GUNICORN],
+        env={"BRANCHLINE_HOME": str(home)},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "['-m', 'gunicorn'] False\n"
 
 
 def test_an_invalid_setting_is_named_in_one_sentence(branchline: Command) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from runtime.guardian import heartbeat
 from runtime.pool.isolation import IsolatedProcesses
-from runtime.settings import load
-from runtime.store import backlog, recovery
+from runtime.settings import CHECKOUT, load
+from runtime.store import Database, attempts, backlog, recovery, runs, states, threads, users
 from runtime.testing.ports import free_port
 from runtime.testing.waiting import until
 
@@ -51,8 +51,8 @@ def test_an_isolated_attempt_is_stopped_before_its_lease_ends_when_the_database_
     nowhere = f"127.0.0.1:{free_port()}"
     environ = os.environ | {
         "BRANCHLINE_HOME": str(tmp_path),
-        "BRANCHLINE_DATABASE_URL": f"postgresql+psycopg://nobody@{nowhere}/nothing",
-        "BRANCHLINE_REDIS_URL": f"redis://{nowhere}/0",
+        "DATABASE_URL": f"postgresql+psycopg://nobody@{nowhere}/nothing",
+        "REDIS_URL": f"redis://{nowhere}/0",
         "BRANCHLINE_POOL_LEASE": "3",
         "BRANCHLINE_POOL_RENEW": "1",
     }
@@ -81,8 +81,8 @@ class NoDatabase:
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[IsolatedProcesses, NoDatabase]:
     nowhere = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("BRANCHLINE_HOME", str(tmp_path))
-    monkeypatch.setenv("BRANCHLINE_DATABASE_URL", f"postgresql+psycopg://nobody@{nowhere}/nothing")
-    monkeypatch.setenv("BRANCHLINE_REDIS_URL", f"redis://{nowhere}/0")
+    monkeypatch.setenv("DATABASE_URL", f"postgresql+psycopg://nobody@{nowhere}/nothing")
+    monkeypatch.setenv("REDIS_URL", f"redis://{nowhere}/0")
     monkeypatch.setenv("BRANCHLINE_POOL_LEASE", "3")
     monkeypatch.setenv("BRANCHLINE_POOL_RENEW", "1")
     database = NoDatabase()

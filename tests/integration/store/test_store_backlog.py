@@ -167,8 +167,7 @@ def test_a_process_that_is_stopped_while_it_publishes_keeps_nobody_else_from_it(
     pool(database, slots=1)
     ask(0)
     monkeypatch.setattr(postgresql_connection, "_IDLE", 0.5)
-    dsn = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with closing(postgresql_connection.connect(dsn, statement_timeout=10)) as stopped:
+    with closing(postgresql_connection.Connector(database.address, 10).connect()) as stopped:
         stopped.execute("BEGIN")
         stopped.execute("SELECT pg_advisory_xact_lock(%s)", [backlog_module._LOCK])
         assert len(database.engine.claim_for_publish("python", LEASE)) == 1

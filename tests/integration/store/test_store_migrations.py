@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +16,11 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from runtime.errors import ConfigurationError, StoreUnavailable
 from runtime.model import User, new_id
-from runtime.settings import Settings
+from runtime.settings import CHECKOUT, Settings
 from runtime.store import Database, migrate, tables, users
 from runtime.store.tables import metadata, now
 
@@ -37,9 +40,7 @@ def downgrade(url: str, revision: str) -> Iterator[sa.Connection]:
     Private names of migrate: no command of ours goes back.
     """
     with migrate._transaction(url, alone=True) as connection:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
+        command.downgrade(migrate._config(connection), revision)
         yield connection
 
 
@@ -76,7 +77,28 @@ def test_a_new_database_is_brought_to_the_head_and_stays_there(empty_url: str) -
     migrate.upgrade(empty_url)
     migrate.upgrade(empty_url)
 
-    assert migrate.current(empty_url) == migrate.head() == "0009"
+    assert migrate.current(empty_url) == migrate.head() == "0016"
+
+
+def test_the_names_of_the_migrations_are_their_chain() -> None:
+    scripts = ScriptDirectory(str(migrate._SCRIPTS))
+
+    chain = [script.revision for script in scripts.walk_revisions()]
+    assert chain[::-1] == migrate._known()
+
+
+def test_to_ask_for_the_migration_of_a_database_imports_no_alembic(tmp_path: Path) -> None:
+    asks = "import sys; from runtime.store import migrate; print(migrate.current(sys.argv[1]), *sys.modules)"
+    told = subprocess.run(
+        [sys.executable, "-c", asks, f"sqlite:///{tmp_path}/empty.db"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert told[0] == "None"
+    assert "sqlalchemy" in told
+    assert "alembic" not in told
 
 
 def test_processes_that_start_at_once_migrate_once(empty_url: str) -> None:

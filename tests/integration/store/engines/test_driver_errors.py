@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -10,32 +10,10 @@ from sqlalchemy import exc
 
 from runtime.errors import StoreUnavailable
 from runtime.model import RunStatus, Thread, User, new_id
-from runtime.settings import Settings
 from runtime.store import Database, attempts, pools, runs, threads
-from runtime.store.engines import Engine, PostgreSQL
 from runtime.store.engines.failures import is_away
-from tests.integration.store.test_engines import LIMITS, MESSAGES, SPEC
-from tests.support.failures import database_errors, raised_by_the_driver
-
-
-class General(PostgreSQL):
-    """PostgreSQL, each step as a transaction of the general functions."""
-
-    accept = Engine.accept
-    claim = Engine.claim
-    finish = Engine.finish
-    get_run = Engine.get_run
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "postgresql-general"])
-def database(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Database]:
-    name, _, general = request.param.partition("-")
-    database = Database(request.getfixturevalue(f"{name}_url"), settings.database)
-    if general:
-        database.engine.close()
-        database.engine = General(database.url, settings.database)
-    yield database
-    database.close()
+from tests.integration.store.engines.test_engines import LIMITS, MESSAGES, SPEC
+from tests.support.failures import database_errors, dealt, raised_by_the_driver
 
 
 @pytest.fixture
@@ -63,12 +41,11 @@ def test_an_ended_connection_is_unavailable_and_a_fault_of_ours_stays_itself(
         "finish": lambda: database.engine.finish(run, RunStatus.SUCCESS, attempts.AttemptResult()),
     }
     wrong = []
-    for error in database_errors():
-        for name, step in steps.items():
-            with raised_by_the_driver(error):
-                raised = _raised_by(step)
-            if isinstance(raised, StoreUnavailable) is not is_away(error):
-                wrong.append((name, error, raised))
+    for error, (name, step) in dealt(database_errors(), steps.items()):
+        with raised_by_the_driver(error):
+            raised = _raised_by(step)
+        if isinstance(raised, StoreUnavailable) is not is_away(error):
+            wrong.append((name, error, raised))
 
     assert wrong == []
     assert database.engine.get_run(run.workspace_id, run.id).status is RunStatus.RUNNING

@@ -6,7 +6,7 @@ step that its engine overrides: what a transaction of several steps uses there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from runtime.model import Message, MessageStatus, Role, Run, RunStatus, Thread, 
 from runtime.settings import Settings
 from runtime.store import Database, attempts, pools, runs, states, threads
 from runtime.store import messages as messages_module
-from runtime.store.engines import Engine, PostgreSQL
+from runtime.store.engines import Engine
 from runtime.store.tables import messages as messages_table
 from runtime.store.tables import metadata
 from runtime.store.tables import runs as runs_table
@@ -35,28 +35,6 @@ MESSAGES = [
 ]  # fmt: skip
 
 ON_POSTGRESQL = pytest.mark.parametrize("database", ["postgresql", "postgresql-general"], indirect=True)
-
-
-class General(PostgreSQL):
-    """PostgreSQL, each step as a transaction of the general functions."""
-
-    get_thread = Engine.get_thread
-    get_run = Engine.get_run
-    accept = Engine.accept
-    claim = Engine.claim
-    finish = Engine.finish
-    claim_for_publish = Engine.claim_for_publish
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "postgresql-general"])
-def database(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Database]:
-    name, _, general = request.param.partition("-")
-    database = Database(request.getfixturevalue(f"{name}_url"), settings.database)
-    if general:
-        database.engine.close()
-        database.engine = General(database.url, settings.database)
-    yield database
-    database.close()
 
 
 @pytest.fixture
@@ -149,7 +127,9 @@ class Executed(list[bytes]):
 
     def __init__(self, database: Database) -> None:
         super().__init__()
-        self._pooled = database.engine.connections.raw_connection()
+        engine = database.engine.connections
+        self._pooled = engine.raw_connection()
+        engine.raw_connection().close()  # the one that they are executed on is set up already
         self._patch = pytest.MonkeyPatch()
 
     def __enter__(self) -> Executed:
@@ -179,8 +159,8 @@ def test_every_engine_leaves_the_same_as_the_general_functions(
             (m.role, m.content, dict(m.data)) for m in MESSAGES
         ]
         assert given.output_state == replace(created.states[0], messages=None)
-        result = attempts.AttemptResult([reply(given.run, "hi\n")])
-        ended = database.engine.finish(given.run, RunStatus.SUCCESS, result, usage={"tokens": 2})
+        result = attempts.AttemptResult([reply(given.run, "hi\n")], first_delta=0.5, usage={"tokens": 2})
+        ended = database.engine.finish(given.run, RunStatus.SUCCESS, result)
         assert ended == database.read(runs.find, first.id)
         assert [run.published_at is not None for run in created.runs] == [True] * 3
         below = accept(messages=MESSAGES[1:], parent=first.output_state_id)
@@ -225,7 +205,7 @@ def test_what_is_accepted_is_what_is_stored(database: Database, accept: Callable
     stored = database.read(states.get, workspace, created.input_state.id)
     assert stored == created.input_state
     for state in created.states:
-        assert database.read(states.by_id, state.id) == replace(state, messages=None)
+        assert database.read(states.get, workspace, state.id) == replace(state, messages=())
 
 
 def test_what_is_refused_changes_nothing(
