@@ -15,7 +15,7 @@ from runtime.logs import printable
 from runtime.model import Run, RunStatus, utc_now
 from runtime.services import Services
 from runtime.settings import current
-from runtime.store import backlog, pools
+from runtime.store import backlog, migrate, pools
 from runtime.store import runs as stored
 
 _STATUSES = click.Choice([status.value for status in RunStatus])
@@ -36,7 +36,7 @@ def list_runs(
     status: str | None, worker_id: str | None, thread_id: str | None, limit: int, json: bool
 ) -> None:
     """List runs, newest first."""
-    database = Services(current()).database
+    database = _services().database
     page = database.read(
         stored.listing,
         None,
@@ -63,8 +63,7 @@ def list_runs(
 @as_json
 def show(run_id: object, json: bool) -> None:
     """Show one run: its status, what it waits for, its steps and its log."""
-    services = Services(current())
-    database = services.database
+    services = _services()
     run = _find(services, str(run_id))
     database = services.database
     settings = services.settings
@@ -90,7 +89,7 @@ def show(run_id: object, json: bool) -> None:
 @as_json
 def cancel(run_id: object, json: bool) -> None:
     """Cancel a run; its output so far is kept."""
-    services = Services(current())
+    services = _services()
     run = Dispatcher(services).cancel(None, _find(services, str(run_id)).id)
     if json:
         print_json({"run": run.encode()})
@@ -126,3 +125,9 @@ def _describe(run: Run, now: datetime) -> None:
     ):
         if value is not None:
             console.print(f"  {name:8} {escape(printable(value))}")
+
+
+def _services() -> Services:
+    services = Services(current())
+    migrate.require(services.settings.database_url)
+    return services

@@ -9,7 +9,7 @@ from runtime.cli.output import as_json, print_json, say
 from runtime.errors import Invalid, NotFound, StreamUnavailable
 from runtime.model import User
 from runtime.settings import current
-from runtime.store import Database, users
+from runtime.store import Database, migrate, users
 from runtime.stream import Link, Revocations
 from runtime.weak_passwords import MIN_LENGTH, weakness
 
@@ -102,4 +102,5 @@ def _owner(database: Database, email: str) -> User:
 
 def _database() -> Database:
     settings = current()
+    migrate.require(settings.database_url)
     return Database(settings.database_url, settings.database)
