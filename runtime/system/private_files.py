@@ -59,6 +59,8 @@ def private_database(path: Path) -> None:
             private_folder(path.parent)
         if not path.exists():
             os.close(private_file(path))
+        if not path.is_file():
+            return  # SQLite refuses it; a folder, such as /tmp, may be everybody's
     except OSError:
         return  # SQLite says the same when it opens the file, as the error of a database
     for suffix in ("", *_DATABASE_SUFFIXES):

@@ -94,6 +94,17 @@ def test_a_database_outside_the_data_folder_is_private_and_its_folder_stays(
     assert_private(new)
 
 
+def test_a_folder_that_is_named_as_the_database_stays_as_it_is(branchline: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o777)
+
+    done = branchline("migrate", DATABASE_URL=f"sqlite:///{folder}")
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777
+
+
 def test_an_open_database_is_private_with_what_lies_beside_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     settings = settings_module.load({"BRANCHLINE_HOME": str(home)})
