@@ -13,7 +13,8 @@ import secrets
 import time
 import tomllib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -284,20 +285,27 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 def current() -> Settings:
     """This process's settings; read at the first call, which also closes the data folder to others."""
     settings = load()
-    if settings.home.is_dir():
-        private_folder(settings.home)
+    with _usable_home():
+        if settings.home.is_dir():
+            private_folder(settings.home)
     return settings
 
 
+@cache
 def stored_secret(path: Path, length: int = 43) -> str:
-    """A random secret that is created once and stored in ``path``, readable by its owner only."""
-    try:
+    """A random secret that is created once and stored in ``path``, readable by its owner only.
+
+    A process reads it once: each request needs it, also when no further file can be opened.
+    Raises ConfigurationError where the data folder cannot be used.
+    """
+    with _usable_home():
         private_folder(path.parent)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read_stored(path, wait=True)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(48)[:length])
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return _read_stored(path, wait=True)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48)[:length])
     return _read_stored(path)
 
 
@@ -306,6 +314,22 @@ def variable(section: str, name: str) -> str:
     return name.upper() if section == "service" else f"BRANCHLINE_{section}_{name}".upper()
 
 
+@contextmanager
+def _usable_home() -> Iterator[None]:
+    """Within it, a file of the data folder that cannot be read or made is ConfigurationError."""
+    try:
+        yield
+    except (OSError, UnicodeDecodeError) as error:
+        why = (
+            f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else "a file in it is no text"
+        )
+        raise ConfigurationError(
+            f"The data folder cannot be used ({why}). Give its files to the user of this process, or set "
+            "BRANCHLINE_HOME to a folder of this user's own."
+        ) from error
+
+
+@_usable_home()
 def _read_stored(path: Path, wait: bool = False) -> str:
     until = time.monotonic() + _WRITE_TIMEOUT
     try:

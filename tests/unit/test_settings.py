@@ -93,6 +93,12 @@ def test_a_broker_url_may_name_several_brokers() -> None:
     assert settings.load({"BROKER_URL": urls}).broker_url == urls
 
 
+def test_a_secret_is_read_once(tmp_path: Path) -> None:
+    made = settings.stored_secret(tmp_path / "secret")
+    (tmp_path / "secret").unlink()
+    assert settings.stored_secret(tmp_path / "secret") == made
+
+
 def test_a_secret_that_another_process_is_about_to_write_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
