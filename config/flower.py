@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import kombu
+from flower.urls import settings as tornado_settings
 from flower.utils import broker
 
 from runtime import logs
@@ -17,6 +18,8 @@ logs.configure(_settings)  # before Tornado does it in its own way
 
 address = _settings.service.host
 port = _settings.service.flower_port
+url_prefix = _settings.flower_path.strip("/")
+tornado_settings["xsrf_cookie_kwargs"] = {"path": f"/{url_prefix}"}  # not for all that its host has
 basic_auth = [f"{_settings.flower.user}:{_settings.flower_password}"]
 
 # Flower is for watching only: what it could do to a task or a worker is not known to the leases.

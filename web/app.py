@@ -10,7 +10,7 @@ from web import pages
 from web.api import accounts, body_limits, events, runs, states, threads, worker_api, workers
 from web.api.openapi import Api
 from web.core import Core
-from web.http import problems, request_ids, responses
+from web.http import base_path, problems, request_ids, responses
 from web.http.hosts import Hosts
 from web.http.proxies import TrustedProxies
 from web.ops import health
@@ -25,6 +25,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # OPTIONS would answer without authentication
     request_ids.init_app(app)
     Hosts.of(settings).init_app(app)
+    if settings.base_path:
+        base_path.init_app(app, settings.base_path)
     body_limits.init_app(app, settings.web.max_body)
     Core(settings).init_app(app)
     responses.init_app(app, tls_only=settings.security.cookie_secure)

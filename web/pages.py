@@ -25,16 +25,20 @@ _ONE_YEAR = 365 * 86400
 def app(**_: str) -> Response:
     """The interface. Its script reads the address, and shows that thread or page."""
     index = _BUILT / "index.html"
-    page = index.read_text() if index.exists() else render_template("front.html", version=runtime.__version__)
+    if index.exists():  # every address in it begins with a slash
+        page = index.read_text().replace('="/', f'="{request.script_root}/')
+    else:
+        page = render_template("front.html", version=runtime.__version__)
     return Response(page, mimetype="text/html", headers={"Cache-Control": "no-cache"})
 
 
-@pages.route("/ui/<path:file>")
+@pages.route("/ui/assets/<path:file>")
 def built(file: str) -> Response:
     """A file of the interface: the copy compressed at build time, if the browser accepts gzip."""
-    compressed = request.accept_encodings.quality("gzip") and (_BUILT / f"{file}.gz").is_file()
+    folder = _BUILT / "assets"
+    compressed = request.accept_encodings.quality("gzip") and (folder / f"{file}.gz").is_file()
     kind = mimetypes.guess_type(file)[0]
-    response = send_from_directory(_BUILT, f"{file}.gz" if compressed else file, mimetype=kind)
+    response = send_from_directory(folder, f"{file}.gz" if compressed else file, mimetype=kind)
     if compressed:
         response.headers["Content-Encoding"] = "gzip"
     response.vary.add("Accept-Encoding")

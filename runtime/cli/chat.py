@@ -41,7 +41,7 @@ def _json_object(_: click.Context, __: click.Parameter, value: str | None) -> di
 
 @click.command()
 @click.argument("worker", required=False)
-@click.option("--url", help="The server (default: PORT on this machine).")
+@click.option("--url", help="The server (default: PORT and BASE_PATH on this machine).")
 @click.option("--thread", "thread_id", type=click.UUID, help="Continue this thread.")
 @click.option("--email", help="The account (default: the development account).")
 @click.option("--token", envvar="BRANCHLINE_TOKEN", help="An API token, instead of signing in.")

@@ -181,9 +181,7 @@ def _announce_ready(settings: Settings, supervisor: Supervisor) -> None:
 
 def _not_ready(settings: Settings, client: httpx.Client, database: Database) -> str:
     """What is not ready yet; empty once everything is."""
-    service = settings.service
-    for port, path in ((service.port, "/readyz"), (service.flower_port, "/healthcheck")):
-        url = _address(settings, port) + path
+    for url in (f"{settings.web_url}/readyz", f"{settings.flower_url}/healthcheck"):
         try:
             answer = client.get(url)
         except httpx.HTTPError as error:

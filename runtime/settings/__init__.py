@@ -35,6 +35,7 @@ class Service:
 
     port: int
     host: str
+    base_path: str
     flower_port: int
     branchline_home: str
     database_url: str
@@ -232,8 +233,45 @@ class Settings:
 
     @property
     def api_url(self) -> str:
-        """The URL at which a child reaches the API."""
-        return self.service.api_url or f"http://127.0.0.1:{self.service.port}"
+        """The URL at which a child reaches the API, without a slash at its end."""
+        return self.service.api_url.rstrip("/") or self.web_url
+
+    @property
+    def web_url(self) -> str:
+        """The URL of the web process, from this machine, without a slash at its end."""
+        return self.url_of(self.service.port) + self.base_path
+
+    @property
+    def flower_url(self) -> str:
+        """The URL of Flower, from this machine, without a slash at its end."""
+        return self.url_of(self.service.flower_port) + self.flower_path
+
+    @property
+    def flower_path(self) -> str:
+        """The path below which Flower is served: ``/branchline/flower``; empty without a base path."""
+        return f"{self.base_path}/flower" if self.base_path else ""
+
+    @property
+    def base_path(self) -> str:
+        """The path below which everything is served: ``/branchline``; empty: at the root of its host."""
+        return self.service.base_path.rstrip("/")
+
+    @property
+    def host(self) -> str:
+        """What the web process and Flower listen on: a name, or an address without brackets."""
+        return self.service.host.strip("[]")
+
+    def authority(self, port: int) -> str:
+        """HOST and a port as a URL has them: ``[::]:8000``."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+    def url_of(self, port: int) -> str:
+        """The URL of what listens on that port of HOST, from this machine."""
+        authority = self.authority(port)
+        for everywhere, here in (("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")):
+            if authority.startswith(everywhere):
+                authority = here + str(port)
+        return f"http://{authority}"
 
     @property
     def web_hosts(self) -> tuple[str, ...]:
@@ -424,12 +462,16 @@ def _check(settings: Settings) -> None:
             f"BRANCHLINE_WEB_HOSTS has {wrong[0]!r}, which is not a host name; separate names by commas, "
             "and write them without scheme, port and path, and in ASCII (xn--...)"
         )
-    if problem := checks.host(settings.service.host):
+    if problem := checks.host(settings.host):
+        errors.append(problem)
+    if problem := checks.base_path(settings.service.base_path):
         errors.append(problem)
     for name in checks.SCHEMES:
         given = getattr(settings.service, name.lower())
         if given and (problem := checks.url(name, given)):
             errors.append(problem)
+    if not errors and not urlsplit(settings.api_url).path.endswith(settings.base_path):
+        errors.append(f"API_URL does not end with BASE_PATH ({settings.base_path}), below which the API is")
     if errors:
         raise ConfigurationError("; ".join(errors))
     if settings.deployed and not settings.security.insecure:

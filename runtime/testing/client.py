@@ -22,8 +22,10 @@ class Away(httpx.TransportError):
 class Client(httpx.Client):
     """What a program does with the Thread API."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(base_url=url, timeout=30, headers={"Origin": url})
+    def __init__(self, url: str, **options: Any) -> None:
+        """``options``: further ones of httpx."""
+        super().__init__(base_url=url, timeout=30, **options)
+        self.headers["Origin"] = f"{self.base_url.scheme}://{self.base_url.netloc.decode()}"
 
     def register(self) -> None:
         """Make an account with a random address, and keep its cookie."""

@@ -44,7 +44,7 @@ class Stack:
         """
         self.folder = folder
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://127.0.0.1:{self.port}{more.get('BASE_PATH', '')}"
         self.pools = pools
         self._apart = apart or {}
         self._python = python

@@ -119,3 +119,124 @@ def test_a_secret_that_nobody_writes_is_reported_as_missing(
 
     with pytest.raises(ConfigurationError, match="is empty; delete it"):
         settings.stored_secret(path)
+
+
+def test_relative_folders_are_the_same_in_every_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = settings.load({"BRANCHLINE_HOME": "data", "WORKERS_PATH": "mine:/srv/workers"})
+    assert found.home == settings.CHECKOUT / "data"
+    assert found.worker_folders[1:] == (settings.CHECKOUT / "mine", Path("/srv/workers"))
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "why"),
+    [
+        ("REDIS_URL", "127.0.0.1:6379", "not a URL; write redis://"),
+        ("REDIS_URL", "reddis://s3cr3t@h/0", "did you mean redis://"),
+        ("REDIS_URL", "sentinel://:s3cr3t@h:26379/0", "master_name"),
+        ("REDIS_URL", "redis://h:6379/cache", "number of a database"),
+        ("REDIS_URL", "redis://:s3cr3t@h/0?ssl_ca_certs=/ca.pem", "asks for no TLS; write rediss://"),
+        ("REDIS_URL", "redis://:s3cr3t@h/0?ssl=true", "write rediss://"),
+        ("BROKER_URL", "sentinel://:s3cr3t@h?master_name=a&ssl_ca_certs=/ca.pem", "no TLS; add ssl=true"),
+        ("BROKER_URL", "sentinel://h;sentinel://:s3cr3t@g?master_name=a&ssl=yes", "ssl=true or ssl=false"),
+        ("REDIS_URL", "http://h", "redis, rediss, unix"),
+        ("BROKER_URL", "ampq://ada:s3cr3t@h", "did you mean amqp://"),
+        ("BROKER_URL", "amqp://h;sqs://s3cr3t", "amqp, amqps"),
+        ("DATABASE_URL", "postgres//s3cr3t", "not a URL; write postgresql://"),
+        ("DATABASE_URL", "postgre://ada:s3cr3t@h/x", "did you mean postgres"),
+        ("DATABASE_URL", "mysql://ada:s3cr3t@h/x", "write one of postgresql"),
+        ("API_URL", "localhost:8000", "not a URL"),
+        ("API_URL", "http:///x", "no host"),
+        ("API_URL", "http://[::1", "not a URL"),
+    ],
+)
+def test_a_url_of_another_kind_is_refused_and_not_shown(name: str, url: str, why: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        settings.load({name: url})
+    assert str(refused.value).startswith(name) and why in str(refused.value)
+    assert "s3cr3t" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", checks.SCHEMES["DATABASE_URL"])
+def test_every_scheme_of_a_database_is_one_that_its_address_knows(scheme: str) -> None:
+    assert database_address.parse(f"{scheme}:///name")
+
+
+@pytest.mark.parametrize(
+    ("host", "bound", "url"),
+    [
+        ("127.0.0.1", "127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "0.0.0.0:8000", "http://127.0.0.1:8000"),
+        ("::", "[::]:8000", "http://[::1]:8000"),
+        ("[::1]", "[::1]:8000", "http://[::1]:8000"),
+        ("fe80::1%eth0", "[fe80::1%eth0]:8000", "http://[fe80::1%eth0]:8000"),
+        ("10.1.2.3", "10.1.2.3:8000", "http://10.1.2.3:8000"),
+        ("localhost", "localhost:8000", "http://localhost:8000"),
+    ],
+)
+def test_what_is_listened_on_can_be_reached(host: str, bound: str, url: str) -> None:
+    found = settings.load({"HOST": host, "BRANCHLINE_SECURITY_INSECURE": "true"})
+    assert (found.authority(8000), found.api_url) == (bound, url)
+    assert found.flower_url == url.replace("8000", "5555")
+    assert settings.load({"API_URL": "https://chat.example.com/"}).api_url == "https://chat.example.com"
+
+
+@pytest.mark.parametrize("given", ["/branchline", "/branchline/", "/a.b/~ada/v1_2-x"])
+def test_everything_is_below_the_base_path(given: str) -> None:
+    found = settings.load({"BASE_PATH": given})
+    base = given.rstrip("/")
+    assert (found.base_path, found.web_url) == (base, f"http://127.0.0.1:8000{base}")
+    assert found.api_url == found.web_url
+    assert found.flower_url == f"http://127.0.0.1:5555{base}/flower"
+    assert settings.load({"BASE_PATH": given, "API_URL": f"http://web{base}/"}).api_url == f"http://web{base}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["branchline", "branchline/", "/", "//x", "/a//b", "/a b", "/a/../b", "/.", "/..", "/a?b", "/a%20b"],
+)
+def test_what_is_no_base_path_is_refused(path: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"BASE_PATH=.* is not a path such as /") as refused:
+        settings.load({"BASE_PATH": path})
+    assert ";" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://web:8000", "http://web/other", "http://web/branchline/api"])
+def test_an_api_url_without_the_base_path_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="API_URL does not end with BASE_PATH"):
+        settings.load({"BASE_PATH": "/branchline", "API_URL": url})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "http://h", "a b", "::zz"])
+def test_a_host_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="HOST"):
+        settings.load({"HOST": host, "BRANCHLINE_SECURITY_INSECURE": "true"})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BRANCHLINE_POOL_SLOT", "BRANCHLINE_POOL_SLOTS"),
+        ("BRANCHLINE_SECURTY_SECRET_KEY", "BRANCHLINE_SECURITY_SECRET_KEY"),
+        ("BRANCHLINE_WEB_HOST", "BRANCHLINE_WEB_HOSTS"),
+        ("BRANCHLINE_DATABASE_URL", "DATABASE_URL"),
+    ],
+)
+def test_a_misspelt_setting_is_refused_with_the_one_that_is_meant(name: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{name} is no setting; did you mean {meant}\?"):
+        settings.load({name: "1"})
+
+
+@pytest.mark.parametrize(
+    "name", ["BRANCHLINE_RUN_ID", "BRANCHLINE_RUN_TOKEN", "BRANCHLINE_API_URL", "BRANCHLINE_TOKEN"]
+)
+def test_a_variable_that_is_no_setting_is_left_to_others(name: str) -> None:
+    settings.load({name: "1"})
+
+
+@pytest.mark.parametrize("name", ["a b", "North", "a.b", "x" * 41, "*", "-x"])
+def test_an_installation_has_a_plain_name(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="BRANCHLINE_INSTALLATION"):
+        settings.load({"BRANCHLINE_INSTALLATION": name})

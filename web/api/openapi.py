@@ -106,6 +106,8 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     def init_app(self, app: Flask, **options: Any) -> None:
         """Serve the document and its page; blueprints are registered afterwards."""
         app.config.update(_CONFIG)
+        if (base_path := app.config["APPLICATION_ROOT"]) != "/":
+            app.config["API_SPEC_OPTIONS"] = {"servers": [{"url": base_path}]}
         app.url_map.converters["id"] = IdConverter
         super().init_app(app, **options)
         self.register_converter(IdConverter, lambda converter: {"type": "string", "format": "uuid"})

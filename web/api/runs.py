@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import orjson
-from flask import Response, request
+from flask import Response, request, url_for
 
 from runtime.dispatch import Accepted, IdempotencyKey, NewThread, RunRequest, after_commit, encode_wait
 from runtime.errors import FieldError, Invalid, TooMany, Unavailable
@@ -214,7 +214,7 @@ def _accepted(target: str | NewThread, given: dict[str, Any]) -> Response:
     run_id = accepted.answer["runs"][0]["id"]
     response = _streamed(run_id, accepted) if streamed else None
     response = response or json_response(accepted.answer, 202)
-    response.headers["Location"] = f"/api/runs/{run_id}"
+    response.headers["Location"] = url_for("runs.get_run", run_id=run_id)
     return response
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from flask import Response
+from flask import Response, url_for
 from marshmallow import fields
 
 from runtime.dispatch import after_commit
@@ -65,7 +65,8 @@ def add_state(given: dict[str, Any], thread_id: str) -> Response:
 
     state = core.database.write(add)
     after_commit(core.announcer.state, state)
-    return json_response({"state": state.encode()}, 201, Location=f"/api/states/{state.id}")
+    where = url_for("states.get_state", state_id=state.id)
+    return json_response({"state": state.encode()}, 201, Location=where)
 
 
 @views.route("/<id:state_id>")

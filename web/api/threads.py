@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from flask import Response, request
+from flask import Response, request, url_for
 from marshmallow import fields
 
 from runtime import transfer
@@ -253,7 +253,7 @@ def _thread_response(thread: Thread) -> Response:
 def _created(thread: Thread, root: State) -> Response:
     after_commit(core.hint_thread, thread)
     body = {"thread": thread.encode(), "root_state": root.encode()}
-    return json_response(body, 201, Location=f"/api/threads/{thread.id}")
+    return json_response(body, 201, Location=url_for("threads.get_thread", thread_id=thread.id))
 
 
 def _as_attachment(response: Response, thread_id: str, extension: str) -> Response:

@@ -1,5 +1,5 @@
 SwaggerUIBundle({
-  url: "/api/openapi.json",
+  url: new URL("../api/openapi.json", document.currentScript.src).pathname,
   dom_id: "#swagger-ui",
   deepLinking: true,
   displayRequestDuration: true,

@@ -28,7 +28,8 @@ STATE = "01990000-0000-7000-8000-000000000001"
 
 @pytest.mark.usefixtures("built")
 @pytest.mark.parametrize(
-    "path", ["/", "/login", "/settings", THREAD, f"{THREAD}/s/{STATE}", f"{THREAD}/map/{STATE}"]
+    "path",
+    ["/", "/login", "/settings", THREAD, f"{THREAD}/s/{STATE}", f"{THREAD}/map/{STATE}", "/t/nonsense"],
 )
 def test_every_address_of_the_interface_is_answered_with_its_page(nobody: Client, path: str) -> None:
     answer = nobody.get(path)
@@ -39,7 +40,7 @@ def test_every_address_of_the_interface_is_answered_with_its_page(nobody: Client
 
 
 @pytest.mark.usefixtures("built")
-@pytest.mark.parametrize("path", ["/api/nothing", "/t/no-id", f"{THREAD}/x/{STATE}", "/ui/assets/none.js"])
+@pytest.mark.parametrize("path", ["/api/nothing", "/nonsense", "/t", "/ui/assets/none.js"])
 def test_an_unknown_address_is_answered_with_a_problem_document(nobody: Client, path: str) -> None:
     answer = nobody.get(path)
 
