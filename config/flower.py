@@ -16,7 +16,8 @@ from runtime.settings import current
 _settings = current()
 logs.configure(_settings)  # before Tornado does it in its own way
 
-address = _settings.service.host
+# Of "::" Tornado takes IPv6 alone; the web process is then reached by IPv4 as well.
+address = "" if _settings.host == "::" else _settings.host
 port = _settings.service.flower_port
 url_prefix = _settings.flower_path.strip("/")
 tornado_settings["xsrf_cookie_kwargs"] = {"path": f"/{url_prefix}"}  # not for all that its host has

@@ -50,7 +50,7 @@ replace_error_page(render_problem)
 
 wsgi_app = "web.app:create_app()"
 chdir = str(Path(__file__).resolve().parent.parent)
-bind = f"{_settings.service.host}:{_settings.service.port}"
+bind = _settings.authority(_settings.service.port)
 backlog = 4096
 
 worker_class = Worker

@@ -96,9 +96,9 @@ def _check_ports(settings: Settings) -> None:
     if service.port == service.flower_port:
         raise ConfigurationError(f"PORT and FLOWER_PORT are both {service.port}; set one of them to another.")
     for name, port in (("PORT", service.port), ("FLOWER_PORT", service.flower_port)):
-        if not _can_listen(service.host, port):
+        if not _can_listen(settings.host, port):
             raise Conflict(
-                f"Port {port} of {service.host} is used by another program. "
+                f"Port {port} of {settings.host} is used by another program. "
                 f"Stop it, or choose another port: {name}={port + 1} make run"
             )
 

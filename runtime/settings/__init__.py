@@ -282,7 +282,7 @@ class Settings:
     @property
     def deployed(self) -> bool:
         """Whether others can reach the web process: it listens beyond loopback, or is behind a proxy."""
-        return self.service.host not in _LOOPBACK or self.web.trusted_proxies > 0
+        return self.host not in _LOOPBACK or self.web.trusted_proxies > 0
 
     @property
     def worker_folders(self) -> tuple[Path, ...]:
@@ -506,7 +506,7 @@ def _check_deployment(settings: Settings) -> None:
     if errors:
         why = (
             f"HOST={settings.service.host}"
-            if settings.service.host not in _LOOPBACK
+            if settings.host not in _LOOPBACK
             else f"BRANCHLINE_WEB_TRUSTED_PROXIES={settings.web.trusted_proxies}"
         )
         raise ConfigurationError(

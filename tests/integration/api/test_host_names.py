@@ -7,10 +7,15 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from runtime.testing.client import Client
+from runtime.testing.ports import free_port
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
+from runtime.testing.waiting import until
+from tests.support.watcher import Watcher, flower_settings
 from tests.support.web_process import stack_on_sqlite, web_only
 
 SIGN_IN = b'{"email": "dev@example.com", "password": "branchline"}'
@@ -77,3 +82,40 @@ def test_a_request_for_this_machine_is_answered(stack: Stack, name: bytes) -> No
 @pytest.mark.parametrize("host", [b"Host: 10.1.2.3:8000\r\n", b"Host: evil.example\r\n", b""])
 def test_probes_answer_to_any_name(stack: Stack, path: bytes, host: bytes) -> None:
     assert answer(stack, b"GET %b HTTP/1.1\r\n%b" % (path, host))[0] == 200
+
+
+@pytest.fixture(scope="module")
+def ipv6() -> None:
+    """Skips a test where this machine has no loopback by IPv6."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError as error:
+        pytest.skip(f"no IPv6 on the loopback of this machine: {error}")
+
+
+def test_web_process_and_flower_answer_at_addresses_of_ipv6(stack: Stack, ipv6: None) -> None:
+    by_others = {"BRANCHLINE_WEB_HOSTS": "[::1]", "BRANCHLINE_SECURITY_INSECURE": "true"}
+    started = []
+    for host, more in (("::1", {}), ("::", by_others)):
+        environ = {**flower_settings(), "PORT": str(free_port()), "HOST": host, **more}
+        for process in ("web", "flower"):
+            stack.start(process, f"{process} at {host}", **environ)
+        started.append(environ)
+    for environ in started:
+        with Client(f"http://[::1]:{environ['PORT']}") as client, Watcher(environ, "[::1]") as watcher:
+            until(lambda client=client: answers(client, "/readyz"), READY_WITHIN, "the web process")
+            client.register()
+            assert client.thread()["id"] == client.get("/api/threads").json()["items"][0]["id"]
+            until(lambda watcher=watcher: answers(watcher, "/healthcheck"), READY_WITHIN, "Flower")
+            assert watcher.get("/tasks").status_code == 200
+    everywhere = started[-1]
+    with Client(f"http://127.0.0.1:{everywhere['PORT']}") as client, Watcher(everywhere) as watcher:
+        assert client.get("/healthz").status_code == watcher.get("/healthcheck").status_code == 200
+
+
+def answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
