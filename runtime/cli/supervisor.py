@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from honcho.manager import Manager
-from honcho.printer import Message, Printer
+from honcho.printer import Message
 from honcho.process import Process
 
-from runtime.logs import printable
+from runtime.cli.report import Report
 from runtime.system import processes
 
 _STABLE_AFTER = 10.0
@@ -70,16 +70,19 @@ class Service(Process):  # type: ignore[misc]
         assert self._child.stdout is not None
         with self._child.stdout as lines:
             for line in lines:
-                text = printable(line.decode("utf-8", "replace").rstrip("\r\n"), prose=True)
+                text = line.decode("utf-8", "replace").rstrip("\r\n")
                 self._send_message(text + "\n")
 
 
 class Supervisor(Manager):  # type: ignore[misc]
     """Keeps processes running until it is stopped."""
 
-    def __init__(self, environ: Mapping[str, str], folder: Path, grace: float) -> None:
-        """``grace``: seconds that a process may take to end before it is killed."""
-        super().__init__(Printer(sys.stdout))
+    def __init__(self, environ: Mapping[str, str], folder: Path, grace: float, report: Report) -> None:
+        """``grace``: seconds that a process may take to end before it is killed.
+
+        ``report`` prints what the processes print.
+        """
+        super().__init__(report)
         self.events: queue.Queue[Message] = queue.Queue()
         self._process_ctor = Service
         self._environ = dict(environ)

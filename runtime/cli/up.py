@@ -17,16 +17,14 @@ from pathlib import Path
 import click
 import httpx
 from honcho.environ import parse_procfile
-from rich.markup import escape
-from rich.panel import Panel
-from rich.table import Table
 
 from runtime.cli import extras
 from runtime.cli.embedded_redis import EmbeddedRedis
+from runtime.cli.report import JsonReport, Report, TextReport
 from runtime.cli.supervisor import Supervisor
-from runtime.cli.terminal import console
 from runtime.cli.users import register
 from runtime.errors import ConfigurationError, Conflict, StoreUnavailable
+from runtime.logs import configure
 from runtime.settings import CHECKOUT, Settings, current, database_address, load
 from runtime.store import Database, pools, users
 from runtime.store import migrate as migration
@@ -49,21 +47,25 @@ def up() -> None:
     data is kept in BRANCHLINE_HOME.
     """
     settings = current()
+    configure(settings)
     extras.require("up", "flower")  # one of the processes that it starts
     with _exclusive(settings.home), _interrupt_on_signals():
         _check_ports(settings)
         environ = _SHORT_DRAIN | dict(os.environ)
         environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
-        supervisor = Supervisor(environ, CHECKOUT, grace=_grace(load(environ)))
+        report = JsonReport() if settings.service.log_format == "json" else TextReport()
+        supervisor = Supervisor(environ, CHECKOUT, _grace(load(environ)), report)
         try:
-            _prepare(settings, supervisor)
+            _prepare(settings, supervisor, report)
             _start_procfile(supervisor)
-            threading.Thread(target=_announce_ready, args=(settings, supervisor), daemon=True).start()
+            report.done("processes of the Procfile, starting")
+            announce = partial(_announce_ready, settings, supervisor, report)
+            threading.Thread(target=announce, daemon=True).start()
             supervisor.loop()
         finally:
-            console.print("Stopping ...")
+            report.note("Stopping ...")
             supervisor.stop()
-            console.print(f"Stopped. Your data is in {settings.home}.")
+            report.note(f"Stopped. Your data is in {settings.home}.")
 
 
 @contextmanager
@@ -117,7 +119,7 @@ def _can_listen(host: str, port: int) -> bool:
         return True
 
 
-def _prepare(settings: Settings, supervisor: Supervisor) -> None:
+def _prepare(settings: Settings, supervisor: Supervisor, report: Report) -> None:
     """Start or create what the processes need."""
     if not settings.service.redis_url:
         server = EmbeddedRedis(settings.home)
@@ -125,14 +127,14 @@ def _prepare(settings: Settings, supervisor: Supervisor) -> None:
         supervisor.add("redis", server.command)
         supervisor.start("redis")
         version = server.wait(url, lambda: supervisor.running("redis"))
-        _done(f"{version} on {url.rpartition('@')[2]}")
+        report.done(f"{version} on {url.rpartition('@')[2]}")
     migration.upgrade(settings.database_url)
     where = database_address.parse(settings.database_url)
     kind = "SQLite" if isinstance(where, database_address.SQLiteFile) else "PostgreSQL"
-    _done(f"database ({kind}), migrated")
+    report.done(f"database ({kind}), migrated")
     _ = settings.secret_key, settings.flower_password  # created now, not by several processes at once
     if _development_account(settings):
-        _done(f"account {settings.development.email}, created")
+        report.done(f"account {settings.development.email}, created")
 
 
 def _development_account(settings: Settings) -> bool:
@@ -153,11 +155,6 @@ def _start_procfile(supervisor: Supervisor) -> None:
     for name, command in _processes().items():
         supervisor.add(name, command)
         supervisor.start(name)
-    _done("processes of the Procfile, starting")
-
-
-def _done(text: str) -> None:
-    console.print(f"[green]✓[/] {escape(text)}")
 
 
 def _grace(settings: Settings) -> float:
@@ -166,7 +163,7 @@ def _grace(settings: Settings) -> float:
     return max(pool.drain + pool.kill_grace, settings.web.drain) + 3
 
 
-def _announce_ready(settings: Settings, supervisor: Supervisor) -> None:
+def _announce_ready(settings: Settings, supervisor: Supervisor, report: Report) -> None:
     """In a thread: wait until everything is ready, then print where it is."""
     report_at = time.monotonic() + _SLOW_START
     database = Database(settings.database_url, settings.database)
@@ -174,9 +171,9 @@ def _announce_ready(settings: Settings, supervisor: Supervisor) -> None:
         while reason := _not_ready(settings, client, database):
             if time.monotonic() > report_at:
                 report_at = float("inf")
-                supervisor.call_soon(partial(console.print, f"[yellow]Not ready yet:[/] {escape(reason)}"))
+                supervisor.call_soon(partial(report.warn, f"Not ready yet: {reason}"))
             time.sleep(0.2)
-    supervisor.call_soon(partial(console.print, _panel(settings)))
+    supervisor.call_soon(partial(report.ready, settings))
 
 
 def _not_ready(settings: Settings, client: httpx.Client, database: Database) -> str:
@@ -207,32 +204,3 @@ def _pool_names() -> Iterator[str]:
 def _processes() -> dict[str, str]:
     """Name → command of every process in the Procfile."""
     return dict(parse_procfile(_PROCFILE.read_text()).processes)
-
-
-def _address(settings: Settings, port: int) -> str:
-    host = settings.service.host
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{shown}:{port}"
-
-
-def _panel(settings: Settings) -> Panel:
-    address = _address(settings, settings.service.port)
-    flower = _address(settings, settings.service.flower_port)
-    if settings.deployed:  # this output may end up in a log
-        account, password = "create one: branchline user add EMAIL", "as set, or in the data folder"
-    else:
-        account = f"{settings.development.email}, password {settings.development.password}"
-        password = settings.flower_password
-    rows = {
-        "Branchline": address,
-        "Try the API": f"{address}/api/docs",
-        "Account": account,
-        "Flower": f"{flower}, user {settings.flower.user}, password {password}",
-        "Chat here": f"{Path(sys.executable).with_name('branchline')} chat",
-        "Data": str(settings.home),
-        "Stop": "Ctrl-C; your data is kept",
-    }
-    table = Table.grid(padding=(0, 2))
-    for name, value in rows.items():
-        table.add_row(f"[bold]{name}[/]", escape(value))
-    return Panel(table, title="Branchline is running", border_style="green", expand=False)

@@ -27,7 +27,7 @@ ONLY_IN = {
     "gevent.hub": ("runtime/stream/",),
     "gevent.monkey": ("runtime/system/greenlets.py", "runtime/pool/process.py"),
     "gunicorn": ("config/gunicorn.conf.py", "web/http/gunicorn.py"),
-    "honcho": ("runtime/cli/supervisor.py", "runtime/cli/up.py"),
+    "honcho": ("runtime/cli/report.py", "runtime/cli/supervisor.py", "runtime/cli/up.py"),
     "kombu.transport": ("runtime/queue/",),
     "psycopg": ("runtime/settings/database_address.py", "runtime/store/engines/"),
     "redis": ("runtime/stream/", "runtime/queue/", "runtime/cli/"),

@@ -10,11 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from rich.console import Console
+from click.testing import CliRunner
 
 from runtime import settings as settings_module
+from runtime.cli import branchline as program
 from runtime.cli import up
+from runtime.cli.report import TextReport
+from runtime.cli.terminal import console
 from runtime.model import Role, User
 from runtime.registry import discover
 from runtime.settings import CHECKOUT, Settings
@@ -60,9 +64,9 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS.split("|"))
-def test_every_command_has_help(branchline: Command, command: str) -> None:
-    result = branchline(*command.split(), "--help")
-    assert result.returncode == 0
+def test_every_command_has_help(command: str) -> None:
+    result = CliRunner().invoke(program, [*command.split(), "--help"], prog_name="branchline")
+    assert result.exit_code == 0
     assert result.stdout.startswith(f"Usage: branchline {command}")
 
 
@@ -166,14 +170,30 @@ def test_no_password_is_printed_when_others_can_reach_it(tmp_path: Path) -> None
     environ = {"BRANCHLINE_HOME": str(tmp_path), "BRANCHLINE_FLOWER_PASSWORD": "s3cr3t"}
     reachable = {"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_INSECURE": "true"}
 
-    assert "s3cr3t" not in text_of(up._panel(settings_module.load(environ | reachable)))
-    assert "s3cr3t" in text_of(up._panel(settings_module.load(environ)))
+    assert "s3cr3t" not in printed_when_ready(settings_module.load(environ | reachable))
+    assert "s3cr3t" in printed_when_ready(settings_module.load(environ))
 
 
-def text_of(panel: Any) -> str:
-    console = Console(width=500)
-    with console.capture() as captured:
-        console.print(panel)
+def test_up_looks_for_everything_below_the_base_path_and_prints_it(sqlite_url: str, tmp_path: Path) -> None:
+    environ = {"BASE_PATH": "/branchline", "PORT": str(free_port()), "FLOWER_PORT": str(free_port())}
+    settings = settings_module.load(environ | {"BRANCHLINE_HOME": str(tmp_path)})
+    database = Database(sqlite_url, settings.database)
+    web, flower = (f"http://127.0.0.1:{environ[name]}/branchline" for name in ("PORT", "FLOWER_PORT"))
+
+    printed = printed_when_ready(settings)
+    assert f"{web} " in printed and f"{web}/api/docs " in printed and f"{flower}/flower/," in printed
+    with httpx.Client() as client:
+        assert f"no answer at {web}/readyz" in up._not_ready(settings, client, database)
+    web_only = httpx.MockTransport(lambda asked: httpx.Response(200 if asked.url.path.endswith("z") else 404))
+    with httpx.Client(transport=web_only) as client:
+        assert up._not_ready(settings, client, database) == f"{flower}/flower/healthcheck answers "
+    database.close()
+
+
+def printed_when_ready(settings: Settings) -> str:
+    with pytest.MonkeyPatch.context() as wide, console.capture() as captured:
+        wide.setattr(console, "width", 500)
+        TextReport().ready(settings)
     return captured.get()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import subprocess
 import sys
 import unicodedata
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
+from honcho.printer import Message
 
 from runtime import settings as settings_module
 from runtime.cli import branchline
+from runtime.cli.report import TextReport
 from runtime.cli.supervisor import Service
 from runtime.model import Role
 from runtime.settings import CHECKOUT
@@ -134,19 +137,19 @@ def test_a_run_is_shown_as_it_is_stored(migrated: Command, run_id: str) -> None:
     assert "step: a\\x1b[2J" in as_text
 
 
-def test_up_shows_what_its_processes_print() -> None:
-    lines: list[str] = []
-
-    class Recorded(Service):
-        def _send_message(self, data: Any, type: str = "line") -> None:
-            lines.extend([data] if type == "line" else [])
-
+def test_up_shows_what_its_processes_print(capsys: pytest.CaptureFixture[str]) -> None:
     code = r"import sys; sys.stdout.buffer.write('a\x1b[2J\tb\u2028c\r\n'.encode() + b'\xff\x9b\n')"
-    service = Recorded(cmd=f'{sys.executable} -c "{code}"', env={}, cwd=str(CHECKOUT))
-    service.run()
+    events: queue.Queue[Message] = queue.Queue()
+    service = Service(cmd=f'{sys.executable} -c "{code}"', env={}, cwd=str(CHECKOUT))
+    service.run(events)
     service._child.stdout.close()
+    report = TextReport()
+    for message in (events.get_nowait() for _ in range(events.qsize())):
+        if message.type == "line":
+            report.write(message)
 
-    assert lines == ["a\\x1b[2J\tb\\u2028c\n", "\ufffd\ufffd\n"]
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.partition("| ")[2] for line in printed] == ["a\\x1b[2J\tb\\u2028c", "\ufffd\ufffd"]
 
 
 def test_the_console_shows_every_text_that_it_is_given() -> None:

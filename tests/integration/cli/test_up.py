@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -350,5 +351,23 @@ def test_no_process_survives_when_up_is_killed(up: Up) -> None:
     family = up.family()
     assert up.end(signal.SIGKILL) == -signal.SIGKILL
     until(lambda: gone(family), 20, "every process is gone")
+    up.environ["LOG_FORMAT"] = "json"  # for the next test: it takes long to start
     up.start()
     assert echo(up, "and again")[1] == "and again"
+
+
+def test_with_log_format_json_each_line_is_an_object_of_its_process(up: Up) -> None:
+    [pool] = [pid for pid, line in command_lines(up).items() if b"runtime.pool.process\0python" in line]
+    os.kill(pool, signal.SIGKILL)
+    until(lambda: up.printed("ended with SIGKILL"), 20, "the end was noticed")
+    assert up.end(signal.SIGINT) == 0
+    until(lambda: up.printed("Stopped."), 5)
+
+    entries = [json.loads(line) for line in up.lines]
+    for entry in entries:
+        assert {"time", "level", "logger", "message", "pid", "process"} <= entry.keys(), entry
+    assert {entry["process"] for entry in entries} >= {"up", "web", "pool-python"}
+    about = {entry["process"] for entry in entries if "run_id" in entry}
+    assert about == {"pool-python"}
+    assert "Branchline is running" in {entry["message"][:21] for entry in entries if entry["process"] == "up"}
+    assert not up.printed("password")
