@@ -60,10 +60,17 @@ class Service(Process):  # type: ignore[misc]
             return
         self._send_message({"pid": self._child.pid}, type="start")
         reader = threading.Thread(target=self._forward_output, daemon=True)
-        reader.start()
+        try:
+            reader.start()
+        except RuntimeError as error:  # it would hang as soon as nobody reads what it prints
+            self._send_message(f"its output cannot be read: {error}\n")
+            assert self._child.stdout is not None
+            self._child.stdout.close()
+            _signal_group(self._child.pid, signal.SIGKILL)
         code = self._child.wait()
         _signal_group(self._child.pid, signal.SIGKILL)
-        reader.join(timeout=1)
+        if reader.ident is not None:
+            reader.join(timeout=1)
         self._send_message({"returncode": code}, type="stop")
 
     def _forward_output(self) -> None:
@@ -107,7 +114,11 @@ class Supervisor(Manager):  # type: ignore[misc]
         self._started_at[name] = time.monotonic()
         self._pids[name] = None
         service = self._processes[name]["obj"]
-        threading.Thread(target=service.run, args=(self.events,), name=name, daemon=True).start()
+        try:
+            threading.Thread(target=service.run, args=(self.events,), name=name, daemon=True).start()
+        except RuntimeError as error:  # the machine has no room for it now
+            self._system_print(f"{name} could not be started: {error}\n")
+            self._handle_end(name, _NOT_STARTED)
 
     def running(self, name: str) -> bool:
         """Whether that process has been started and has not ended."""
