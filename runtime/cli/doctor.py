@@ -27,6 +27,7 @@ from runtime.settings import current
 from runtime.settings.database_address import Address, SQLiteFile
 from runtime.store import migrate, pools, recovery
 from runtime.stream import rights
+from runtime.stream.address import is_redis
 from runtime.tokens import CLOCK_SKEW
 
 _TIMEOUT = 3.0
@@ -131,7 +132,7 @@ def _broker(services: Services) -> Iterator[Finding]:
     except BrokerUnavailable as error:
         raise BrokerUnavailable(f"no answer at {where} ({error.__cause__ or error})") from error
     yield Finding("broker", where)
-    if broker_redis.serves(services.settings.broker_url):
+    if is_redis(services.settings.broker_url):
         try:
             yield from _rights("broker", broker_redis.missing_rights(services.settings.broker_url, _TIMEOUT))
         except redis.exceptions.RedisError as error:

@@ -1,4 +1,4 @@
-"""The connections of a process to Redis, and the one place that uses redis-py's internals.
+"""The connections of a process to Redis. Here and in ``address`` redis-py's internals are used.
 
 Their number is bounded: a caller that finds none free waits. Each connection learns the
 run id of its server when it is made and hands it to every script, so that the log
@@ -26,6 +26,7 @@ from redis.retry import Retry
 
 from runtime import settings
 from runtime.errors import StreamUnavailable
+from runtime.stream.address import connection_options, make_client
 from runtime.stream.failures import is_away
 
 PING_AFTER = 10.0
@@ -98,8 +99,9 @@ class Link:
 
     def __init__(self, url: str, limits: settings.Redis) -> None:
         self.timeout = limits.timeout
-        self._pool = _Pool.from_url(
+        options = connection_options(
             url,
+            limits.connect_timeout,
             protocol=2,
             max_connections=limits.connections,
             wait=limits.timeout,
@@ -112,6 +114,7 @@ class Link:
             client_name="branchline",
             driver_info=None,
         )
+        self._pool = _Pool(**options)
         self._suspended_until = 0.0
         self._url = url
         self.client = redis.Redis(connection_pool=self._pool)
@@ -122,10 +125,7 @@ class Link:
 
         False where it does not answer.
         """
-        stranger = redis.Redis.from_url(
-            self._url, socket_timeout=self.timeout, socket_connect_timeout=self.timeout
-        )
-        stranger.connection_pool.connection_kwargs.update(username=None, password=None)
+        stranger = make_client(self._url, self.timeout, anonymous=True)
         try:
             return bool(stranger.ping())
         except redis.RedisError:

