@@ -44,7 +44,8 @@ class Services:
     @cached_property
     def link(self) -> Link:
         """The connections to Redis."""
-        return Link(self.settings.redis_url, self.settings.redis)
+        settings = self.settings
+        return Link(settings.redis_url, settings.redis, settings.service.branchline_installation)
 
     @cached_property
     def log(self) -> EventLog:

@@ -106,7 +106,7 @@ def _redis(services: Services) -> Iterator[Finding]:
         client = services.link.client
         version = client.info("server")["redis_version"]
         policy = client.info("memory").get("maxmemory_policy", "noeviction")
-        missing = rights.missing(client)
+        missing = rights.missing_of_stream(services.link)
     except (redis.exceptions.RedisError, OSError) as error:
         raise StreamUnavailable(
             f"no answer at {_without_password(services.settings.redis_url)} ({error})"

@@ -38,6 +38,7 @@ class Service:
     base_path: str
     flower_port: int
     branchline_home: str
+    branchline_installation: str
     database_url: str
     redis_url: str
     broker_url: str
@@ -407,6 +408,7 @@ _WRITE_TIMEOUT = 2.0
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
 """A name, all names below one (with a dot in front), or an IPv6 address."""
+_INSTALLATION = re.compile(r"([a-z0-9][a-z0-9_-]{0,39})?")
 _SHORTEST_KEY = 32
 _DESCRIPTIONS = types.MappingProxyType(
     {int: "a whole number", float: "a number", bool: "true or false", str: "valid UTF-8"}
@@ -461,6 +463,11 @@ def _check(settings: Settings) -> None:
         errors.append(
             f"BRANCHLINE_WEB_HOSTS has {wrong[0]!r}, which is not a host name; separate names by commas, "
             "and write them without scheme, port and path, and in ASCII (xn--...)"
+        )
+    if not _INSTALLATION.fullmatch(settings.service.branchline_installation):
+        errors.append(
+            f"BRANCHLINE_INSTALLATION={settings.service.branchline_installation!r} is not a name of at most "
+            "40 letters in lower case, digits, - and _"
         )
     if problem := checks.host(settings.host):
         errors.append(problem)

@@ -28,6 +28,7 @@ from runtime import settings
 from runtime.errors import StreamUnavailable
 from runtime.stream.address import connection_options, make_client
 from runtime.stream.failures import is_away
+from runtime.stream.keys import Keys
 
 PING_AFTER = 10.0
 """Seconds of silence after which a pub/sub connection is asked whether it lives."""
@@ -97,7 +98,9 @@ class _Pool(redis.ConnectionPool):
 class Link:
     """This process's connections to one Redis server."""
 
-    def __init__(self, url: str, limits: settings.Redis) -> None:
+    def __init__(self, url: str, limits: settings.Redis, installation: str = "") -> None:
+        """``installation``: what its keys and channels begin with, if the server has several."""
+        self.keys = Keys(installation)
         self.timeout = limits.timeout
         options = connection_options(
             url,

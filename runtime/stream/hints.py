@@ -9,7 +9,6 @@ import orjson
 from gevent.event import Event
 
 from runtime.model import Json
-from runtime.stream import keys
 from runtime.stream.entries import EMPTY, Batch, Signal
 from runtime.stream.watcher import Watcher
 
@@ -24,11 +23,6 @@ class Hint:
     workspace_id: str
     about: dict[str, Json]
     """Its ``type``, and which thread or run it is about."""
-
-    @property
-    def channel(self) -> str:
-        """Where it is published."""
-        return keys.workspace(self.workspace_id)
 
     @property
     def message(self) -> bytes:

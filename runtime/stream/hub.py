@@ -23,7 +23,6 @@ from runtime import settings
 from runtime.duties import Duties, every
 from runtime.errors import StreamUnavailable
 from runtime.events import Cursor
-from runtime.stream import keys
 from runtime.stream.connection import Link
 from runtime.stream.entries import BATCH_BYTES, Entry, decode_wakeup
 from runtime.stream.feed import Feed
@@ -123,7 +122,7 @@ class Hub:
     def hints(self, workspace_id: str) -> HintReader:
         """The hints of a workspace from now on; like ``follow`` otherwise."""
         self._start()
-        channel = keys.workspace(workspace_id)
+        channel = self._link.keys.workspace(workspace_id)
         feed = self._hint_feeds.get(channel)
         if feed is None:
             feed = self._hint_feeds[channel] = HintFeed(HINTS_KEPT)
@@ -177,7 +176,7 @@ class Hub:
     ) -> Follower:
         """Join the thread's feed, once that is open."""
         self._start()
-        channel = keys.wake(thread_id)
+        channel = self._link.keys.wake(thread_id)
         feed = self._feeds.get(channel)
         if feed is None:
             feed = self._feeds[channel] = Feed(thread_id, self._limits.ring, first_run)

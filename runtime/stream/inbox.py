@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from secrets import token_hex
 
 from runtime.errors import OutputLost, StaleAttempt
-from runtime.stream import keys
 from runtime.stream.connection import Argument, Link, Script
 
 PUSH = Script("inbox_push")
@@ -32,9 +31,9 @@ class Inbox:
         Raises StaleAttempt when a later attempt has begun or the run has ended.
         """
         names = (
-            keys.inbox(thread_id, run_id, attempt),
-            keys.inbox_state(thread_id, run_id, attempt),
-            keys.run(thread_id, run_id),
+            self._link.keys.inbox(thread_id, run_id, attempt),
+            self._link.keys.inbox_state(thread_id, run_id, attempt),
+            self._link.keys.run(thread_id, run_id),
         )
         args: list[Argument] = [attempt, INBOX_LINES, INBOX_BYTES, INBOX_TTL, *lines]
         answer = self._link.call(PUSH, names, args, resend=False)
@@ -49,8 +48,8 @@ class Inbox:
         Raises OutputLost where Redis no longer has all lines.
         """
         names = (
-            keys.inbox(thread_id, run_id, attempt),
-            keys.inbox_state(thread_id, run_id, attempt),
+            self._link.keys.inbox(thread_id, run_id, attempt),
+            self._link.keys.inbox_state(thread_id, run_id, attempt),
         )
         token = self._tokens.setdefault(run_id, token_hex(8))
         lines = self._link.call(POP, names, (token, count))

@@ -16,7 +16,6 @@ from runtime import settings
 from runtime.errors import LogLost, StaleAttempt
 from runtime.events import Cursor, Event
 from runtime.model import Json
-from runtime.stream import keys
 from runtime.stream.connection import Argument, Link, Script
 from runtime.stream.entries import Chunk, decode_entries
 from runtime.stream.hints import Hint
@@ -74,6 +73,7 @@ class EventLog:
     def __init__(self, link: Link, limits: settings.Log) -> None:
         self._link = link
         self._limits = limits
+        self._names = link.keys
 
     # ── writing ──
 
@@ -147,8 +147,8 @@ class EventLog:
         ``run.retried``. Nothing is appended; readers are reset. Raises StaleAttempt.
         """
         args: list[Argument] = [
-            run_id, attempt, last, keys.wake(thread_id), keys.partial(thread_id), self._limits.ttl,
-            len(completed), *completed,
+            run_id, attempt, last, self._names.wake(thread_id), self._names.partial(thread_id),
+            self._limits.ttl, len(completed), *completed,
         ]  # fmt: skip
         for message in open:
             created = {
@@ -169,9 +169,10 @@ class EventLog:
         events: Sequence[Event],
         hint: Hint | None = None,
     ) -> Appended:
+        hinted = (self._names.workspace(hint.workspace_id), hint.message) if hint else ("", "")
         args: list[Argument] = [
-            mode, run_id or "", attempt, first, keys.wake(thread_id), keys.partial(thread_id),
-            self._limits.entries, self._limits.ttl, *((hint.channel, hint.message) if hint else ("", "")),
+            mode, run_id or "", attempt, first, self._names.wake(thread_id), self._names.partial(thread_id),
+            self._limits.entries, self._limits.ttl, *hinted,
         ]  # fmt: skip
         for event in events:
             args += (
@@ -184,10 +185,13 @@ class EventLog:
             )
         return _accepted(self._link.call(APPEND, self._keys(thread_id, run_id), args))
 
-    @staticmethod
-    def _keys(thread_id: str, run_id: str | None) -> list[str]:
-        names = [keys.head(thread_id), keys.log(thread_id), keys.open(thread_id)]
-        return [*names, keys.run(thread_id, run_id)] if run_id else names
+    def _keys(self, thread_id: str, run_id: str | None) -> list[str]:
+        names = [
+            self._names.head(thread_id),
+            self._names.log(thread_id),
+            self._names.open(thread_id),
+        ]
+        return [*names, self._names.run(thread_id, run_id)] if run_id else names
 
     # ── reading ──
 
@@ -197,7 +201,7 @@ class EventLog:
         Ends with the entry that reaches ``size`` bytes of payload.
         """
         after = after or self.oldest(thread_id)
-        names = (keys.head(thread_id), keys.log(thread_id))
+        names = (self._names.head(thread_id), self._names.log(thread_id))
         answer = self._link.call(READ, names, (after.epoch, after.seq, count, size))
         epoch, head, lines = answer[0].decode(), answer[1], answer[2]
         if len(answer) > 3:
@@ -206,7 +210,11 @@ class EventLog:
 
     def read_run(self, thread_id: str, run_id: str, count: int = 500) -> Chunk | None:
         """Read on from the first entry of a run; None where the log does not have it (any more)."""
-        names = (keys.head(thread_id), keys.log(thread_id), keys.run(thread_id, run_id))
+        names = (
+            self._names.head(thread_id),
+            self._names.log(thread_id),
+            self._names.run(thread_id, run_id),
+        )
         answer = self._link.call(READ_RUN, names, (count, CHUNK_BYTES))
         epoch, head, lines = answer[0].decode(), answer[1], answer[2]
         return Chunk(epoch, head, decode_entries(epoch, lines)) if lines else None
@@ -223,7 +231,11 @@ class EventLog:
 
     def span(self, thread_id: str, run_id: str) -> Span:
         """Where a run begins and ends in the log."""
-        names = (keys.head(thread_id), keys.log(thread_id), keys.run(thread_id, run_id))
+        names = (
+            self._names.head(thread_id),
+            self._names.log(thread_id),
+            self._names.run(thread_id, run_id),
+        )
         epoch, first, last = self._link.call(RUN_SPAN, names, ())
         ends = [Cursor(epoch.decode(), seq) if seq else None for seq in (first, last)]
         return Span(*ends)
@@ -233,23 +245,26 @@ class EventLog:
 
         A message is left out while Redis lacks a part of its text; its attempt will reopen the log.
         """
-        prefixes = (keys.partial(thread_id), keys.run(thread_id, ""))
-        answer = self._link.call(OPEN_MESSAGES, (keys.open(thread_id),), prefixes)
+        prefixes = (self._names.partial(thread_id), self._names.run(thread_id, ""))
+        answer = self._link.call(OPEN_MESSAGES, (self._names.open(thread_id),), prefixes)
         return [_open_message(*answer[at : at + 4]) for at in range(0, len(answer), 4)]
 
     def lengths(self, thread_id: str, run_id: str, message_ids: Sequence[str]) -> dict[str, int]:
         """How many bytes of text were appended of those of these messages that are open in the log."""
-        names, args = (keys.run(thread_id, run_id),), (keys.partial(thread_id), *message_ids)
+        names, args = (
+            (self._names.run(thread_id, run_id),),
+            (self._names.partial(thread_id), *message_ids),
+        )
         found = zip(message_ids, self._link.call(LENGTHS, names, args), strict=True)
         return {message_id: length for message_id, length in found if length >= 0}
 
     def changed(self, cursors: Sequence[tuple[str, Cursor]]) -> list[int]:
         """Of pairs of thread id and cursor, the indexes of those that have new entries or need a reset."""
-        names = [keys.head(thread_id) for thread_id, _ in cursors]
+        names = [self._names.head(thread_id) for thread_id, _ in cursors]
         return list(self._link.call(CHANGED, names, [str(cursor) for _, cursor in cursors]))
 
     def _position(self, thread_id: str) -> tuple[str, int, int]:
-        names = (keys.head(thread_id), keys.log(thread_id))
+        names = (self._names.head(thread_id), self._names.log(thread_id))
         epoch, newest, oldest = self._link.call(POSITION, names, (self._limits.ttl,))
         return epoch.decode(), newest, oldest
 

@@ -10,7 +10,6 @@ import orjson
 from redis.exceptions import TimeoutError
 
 from runtime.model import Json
-from runtime.stream import keys
 from runtime.stream.connection import PING_AFTER, RECONNECT_AFTER, Link, PubSubConnection
 from runtime.stream.failures import is_away
 from runtime.stream.hints import Hint
@@ -24,12 +23,12 @@ class Notices:
 
     def to_pool(self, incarnation: str, message: dict[str, Json]) -> None:
         """Send ``message`` to one pool process. Raises StreamUnavailable."""
-        self._link.publish(keys.pool(incarnation), orjson.dumps(message))
+        self._link.publish(self._link.keys.pool(incarnation), orjson.dumps(message))
 
     def to_workspace(self, workspace_id: str, hint: dict[str, Json]) -> None:
         """Send a hint that goes with no event of a log. Raises StreamUnavailable."""
         sent = Hint(workspace_id, hint)
-        self._link.publish(sent.channel, sent.message)
+        self._link.publish(self._link.keys.workspace(workspace_id), sent.message)
 
     def pool_messages(self, incarnation: str) -> Iterator[dict[str, Json]]:
         """The messages to this pool process, for ever; reconnects by itself.
@@ -41,7 +40,7 @@ class Notices:
         failures = 0
         while True:
             try:
-                for message in self._listen(keys.pool(incarnation)):
+                for message in self._listen(self._link.keys.pool(incarnation)):
                     failures = 0
                     yield message
             except Exception as error:

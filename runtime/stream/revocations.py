@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from runtime.duties import Duties
-from runtime.stream import keys
 from runtime.stream.connection import Link
 from runtime.stream.pubsub import Subscriber
 
@@ -22,7 +21,7 @@ class Revocations:
 
     def announce(self, user_id: str) -> None:
         """Publish it to every process, once it is committed. Raises StreamUnavailable."""
-        self._link.publish(keys.revocations(), user_id.encode())
+        self._link.publish(self._link.keys.revocations(), user_id.encode())
 
     def listen(
         self,
@@ -44,5 +43,5 @@ class Revocations:
             duties=duties,
             duty="receive revocations",
         )
-        subscriber.add(keys.revocations())
+        subscriber.add(self._link.keys.revocations())
         return subscriber

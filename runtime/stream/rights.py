@@ -5,23 +5,21 @@ docs/how-to/deploy.md has the rule for ``ACL SETUSER``; a test holds it to this 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 import redis
 from redis.exceptions import NoPermissionError, RedisError
 
-from runtime.stream import keys
+from runtime.stream.connection import Link
 
 Call = tuple[str | int, ...]
 
-_KEY = f"{keys.PREFIX}:{{probe}}"
 
-
-def _of_stream() -> Iterator[Call]:
-    """What the event log and what lies beside it use, in and around the scripts."""
-    yield from (("PING",), ("INFO", "server"), ("TIME",), ("PUBLISH", f"{_KEY}:channel", "x"))
-    text, fields, entries, items = (f"{_KEY}:{kind}" for kind in ("text", "fields", "entries", "items"))
+def _of_stream(key: str) -> Iterator[Call]:
+    """What the event log and what lies beside it use, in and around the scripts; on keys that begin so."""
+    yield from (("PING",), ("INFO", "server"), ("TIME",), ("PUBLISH", f"{key}:channel", "x"))
+    text, fields, entries, items = (f"{key}:{kind}" for kind in ("text", "fields", "entries", "items"))
     yield from (
         ("SET", text, "x", "EX", 5), ("APPEND", text, "x"), ("STRLEN", text), ("GET", text),
         ("PEXPIRE", text, 5000), ("EXPIRE", text, 5), ("DEL", text),
@@ -37,24 +35,29 @@ def _of_stream() -> Iterator[Call]:
     )  # fmt: skip
 
 
-STREAM: Sequence[Call] = tuple(_of_stream())
-
-
-def missing(client: redis.Redis, calls: Iterable[Call] = STREAM, pattern: str | None = None) -> list[str]:
+def missing(
+    client: redis.Redis, calls: Iterable[Call], *, channels: Iterable[str] = (), patterns: Iterable[str] = ()
+) -> list[str]:
     """What the client's user may not do, one line each: the command, and what Redis says.
 
-    ``pattern``: what it has to subscribe to; a channel of the event log's if None. Raises
-    RedisError where Redis is away.
+    ``channels`` and ``patterns``: what it has to subscribe to. Raises RedisError where Redis is away.
     """
-    channel = pattern or f"{_KEY}:channel"
     lines = [line for call in calls if (line := _tried(client, call))]
-    with closing(client.pubsub()) as subscriber:  # type: ignore[no-untyped-call]
-        try:
-            (subscriber.psubscribe if pattern else subscriber.subscribe)(channel)
-            subscriber.get_message(timeout=1)
-        except NoPermissionError as error:
-            lines.append(f"SUBSCRIBE {channel}: {error}")
+    for command, names in (("subscribe", channels), ("psubscribe", patterns)):
+        for name in names:
+            with closing(client.pubsub()) as subscriber:  # type: ignore[no-untyped-call]
+                try:
+                    getattr(subscriber, command)(name)
+                    subscriber.get_message(timeout=1)
+                except NoPermissionError as error:
+                    lines.append(f"{command.upper()} {name}: {error}")
     return lines
+
+
+def missing_of_stream(link: Link) -> list[str]:
+    """The same for the event log and what lies beside it."""
+    key = f"{link.keys.prefix}:{{probe}}"
+    return missing(link.client, _of_stream(key), channels=[f"{key}:channel"])
 
 
 def _tried(client: redis.Redis, call: Call) -> str | None:

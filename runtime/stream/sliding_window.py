@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from runtime.stream import keys
 from runtime.stream.connection import Link, Script
 
 _COUNT = Script("sliding_window")
@@ -18,5 +17,7 @@ class SlidingWindow:
 
     def count(self, name: str) -> float:
         """Count an attempt; or, where there were too many, the seconds to wait. Raises StreamUnavailable."""
-        wait: int = self._link.call(_COUNT, [keys.sliding_window(name)], [self._limit, self._window])
+        wait: int = self._link.call(
+            _COUNT, [self._link.keys.sliding_window(name)], [self._limit, self._window]
+        )
         return wait / 1000

@@ -104,7 +104,7 @@ def _redis(core: Core) -> str | None:
     with translated():
         core.link.client.ping()
         if core.redis_rights is None or core.redis_rights:
-            core.redis_rights = rights.missing(core.link.client)
+            core.redis_rights = rights.missing_of_stream(core.link)
     return f"its user may not: {'; '.join(core.redis_rights)}" if core.redis_rights else None
 
 

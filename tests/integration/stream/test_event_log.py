@@ -15,8 +15,9 @@ from runtime.errors import LogLost, StaleAttempt, StreamUnavailable
 from runtime.events import Cursor, Event
 from runtime.model import new_id
 from runtime.settings import Settings
-from runtime.stream import Chunk, EventLog, Hint, Link, OpenMessage, Span, keys
+from runtime.stream import Chunk, EventLog, Hint, Link, OpenMessage, Span
 from runtime.stream.entries import decode_wakeup
+from runtime.stream.keys import Keys
 from runtime.testing.redis_server import RedisServer
 
 RUN = "run-1"
@@ -579,7 +580,7 @@ def subscribed_to(link: Link, *channels: str) -> redis.client.PubSub:
 def test_a_wake_up_carries_small_entries_and_announces_large_ones(
     log: EventLog, thread: str, link: Link
 ) -> None:
-    listener = subscribed_to(link, keys.wake(thread))
+    listener = subscribed_to(link, Keys().wake(thread))
     log.begin(thread, RUN, 1, [started(), created("m")])
     log.append(thread, RUN, 1, 3, [delta("m", 1, "x" * 10_000)])
     small, large = (decode_wakeup(listener.get_message(timeout=5)["data"]) for _ in range(2))
@@ -594,7 +595,7 @@ def test_a_hint_is_published_with_appended_events_and_not_with_refused_ones(
     log: EventLog, thread: str, link: Link
 ) -> None:
     hint = Hint("workspace", {"type": "run.changed"})
-    listener = subscribed_to(link, hint.channel)
+    listener = subscribed_to(link, Keys().workspace("workspace"))
     log.begin(thread, RUN, 2, [started(2)])
     with pytest.raises(StaleAttempt):
         log.announce(thread, RUN, 1, [retried(1)], Hint("workspace", {"type": "refused"}))

@@ -14,7 +14,8 @@ from runtime.errors import LogLost
 from runtime.events import Cursor, Event
 from runtime.model import new_id
 from runtime.settings import Settings
-from runtime.stream import EventLog, Link, OpenMessage, keys
+from runtime.stream import EventLog, Link, OpenMessage
+from runtime.stream.keys import Keys
 
 RUN = "run-1"
 PIECES = ("Once ", "upon ", "ä ", "\U0001f469 ", "time.")
@@ -27,11 +28,11 @@ def name_of(kind: str, thread: str) -> str:
     kind, _, message = kind.partition(":")
     match kind:
         case "partial":
-            return keys.partial(thread, message)
+            return Keys().partial(thread, message)
         case "run":
-            return keys.run(thread, RUN)
+            return Keys().run(thread, RUN)
         case _:
-            return str(getattr(keys, kind)(thread))
+            return str(getattr(Keys(), kind)(thread))
 
 
 def event(type: str, key: str = "", of: str = "", text: str = "", n: int = 0, content: str = "") -> Event:

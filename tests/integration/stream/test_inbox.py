@@ -6,8 +6,9 @@ import pytest
 
 from runtime.errors import OutputLost, StaleAttempt
 from runtime.settings import Settings
-from runtime.stream import EventLog, Inbox, Link, keys
+from runtime.stream import EventLog, Inbox, Link
 from runtime.stream.inbox import INBOX_BYTES, INBOX_LINES, POP
+from runtime.stream.keys import Keys
 
 RUN = "run-1"
 
@@ -69,7 +70,7 @@ def test_an_attempt_that_is_over_can_push_nothing(
     assert inbox.pop(thread, RUN, 2, 10) == []
 
 
-@pytest.mark.parametrize("evicted", [keys.inbox, keys.inbox_state])
+@pytest.mark.parametrize("evicted", [Keys().inbox, Keys().inbox_state])
 def test_lines_that_were_evicted_are_noticed(inbox: Inbox, thread: str, link: Link, evicted) -> None:
     inbox.push(thread, RUN, 1, [b"a", b"b"])
     assert inbox.pop(thread, RUN, 1, 1) == [b"a"]
@@ -83,7 +84,7 @@ def test_lines_that_were_evicted_are_noticed(inbox: Inbox, thread: str, link: Li
 def test_nothing_is_lost_where_all_lines_had_been_read(inbox: Inbox, thread: str, link: Link) -> None:
     inbox.push(thread, RUN, 1, [b"a", b"b"])
     assert inbox.pop(thread, RUN, 1, 10) == [b"a", b"b"]
-    link.client.delete(keys.inbox(thread, RUN, 1))
+    link.client.delete(Keys().inbox(thread, RUN, 1))
     inbox.push(thread, RUN, 1, [b"c"])
 
     assert inbox.pop(thread, RUN, 1, 10) == [b"c"]
@@ -94,9 +95,9 @@ def test_lines_that_are_evicted_before_a_lost_reply_is_asked_for_again_are_notic
     inbox: Inbox, thread: str, link: Link
 ) -> None:
     inbox.push(thread, RUN, 1, [b"a"])
-    link.call(POP, [keys.inbox(thread, RUN, 1), keys.inbox_state(thread, RUN, 1)], ["token", 1])
+    link.call(POP, [Keys().inbox(thread, RUN, 1), Keys().inbox_state(thread, RUN, 1)], ["token", 1])
     inbox._tokens[RUN] = "token"
-    link.client.delete(keys.inbox(thread, RUN, 1))
+    link.client.delete(Keys().inbox(thread, RUN, 1))
 
     with pytest.raises(OutputLost):
         inbox.pop(thread, RUN, 1, 1)
