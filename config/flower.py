@@ -11,6 +11,8 @@ from flower.urls import settings as tornado_settings
 from flower.utils import broker
 
 from runtime import logs
+from runtime.queue.app import app
+from runtime.queue.messages import queue_prefix
 from runtime.settings import current
 
 _settings = current()
@@ -34,32 +36,36 @@ logging = "error"  # Flower warns of each pool that is just starting
 purge_offline_workers = 60
 
 
-class _RabbitMQ:
-    """Asks RabbitMQ for the lengths of queues by AMQP; Flower's own class needs the management plugin.
+class _Queues:
+    """Asks the broker for the lengths of queues as every other process does.
 
-    Flower looks its classes up in ``flower.utils.broker``, so this one replaces theirs there;
+    Flower's own classes need RabbitMQ's management plugin, ask no more than one sentinel, and
+    know neither the user and the database of a socket nor whose certificates to accept. Flower
+    looks them up in ``flower.utils.broker``, so this one replaces them there;
     tests/contract/test_vendor_flower.py fails if a release no longer does.
     """
 
-    def __init__(self, url: str, *_: object, **__: object) -> None:
-        self._url = url
+    def __init__(self, *_: object, **__: object) -> None:
+        """Flower gives it the broker's address, which ``app`` knows as well."""
 
     async def queues(self, names: Iterable[str]) -> list[dict[str, Any]]:
-        """The lengths of the queues that exist."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._lengths, list(names))
-
-    def _lengths(self, names: list[str]) -> list[dict[str, Any]]:
-        found = []
-        with kombu.Connection(self._url, connect_timeout=_settings.redis.connect_timeout) as connection:
-            for name in names:
-                try:
-                    with connection.channel() as channel:
-                        queue = channel.queue_declare(name, passive=True)
-                except connection.channel_errors:  # the queue does not exist: no pool has consumed it
-                    continue
-                waiting = {"messages": queue.message_count, "messages_ready": queue.message_count}
-                found.append({"name": name, **waiting, "consumers": queue.consumer_count})
-        return found
+        """How many messages wait in each queue; Flower also asks for one that Celery would use."""
+        ours = [name for name in names if name.startswith(queue_prefix(app.installation))]
+        return await asyncio.get_running_loop().run_in_executor(None, _lengths, ours)
 
 
-broker.RabbitMQ = _RabbitMQ
+def _lengths(names: Iterable[str]) -> list[dict[str, Any]]:
+    with app.connection_for_read() as connection:
+        return [{"name": name, "messages": _length(connection, name)} for name in names]
+
+
+def _length(connection: kombu.Connection, name: str) -> int:
+    try:
+        with connection.channel() as channel:
+            return int(channel.queue_declare(name, passive=True).message_count)
+    except connection.channel_errors:  # nothing has been put into it
+        return 0
+
+
+for _name in ("RabbitMQ", "Redis", "RedisSentinel", "RedisSocket", "RedisSsl"):
+    setattr(broker, _name, _Queues)

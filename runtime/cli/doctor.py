@@ -134,7 +134,7 @@ def _broker(services: Services) -> Iterator[Finding]:
     yield Finding("broker", where)
     if is_redis(services.settings.broker_url):
         try:
-            yield from _rights("broker", broker_redis.missing_rights(services.settings.broker_url, _TIMEOUT))
+            yield from _rights("broker", broker_redis.missing_rights(services.settings, _TIMEOUT))
         except redis.exceptions.RedisError as error:
             raise BrokerUnavailable(f"no answer at {where} ({error})") from error
     for pool, why in refused.items():

@@ -16,8 +16,9 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from runtime.queue import rabbitmq, redis
-from runtime.queue.messages import PREFIX
+from runtime.queue.messages import queue_prefix
 from runtime.settings import Settings, current
+from runtime.stream.address import is_redis, kombu_url, tls_options
 
 _EXCHANGE = Exchange("", type="direct", durable=True)
 """The broker's own, which knows each queue by its name: so there is no binding that could be lost."""
@@ -26,16 +27,18 @@ _HEARTBEAT = 10
 
 
 @cache
-def queue(pool: str, **options: Any) -> Queue:
-    """The queue that a pool consumes."""
-    name = f"{PREFIX}{pool}"
+def queue(pool: str, installation: str = "", **options: Any) -> Queue:
+    """The queue that a pool of an installation consumes."""
+    name = f"{queue_prefix(installation)}{pool}"
     return Queue(name, _EXCHANGE, routing_key=name, durable=True, **options)
 
 
 def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
     """Celery as this project uses it; ``pools`` are those this process consumes or shows."""
-    app = Celery("branchline", broker=settings.broker_url, set_as_current=False)
-    on_redis = app.on_redis = redis.serves(settings.broker_url)
+    broker = kombu_url(settings.broker_url)
+    app = Celery("branchline", broker=broker, set_as_current=False)
+    installation = app.installation = settings.service.branchline_installation
+    on_redis = app.on_redis = is_redis(settings.broker_url)
     if on_redis:
         redis.register_transport()
     app.conf.update(
@@ -46,7 +49,7 @@ def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
         result_backend_thread_safe=True,  # there is no backend, and without this each task would make one
         task_acks_late=False,
         # See runtime.queue.redis.receive.
-        task_queues=[queue(pool, no_ack=on_redis) for pool in pools],
+        task_queues=[queue(pool, installation, no_ack=on_redis) for pool in pools],
         task_create_missing_queues=False,
         # A pool process receives no more messages than it can start.
         worker_prefetch_multiplier=1,
@@ -55,7 +58,13 @@ def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
         # for Flower
         worker_send_task_events=True,
         task_send_sent_event=False,
+        **_exchanges(installation),
         # connections
+        # Celery prefers CELERY_BROKER_URL to its broker, and its command line, with which Flower
+        # starts, puts BROKER_URL there as it is.
+        broker_read_url=broker,
+        broker_write_url=broker,
+        broker_use_ssl=on_redis and tls_options(settings.broker_url),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=settings.redis.connect_timeout,
@@ -73,6 +82,14 @@ def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
         enable_utc=True,
     )
     return app
+
+
+def _exchanges(installation: str) -> dict[str, str]:
+    """Where Flower and the pools of an installation hear of each other."""
+    if not installation:
+        return {}
+    control, events = f"{installation}.celery", f"{installation}.celeryev"
+    return {"control_exchange": control, "event_exchange": events, "event_queue_prefix": events}
 
 
 def __getattr__(name: str) -> Any:

@@ -22,8 +22,11 @@ log = logging.getLogger(__name__)
 
 TASK = "branchline.run"
 
-PREFIX = "runs."
-"""What the names of the pools' queues begin with; the broker has others, such as those of Flower."""
+
+def queue_prefix(installation: str) -> str:
+    """What the names of its pools' queues begin with; the broker has others, such as those of Flower."""
+    return f"{installation}.runs." if installation else "runs."
+
 
 MAX_BYTES = 1 << 16
 """Of a message, with everything around it. Ours are smaller than 2 KiB."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
-import redis as redis_client
 from celery import Celery, bootsteps
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
@@ -16,66 +16,72 @@ from redis.exceptions import ResponseError
 
 from runtime.queue import internals
 from runtime.queue.failures import is_away
-from runtime.queue.messages import PREFIX, dropped, is_ours_in_redis
+from runtime.queue.messages import dropped, is_ours_in_redis, queue_prefix
 from runtime.settings import Settings
 from runtime.stream import KEEPALIVE, rights
+from runtime.stream.address import SentinelClient, Sentinels, ToPrimary, ToPrimaryOverTLS, make_client
 
 log = logging.getLogger(__name__)
 
-_TLS = "branchline_tls"
-_PREFIX = PREFIX.encode()
-_SCHEMES = ("redis", "rediss", "unix", "sentinel")
+_QUEUES = "branchline_queues"
+"""The transport option that says what the names of our queues begin with. Flower shows it as JSON."""
 
 
-def serves(broker_url: str) -> bool:
-    """Whether the broker at this address is Redis."""
-    return broker_url.startswith(_SCHEMES)
+def _rights(queue: str, celery: str, database: int) -> Sequence[rights.Call]:
+    """What kombu and Celery do: queues, and what Flower shows and asks for. Nobody heeds an empty message."""
+    return (
+        ("PING",), ("MULTI",), ("EXEC",),
+        ("LPUSH", queue, "x"), ("BRPOP", queue, 1), ("LLEN", queue),
+        ("TYPE", queue), ("EXISTS", queue), ("DEL", queue),
+        ("SADD", "_kombu.{probe}", "x"), ("SMEMBERS", "_kombu.{probe}"),
+        ("SREM", "_kombu.{probe}", "x"),
+        ("ZRANGEBYSCORE", "_kombu.{probe}", 0, 1),
+        ("ZADD", "_kombu.{probe}", 1, "x"), ("ZRANGE", "_kombu.{probe}", 0, 1),
+        ("ZREM", "_kombu.{probe}", "x"), ("EVAL", "return 1", 0), ("EVALSHA", "0" * 40, 0),
+        ("SCRIPT LOAD", "return 1"), ("WATCH", queue),
+        ("UNWATCH",), ("PEXPIRE", "_kombu.{probe}", 1),
+        ("LLEN", f"{{probe}}.{celery}.pidbox"), ("DEL", f"{{probe}}.{celery}.pidbox"),
+        ("LLEN", f"{celery}ev.{{probe}}"),
+        ("SCRIPT EXISTS", "0" * 40), ("PUBLISH", f"/{database}.{celery}.pidbox", ""),
+        ("PUBLISH", f"/{database}.{celery}ev/probe", ""),
+    )  # fmt: skip
 
 
-RIGHTS: Sequence[rights.Call] = (
-    ("PING",), ("MULTI",), ("EXEC",),
-    ("LPUSH", "runs.{probe}", "x"), ("BRPOP", "runs.{probe}", 1), ("LLEN", "runs.{probe}"),
-    ("TYPE", "runs.{probe}"), ("EXISTS", "runs.{probe}"), ("DEL", "runs.{probe}"),
-    ("SADD", "_kombu.{probe}", "x"), ("SMEMBERS", "_kombu.{probe}"),
-    ("SREM", "_kombu.{probe}", "x"),
-    ("ZRANGEBYSCORE", "_kombu.{probe}", 0, 1),
-    ("ZADD", "_kombu.{probe}", 1, "x"), ("ZRANGE", "_kombu.{probe}", 0, 1), ("ZREM", "_kombu.{probe}", "x"),
-    ("EVAL", "return 1", 0), ("EVALSHA", "0" * 40, 0), ("SCRIPT LOAD", "return 1"), ("WATCH", "runs.{probe}"),
-    ("UNWATCH",), ("PEXPIRE", "_kombu.{probe}", 1),
-    ("LLEN", "{probe}.celery.pidbox"), ("DEL", "{probe}.celery.pidbox"),
-    ("SCRIPT EXISTS", "0" * 40), ("PUBLISH", "/0.probe.celeryev/x", "x"),
-)  # fmt: skip
-"""What kombu and Celery do: queues, and what Flower shows and asks for. Nobody hears this channel."""
+def missing_rights(settings: Settings, timeout: float) -> list[str]:
+    """What our user may not do at the broker, which is a Redis, one line each.
 
-
-def missing_rights(broker_url: str, timeout: float) -> list[str]:
-    """What the user of this Redis may not do there, one line each. Raises RedisError where it is away."""
-    times = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    with redis_client.Redis.from_url(broker_url, **times) as client:
+    Raises RedisError where it is away.
+    """
+    installation = settings.service.branchline_installation
+    celery = f"{installation}.celery" if installation else "celery"
+    with make_client(settings.broker_url, timeout) as client:
         database = client.connection_pool.connection_kwargs.get("db", 0)
-        return rights.missing(client, RIGHTS, f"/{database}.celery.pidbox")
+        calls = _rights(f"{queue_prefix(installation)}{{probe}}", celery, database)
+        heard = (f"/{database}.{celery}.pidbox", f"/{database}.{celery}ev/*")
+        return rights.missing(client, calls, patterns=heard)
 
 
 def transport_options(settings: Settings) -> dict[str, Any]:
     """Celery's ``broker_transport_options``."""
     return {
         "visibility_timeout": 24 * 3600,
-        _TLS: _tls(settings.broker_url),
+        _QUEUES: queue_prefix(settings.service.branchline_installation),
         "socket_timeout": settings.redis.timeout,
         "socket_connect_timeout": settings.redis.connect_timeout,
         "socket_keepalive": True,
         "socket_keepalive_options": KEEPALIVE,
         # A consumer whose question stays unanswered for so long asks on a new connection.
         "health_check_interval": settings.redis.timeout,
+        **_sentinels(settings),
     }
 
 
-def _tls(broker_url: str) -> dict[str, Any]:
-    """How redis-py verifies the server at this address: the event log's connections use redis-py alone."""
-    if not broker_url.startswith("rediss://"):
+def _sentinels(settings: Settings) -> dict[str, Any]:
+    if not settings.broker_url.startswith("sentinel://"):
         return {}
-    parsed = redis_client.ConnectionPool.from_url(broker_url.split(";")[0]).connection_kwargs
-    return {name: value for name, value in parsed.items() if name.startswith("ssl_")}
+    found = Sentinels.parse(settings.broker_url)
+    options = found.sentinel_options(settings.redis.connect_timeout)
+    return {"master_name": found.master_name, "sentinel_kwargs": options}
 
 
 class Channel(kombu_redis.Channel):
@@ -83,11 +89,10 @@ class Channel(kombu_redis.Channel):
 
     _kept: Any = None
 
-    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        """How to connect. kombu alone would accept any certificate where the address does not say more."""
-        options: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
-        tls: dict[str, Any] = self.connection.client.transport_options.get(_TLS, {})
-        return {name: value for name, value in options.items() if not name.startswith("ssl_")} | tls
+    @property
+    def _our_queues(self) -> bytes:
+        prefix: str = self.connection.client.transport_options[_QUEUES]
+        return prefix.encode()
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         """A client; the one that waits for messages looks at them before kombu decodes them."""
@@ -109,7 +114,7 @@ class Channel(kombu_redis.Channel):
                 raise
             self._delete_what_is_no_queue()
         else:
-            if not reply or not reply[0].startswith(_PREFIX) or is_ours_in_redis(reply[1]):
+            if not reply or not reply[0].startswith(self._our_queues) or is_ours_in_redis(reply[1]):
                 return reply
             dropped.add()
         return None
@@ -146,9 +151,34 @@ class Transport(kombu_redis.Transport):
             log.debug("a message could not be delivered", exc_info=True)
 
 
+class SentinelChannel(Channel):
+    """The same, to the primary that sentinels name, with the connections that the event log has."""
+
+    connection_class = ToPrimary  # type: ignore[assignment]
+    connection_class_ssl = ToPrimaryOverTLS  # type: ignore[assignment]
+    from_transport_options = (*Channel.from_transport_options, "master_name", "sentinel_kwargs")  # type: ignore[assignment]
+    master_name: str
+    sentinel_kwargs: Mapping[str, Any]
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """How to connect."""
+        options: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
+        urls = [urlsplit(url) for url in self.connection.client.alt]
+        hosts = [(url.hostname, url.port) for url in urls] or [(options["host"], options["port"])]
+        sentinel = SentinelClient(hosts, sentinel_kwargs=self.sentinel_kwargs)  # type: ignore[no-untyped-call]
+        return {**options, "sentinel": sentinel, "master_name": self.master_name}
+
+
+class SentinelTransport(Transport):
+    """The same, to the primary that sentinels name."""
+
+    Channel = SentinelChannel
+
+
 def register_transport() -> None:
-    """Have kombu use :class:`Transport` for addresses of Redis."""
+    """Have kombu use these transports for addresses of Redis."""
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:{Transport.__name__}"))
+    TRANSPORT_ALIASES["sentinel"] = f"{__name__}:{SentinelTransport.__name__}"
 
 
 class PollWhenSlotIsFree(bootsteps.Step):  # type: ignore[misc]

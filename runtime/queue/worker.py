@@ -59,7 +59,7 @@ class QueueWorker:
         self._app.Worker(
             pool="gevent",
             concurrency=self._slots,
-            queues=[queue(self._pool).name],
+            queues=[queue(self._pool, self._app.installation).name],
             hostname=self._name,
             without_gossip=True,
             without_mingle=True,
