@@ -27,8 +27,10 @@ _HEARTBEAT = 10
 
 
 @cache
-def queue(pool: str, installation: str = "", **options: Any) -> Queue:
-    """The queue that a pool of an installation consumes."""
+def queue(pool: str, installation: str = "", quorum: bool = False, **options: Any) -> Queue:
+    """The queue that a pool of an installation consumes; ``quorum``: of that type in RabbitMQ."""
+    if quorum:
+        options["queue_arguments"] = {"x-queue-type": "quorum"}
     name = f"{queue_prefix(installation)}{pool}"
     return Queue(name, _EXCHANGE, routing_key=name, durable=True, **options)
 
@@ -38,6 +40,7 @@ def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
     broker = kombu_url(settings.broker_url)
     app = Celery("branchline", broker=broker, set_as_current=False)
     installation = app.installation = settings.service.branchline_installation
+    quorum = app.quorum = settings.rabbitmq.quorum_queues
     on_redis = app.on_redis = is_redis(settings.broker_url)
     if on_redis:
         redis.register_transport()
@@ -49,7 +52,7 @@ def make_celery(settings: Settings, pools: Iterable[str] = ()) -> Celery:
         result_backend_thread_safe=True,  # there is no backend, and without this each task would make one
         task_acks_late=False,
         # See runtime.queue.redis.receive.
-        task_queues=[queue(pool, installation, no_ack=on_redis) for pool in pools],
+        task_queues=[queue(pool, installation, quorum, no_ack=on_redis) for pool in pools],
         task_create_missing_queues=False,
         # A pool process receives no more messages than it can start.
         worker_prefetch_multiplier=1,

@@ -100,7 +100,7 @@ def refused_queues(app: Celery, pools: Iterable[str], timeout: float) -> dict[st
         for pool in () if app.on_redis else pools:
             try:
                 with connection.channel() as channel:
-                    queue(pool, app.installation)(channel).declare()
+                    queue(pool, app.installation, app.quorum)(channel).declare()
             except Exception as error:
                 refusal = refusal_of(error)
                 if refusal is None:
@@ -126,7 +126,7 @@ def _publish(app: Celery, ticket: Ticket) -> None:
 
 
 def _send(app: Celery, producer: Any, ticket: Ticket) -> None:
-    to = queue(ticket.pool, app.installation)
+    to = queue(ticket.pool, app.installation, app.quorum)
     try:
         app.send_task(
             TASK,

@@ -80,6 +80,13 @@ class Redis:
 
 
 @dataclass(frozen=True, slots=True)
+class RabbitMQ:
+    """RabbitMQ as the broker."""
+
+    quorum_queues: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """How much of a thread's event log is kept."""
 
@@ -197,6 +204,7 @@ class Settings:
     security: Security
     database: Database
     redis: Redis
+    rabbitmq: RabbitMQ
     log: Log
     stream: Stream
     web: Web
