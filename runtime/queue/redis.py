@@ -64,7 +64,11 @@ def missing_rights(settings: Settings, timeout: float) -> list[str]:
 def transport_options(settings: Settings) -> dict[str, Any]:
     """Celery's ``broker_transport_options``."""
     return {
-        "visibility_timeout": 24 * 3600,
+        # None of our messages is acknowledged (see receive). With its emulation kombu looks for some
+        # to deliver again where no message has come. And where one comes while a process stops it
+        # notes that before it puts the message back: under names that all who use this Redis share,
+        # and our user may have no right to.
+        "ack_emulation": False,
         _QUEUES: queue_prefix(settings.service.branchline_installation),
         "socket_timeout": settings.redis.timeout,
         "socket_connect_timeout": settings.redis.connect_timeout,

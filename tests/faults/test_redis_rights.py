@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 import redis
 
-from runtime.settings import CHECKOUT
+from runtime.model import new_id
+from runtime.queue.app import make_celery, queue
+from runtime.queue.messages import is_ours_in_redis
+from runtime.queue.publisher import publish
+from runtime.settings import load
+from runtime.store.backlog import Ticket
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
-
-DOCUMENTED = re.search(r"^ACL SETUSER (\S+) (.*)$", Path(CHECKOUT, "docs/how-to/deploy.md").read_text(), re.M)
-
-
-def set_rights(administrator: redis.Redis, *more: str) -> None:
-    """What the page says, and ``more``."""
-    assert DOCUMENTED is not None
-    rules = DOCUMENTED[2].replace("PASSWORD", "secret").split()
-    administrator.execute_command("ACL", "SETUSER", DOCUMENTED[1], "reset", *rules, *more)
+from tests.support.redis_rights import set_documented_rights
 
 
 @pytest.fixture(scope="module")
 def administrator(stack_redis: RedisServer) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(stack_redis.url) as client:
-        set_rights(client)
+        set_documented_rights(client)
         yield client
 
 
@@ -57,6 +53,26 @@ def test_the_documented_rights_are_enough(stack: Stack, client: Client, administ
     assert administrator.execute_command("ACL", "LOG") == []
 
 
+def test_a_message_that_comes_while_a_pool_stops_goes_back_to_its_queue(
+    stack_redis: RedisServer, administrator: redis.Redis
+) -> None:
+    settings = load({"REDIS_URL": stack_redis.url.replace("redis://", "redis://branchline:secret@")})
+    waiting = queue("stopped", no_ack=True)
+    administrator.execute_command("ACL", "LOG", "RESET")
+    with make_celery(settings, ["stopped"]) as app:
+        with app.connection_for_read() as connection:
+            consumer = connection.Consumer([waiting], callbacks=[lambda *_: pytest.fail("nobody consumes")])
+            consumer.consume()
+            with suppress(TimeoutError):
+                connection.drain_events(timeout=0.1)  # Redis is asked for a message
+            publish(app, Ticket(new_id(), "stopped", "echo", 1))
+            consumer.cancel()
+        [kept] = administrator.lrange(waiting.name, 0, -1)
+
+    assert is_ours_in_redis(kept)
+    assert administrator.execute_command("ACL", "LOG") == []
+
+
 @pytest.mark.parametrize(
     ("taken", "named", "about"),
     [
@@ -73,11 +89,11 @@ def test_the_documented_rights_are_enough(stack: Stack, client: Client, administ
 def test_a_right_that_is_missing_is_named(
     stack: Stack, administrator: redis.Redis, taken: list[str], named: str, about: set[str]
 ) -> None:
-    set_rights(administrator, *taken)
+    set_documented_rights(administrator, *taken)
     try:
         found = json.loads(stack.run("doctor", "--json", code=1))
     finally:
-        set_rights(administrator)
+        set_documented_rights(administrator)
 
     lacking = [one for one in found if one["about"] in ("redis", "broker") and not one["ok"]]
     assert {one["about"] for one in lacking} == about
