@@ -30,7 +30,7 @@ from gevent.event import Event
 
 from runtime.child import Children
 from runtime.duties import EXIT_CODE, Body, Duties, every
-from runtime.errors import ChildFailed, StoreUnavailable
+from runtime.errors import ChildFailed, ConfigurationError, StoreUnavailable
 from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
 from runtime.pool.announced import AnnouncedEnds
@@ -82,7 +82,7 @@ class PoolProcess:
         self.workers = [w for w in services.registry.workers.values() if w.pool == name]
         """The workers that this pool runs."""
         self._duties = Duties(self._give_up)
-        self.worker = QueueWorker(celery, name, slots, incarnation)
+        self.worker = QueueWorker(celery, name, slots, incarnation, self._give_up)
         self.children = Children(settings)
         self.registration = Registration(
             database,
@@ -246,4 +246,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except ConfigurationError as error:
+        sys.exit(str(error))

@@ -7,15 +7,19 @@ an upgrade changes what is used here. ``consumer`` is a ``celery.worker.consumer
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 import gevent
 from celery import Celery
+from celery.apps import worker
 from celery.bootsteps import RUN
 from celery.exceptions import WorkerShutdown
-from celery.worker import state, strategy
+from celery.worker import pidbox, request, state, strategy
+
+log = logging.getLogger(__name__)
 
 Acknowledge = Callable[..., None]
 
@@ -60,8 +64,12 @@ def refuse_messages(consumer: Any, is_accepted: Callable[[Any], bool], refuse: C
     consumer.on_decode_error = lambda message, error: refuse(message)
 
 
-def when_disconnected(consumer: Any, handle: Callable[[Exception], None]) -> None:
-    """Call ``handle`` with the error when the consumer has lost its channel, before it begins anew."""
+def begin_anew_after_errors(consumer: Any, handle: Callable[[Exception], None]) -> None:
+    """Have the consumer begin anew after any error, once ``handle`` has returned, which may wait.
+
+    Celery alone does so only after those errors of a broker that it knows; all others end the worker.
+    """
+    consumer.connection_errors = (Exception,)
     celerys_own = consumer.on_connection_error_after_connected
 
     def handle_both(error: Exception) -> None:
@@ -69,6 +77,45 @@ def when_disconnected(consumer: Any, handle: Callable[[Exception], None]) -> Non
         handle(error)
 
     consumer.on_connection_error_after_connected = handle_both
+    consumer.on_connection_error_before_connected = handle
+
+
+class RemoteControl(pidbox.gPidbox):  # type: ignore[misc]
+    """Celery's remote control, for Flower, which begins anew after an error.
+
+    Celery's own ends in a traceback, and is gone until the consumer loses its connection.
+    """
+
+    _PAUSE = 1.0
+    _starts = 0
+
+    def start(self, consumer: Any) -> None:
+        """The consumer has a connection."""
+        self._starts += 1
+        super().start(consumer)
+
+    def loop(self, consumer: Any) -> None:
+        """Answer until the consumer begins anew, or stops."""
+        start = self._starts
+        while start == self._starts and consumer.connection:
+            try:
+                super().loop(consumer)
+                return
+            except Exception as error:
+                log.warning("remote control begins anew: %s", error)
+                gevent.sleep(self._PAUSE)
+
+
+def keep_remote_control() -> None:
+    """Have the consumers of this process use :class:`RemoteControl`."""
+    pidbox.gPidbox = RemoteControl
+
+
+def print_nothing() -> None:
+    """Have the worker say nothing past the log, as it does of a shutdown."""
+    worker.safe_say = lambda *_: None
+
+
 
 
 def wait_for_slot(consumer: Any) -> None:

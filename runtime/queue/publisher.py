@@ -92,15 +92,17 @@ class Publisher:
 def refused_queues(app: Celery, pools: Iterable[str], timeout: float) -> dict[str, str]:
     """The pools whose queue the broker refuses, and what it says; the others are declared, as pools do.
 
-    It connects within ``timeout`` seconds. On Redis no queue is refused. Raises BrokerUnavailable.
+    It connects within ``timeout`` seconds. One that lets us not in refuses them all. Of Redis no
+    more is asked than that. Raises BrokerUnavailable.
     """
     refused: dict[str, str] = {}
     with _translated(), app.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout)
-        for pool in () if app.on_redis else pools:
+        for pool in pools:
             try:
-                with connection.channel() as channel:
-                    queue(pool, app.installation, app.quorum)(channel).declare()
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout)
+                if not app.on_redis:
+                    with connection.channel() as channel:
+                        queue(pool, app.installation, app.quorum)(channel).declare()
             except Exception as error:
                 refusal = refusal_of(error)
                 if refusal is None:

@@ -16,6 +16,7 @@ from typing import Any
 import gevent
 from celery import Celery, bootsteps, signals
 
+from runtime.duties import Duty
 from runtime.queue import internals, rabbitmq, redis
 from runtime.queue.app import queue
 from runtime.queue.failures import is_away
@@ -28,8 +29,10 @@ _RECONNECT_PAUSES = {"interval_start": 0.2, "interval_step": 0.2, "interval_max"
 """Seconds between two tries to reach a broker that is away."""
 _REFUSED_PAUSE = 1.0
 """Seconds until a queue that the broker has refused is asked for again."""
-_REFUSAL = "branchline_refusal"
-"""The attribute of Celery's app that holds :attr:`QueueWorker.refusal`, for the steps of its consumer."""
+_AWAY_PAUSE = 0.1
+"""Seconds until a lost connection is made again. Celery would try at once, and without end."""
+_WORKER = "branchline_worker"
+"""The attribute of Celery's app that holds the :class:`QueueWorker`, for the steps of its consumer."""
 _MAX_BUFFERED_EVENTS = 500
 """Task events are sent when so many have gathered, or when :meth:`QueueWorker.send_events` is called."""
 
@@ -37,14 +40,22 @@ _MAX_BUFFERED_EVENTS = 500
 class QueueWorker:
     """Celery's worker in this process. It must be made in the main greenlet."""
 
-    def __init__(self, app: Celery, pool: str, slots: int, name: str) -> None:
-        """``slots``: how many messages are handled at once. ``name`` is what Flower shows."""
+    def __init__(self, app: Celery, pool: str, slots: int, name: str, give_up: Callable[[str], None]) -> None:
+        """``slots``: how many messages are handled at once. ``name`` is what Flower shows.
+
+        ``give_up`` is called with the name of its duty where the queue cannot be consumed, and
+        ends the process. A broker that is away or refuses is waited for.
+        """
         self._app = app
         self._pool = pool
         self._slots = slots
         self._name = name
         self._main: Any = gevent.getcurrent()
         self._consumer: Any = None
+        self._give_up = give_up
+        self._duty = Duty("consume the queue")
+        self.refusal: str | None = None
+        """Why the broker refuses the queue; None where it does not."""
 
     def run(self, handle: Callable[[str], None], on_stop: Callable[..., None]) -> None:
         """Call ``handle`` with the run id of each message, until the worker is stopped.
@@ -73,11 +84,6 @@ class QueueWorker:
         """How many messages were dropped because they were none of ours."""
         return dropped.count
 
-    @property
-    def refusal(self) -> str | None:
-        """Why the broker refuses the queue; None where it does not."""
-        return getattr(self._app, _REFUSAL, None)
-
     def send_events(self) -> None:
         """Send the gathered task events to Flower."""
         if self._consumer is None:
@@ -94,12 +100,41 @@ class QueueWorker:
         if self._consumer is not None and internals.is_running(self._consumer):
             internals.shut_down(self._main)
 
+    def consumes(self) -> None:
+        """The queue is consumed: the broker was asked for a message, and has answered."""
+        self.refusal = None
+        self._duty.succeeded()
+
+    def failed(self, error: Exception) -> None:
+        """Note an error of the consumer, and wait until it may begin anew."""
+        if self.note_refusal(error):
+            gevent.sleep(_REFUSED_PAUSE)
+        elif is_away(error):
+            gevent.sleep(_AWAY_PAUSE)
+        else:
+            pause = self._duty.failed()
+            if self._duty.hopeless:
+                self._give_up(self._duty.name)
+            gevent.sleep(pause)
+
+    def note_refusal(self, error: Exception) -> bool:
+        """Keep what the broker says, if this is a refusal, until the queue is consumed."""
+        refusal = refusal_of(error)
+        if refusal is None:
+            return False
+        log.error("the broker refuses the queue: %s", refusal)
+        self.refusal = refusal
+        return True
+
     def _configure(self) -> None:
+        setattr(self._app, _WORKER, self)
         steps = self._app.steps["consumer"]
         steps.add(_ReconnectSoon)
         steps.add(_OnlyOurMessages)
-        steps.add(_NoteRefusal)
+        steps.add(_BeginAnew)
         refuse_compressed()
+        internals.keep_remote_control()
+        internals.print_nothing()
         if self._app.on_redis:
             steps.add(redis.PollWhenSlotIsFree)
             self._app.Task.Strategy = staticmethod(redis.receive)
@@ -123,7 +158,12 @@ class _ReconnectSoon(bootsteps.Step):  # type: ignore[misc]
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
-        internals.reconnect_with(consumer, _log_first_failure, **_RECONNECT_PAUSES)
+        self._worker: QueueWorker = getattr(consumer.app, _WORKER)
+        internals.reconnect_with(consumer, self._note, **_RECONNECT_PAUSES)
+
+    def _note(self, error: Exception, failures: int) -> None:
+        if not self._worker.note_refusal(error) and failures == 1:
+            log.warning("the broker is away (%s); trying to reach it until it is back", error)
 
 
 class _OnlyOurMessages(bootsteps.Step):  # type: ignore[misc]
@@ -140,29 +180,24 @@ class _OnlyOurMessages(bootsteps.Step):  # type: ignore[misc]
             message.ack_log_error(log, self._consumer.connection_errors)
 
 
-class _NoteRefusal(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Keeps why the broker refuses the queue of this pool, until it is consumed."""
+class _BeginAnew(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Has the consumer begin anew after any error, and its worker know of it."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
-        self._app = consumer.app
-        internals.when_disconnected(consumer, self._note)
+        self._worker: QueueWorker = getattr(consumer.app, _WORKER)
+        self._polls = 0
+        internals.begin_anew_after_errors(consumer, self._worker.failed)
+        internals.before_each_poll(consumer, self._count_poll)
 
     def start(self, consumer: Any) -> None:
-        """The queue is consumed now."""
-        setattr(self._app, _REFUSAL, None)
+        """The queue is about to be consumed."""
+        self._worker.refusal = None
+        self._polls = 0
 
-    def _note(self, error: Exception) -> None:
-        refusal = refusal_of(error)
-        if refusal is not None:
-            if getattr(self._app, _REFUSAL, None) != refusal:
-                log.error("the broker refuses the queue: %s", refusal)
-            setattr(self._app, _REFUSAL, refusal)
-            gevent.sleep(_REFUSED_PAUSE)  # Celery would try again at once, and without end
-
-
-def _log_first_failure(error: Exception, failures: int) -> None:
-    if failures == 1:
-        log.warning("the broker is away (%s); trying to reach it until it is back", error)
+    def _count_poll(self) -> None:
+        self._polls += 1
+        if self._polls == 2:  # the first one has not failed
+            self._worker.consumes()

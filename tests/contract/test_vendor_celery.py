@@ -15,13 +15,18 @@ import gevent.pool
 import kombu
 import pytest
 from celery import bootsteps
+from celery.app import trace
 from celery.app.task import Task
+from celery.apps import worker
 from celery.concurrency.gevent import TaskPool
 from celery.events.dispatcher import EventDispatcher
 from celery.exceptions import WorkerShutdown
 from celery.worker import loops, state, strategy
 from celery.worker.consumer import Consumer
+from celery.worker.consumer.control import Control
 from celery.worker.consumer.tasks import Tasks
+from celery.worker.pidbox import gPidbox
+from celery.worker.request import Request
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
@@ -49,6 +54,14 @@ def test_the_installed_version_is_one_whose_internals_are_known(name, installed)
         (loops.synloop, "obj.create_task_handler()"),
         (Tasks.start, "on_decode_error=c.on_decode_error"),
         (Consumer.start, "self.on_connection_error_after_connected(exc)"),
+        (Consumer.start, "self.on_connection_error_before_connected(exc)"),
+        (Consumer.start, "recoverable_errors = (self.connection_errors + self.channel_errors)"),
+        (Control.__init__, "pidbox.gPidbox"),
+        (strategy.default, "symbol_by_name(task.Request)"),
+        (Request.on_failure, "'task-failed',"),
+        (trace.get_log_policy, "task.throws"),
+        (worker._shutdown_handler, "safe_say(f'worker: {how} shutdown"),
+        (gPidbox.start, "self.loop"),
         (Tasks.start, "c.initial_prefetch_count"),
         (TaskPool.on_start, "self._pool = self.Pool(self.limit)"),
         (Task.start_strategy, "instantiate(self.Strategy, self, app, consumer"),

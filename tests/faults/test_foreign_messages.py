@@ -9,7 +9,6 @@ import uuid
 import zlib
 from collections.abc import Iterator
 
-import kombu
 import pytest
 import redis
 
@@ -20,7 +19,7 @@ from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
-from tests.support.rabbitmq import RabbitMQ
+from tests.support.metrics import figure
 
 QUEUE = "runs.python"
 RUN = str(uuid.uuid4())
@@ -105,9 +104,7 @@ def stack(
 
 def dropped(client: Client) -> float:
     """What the metric says."""
-    lines = client.get("/metrics").text.splitlines()
-    found = [line for line in lines if line.startswith('branchline_dropped_messages{pool="python"}')]
-    return float(found[0].split()[-1])
+    return figure(client, "dropped_messages", pool="python")
 
 
 def assert_works(stack: Stack, client: Client, process: int) -> None:
@@ -170,29 +167,3 @@ def test_rubbish_for_the_workers_remote_control_hinders_nothing(stack, client, b
     for element in ELEMENTS:
         broker.publish("/0.celery.pidbox", element)
     assert_works(stack, client, stack.pool_process())
-
-
-@pytest.mark.rabbitmq
-def test_a_queue_that_exists_with_other_arguments_is_named(stack, client, broker_url, rabbitmq: RabbitMQ):
-    if broker_url != rabbitmq.url:
-        pytest.skip("for RabbitMQ")
-    process = stack.pool_process()
-    with kombu.Connection(broker_url) as connection:
-        channel = connection.default_channel
-        channel.queue_delete(QUEUE)
-        channel.queue_declare(QUEUE, durable=False, auto_delete=False)
-
-    run = client.ask(client.thread(), "Hello")["runs"][0]
-    path = f"/api/runs/{run['id']}"
-    until(lambda: client.get(path).json()["run"]["queue"]["reason"] == "queue_refused", what="the reason")
-    assert "refuses" in client.get(path).json()["run"]["queue"]["message"]
-    ready = client.get("/readyz")
-    assert ready.status_code == 503
-    assert [one["what"] for one in ready.json()["missing"]] == ["broker"]
-    assert "python" in ready.json()["missing"][0]["why"]
-    found = json.loads(stack.run("doctor", "--json", code=1))
-    assert {one["about"] for one in found if "durable" in one["found"]} == {"broker", "pool"}
-
-    rabbitmq.delete(QUEUE)
-    assert client.wait(run)["run"]["status"] == "success"
-    assert stack.pool_process() == process

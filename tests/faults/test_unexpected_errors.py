@@ -6,8 +6,10 @@ or a text is forbidden.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import httpx
 import psycopg
@@ -15,7 +17,9 @@ import pytest
 from psycopg import sql
 
 from runtime.duties import EXIT_CODE
+from runtime.settings import CHECKOUT
 from runtime.testing.client import Client
+from runtime.testing.ports import free_port
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
@@ -133,6 +137,42 @@ def test_a_web_process_says_when_its_duties_have_succeeded(stack: Stack) -> None
     assert ready.status_code == 200
     assert ready.json()["checks"]["duties"] == "ok"
     assert ready.json()["duties"]["watch for the stop"] < 5
+
+
+POISONED = """
+import os
+from runtime import duties
+duties._PAUSES = (0.01,) * 5
+start = duties.Duties.start
+def start_poisoned(self, name, body, **more):
+    def poisoned():
+        if name == "receive revocations" and os.path.exists(os.environ["POISON"]):
+            raise ValueError("nobody expected this")
+        return body()
+    return start(self, name, poisoned, **more)
+duties.Duties.start = start_poisoned
+"""
+
+
+def test_a_web_process_whose_duty_cannot_be_done_is_replaced(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(POISONED)
+    poison, port = tmp_path / "poison", free_port()
+    poison.touch()
+    more = {"PORT": str(port), "POISON": str(poison), "PYTHONPATH": f"{tmp_path}{os.pathsep}{CHECKOUT}"}
+    process = stack.start("web", key="web poisoned", **more)
+    end = "the duty 'receive revocations' fails again and again; this process ends"
+
+    def ready() -> bool:
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=10).status_code == 200
+        return False
+
+    until(lambda: stack.log("web poisoned").count(end) > 1, READY_WITHIN, "another one has met it, too")
+    poison.unlink()
+    until(ready, READY_WITHIN, "one that can do it has taken its place")
+
+    assert process.poll() is None
+    assert "nobody expected this" in stack.log("web poisoned")
 
 
 @contextmanager

@@ -63,6 +63,14 @@ class RabbitMQ:
         with kombu.Connection(self.url) as connection:
             connection.default_channel.queue_delete(queue)
 
+    def permit(self, pattern: str | None) -> None:
+        """Let its user do everything with what has such a name; None: let it not even in."""
+        user = urlsplit(SERVER).username or "guest"
+        if pattern is None:
+            control("clear_permissions", "--vhost", self.name, user)
+        else:
+            control("set_permissions", "--vhost", self.name, user, *[pattern] * 3)
+
     def close_connections(self) -> None:
         """Close every connection to it, as an operator or a restart does."""
         control("close_all_connections", "--vhost", self.name, "closed by a test")
@@ -74,8 +82,9 @@ def virtual_host() -> Iterator[RabbitMQ]:
     name = f"branchline-test-{uuid.uuid4().hex[:12]}"
     control("add_vhost", name)
     try:
-        control("set_permissions", "--vhost", name, urlsplit(SERVER).username or "guest", ".*", ".*", ".*")
-        yield RabbitMQ(name)
+        made = RabbitMQ(name)
+        made.permit(".*")
+        yield made
     finally:
         control("delete_vhost", name)
 
