@@ -7,7 +7,7 @@ before gunicorn forks, or only to read its OpenAPI document.
 from __future__ import annotations
 
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from typing import cast
 
 from flask import Flask, current_app
@@ -18,13 +18,15 @@ from runtime.duties import Duties
 from runtime.errors import StreamUnavailable
 from runtime.events import THREAD_UPDATED
 from runtime.model import Thread
+from runtime.queue.publisher import refused_queues
 from runtime.registry import config_schema
 from runtime.services import Services
 from runtime.store import pools
-from runtime.stream import Hub, Revocations, SlidingWindow
+from runtime.stream import Hub, Revocations, SlidingWindow, rights
 from runtime.system import clock
 from web.http.lanes import Lane
 from web.ops.metrics import Metrics
+from web.ops.recent import Recent
 from web.security.credentials import CredentialCache
 from web.security.passwords import Passwords
 from web.security.rate_limit import WINDOW, RateLimit
@@ -45,15 +47,17 @@ SEARCHES_PER_USER = 2
 _SEARCH_PATIENCE = 3.0
 """Seconds to wait for other searches."""
 
+_BROKER_PATIENCE = 3.0
+"""Seconds to wait for the broker."""
+_ASKED_AFTER = 2.0
+"""Seconds for which an answer of the broker, or of Redis on what may be done there, counts."""
+
 
 class Core(Services):
     """The services that only a web process has."""
 
     migrated = False
     """Whether the database is known to have every migration."""
-
-    redis_rights: list[str] | None = None
-    """What the user of Redis may not do; None before that was looked at."""
 
     stopping = False
     """Whether this process has been told to stop."""
@@ -130,6 +134,17 @@ class Core(Services):
     def credentials(self) -> CredentialCache:
         """Finds the user of a credential, at each request and at each heartbeat of a stream."""
         return CredentialCache(self.database, Revocations(self.link))
+
+    @cached_property
+    def refused_queues(self) -> Recent[dict[str, str]]:
+        """The pools whose queue the broker refuses. To ask takes a connection, and anybody may ask us."""
+        pools = sorted({worker.pool for worker in self.registry.workers.values()})
+        return Recent(partial(refused_queues, self.celery, pools, _BROKER_PATIENCE), _ASKED_AFTER)
+
+    @cached_property
+    def missing_rights(self) -> Recent[list[str]]:
+        """What the user of Redis may not do. To find out takes a connection and many commands."""
+        return Recent(partial(rights.missing_of_stream, self.link), _ASKED_AFTER)
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -9,9 +9,8 @@ import gevent
 from flask import Blueprint, Flask, Response, request
 
 from runtime.errors import Unavailable
-from runtime.queue import publisher
 from runtime.store import migrate, pools
-from runtime.stream import rights, translated
+from runtime.stream import translated
 from web.core import Core, core, this_core
 from web.http.responses import json_response
 
@@ -103,14 +102,12 @@ def _migrations(core: Core) -> str | None:
 def _redis(core: Core) -> str | None:
     with translated():
         core.link.client.ping()
-        if core.redis_rights is None or core.redis_rights:
-            core.redis_rights = rights.missing_of_stream(core.link)
-    return f"its user may not: {'; '.join(core.redis_rights)}" if core.redis_rights else None
+        missing = core.missing_rights.get()
+    return f"its user may not: {'; '.join(missing)}" if missing else None
 
 
 def _broker(core: Core) -> str | None:
-    names = {worker.pool for worker in core.registry.workers.values()}
-    refused = publisher.refused_queues(core.celery, sorted(names), _PATIENCE)
+    refused = core.refused_queues.get()
     return "; ".join(f"it refuses the queue of the pool {pool}" for pool in refused) or None
 
 
