@@ -352,6 +352,11 @@ class Run:
         ids: dict[str, Json] = {"run_id": self.id, "attempt": self.attempt, "worker_id": self.worker_id}
         return {**ids, "user_id": self.user_id, "thread_id": self.thread_id}
 
+    @property
+    def failure(self) -> str | None:
+        """How it has failed, if it has ended so: its status and the code of its error."""
+        return f"{self.status}: {self.error.code}" if self.status.terminal and self.error else None
+
     def encode(self) -> dict[str, Json]:
         """The run as API and events show it."""
         return {

@@ -80,6 +80,8 @@ class AttemptRunner:
         """Why there is no child, where its worker is not to blame."""
         self.not_started = False
         """Whether this machine could not start a child, though another one may."""
+        self.failure: str | None = None
+        """How the run has failed: its status and the code of its error."""
 
     def execute(self) -> None:
         """Run all phases. Returns early if another process may have taken over the run."""
@@ -303,6 +305,7 @@ class AttemptRunner:
             known["seconds"] = round(seconds, 3)
         if run.status.terminal and run.error is not None:
             known["code"] = run.error.code
+        self.failure = run.failure
         with logs.about(**known):
             log.info("the run ends" if run.status.terminal else "the attempt ends")
 

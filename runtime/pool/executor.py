@@ -82,25 +82,26 @@ class Executor:
         """What keeps the runs of each worker in their place; the claim writes it to the run."""
         return self._children.sandboxing.encode(self._services.registry.workers.values())
 
-    def execute(self, run_id: str) -> None:
-        """Execute a run if it is still to be claimed."""
+    def execute(self, run_id: str) -> str | None:
+        """Execute a run if it is still to be claimed. Returns how it has failed, if it has."""
         self.executing += 1
         logs.begin(run_id=run_id)
         try:
-            self._claim_and_run(run_id)
+            return self._claim_and_run(run_id)
         finally:
             logs.begin()
             self.executing -= 1
 
-    def _claim_and_run(self, run_id: str) -> None:
+    def _claim_and_run(self, run_id: str) -> str | None:
         if self._leave_to_others(run_id):
-            return
+            return None
         try:
             attempt = self._claim_with_retries(run_id)
         except Exception:
             # It would be published and fail here again and again.
             log.exception("run %s cannot be claimed; it ends as error", run_id)
-            return self._refuse(run_id)
+            self._refuse(run_id)
+            return "error: start_failed"
         if attempt is None:
             return self._pass_on(run_id)
         logs.begin(**attempt.run.about)
@@ -110,6 +111,7 @@ class Executor:
         self._on_capacity_change()
         try:
             runner.execute()
+            return runner.failure
         finally:
             if runner.not_started:
                 self._remember(run_id)
@@ -193,15 +195,20 @@ class Executor:
         transcript = Transcript(claim.run, len(claim.earlier), self._settings.run)
         return Attempt(claim, transcript, before + lease)
 
-    def _pass_on(self, run_id: str) -> None:
-        """It was not claimed here: it may need an isolated process, or its message came twice or late."""
+    def _pass_on(self, run_id: str) -> str | None:
+        """It was not claimed here: it may need an isolated process, or its message came twice or late.
+
+        Returns how it has failed there, if it has.
+        """
         if self._isolated is None or self.draining:
-            return
+            return None
         try:
-            self._isolated.execute(run_id)
+            return self._isolated.execute(run_id)
         except StoreUnavailable:
             log.warning("run %s was not passed on: the database is away; it is published again", run_id)
-        self._on_capacity_change()
+            return None
+        finally:
+            self._on_capacity_change()
 
     def _refuse(self, run_id: str) -> None:
         error = RunError("start_failed", "The run could not be read; the log of its pool says why.")

@@ -16,7 +16,7 @@ from secrets import token_hex
 from runtime.errors import StoreUnavailable
 from runtime.guardian.heartbeat import Heartbeat
 from runtime.settings import PoolSettings
-from runtime.store import Database, attempts, backlog, recovery
+from runtime.store import Database, attempts, backlog, recovery, runs
 from runtime.system import processes
 
 log = logging.getLogger(__name__)
@@ -41,33 +41,36 @@ class IsolatedProcesses:
     def __len__(self) -> int:
         return len(self._processes)
 
-    def execute(self, run_id: str) -> None:
+    def execute(self, run_id: str) -> str | None:
         """Execute a run in a process of its own if it needs one, and wait for its end.
 
-        Raises StoreUnavailable.
+        Returns how it has failed, if it has. Raises StoreUnavailable.
         """
         if not self._database.read(attempts.needs_isolation, run_id) or run_id in self._processes:
             log.info("run %s is not to be claimed; a message came twice or late", run_id)
         elif len(self) >= self._limit:
             self._database.write(backlog.unpublish, [run_id], _PAUSE)
         else:
-            self._run(run_id, f"{self._incarnation}-isolated-{token_hex(2)}")
+            return self._run(run_id, f"{self._incarnation}-isolated-{token_hex(2)}")
+        return None
 
     def signal(self, number: int) -> None:
         """Send a signal to all of them."""
         for process in self._processes.values():
             process.send_signal(number)
 
-    def _run(self, run_id: str, incarnation: str) -> None:
+    def _run(self, run_id: str, incarnation: str) -> str | None:
         try:
             heartbeat = Heartbeat(self._silence)
         except OSError as error:
-            return self._postpone(run_id, error)
+            self._postpone(run_id, error)
+            return None
         try:
             process = self._start(run_id, incarnation, heartbeat)
         except (OSError, subprocess.SubprocessError) as error:
             heartbeat.close()
-            return self._postpone(run_id, error)
+            self._postpone(run_id, error)
+            return None
         self._processes[run_id] = process
         try:
             code = _wait(process, heartbeat)
@@ -77,6 +80,7 @@ class IsolatedProcesses:
         if code != 0:
             log.warning("the isolated process of run %s ended with %s", run_id, processes.describe_exit(code))
             self._release(run_id, incarnation)
+        return self._failure(run_id, code)
 
     def _start(self, run_id: str, incarnation: str, heartbeat: Heartbeat) -> subprocess.Popen[bytes]:
         module = [sys.executable, "-m", "runtime.pool.isolated_process"]
@@ -91,6 +95,16 @@ class IsolatedProcesses:
     def _postpone(self, run_id: str, error: Exception) -> None:
         log.warning("run %s waits: no isolated process could be made: %s", run_id, error)
         self._database.write(backlog.unpublish, [run_id], _PAUSE)
+
+    def _failure(self, run_id: str, code: int) -> str | None:
+        """How the run has failed, if it has; where its process was lost, the reaper is yet to end it."""
+        try:
+            run = self._database.read(runs.find, run_id)
+        except StoreUnavailable:
+            run = None
+        if run is not None and run.status.terminal:
+            return run.failure
+        return "lost" if code else None
 
     def _release(self, run_id: str, incarnation: str) -> None:
         try:

@@ -116,6 +116,18 @@ def print_nothing() -> None:
     worker.safe_say = lambda *_: None
 
 
+class RunFailed(Exception):
+    """Has Celery send Flower the event of a task that failed. The run itself has ended already."""
+
+
+class Request(request.Request):  # type: ignore[misc]
+    """A task that is executed; where its run has failed, Flower is not shown where that was raised here."""
+
+    def send_event(self, type: str, **fields: Any) -> None:
+        """Send an event."""
+        if fields.get("exception", "").startswith(RunFailed.__name__):
+            fields["traceback"] = ""
+        super().send_event(type, **fields)
 
 
 def wait_for_slot(consumer: Any) -> None:

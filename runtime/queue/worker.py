@@ -57,13 +57,19 @@ class QueueWorker:
         self.refusal: str | None = None
         """Why the broker refuses the queue; None where it does not."""
 
-    def run(self, handle: Callable[[str], None], on_stop: Callable[..., None]) -> None:
+    def run(self, handle: Callable[[str], str | None], on_stop: Callable[..., None]) -> None:
         """Call ``handle`` with the run id of each message, until the worker is stopped.
 
+        It returns how the run has failed, if it has: so has the task then, for Flower.
         ``on_stop`` is called in a signal handler, when Celery gets SIGTERM: it may not wait.
         """
         self._configure()
-        self._app.task(handle, name=TASK, bind=False)
+
+        def execute(run_id: str) -> None:
+            if failure := handle(run_id):
+                raise internals.RunFailed(failure)
+
+        self._app.task(execute, name=TASK, bind=False, throws=(internals.RunFailed,))
         signals.worker_ready.connect(self._on_ready)
         signals.worker_shutting_down.connect(on_stop)
         # Not by Celery's command line, which imports all of its commands.
@@ -135,6 +141,7 @@ class QueueWorker:
         refuse_compressed()
         internals.keep_remote_control()
         internals.print_nothing()
+        self._app.Task.Request = internals.Request
         if self._app.on_redis:
             steps.add(redis.PollWhenSlotIsFree)
             self._app.Task.Strategy = staticmethod(redis.receive)

@@ -83,6 +83,23 @@ def test_a_task_shows_its_run_its_worker_and_its_attempt(flower, client):
     assert "echo, attempt 1" in page
 
 
+@pytest.mark.parametrize(
+    ("mode", "status", "code"), [("raise", "error", "worker_error"), ("hang", "timeout", "timeout")]
+)
+def test_the_task_of_a_run_that_failed_has_failed(stack, flower, client, mode, status, code):
+    run = client.ask(client.thread(), "", worker_id="fake", config={"mode": mode}, timeout=1)["runs"][0]
+    ended = client.wait(run)["run"]
+    assert (ended["status"], ended["error"]["code"], ended["attempt"]) == (status, code, 1)
+    assert "most recent call" in ended["error"]["log_tail"]
+
+    shown = f"run {run['id']}"
+    [task] = until(lambda: [task for task in flower.tasks() if task["args"] == shown and task["failed"]])
+    assert (task["state"], task["retries"], task["traceback"]) == ("FAILURE", 0, "")
+    assert task["exception"] == f"RunFailed('{status}: {code}')"
+    [line] = [line for line in stack.log("pool python").splitlines() if run["id"] in line and code in line]
+    assert "Traceback" not in line
+
+
 def test_a_queue_shows_how_many_runs_wait(flower, client):
     asked = client.ask(client.thread(), "word " * 300, config=SLOW, n=3)
     until(lambda: flower.depth(QUEUE) == 1, what="one runs, one is published, one waits in the database")
@@ -100,3 +117,26 @@ def test_flower_refuses_to_change_anything(flower, client):
 
     assert flower.post(f"/api/worker/shutdown/{name}").status_code == 403
     assert flower.post("/api/task/send-task/branchline.run", json={"args": ["x"]}).status_code == 403
+
+
+def test_every_process_logs_one_object_per_line_and_the_runs_in_it(stack, client, flower):
+    thread = client.thread()
+    run = client.ask(thread, "hello")["runs"][0]
+    client.wait(run)
+    stack.kill("pool python", signal.SIGKILL)
+    stack.start("pool python")
+    stack.kill("pool python", signal.SIGTERM)
+    stack.start("pool python")
+
+    entries = {
+        name: [json.loads(line) for line in stack.log(name).splitlines() if line.strip()]
+        for name in ("web", "pool python", "reaper", "flower")
+    }
+    assert {entry["logger"] for entry in entries["web"]} >= {"gunicorn.error"}
+    about = [entry for entry in entries["pool python"] if entry.get("run_id") == run["id"]]
+    assert [entry["message"] for entry in about] == ["the run starts", "the run ends"]
+    assert about[1]["status"] == "success"
+    user = client.get("/api/me").json()["user"]["id"]
+    for entry in about:
+        assert (entry["attempt"], entry["worker_id"]) == (1, "echo")
+        assert (entry["user_id"], entry["thread_id"]) == (user, thread["id"])

@@ -14,6 +14,7 @@ from typing import NoReturn
 import pytest
 
 from runtime.guardian import heartbeat
+from runtime.model import Role
 from runtime.pool.isolation import IsolatedProcesses
 from runtime.settings import CHECKOUT, load
 from runtime.store import Database, attempts, backlog, recovery, runs, states, threads, users
@@ -64,14 +65,67 @@ def test_an_isolated_attempt_is_stopped_before_its_lease_ends_when_the_database_
     assert ended.stdout.split() == ["lost", "True"], ended.stderr
 
 
+IN_A_POOL = """
+from runtime.pool.process import PoolProcess
+
+import sys
+from runtime.settings import current
+
+process = PoolProcess(current(), "python", 1, "python@test")
+process.registration.report()
+process.services.publisher.publish_next("python")
+print(process.executor.execute(sys.argv[1]))
+process.children.close()
+"""
+
+
+def test_a_pool_learns_how_a_run_has_failed_in_an_isolated_process(
+    tmp_path: Path, redis_url: str, sqlite_url: str
+) -> None:
+    database = Database(sqlite_url, load({}).database)
+    run_id = run_that_lost_an_attempt(database, "raise")
+    database.close()
+    environ = os.environ | {
+        "BRANCHLINE_HOME": str(tmp_path),
+        "DATABASE_URL": sqlite_url,
+        "REDIS_URL": redis_url,
+        "WORKERS_PATH": str(CHECKOUT / "tests" / "workers"),
+    }
+
+    executed = subprocess.run(
+        [sys.executable, "-c", IN_A_POOL, run_id],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert executed.stdout.strip() == "error: worker_error", executed.stderr
+
+
+def run_that_lost_an_attempt(database: Database, mode: str) -> str:
+    """A queued run whose last attempt is to be made in a process of its own."""
+    user = database.write(users.register, email="ann@example.com", password_hash="x")
+    thread = database.write(threads.create, workspace_id=user.workspace_id, user_id=user.id)
+    spec = runs.RunSpec("fake", "", "python", {"mode": mode}, None, max_attempts=2, timeout_seconds=60)
+    said = [states.NewMessage(Role.USER, "go")]
+    made = database.write(runs.create, thread, user.id, thread.root_state_id, said, spec, published=True)
+    [run] = made.runs
+    assert database.engine.claim(run.id, "python@lost", -1.0, {"": 200}) is not None
+    [lost] = database.read(recovery.expired)
+    database.write(recovery.take_over, lost, [], 0, "Lost.")
+    return run.id
+
+
 class NoDatabase:
-    """Says that each run needs isolation, and keeps what is written."""
+    """Says that each run needs isolation and is still to end, and keeps what is written."""
 
     def __init__(self) -> None:
         self.written: list[object] = []
 
-    def read(self, *_: object) -> bool:
-        return True
+    def read(self, statement: object, *_: object) -> bool | None:
+        return True if statement is attempts.needs_isolation else None
 
     def write(self, statement: object, *_: object) -> None:
         self.written.append(statement)
@@ -92,7 +146,8 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[IsolatedP
 def test_an_isolated_process_that_is_stopped_is_killed_and_its_run_released(isolated, monkeypatch) -> None:
     monkeypatch.setattr(heartbeat, "_START_TICKS", 3)  # it has hardly begun
     processes, database = isolated
-    execution = threading.Thread(target=processes.execute, args=("run",))
+    failures: list[str | None] = []
+    execution = threading.Thread(target=lambda: failures.append(processes.execute("run")))
     execution.start()
     [process] = until(lambda: list(processes._processes.values()), 20, "a process")
     process.send_signal(signal.SIGSTOP)
@@ -101,6 +156,7 @@ def test_an_isolated_process_that_is_stopped_is_killed_and_its_run_released(isol
     assert not execution.is_alive()
     assert process.returncode == -signal.SIGKILL
     assert database.written == [recovery.release]
+    assert failures == ["lost"]
 
 
 def test_a_run_waits_when_no_isolated_process_can_be_made(isolated, monkeypatch) -> None:
@@ -110,5 +166,5 @@ def test_a_run_waits_when_no_isolated_process_can_be_made(isolated, monkeypatch)
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", full)
-    processes.execute("run")
+    assert processes.execute("run") is None
     assert database.written == [backlog.unpublish]
