@@ -81,8 +81,9 @@ def test_a_message_that_comes_while_a_pool_stops_goes_back_to_its_queue(
         (["-brpop"], "BRPOP", {"broker"}),
         (["resetkeys", "~branchline:*"], "runs.", {"broker"}),
         (["resetchannels", "&branchline:*"], "/0.celery.pidbox", {"broker"}),
-        (["resetkeys", "~runs.*", "~_kombu.*", "~*.celery.pidbox*"], "branchline:", {"redis"}),
-        (["resetchannels", "&/0.celery.pidbox", "&/*.celeryev/*"], "branchline:", {"redis"}),
+        (["resetkeys", "~runs.*", "~_kombu.*", "~*.celery.pidbox*", "~celeryev.*"], "branchline:", {"redis"}),
+        (["resetchannels", "&branchline:*", "&/0.celery.pidbox", "&/*.celeryev/*"], "PSUBSCRIBE", {"broker"}),
+        (["resetchannels", "&/0.celery.pidbox", "&/0.celeryev/*"], "branchline:", {"redis"}),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
