@@ -68,19 +68,25 @@ def read_session_token(settings: Settings, text: str) -> str | None:
 
 
 def _read(settings: Settings, kind: str, text: str, *needed: str) -> dict[str, Any] | None:
-    try:
-        claims: dict[str, Any] = jwt.decode(
-            text,
-            _key(settings, kind),
-            algorithms=[_ALGORITHM],
-            options={"require": list(needed)},
-            leeway=CLOCK_SKEW,
-        )
-    except jwt.InvalidTokenError:
-        return None
-    return claims if claims.get("typ") == kind else None
+    for key in settings.accepted_keys:
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                text,
+                _derived(key, kind),
+                algorithms=[_ALGORITHM],
+                options={"require": list(needed)},
+                leeway=CLOCK_SKEW,
+            )
+        except jwt.InvalidTokenError:
+            continue
+        return claims if claims.get("typ") == kind else None
+    return None
+
+
+def _key(settings: Settings, kind: str) -> bytes:
+    return _derived(settings.secret_key, kind)
 
 
 @lru_cache(maxsize=16)
-def _key(settings: Settings, kind: str) -> bytes:
-    return hmac.digest(settings.secret_key.encode(), f"branchline {kind} token".encode(), hashlib.sha256)
+def _derived(key: str, kind: str) -> bytes:
+    return hmac.digest(key.encode(), f"branchline {kind} token".encode(), hashlib.sha256)

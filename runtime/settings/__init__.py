@@ -52,6 +52,7 @@ class Security:
     """Accounts, cookies and tokens."""
 
     secret_key: str
+    secret_key_previous: str
     cookie_secure: bool
     session_days: int
     jwt_minutes: int
@@ -305,6 +306,11 @@ class Settings:
         return self.security.secret_key or stored_secret(self.home / "secret")
 
     @property
+    def accepted_keys(self) -> tuple[str, ...]:
+        """The secret key, and while it is being changed the other one; what either has signed is accepted."""
+        return tuple(key for key in (self.secret_key, self.security.secret_key_previous) if key)
+
+    @property
     def flower_password(self) -> str:
         """Flower's password."""
         return self.flower.password or stored_secret(self.home / "flower.password", 12)
@@ -493,20 +499,19 @@ def _check(settings: Settings) -> None:
         _check_deployment(settings)
 
 
-def _is_url(text: str) -> bool:
-    """Whether the port can be parsed. Libraries raise errors that show the password where it cannot."""
-    try:
-        for url in text.split(";"):  # kombu accepts several
-            _ = urlsplit(url).port
-    except ValueError:
-        return False
-    return True
+def _is_random(key: str) -> bool:
+    """Whether a key looks as if nobody could guess it."""
+    return len(key) >= _SHORTEST_KEY and len(set(key)) >= _SHORTEST_KEY // 3
 
 
 def _check_deployment(settings: Settings) -> None:
     security, errors = settings.security, []
-    key = security.secret_key
-    if len(key) < _SHORTEST_KEY or len(set(key)) < _SHORTEST_KEY // 3:
+    if security.secret_key_previous and not _is_random(security.secret_key_previous):
+        errors.append(
+            "set BRANCHLINE_SECURITY_SECRET_KEY_PREVIOUS to the key that was in use, or to nothing; "
+            "whoever guesses it can sign in as anybody"
+        )
+    if not _is_random(security.secret_key):
         errors.append(
             "set BRANCHLINE_SECURITY_SECRET_KEY to at least 32 random characters, the same on every machine "
             "(openssl rand -base64 36 prints some)"

@@ -57,6 +57,11 @@ def test_a_guessable_key_is_refused(key: str) -> None:
     assert key not in str(refused.value)
 
 
+def test_a_guessable_previous_key_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="SECRET_KEY_PREVIOUS"):
+        settings.load({"HOST": "0.0.0.0", **SAFE, "BRANCHLINE_SECURITY_SECRET_KEY_PREVIOUS": "old"})
+
+
 def test_a_reachable_server_starts_as_in_development_when_allowed() -> None:
     assert settings.load({"HOST": "0.0.0.0", "BRANCHLINE_SECURITY_INSECURE": "true"}).deployed
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, g, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
-from itsdangerous import SignatureExpired, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
 
 from runtime import logs
 from runtime.errors import Forbidden, Unauthenticated
@@ -57,24 +57,52 @@ class _Cookies(SecureCookieSessionInterface):
         return serializer
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """The session in the cookie."""
-        return super().open_session(app, request) if "Cookie" in request.headers else self.session_class()
+        """The session in the cookie; one that the other key has signed is signed anew in the response."""
+        serializer = self.get_signing_serializer(app) if "Cookie" in request.headers else None
+        if serializer is None:
+            return self.session_class()
+        longest = int(app.permanent_session_lifetime.total_seconds())
+        for name in _names(app):
+            try:
+                found = self.session_class(serializer.loads(request.cookies.get(name, ""), max_age=longest))
+            except BadSignature:
+                continue
+            found.modified = name != self.get_cookie_name(app)
+            return found
+        return self.session_class()
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Set the cookie where it changed."""
+        """Set the cookie where it changed, or delete it under each of its names."""
         if session.accessed or session.modified:
             super().save_session(app, session, response)
+        if session.modified and not session:
+            path, secure = self.get_cookie_path(app), self.get_cookie_secure(app)
+            for name in _names(app)[1:]:
+                response.delete_cookie(name, path, secure=secure, httponly=True, samesite="Lax")
+
+
+def _names(app: Flask) -> list[str]:
+    """What the cookie is called under each key."""
+    return [_cookie_name(key) for key in (app.config["SECRET_KEY"], *app.config["SECRET_KEY_FALLBACKS"])]
+
+
+def _cookie_name(key: str) -> str:
+    """It contains a digest of the key.
+
+    Browsers do not separate cookies by port, so two copies on one host would overwrite each
+    other's; processes of one deployment share the key.
+    """
+    return f"branchline_{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Let the app keep a session's id in a signed cookie."""
     app.session_interface = _Cookies()
-    key = settings.secret_key
+    key, *others = settings.accepted_keys
     app.config.update(
         SECRET_KEY=key,
-        # The name contains a digest of the key. Browsers do not separate cookies by port, so two
-        # copies on one host would overwrite each other's; processes of one deployment share the key.
-        SESSION_COOKIE_NAME=f"branchline_{hashlib.sha256(key.encode()).hexdigest()[:8]}",
+        SECRET_KEY_FALLBACKS=others,
+        SESSION_COOKIE_NAME=_cookie_name(key),
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.security.cookie_secure,
