@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import secrets
+import sys
+from collections.abc import Callable
+
 import argon2
 import click
 
 from runtime.cli.output import as_json, print_json, say
 from runtime.errors import Invalid, NotFound, StreamUnavailable
 from runtime.model import User
+from runtime.services import Services
 from runtime.settings import current
 from runtime.store import Database, migrate, users
-from runtime.stream import Link, Revocations
+from runtime.stream import Revocations
 from runtime.weak_passwords import MIN_LENGTH, weakness
+
+_MADE_BYTES = 18
+"""Random bytes of a password that is made: 24 characters."""
+
+
+def _password_options(command: Callable[..., None]) -> Callable[..., None]:
+    command = click.option("--password-stdin", is_flag=True, help="Read the password from stdin, one line.")(
+        command
+    )
+    return click.option("--password", help="The password; other users of the machine can see it.")(command)
+
+
+def _given(password: str | None, password_stdin: bool) -> str | None:
+    """The password that was given in one of the two ways."""
+    if not password_stdin:
+        return password
+    if password is not None:
+        raise Invalid("Give the password by --password or by --password-stdin, not by both.")
+    line = sys.stdin.readline().rstrip("\r\n")
+    if not line:
+        raise Invalid("There is no password in stdin.")
+    return line
 
 
 @click.group()
@@ -22,32 +49,42 @@ def user() -> None:
 @user.command("add")
 @click.argument("email")
 @click.option("--name", help="The user's name.")
-@click.password_option(help="The password; prompts for it if not given.")
+@_password_options
 @as_json
-def add(email: str, name: str | None, password: str, json: bool) -> None:
-    """Create an account for EMAIL, even if registration is closed."""
-    _check(password, email)
-    made = register(_database(), email, password, name)
+def add(email: str, name: str | None, password: str | None, password_stdin: bool, json: bool) -> None:
+    """Create an account for EMAIL, even if registration is closed.
+
+    Without a password one is made and printed, once.
+    """
+    given = _given(password, password_stdin)
+    chosen = given or secrets.token_urlsafe(_MADE_BYTES)
+    _check(chosen, email)
+    user = register(_database(), email, chosen, name)
     if json:
-        print_json({"user": made.encode()})
-    else:
-        say(f"{made.email} can sign in now.")
+        print_json({"user": user.encode()} | ({} if given else {"password": chosen}))
+        return
+    say(f"{user.email} can sign in now.")
+    if not given:
+        say(f"Password, which is not shown again: {chosen}")
 
 
 @user.command("password")
 @click.argument("email")
-@click.password_option(help="The new password; prompts for it if not given.")
-def password(email: str, password: str) -> None:
+@_password_options
+def password(email: str, password: str | None, password_stdin: bool) -> None:
     """Change the password of the account EMAIL and sign it out everywhere.
 
-    Its API tokens stay valid.
+    Its API tokens stay valid. Prompts for the password if it is not given.
     """
+    given = _given(password, password_stdin) or click.prompt(
+        "Password", hide_input=True, confirmation_prompt=True
+    )
     database = _database()
     owner = _owner(database, email)
-    _check(password, owner.email)
-    database.write(users.set_password, owner.id, _hash(password))
+    _check(given, owner.email)
+    database.write(users.set_password, owner.id, _hash(given))
     try:
-        Revocations(Link(current().redis_url, current().redis)).announce(owner.id)
+        Revocations(Services(current()).link).announce(owner.id)
     except StreamUnavailable:
         pass  # without Redis the web processes cache no credentials
     say(f"The password of {owner.email} was changed; all its sessions are signed out.")

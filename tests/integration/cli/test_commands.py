@@ -296,6 +296,26 @@ def test_runs_are_listed_shown_and_cancelled(migrated: Command, queued: str) -> 
     assert queued not in migrated("runs", "list", "--status", "queued").stdout
 
 
+def test_a_password_comes_from_stdin_or_is_made_and_printed_once(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_module.load({"DATABASE_URL": sqlite_url, "REDIS_URL": "redis://127.0.0.1:1/0"})
+    monkeypatch.setattr("runtime.cli.users.current", lambda: settings)
+
+    def user(*arguments: str, stdin: str = "") -> str:
+        return CliRunner().invoke(program, ["user", *arguments], input=stdin).output
+
+    given = user("add", "ada@example.com", "--password-stdin", stdin="correct horse\n")
+    assert given == "ada@example.com can sign in now.\n"
+    assert "There is no password in stdin" in user("add", "eve@example.com", "--password-stdin")
+    made = json.loads(user("add", "eve@example.com", "--json"))
+    assert len(made["password"]) == 24 and made["user"]["email"] == "eve@example.com"
+    shown = user("add", "bob@example.com")
+    assert "Password, which is not shown again: " in shown and made["password"] not in shown
+    assert "not by both" in user("add", "x@example.com", "--password-stdin", "--password", "correct horse")
+    assert "was changed" in user("password", "bob@example.com", "--password-stdin", stdin="another horse")
+
+
 def test_an_unknown_run_is_reported_in_one_sentence(migrated: Command) -> None:
     result = migrated("runs", "show", "01900000-0000-7000-8000-000000000000")
     assert (result.returncode, result.stderr) == (
