@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -16,7 +17,13 @@ from rich.markup import escape
 
 from runtime.cli.output import as_json, print_json
 from runtime.cli.terminal import console
-from runtime.errors import BranchlineError, BrokerUnavailable, StreamUnavailable
+from runtime.errors import (
+    BranchlineError,
+    BrokerUnavailable,
+    ConfigurationError,
+    StoreUnavailable,
+    StreamUnavailable,
+)
 from runtime.logs import printable
 from runtime.queue import redis as broker_redis
 from runtime.queue.publisher import refused_queues
@@ -53,11 +60,11 @@ Check = Callable[[Services], Iterator[Finding]]
 def doctor(json: bool) -> None:
     """Find problems and how to fix them; exit code 1 if there are any.
 
-    Checks the database and its migrations, Redis, the broker, the worker
-    folders, the pools, the clocks, the reaper, and the web process, as this
-    environment's settings name them.
+    Checks the settings, the database and its migrations, Redis, the broker, the
+    worker folders, the pools, the clocks, the reaper, and the web process, as
+    this environment's settings name them.
     """
-    findings = [finding for check in _CHECKS for finding in _run(check)]
+    findings = list(_examine())
     if json:
         print_json(
             [
@@ -71,16 +78,35 @@ def doctor(json: bool) -> None:
     sys.exit(1 if any(finding.remedy for finding in findings) else 0)
 
 
-def _run(check: Check) -> list[Finding]:
-    services = Services(current())
+def _examine() -> Iterator[Finding]:
     try:
-        return list(check(services))
-    except BranchlineError as error:
-        found = str(error)
-    except Exception as error:  # of a driver, such as a table that a database lacks which is not migrated
-        found = str(error).split("\n")[0]
-    about = check.__name__.strip("_").replace("_", " ")
-    return [Finding(about, found, _REMEDIES.get(check, "Fix the problem above."))]
+        services = Services(current())
+    except ConfigurationError as error:
+        yield Finding("settings", str(error), _SETTINGS)
+        return
+    database = _run(_database, services)
+    yield from database
+    for check in (_redis, _broker, _workers):
+        yield from _run(check, services)
+    if all(finding.remedy is None for finding in database):
+        for check in (_pools, _clocks, _sandbox, _reaper):
+            yield from _run(check, services)
+    yield from _run(_web, services)
+
+
+def _run(check: Check, services: Services) -> list[Finding]:
+    """What a check finds; whatever it raises is a finding, too."""
+    about = check.__name__.strip("_")
+    found: list[Finding] = []
+    try:
+        found.extend(check(services))
+    except ConfigurationError as error:
+        found.append(Finding(about, str(error), _SETTINGS))
+    except Exception as error:  # of any driver, whose classes nobody lists
+        remedy = _REMEDIES[about](str(error)) if about in _REMEDIES else _of_stored(services, error)
+        text = str(error) if isinstance(error, BranchlineError) else f"{type(error).__name__}: {error}"
+        found.append(Finding(about, text, remedy))
+    return [replace(finding, found=" ".join(finding.found.split())) for finding in found]  # one line each
 
 
 def _show(finding: Finding) -> None:
@@ -91,14 +117,21 @@ def _show(finding: Finding) -> None:
 
 
 def _database(services: Services) -> Iterator[Finding]:
-    has = migrate.current(services.settings.database_url)
     where = services.database.address
-    if not migrate.is_behind(has):
-        yield Finding("database", f"{where}, up to date ({has})")
-    else:
+    try:
+        has = migrate.current(services.settings.database_url)
+    except StoreUnavailable as error:
+        yield Finding("database", f"{where}: {error}", _of_database(where, str(error)) + _THEN_AGAIN)
+        return
+    if migrate.is_behind(has):
+        what = f"{where} is at {has or 'nothing'}, not {migrate.head()}"
+        yield Finding("database", what, "Run: branchline migrate." + _THEN_AGAIN)
+    elif migrate.is_later(has):
         yield Finding(
-            "database", f"{where} is at {has or 'nothing'}, not {migrate.head()}", "Run: branchline migrate"
+            "database", f"{where}, at {has}, of a later version than this one, which can use it all the same"
         )
+    else:
+        yield Finding("database", f"{where}, up to date ({has})")
 
 
 def _redis(services: Services) -> Iterator[Finding]:
@@ -131,6 +164,10 @@ def _broker(services: Services) -> Iterator[Finding]:
         refused = refused_queues(services.celery, sorted(names), _TIMEOUT)
     except BrokerUnavailable as error:
         raise BrokerUnavailable(f"no answer at {where} ({error.__cause__ or error})") from error
+    if names and set(refused) == names and len(reasons := set(refused.values())) == 1:
+        reason = reasons.pop()
+        yield Finding("broker", f"{where} refuses everything: {reason}", _of_broker(reason))
+        return
     yield Finding("broker", where)
     if is_redis(services.settings.broker_url):
         try:
@@ -232,41 +269,111 @@ def _web(services: Services) -> Iterator[Finding]:
         answer = httpx.get(f"{url}/readyz", timeout=_TIMEOUT, trust_env=False)
     except httpx.HTTPError as error:
         yield Finding(
-            "web", f"no answer at {url} ({error})", "Start everything (make run) or: branchline web"
+            "web",
+            f"no answer at {url} ({error})",
+            "Start everything (make run) or: branchline web. If it runs elsewhere, set API_URL. "
+            "If it has a certificate of your own authority, SSL_CERT_FILE names that.",
         )
         return
-    if answer.status_code == 200:
+    if answer.status_code == 200 and _names(answer, "checks"):
         yield Finding("web", f"{url}, ready")
+    elif missing := _names(answer, "missing"):
+        lacks = "; ".join(f"{one['what']}: {one['why']}" for one in missing)
+        yield Finding(
+            "web",
+            f"{url} is not ready: {lacks}",
+            "Look at its log. Where all is well above, it has other settings than this command: "
+            "start it again with these.",
+        )
     else:
-        yield Finding("web", f"{url} is not ready: {answer.text.strip()}", "Fix the problems above.")
+        yield Finding(
+            "web",
+            f"another program answers at {url} (status {answer.status_code})",
+            "Stop it and start: branchline web. Or set PORT and BASE_PATH, or API_URL, to where it is.",
+        )
+
+
+def _names(answer: httpx.Response, name: str) -> Any:
+    """What an answer of ours has under that name."""
+    try:
+        document = answer.json()
+    except ValueError:
+        return None
+    return document.get(name) if isinstance(document, dict) else None
 
 
 def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    """Each address of a URL, without what may follow: redis-py takes a password there, too."""
+    addresses = (one.partition("?")[0].rpartition("@")[2] for one in url.partition("://")[2].split(";"))
+    return f"{url.partition('://')[0]}://{';'.join(one.rpartition('://')[2] for one in addresses)}"
 
 
+def _first(remedies: Mapping[str, str], text: str, otherwise: str) -> str:
+    """The remedy of the first pattern that the text of an error has."""
+    return next((remedy for pattern, remedy in remedies.items() if re.search(pattern, text, re.I)), otherwise)
+
+
+def _of_database(where: Address, text: str) -> str:
+    if isinstance(where, SQLiteFile):
+        return (
+            f"Give the user of this process the rights to read and write {where.path} and its folder, and "
+            "room on the disk, or name another file in DATABASE_URL."
+        )
+    return _first(_DATABASE, text, "Start its server, or correct the host and the port in DATABASE_URL.")
+
+
+def _of_redis(text: str) -> str:
+    return _first(_REDIS, text, "Start it (make run starts one), or correct REDIS_URL.")
+
+
+def _of_broker(text: str) -> str:
+    return _first(_BROKER, text, "Start it, or correct BROKER_URL.")
+
+
+def _of_stored(services: Services, error: Exception) -> str:
+    """Of what is read from the database, which answered a moment ago."""
+    if isinstance(error, StoreUnavailable):
+        return _of_database(services.database.address, str(error))
+    return "Its tables are not what its migrations made: restore a backup, or name a new one in DATABASE_URL."
+
+
+_SETTINGS = "Correct it in the environment of every process; docs/reference/settings.md has every setting."
+_THEN_AGAIN = " Then run doctor again: it finds pools, clocks, the sandbox and the reaper there."
 _REFUSED = (
     "Delete that queue at the broker, so that it is made as Branchline needs it (the runs in it are "
     "published again), or give its user the right to it."
 )
-_CHECKS: tuple[Check, ...] = (
-    _database,
-    _redis,
-    _broker,
-    _workers,
-    _pools,
-    _clocks,
-    _sandbox,
-    _reaper,
-    _web,
-)
-_REMEDIES: dict[Check, str] = {
-    _database: "Start it, or set DATABASE_URL.",
-    _redis: "Start it (make run starts one), or set REDIS_URL.",
-    _broker: "Start it, or set BROKER_URL.",
-    _pools: "Fix the database first.",
-    _clocks: "Fix the database first.",
-    _sandbox: "Fix the database first.",
-    _reaper: "Fix the database first.",
+_DATABASE = {
+    "password|authentication failed": "Correct the user and the password in DATABASE_URL (or ~/.pgpass).",
+    'database ".*" does not exist': "Create it (createdb NAME), or correct its name in DATABASE_URL.",
+    'role ".*" does not exist': "Create that user (createuser NAME), or correct it in DATABASE_URL.",
+    "pg_hba.conf": "Let this machine and user in (pg_hba.conf of the server), or correct DATABASE_URL.",
+    "definition of service": "Correct service= in DATABASE_URL, or name its file in PGSERVICEFILE.",
+    "ssl|certificate": "Correct sslmode, or the certificates, in DATABASE_URL or at the server.",
+    "translate host|resolve": "Correct the host in DATABASE_URL.",
 }
+"""What PostgreSQL and libpq say (its codes are not handed on before a connection is made), and the remedy."""
+_REDIS = {
+    "WRONGPASS|NOAUTH|AUTH|password": "Correct the user and the password in REDIS_URL.",
+    "DB index": "Correct the number of the database at the end of REDIS_URL.",
+    "wrong version number|ssl|certificate": "Write rediss:// in REDIS_URL if it speaks TLS (of sentinels "
+    "&ssl=true), else redis://, and name its authority (?ssl_ca_certs=/file).",
+    "Name or service|resol": "Correct the host in REDIS_URL.",
+}
+_BROKER = {
+    "vhost .* not found": "Create it (rabbitmqctl add_vhost NAME), or correct the path of BROKER_URL.",
+    "access to vhost": "Let its user in: rabbitmqctl set_permissions --vhost NAME USER '.*' '.*' '.*'",
+    "Login was refused": "Correct the user and the password in BROKER_URL.",
+    "WRONGPASS|NOAUTH": "Correct the user and the password in BROKER_URL.",
+    "ACCESS_REFUSED": _REFUSED,
+    "PRECONDITION|RESOURCE_LOCKED|NOT_FOUND": _REFUSED,
+    "No such transport": "Correct BROKER_URL: redis://… or amqp://…",
+    "Name or service|resol": "Correct the host in BROKER_URL.",
+}
+_REMEDIES: Mapping[str, Callable[[str], str]] = {
+    "redis": _of_redis,
+    "broker": _of_broker,
+    "workers": lambda _: "Correct the rights to that folder, or WORKERS_PATH.",
+    "web": lambda _: "Correct API_URL.",
+}
+"""By check; all others read the database."""
