@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,17 @@ class Refused(BranchlineError):
     """The server rejected the request."""
 
 
+def trusted() -> ssl.SSLContext:
+    """The authorities whose certificates are believed.
+
+    They are those that httpx brings along and those of this machine, or in the place of the
+    latter the ones that SSL_CERT_FILE names, as OpenSSL reads it.
+    """
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context
+
+
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
     """One event of a stream."""
@@ -34,7 +46,9 @@ class Api:
 
     def __init__(self, url: str, token: str | None, email: str, password: str) -> None:
         """Without a ``token``, signs in with ``email`` and ``password``."""
-        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(30, connect=5), trust_env=False)
+        self._http = httpx.Client(
+            base_url=url, timeout=httpx.Timeout(30, connect=5), trust_env=False, verify=trusted()
+        )
         self._credentials = {"email": email, "password": password, "token": True}
         self._signs_in = token is None
         if token is None:

@@ -15,6 +15,7 @@ import httpx
 import redis.exceptions
 from rich.markup import escape
 
+from runtime.cli.api import trusted
 from runtime.cli.output import as_json, print_json
 from runtime.cli.terminal import console
 from runtime.errors import (
@@ -226,9 +227,9 @@ def _clocks(services: Services) -> Iterator[Finding]:
 def _web_clock(url: str) -> float | None:
     """What the web process takes for the time, to the second; None where it does not answer."""
     try:
-        answer = httpx.get(f"{url}/healthz", timeout=_TIMEOUT, trust_env=False)
+        answer = httpx.get(f"{url}/healthz", timeout=_TIMEOUT, trust_env=False, verify=trusted())
         return parsedate_to_datetime(answer.headers["Date"]).timestamp() + 0.5
-    except (httpx.HTTPError, KeyError, ValueError):
+    except (httpx.HTTPError, httpx.InvalidURL, KeyError, ValueError):
         return None
 
 
@@ -266,8 +267,8 @@ def _reaper(services: Services) -> Iterator[Finding]:
 def _web(services: Services) -> Iterator[Finding]:
     url = services.settings.api_url
     try:
-        answer = httpx.get(f"{url}/readyz", timeout=_TIMEOUT, trust_env=False)
-    except httpx.HTTPError as error:
+        answer = httpx.get(f"{url}/readyz", timeout=_TIMEOUT, trust_env=False, verify=trusted())
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         yield Finding(
             "web",
             f"no answer at {url} ({error})",
