@@ -24,6 +24,26 @@ def test_a_blueprint_documents_views_by_its_callbacks() -> None:
         assert list(inspect.signature(callback).parameters)[:2] == ["doc", "doc_info"]
 
 
+def test_a_blueprint_is_served_and_described_by_these_steps_of_its_registration() -> None:
+    registered = inspect.getsource(flask_smorest.Api.register_blueprint)
+    for step in (
+        'self._app.extensions["flask-smorest"]["blp_name_to_api"][blp_name] = self',
+        "self._app.register_blueprint(blp, **options)",
+        "blp.register_views_in_doc(",
+        'self.spec.tag({"name": blp_name, "description": blp.description})',
+    ):
+        assert registered.count(step) == 1, step
+    assert registered.count("self.") == 5
+    assert list(inspect.signature(flask_smorest.Blueprint.register_views_in_doc).parameters) == [
+        "self",
+        "api",
+        "app",
+        "spec",
+        "name",
+        "parameters",
+    ]
+
+
 def test_the_document_is_served_and_errors_are_answered_by_methods_of_the_api() -> None:
     assert "view_func=self._openapi_json" in inspect.getsource(DocBlueprintMixin)
     assert "self.handle_http_exception" in inspect.getsource(ErrorHandlerMixin)

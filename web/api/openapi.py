@@ -103,8 +103,12 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 
     ERROR_SCHEMA = Problem
 
+    _undescribed: list[Blueprint]
+    """Blueprints whose views are served, and not described in ``spec`` yet."""
+
     def init_app(self, app: Flask, **options: Any) -> None:
         """Serve the document and its page; blueprints are registered afterwards."""
+        self._undescribed = []
         app.config.update(_CONFIG)
         if (base_path := app.config["APPLICATION_ROOT"]) != "/":
             app.config["API_SPEC_OPTIONS"] = {"servers": [{"url": base_path}]}
@@ -120,6 +124,25 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
             self.spec.components.security_scheme(name, scheme)
         app.add_url_rule("/api/docs", "api_docs", _page)
         app.add_url_rule("/api/docs/<path:file>", "api_docs_file", _file)
+
+    def register_blueprint(self, blueprint: Blueprint) -> None:
+        """Serve the views of a blueprint; see ``spec`` for their description."""
+        self._app.extensions["flask-smorest"]["blp_name_to_api"][blueprint.name] = self
+        self._app.register_blueprint(blueprint)
+        self._undescribed.append(blueprint)
+
+    @property
+    def spec(self) -> Any:
+        """What apispec knows of the views: all of them, from the first time on that somebody asks."""
+        blueprints, self._undescribed = self._undescribed, []
+        for blueprint in blueprints:
+            blueprint.register_views_in_doc(self, self._app, self._spec, name=blueprint.name, parameters=None)
+            self._spec.tag({"name": blueprint.name, "description": blueprint.description})
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: Any) -> None:
+        self._spec = spec
 
     def handle_http_exception(self, error: HTTPException) -> Any:
         """Errors are answered by :mod:`web.http.problems`."""
