@@ -17,11 +17,11 @@ from web.api import body_limits
 from web.api.events import stream_run
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
-from web.core import core
+from web.core import core, this_core
 from web.http.responses import json_response
 from web.security import auth
 from web.streaming.sse import DOCUMENTED, EVENT_STREAM
-from web.streaming.wait import until_ended
+from web.streaming.wait import answer_when_ended
 
 on_thread = Blueprint(
     "thread runs", __name__, url_prefix="/api/threads/<id:thread_id>/runs", description="Runs on a thread"
@@ -123,18 +123,23 @@ def get_run(run_id: str) -> Response:
 @views.arguments(queries.WaitQuery, location="query")
 @views.response(200, _RunResult)
 def wait_for_run(given: dict[str, Any], run_id: str) -> Response:
-    """The run and its messages once it has ended, or as they are when the time is over."""
+    """The run and its messages once it has ended, or as they are when the time is over.
+
+    An answer that takes longer than 15 seconds begins then, with 200, and with spaces before its
+    JSON. If it fails after that, the body is a problem document, whose `status` says how.
+    """
     workspace_id = auth.current_user().workspace_id
     run = _get(run_id)
-    with core.open_streams.hold(auth.current_user().id):
-        until_ended(core, run, given["timeout"])
 
     def read(c: Any) -> dict[str, Json]:
         run = runs.get(c, workspace_id, run_id)
         output = messages.of_state(c, run.output_state_id)
         return {"run": _with_queue(c, run), "messages": [message.encode() for message in output]}
 
-    return json_response(core.database.read(read))
+    def answer(_: Run) -> Response:
+        return json_response(core.database.read(read))
+
+    return answer_when_ended(this_core(), run, given["timeout"], answer)
 
 
 @views.route("/<id:run_id>/log")
@@ -168,18 +173,24 @@ def list_attempts(run_id: str) -> Response:
 @views.arguments(inputs.Cancel)
 @views.response(202, _RunAnswer)
 def cancel_run(given: dict[str, Any], run_id: str) -> Response:
-    """Cancel a run, whether it has started or not. A run that has ended stays as it is."""
+    """Cancel a run, whether it has started or not. A run that has ended stays as it is.
+
+    With `wait`, an answer that takes longer than 15 seconds comes like that of `wait` of a run.
+    """
     user = auth.current_user()
     if given["wait"]:
         core.open_streams.check(user.id)  # before anything is done
     run = core.dispatcher.cancel(user, run_id)
     if not run.status.terminal:
         after_commit(core.announcer.hint_run, run)
-    if given["wait"]:
-        seconds = _CANCEL_WAIT if given["wait"] is True else float(given["wait"])
-        with core.open_streams.hold(user.id):
-            run = until_ended(core, run, seconds)
-    return json_response({"run": run.encode()}, 202)
+
+    def answer(run: Run) -> Response:
+        return json_response({"run": run.encode()}, 202)
+
+    if not given["wait"]:
+        return answer(run)
+    seconds = _CANCEL_WAIT if given["wait"] is True else float(given["wait"])
+    return answer_when_ended(this_core(), run, seconds, answer)
 
 
 @views.route("/<id:run_id>/answer", methods=["POST"])

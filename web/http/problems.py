@@ -46,6 +46,13 @@ def problem(error: ErrorDescription) -> Response:
     return response
 
 
+def answer(error: Exception) -> Response:
+    """The problem document of any error; one that is nobody's is logged."""
+    if isinstance(error, RequestError | Unavailable | HTTPException):
+        return _answer(error)
+    return _answer_unexpected(error)
+
+
 def raw_problem(status: int, reason: str, detail: str) -> bytes:
     """A whole HTTP/1.1 response for a request so malformed that no app sees it."""
     response = problem(describe_status(status, reason, detail))

@@ -8,8 +8,7 @@ so each process counts for itself.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from runtime.errors import TooMany
 
@@ -46,12 +45,3 @@ class OpenStreams:
                     del self._open[user_id]
 
         return leave
-
-    @contextmanager
-    def hold(self, user_id: str) -> Iterator[None]:
-        """Count one more for as long as the block lasts. Raises TooMany."""
-        leave = self.enter(user_id)
-        try:
-            yield
-        finally:
-            leave()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket as stdlib_socket
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +10,12 @@ from gevent import socket
 from runtime.stream import Batch
 from runtime.stream.entries import Encoder
 from web.http import gunicorn
+from web.http.disconnects import disconnected
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from web.ops.metrics import Metrics
-
-
-_TCP_INFO = getattr(stdlib_socket, "TCP_INFO", None)
-_ESTABLISHED = 1
-"""On Linux the first byte of ``struct tcp_info`` is the state of the connection; this is TCP_ESTABLISHED."""
 
 
 class SocketWriter:
@@ -53,18 +48,8 @@ class SocketWriter:
         )
 
     def gone(self) -> bool:
-        """Whether the reader has closed its end of the connection, or no longer answers.
-
-        The first write to a closed connection still succeeds, so that a write does not tell.
-        False where the system does not tell either (Linux does).
-        """
-        if self._socket is None or _TCP_INFO is None:
-            return False
-        try:
-            state: bytes = self._socket.getsockopt(stdlib_socket.IPPROTO_TCP, _TCP_INFO, 1)
-        except OSError:
-            return False
-        return state[0] != _ESTABLISHED
+        """Whether the reader has closed its end of the connection, or no longer answers."""
+        return disconnected(self._socket)
 
     def close_after_response(self) -> None:
         """Have the connection closed after this response, so that the next request finds another process."""

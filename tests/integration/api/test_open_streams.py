@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,12 @@ class Reader:
         self._leave = ExitStack()
 
     def paths(self) -> list[str]:
-        """What can be read as a stream."""
+        """What can be read as a stream, or waited for: that answers once a heartbeat is over."""
         return [
             "/api/events",
             f"/api/threads/{self.thread['id']}/events",
             f"/api/runs/{self.run['id']}/events",
+            f"/api/runs/{self.run['id']}/wait?timeout=60",
         ]
 
     def open(self, path: str) -> httpx.Response:
@@ -105,15 +107,15 @@ def test_others_and_other_requests_are_not_concerned(stack: Stack, reader: Reade
         pass
 
 
-def test_a_stream_that_is_closed_makes_room(reader: Reader) -> None:
+def test_streams_and_waits_that_are_closed_make_room(reader: Reader) -> None:
     reader.fill()
     reader.close()
 
-    def opened() -> bool:
-        answer = reader.open("/api/events")
-        return answer.status_code == 200
+    def opened(path: str) -> bool:
+        return reader.open(path).status_code == 200
 
-    until(opened, 30, "the server has noticed that the streams are closed")
+    for path in reader.paths():
+        until(partial(opened, path), 30, "the server has noticed that they are closed")
 
 
 def test_a_wait_and_a_stream_that_end_make_room(reader: Reader) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -30,6 +31,7 @@ from tests.support.web_process import stack_on_sqlite, web_only
 
 HARD_TEXT = (" leading", "\n", "\n\n", "", "\u2028", "a\r\nb", "😀", "data: x\n\n", "\ttab ", "x" * (1 << 20))
 HEARTBEAT = 0.5
+JSON = "application/json"
 
 Environment = Callable[[], Stack]
 
@@ -444,6 +446,48 @@ def test_cancelling_with_wait_returns_once_the_run_has_ended(ada: Client, servic
     attempt.finish(RunStatus.CANCELLED)
 
     assert waiting()["run"]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "wait?timeout=20", 200), ("POST", "cancel", 202)]
+)
+def test_a_long_wait_sends_spaces_until_its_json_comes(
+    ada: Client, services: Services, method: str, path: str, status: int
+) -> None:
+    _, run = new_run(ada)
+    attempt = Attempt(services, run["id"])
+    body = {"wait": 20} if method == "POST" else None
+    with httpx.Client.stream(ada, method, f"/api/runs/{run['id']}/{path}", json=body) as answer:
+        pieces = answer.iter_raw()
+        first = [next(pieces), next(pieces)]
+        attempt.say("Hello")
+        attempt.finish(RunStatus.CANCELLED)
+        rest = b"".join(pieces)
+
+    assert (answer.status_code, answer.headers["Content-Type"], first) == (status, JSON, [b" ", b" "])
+    assert json.loads(b"".join([*first, rest]))["run"]["status"] == "cancelled"
+
+
+def test_a_wait_that_fails_once_its_answer_has_begun_has_a_problem_document_for_its_body(ada: Client) -> None:
+    thread, run = new_run(ada)
+    with httpx.Client.stream(ada, "GET", f"/api/runs/{run['id']}/wait?timeout=20") as answer:
+        pieces = answer.iter_raw()
+        first = next(pieces)
+        ada.delete(f"/api/threads/{thread['id']}").raise_for_status()
+        body = json.loads(first + b"".join(pieces))
+
+    assert (answer.status_code, body["status"], "run" in body) == (200, 404, False)
+    assert body["type"].startswith("urn:branchline:problem:")
+
+
+def test_a_wait_whose_client_goes_away_ends(ada: Client) -> None:
+    _, run = new_run(ada)
+    until(lambda: figure(ada, "open_streams") == 0)
+    with httpx.Client.stream(ada, "GET", f"/api/runs/{run['id']}/wait?timeout=60") as answer:
+        pieces = answer.iter_raw()  # httpx closes the answer where this is dropped
+        assert next(pieces) == b" "
+        until(lambda: figure(ada, "open_streams") == 1)
+    until(lambda: figure(ada, "open_streams") == 0, within=20)
 
 
 def test_a_reader_that_goes_away_is_noticed_at_the_next_heartbeat(ada: Client) -> None:
