@@ -19,7 +19,8 @@
     ├── Unavailable                a service that Branchline needs does not answer (our side)
     │   ├── StoreUnavailable       the database
     │   ├── StreamUnavailable      Redis
-    │   └── BrokerUnavailable      the Celery broker
+    │   ├── BrokerUnavailable      the Celery broker
+    │   └── WorkerElsewhere        a pool has the worker, and this process does not
     ├── LimitExceeded              a computation needs more time or memory than it may
     ├── AttemptEnded               this attempt may no longer write
     │   └── StaleAttempt           a later attempt has begun, or the run has ended
@@ -171,6 +172,18 @@ class StreamUnavailable(Unavailable):
 
 class BrokerUnavailable(Unavailable):
     """The broker is not reachable; the runs stay queued and are published later."""
+
+
+class WorkerElsewhere(Unavailable):
+    """A pool has the worker, but this process does not yet; try again in a moment."""
+
+    def __init__(self, worker_id: str) -> None:
+        super().__init__(
+            f"A pool has the worker {worker_id!r}, but the process that answers does not: a new version "
+            "is being installed. Try again in a moment. If that does not help, its operator has to give this "
+            "process the folder of the worker, too (WORKERS_PATH)."
+        )
+        self.worker_id = worker_id
 
 
 class LimitExceeded(BranchlineError):

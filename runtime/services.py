@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
+from runtime.errors import UnknownWorker, WorkerElsewhere
 from runtime.queue.announcer import Announcer
 from runtime.queue.app import make_celery
 from runtime.queue.publisher import Publisher
-from runtime.registry import Registry, discover
+from runtime.registry import Registry, Worker, discover
 from runtime.registry.availability import Availability
 from runtime.settings import Settings
 from runtime.store import Database
@@ -66,6 +67,21 @@ class Services:
     def availability(self) -> Availability:
         """Which workers can run."""
         return Availability(self.database, self.settings.pool.lease)
+
+    def worker(self, worker_id: str) -> Worker:
+        """The worker with that id. Not to be called inside a transaction.
+
+        Raises UnknownWorker; WorkerElsewhere where a pool has it. While a new version is
+        installed, pools have its workers before the last web process does, and a client that
+        has learnt of one from another web process is not to be told that it does not exist.
+        """
+        try:
+            return self.registry.get(worker_id)
+        except UnknownWorker:
+            self.availability.refresh()
+            if self.availability.is_in_a_pool(worker_id):
+                raise WorkerElsewhere(worker_id) from None
+            raise
 
     @cached_property
     def announcer(self) -> Announcer:

@@ -158,7 +158,7 @@ class Acceptance:
         if worker_id is None:
             message = "Name a worker: the thread has none of its own."
             raise Invalid(message, [FieldError(("worker_id",), message)])
-        worker = self._services.registry.get(worker_id)
+        worker = self._services.worker(worker_id)
         availability = self._services.availability.of(worker)
         if availability.refused:
             raise WorkerUnavailable(worker_id, availability.reason or "it cannot run now")

@@ -14,7 +14,14 @@ from collections.abc import Sequence
 from runtime.dispatch import Dispatcher, IdempotencyKey, NewThread, RunRequest
 from runtime.dispatch.titles import title_of
 from runtime.duties import for_each
-from runtime.errors import RequestError, TooMany, UnknownWorker, WorkerUnavailable
+from runtime.errors import (
+    BranchlineError,
+    RequestError,
+    TooMany,
+    UnknownWorker,
+    WorkerElsewhere,
+    WorkerUnavailable,
+)
 from runtime.model import Channel, Message, MessageType, Role, RunStatus, Thread
 from runtime.services import Services
 from runtime.store import messages, states, titles, users
@@ -30,6 +37,8 @@ _MAX_CHARACTERS = 4000
 _PRIORITY = -100
 """The priority among its user's runs: those that somebody waits for go first."""
 _PROMPT = "Name this conversation: two to six words, in its own language. Answer with nothing but the name."
+_REFUSALS = (UnknownWorker, WorkerElsewhere, WorkerUnavailable)
+"""Of the title worker, whatever it is to name."""
 
 
 class Titles:
@@ -49,9 +58,9 @@ class Titles:
             for_each(
                 missing,
                 lambda wanted: requested.append(self._request(wanted)),
-                at_once=(UnknownWorker, WorkerUnavailable),
+                at_once=_REFUSALS,
             )
-        except (UnknownWorker, WorkerUnavailable) as error:
+        except _REFUSALS as error:
             self._log_refusal(error)
         return sum(requested)
 
@@ -78,7 +87,7 @@ class Titles:
         key = IdempotencyKey(f"title:{thread.id}", wanted.answer_id)
         try:
             self._dispatcher.create(user, NewThread(thread.title, titles=thread.id), request, key)
-        except (UnknownWorker, WorkerUnavailable):
+        except _REFUSALS:
             raise
         except RequestError as error:  # a user who has too many runs goes without titles
             self._log_refusal(error)
@@ -101,7 +110,7 @@ class Titles:
             self._services.announcer.thread(thread)
         return thread is not None
 
-    def _log_refusal(self, error: RequestError) -> None:
+    def _log_refusal(self, error: BranchlineError) -> None:
         """Log once why no titles are made."""
         if not isinstance(error, TooMany) and str(error) != self._last_refusal:
             self._last_refusal = str(error)

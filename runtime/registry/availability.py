@@ -68,6 +68,10 @@ class Availability:
     def _read(self, c: Connection) -> tuple[list[Pool], dict[str, int]]:
         return pools.listing(c, self._lease), backlog.lengths(c)
 
+    def is_in_a_pool(self, worker_id: str) -> bool:
+        """Whether a pool process that is alive has a worker with that id."""
+        return any(pool.alive and worker_id in pool.workers for pool in self._pools)
+
     def of(self, worker: Worker) -> WorkerAvailability:
         """Whether ``worker`` can run, by the reports that were last read."""
         alive = [pool for pool in self._pools if pool.name == worker.pool and pool.alive]

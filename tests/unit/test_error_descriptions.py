@@ -28,6 +28,7 @@ from web.http.problems import MAX_FIELDS, problem, raw_problem
         (UnknownWorker("nobody"), 422, "unknown-worker", None),
         (TooMany(retry_after=7), 429, "too-many", 7),
         (errors.StoreUnavailable(), 503, "store-unavailable", 2),
+        (errors.WorkerElsewhere("newcomer"), 503, "worker-elsewhere", 2),
         (errors.BrokerUnavailable(), 503, "unavailable", 2),
         (NotFound(), 404, "not-found", None),
         (RequestEntityTooLarge(), 413, "request-entity-too-large", None),

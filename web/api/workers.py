@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response
 
-from runtime.errors import NotFound
+from runtime.errors import NotFound, UnknownWorker
 from runtime.registry import Worker
 from web.api.openapi import Blueprint
 from web.api.schemas import outputs
@@ -33,9 +33,10 @@ def list_workers() -> Response:
 @workers.response(200, _WorkerAnswer)
 def get_worker(worker_id: str) -> Response:
     """One worker."""
-    worker = core.registry.workers.get(worker_id)
-    if worker is None:
-        raise NotFound("There is no such worker.")
+    try:
+        worker = core.worker(worker_id)
+    except UnknownWorker:
+        raise NotFound("There is no such worker.") from None
     core.availability.refresh()
     return json_response({"worker": _encode(worker)})
 

@@ -9,8 +9,9 @@ import pytest
 import redis
 
 from runtime.model import RunError, RunStatus
-from runtime.store import states
-from tests.support.attempt import Attempt, report_pool
+from runtime.store import pools, states
+from runtime.testing.waiting import until
+from tests.support.attempt import INCARNATION, Attempt, report_pool, stored_run
 from tests.support.web import Client
 from web.core import Core
 
@@ -132,6 +133,24 @@ def test_workers_are_listed_with_their_schema_and_their_pool(ada: Client, core: 
     assert parrot["config_schema"]["properties"]["tone"]["default"] == "kind"
     assert ada.get("/api/workers/parrot").json["worker"] == parrot
     assert ada.get("/api/workers/nobody").status_code == 404
+
+
+def test_a_worker_that_only_a_pool_has_is_asked_again_later(ada: Client, core: Core) -> None:
+    thread = ada.thread()
+    named = {"worker_id": "newcomer"}
+
+    def answers() -> list[tuple[int, str | None]]:
+        path = f"/api/threads/{thread['id']}"
+        asked = ada.ask(thread, **named), ada.patch(path, json=named), ada.get("/api/workers/newcomer")
+        return [(answer.status_code, answer.headers.get("Retry-After")) for answer in asked]
+
+    assert answers() == [(422, None), (422, None), (404, None)]
+    report_pool(core, "python", 4, newcomer=None)
+    until(lambda: answers() == [(503, "2")] * 3, what="the pools are looked at again")
+    assert ada.get("/api/runs").json["items"] == []
+
+    core.database.write(pools.withdraw, INCARNATION)
+    until(lambda: answers()[0][0] == 422, what="no pool has it any more")
 
 
 def test_the_input_must_be_a_state_of_the_thread_whose_run_has_ended(ada: Client) -> None:
