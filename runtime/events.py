@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from runtime.model import Message, Run, State, Thread, encode_time, utc_now
+from runtime.model import Message, MessageStatus, Run, State, Thread, encode_time, utc_now
 
 THREAD_UPDATED: Final = "thread.updated"
 THREAD_DELETED: Final = "thread.deleted"
@@ -158,9 +158,8 @@ def run_completed(run: Run) -> Event:
 
 def message_created(run: Run, message: Message) -> Event:
     """A message begins; its content is empty as yet."""
-    payload = _payload(
-        MESSAGE_CREATED, run.thread_id, run, message.state_id, message={**message.encode(), "content": ""}
-    )
+    begun = {**message.encode(), "content": "", "status": MessageStatus.PARTIAL}
+    payload = _payload(MESSAGE_CREATED, run.thread_id, run, message.state_id, message=begun)
     return Event(MESSAGE_CREATED, payload, f"{MESSAGE_CREATED}:{message.id}:{run.attempt}", message.id)
 
 

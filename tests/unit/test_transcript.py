@@ -55,6 +55,21 @@ def texts(events: list[Event]) -> list[tuple[str, str]]:
     return [(event.type.removeprefix("message."), event.text) for event in events]
 
 
+def test_a_message_is_partial_until_it_is_completed(transcript):
+    transcript.apply([p.Delta(None, "Hello"), complete("World"), p.Done()])
+
+    batch = transcript.next_batch()
+    transcript.mark_committed(batch.to_commit)
+    found = [*batch.events, *transcript.next_batch().events]
+    payloads = [orjson.loads(event.payload) for event in found]
+    statuses = [(data["type"], data["message"]["status"]) for data in payloads if "message" in data]
+
+    assert sorted(statuses) == [
+        *[("message.completed", "complete")] * 2,
+        *[("message.created", "partial")] * 2,
+    ]
+
+
 def test_the_first_delta_opens_a_message(transcript):
     transcript.apply([p.Delta(None, "Hel")])
 

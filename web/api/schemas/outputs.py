@@ -75,10 +75,7 @@ class Message(Output):
     )
     status = one_of(
         MessageStatus,
-        metadata=says(
-            "`partial`: stored before it was complete, because its run was cut off or still writes it. The "
-            "messages of `message.created` and of a snapshot's `open` are being written whatever this says"
-        ),
+        metadata=says("`partial`: it is being written, or its run was cut off while it was"),
     )
     run_id = _id(allow_none=True)
     created_at = _time(allow_none=True)
