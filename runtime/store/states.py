@@ -476,12 +476,17 @@ def _path() -> sa.Select[Any]:
 
 
 def _tree() -> sa.Select[Any]:
-    """States in order of creation, each with the first message that is not empty."""
+    """States in order of creation, each with the first text of its answer, else what else it has."""
     candidate = messages.alias("candidate")
     first = (
         sa.select(candidate.c.id)
-        .where(candidate.c.state_id == states.c.id, ~candidate.c.void, candidate.c.content != "")
-        .order_by(candidate.c.position)
+        .where(
+            candidate.c.state_id == states.c.id,
+            ~candidate.c.void,
+            candidate.c.content != "",
+            candidate.c.channel == Channel.ANSWER,
+        )
+        .order_by(candidate.c.type != MessageType.TEXT, candidate.c.position)
         .limit(1)
         .scalar_subquery()
     )

@@ -297,6 +297,17 @@ def test_the_first_words_are_shortened_and_freed_of_markup(ada: Client) -> None:
         ("```python\nprint(1)\n```", "print(1)"),
         ("---\n\nAfter a line", "After a line"),
         ("* " * 200_000, ""),
+        ("<think>\nA title?\n\n" + "Hm. " * 2000 + "</think>\n\nOaks in autumn", "Oaks in autumn"),
+        ("<think>Never closed", ""),
+        ("A title?\n\n" + "Hm. " * 2000 + "\n</think>\n\nOaks in autumn", "Oaks in autumn"),
+        ("Hm.</think>\nOaks in autumn", "Oaks in autumn"),
+        ("What does </think> mean?", "What does </think> mean?"),
+        ("What does <think> mean?", "What does <think> mean?"),
+        ("x" * 77 + "👨‍👩‍👧‍👦", "x" * 77),
+        ("x" * 79 + "👍🏽", "x" * 79),
+        ("x" * 79 + "e\u0301", "x" * 79),
+        ("x" * 79 + "🇳🇴🇫🇷", "x" * 79),
+        ("x" * 78 + "🇳🇴🇫🇷", "x" * 78 + "🇳🇴"),
     ],
 )
 def test_a_title_leaves_out_markup_only(text: str, words: str) -> None:
