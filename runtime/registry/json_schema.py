@@ -7,17 +7,20 @@ backtrack for years. :func:`examine` is what another process is asked, which can
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from functools import cache
 from itertools import islice
 from typing import Any
 
 import jsonschema
-from jsonschema.validators import Draft202012Validator, validator_for
+from jsonschema.validators import Draft202012Validator, extend, validator_for
 from jsonschema_specifications import REGISTRY
 from referencing import Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from runtime.model import Json
+from runtime.registry.sentences import sentence
 
 _MAX_ERRORS = 100
 """Errors that are reported at once."""
@@ -54,14 +57,12 @@ def fault(document: Mapping[str, Json]) -> str | None:
 
 def mistakes(document: Mapping[str, Json], value: Json) -> list[Mistake] | None:
     """What is wrong with ``value``, a hundred mistakes at most; None: value or schema is too deep."""
-    kind = draft(document) or Draft202012Validator
-    validator = kind(document, registry=REGISTRY, format_checker=kind.FORMAT_CHECKER)
     try:
-        found = [*islice(validator.iter_errors(value), _MAX_ERRORS)]
+        found = [*islice(_validator(document).iter_errors(value), _MAX_ERRORS)]
     except (Unresolvable, RecursionError):
         return None
     found.sort(key=lambda error: list(map(str, error.path)))
-    return [([*error.absolute_path], _shorten(error.message)) for error in found]
+    return [([*error.absolute_path], _shorten(sentence(error))) for error in found]
 
 
 def draft(document: Mapping[str, Json]) -> Any:
@@ -75,10 +76,34 @@ def draft(document: Mapping[str, Json]) -> Any:
         return unknown
 
 
+def _validator(document: Mapping[str, Json]) -> Any:
+    kind = _exact(draft(document) or Draft202012Validator)
+    # Without its name, lest a reference to all of the document leads to the validator of that name.
+    unnamed = {keyword: value for keyword, value in document.items() if keyword != "$schema"}
+    return kind(unnamed, registry=REGISTRY, format_checker=kind.FORMAT_CHECKER)
+
+
+@cache
+def _exact(kind: Any) -> Any:
+    """The validator class with exact decimals: 4.35 is a multiple of 0.01, as it is written."""
+    keywords = {"multipleOf": _multiple_of, "divisibleBy": _multiple_of}
+    known = {name: rule for name, rule in keywords.items() if name in kind.VALIDATORS}
+    return extend(kind, known)  # type: ignore[no-untyped-call]
+
+
+def _multiple_of(validator: Any, unit: Any, value: Any, _: Any) -> Iterator[jsonschema.ValidationError]:
+    if validator.is_type(value, "number") and Fraction(str(value)) % Fraction(str(unit)):
+        yield jsonschema.ValidationError(f"{value!r} is not a multiple of {unit!r}")
+
+
+def _resolver(document: Mapping[str, Json]) -> Any:
+    resource = Resource.from_contents(document, default_specification=DRAFT202012)
+    return REGISTRY.with_resource("", resource).resolver()
+
+
 def _lost_reference(document: Mapping[str, Json]) -> str | None:
     """A reference that leads nowhere."""
-    resource = Resource.from_contents(document, default_specification=DRAFT202012)
-    resolver = REGISTRY.with_resource("", resource).resolver()
+    resolver = _resolver(document)
     for reference in _references(document):
         try:
             resolver.lookup(reference)

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
 from runtime.errors import Invalid
-from runtime.registry import config_schema, discover, schema_cost
+from runtime.registry import config_schema, discover, json_schema, schema_cost
 from runtime.registry.config_schema import MAX_BYTES, ConfigSchema
 
 pytestmark = pytest.mark.timeout(90)
@@ -84,6 +84,40 @@ def test_what_is_checked_aside_is_checked_as_in_place(schema: Any, config: Any) 
 
     assert refused.value.errors[0].path[:2] == ("config", "a")
     assert refused.value.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "message"),
+    [
+        ({"pattern": "^[a-z]+$"}, "B", "does not have the expected form"),
+        ({"pattern": "^[a-z]+$", "examples": [5, "tea"]}, "B", "must look like this: tea"),
+        ({"not": {"const": "B"}}, "B", "has a value that is not allowed"),
+        ({"format": "email"}, "B", "is not a valid email"),
+        ({"anyOf": [{"type": "null"}, {"pattern": "^[a-z]+$"}]}, "B", "has none of the expected forms"),
+        ({"oneOf": [{"type": "null"}, {"pattern": "^[a-z]+$"}]}, "B", "has none of the expected forms"),
+        ({"oneOf": [{"maxLength": 2}, {"type": "string"}]}, "B", "may have one only"),
+        ({"propertyNames": {"pattern": "^[a-z]+$"}}, {"B": 1}, "has the name 'B', which does not have"),
+        (
+            {"patternProperties": {"^[a-z]+$": {}}, "additionalProperties": False},
+            {"B": 1},
+            "has names that are not allowed",
+        ),
+        ({"additionalProperties": False}, {"B": 1}, "'B' was unexpected"),
+        ({"contains": {"pattern": "^[a-z]+$"}}, ["B"], "has no item of the expected form"),
+        ({"uniqueItems": True}, ["B", "B"], "has the same item more than once"),
+    ],
+)
+def test_what_is_wrong_is_said_without_the_schema(schema: Any, value: Any, message: str) -> None:
+    [(path, said)] = json_schema.mistakes({"properties": {"a": schema}}, {"a": value}) or []
+    assert path == ["a"]
+    assert message in said
+    assert "[a-z]" not in said
+    assert "{" not in said
+
+
+def test_a_value_where_the_schema_allows_none_is_named() -> None:
+    found = json_schema.mistakes({"properties": {"a": False}}, {"a": "B"})
+    assert found == [([], "has a value that is not allowed: 'B'")]
 
 
 def test_a_config_beyond_its_size_is_refused_by_any_schema() -> None:
