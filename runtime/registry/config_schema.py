@@ -11,7 +11,6 @@ in place; everything else in a process of its own, which is ended after a second
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from runtime.registry import json_schema, schema_cost
 
 MAX_BYTES = 256 * 1024
 """How large a config may be as JSON, and a schema."""
+_MOST_DEFAULTS = MAX_BYTES
+"""How large the defaults may be that are filled into one config."""
 CHECK_SECONDS = 1.0
 """Time of the processor that a check may need."""
 _IN_PLACE = 15_000
@@ -70,8 +71,8 @@ class ConfigSchema:
             raise WorkerInvalid(f"its config schema {path.name} must be a JSON object")
         return cls(document)
 
-    def check(self, config: Mapping[str, Json], caller: str = "") -> dict[str, Json]:
-        """``config`` with the schema's defaults filled in.
+    def check(self, config: Json, caller: str = "") -> Json:
+        """``config`` with the schema's defaults filled in, as :mod:`runtime.registry.defaults` says.
 
         ``caller``: the id of the user who sent it; each has one check at a time. Raises
         Invalid with one FieldError for each mistake, its path beginning with "config", and
@@ -79,10 +80,8 @@ class ConfigSchema:
         :meth:`ProcessPool.call` does. It may wait, and is not to be called in a transaction.
         """
         check_size(config)
-        filled = {**config}
         try:
-            _fill(self.document, filled)
-            found = self._mistakes(filled, caller)
+            filled, found = self._examine(config, caller)
         except LimitExceeded as error:
             raise _invalid(
                 f"could not be checked within {CHECK_SECONDS:g} s by the worker's schema; make it smaller"
@@ -96,15 +95,23 @@ class ConfigSchema:
             raise Invalid("The config does not match the worker's schema.", errors)
         return filled
 
-    def _mistakes(self, config: dict[str, Json], caller: str) -> list[json_schema.Mistake] | None:
-        if self._cost is not None and self._cost * len(orjson.dumps(config)) <= _IN_PLACE:
-            return json_schema.mistakes(self.document, config)
-        answer = processes.call({"schema": self.document, "value": config}, caller)
-        found: list[json_schema.Mistake] | None = answer["mistakes"]
-        return found
+    def _examine(self, config: Json, caller: str) -> tuple[Json, list[json_schema.Mistake] | None]:
+        """The config with the defaults, and what is wrong with it."""
+        value: Any = config
+        if self._is_quick(value):
+            value, found = json_schema.filled(self.document, value, _MOST_DEFAULTS)
+            if found != []:
+                return value, found
+            if self._is_quick(value):
+                return value, json_schema.mistakes(self.document, value)
+        answer = processes.call({"schema": self.document, "value": value, "most": _MOST_DEFAULTS}, caller)
+        return answer["value"], answer["mistakes"]
+
+    def _is_quick(self, config: Json) -> bool:
+        return self._cost is not None and self._cost * len(orjson.dumps(config)) <= _IN_PLACE
 
 
-def check_size(config: Mapping[str, Json]) -> None:
+def check_size(config: Json) -> None:
     """Raises Invalid where ``config`` is larger, or nests deeper, than a config may."""
     try:
         size = len(orjson.dumps(config))
@@ -137,16 +144,3 @@ def _fault(document: Mapping[str, Json]) -> str | None:
     except (RecursionError, orjson.JSONEncodeError):
         return "nests too deeply"
     return fault
-
-
-def _fill(schema: Any, value: dict[str, Json]) -> None:
-    """Put the defaults of ``properties`` into ``value``, those of inner objects too."""
-    properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    for name, inner in (properties or {}).items():
-        if not isinstance(inner, Mapping):
-            continue
-        if name not in value and "default" in inner:
-            value[name] = deepcopy(inner["default"])
-        if isinstance(value.get(name), dict):
-            value[name] = {**value[name]}
-            _fill(inner, value[name])

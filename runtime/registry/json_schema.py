@@ -19,7 +19,9 @@ from referencing import Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from runtime.errors import LimitExceeded
 from runtime.model import Json
+from runtime.registry.defaults import Defaults
 from runtime.registry.sentences import sentence
 
 _MAX_ERRORS = 100
@@ -30,9 +32,13 @@ Mistake = tuple[list[str | int], str]
 
 
 def examine(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer ``{"schema"}`` with ``{"fault"}``, and ``{"schema", "value"}`` with ``{"mistakes"}``."""
+    """Answer ``{"schema"}`` with ``{"fault"}``.
+
+    And ``{"schema", "value", "most"}`` with ``{"value", "mistakes"}``: :func:`filled`, then :func:`mistakes`.
+    """
     if "value" in question:
-        return {"mistakes": mistakes(question["schema"], question["value"])}
+        value, found = filled(question["schema"], question["value"], question["most"])
+        return {"value": value, "mistakes": mistakes(question["schema"], value) if found == [] else found}
     return {"fault": fault(question["schema"])}
 
 
@@ -53,6 +59,19 @@ def fault(document: Mapping[str, Json]) -> str | None:
     except RecursionError:
         return "nests too deeply"
     return None if lost is None else f"refers to {lost!r}, which is not in it; put that part under $defs"
+
+
+def filled(document: Mapping[str, Json], value: Json, most: int) -> tuple[Json, list[Mistake] | None]:
+    """``value`` with the defaults of the schema, which may be ``most`` bytes as JSON.
+
+    And what is wrong with that: nothing; that they are larger; None: value or schema is too deep.
+    """
+    try:
+        return Defaults(_validator(document), _resolver(document), most).fill(value), []
+    except RecursionError:
+        return value, None
+    except LimitExceeded:
+        return value, [([], f"must be smaller: the schema's defaults add more than {most >> 10} KiB to it")]
 
 
 def mistakes(document: Mapping[str, Json], value: Json) -> list[Mistake] | None:

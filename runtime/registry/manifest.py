@@ -81,7 +81,8 @@ class Worker:
 
     def check_config(self, config: Mapping[str, Json], caller: str = "") -> dict[str, Json]:
         """``config`` with defaults filled in, as :meth:`ConfigSchema.check` does it."""
-        return self.schema.check(config, caller)
+        checked: dict[str, Json] = self.schema.check(config, caller)
+        return checked
 
     def unavailable(self, environ: Mapping[str, str]) -> str | None:
         """Why it cannot run in the environment ``environ``; None: it can."""

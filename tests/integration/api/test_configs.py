@@ -91,7 +91,7 @@ def test_a_config_is_checked_in_no_transaction(ada: Client, app: Flask, monkeypa
     def call(question: Any, caller: str) -> Any:
         assert open_transactions == 0
         assert caller == ada.user["id"]
-        return {"mistakes": []}
+        return {"value": question["value"], "mistakes": []}
 
     monkeypatch.setattr(type(database.engine), "transaction", counted)
     monkeypatch.setattr(config_schema.processes, "call", call)
