@@ -1,12 +1,13 @@
 """What it costs to check a value against a JSON Schema, as far as that can be told from the schema.
 
 A schema whose keywords are all plain looks at each part of a value at most once for each
-of its own parts. So the product of the two sizes bounds its cost. With patterns, formats,
+of its own parts. So the product of the two sizes bounds its cost. With most patterns, formats,
 ``uniqueItems``, ``unevaluatedProperties`` or recursion there is no such bound.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -29,11 +30,21 @@ _SCHEMAS = {
 }  # fmt: skip
 """Keywords that hold a schema, a list of schemas, or an object of them."""
 _OBJECTS = {"properties", "dependentSchemas", "dependencies"}
-_QUOTED = {"enum", "const", "not", "oneOf"}
+_QUOTED = {"enum", "const", "not", "oneOf", "pattern"}
 """Keywords whose value stands in the text of an error."""
 _QUOTED_BYTES = 32
 """Bytes that can be quoted at the cost of one part of a schema."""
 _NOT_APPLIED = {"$schema", "$defs", "definitions", "$comment"}
+_CHARACTER = r"""(?:[A-Za-z0-9_ :/@%=~,;'"<>!-]|\\[dDwWsS.+*?^$|/(){}\[\]\\-])"""
+_ANY_OF = rf"(?:\.|{_CHARACTER}|\[\^?(?:{_CHARACTER}|[.+*?()])+\])"
+_REPEATED = rf"{_ANY_OF}(?:[*+]|\{{\d{{1,4}}(?:,\d{{0,4}})?\}})"
+_PLAIN_PATTERN = re.compile(rf"\^(?:{_ANY_OF}\??)*?(?:{_REPEATED})?(?:{_ANY_OF})*\$?")
+"""From the beginning of a text on, character by character, one of which may be repeated.
+
+A text is gone through once for it, or once more for each character that may be missing.
+"""
+_MOST_MISSING = 2
+_LONGEST_PATTERN = 100
 _MOST = 10**6
 """A cost beyond which a schema does not count as plain."""
 _MOST_CONTAINERS = 16
@@ -92,6 +103,8 @@ class _Measure:
             if keyword == "type" and isinstance(value, list) and any(isinstance(one, dict) for one in value):
                 raise _NotPlain  # schemas, in draft 3
             return 1 + quoted + (len(value) if isinstance(value, list | dict) else 0)
+        if keyword == "pattern" and _is_plain(value):
+            return 1 + quoted
         if keyword == "$ref":
             return self._of_reference(value)
         if keyword in self._known and keyword not in _NOT_APPLIED:
@@ -121,6 +134,16 @@ class _Measure:
             else:
                 raise _NotPlain
         return node
+
+
+def _is_plain(pattern: Any) -> bool:
+    """Whether a regular expression is quickly compiled, and goes through no text again and again."""
+    return (
+        isinstance(pattern, str)
+        and len(pattern) <= _LONGEST_PATTERN
+        and pattern.count("?") <= _MOST_MISSING
+        and _PLAIN_PATTERN.fullmatch(pattern) is not None
+    )
 
 
 def _parts(value: Any, named: bool) -> Iterable[Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ def test_a_check_that_would_take_for_ever_ends_as_a_mistake_in_the_config(schema
 @pytest.mark.parametrize(
     ("schema", "config"),
     [
-        ({"properties": {"a": {"pattern": "^x"}}}, {"a": "y"}),
+        ({"properties": {"a": {"pattern": "x|z"}}}, {"a": "y"}),
         ({"properties": {"a": {"uniqueItems": True}}}, {"a": [1, 1]}),
         ({"properties": {"a": {"format": "ipv4"}}}, {"a": "y"}),
         ({"properties": {"a": {"items": {"$ref": "#"}, "type": "array"}}}, {"a": [{"a": 1}]}),
@@ -152,6 +154,53 @@ def test_a_plain_schema_and_a_config_of_ordinary_size_need_no_process(
         schema.check({"mode": "neither"})
 
 
+PLAIN_PATTERNS = (
+    "^x",
+    "^https?://[^\\s]+$",
+    "^[a-z0-9][a-z0-9_-]{0,63}$",
+    "^[A-Z]{2}-\\d\\d\\d$",
+    "^\\w+\\.json$",
+    "^a?b?.*$",
+)
+OTHER_PATTERNS = (
+    "^(a+)+$",
+    "a+b",
+    "^a*b*$",
+    "^a?a?a?aaa$",
+    "^a{2}b{2}",
+    "^a|b",
+    WIDE,
+    "^\\1",
+    "^(?=a)",
+    "^a+?b",
+    "^" + "a" * 100,
+    "^[",
+)
+
+
+@pytest.mark.parametrize("pattern", PLAIN_PATTERNS)
+def test_a_plain_pattern_is_checked_in_place(pattern: str) -> None:
+    assert not ConfigSchema({"properties": {"a": {"pattern": pattern}}}).needs_process
+
+
+@pytest.mark.parametrize("pattern", OTHER_PATTERNS)
+def test_any_other_pattern_needs_a_process(pattern: str) -> None:
+    document = {"properties": {"a": {"pattern": pattern}}}
+
+    assert schema_cost.cost(document, Draft202012Validator.VALIDATORS) is None
+
+
+@settings(deadline=None)
+@given(st.text("ab.^$?+*{}[]()|-\\d0123,", max_size=12))
+def test_a_plain_pattern_goes_through_a_long_text_at_once(rest: str) -> None:
+    pattern = f"^{rest}"
+    if not schema_cost._is_plain(pattern):
+        return
+    with suppress(re.error):
+        for character in "ab1":
+            re.search(pattern, character * 15_000 + "!")  # else this would last beyond the time of a test
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
@@ -164,7 +213,7 @@ def test_a_plain_schema_and_a_config_of_ordinary_size_need_no_process(
 def test_a_schema_that_cannot_be_checked_in_time_breaks_its_folder_alone(
     tmp_path: Path, schema: Any, words: str
 ) -> None:
-    for name, document in (("slow", schema), ("fine", {"properties": {"a": {"pattern": "^x"}}})):
+    for name, document in (("slow", schema), ("fine", {"properties": {"a": {"pattern": "x|z"}}})):
         (tmp_path / name).mkdir()
         (tmp_path / name / "s.json").write_text(json.dumps(document))
         (tmp_path / name / "worker.toml").write_text(
