@@ -63,5 +63,12 @@ def _candidates(folder: Path) -> Iterator[Path]:
     if (folder / "worker.toml").exists():
         raise WorkerInvalid("it is a worker itself; set WORKERS_PATH to the folder that contains it")
     for candidate in sorted(folder.iterdir()):
-        if not candidate.name.startswith(".") and (candidate / "worker.toml").exists():
+        if not candidate.name.startswith(".") and _may_be_worker(candidate):
             yield candidate
+
+
+def _may_be_worker(folder: Path) -> bool:
+    try:
+        return (folder / "worker.toml").exists()
+    except OSError:
+        return True  # to read it says what is wrong, and of this folder alone

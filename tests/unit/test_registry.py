@@ -287,3 +287,23 @@ def test_a_schema_may_refer_to_itself(make: Make) -> None:
         deep = {"inner": deep}
     with pytest.raises(Invalid):
         worker.check_config(deep)
+
+
+def test_a_folder_that_cannot_be_read_breaks_no_other(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = make(PYTHON, {"w.py": ""}, "closed")
+    make(PYTHON, {"w.py": ""}, "open")
+
+    def refuse(act: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Path, *args: Any, **kwargs: Any) -> Any:
+            if path.parent == closed:  # root may read it all the same
+                raise PermissionError(13, "Permission denied", str(path))
+            return act(path, *args, **kwargs)
+
+        return call
+
+    for name in ("exists", "read_text", "open"):
+        monkeypatch.setattr(Path, name, refuse(getattr(Path, name)))
+    found = discover([closed.parent])
+
+    assert [worker.folder.name for worker in found.workers.values()] == ["open"]
+    assert "Permission denied" in found.broken[str(closed)]
