@@ -77,6 +77,11 @@ def get(c: Connection, workspace_id: str, thread_id: str, *, deleted: bool = Fal
     return record_or_raise(c.execute(query, {"workspace": workspace_id, "thread": thread_id}).one_or_none())
 
 
+def existing(c: Connection, workspace_id: str, thread_ids: Sequence[str]) -> set[str]:
+    """Which of these threads the workspace has, and has not deleted."""
+    return set(c.execute(_EXISTING, {"workspace": workspace_id, "threads": thread_ids}).scalars())
+
+
 def listing(
     c: Connection,
     workspace_id: str,
@@ -211,6 +216,12 @@ _CREATE = threads.insert().values(created_at=now(), updated_at=now()).returning(
 _CREATE_ROOT = states.insert().values(depth=0, ordinal=0)
 _GET = _of(sa.select(*COLUMNS))
 GET_LIVE = _GET.where(threads.c.deleted_at.is_(None), threads.c.titles.is_(None))
+_EXISTING = sa.select(threads.c.id).where(
+    threads.c.id.in_(sa.bindparam("threads", expanding=True, type_=threads.c.id.type)),
+    threads.c.workspace_id == sa.bindparam("workspace", type_=threads.c.id.type),
+    threads.c.deleted_at.is_(None),
+    threads.c.titles.is_(None),
+)
 _FORGET_TITLE = (
     threads.update()
     .where(

@@ -78,7 +78,8 @@ class Follower(Watcher):
             self.start(cursor)
         return cursor is not None
 
-    def _advance(self) -> Batch:
+    def advance(self) -> Batch:
+        """The next entries; the last of them, or a reset, ends it. Raises StreamUnavailable."""
         while True:
             batch, more = self._feed.batch_after(self._epoch, self._position, self._run_id), False
             if batch is None:
@@ -98,15 +99,19 @@ class Follower(Watcher):
         """The follower of one run leaves the reset to its caller, who may replay the run instead."""
         return EMPTY if self._run_id else Batch([reset_signal(self._feed.thread_id, reason)])
 
+    def take_small(self) -> Batch | None:
+        """The next entries, which count as sent; None where ``advance`` has to get them."""
+        batch = self._feed.batch_after(self._epoch, self._position, self._run_id)
+        if batch is None or batch.final or batch.size >= BATCH_BYTES:
+            return None
+        self._position = batch.position
+        return batch
+
     def _send_directly(self) -> bool:
         if self._writer is None or not self._writer.open:
             return False
-        batch = self._feed.batch_after(self._epoch, self._position, self._run_id)
-        if batch is None or batch.final or batch.size >= BATCH_BYTES:
-            return False
-        sent = not batch.records or self._writer.offer(batch)
-        self._position = batch.position
-        return sent
+        batch = self.take_small()
+        return batch is not None and (not batch.records or self._writer.offer(batch))
 
     def _wait(self) -> None:
         super()._wait()

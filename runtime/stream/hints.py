@@ -78,7 +78,12 @@ class HintReader(Watcher):
         self._feed = feed
         self._position = feed.position
 
-    def _advance(self) -> Batch:
+    def advance(self) -> Batch:
+        """The hints since the last call."""
         batch = self._feed.batch_after(self._position)
         self._position = self._feed.position
         return batch
+
+    def take_small(self) -> Batch:
+        """The same: hints are small, and are in memory."""
+        return self.advance()

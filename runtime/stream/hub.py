@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from runtime import settings
 from runtime.duties import Duties, every
 from runtime.errors import StreamUnavailable
 from runtime.events import Cursor
+from runtime.stream.combined import Combined
 from runtime.stream.connection import Link
 from runtime.stream.entries import BATCH_BYTES, Entry, decode_wakeup
 from runtime.stream.feed import Feed
@@ -119,16 +120,39 @@ class Hub:
         follower.close()
         return None
 
+    def follow_all(
+        self, workspace_id: str, cursors: Mapping[str, Cursor], writer: DirectWriter | None = None
+    ) -> Combined:
+        """The hints of a workspace, and the threads of ``cursors``; like ``follow`` otherwise."""
+        self._start()
+        combined = Combined(self._limits.heartbeat, self._watchers.discard, writer)
+        self._watchers.add(combined)
+        try:
+            combined.add(self._hints(workspace_id, combined))
+            for thread_id, cursor in cursors.items():
+                follower = self._watch(thread_id, None, None, combined=combined)
+                combined.add(follower)
+                follower.start(cursor)
+        except BaseException:
+            combined.close()
+            raise
+        return combined
+
     def hints(self, workspace_id: str) -> HintReader:
         """The hints of a workspace from now on; like ``follow`` otherwise."""
+        return self._hints(workspace_id)
+
+    def _hints(self, workspace_id: str, combined: Combined | None = None) -> HintReader:
         self._start()
         channel = self._link.keys.workspace(workspace_id)
         feed = self._hint_feeds.get(channel)
         if feed is None:
             feed = self._hint_feeds[channel] = HintFeed(HINTS_KEPT)
             self._subscriber.add(channel)
-        reader = HintReader(feed, self._limits.heartbeat, partial(self._leave_hint_feed, channel, feed))
-        self._join(feed, reader)
+        reader = HintReader(
+            feed, self._limits.heartbeat, partial(self._leave_hint_feed, channel, feed, combined)
+        )
+        self._join(feed, reader, combined)
         try:
             if not feed.opened.wait(self._link.timeout):
                 raise StreamUnavailable
@@ -172,7 +196,12 @@ class Hub:
             ]
 
     def _watch(
-        self, thread_id: str, run_id: str | None, writer: DirectWriter | None, first_run: str | None = None
+        self,
+        thread_id: str,
+        run_id: str | None,
+        writer: DirectWriter | None,
+        first_run: str | None = None,
+        combined: Combined | None = None,
     ) -> Follower:
         """Join the thread's feed, once that is open."""
         self._start()
@@ -181,10 +210,10 @@ class Hub:
         if feed is None:
             feed = self._feeds[channel] = Feed(thread_id, self._limits.ring, first_run)
             self._subscriber.add(channel)
-        on_close = partial(self._leave_feed, channel, feed)
+        on_close = partial(self._leave_feed, channel, feed, combined)
         read = partial(self._read, thread_id)
         follower = Follower(feed, run_id, read, self._limits.heartbeat, on_close, writer)
-        self._join(feed, follower)
+        self._join(feed, follower, combined)
         try:
             if feed.opened is not None:
                 feed.opened.wait(self._link.timeout)
@@ -195,20 +224,24 @@ class Hub:
             raise
         return follower
 
-    def _join(self, source: Feed | HintFeed, watcher: Watcher) -> None:
-        source.watchers.add(watcher)
-        self._watchers.add(watcher)
+    def _join(self, source: Feed | HintFeed, watcher: Watcher, combined: Combined | None) -> None:
+        """Have ``watcher`` woken, or ``combined`` where it is a part of that."""
+        source.watchers.add(combined or watcher)
+        if combined is None:
+            self._watchers.add(watcher)
 
-    def _leave_feed(self, channel: str, feed: Feed, watcher: Watcher) -> None:
+    def _leave_feed(self, channel: str, feed: Feed, combined: Combined | None, watcher: Watcher) -> None:
         self._watchers.discard(watcher)
-        feed.watchers.discard(watcher)
+        feed.watchers.discard(combined or watcher)
         if not feed.watchers and self._feeds.get(channel) is feed:
             del self._feeds[channel]
             self._subscriber.remove(channel)
 
-    def _leave_hint_feed(self, channel: str, feed: HintFeed, watcher: Watcher) -> None:
+    def _leave_hint_feed(
+        self, channel: str, feed: HintFeed, combined: Combined | None, watcher: Watcher
+    ) -> None:
         self._watchers.discard(watcher)
-        feed.watchers.discard(watcher)
+        feed.watchers.discard(combined or watcher)
         if not feed.watchers and self._hint_feeds.get(channel) is feed:
             del self._hint_feeds[channel]
             self._subscriber.remove(channel)

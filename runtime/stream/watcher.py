@@ -34,6 +34,11 @@ class Watcher(Iterator[Batch | None]):
         self._heartbeat_due = time.monotonic() + heartbeat
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing comes any more."""
+        return self._ended
+
+    @property
     def waiting(self) -> bool:
         """Whether a greenlet waits in it for something to send."""
         return self._waiter is not None
@@ -102,12 +107,12 @@ class Watcher(Iterator[Batch | None]):
 
     def _poll(self) -> Batch:
         try:
-            return self._advance()
+            return self.advance()
         except StreamUnavailable:
             gevent.sleep(RETRY_AFTER)
             self._woken = True
             return EMPTY
 
-    def _advance(self) -> Batch:
-        """What there is to send now; may set ``_ended``. Raises StreamUnavailable."""
+    def advance(self) -> Batch:
+        """What there is to send now, which counts as sent; may set ``_ended``. Raises StreamUnavailable."""
         raise NotImplementedError

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Response, request
 
+from runtime.errors import Conflict
 from runtime.events import Cursor
 from runtime.model import Run
 from runtime.stream import Batch, reset_signal
@@ -17,6 +18,7 @@ from web.security import auth
 from web.streaming.run_stream import RunStream
 from web.streaming.socket_writer import SocketWriter
 from web.streaming.sse import DOCUMENTED, EventStreams, Nothing, encode_sse
+from web.streaming.user_stream import UserStream
 
 streams = EventStreams("events", __name__, url_prefix="/api", description="Server-Sent Events")
 streams.before_request(auth.sign_in_required)
@@ -29,13 +31,22 @@ def end_at_once() -> Response | None:
 
 
 @streams.route("/events")
+@streams.arguments(queries.UserStreamQuery, location="query")
 @streams.alt_response(200, **DOCUMENTED)
-def user_events() -> Response:
-    """Hints that something in your lists has changed and should be read again.
+def user_events(given: dict[str, Any]) -> Response:
+    """Hints that something in your lists has changed, and the events of several threads.
 
-    They have no ids, and are not sent again: read your lists after connecting.
+    Hints have no ids, and are not sent again: read your lists after connecting. With `threads`
+    one connection carries what would need a stream for each of them. A thread that cannot be
+    continued from its cursor gets `reset` (`not_found`: it is not there or not yours), and the
+    others go on.
     """
-    return streams.stream()
+    user = auth.current_user()
+    if given["user"] not in (None, user.id):
+        raise Conflict("Another user is signed in.")
+    writer = SocketWriter(core.metrics, encode_sse)
+    source = UserStream(this_core(), user.workspace_id, given["threads"] or {}, writer)
+    return streams.stream(source, writer, source.logs + 1)
 
 
 _LAST_EVENT_ID = {

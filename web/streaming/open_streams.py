@@ -25,22 +25,22 @@ class OpenStreams:
         self._full = full
         self._open: Counter[str] = Counter()
 
-    def check(self, user_id: str) -> None:
-        """Raise TooMany if the user may not have another one."""
-        if 0 < self._per_user <= self._open[user_id]:
+    def check(self, user_id: str, places: int = 1) -> None:
+        """Raise TooMany if the user may not have so many more."""
+        if 0 < self._per_user < self._open[user_id] + places:
             raise TooMany(self._full, _RETRY_AFTER)
 
-    def enter(self, user_id: str) -> Callable[[], None]:
-        """Count one more, until what is returned is called. Raises TooMany."""
-        self.check(user_id)
-        self._open[user_id] += 1
+    def enter(self, user_id: str, places: int = 1) -> Callable[[], None]:
+        """Count ``places`` more, until what is returned is called. Raises TooMany."""
+        self.check(user_id, places)
+        self._open[user_id] += places
         left = False
 
         def leave() -> None:
             nonlocal left
             if not left:
                 left = True
-                self._open[user_id] -= 1
+                self._open[user_id] -= places
                 if not self._open[user_id]:
                     del self._open[user_id]
 

@@ -78,14 +78,16 @@ class EventStreams(Blueprint, flask_sse.ServerSentEventsBlueprint):  # type: ign
         """The hints of the workspace ``channel``, as a source."""
         return core.hub.hints(channel)
 
-    def stream(self, source: Source | None = None, writer: SocketWriter | None = None) -> Response:
+    def stream(
+        self, source: Source | None = None, writer: SocketWriter | None = None, places: int = 1
+    ) -> Response:
         """Send ``source``, or the hints of the user's workspace, while the user may read.
 
-        ``writer`` is the one that the source uses, if it uses one. Raises TooMany, having
-        closed the source.
+        ``writer`` is the one that the source uses, if it uses one. ``places``: how many streams
+        it counts as. Raises TooMany, having closed the source.
         """
         user, credential, this = auth.current_user(), auth.current_credential(), this_core()
-        leave = _enter(this.open_streams, user.id, source)
+        leave = _enter(this.open_streams, user.id, places, source)
         if source is None:
             source = self.messages(user.workspace_id)
         response = send(this, source, lambda: this.credentials.resolve(credential) is not None, writer)
@@ -93,9 +95,9 @@ class EventStreams(Blueprint, flask_sse.ServerSentEventsBlueprint):  # type: ign
         return response
 
 
-def _enter(open_streams: OpenStreams, user_id: str, source: Source | None) -> Callable[[], None]:
+def _enter(open_streams: OpenStreams, user_id: str, places: int, source: Source | None) -> Callable[[], None]:
     try:
-        return open_streams.enter(user_id)
+        return open_streams.enter(user_id, places)
     except TooMany:
         if source is not None:
             source.close()

@@ -99,6 +99,15 @@ def test_one_stream_too_many_of_any_kind_is_refused(reader: Reader) -> None:
     assert runs(reader) == before  # nothing was begun or cancelled
 
 
+def test_a_stream_of_several_threads_counts_for_each(reader: Reader) -> None:
+    threads = [reader.client.thread() for _ in range(LIMIT)]
+    after = [f"{thread['id']}@0" for thread in threads]
+
+    assert reader.open(f"/api/events?threads={','.join(after)}").status_code == 429
+    assert reader.open(f"/api/events?threads={','.join(after[1:])}").status_code == 200
+    assert reader.open("/api/events").status_code == 429
+
+
 def test_others_and_other_requests_are_not_concerned(stack: Stack, reader: Reader) -> None:
     reader.fill()
 

@@ -423,6 +423,65 @@ def test_hints_say_what_has_changed_in_the_lists(ada: Client, stack: Stack, serv
         assert run["status"] == "queued"
 
 
+def test_one_connection_carries_hints_and_several_threads(
+    ada: Client, stack: Stack, services: Services
+) -> None:
+    threads = [ada.thread() for _ in range(3)]
+    seen = {one["id"]: services.log.cursor(one["id"]) for one in threads}
+    with closing(stack.client()) as bob:
+        foreign = bob.thread()
+    wanted = {**{id: str(cursor) for id, cursor in seen.items()}, foreign["id"]: "e:1", threads[2]["id"]: "?"}
+    with ada.stream("/api/events", **following(wanted)) as events:
+        resets = [next(events) for _ in range(2)]
+        assert {(one.type, one.data["thread_id"], one.data["reason"]) for one in resets} == {
+            ("reset", foreign["id"], "not_found"), ("reset", threads[2]["id"], "malformed"),
+        }  # fmt: skip
+        runs = [ada.ask(thread, "Hello")["runs"][0] for thread in threads]
+        attempts = [Attempt(services, run["id"]) for run in runs]
+        for attempt in attempts:
+            attempt.say(*HARD_TEXT)
+            attempt.finish()
+        received: dict[str, list[Received]] = {thread["id"]: [] for thread in threads[:2]}
+        while any(not of or of[-1].type != "run.completed" for of in received.values()):
+            event = next(events)
+            if event.id:
+                received[event.data["thread_id"]].append(event)
+    for thread_id, of in received.items():
+        first = seen[thread_id].seq + 1
+        assert [event.data["seq"] for event in of] == list(range(first, first + len(of)))
+        assert list(text_of(of).complete.values())[-1] == "".join(HARD_TEXT)
+
+
+def test_one_connection_continues_each_thread_where_another_one_ended(
+    ada: Client, services: Services
+) -> None:
+    threads = [ada.thread() for _ in range(2)]
+    runs = [ada.ask(thread, "Hello")["runs"][0] for thread in threads]
+    received: dict[str, list[Received]] = {thread["id"]: [] for thread in threads}
+    for run in runs:
+        attempt = Attempt(services, run["id"])
+        attempt.say("one ", "two ", "three")
+        attempt.finish()
+    while any(not of or of[-1].type != "run.completed" for of in received.values()):
+        seen = {id: of[-1].id or "" if of else "0" for id, of in received.items()}
+        with ada.stream("/api/events", **following(seen)) as events:
+            for _ in range(2):
+                event = next(events)
+                received[event.data["thread_id"]].append(event)
+    for of in received.values():
+        assert [event.data["seq"] for event in of] == list(range(1, len(of) + 1))
+
+
+def test_a_stream_for_one_user_is_refused_to_another(ada: Client, stack: Stack) -> None:
+    me = ada.get("/api/me").json()["user"]["id"]
+    with closing(stack.client()) as bob, ada.stream("/api/events", user=me):
+        assert bob.get("/api/events", params={"user": me}).status_code == 409
+
+
+def following(seen: dict[str, str]) -> dict[str, Any]:
+    return {"threads": ",".join(f"{thread}@{cursor}" for thread, cursor in seen.items())}
+
+
 def test_waiting_returns_as_soon_as_the_run_has_ended(ada: Client, services: Services) -> None:
     _, run = new_run(ada)
     attempt = Attempt(services, run["id"])

@@ -112,6 +112,35 @@ class StreamQuery(Query):
     )
 
 
+MAX_THREADS = 32
+"""Threads in one stream: their ids and cursors have room in the first line of a request."""
+
+_UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_FROM = rf"{_UUID}@[^,@\x00]{{1,80}}"
+_THREADS = rf"{_FROM}(,{_FROM}){{0,{MAX_THREADS - 1}}}\Z"
+
+
+def _cursors_by_thread(value: str) -> dict[str, str]:
+    return dict(part.split("@") for part in value.split(","))
+
+
+class UserStreamQuery(Query):
+    """What is sent beside the hints."""
+
+    threads = fields.String(
+        load_default=None,
+        validate=validate.Regexp(
+            _THREADS, error=f"must be at most {MAX_THREADS} of id@cursor, with commas between them"
+        ),
+        post_load=_cursors_by_thread,
+        metadata=says(
+            "threads whose events are sent as well, each with the id of the last event of it that was seen: "
+            f"`<id>@<event id>`, with commas between them, {MAX_THREADS} at most"
+        ),
+    )
+    user = Id(load_default=None, metadata=says("409 unless this user is signed in"))
+
+
 def _renamed(values: Any, names: dict[str, str]) -> Any:
     found = {short: values[short] for short in names if short in values}
     if not found:

@@ -7,6 +7,7 @@ The hub lives in a gevent process; pytest does not. test_hub.py starts
 from __future__ import annotations
 
 from tests.integration.stream.hub import (
+    combined,
     direct_writers,
     outages,
     runs,
@@ -18,6 +19,7 @@ from tests.integration.stream.hub.stage import SCENARIOS
 
 __all__ = [
     "SCENARIOS",
+    "combined",
     "direct_writers",
     "outages",
     "runs",
