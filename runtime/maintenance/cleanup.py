@@ -17,6 +17,7 @@ class Cleanup:
 
     def __init__(self, services: Services) -> None:
         self._database = services.database
+        self._trash_days = services.settings.trash.days
         self._finished_at = float("-inf")
 
     def delete_expired(self) -> None:
@@ -26,5 +27,5 @@ class Cleanup:
         for_each((requests.forget_old, pools.forget, duties.forget, self._purge), self._database.write)
 
     def _purge(self, c: Connection) -> None:
-        if not threads.purge(c):
+        if not threads.purge(c, self._trash_days):
             self._finished_at = time.monotonic()

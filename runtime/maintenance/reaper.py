@@ -17,6 +17,7 @@ from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
 from runtime.maintenance.announce import announce_ends
 from runtime.maintenance.cleanup import Cleanup
+from runtime.maintenance.fold import Fold
 from runtime.maintenance.publish import publish_backlog
 from runtime.maintenance.report import Report
 from runtime.maintenance.rescue import rescue_lost_attempts
@@ -44,6 +45,7 @@ def duties_of(services: Services) -> Works:
         "apply titles": titles.apply_finished,
         "request titles": titles.request_missing,
         "delete what has expired": Cleanup(services).delete_expired,
+        "fold earlier texts": Fold(services.database).fold_earlier,
     }
 
 

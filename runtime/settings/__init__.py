@@ -173,6 +173,13 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Trash:
+    """Threads that were deleted."""
+
+    days: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reaper:
     """The reaper's intervals; seconds."""
 
@@ -213,6 +220,7 @@ class Settings:
     run: RunSettings
     sandbox: SandboxSettings
     limits: Limits
+    trash: Trash
     reaper: Reaper
     flower: Flower
     development: Development

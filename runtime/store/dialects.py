@@ -42,6 +42,27 @@ def _member_sqlite(element: member, compiler: Any, **how: Any) -> str:
     return f"json_extract({document}, '$.\"' || {name} || '\"')"
 
 
+class position(FunctionElement[int]):  # noqa: N801 - a function of SQL, as in sa.func
+    """``position(text, folded, term)``: the character of the folded text where ``term`` begins, from 1;
+    0 where it does not have it. Where ``folded`` is NULL, the text is folded."""
+
+    type = sa.Integer()
+    inherit_cache = True
+
+
+@compiles(position, "postgresql")
+def _position_postgresql(element: position, compiler: Any, **how: Any) -> str:
+    # By the rules of "C", which every server has: they lower the letters of ASCII, and nothing else.
+    text, folded, term = (compiler.process(clause, **how) for clause in element.clauses)
+    return f'strpos(coalesce({folded}, lower({text} COLLATE "C")), {term})'
+
+
+@compiles(position, "sqlite")
+def _position_sqlite(element: position, compiler: Any, **how: Any) -> str:
+    text, folded, term = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"instr(coalesce({folded}, fold({text})), {term})"
+
+
 def lock_transaction(c: sa.Connection, key: int) -> None:
     """Wait until no other transaction holds the lock ``key``, then hold it until this one ends.
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Role, Run, utc_now
 from runtime.store.dialects import upsert
+from runtime.store.folding import stored
 from runtime.store.tables import Id, messages, runs
 
 COLUMNS = [messages.c[name] for name in Message.__dataclass_fields__]
@@ -105,6 +106,7 @@ def _values(message: Message) -> dict[str, Any]:
         "channel": message.channel,
         "author": message.author,
         "content": message.content,
+        "folded": stored(message.content),
         "data": dict(message.data),
         "status": message.status,
         "run_id": message.run_id,
@@ -122,4 +124,4 @@ _OF_STATES = (
     .where(messages.c.state_id.in_(sa.bindparam("states", expanding=True)), messages.c.void.is_(sa.false()))
     .order_by(messages.c.state_id, messages.c.position)
 )
-_SAVE = upsert(messages, "id", ("content", "data", "status"))
+_SAVE = upsert(messages, "id", ("content", "folded", "data", "status"))

@@ -61,7 +61,7 @@ def within_bytes(
     """
     rows = found.subquery("rows")
     order = [rows.c[name].desc() for name in newest]
-    size = sum((_size(rows.c[name], dialect) for name in large), start=sa.literal(0))
+    size = sum((bytes_of(rows.c[name], dialect) for name in large), start=sa.literal(0))
     before = sa.func.coalesce(sa.func.sum(size).over(order_by=order, rows=(None, -1)), 0)
     fits = before < sa.bindparam("page_bytes", callable_=lambda: PAGE_BYTES, type_=sa.BigInteger)
     columns = [
@@ -75,8 +75,8 @@ def filled(rows: Sequence[R]) -> Sequence[R]:
     return [row for row in rows if getattr(row, "fits", True)]
 
 
-def _size(column: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[int]:
-    """The bytes of a text or of JSON, whether it is stored compressed or not."""
+def bytes_of(column: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[int]:
+    """The bytes of a text (in UTF-8) or of JSON, whether it is stored compressed or not."""
     if dialect == "postgresql":
         text = column if isinstance(column.type, sa.Text) else sa.cast(column, sa.Text)
         return sa.func.coalesce(sa.func.octet_length(text), 0)

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from runtime.errors import Conflict, NotFound
 from runtime.model import Channel, Json, Message, MessageStatus, MessageType, Role, State, new_id
 from runtime.store import threads
+from runtime.store.folding import stored
 from runtime.store.messages import COLUMNS as MESSAGE_COLUMNS
 from runtime.store.messages import of_state, record
 from runtime.store.page import (
@@ -140,7 +141,11 @@ def turn(
 def insert(c: Connection, added: Sequence[State]) -> None:
     """Store states and the messages they carry, as they are."""
     c.execute(_INSERT_STATES, [_values(state, COLUMNS) for state in added])
-    carried = [_values(message, MESSAGE_COLUMNS) for state in added for message in state.messages or ()]
+    carried = [
+        {**_values(message, MESSAGE_COLUMNS), "folded": stored(message.content)}
+        for state in added
+        for message in state.messages or ()
+    ]
     if carried:
         c.execute(_INSERT_MESSAGES, carried)
 

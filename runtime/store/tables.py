@@ -135,6 +135,8 @@ threads = sa.Table(
     sa.Column("updated_at", Time, nullable=False),
     sa.Column("deleted_at", Time),
     sa.Column("title_wanted", sa.Boolean, nullable=False, server_default=sa.false()),  # of a worker
+    # The title as it is searched; empty: what an earlier version stored in this thread is not folded yet.
+    sa.Column("folded", sa.Text, server_default=sa.text("''")),
     sa.Column("titles", Id),  # the thread for which this one, which is in no list, makes a title
     sa.Index("ix_threads_list", "workspace_id", "status", "updated_at", "id"),
     _partial_index(
@@ -143,9 +145,21 @@ threads = sa.Table(
         where="deleted_at IS NOT NULL",
     ),
     _partial_index(
+        "ix_threads_trash",
+        "workspace_id",
+        "deleted_at",
+        "id",
+        where="deleted_at IS NOT NULL AND titles IS NULL",
+    ),
+    _partial_index(
         "ix_threads_title_wanted",
         "updated_at",
         where="title_wanted",
+    ),
+    _partial_index(
+        "ix_threads_unfolded",
+        "updated_at",
+        where="folded = ''",
     ),
     _partial_index(
         "ix_threads_titles",
@@ -184,6 +198,7 @@ messages = sa.Table(
     sa.Column("channel", sa.String(10), nullable=False),
     sa.Column("author", sa.Text),
     sa.Column("content", sa.Text, nullable=False),
+    sa.Column("folded", sa.Text),  # the content as it is searched; none: lower(content) is
     sa.Column("data", Json, nullable=False),
     sa.Column("status", sa.String(10), nullable=False, default=MessageStatus.COMPLETE),
     sa.Column("run_id", Id),

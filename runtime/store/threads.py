@@ -1,12 +1,13 @@
 """Threads: their list, their settings, their end.
 
-A deleted thread stays for :data:`KEPT_DAYS`, in which its owner may restore it;
-then the reaper purges it with all that belongs to it.
+A deleted thread stays in the trash for some days, in which its owner may restore it, or
+delete it for good; then the reaper purges it with all that belongs to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypedDict, Unpack
 
@@ -15,12 +16,14 @@ from sqlalchemy import Connection
 
 from runtime.errors import NotFound
 from runtime.model import Json, Thread, ThreadStatus, new_id
+from runtime.store.folding import stored
 from runtime.store.page import Page, after, start_of, within_bytes
-from runtime.store.tables import messages, now, states, threads
+from runtime.store.tables import now, states, threads
 
-KEPT_DAYS = 30
-_KEPT_SECONDS = KEPT_DAYS * 86400
+_DAY = 86400
 _PURGED_AT_ONCE = 20
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a thread was deleted that is deleted for good: its days in the trash are over at once."""
 
 
 class Changes(TypedDict, total=False):
@@ -57,6 +60,7 @@ def create(
             "workspace_id": workspace_id,
             "user_id": user_id,
             "title": title,
+            "folded": stored(title),
             "worker_id": worker_id,
             "config": dict(config or {}),
             "metadata": dict(metadata or {}),
@@ -86,34 +90,32 @@ def listing(
     c: Connection,
     workspace_id: str,
     *,
-    query: str | None = None,
     status: ThreadStatus | None = None,
     limit: int = 20,
     cursor: str | None = None,
 ) -> Page[Thread]:
-    """The threads with that status (active ones if None), last updated first.
+    """The threads with that status (active ones if None), last updated first."""
+    found = c.execute(_all(c.dialect.name, bool(cursor)), list_values(workspace_id, status, limit, cursor))
+    return Page.of(found.all(), limit, record, lambda row: (row.updated_at, row.id))
 
-    ``query`` keeps those whose title or messages contain it, in upper or lower case.
-    """
-    values: dict[str, Any] = {
+
+def list_values(
+    workspace_id: str, status: ThreadStatus | None, limit: int, cursor: str | None
+) -> dict[str, Any]:
+    """The parameters of :func:`list_query`. Raises Invalid for a cursor that is none."""
+    values = {
         "workspace": workspace_id,
         "wanted_status": status or ThreadStatus.ACTIVE,
         "count": limit + 1,
     }
-    if cursor:
-        values |= start_of(cursor)
-    if query:
-        found = _found(c.dialect.name, bool(cursor), _matches(query, c.dialect.name))
-    else:
-        found = _all(c.dialect.name, bool(cursor))
-    return Page.of(c.execute(found, values).all(), limit, record, lambda row: (row.updated_at, row.id))
+    return values | start_of(cursor) if cursor else values
 
 
 def update(c: Connection, workspace_id: str, thread_id: str, **changes: Unpack[Changes]) -> Thread:
     """Change what is named and leave the rest. Raises NotFound."""
     changed = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(**changes, updated_at=now())
     if "title" in changes:
-        changed = changed.values(title_wanted=False)
+        changed = changed.values(title_wanted=False, folded=stored(changes["title"]))
         c.execute(_FORGET_TITLE, {"thread": thread_id})
     return _returned(c, changed, workspace_id, thread_id)
 
@@ -123,28 +125,70 @@ def delete(c: Connection, workspace_id: str, thread_id: str) -> Thread:
     return _returned(c, _DELETE, workspace_id, thread_id)
 
 
-def restore(c: Connection, workspace_id: str, thread_id: str) -> Thread:
-    """Bring a deleted thread back. Raises NotFound where it is too late."""
-    return _returned(c, _RESTORE, workspace_id, thread_id)
+def trash(
+    c: Connection, workspace_id: str, days: float, *, limit: int = 20, cursor: str | None = None
+) -> Page[Thread]:
+    """The deleted threads that can be restored for ``days``, last deleted first."""
+    values = {"workspace": workspace_id, "kept": -days * _DAY, "count": limit + 1}
+    if cursor:
+        values |= start_of(cursor)
+    rows = c.execute(_trash_query(c.dialect.name, bool(cursor)), values).all()
+    return Page.of(rows, limit, record, lambda row: (row.deleted_at, row.id))
 
 
-def purge(c: Connection) -> int:
-    """Erase some threads that nobody can restore any more; how many they were."""
-    return c.execute(_PURGE).rowcount
+def restore(c: Connection, workspace_id: str, thread_id: str, days: float) -> Thread:
+    """Bring back a thread that was deleted less than ``days`` ago. Raises NotFound."""
+    return _returned(c, _RESTORE, workspace_id, thread_id, kept=-days * _DAY)
+
+
+def delete_for_good(c: Connection, workspace_id: str, thread_id: str) -> Thread:
+    """Take a deleted thread out of the trash; :func:`purge` erases it. Raises NotFound."""
+    return _returned(c, _DELETE_FOR_GOOD.where(threads.c.id == _THREAD), workspace_id, thread_id)
+
+
+def empty_trash(c: Connection, workspace_id: str) -> int:
+    """The same for all deleted threads; how many they were."""
+    return c.execute(_DELETE_FOR_GOOD, {"workspace": workspace_id}).rowcount
+
+
+def purge(c: Connection, days: float) -> int:
+    """Erase some threads that were deleted ``days`` ago or for good; how many they were."""
+    doomed = list(c.execute(_DOOMED, {"kept": -days * _DAY}).scalars())
+    if doomed:
+        c.execute(threads.delete().where(threads.c.id.in_(doomed)))
+    return len(doomed)
 
 
 @cache
-def _all(dialect: str, continued: bool) -> sa.Select[Any]:
-    """The list without a search. Made once: to put it together takes longer than to execute it."""
-    return _found(dialect, continued)
-
-
-def _found(dialect: str, continued: bool, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """The threads of a workspace under these conditions; those after a position if ``continued``."""
+def _trash_query(dialect: str, continued: bool) -> sa.Select[Any]:
     wanted = (
         sa.select(*COLUMNS)
         .where(
-            threads.c.workspace_id == sa.bindparam("workspace", type_=threads.c.id.type),
+            threads.c.workspace_id == _WORKSPACE,
+            threads.c.deleted_at > now(_KEPT),
+            threads.c.titles.is_(None),
+            *([after(threads.c.deleted_at, threads.c.id)] if continued else ()),
+        )
+        .order_by(threads.c.deleted_at.desc(), threads.c.id.desc())
+        .limit(sa.bindparam("count", type_=sa.Integer))
+    )
+    return within_bytes(wanted, ("config", "metadata"), ("deleted_at", "id"), dialect)
+
+
+def list_query(
+    dialect: str,
+    continued: bool,
+    *conditions: sa.ColumnElement[bool],
+    columns: Sequence[sa.ColumnElement[Any]] = (),
+) -> sa.Select[Any]:
+    """The threads of a workspace under these conditions, with more ``columns`` than those of the record.
+
+    ``continued``: only those after a position.
+    """
+    wanted = (
+        sa.select(*COLUMNS, *columns)
+        .where(
+            threads.c.workspace_id == _WORKSPACE,
             threads.c.status == sa.bindparam("wanted_status", type_=threads.c.status.type),
             threads.c.deleted_at.is_(None),
             threads.c.titles.is_(None),
@@ -157,40 +201,20 @@ def _found(dialect: str, continued: bool, *conditions: sa.ColumnElement[bool]) -
     return within_bytes(wanted, ("config", "metadata"), ("updated_at", "id"), dialect)
 
 
-def _matches(query: str, dialect: str) -> sa.ColumnElement[bool]:
-    """Whether the title or a message of the thread contains ``query``."""
-    return threads.c.title.icontains(query, autoescape=True) | _contains(query, dialect)
-
-
-def _contains(query: str, dialect: str) -> sa.ColumnElement[bool]:
-    """Whether a message of the thread contains ``query``."""
-    if dialect == "postgresql":
-        # State by state: left alone, the planner reads all messages that there are.
-        of_state = (messages.c.state_id == states.c.id, ~messages.c.void)
-        in_state: Any = sa.select(messages.c.content).where(*of_state).offset(0).lateral("message")
-        return (
-            sa.exists()
-            .select_from(states.join(in_state, sa.true()))
-            .where(states.c.thread_id == threads.c.id, in_state.c.content.icontains(query, autoescape=True))
-        )
-    return sa.exists().where(
-        states.c.thread_id == threads.c.id,
-        messages.c.state_id == states.c.id,
-        ~messages.c.void,
-        messages.c.content.icontains(query, autoescape=True),
-    )
+_all = cache(list_query)
+"""The list as it is. Made once: to put it together takes longer than to execute it."""
 
 
 def _of(statement: Any) -> Any:
     """``statement``, confined to one thread of one workspace."""
     return statement.where(
-        threads.c.id == sa.bindparam("thread", type_=threads.c.id.type),
-        threads.c.workspace_id == sa.bindparam("workspace", type_=threads.c.id.type),
+        threads.c.id == _THREAD,
+        threads.c.workspace_id == _WORKSPACE,
     )
 
 
-def _returned(c: Connection, changed: Any, workspace_id: str, thread_id: str) -> Thread:
-    bound = {"workspace": workspace_id, "thread": thread_id}
+def _returned(c: Connection, changed: Any, workspace_id: str, thread_id: str, **more: Any) -> Thread:
+    bound = {"workspace": workspace_id, "thread": thread_id, **more}
     return record_or_raise(c.execute(changed.returning(*COLUMNS), bound).one_or_none())
 
 
@@ -208,6 +232,11 @@ def record(row: Sequence[Any]) -> Thread:
     return Thread(*values)
 
 
+_THREAD = sa.bindparam("thread", type_=threads.c.id.type)
+_WORKSPACE = sa.bindparam("workspace", type_=threads.c.id.type)
+_KEPT = sa.bindparam("kept", type_=sa.Float)
+"""Seconds that a thread stays in the trash, as a negative number."""
+
 COLUMNS = [threads.c[name] for name in Thread.__dataclass_fields__]
 _STATUS = list(Thread.__dataclass_fields__).index("status")
 
@@ -224,19 +253,24 @@ _EXISTING = sa.select(threads.c.id).where(
 )
 _FORGET_TITLE = (
     threads.update()
-    .where(
-        threads.c.titles == sa.bindparam("thread", type_=threads.c.id.type), threads.c.deleted_at.is_(None)
-    )
+    .where(threads.c.titles == _THREAD, threads.c.deleted_at.is_(None))
     .values(deleted_at=now())
 )
 _DELETE = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(deleted_at=now())
 _RESTORE = (
     _of(threads.update())
-    .where(threads.c.deleted_at.is_(None) | (threads.c.deleted_at > now(-_KEPT_SECONDS)))
+    .where(threads.c.deleted_at.is_(None) | (threads.c.deleted_at > now(_KEPT)), threads.c.titles.is_(None))
     .values(deleted_at=None)
 )
-_PURGE = threads.delete().where(
-    threads.c.id.in_(
-        sa.select(threads.c.id).where(threads.c.deleted_at <= now(-_KEPT_SECONDS)).limit(_PURGED_AT_ONCE)
+_DELETE_FOR_GOOD = (
+    threads.update()
+    .where(
+        threads.c.workspace_id == _WORKSPACE,
+        threads.c.deleted_at > _LONG_AGO,
+        threads.c.titles.is_(None),
     )
+    .values(deleted_at=_LONG_AGO)
+)
+_DOOMED = (
+    sa.select(threads.c.id).where(threads.c.deleted_at <= now(_KEPT)).limit(_PURGED_AT_ONCE).with_for_update()
 )

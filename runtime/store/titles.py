@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from runtime.model import Run, RunStatus, Thread
 from runtime.store import runs as all_runs
 from runtime.store import threads as all_threads
+from runtime.store.folding import stored
 from runtime.store.tables import now, runs, threads
 
 _WANTED_SECONDS = 86400
@@ -75,7 +76,7 @@ def settle(c: Connection, one: Made, title: str) -> Thread | None:
     row = c.execute(
         threads.update()
         .where(threads.c.id == one.subject_id, threads.c.deleted_at.is_(None), as_it_was)
-        .values(title=title)
+        .values(title=title, folded=stored(title))
         .returning(*all_threads.COLUMNS)
     ).one_or_none()
     return all_threads.record(row) if row else None

@@ -146,8 +146,9 @@ def delete_thread(thread_id: str) -> Response:
 @views.route("/<id:thread_id>/restore", methods=["POST"])
 @views.response(200, _ThreadAnswer)
 def restore_thread(thread_id: str) -> Response:
-    """Restore a deleted thread."""
-    thread = core.database.write(threads.restore, auth.current_user().workspace_id, thread_id)
+    """Restore a deleted thread from the trash."""
+    workspace_id = auth.current_user().workspace_id
+    thread = core.database.write(threads.restore, workspace_id, thread_id, core.settings.trash.days)
     after_commit(core.announcer.thread, thread)
     return _thread_response(thread)
 

@@ -32,6 +32,7 @@ from runtime.settings.database_address import PostgreSQLServer
 from runtime.store import attempts, backlog, messages, runs, states, tables, threads
 from runtime.store.engines import postgresql_connection, postgresql_statements
 from runtime.store.engines.engine import Engine, Mode, dumps, unavailable_if_away
+from runtime.store.folding import stored
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -150,6 +151,7 @@ class PostgreSQL(Engine):
             "error": dumps(error.encode()) if error else None,
             "usage": None if usage is None else dumps(usage),
             "messages": dumps(list(result.messages)),
+            "folded": _folded(result.messages),
         }
         with self._autocommit() as c:
             row = c.execute(postgresql_statements.FINISH, values).fetchone()
@@ -217,6 +219,11 @@ def _fits(written: Sequence[states.NewMessage] | Sequence[Message]) -> bool:
     return sum(len(message.content) for message in written) <= _MAX_TEXT
 
 
+def _folded(written: Sequence[states.NewMessage] | Sequence[Message]) -> str:
+    """What is stored of each message for the search, as JSON."""
+    return dumps([stored(message.content) for message in written])
+
+
 def _accept(
     c: Psycopg,
     thread: Thread,
@@ -238,6 +245,7 @@ def _accept(
         "input": ids[0],
         "latest": ids[-1],
         "messages": dumps(identified),
+        "folded": _folded(identified),
         "outputs": dumps(list(zip(ids[1:], run_ids, strict=True))),
         **_spec_values(spec),
         "per_user": limits.per_user,

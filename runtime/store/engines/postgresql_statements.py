@@ -48,13 +48,14 @@ WITH queue AS (
     FROM parent, outputs
 ), new_messages AS (
     INSERT INTO messages (id, state_id, position, attempt, void, role, type, channel, author,
-                          content, data, status, created_at)
+                          content, folded, data, status, created_at)
     SELECT id, %(input)s::uuid, number - 1, 0, false, role, type, channel, author,
-           content, data, status, moment
+           content, folded, data, status, moment
     FROM parent, ROWS FROM (
         json_to_recordset(%(messages)s::json) AS (id uuid, role text, type text, channel text,
-                                                  author text, content text, data jsonb, status text)
-    ) WITH ORDINALITY AS message (id, role, type, channel, author, content, data, status, number)
+                                                  author text, content text, data jsonb, status text),
+        json_array_elements_text(%(folded)s::json)
+    ) WITH ORDINALITY AS message (id, role, type, channel, author, content, data, status, folded, number)
 ), new_runs AS (
     INSERT INTO runs (id, thread_id, workspace_id, user_id, parent_run_id, input_state_id,
                       output_state_id, worker_id, worker_digest, pool, config, args, status,
@@ -86,14 +87,18 @@ WITH ended AS (
     RETURNING finished_at, cancel_requested_at
 ), saved AS (
     INSERT INTO messages (id, state_id, position, attempt, void, role, type, channel, author,
-                          content, data, status, run_id, created_at)
+                          content, folded, data, status, run_id, created_at)
     SELECT id, state_id, position, attempt, false, role, type, channel, author,
-           content, data, status, run_id, coalesce(created_at, finished_at)
-    FROM ended, json_to_recordset(%(messages)s::json) AS message (
-        id uuid, state_id uuid, position int, attempt int, role text, type text, channel text,
-        author text, content text, data jsonb, status text, run_id uuid, created_at timestamptz)
+           content, folded, data, status, run_id, coalesce(created_at, finished_at)
+    FROM ended, ROWS FROM (
+        json_to_recordset(%(messages)s::json) AS (
+            id uuid, state_id uuid, position int, attempt int, role text, type text, channel text,
+            author text, content text, data jsonb, status text, run_id uuid, created_at timestamptz),
+        json_array_elements_text(%(folded)s::json)
+    ) AS message (id, state_id, position, attempt, role, type, channel,
+                  author, content, data, status, run_id, created_at, folded)
     ON CONFLICT (id) DO UPDATE
-    SET content = excluded.content, data = excluded.data, status = excluded.status
+    SET content = excluded.content, folded = excluded.folded, data = excluded.data, status = excluded.status
 )
 SELECT finished_at, cancel_requested_at FROM ended
 """

@@ -24,6 +24,7 @@ from runtime.errors import SearchTooLong
 from runtime.settings import Database as Settings
 from runtime.settings.database_address import SQLiteFile
 from runtime.store.engines.engine import Engine, Mode, dumps
+from runtime.store.folding import fold
 from runtime.system import greenlets
 from runtime.system.private_files import private_database
 
@@ -123,13 +124,13 @@ def _connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    # SQLite's own lower() knows ASCII only; a search must find every alphabet.
-    connection.create_function("lower", 1, _lower, deterministic=True)
+    # SQLite's own lower() knows ASCII only.
+    connection.create_function("fold", 1, _fold, deterministic=True)
     return connection
 
 
-def _lower(text: str | None) -> str | None:
-    return None if text is None else text.lower()
+def _fold(text: str | None) -> str | None:
+    return None if text is None else fold(text)
 
 
 def _dumps(value: Any) -> str | bytes:

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from runtime.duties import Duties
+from runtime.maintenance.fold import Fold
 from runtime.maintenance.reaper import duties_of
 from runtime.maintenance.report import Report
 from runtime.pool.announced import AnnouncedEnds
@@ -40,6 +41,7 @@ def works(services: Services) -> Mapping[str, Callable[[], object]]:
     announced.add("0" * 32)
     return {
         **duties_of(services),
+        "fold earlier texts": Fold(database, roll_out=0.0).fold_earlier,  # not after ten minutes
         "report duties": Report(database, dict, 0.0).send,
         "report a pool": partial(database.write, stored.report, INCARNATION, stored.POOL, POOL, {}),
         "renew leases": Leases(database, INCARNATION, LEASE).renew,

@@ -7,13 +7,16 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from runtime.errors import Invalid, NotFound, SearchTooLong
+from runtime.errors import Invalid, NotFound
 from runtime.model import Role, Thread, ThreadStatus, User
 from runtime.store import Connection, Database, states, threads, users
 from runtime.store.states import NewMessage
 from runtime.store.tables import messages, now
 from runtime.store.tables import states as states_table
 from runtime.store.tables import threads as threads_table
+
+DAYS = 30.0
+"""That a thread stays in the trash."""
 
 
 def make(database: Database, user: User, title: str | None = None) -> Thread:
@@ -28,6 +31,10 @@ def say(database: Database, thread: Thread, text: str) -> None:
 def titles(database: Database, user: User, **wanted: object) -> list[str | None]:
     page = database.read(threads.listing, user.workspace_id, **wanted)  # type: ignore[arg-type]
     return [thread.title for thread in page.items]
+
+
+def trash(database: Database, user: User) -> list[str | None]:
+    return [thread.title for thread in database.read(threads.trash, user.workspace_id, DAYS).items]
 
 
 def until_later(database: Database, thread: Thread) -> None:
@@ -64,9 +71,17 @@ def test_a_thread_is_stored_as_it_is_returned(database: Database, user: User) ->
 def test_nobody_reaches_a_thread_of_another_workspace(database: Database, thread: Thread) -> None:
     eve = database.write(users.register, email="eve@example.com", password_hash="-")
 
-    for act in (threads.get, threads.update, threads.delete, threads.restore):
+    for act in (threads.get, threads.update, threads.delete):
         with pytest.raises(NotFound):
             database.write(act, eve.workspace_id, thread.id)
+    database.write(threads.delete, thread.workspace_id, thread.id)
+    database.write(threads.empty_trash, eve.workspace_id)
+    with pytest.raises(NotFound):
+        database.write(threads.restore, eve.workspace_id, thread.id, DAYS)
+    with pytest.raises(NotFound):
+        database.write(threads.delete_for_good, eve.workspace_id, thread.id)
+    assert trash(database, eve) == []
+    database.write(threads.restore, thread.workspace_id, thread.id, DAYS)
     assert titles(database, eve) == []
 
 
@@ -118,41 +133,6 @@ def test_archived_threads_are_out_of_the_list(database: Database, user: User) ->
     assert titles(database, user, status=ThreadStatus.ARCHIVED) == ["old"]
 
 
-def test_the_search_finds_titles_and_messages_in_any_case(database: Database, user: User) -> None:
-    make(database, user, "About OAKS")
-    said = make(database, user, "untold")
-    say(database, said, "An Elm is not an oak.")
-    make(database, user, "Bäume")
-
-    assert sorted(filter(None, titles(database, user, query="oak"))) == ["About OAKS", "untold"]
-    assert titles(database, user, query="ELM") == ["untold"]
-    assert titles(database, user, query="BÄUME") == ["Bäume"]
-    assert titles(database, user, query="beech") == []
-
-
-def test_a_search_that_takes_too_long_is_ended_and_leaves_nothing_behind(
-    database: Database, user: User
-) -> None:
-    thread = make(database, user)
-    for _ in range(20):
-        say(database, thread, "Bäume " * 50_000)
-
-    with pytest.raises(SearchTooLong, match=r"longer than 0\.001 seconds"):
-        database.engine.search(0.001, threads.listing, user.workspace_id, query="oak")
-
-    page = database.search(threads.listing, user.workspace_id, query="bäume b")
-    assert [found.id for found in page.items] == [thread.id]
-    assert titles(database, user, query="oak") == []  # on the same connection, as long as it takes
-
-
-@pytest.mark.parametrize("query", ["%", "_", "100%", "\\", "/"])
-def test_the_search_takes_every_character_as_itself(database: Database, user: User, query: str) -> None:
-    make(database, user, "nothing special")
-    make(database, user, f"sure: 1{query}2")
-
-    assert titles(database, user, query=query) == [f"sure: 1{query}2"]
-
-
 def test_a_deleted_thread_is_gone_and_can_be_restored(database: Database, user: User) -> None:
     thread = make(database, user, "mistake")
     say(database, thread, "kept")
@@ -168,8 +148,8 @@ def test_a_deleted_thread_is_gone_and_can_be_restored(database: Database, user: 
         database.write(threads.delete, user.workspace_id, thread.id)
     assert database.read(threads.get, user.workspace_id, thread.id, deleted=True) == deleted
 
-    assert database.write(threads.restore, user.workspace_id, thread.id).deleted_at is None
-    assert titles(database, user, query="kept") == ["mistake"]
+    assert database.write(threads.restore, user.workspace_id, thread.id, DAYS).deleted_at is None
+    assert titles(database, user) == ["mistake"]
 
 
 def test_a_thread_can_be_restored_for_thirty_days(database: Database, user: User) -> None:
@@ -178,9 +158,10 @@ def test_a_thread_can_be_restored_for_thirty_days(database: Database, user: User
         database.write(threads.delete, user.workspace_id, thread.id)
         age(database, thread, days)
 
-    database.write(threads.restore, user.workspace_id, early.id)
+    assert trash(database, user) == ["early"]
+    database.write(threads.restore, user.workspace_id, early.id, DAYS)
     with pytest.raises(NotFound):
-        database.write(threads.restore, user.workspace_id, late.id)
+        database.write(threads.restore, user.workspace_id, late.id, DAYS)
 
 
 def test_the_purge_erases_what_nobody_can_restore(database: Database, user: User) -> None:
@@ -191,11 +172,43 @@ def test_the_purge_erases_what_nobody_can_restore(database: Database, user: User
     database.write(threads.delete, user.workspace_id, old.id)
     age(database, old, 31)
 
-    assert database.write(threads.purge) == 1
-    assert database.write(threads.purge) == 0
+    assert database.write(threads.purge, DAYS) == 1
+    assert database.write(threads.purge, DAYS) == 0
 
     def left(c: Connection) -> tuple[int, int]:
         return len(c.execute(states_table.select()).all()), len(c.execute(messages.select()).all())
 
     assert database.read(left) == (4, 2)
-    assert database.write(threads.restore, user.workspace_id, deleted.id).id == deleted.id
+    assert database.write(threads.restore, user.workspace_id, deleted.id, DAYS).id == deleted.id
+
+
+def test_the_trash_shows_what_was_deleted_last_first(database: Database, user: User) -> None:
+    for number in range(5):
+        thread = make(database, user, str(number))
+        age(database, thread, 5 - number)
+    make(database, user, "not deleted")
+    database.write(threads.create, workspace_id=user.workspace_id, user_id=user.id, titles=thread.id)
+
+    assert trash(database, user) == ["4", "3", "2", "1", "0"]
+    first = database.read(threads.trash, user.workspace_id, DAYS, limit=3)
+    rest = database.read(threads.trash, user.workspace_id, DAYS, limit=3, cursor=first.next)
+    assert [thread.title for thread in first.items + rest.items] == trash(database, user)
+    assert rest.next is None
+
+
+def test_what_is_deleted_for_good_is_purged_and_never_restored(database: Database, user: User) -> None:
+    one, two, kept = (make(database, user, title) for title in ("one", "two", "kept"))
+    with pytest.raises(NotFound):
+        database.write(threads.delete_for_good, user.workspace_id, one.id)  # it is not in the trash
+    database.write(threads.delete, user.workspace_id, one.id)
+    database.write(threads.delete_for_good, user.workspace_id, one.id)
+    database.write(threads.delete, user.workspace_id, two.id)
+    assert database.write(threads.empty_trash, user.workspace_id) == 1
+
+    assert trash(database, user) == []
+    for thread in (one, two):
+        for act, more in ((threads.restore, [10_000.0]), (threads.delete_for_good, [])):
+            with pytest.raises(NotFound):
+                database.write(act, user.workspace_id, thread.id, *more)
+    assert database.write(threads.purge, 10_000.0) == 2
+    assert titles(database, user) == [kept.title]
