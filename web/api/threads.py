@@ -13,7 +13,7 @@ from runtime import transfer
 from runtime.dispatch import after_commit
 from runtime.errors import Conflict, NotFound
 from runtime.model import Json, Run, State, Thread, ThreadStatus
-from runtime.store import messages, runs, states, threads
+from runtime.store import messages, runs, search, states, threads
 from runtime.stream import OpenMessage
 from runtime.system.greenlets import ThreadPool
 from web.api import body_limits
@@ -61,16 +61,18 @@ def _limited(view: Callable[..., Response]) -> Callable[..., Response]:
 
 @views.route("")
 @views.arguments(queries.ThreadsQuery, location="query")
-@views.response(200, outputs.page_of(outputs.Thread))
+@views.response(200, outputs.page_of(outputs.ListedThread))
 def list_threads(given: dict[str, Any]) -> Response:
-    """Your threads, last updated first."""
+    """Your threads, last updated first; with a query, where in them it was found."""
     status = ThreadStatus(given.pop("status") or ThreadStatus.ACTIVE)
+    query = given.pop("query")
     user = auth.current_user()
-    if given["query"]:
+    if query:
         with core.searches.hold(user.id):
-            page = core.database.search(threads.listing, user.workspace_id, status=status, **given)
-    else:
-        page = core.database.read(threads.listing, user.workspace_id, status=status, **given)
+            found = core.database.search(search.find, user.workspace_id, query=query, status=status, **given)
+        items = [{**one.thread.encode(), "hit": one.hit.encode()} for one in found.items]
+        return json_response({"items": items, "next": found.next})
+    page = core.database.read(threads.listing, user.workspace_id, status=status, **given)
     return json_response({"items": [thread.encode() for thread in page.items], "next": page.next})
 
 

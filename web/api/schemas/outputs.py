@@ -31,6 +31,12 @@ def _id(**options: Any) -> fields.String:
     return fields.String(metadata=metadata, **options)
 
 
+def _marks(what: str) -> fields.List[Any]:
+    pair = fields.List(fields.Integer(), validate=ma.validate.Length(equal=2))
+    how = f"{what}: pairs of the first and the one after the last, counted in Unicode code points"
+    return fields.List(pair, metadata=says(how))
+
+
 class User(Output):
     """An account."""
 
@@ -110,6 +116,25 @@ class Thread(Output):
     latest_state_id = _id(metadata=says("created last"))
     created_at = _time()
     updated_at = _time()
+
+
+class Hit(Output):
+    """Where a thread has what was searched."""
+
+    title_marks = _marks("characters of the title that were found")
+    state_id = _id(
+        allow_none=True,
+        metadata=says("the newest state with a message that was found; null where only the title was"),
+    )
+    message_id = _id(allow_none=True)
+    snippet = fields.String(allow_none=True, metadata=says("some of the message, on one line"))
+    marks = _marks("characters of the snippet that were found")
+
+
+class ListedThread(Thread):
+    """A conversation in a list."""
+
+    hit = fields.Nested(Hit, metadata={"optional": True, **says("only with `query`")})
 
 
 class RunError(Output):

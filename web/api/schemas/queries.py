@@ -30,7 +30,14 @@ class _Limited(Query):
 class ThreadsQuery(_Limited):
     """Which threads."""
 
-    query = text(500, load_default=None, metadata=says("in the title or a message"))
+    query = text(
+        500,
+        load_default=None,
+        metadata=says(
+            "words that the title and one message have together, in any order, also as parts of words; "
+            '"in quotation marks" a phrase. Case and accents make no difference'
+        ),
+    )
     status = one_of(ThreadStatus, load_default=None, metadata=says("default: active"))
 
     @ma.pre_load
