@@ -16,8 +16,7 @@ from werkzeug.local import LocalProxy
 from runtime.dispatch import Dispatcher
 from runtime.duties import Duties
 from runtime.errors import StreamUnavailable
-from runtime.events import THREAD_UPDATED
-from runtime.model import Thread
+from runtime.model import Json
 from runtime.queue.publisher import refused_queues
 from runtime.registry import config_schema
 from runtime.services import Services
@@ -160,10 +159,14 @@ class Core(Services):
         if any(worker.schema.needs_process for worker in self.registry.workers.values()):
             config_schema.processes.start()
 
-    def hint_thread(self, thread: Thread) -> None:
-        """Notify the clients that list the workspace's threads of a new one."""
+    def hint(self, workspace_id: str, event_type: str, thread_id: str | None = None) -> None:
+        """Notify the clients that list the workspace's threads of a change that no log has.
+
+        ``thread_id``: the only thread that it is about; none: any may be.
+        """
+        about: dict[str, Json] = {"type": event_type} | ({"thread_id": thread_id} if thread_id else {})
         try:
-            self.notices.to_workspace(thread.workspace_id, {"type": THREAD_UPDATED, "thread_id": thread.id})
+            self.notices.to_workspace(workspace_id, about)
         except StreamUnavailable:
             pass  # only a hint: the lists are read again when they are opened
 

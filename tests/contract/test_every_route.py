@@ -32,8 +32,8 @@ from web.app import create_app
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 
 FOR_EVERYBODY = {
-    "GET /", "GET /login", "GET /register", "GET /settings",
-    "GET /t/{thread_id}", "GET /t/{thread_id}/{view}/{state_id}", "GET /ui/{file}",
+    "GET /", "GET /login", "GET /register", "GET /settings", "GET /trash",
+    "GET /t/{thread}", "GET /ui/assets/{file}",
     "GET /static/{filename}", "OPTIONS /static/{filename}",
     "GET /api/docs", "GET /api/docs/{file}", "GET /api/openapi.json",
     "GET /healthz", "GET /readyz", "GET /metrics",
@@ -44,7 +44,7 @@ FOR_EVERYBODY = {
 FOR_EACH_THEIR_OWN = {
     "GET /api/me", "GET /api/tokens", "POST /api/tokens", "GET /api/workers", "GET /api/workers/{worker_id}",
     "GET /api/events", "GET /api/threads", "POST /api/threads", "POST /api/threads/import", "GET /api/runs",
-    "POST /api/runs", "POST /api/auth/password",
+    "POST /api/runs", "POST /api/auth/password", "GET /api/trash", "DELETE /api/trash",
 }  # fmt: skip
 """What names nobody's things: whoever has an account is served, and is shown only what is theirs."""
 
@@ -53,9 +53,7 @@ PAGE = Call(
     {
         "filename": "front.css",
         "file": "swagger-ui.css",
-        "thread_id": NOWHERE,
-        "view": "s",
-        "state_id": NOWHERE,
+        "thread": NOWHERE,
     }
 )
 
@@ -321,7 +319,7 @@ def expected(somebody: Somebody, operation: str) -> set[int]:
         return {404} if somebody.has_run else {401}
     if not somebody.has_account:
         return {401}
-    return {200, 201, 202} if operation in FOR_EACH_THEIR_OWN else {404}
+    return {200, 201, 202, 204} if operation in FOR_EACH_THEIR_OWN else {404}
 
 
 def send(somebody: Somebody, operation: str, call: Call) -> tuple[int, str]:

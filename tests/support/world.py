@@ -40,6 +40,8 @@ class World:
         self.user = client.get("/api/me").json()["user"]
         self.thread = client.thread(title=SECRET_TEXT, worker_id="echo")
         self.state = self._say(SECRET_TEXT)
+        self.deleted = client.thread(title=SECRET_TEXT)
+        client.delete(f"/api/threads/{self.deleted['id']}")
         self.queued = self._run()
         self.waiting = self._attempt(services)
         self.waiting.ask(SECRET_TEXT)
@@ -65,6 +67,7 @@ class World:
             SECRET_TEXT,
             self.user["id"],
             self.thread["id"],
+            self.deleted["id"],
             self.message,
             self.token["id"],
             *runs,
@@ -78,6 +81,7 @@ class World:
             "/api/me",
             "/api/threads",
             "/api/runs",
+            "/api/trash",
             f"/api/threads/{thread}/export",
             f"/api/threads/{thread}/states",
             *(f"/api/runs/{run}" for run in runs),
@@ -139,6 +143,9 @@ class World:
             "DELETE /api/tokens/{token_id}": Call({"token_id": token["id"]}),
             "DELETE /api/threads/{thread_id}": Call(thread),
             "POST /api/threads/{thread_id}/restore": Call(thread),
+            "GET /api/trash": Call(),
+            "DELETE /api/trash/{thread_id}": Call({"thread_id": self.deleted["id"]}),
+            "DELETE /api/trash": Call(),
             "POST /api/auth/password": Call(body={"current_password": PASSWORD, "new_password": PASSWORD}),
             "POST /api/auth/logout": Call(),
         }

@@ -12,6 +12,7 @@ from marshmallow import fields
 from runtime import transfer
 from runtime.dispatch import after_commit
 from runtime.errors import Conflict, NotFound
+from runtime.events import THREAD_UPDATED
 from runtime.model import Json, Run, State, Thread, ThreadStatus
 from runtime.store import messages, runs, search, states, threads
 from runtime.stream import OpenMessage
@@ -140,7 +141,7 @@ def update_thread(given: dict[str, Any], thread_id: str) -> Response:
 @views.route("/<id:thread_id>", methods=["DELETE"])
 @views.response(204)
 def delete_thread(thread_id: str) -> Response:
-    """Delete a thread and cancel its runs; within 30 days it can be restored."""
+    """Move a thread to the trash and cancel its runs; for some days it can be restored."""
     core.dispatcher.delete_thread(auth.current_user(), thread_id)
     return no_content()
 
@@ -254,7 +255,7 @@ def _thread_response(thread: Thread) -> Response:
 
 
 def _created(thread: Thread, root: State) -> Response:
-    after_commit(core.hint_thread, thread)
+    after_commit(core.hint, thread.workspace_id, THREAD_UPDATED, thread.id)
     body = {"thread": thread.encode(), "root_state": root.encode()}
     return json_response(body, 201, Location=url_for("threads.get_thread", thread_id=thread.id))
 

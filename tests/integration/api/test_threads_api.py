@@ -162,6 +162,49 @@ def test_an_invalid_query_is_refused_with_the_field(ada: Client, path: str) -> N
     assert answer.json["errors"]
 
 
+def test_a_search_says_where_it_has_found_it(ada: Client) -> None:
+    thread = ada.post("/api/threads", json={"title": "Café 😀 oak"}).json["thread"]
+    body = {
+        "parent_id": thread["root_state_id"],
+        "messages": [{"role": "user", "content": "An Oak\nfor a café."}],
+    }
+    state = ada.post(at(thread, "/states"), json=body).json["state"]
+
+    [found] = ada.get("/api/threads", query_string={"q": "CAFE oak"}).json["items"]
+
+    assert found.pop("hit") == {
+        "title_marks": [[0, 4], [7, 10]],
+        "state_id": state["id"],
+        "message_id": state["messages"][0]["id"],
+        "snippet": "An Oak for a café.",
+        "marks": [[3, 6], [13, 17]],
+    }
+    assert found == ada.get(at(thread)).json["thread"]
+    assert ada.get("/api/threads").json["items"] == [found]
+
+
+def test_a_thread_in_the_trash_is_restored_or_deleted_for_good(ada: Client, bob: Client) -> None:
+    one, two, three = (ada.thread(title=title) for title in ("one", "two", "three"))
+    for thread in (one, two, three):
+        ada.delete(at(thread))
+
+    shown = ada.get("/api/trash").json["items"]
+    assert [thread["title"] for thread in shown] == ["three", "two", "one"]
+    assert "restorable_until" in shown[0]
+    assert bob.get("/api/trash").json["items"] == []
+    assert bob.delete(f"/api/trash/{one['id']}").status_code == 404
+    assert bob.delete("/api/trash").status_code == 204
+
+    assert ada.post(at(one, "/restore")).status_code == 200
+    assert ada.delete(f"/api/trash/{one['id']}").status_code == 404
+    assert ada.delete(f"/api/trash/{two['id']}").status_code == 204
+    assert ada.post(at(two, "/restore")).status_code == 404
+    assert [thread["title"] for thread in ada.get("/api/trash").json["items"]] == ["three"]
+    assert ada.delete("/api/trash").status_code == 204
+    assert ada.get("/api/trash").json == {"items": [], "next": None}
+    assert [thread["title"] for thread in ada.get("/api/threads").json["items"]] == ["one"]
+
+
 def test_a_deleted_thread_is_gone_until_it_is_restored(ada: Client) -> None:
     thread = ada.thread(title="Oak")
 

@@ -137,6 +137,13 @@ class ListedThread(Thread):
     hit = fields.Nested(Hit, metadata={"optional": True, **says("only with `query`")})
 
 
+class DeletedThread(Thread):
+    """A conversation in the trash."""
+
+    deleted_at = _time()
+    restorable_until = _time()
+
+
 class RunError(Output):
     """Why a run did not succeed."""
 

@@ -45,6 +45,10 @@ class ThreadsQuery(_Limited):
         return _renamed(values, {"q": "query", "search": "query"})
 
 
+class TrashQuery(_Limited):
+    """Which deleted threads."""
+
+
 class TreeQuery(_Limited):
     """How much of the tree."""
 
