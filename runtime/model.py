@@ -338,6 +338,8 @@ class Run:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: RunError | None = None
+    last_failure: RunError | None = None
+    """Why the attempt before failed, which is the last one of a run that is queued again."""
     usage: Mapping[str, Json] | None = None
     confirmation: Mapping[str, Json] | None = None
     """The open question of a waiting run: ``{id, prompt, options, message_id}``."""
@@ -377,6 +379,7 @@ class Run:
             "timeout_seconds": self.timeout_seconds,
             "priority": self.priority,
             "error": self.error.encode() if self.error else None,
+            "last_failure": self.last_failure.encode() if self.last_failure else None,
             "usage": dict(self.usage) if self.usage is not None else None,
             "confirmation": dict(self.confirmation) if self.confirmation is not None else None,
             "sandbox": dict(self.sandbox) if self.sandbox is not None else None,

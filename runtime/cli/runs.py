@@ -12,7 +12,7 @@ from runtime.cli.terminal import ago, console, print_table
 from runtime.dispatch import Dispatcher, encode_wait
 from runtime.errors import NotFound
 from runtime.logs import printable
-from runtime.model import Run, RunStatus, utc_now
+from runtime.model import Run, RunError, RunStatus
 from runtime.services import Services
 from runtime.settings import current
 from runtime.store import backlog, migrate, pools
@@ -112,6 +112,10 @@ def _duration(run: Run, now: datetime) -> str | None:
     return f"{((run.finished_at or now) - run.started_at).total_seconds():.1f} s"
 
 
+def _reason(error: RunError | None) -> str | None:
+    return f"{error.code}: {error.message}" if error else None
+
+
 def _describe(run: Run, now: datetime) -> None:
     console.print(f"[bold]{run.id}[/]  {run.status}")
     for name, value in (
@@ -121,7 +125,8 @@ def _describe(run: Run, now: datetime) -> None:
         ("attempt", f"{run.attempt} ({run.failures} of {run.max_attempts} lost or failed)"),
         ("duration", _duration(run, now)),
         ("held by", run.claimed_by if run.status is RunStatus.RUNNING else None),
-        ("error", f"{run.error.code}: {run.error.message}" if run.error else None),
+        ("failure", _reason(run.last_failure)),
+        ("error", _reason(run.error)),
     ):
         if value is not None:
             console.print(f"  {name:8} {escape(printable(value))}")

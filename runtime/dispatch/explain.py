@@ -19,6 +19,7 @@ def encode_wait(wait: Wait | None) -> dict[str, Json] | None:
         "reason": wait.reason,
         "message": _sentence(wait),
         "not_before": encode_time(wait.not_before),
+        "retry_after": wait.retry_after,
     }
 
 

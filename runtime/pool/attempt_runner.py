@@ -262,11 +262,11 @@ class AttemptRunner:
                 result = self._close(MessageStatus.COMPLETE)
                 waiting = self._persist(database.write, attempts.wait, run, confirmation, usage, result)
                 return _Committed(waiting, result)
-            case Retry(backoff, lost):
-                if lost is not None:
-                    self._transcript.log.write(f"[branchline] {lost}\n".encode())
+            case Retry(backoff, error, lost):
+                if lost:
+                    self._transcript.log.write(f"[branchline] {error.message}\n".encode())
                 return self._requeue(
-                    lambda c, result: attempts.retry(c, run, backoff, result, lost=lost is not None)
+                    lambda c, result: attempts.retry(c, run, backoff, error, result, lost=lost)
                 )
             case HandBack():
                 return self._requeue(lambda c, result: attempts.hand_back(c, run, result))

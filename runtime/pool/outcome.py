@@ -66,8 +66,10 @@ class Retry:
     """Another attempt follows, in ``backoff`` seconds, and counts as a failure."""
 
     backoff: float
-    lost: str | None = None
-    """For the run's log: why the attempt was lost, where it did not fail by itself."""
+    error: RunError
+    """Why this attempt failed."""
+    lost: bool = False
+    """Whether it was lost, where it did not fail by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,10 @@ def decide(end: AttemptEnd, limits: RunSettings, stderr: LogTail) -> Outcome:
     if end.lost is not None and not end.interrupted:
         return _lose(run, end.lost, limits, stderr)
     if end.failed and end.error is not None:
-        if end.error.retryable and run.failures + 1 < run.max_attempts:
-            return Retry(limits.retry_backoff * 2**run.failures)
-        return Finish(RunStatus.ERROR, replace(end.error, log_tail=stderr.tail()))
+        error = replace(end.error, log_tail=stderr.tail())
+        if error.retryable and run.failures + 1 < run.max_attempts:
+            return Retry(limits.retry_backoff * 2**run.failures, error)
+        return Finish(RunStatus.ERROR, error)
     if end.stopped is StopReason.DRAIN:
         # Also where the worker reported its end: it may have done so because it was asked to stop.
         return _hand_back(run)
@@ -99,11 +102,11 @@ def decide(end: AttemptEnd, limits: RunSettings, stderr: LogTail) -> Outcome:
 
 def _lose(run: Run, reason: str, limits: RunSettings, stderr: LogTail) -> Outcome:
     """The child was lost, as if its pool process had died: another attempt follows where one is left."""
-    story = f"Attempt {run.attempt} was lost: {reason}."
+    error = RunError("lost", f"Attempt {run.attempt} was lost: {reason}.", log_tail=stderr.tail())
     if run.failures + 1 < run.max_attempts:
-        return Retry(limits.retry_backoff * 2**run.failures, story)
-    error = RunError("lost", f"{story} It was tried {run.failures + 1} times.", log_tail=stderr.tail())
-    return Finish(RunStatus.ERROR, error)
+        return Retry(limits.retry_backoff * 2**run.failures, error, lost=True)
+    message = f"{error.message} It was tried {run.failures + 1} times."
+    return Finish(RunStatus.ERROR, replace(error, message=message))
 
 
 def exit_error(

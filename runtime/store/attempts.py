@@ -210,12 +210,30 @@ def wait(
     """
     if _is_to_end(c, run):
         return finish(c, run, RunStatus.CANCELLED, remains, usage=usage)
-    return _end(c, run, remains, status=RunStatus.WAITING, confirmation=confirmation, usage=usage)
+    return _end(
+        c,
+        run,
+        remains,
+        status=RunStatus.WAITING,
+        confirmation=confirmation,
+        usage=usage,
+        last_failure=None,
+    )
 
 
-def retry(c: Connection, run: Run, backoff: float, remains: AttemptResult, *, lost: bool = False) -> Run:
-    """The attempt failed in a way that another one may mend; its text is void.
+def retry(
+    c: Connection,
+    run: Run,
+    backoff: float,
+    error: RunError,
+    remains: AttemptResult,
+    *,
+    lost: bool = False,
+    continued: bool = False,
+) -> Run:
+    """The attempt failed in a way that another one may mend; its text is void unless it is ``continued``.
 
+    ``error``: why, which its user is shown while the run waits for ``backoff`` seconds.
     ``lost``: through no fault of the worker, as far as is known, so that its last attempt
     :func:`needs_isolation`.
     """
@@ -230,17 +248,20 @@ def retry(c: Connection, run: Run, backoff: float, remains: AttemptResult, *, lo
         reaps=runs.c.reaps + int(lost),
         published_at=None,
         not_before=now(backoff),
+        last_failure=error.encode(),
     )
-    messages.void(c, run.id, run.attempt)
+    if not continued:
+        messages.void(c, run)
     return given_back
 
 
-def hand_back(c: Connection, run: Run, remains: AttemptResult) -> Run:
+def hand_back(c: Connection, run: Run, remains: AttemptResult, *, continued: bool = False) -> Run:
     """A pool that drains gives the run to another one; that costs no attempt."""
     if _is_to_end(c, run):
         return finish(c, run, RunStatus.CANCELLED, remains)
-    given_back = _end(c, run, remains, status=RunStatus.QUEUED, published_at=None)
-    messages.void(c, run.id, run.attempt)
+    given_back = _end(c, run, remains, status=RunStatus.QUEUED, published_at=None, last_failure=None)
+    if not continued:
+        messages.void(c, run)
     return given_back
 
 

@@ -178,6 +178,8 @@ class Wait:
     """Runs of its worker that are published or running."""
     not_before: datetime | None
     """When its backoff is over; None if it is not in backoff."""
+    retry_after: float | None
+    """Seconds until then, by the clock of the database."""
 
 
 def explain_wait(c: Connection, run: Run, lease: float, per_user: int = 0) -> Wait | None:
@@ -197,6 +199,7 @@ def explain_wait(c: Connection, run: Run, lease: float, per_user: int = 0) -> Wa
         of_user=facts.of_user,
         of_worker=facts.of_worker,
         not_before=facts.not_before if facts.later else None,
+        retry_after=(facts.not_before - facts.clock).total_seconds() if facts.later else None,
     )
 
 
@@ -336,6 +339,7 @@ def _facts(run: Run) -> Any:
     running = sa.select(sa.func.count()).where(IS_RUNNING, runs.c.pool == run.pool)
     return sa.select(
         runs.c.not_before,
+        now().label("clock"),
         sa.func.coalesce(runs.c.not_before > now(), sa.false()).label("later"),
         running.scalar_subquery().label("busy"),
         sa.select(sa.func.count()).select_from(of_user).scalar_subquery().label("of_user"),

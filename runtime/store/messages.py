@@ -62,11 +62,15 @@ def of_attempts(c: Connection, run_id: str, state_id: str) -> dict[int, list[Mes
     return by_attempt
 
 
-def void(c: Connection, run_id: str, attempt: int) -> list[str]:
-    """The attempt was lost: what it wrote stays readable, but is not history. Returns the ids."""
+def void(c: Connection, run: Run) -> list[str]:
+    """The attempt was lost: what it wrote stays readable, but is not history. Returns the ids.
+
+    So is what it has gone on with: all that was written since the last answered question.
+    """
+    kept = run.answers[-1].get("attempt", run.attempt - 1) if run.answers else 0
     statement = (
         messages.update()
-        .where(messages.c.state_id == _state_of(run_id), messages.c.attempt == attempt)
+        .where(messages.c.state_id == run.output_state_id, messages.c.attempt > kept, ~messages.c.void)
         .values(void=True)
         .returning(messages.c.id)
     )
@@ -74,10 +78,8 @@ def void(c: Connection, run_id: str, attempt: int) -> list[str]:
 
 
 def voided(c: Connection, run: Run) -> list[str]:
-    """The ids of what this attempt of the run wrote and is void."""
-    query = sa.select(messages.c.id).where(
-        messages.c.state_id == run.output_state_id, messages.c.attempt == run.attempt, messages.c.void
-    )
+    """The ids of what this run wrote and is void."""
+    query = sa.select(messages.c.id).where(messages.c.state_id == run.output_state_id, messages.c.void)
     return list(c.execute(query).scalars())
 
 

@@ -41,11 +41,18 @@ def expired(c: Connection, limit: int = 100) -> list[Run]:
 
 
 def take_over(
-    c: Connection, lost: Run, rescued: Sequence[Message], backoff: float, story: str
+    c: Connection,
+    lost: Run,
+    rescued: Sequence[Message],
+    backoff: float,
+    story: str,
+    *,
+    continued: bool = False,
 ) -> Verdict | None:
     """Decide about a run whose lease ran out: cancelled, failed too often, or once more.
 
-    ``rescued`` is the open text that the event log still had. None where the
+    ``rescued`` is the open text that the event log still had. ``continued``: the next attempt goes
+    on with it, so it is not void. None where the
     run's attempt has ended or been renewed meanwhile, or its user has cancelled it.
     """
     again = not lost.cancel_requested_at and lost.failures + 1 < lost.max_attempts
@@ -54,6 +61,7 @@ def take_over(
             "status": RunStatus.QUEUED,
             "published_at": None,
             "not_before": now(backoff),
+            "last_failure": RunError("lost", story).encode(),
         }
     elif lost.cancel_requested_at:
         values = {"status": RunStatus.CANCELLED, "attempt": runs.c.attempt + 1, "finished_at": now()}
@@ -86,7 +94,7 @@ def take_over(
     # While Redis was away, what was saved with the leases grew beyond what the log has.
     saved = {m.id: len(m.content) for m in messages.of_state(c, lost.output_state_id)}
     messages.save(c, [m for m in rescued if len(m.content) > saved.get(m.id, -1)])
-    void = messages.void(c, lost.id, lost.attempt) if again else []
+    void = messages.void(c, lost) if again and not continued else []
     keep(c, lost, AttemptResult(log=f"[branchline] {story}\n"))
     kept = [m for m in messages.of_state(c, lost.output_state_id) if m.status is MessageStatus.PARTIAL]
     return Verdict(record(row), again, void, kept)

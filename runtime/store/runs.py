@@ -33,13 +33,14 @@ def record(row: Sequence[Any]) -> Run:
     return Run(*values)
 
 
-_LARGE = ("config", "args", "error", "usage", "confirmation", "answers")
+_LARGE = ("config", "args", "error", "last_failure", "usage", "confirmation", "answers")
 """Columns whose size the user or the worker determines."""
 _INSERT = runs.insert()
 _STORED = [column.name for column in COLUMNS]
 _DECODED: list[tuple[int, Callable[[Any], Any]]] = [
     (_STORED.index("status"), RunStatus),
     (_STORED.index("error"), RunError.decode),
+    (_STORED.index("last_failure"), RunError.decode),
     (_STORED.index("answers"), tuple),
 ]
 

@@ -235,6 +235,7 @@ runs = sa.Table(
     sa.Column("published_at", Time),
     sa.Column("announced_at", Time),
     sa.Column("error", Json),
+    sa.Column("last_failure", Json),  # of the attempt before, if it failed
     sa.Column("usage", Json),
     sa.Column("confirmation", Json),
     sa.Column("answers", Json, nullable=False),

@@ -71,9 +71,9 @@ LOST = "the process that had started it ended"
 @pytest.mark.parametrize(("failures", "backoff"), [(0, 0.5), (1, 1.0)])
 def test_a_lost_attempt_is_followed_by_another(failures, backoff):
     run = replace(RUN, failures=failures)
-    story = f"Attempt 1 was lost: {LOST}."
-    assert outcome(lost=LOST, error=CRASHED, run=run) == Retry(backoff, story)
-    assert outcome(lost=LOST, run=run) == Retry(backoff, story)
+    error = RunError("lost", f"Attempt 1 was lost: {LOST}.", log_tail="Traceback")
+    assert outcome(lost=LOST, error=CRASHED, run=run) == Retry(backoff, error, lost=True)
+    assert outcome(lost=LOST, run=run) == Retry(backoff, error, lost=True)
 
 
 def test_a_run_whose_last_attempt_was_lost_ends_as_lost():
@@ -109,7 +109,9 @@ def test_a_failure_ends_the_run_with_the_tail_of_stderr(error):
 def test_a_retryable_failure_is_retried_with_a_growing_backoff(failures, backoff):
     run = replace(RUN, failures=failures)
 
-    assert outcome(result=WorkerResult(RETRYABLE), error=RETRYABLE, run=run) == Retry(backoff)
+    found = outcome(result=WorkerResult(RETRYABLE), error=RETRYABLE, run=run)
+
+    assert found == Retry(backoff, replace(RETRYABLE, log_tail="Traceback"))
 
 
 def test_a_retryable_failure_of_the_last_attempt_ends_the_run():

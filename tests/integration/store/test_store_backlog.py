@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from runtime import model
 from runtime.dispatch import encode_wait
 from runtime.errors import NotFound, StaleAttempt
-from runtime.model import Role, Run, RunStatus, Thread, User
+from runtime.model import Role, Run, RunError, RunStatus, Thread, User
 from runtime.store import (
     Database,
     attempts,
@@ -38,6 +38,7 @@ from runtime.testing.waiting import until
 LEASE = 10.0
 POOL = "python@here-1"
 ORDER = runs.RunSpec("echo", "digest", "python", {}, None, max_attempts=3, timeout_seconds=60)
+FAILED = RunError("worker_error", "Busy.", retryable=True)
 LIMITED = runs.QueueLimits(limited=True)
 
 
@@ -239,7 +240,7 @@ def test_a_queued_run_says_why(database, ask, people):
     claim(database, narrow[0].id)
     assert explain(database, narrow[1]) == (1, "worker_limit")
     again = database.write(
-        attempts.retry, database.read(runs.find, second.id), 60.0, attempts.AttemptResult()
+        attempts.retry, database.read(runs.find, second.id), 60.0, FAILED, attempts.AttemptResult()
     )
     assert explain(database, again)[1] == "backoff"
     assert database.read(backlog.explain_wait, again, LEASE).not_before is not None
@@ -250,7 +251,7 @@ def test_a_run_in_backoff_keeps_no_other_from_being_published_at_once(database, 
     pool(database, 2)
     [run] = ask(0, bounds=runs.QueueLimits())
     assert run.published_at
-    database.write(attempts.retry, claim(database, run.id), 60.0, attempts.AttemptResult())
+    database.write(attempts.retry, claim(database, run.id), 60.0, FAILED, attempts.AttemptResult())
 
     [other] = ask(1, bounds=runs.QueueLimits())
 
@@ -261,7 +262,7 @@ def test_a_wish_to_end_outlives_whatever_the_attempt_does_meanwhile(database, as
     [user, _], *_ = people
     question = {"id": "q", "prompt": "?", "options": [], "message_id": None}
     ways = (
-        lambda c, run: attempts.retry(c, run, 0.0, attempts.AttemptResult()),
+        lambda c, run: attempts.retry(c, run, 0.0, FAILED, attempts.AttemptResult()),
         lambda c, run: attempts.hand_back(c, run, attempts.AttemptResult()),
         lambda c, run: attempts.wait(c, run, question, None, attempts.AttemptResult()),
     )
@@ -282,7 +283,7 @@ def test_a_wish_to_end_outlives_whatever_the_attempt_does_meanwhile(database, as
 def test_a_run_is_cancelled_while_it_waits_for_its_next_attempt_or_for_an_answer(database, ask, people):
     [user, _], *_ = people
     backing_off = database.write(
-        attempts.retry, claim(database, ask(0)[0].id), 60.0, attempts.AttemptResult()
+        attempts.retry, claim(database, ask(0)[0].id), 60.0, FAILED, attempts.AttemptResult()
     )
     asking = claim(database, ask(0)[0].id)
     database.write(attempts.wait, asking, {"id": "q"}, None, attempts.AttemptResult())
@@ -304,7 +305,7 @@ def test_a_cancellation_that_races_with_everything_else_never_says_what_is_false
             if how == 0:
                 end(database, claimed.run)
             elif how == 1:
-                database.write(attempts.retry, claimed.run, 60.0, attempts.AttemptResult())
+                database.write(attempts.retry, claimed.run, 60.0, FAILED, attempts.AttemptResult())
             elif how == 2:
                 database.write(attempts.hand_back, claimed.run, attempts.AttemptResult())
             else:

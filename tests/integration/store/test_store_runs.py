@@ -26,6 +26,7 @@ from runtime.store import (
 LEASE = 10.0
 POOL = "python@here-1"
 ORDER = runs.RunSpec("echo", "digest", "python", {"a": 1}, {"b": 2}, max_attempts=3, timeout_seconds=60)
+FAILED = RunError("worker_error", "Busy.", retryable=True, log_tail="trace")
 HISTORY = {"": 200}
 
 
@@ -131,7 +132,7 @@ def test_an_attempt_that_was_taken_over_writes_nothing(database, make):
     for write in (
         lambda c: attempts.finish(c, zombie, RunStatus.SUCCESS, attempts.AttemptResult([answer(zombie)])),
         lambda c: attempts.save_messages(c, zombie, [answer(zombie)]),
-        lambda c: attempts.retry(c, zombie, 0, attempts.AttemptResult()),
+        lambda c: attempts.retry(c, zombie, 0, FAILED, attempts.AttemptResult()),
         lambda c: attempts.assert_current(c, zombie),
     ):
         with pytest.raises(StaleAttempt):
@@ -145,7 +146,7 @@ def test_an_attempt_that_was_taken_over_writes_nothing(database, make):
 def test_only_a_run_that_was_lost_makes_its_last_attempt_apart(database, make, lost):
     [run] = make(replace(ORDER, max_attempts=2)).runs
     first = claim(database, run).run
-    again = database.write(lambda c: attempts.retry(c, first, 0, attempts.AttemptResult(), lost=lost))
+    again = database.write(lambda c: attempts.retry(c, first, 0, FAILED, attempts.AttemptResult(), lost=lost))
 
     assert (again.status, again.failures) == (RunStatus.QUEUED, 1)
     assert database.read(attempts.needs_isolation, run.id) is lost
@@ -217,7 +218,7 @@ def test_the_last_attempt_is_made_in_a_cell_once_one_was_lost(database, make):
 
 def test_the_last_attempt_of_a_run_that_only_its_worker_failed_needs_no_cell(database, make):
     [run] = make(replace(ORDER, max_attempts=2)).runs
-    database.write(attempts.retry, claim(database, run).run, 0, attempts.AttemptResult())
+    database.write(attempts.retry, claim(database, run).run, 0, FAILED, attempts.AttemptResult())
 
     assert not database.read(attempts.needs_isolation, run.id)
     assert claim(database, run).run.attempt == 2
@@ -290,9 +291,33 @@ def test_handing_back_costs_no_attempt(database, make):
 def test_a_retry_waits_for_its_backoff(database, make):
     running = claim(database, make().runs[0]).run
 
-    database.write(attempts.retry, running, 60.0, attempts.AttemptResult())
+    again = database.write(attempts.retry, running, 60.0, FAILED, attempts.AttemptResult())
 
     assert database.engine.claim(running.id, POOL, LEASE, HISTORY) is None
+    assert 50 < database.read(backlog.explain_wait, again, LEASE).retry_after <= 60
+
+
+def test_a_run_that_is_tried_again_says_why_the_attempt_before_failed(database, make):
+    [run] = make().runs
+    way = {"error": None, "last_failure": FAILED.encode()}
+    failed = database.write(attempts.retry, claim(database, run).run, 0, FAILED, attempts.AttemptResult())
+    assert way.items() <= failed.encode().items()
+    assert way.items() <= claim(database, run, lease=-1).run.encode().items()
+
+    [lost] = database.read(recovery.expired)
+    database.write(recovery.take_over, lost, [], 0, "Lost.")
+    assert database.engine.get_run(run.workspace_id, run.id).last_failure == RunError("lost", "Lost.")
+
+
+def test_an_attempt_that_asks_or_is_handed_back_has_not_failed(database, make):
+    ways = (
+        lambda c, run: attempts.wait(c, run, {"id": "q"}, attempts.AttemptResult()),
+        lambda c, run: attempts.hand_back(c, run, attempts.AttemptResult()),
+    )
+    for way in ways:
+        [run] = make().runs
+        database.write(attempts.retry, claim(database, run).run, 0, FAILED, attempts.AttemptResult())
+        assert database.write(way, claim(database, run).run).last_failure is None
 
 
 def test_cancelling_ends_what_waits_and_asks_what_runs(database, user, make):

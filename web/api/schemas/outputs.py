@@ -172,6 +172,7 @@ class Queue(Output):
     reason = one_of(QueueReason)
     message = fields.String(metadata=says("the reason as a sentence"))
     not_before = _time(allow_none=True)
+    retry_after = fields.Float(allow_none=True, metadata=says("seconds until `not_before`"))
 
 
 class Run(Output):
@@ -194,6 +195,11 @@ class Run(Output):
     timeout_seconds = fields.Float()
     priority = fields.Integer()
     error = fields.Nested(RunError, allow_none=True)
+    last_failure = fields.Nested(
+        RunError,
+        allow_none=True,
+        metadata=says("why the attempt before failed; null where it did not"),
+    )
     usage = Object(allow_none=True)
     confirmation = Object(allow_none=True, metadata=says("the question of a waiting run"))
     sandbox = Object(
