@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
 import httpx
 
+from runtime.child import protocol
 from runtime.child.egress.routes import Access
 from runtime.registry import Worker
+
+log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT = 10.0
 _CHUNKS = 16
@@ -98,6 +102,10 @@ class HttpChild:
                 unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                 what = "could not be reached" if unreachable else "broke off its answer"
                 self._fail(f"The worker at {self._url} {what}: {error}", unreachable)
+        except Exception:  # else its answer would seem to have ended well
+            if not self._stopped.is_set():
+                log.exception("the answer of the worker at %s could not be read", self._url)
+                self._fail(f"The answer of the worker at {self._url} could not be read.", retryable=False)
         finally:
             self._ended.set()
             self._put(b"")

@@ -21,6 +21,9 @@ import orjson
 from runtime.errors import OutputTooLarge, ProtocolError
 from runtime.model import MAX_LEVELS, Channel, Json, MessageType, Role, nests_too_deeply
 
+CANCEL: Final = b'{"type":"cancel"}'
+"""The line by which a worker is asked to end."""
+
 _MAX_LINE: Final = 16 << 20
 _MAX_DATA: Final = 1 << 20
 _MAX_NAME: Final = 200

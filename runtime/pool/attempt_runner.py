@@ -48,6 +48,8 @@ _LAST_OUTPUT = 0.5
 """Seconds that stderr is given to end after a failure, and a child to exit after its last event."""
 _RETRY_PAUSE = 0.25
 """Seconds between two tries while Redis or the database is away."""
+_FAULT_PAUSE = 5.0
+"""Seconds until something is tried again that nobody else does, and that failed by a fault of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class AttemptRunner:
             self._relay.read_inbox()
         except StreamUnavailable:
             log.warning("run %s: its inbox could not be read", self._run.id)
+        except Exception as error:
+            self._relay.fail(error)
 
     # ── start ───────────────────────────────────────────────────────────────
 
@@ -192,6 +196,7 @@ class AttemptRunner:
             deadline.kill(block=False)
         if self._transcript.result is None:  # no end on stdout: it may have come over HTTP
             self.read_inbox()
+            self._relay.raise_fault()
         if attempt.lost:
             raise AttemptEnded
 
@@ -356,8 +361,14 @@ class AttemptRunner:
         """
         run, claim = committed.run, self._attempt.claim
         announcer, asked = self._services.announcer, committed.result.messages
-        while not announcer.waiting(run, claim.output_state, claim.earlier, asked):
-            gevent.sleep(_RETRY_PAUSE)
+        while True:
+            try:
+                if announcer.waiting(run, claim.output_state, claim.earlier, asked):
+                    return
+                gevent.sleep(_RETRY_PAUSE)
+            except Exception:
+                log.exception("run %s: its question could not be announced; it is tried again", run.id)
+                gevent.sleep(_FAULT_PAUSE)
 
     # ── clean up ────────────────────────────────────────────────────────────
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import gevent
 import gevent.lock
 from gevent.event import Event as Flag
 
-from runtime import events
+from runtime import events, logs
 from runtime.child import Child, protocol
 from runtime.child.egress import Access
 from runtime.errors import (
@@ -80,6 +80,7 @@ class Relay:
         The next append first reopens the log with the full text of the open messages.
         """
         self._readers: list[gevent.Greenlet[..., None]] = []
+        self._fault: Exception | None = None
 
     def open_log(self, first: Sequence[events.Event]) -> None:
         """Register this attempt in the event log, and append the events ``first``.
@@ -113,18 +114,22 @@ class Relay:
     def run(self, child: Child) -> None:
         """Relay until the worker reports its end, or its output ends.
 
-        Raises StaleAttempt if the attempt no longer holds the run.
+        Raises StaleAttempt if the attempt no longer holds the run, and what reading has met that
+        nobody expected.
         """
         child.on_access(self._report_access)
-        self._readers = [gevent.spawn(self._read_output, child), gevent.spawn(self._read_log, child)]
+        readers = (self._read_output, self._read_log)
+        self._readers = [gevent.spawn(logs.same(self._read), reader, child) for reader in readers]
         transcript = self.attempt.transcript
         while not self._output_ended and transcript.result is None:
             self.attempt.wake.wait()
             self.attempt.wake.clear()
+            self.raise_fault()
             self._coalesce()
             self.flush()
             self._unappended = 0
             self._room.set()
+        self.raise_fault()
         self.flush()
 
     def wait_for_log(self, seconds: float) -> None:
@@ -135,6 +140,20 @@ class Relay:
         """Stop both readers. To be called once the child has ended."""
         self._room.set()
         gevent.killall(self._readers)
+
+    def fail(self, error: Exception) -> None:
+        """Something that the worker has sent could not be received: without it, its text has a hole.
+
+        The attempt ends with that error, unless it has ended already.
+        """
+        log.error("run %s: its output could not be read", self.attempt.run.id, exc_info=error)
+        self._fault = self._fault or error
+        self.attempt.wake.set()
+
+    def raise_fault(self) -> None:
+        """Raise what :meth:`fail` was told first, if it was."""
+        if self._fault is not None:
+            raise self._fault
 
     def receive(self, worker_events: Sequence[protocol.WorkerEvent], size: int) -> None:
         """Add events to the transcript, count their ``size`` in bytes, and wake the relay."""
@@ -193,6 +212,12 @@ class Relay:
             chunk = b"\n".join(lines) + b"\n"
             self.receive(self._inbox.feed(chunk), len(chunk))
             self._room.wait()
+
+    def _read(self, reader: Callable[[Child], None], child: Child) -> None:
+        try:
+            reader(child)
+        except Exception as error:
+            self.fail(error)
 
     def _read_output(self, child: Child) -> None:
         decoder = protocol.Decoder()

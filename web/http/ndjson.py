@@ -22,6 +22,8 @@ BATCH_LINES = 500
 """Lines that are returned together at most."""
 BATCH_BYTES = 1 << 20
 """Bytes after which no more are waited for before lines are returned."""
+_Piece = bytes | Exception | None
+"""A piece of a body; or why there are no more: none are left, or what nobody expected."""
 _QUEUED_PIECES = 64
 """Pieces of the body that are read ahead while the caller handles a batch."""
 
@@ -34,7 +36,7 @@ def read_batches(request: Request) -> Iterator[list[bytes]]:
     """
     request.max_content_length = sys.maxsize
     expect_endless_body(request.environ)
-    arriving: Queue[bytes | None] = Queue(_QUEUED_PIECES)
+    arriving: Queue[_Piece] = Queue(_QUEUED_PIECES)
     reader = gevent.spawn(_read, request.environ, request.stream, arriving)
     try:
         yield from _batches(arriving)
@@ -42,17 +44,19 @@ def read_batches(request: Request) -> Iterator[list[bytes]]:
         reader.kill(block=False)
 
 
-def _read(environ: WSGIEnvironment, body: Any, arriving: Queue[bytes | None]) -> None:
+def _read(environ: WSGIEnvironment, body: Any, arriving: Queue[_Piece]) -> None:
+    end: Exception | None = None
     try:
         for piece in body_as_it_comes(environ, body):
             arriving.put(piece)
     except BODY_ERRORS:
         pass  # the client has gone away
-    finally:
-        arriving.put(None)
+    except Exception as error:  # its lines would seem to have been all
+        end = error
+    arriving.put(end)
 
 
-def _batches(arriving: Queue[bytes | None]) -> Iterator[list[bytes]]:
+def _batches(arriving: Queue[_Piece]) -> Iterator[list[bytes]]:
     buffer = bytearray()
     ended = False
     while not ended:
@@ -66,10 +70,15 @@ def _batches(arriving: Queue[bytes | None]) -> Iterator[list[bytes]]:
             yield lines[start : start + BATCH_LINES]
 
 
-def _receive(arriving: Queue[bytes | None], buffer: bytearray) -> bool:
-    """Wait for a piece, and add it and what has arrived meanwhile; whether the body has ended."""
+def _receive(arriving: Queue[_Piece], buffer: bytearray) -> bool:
+    """Wait for a piece, and add it and what has arrived meanwhile; whether the body has ended.
+
+    Raises what nobody expected of reading it.
+    """
     piece = arriving.get()
     while piece is not None:
+        if isinstance(piece, Exception):
+            raise piece
         buffer += piece
         if len(buffer) > BATCH_BYTES or arriving.empty():
             return False

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from runtime.child import Child, Children, protocol
+from runtime.child import Child, Children, http_child, protocol
 from runtime.registry import Worker, WorkerType, discover
 from runtime.settings import CHECKOUT
 from tests.support.worker_service import WorkerService
@@ -92,3 +92,22 @@ def test_the_connection_closes_when_the_run_is_cancelled(children: Children, ser
 
     assert child.wait(10) == 0
     assert service.disconnected.wait(10)
+
+
+def test_an_answer_that_cannot_be_read_fails_the_run_whatever_the_reason(
+    children: Children,
+    service: WorkerService,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> Iterator[bytes]:
+        raise ValueError("nobody expected this")
+
+    service.type = "text/event-stream"
+    monkeypatch.setattr(http_child, "_lines_of_events", fail)
+
+    [failed] = read_all(start(children, service.url))
+
+    assert isinstance(failed, protocol.Failed)
+    assert (failed.retryable, "nobody" in failed.message) == (False, False)
+    assert "nobody expected this" in caplog.text
