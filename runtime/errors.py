@@ -28,6 +28,7 @@
     └── WorkerError                a worker or its child failed
         ├── WorkerInvalid          the folder cannot be used as a worker
         ├── ProtocolError          a line does not follow the protocol
+        ├── TooMuchSaved           more saved values than a run may have
         ├── OutputTooLarge         more output than the limits allow
         ├── OutputLost             Redis has lost output before it was read
         └── ChildFailed            the child could not be started
@@ -212,6 +213,10 @@ class WorkerInvalid(WorkerError):
 
 class ProtocolError(WorkerError):
     """The worker sent a line that does not follow the protocol."""
+
+
+class TooMuchSaved(WorkerError):
+    """More saved values than a run may have."""
 
 
 class OutputLost(WorkerError):

@@ -50,6 +50,8 @@ class Start:
     channel: Channel = Channel.ANSWER
     author: str | None = None
     data: dict[str, Json] = field(default_factory=dict)
+    continues: str | None = None
+    """The id of a message that an earlier attempt began, and that goes on instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,51 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Discard:
+    """What earlier attempts left to go on with is of no use: the run begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What the worker keeps for the next run from its output state; None: nothing."""
+
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Confirm:
     """The run waits for its user's answer."""
 
     id: str
     prompt: str
     options: list[str]
+    schema: dict[str, Json] | None = None
+    """JSON Schema of the answer."""
+    digest: str | None = None
+    """Of what is asked, by the worker; kept with the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """A value to commit, so that a later attempt has it; it is answered."""
+
+    key: str
+    value: str
+    """JSON in ASCII."""
+    digest: str | None = None
+    """Of what was asked; given back with the value."""
+    usage: dict[str, Json] | None = None
+    """What it took to make it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something that is answered cannot be done, and this is the answer."""
+
+    type: str
+    """Of the event that asked."""
+    key: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +156,22 @@ class Log:
     text: str
 
 
-WorkerEvent = Delta | Start | End | CompleteMessage | Step | Usage | Confirm | Done | Failed | Log
+WorkerEvent = (
+    Delta
+    | Start
+    | End
+    | CompleteMessage
+    | Step
+    | Usage
+    | Keep
+    | Discard
+    | Confirm
+    | Save
+    | Refused
+    | Done
+    | Failed
+    | Log
+)
 
 
 class Decoder:
@@ -215,6 +271,9 @@ class Decoder:
             self._add_event(events, _decode(fields))
         except ProtocolError as error:
             _log(events, f"[branchline] ignored an event of the worker: {error}")
+            key = fields.get("key")
+            if fields.get("type") == "save" and isinstance(key, str):
+                events.append(Refused("save", key, str(error)))
 
     def _add_event(self, events: list[WorkerEvent], event: WorkerEvent) -> None:
         """Append ``event``, after checking that its message is open and completing cut characters."""
@@ -316,7 +375,12 @@ def _decode(fields: Mapping[str, Any]) -> WorkerEvent:
         case "delta":
             return Delta(_name(fields, "ref"), _text(fields, "text", clean=False))
         case "start":
-            return Start(_required_name(fields, "ref"), *_head(fields), _data(fields) or {})
+            return Start(
+                _required_name(fields, "ref"),
+                *_head(fields),
+                _data(fields) or {},
+                _name(fields, "continues"),
+            )
         case "end":
             return End(_required_name(fields, "ref"), _data(fields))
         case "message":
@@ -330,7 +394,26 @@ def _decode(fields: Mapping[str, Any]) -> WorkerEvent:
             return Usage(_bounded({key: value for key, value in fields.items() if key != "type"}))
         case "confirm":
             prompt = _text(fields, "prompt")
-            return Confirm(_required_name(fields, "id"), prompt[: _MAX_DATA // 4], _options(fields))
+            return Confirm(
+                _required_name(fields, "id"),
+                prompt[: _MAX_DATA // 4],
+                _options(fields),
+                _data(fields, "schema"),
+                _name(fields, "digest"),
+            )
+        case "save":
+            return Save(
+                _key(fields),
+                _json(fields, "value"),
+                _name(fields, "digest"),
+                _data(fields, "usage"),
+            )
+        case "state":
+            if "value" not in fields:
+                raise ProtocolError('"value" of state is missing')
+            return Keep(_bounded(fields["value"]))
+        case "discard":
+            return Discard()
         case "done":
             return Done()
         case "error":
@@ -365,6 +448,14 @@ def _required_name(fields: Mapping[str, Any], key: str) -> str:
     return name
 
 
+def _key(fields: Mapping[str, Any]) -> str:
+    """The key of something that is answered by it, so it is taken as it is or not at all."""
+    key = _required_name(fields, "key")
+    if key != fields["key"]:
+        raise ProtocolError(f'"key" of {fields["type"]} has NUL or half of a surrogate pair')
+    return key
+
+
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -385,16 +476,19 @@ def _head(fields: Mapping[str, Any]) -> tuple[Role, MessageType, Channel, str | 
     )
 
 
-def _data(fields: Mapping[str, Any]) -> dict[str, Json] | None:
-    data = fields.get("data")
+def _data(fields: Mapping[str, Any], key: str = "data") -> dict[str, Json] | None:
+    data = fields.get(key)
     if data is None:
         return None
     if not isinstance(data, dict):
-        raise ProtocolError(f'"data" of {fields["type"]} must be an object')
+        raise ProtocolError(f'"{key}" of {fields["type"]} must be an object')
     return _bounded(data)
 
 
-def _bounded(data: dict[str, Json]) -> dict[str, Json]:
+_Data = TypeVar("_Data")
+
+
+def _bounded(data: _Data) -> _Data:
     """``data``, if every database and client can hold it. Raises ProtocolError."""
     try:
         data = _clean_all(data)
@@ -406,6 +500,19 @@ def _bounded(data: dict[str, Json]) -> dict[str, Json]:
     if size > _MAX_DATA:
         raise ProtocolError(f"its data is larger than {_MAX_DATA} bytes")
     return data
+
+
+def _json(fields: Mapping[str, Any], key: str) -> str:
+    """A value as JSON in ASCII, which every database keeps as it is. Raises ProtocolError."""
+    if key not in fields:
+        raise ProtocolError(f'"{key}" of {fields["type"]} is missing')
+    try:
+        text = json.dumps(fields[key], separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f'"{key}" of {fields["type"]} nests too deeply, or has no JSON number') from error
+    if len(text) > _MAX_DATA:
+        raise ProtocolError(f'"{key}" of {fields["type"]} is larger than {_MAX_DATA} bytes')
+    return text
 
 
 def _options(fields: Mapping[str, Any]) -> list[str]:

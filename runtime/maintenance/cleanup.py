@@ -6,14 +6,14 @@ import time
 
 from runtime.duties import for_each
 from runtime.services import Services
-from runtime.store import Connection, duties, pools, requests, threads
+from runtime.store import Connection, duties, pools, requests, saved_values, threads
 
 _INTERVAL = 600.0
 """Seconds between two cleanups."""
 
 
 class Cleanup:
-    """Deletes old idempotency keys, pool processes that are gone, and threads that were deleted."""
+    """Deletes old idempotency keys, what ended runs have saved, processes that are gone, deleted threads."""
 
     def __init__(self, services: Services) -> None:
         self._database = services.database
@@ -24,7 +24,8 @@ class Cleanup:
         """Delete what has expired, if it is time. Threads go in small batches, one in each round."""
         if time.monotonic() - self._finished_at < _INTERVAL:
             return
-        for_each((requests.forget_old, pools.forget, duties.forget, self._purge), self._database.write)
+        forgets = (requests.forget_old, saved_values.forget, pools.forget, duties.forget)
+        for_each((*forgets, self._purge), self._database.write)
 
     def _purge(self, c: Connection) -> None:
         if not threads.purge(c, self._trash_days):

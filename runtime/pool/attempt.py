@@ -64,4 +64,7 @@ class Attempt:
 
     def held_lease(self) -> HeldLease:
         """The lease to renew, with the text that is to be saved along with it."""
-        return HeldLease(self.run.id, self.run.attempt, self.transcript.unsaved_messages())
+        transcript = self.transcript
+        return HeldLease(
+            self.run.id, self.run.attempt, transcript.unsaved_messages(), transcript.unsaved_usage()
+        )

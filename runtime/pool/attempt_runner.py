@@ -257,15 +257,15 @@ class AttemptRunner:
 
     def _commit(self, outcome: Outcome) -> _Committed:
         """Commit the outcome, with the messages, steps and log that were not committed before."""
-        run, usage, database = self._run, self._transcript.usage, self._services.database
+        run, database = self._run, self._services.database
         match outcome:
             case Finish(status, error, complete):
                 result = self._close(MessageStatus.COMPLETE if complete else MessageStatus.PARTIAL)
-                ended = self._persist(database.engine.finish, run, status, result, error=error, usage=usage)
+                ended = self._persist(database.engine.finish, run, status, result, error=error)
                 return _Committed(ended, result)
             case Wait(confirmation):
                 result = self._close(MessageStatus.COMPLETE)
-                waiting = self._persist(database.write, attempts.wait, run, confirmation, usage, result)
+                waiting = self._persist(database.write, attempts.wait, run, confirmation, result)
                 return _Committed(waiting, result)
             case Retry(backoff, error, lost):
                 if lost:
@@ -290,7 +290,13 @@ class AttemptRunner:
         transcript = self._transcript
         left = transcript.close(status)
         return attempts.AttemptResult(
-            left, transcript.unsaved_steps(), transcript.log.text(), transcript.log.truncated
+            left,
+            transcript.unsaved_steps(),
+            transcript.log.text(),
+            transcript.log.truncated,
+            transcript.since_first_delta(),
+            transcript.usage,
+            transcript.data,
         )
 
     def _persist(self, write: Callable[..., T], *args: object, **kwargs: object) -> T:

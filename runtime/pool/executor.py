@@ -192,7 +192,7 @@ class Executor:
         )
         if claim is None:
             return None
-        transcript = Transcript(claim.run, len(claim.earlier), self._settings.run)
+        transcript = Transcript(claim.run, claim.first_position, self._settings.run)
         return Attempt(claim, transcript, before + lease)
 
     def _pass_on(self, run_id: str) -> str | None:

@@ -85,12 +85,12 @@ class Leases:
         except StoreUnavailable:
             raise
         except Exception:
-            if not any(lease.open for lease in leases):
+            if not any(lease.open or lease.usage for lease in leases):
                 raise
             log.exception("open text cannot be saved; %d leases are renewed without it", len(leases))
             for attempt in held:
                 attempt.transcript.forget_saved()
-            without = [replace(lease, open=()) for lease in leases]
+            without = [replace(lease, open=(), usage=None) for lease in leases]
             return self._database.write(attempts.renew, self._incarnation, without, self._lease)
 
     def stop_expiring(self) -> None:

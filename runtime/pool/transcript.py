@@ -11,7 +11,7 @@ messages to commit, and their events come with the batch after
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -31,6 +31,7 @@ from runtime.model import (
     new_id,
     utc_now,
 )
+from runtime.pool.usage import add
 from runtime.settings import RunSettings
 
 _OVERHEAD = 256
@@ -74,6 +75,8 @@ class WorkerResult:
 
     error: RunError | None = None
     confirmation: dict[str, Json] | None = None
+    discarded: bool = False
+    """Whether it wants to begin anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +93,18 @@ class Transcript:
     """One attempt's messages, steps, usage and log."""
 
     def __init__(self, run: Run, first_position: int, limits: RunSettings) -> None:
-        """``first_position``: how many messages its output state has already."""
+        """``first_position``: of the first message that it adds to its output state."""
         self.run = run
         self.log = LogTail(limits.max_log)
         self.steps: list[tuple[int, str, float]] = []
         """Number, description, and when it was received by the monotonic clock."""
-        self.usage: dict[str, Json] | None = dict(run.usage) if run.usage else None
+        self._earlier_usage: Mapping[str, Json] | None = run.usage
+        """What earlier attempts have used, and the steps of this one that are saved."""
+        self._usage: Mapping[str, Json] | None = None
+        """What this attempt says that it has used."""
+        self._usage_grown = False
+        self.data: tuple[Json, ...] = ()
+        """What the worker keeps for the next one; empty if it has not said so."""
         self.result: WorkerResult | None = None
         self.committed: list[str] = []
         """Ids of the messages that are committed."""
@@ -113,6 +122,8 @@ class Transcript:
         Entries for pending text stand at the end only, where more text may still join them.
         """
         self._saved_steps = 0
+        self._first_delta: float | None = None
+        """When it came, by the monotonic clock."""
         self._closed = False
 
     def apply(self, worker_events: Iterable[protocol.WorkerEvent]) -> None:
@@ -137,6 +148,10 @@ class Transcript:
                     self._step(description)
                 case protocol.Usage(data):
                     self._merge_usage(data)
+                case protocol.Discard():
+                    self.result = WorkerResult(discarded=True)
+                case protocol.Keep(value):
+                    self.data = (value,)
                 case protocol.Confirm():
                     self._confirm(event)
                 case protocol.Done():
@@ -144,6 +159,19 @@ class Transcript:
                     self.result = WorkerResult()
                 case protocol.Failed(message, retryable):
                     self.result = WorkerResult(RunError("worker_error", message, retryable))
+
+    @property
+    def usage(self) -> Mapping[str, Json] | None:
+        """What the run has used, over all its attempts."""
+        return add(self._earlier_usage, self._usage)
+
+    def usage_with(self, step: Mapping[str, Json]) -> Mapping[str, Json] | None:
+        """What the run has used by what is saved, and by a ``step`` that is about to be."""
+        return add(self._earlier_usage, step)
+
+    def add_usage(self, step: Mapping[str, Json]) -> None:
+        """A step is saved, and what it has used with it."""
+        self._earlier_usage = self.usage_with(step)
 
     def next_batch(self) -> TranscriptBatch:
         """Remove and return the events before the first message that has to be committed.
@@ -200,8 +228,14 @@ class Transcript:
             partial.saved = len(partial.deltas)
         return [partial.as_message(MessageStatus.PARTIAL) for partial in grown]
 
+    def unsaved_usage(self) -> Mapping[str, Json] | None:
+        """What the run has used, if that has grown since the last call; it counts as saved now."""
+        grown, self._usage_grown = self._usage_grown, False
+        return self.usage if grown else None
+
     def forget_saved(self) -> None:
-        """Saving failed: return every open message that has text at the next call."""
+        """Saving failed: return every open message that has text, and the usage, at the next calls."""
+        self._usage_grown = self._usage is not None
         for partial in self._open.values():
             partial.saved = 0
 
@@ -210,6 +244,10 @@ class Transcript:
         fresh, self._saved_steps = self.steps[self._saved_steps :], len(self.steps)
         present = time.monotonic()
         return [(number, description, present - at) for number, description, at in fresh]
+
+    def since_first_delta(self) -> float | None:
+        """Seconds since the first delta; a message that came whole is one. None without any."""
+        return None if self._first_delta is None else time.monotonic() - self._first_delta
 
     def _to_commit(self) -> list[Message]:
         return [entry for entry in self._queue if isinstance(entry, Message)]
@@ -223,6 +261,7 @@ class Transcript:
         if partial.size > self._max_message:
             raise OutputTooLarge
         self._spend(size)
+        self._note_delta()
         if not partial.pending:
             self._queue.append(partial)
         partial.pending.append(text)
@@ -271,6 +310,11 @@ class Transcript:
         )
         self._enqueue(events.message_created(self.run, message))
         self._enqueue(message)
+        self._note_delta()
+
+    def _note_delta(self) -> None:
+        if self._first_delta is None:
+            self._first_delta = time.monotonic()
 
     def _step(self, description: str) -> None:
         self._spend(_OVERHEAD + _bytes(description))
@@ -284,9 +328,9 @@ class Transcript:
             raise OutputTooLarge
 
     def _merge_usage(self, data: dict[str, Json]) -> None:
-        usage = {**(self.usage or {}), **data}
-        if len(orjson.dumps(usage)) <= _MAX_USAGE:
-            self.usage = usage
+        usage = {**(self._usage or {}), **data}
+        if len(orjson.dumps(add(self._earlier_usage, usage))) <= _MAX_USAGE:
+            self._usage, self._usage_grown = usage, True
         else:
             self.log.write(b"[branchline] ignored what the worker sent: its usage is larger than 64 KiB\n")
 

@@ -16,9 +16,11 @@ from sqlalchemy import Connection
 
 from runtime.errors import StaleAttempt
 from runtime.model import Json, Message, Run, RunError, RunStatus, State
-from runtime.store import messages, states
+from runtime.store import messages, saved_values, states, tables
 from runtime.store.dialects import member
+from runtime.store.fence import guarded
 from runtime.store.runs import COLUMNS, record
+from runtime.store.saved_values import SavedValue
 from runtime.store.tables import IS_QUEUED, IS_RUNNING, Id, now, run_logs, run_steps, runs
 
 
@@ -31,7 +33,21 @@ class Claim:
     messages: list[Message]
     """The path from the root to the input state, its newest part, oldest first."""
     earlier: list[Message]
-    """What earlier attempts of this run wrote before they waited for an answer."""
+    """The complete messages that earlier attempts of this run wrote, and that count: what led to an
+    answered question, and where the attempt goes on with the text of the one before, what that had."""
+    open: list[Message]
+    """What that was writing, as far as it was stored."""
+    saved: list[SavedValue]
+    """What earlier attempts of this run have saved."""
+    thread: Mapping[str, Json]
+    """Its id, title and metadata."""
+    data: Json
+    """What the worker before has kept; None where there is nothing."""
+
+    @property
+    def first_position(self) -> int:
+        """Of the first message that the attempt adds to its output state."""
+        return max((message.position + 1 for message in (*self.earlier, *self.open)), default=0)
 
 
 def claim(
@@ -57,10 +73,14 @@ def claim(
     if row is None:
         return None
     run = record(row)
-    output = states.by_id(c, run.output_state_id)
+    *output, data_of, title, metadata = c.execute(_CONTEXT, {"output": run.output_state_id}).one()
     window = states.window(c, run.input_state_id, history.get(run.worker_id, history[""]))
-    earlier = messages.of_state(c, run.output_state_id) if run.answers else []
-    return Claim(run, output, window, earlier)
+    before = messages.of_state(c, run.output_state_id) if run.attempt > 1 else []
+    earlier, open_ones = messages.divided(before)
+    saved = saved_values.of_run(c, run.id) if run.attempt > 1 else []
+    data = c.execute(states.DATA, {"state": data_of}).scalar_one_or_none() if data_of else None
+    thread = {"id": run.thread_id, "title": title, "metadata": metadata}
+    return Claim(run, State(*output), window, earlier, open_ones, saved, thread, data)
 
 
 def needs_isolation(c: Connection, run_id: str) -> bool:
@@ -85,6 +105,8 @@ class HeldLease:
     run_id: str
     attempt: int
     open: Sequence[Message] = ()
+    usage: Mapping[str, Json] | None = None
+    """What the run has used by now, where that has grown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +136,8 @@ def renew(c: Connection, incarnation: str, held: Sequence[HeldLease], lease: flo
     attempts = {row.id: row.attempt for row in rows}
     ours = [h for h in held if attempts.get(h.run_id) == h.attempt]
     messages.save(c, [message for h in ours for message in h.open])
+    if grown := [{"this_run": h.run_id, "new_usage": h.usage} for h in ours if h.usage is not None]:
+        c.execute(_SAVE_USAGE, grown)
     renewed = {h.run_id for h in ours}
     return Renewed(
         [h.run_id for h in held if h.run_id not in renewed],
@@ -150,6 +174,12 @@ class AttemptResult:
     """Number from 1, description, and how many seconds ago it was reported."""
     log: str = ""
     log_truncated: bool = False
+    first_delta: float | None = None
+    """How many seconds ago its first delta came; None without one."""
+    usage: Mapping[str, Json] | None = None
+    """What the run has used by now; None leaves it as it was."""
+    data: Sequence[Json] = ()
+    """What its worker keeps for the next one, if it does: one value, of which None is nothing."""
 
 
 def finish(
@@ -159,7 +189,6 @@ def finish(
     remains: AttemptResult,
     *,
     error: RunError | None = None,
-    usage: Mapping[str, Json] | None = None,
 ) -> Run:
     """End a running attempt with a terminal ``status`` and keep what it left."""
     change = {
@@ -167,20 +196,23 @@ def finish(
         "this_attempt": run.attempt,
         "new_status": status,
         "new_error": error.encode() if error else None,
-        "new_usage": usage,
+        "new_usage": remains.usage,
+        "first_delta": remains.first_delta,
     }
     row = c.execute(_FINISH, change).one_or_none()
     if row is None:
         raise StaleAttempt
     keep(c, run, remains)
-    return ended(run, status, error, usage, *row)
+    for value in remains.data:
+        states.set_data(c, run.output_state_id, value)
+    return ended(run, status, error, remains, *row)
 
 
 def ended(
     run: Run,
     status: RunStatus,
     error: RunError | None,
-    usage: Mapping[str, Json] | None,
+    remains: AttemptResult,
     finished_at: datetime,
     cancel_requested_at: datetime | None,
 ) -> Run:
@@ -189,7 +221,7 @@ def ended(
         run,
         status=status,
         error=error,
-        usage=usage,
+        usage=run.usage if remains.usage is None else remains.usage,
         lease_until=None,
         claimed_by=None,
         finished_at=finished_at,
@@ -201,7 +233,6 @@ def wait(
     c: Connection,
     run: Run,
     confirmation: Mapping[str, Json],
-    usage: Mapping[str, Json] | None,
     remains: AttemptResult,
 ) -> Run:
     """The worker asks its user something; the attempt ends and holds nothing.
@@ -209,15 +240,15 @@ def wait(
     Where its user wants it to end, it ends; so do :func:`retry` and :func:`hand_back`.
     """
     if _is_to_end(c, run):
-        return finish(c, run, RunStatus.CANCELLED, remains, usage=usage)
+        return finish(c, run, RunStatus.CANCELLED, remains)
     return _end(
         c,
         run,
         remains,
         status=RunStatus.WAITING,
         confirmation=confirmation,
-        usage=usage,
         last_failure=None,
+        first_delta_at=_first_delta(sa.literal(remains.first_delta, sa.Float)),
     )
 
 
@@ -275,6 +306,8 @@ def _is_to_end(c: Connection, run: Run) -> bool:
 
 
 def _end(c: Connection, run: Run, remains: AttemptResult, **values: Any) -> Run:
+    if remains.usage is not None:
+        values["usage"] = remains.usage
     row = c.execute(
         guarded(runs.update(), run).values(lease_until=None, claimed_by=None, **values).returning(*COLUMNS)
     ).one_or_none()
@@ -282,11 +315,6 @@ def _end(c: Connection, run: Run, remains: AttemptResult, **values: Any) -> Run:
         raise StaleAttempt
     keep(c, run, remains)
     return record(row)
-
-
-def guarded(statement: Any, run: Run) -> Any:
-    """``statement`` for as long as this attempt is the one that runs."""
-    return statement.where(runs.c.id == run.id, runs.c.attempt == run.attempt, IS_RUNNING)
 
 
 def keep(c: Connection, run: Run, remains: AttemptResult) -> None:
@@ -301,6 +329,11 @@ def keep(c: Connection, run: Run, remains: AttemptResult) -> None:
         c.execute(_INSERT_STEPS, rows)
     if remains.log:
         c.execute(run_logs.insert(), {**attempt, "text": remains.log, "truncated": remains.log_truncated})
+
+
+def _first_delta(ago: Any) -> Any:
+    """When the first delta came; where the run has asked its user something since, that before stands."""
+    return sa.func.coalesce(runs.c.first_delta_at, now(-sa.cast(ago, sa.Float)))
 
 
 _RUN = sa.bindparam("this_run", type_=Id)
@@ -327,17 +360,28 @@ CLAIM = (
     )
     .returning(*COLUMNS)
 )
+CONTEXT = (tables.states.c.data_of, tables.threads.c.title, tables.threads.c.metadata)
+"""What a claim reads beside the output state."""
+_CONTEXT = (
+    sa.select(*states.COLUMNS, *CONTEXT)
+    .join(tables.threads, tables.threads.c.id == tables.states.c.thread_id)
+    .where(tables.states.c.id == sa.bindparam("output", type_=Id))
+)
 _FINISH = (
     runs.update()
     .where(runs.c.id == _RUN, runs.c.attempt == sa.bindparam("this_attempt", type_=sa.Integer), IS_RUNNING)
     .values(
         status=sa.bindparam("new_status", type_=sa.Text),
         error=sa.bindparam("new_error", type_=runs.c.error.type),
-        usage=sa.bindparam("new_usage", type_=runs.c.usage.type),
+        usage=sa.func.coalesce(sa.bindparam("new_usage", type_=runs.c.usage.type), runs.c.usage),
+        first_delta_at=_first_delta(sa.bindparam("first_delta", type_=sa.Float)),
         finished_at=now(),
         lease_until=None,
         claimed_by=None,
     )
     .returning(runs.c.finished_at, runs.c.cancel_requested_at)
+)
+_SAVE_USAGE = (
+    runs.update().where(runs.c.id == _RUN).values(usage=sa.bindparam("new_usage", type_=runs.c.usage.type))
 )
 _INSERT_STEPS = run_steps.insert().values(created_at=now(sa.bindparam("since", type_=sa.Float)))

@@ -14,13 +14,31 @@ from sqlalchemy.sql.functions import FunctionElement
 _INSERT: Mapping[str, Any] = {"postgresql": insert_postgresql, "sqlite": insert_sqlite}
 
 
-def upsert(table: sa.Table, key: str, replaced: tuple[str, ...], **values: Any) -> Mapping[str, Any]:
+def upsert(
+    table: sa.Table, key: str, replaced: tuple[str, ...], *, where: Any = None, **values: Any
+) -> Mapping[str, Any]:
     """For each dialect's name, the statement that inserts a row or replaces columns of the one there is.
 
     ``key`` is the unique column, ``replaced`` the columns that an existing row takes from the new
-    one, and ``values`` are expressions of SQL that are the same for every execution.
+    one, and ``values`` are expressions of SQL that are the same for every execution. ``where``
+    an existing row is not so, it stays as it is.
     """
-    return {dialect: _upsert(insert(table), key, replaced, values) for dialect, insert in _INSERT.items()}
+    return {
+        dialect: _upsert(insert(table), key, replaced, where, values) for dialect, insert in _INSERT.items()
+    }
+
+
+def insert_new(table: sa.Table, rows: sa.Select[Any], returning: str) -> Mapping[str, Any]:
+    """For each dialect's name, the statement that inserts ``rows``, with all columns of the table, but
+    those whose primary key is there; it returns a column of those that it has inserted."""
+    names = [column.name for column in table.columns]
+    return {
+        dialect: insert(table)
+        .from_select(names, rows)
+        .on_conflict_do_nothing(index_elements=[column.name for column in table.primary_key])
+        .returning(table.c[returning])
+        for dialect, insert in _INSERT.items()
+    }
 
 
 class member(FunctionElement[Any]):  # noqa: N801 - a function of SQL, as in sa.func
@@ -72,7 +90,9 @@ def lock_transaction(c: sa.Connection, key: int) -> None:
         c.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
-def _upsert(statement: Any, key: str, replaced: tuple[str, ...], values: Mapping[str, Any]) -> Any:
+def _upsert(
+    statement: Any, key: str, replaced: tuple[str, ...], where: Any, values: Mapping[str, Any]
+) -> Any:
     return (statement.values(**values) if values else statement).on_conflict_do_update(
-        index_elements=[key], set_={name: statement.excluded[name] for name in replaced}
+        index_elements=[key], set_={name: statement.excluded[name] for name in replaced}, where=where
     )

@@ -42,6 +42,12 @@ def of_state(c: Connection, state_id: str) -> list[Message]:
     return [record(row) for row in c.execute(OF_STATE, {"state": state_id})]
 
 
+def divided(written: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+    """Those that are complete, and those that are not."""
+    complete = [message for message in written if message.status is MessageStatus.COMPLETE]
+    return complete, [message for message in written if message.status is not MessageStatus.COMPLETE]
+
+
 def of_states(c: Connection, state_ids: Collection[str]) -> list[Message]:
     """The messages of several states that count, those of each in order."""
     if not state_ids:

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from runtime.model import Message, MessageStatus, Run, RunError, RunStatus
 from runtime.store import messages
-from runtime.store.attempts import AttemptResult, guarded, keep
+from runtime.store.attempts import AttemptResult, keep
+from runtime.store.fence import guarded
 from runtime.store.runs import COLUMNS, record
 from runtime.store.tables import IS_RUNNING, now, pools, runs
 

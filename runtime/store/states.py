@@ -99,7 +99,7 @@ def add(
         _state(branch, state_id, run_id, ordinal=branch.ordinal + offset, messages=messages)
         for offset, (state_id, run_id) in enumerate(zip(ids, run_ids, strict=True))
     ]
-    insert(c, added)
+    insert(c, added, branch.data_of)
     return added
 
 
@@ -119,7 +119,7 @@ def add_turn(
     ids = sorted(new_id() for _ in range(1 + len(run_ids)))
     branch = _reserve_branch(c, thread_id, parent_id, 1, latest=ids[-1])
     input_state, outputs = turn(branch, ids, messages, run_ids)
-    insert(c, [input_state, *outputs])
+    insert(c, [input_state, *outputs], branch.data_of)
     return input_state, outputs
 
 
@@ -138,9 +138,9 @@ def turn(
     return input_state, outputs
 
 
-def insert(c: Connection, added: Sequence[State]) -> None:
-    """Store states and the messages they carry, as they are."""
-    c.execute(_INSERT_STATES, [_values(state, COLUMNS) for state in added])
+def insert(c: Connection, added: Sequence[State], data_of: str | None = None) -> None:
+    """Store states and the messages they carry, as they are; ``data_of``: whose data counts in them."""
+    c.execute(_INSERT_STATES, [{**_values(state, COLUMNS), "data_of": data_of} for state in added])
     carried = [
         {**_values(message, MESSAGE_COLUMNS), "folded": stored(message.content)}
         for state in added
@@ -158,9 +158,18 @@ def get(c: Connection, workspace_id: str, state_id: str) -> State:
     return State(**row._mapping, messages=tuple(of_state(c, row.id)))
 
 
-def by_id(c: Connection, state_id: str) -> State:
-    """The state without its messages, whoever's it is; for the processes of the system itself."""
-    return State(*c.execute(BY_ID, {"state": state_id}).one())
+def data(c: Connection, workspace_id: str, state_id: str) -> Json:
+    """What the next worker is given at a state, which an earlier one has kept. Raises NotFound."""
+    row = c.execute(_DATA_HERE, {"workspace": workspace_id, "state": state_id}).one_or_none()
+    if row is None:
+        raise NotFound("There is no such state.")
+    return row.data
+
+
+def set_data(c: Connection, state_id: str, value: Json) -> None:
+    """Keep ``value`` for whoever goes on from a state; None: nothing."""
+    here = None if value is None else state_id
+    c.execute(states.update().where(states.c.id == state_id).values(data=value, data_of=here))
 
 
 def update(c: Connection, workspace_id: str, state_id: str, **marks: Unpack[Marks]) -> State:
@@ -248,6 +257,8 @@ class Branch:
     ordinal: int
     """Of the first of them."""
     created_at: datetime
+    data_of: str | None = None
+    """Whose data counts in the parent."""
 
 
 def _reserve_branch(c: Connection, thread_id: str, parent_id: str, count: int, latest: str) -> Branch:
@@ -259,7 +270,7 @@ def _reserve_branch(c: Connection, thread_id: str, parent_id: str, count: int, l
     if row is None:
         _refuse_parent(c, thread_id, parent_id)
     c.execute(_TOUCH_THREAD, {"thread": thread_id, "latest": latest, "moment": row.moment})
-    return Branch(thread_id, parent_id, row.depth + 1, row.children - count, row.moment)
+    return Branch(thread_id, parent_id, row.depth + 1, row.children - count, row.moment, row.data_of)
 
 
 def _refuse_parent(c: Connection, thread_id: str, parent_id: str) -> NoReturn:
@@ -354,7 +365,7 @@ _BRANCH = (
     states.update()
     .where(*_IS_PARENT, ~_RUN_IS_UNDER_WAY, _THREAD_IS_LIVE)
     .values(children=states.c.children + _param("count", sa.Integer))
-    .returning(states.c.depth, states.c.children, now().label("moment"))
+    .returning(states.c.depth, states.c.children, now().label("moment"), states.c.data_of)
 )
 _PARENT = (
     sa.select(threads_table.c.deleted_at)
@@ -374,7 +385,13 @@ _OWNED = (
     threads_table.c.workspace_id == _param("workspace"),
     threads_table.c.deleted_at.is_(None),
 )
-BY_ID = sa.select(*COLUMNS).where(states.c.id == _param("state"))
+_SOURCE = states.alias("source")
+DATA = sa.select(states.c.data).where(states.c.id == _param("state"))
+_DATA_HERE = (
+    sa.select(_SOURCE.c.data)
+    .select_from(states.outerjoin(_SOURCE, _SOURCE.c.id == states.c.data_of))
+    .where(states.c.id == _param("state"), *_OWNED)
+)
 _GET = sa.select(*COLUMNS).where(states.c.id == _param("state"), *_OWNED)
 _MARK = states.update().where(states.c.id == _param("state"), sa.exists().where(*_OWNED))
 

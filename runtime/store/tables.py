@@ -181,6 +181,8 @@ states = sa.Table(
     sa.Column("label", sa.Text),
     sa.Column("starred", sa.Boolean, nullable=False, default=False),
     sa.Column("created_at", Time, nullable=False),
+    sa.Column("data", Json),  # what the worker that has filled it keeps for the next one
+    sa.Column("data_of", Id),  # the state whose data counts here: itself, or where it was last set
     sa.Index("ix_states_thread", "thread_id", "created_at", "id"),
     sa.Index("ix_states_siblings", "parent_id", "ordinal", unique=True),
 )
@@ -242,6 +244,7 @@ runs = sa.Table(
     sa.Column("sandbox", Json),  # of the last attempt
     sa.Column("created_at", Time, nullable=False),
     sa.Column("started_at", Time),
+    sa.Column("first_delta_at", Time),  # of the text that stands; written when an attempt ends
     sa.Column("finished_at", Time),
     sa.Column("imported", sa.Boolean, nullable=False, server_default=sa.false()),  # it did not run here
     sa.Index("ix_runs_of_thread", "thread_id", "created_at", "id"),
@@ -300,6 +303,17 @@ run_logs = sa.Table(
     sa.Column("attempt", sa.Integer, primary_key=True),
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("truncated", sa.Boolean, nullable=False),  # its beginning was dropped
+)
+
+saved_values = sa.Table(
+    "saved_values",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text),
+    sa.Column("value", sa.Text, nullable=False),  # JSON in ASCII, as it was said: JSONB knows no NUL
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),  # that has saved it
 )
 
 requests = sa.Table(

@@ -82,12 +82,10 @@ class Attempt:
         ]
         self._services.log.reopen(self.run.thread_id, self.run.id, self.run.attempt, self._local, open_now)
 
-    def ask(self, prompt: str) -> None:
+    def ask(self, prompt: str, **more: Any) -> None:
         """Wait for an answer."""
-        question = {"id": new_id(), "prompt": prompt, "options": ["yes", "no"], "message_id": None}
-        self.run = self._services.database.write(
-            attempts.wait, self.run, question, None, attempts.AttemptResult()
-        )
+        question = {"id": new_id(), "prompt": prompt, "options": ["yes", "no"], "message_id": None, **more}
+        self.run = self._services.database.write(attempts.wait, self.run, question, attempts.AttemptResult())
         self._append(events.run_waiting(self.run))
 
     def finish(
@@ -99,8 +97,8 @@ class Attempt:
     ) -> Run:
         """End the attempt and announce it; what is open stays partial."""
         left = [m for m in self._messages.values() if m.status is MessageStatus.PARTIAL]
-        remains = attempts.AttemptResult(left, [(1, "thinking", 0.0)], log)
-        run = self._services.database.engine.finish(self.run, status, remains, error=error, usage=usage)
+        remains = attempts.AttemptResult(left, [(1, "thinking", 0.0)], log, usage=usage)
+        run = self._services.database.engine.finish(self.run, status, remains, error=error)
         assert self._services.announcer.ended(run, left)
         return run
 

@@ -18,6 +18,8 @@ from runtime.child.protocol import (
     End,
     Failed,
     Log,
+    Refused,
+    Save,
     Start,
     Step,
     Usage,
@@ -63,6 +65,7 @@ def test_every_kind_of_line_is_understood() -> None:
             {"type": "step", "description": "Look"},
             {"type": "usage", "input_tokens": 3, "cost": {"eur": 0.1}},
             {"type": "confirm", "id": "1", "prompt": "Sure?", "options": ["yes", "no"]},
+            {"type": "save", "key": "k", "value": ["\u00e9", None], "digest": "d", "usage": {"calls": 1}},
             {"type": "done"},
             {"type": "error", "message": "No.", "retryable": True},
         )
@@ -76,9 +79,33 @@ def test_every_kind_of_line_is_understood() -> None:
         Step("Look"),
         Usage({"input_tokens": 3, "cost": {"eur": 0.1}}),
         Confirm("1", "Sure?", ["yes", "no"]),
+        Save("k", '["\\u00e9",null]', "d", {"calls": 1}),
         Done(),
         Failed("No.", True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"key": "k"}, '"value" of save is missing'),
+        ({"key": "k", "value": "x" * (1 << 20)}, "larger than 1048576 bytes"),
+        ({"key": "k", "value": 1, "digest": 5}, '"digest" of save must be a string'),
+        ({"key": "k", "value": 1, "usage": 5}, '"usage" of save must be an object'),
+        ({"key": "k" * 201, "value": 1}, "1 to 200 characters"),
+        ({"key": "a\0", "value": 1}, "NUL"),
+    ],
+)
+def test_what_waits_for_an_answer_is_told_what_is_wrong(fields: dict[str, Any], words: str) -> None:
+    log, refused = decode(lines({"type": "save", **fields}))
+    assert isinstance(log, Log) and words in log.text
+    assert isinstance(refused, Refused) and words in refused.reason
+    assert (refused.type, refused.key) == ("save", fields["key"])
+
+
+def test_a_saved_value_is_kept_as_it_was_said() -> None:
+    [said] = decode(b'{"type":"save","key":"k","value":"a\\u0000\\ud800"}\n')
+    assert said == Save("k", '"a\\u0000\\ud800"')
 
 
 def test_what_is_left_out_has_a_default() -> None:

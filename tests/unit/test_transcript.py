@@ -280,6 +280,19 @@ def test_an_empty_delta_opens_no_message(transcript):
     assert transcript.next_batch().events == []
 
 
+@pytest.mark.parametrize("first", [p.Delta(None, "x"), complete("whole")])
+def test_the_first_delta_is_noted_once(transcript, first):
+    transcript.apply([p.Step("thinks"), p.Delta(None, "")])
+    assert transcript.since_first_delta() is None
+
+    transcript.apply([first])
+    before = transcript.since_first_delta()
+    transcript.apply([p.Delta(None, "more"), p.Done()])
+
+    assert before is not None
+    assert transcript.since_first_delta() > before
+
+
 def test_a_log_tail_keeps_the_end():
     log = LogTail(10)
     for number in range(20):

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, event
 
 from runtime.errors import StoreUnavailable
-from runtime.model import Json, Run, RunError, RunStatus, Thread
+from runtime.model import Run, RunError, RunStatus, Thread
 from runtime.store import attempts, backlog, runs, threads
 from runtime.store.engines import failures
 from runtime.store.states import NewMessage
@@ -152,10 +152,9 @@ class Engine(ABC):
         result: attempts.AttemptResult,
         *,
         error: RunError | None = None,
-        usage: Mapping[str, Json] | None = None,
     ) -> Run:
         """:func:`attempts.finish`."""
-        return self.transaction(Mode.WRITE, attempts.finish, run, status, result, error=error, usage=usage)
+        return self.transaction(Mode.WRITE, attempts.finish, run, status, result, error=error)
 
     def claim_for_publish(self, pool: str, lease: float, per_user: int = 0) -> list[backlog.Ticket]:
         """:func:`backlog.claim_for_publish`."""

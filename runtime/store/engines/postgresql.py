@@ -26,10 +26,10 @@ from sqlalchemy import event, exc
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from runtime.errors import SearchTooLong, StaleAttempt, StoreUnavailable
-from runtime.model import Json, Message, Run, RunError, RunStatus, State, Thread, new_id
+from runtime.model import Message, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.settings import Database as Settings
 from runtime.settings.database_address import PostgreSQLServer
-from runtime.store import attempts, backlog, messages, runs, states, tables, threads
+from runtime.store import attempts, backlog, messages, runs, saved_values, states, tables, threads
 from runtime.store.engines import postgresql_connection, postgresql_statements
 from runtime.store.engines.engine import Engine, Mode, dumps, unavailable_if_away
 from runtime.store.folding import stored
@@ -117,7 +117,7 @@ class PostgreSQL(Engine):
         only_published: bool = False,
         sandboxes: str = "{}",
     ) -> attempts.Claim | None:
-        """Two statements: claim the run, then read its messages; a third one after a question."""
+        """Two statements: claim the run, then read its messages; more after a first attempt."""
         how = {"isolated": isolated, "only_published": only_published, "sandboxes": sandboxes}
         with self._autocommit() as c:
             row = _CLAIM.row(c, {"this_run": run_id, "claimant": incarnation, "lease": lease, **how})
@@ -139,26 +139,26 @@ class PostgreSQL(Engine):
         result: attempts.AttemptResult,
         *,
         error: RunError | None = None,
-        usage: Mapping[str, Json] | None = None,
     ) -> Run:
-        """One statement, unless steps, a log or large messages have to be stored."""
-        if result.steps or result.log or not _fits(result.messages):
-            return super().finish(run, status, result, error=error, usage=usage)
+        """One statement, unless steps, a log, data or large messages have to be stored."""
+        if result.steps or result.log or result.data or not _fits(result.messages):
+            return super().finish(run, status, result, error=error)
         values = {
             "run": run.id,
             "attempt": run.attempt,
             "status": str(status),
             "error": dumps(error.encode()) if error else None,
-            "usage": None if usage is None else dumps(usage),
+            "usage": None if result.usage is None else dumps(result.usage),
             "messages": dumps(list(result.messages)),
             "folded": _folded(result.messages),
+            "first_delta": result.first_delta,
         }
         with self._autocommit() as c:
             row = c.execute(postgresql_statements.FINISH, values).fetchone()
         if row is None:
             raise StaleAttempt
         finished_at, cancel_requested_at = row
-        return attempts.ended(run, status, error, usage, finished_at, cancel_requested_at)
+        return attempts.ended(run, status, error, result, finished_at, cancel_requested_at)
 
     def claim_for_publish(self, pool: str, lease: float, per_user: int = 0) -> list[backlog.Ticket]:
         """A cheap look first; the locking transaction only if something can be published."""
@@ -281,11 +281,24 @@ def _spec_values(spec: runs.RunSpec) -> dict[str, Any]:
 def _claimed(c: Psycopg, row: tuple[Any, ...], history: Mapping[str, int]) -> attempts.Claim:
     """The claim with its messages; ``row`` has the columns of the run, then of its output state."""
     width = len(runs.COLUMNS)
-    run, output = runs.record(row[:width]), State(*row[width:])
+    run = runs.record(row[:width])
+    *output, data_of, title, metadata = row[width:]
     newest = states.newest(run.input_state_id, history.get(run.worker_id, history[""]))
     window = [messages.record(row) for row in reversed(_WINDOW.rows(c, newest))]
-    earlier = _MESSAGES.rows(c, {"state": run.output_state_id}) if run.answers else []
-    return attempts.Claim(run, output, window, [messages.record(row) for row in earlier])
+    before = _MESSAGES.rows(c, {"state": run.output_state_id}) if run.attempt > 1 else []
+    earlier, open_ones = messages.divided([messages.record(row) for row in before])
+    saved = _SAVED.rows(c, {"this_run": run.id}) if run.attempt > 1 else []
+    data = _DATA.row(c, {"state": data_of}) if data_of else None
+    return attempts.Claim(
+        run,
+        State(*output),
+        window,
+        earlier,
+        open_ones,
+        [saved_values.SavedValue(*row) for row in saved],
+        {"id": run.thread_id, "title": title, "metadata": metadata},
+        data and data[0],
+    )
 
 
 class _Compiled:
@@ -309,8 +322,12 @@ _DIALECT: sa.Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _GET_THREAD = _Compiled(threads.GET_LIVE)
 _GET_RUN = _Compiled(runs.GET)
 _CLAIM = _Compiled(
-    attempts.CLAIM.where(tables.states.c.id == tables.runs.c.output_state_id).returning(*states.COLUMNS)
+    attempts.CLAIM.where(
+        tables.states.c.id == tables.runs.c.output_state_id, tables.threads.c.id == tables.runs.c.thread_id
+    ).returning(*states.COLUMNS, *attempts.CONTEXT)
 )
 _WINDOW = _Compiled(states.WINDOW["postgresql"])
 _MESSAGES = _Compiled(messages.OF_STATE)
+_DATA = _Compiled(states.DATA)
+_SAVED = _Compiled(saved_values.OF_RUN)
 _CAPACITY = _Compiled(backlog.CAPACITY)

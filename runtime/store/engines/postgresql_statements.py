@@ -31,7 +31,8 @@ WITH queue AS (
       AND EXISTS (SELECT FROM threads
                   WHERE id = %(thread)s::uuid AND deleted_at IS NULL FOR NO KEY UPDATE)
       AND NOT EXISTS (SELECT FROM runs WHERE runs.id = states.run_id AND runs.finished_at IS NULL)
-    RETURNING states.depth, states.children, clock_timestamp() AS moment, room.publish, room.free
+    RETURNING states.depth, states.children, states.data_of, clock_timestamp() AS moment,
+              room.publish, room.free
 ), touched AS (
     UPDATE threads SET latest_state_id = %(latest)s::uuid, updated_at = moment
     FROM parent WHERE threads.id = %(thread)s::uuid
@@ -39,12 +40,13 @@ WITH queue AS (
     SELECT (pair->>0)::uuid AS state, (pair->>1)::uuid AS run, number
     FROM json_array_elements(%(outputs)s::json) WITH ORDINALITY AS element (pair, number)
 ), new_states AS (
-    INSERT INTO states (id, thread_id, parent_id, depth, ordinal, children, run_id, starred, created_at)
+    INSERT INTO states (id, thread_id, parent_id, depth, ordinal, children, run_id, starred, created_at,
+                        data_of)
     SELECT %(input)s::uuid, %(thread)s::uuid, %(parent)s::uuid,
-           depth + 1, children - 1, %(count)s::int, NULL, false, moment
+           depth + 1, children - 1, %(count)s::int, NULL, false, moment, data_of
     FROM parent
     UNION ALL
-    SELECT state, %(thread)s::uuid, %(input)s::uuid, depth + 2, number - 1, 0, run, false, moment
+    SELECT state, %(thread)s::uuid, %(input)s::uuid, depth + 2, number - 1, 0, run, false, moment, data_of
     FROM parent, outputs
 ), new_messages AS (
     INSERT INTO messages (id, state_id, position, attempt, void, role, type, channel, author,
@@ -81,7 +83,9 @@ WHERE id = %(run)s::uuid AND status = 'running' AND claimed_by = %(claimant)s
 FINISH = b"""
 WITH ended AS (
     UPDATE runs
-    SET status = %(status)s, error = %(error)s::jsonb, usage = %(usage)s::jsonb,
+    SET status = %(status)s, error = %(error)s::jsonb, usage = coalesce(%(usage)s::jsonb, usage),
+        first_delta_at = coalesce(
+            first_delta_at, clock_timestamp() - make_interval(secs => %(first_delta)s::float8)),
         finished_at = clock_timestamp(), lease_until = NULL, claimed_by = NULL
     WHERE id = %(run)s::uuid AND attempt = %(attempt)s::int AND status = 'running'
     RETURNING finished_at, cancel_requested_at

@@ -264,7 +264,7 @@ def test_a_wish_to_end_outlives_whatever_the_attempt_does_meanwhile(database, as
     ways = (
         lambda c, run: attempts.retry(c, run, 0.0, FAILED, attempts.AttemptResult()),
         lambda c, run: attempts.hand_back(c, run, attempts.AttemptResult()),
-        lambda c, run: attempts.wait(c, run, question, None, attempts.AttemptResult()),
+        lambda c, run: attempts.wait(c, run, question, attempts.AttemptResult()),
     )
     for way in ways:
         running = claim(database, ask(0)[0].id)
@@ -286,7 +286,7 @@ def test_a_run_is_cancelled_while_it_waits_for_its_next_attempt_or_for_an_answer
         attempts.retry, claim(database, ask(0)[0].id), 60.0, FAILED, attempts.AttemptResult()
     )
     asking = claim(database, ask(0)[0].id)
-    database.write(attempts.wait, asking, {"id": "q"}, None, attempts.AttemptResult())
+    database.write(attempts.wait, asking, {"id": "q"}, attempts.AttemptResult())
 
     for run in (backing_off, asking):
         ended, changed = database.write(runs.cancel, user.workspace_id, run.id)
@@ -309,7 +309,7 @@ def test_a_cancellation_that_races_with_everything_else_never_says_what_is_false
             elif how == 2:
                 database.write(attempts.hand_back, claimed.run, attempts.AttemptResult())
             else:
-                database.write(attempts.wait, claimed.run, {"id": "q"}, None, attempts.AttemptResult())
+                database.write(attempts.wait, claimed.run, {"id": "q"}, attempts.AttemptResult())
         except StaleAttempt:
             pytest.fail("nobody else has taken it over")
 

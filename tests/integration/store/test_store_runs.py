@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from runtime.errors import Conflict, NotFound, StaleAttempt, TooMany
+from runtime.errors import Conflict, NotFound, StaleAttempt, TooMany, TooMuchSaved
 from runtime.model import Message, MessageStatus, Role, Run, RunError, RunStatus, Thread, User, new_id
 from runtime.store import (
     Database,
@@ -18,10 +18,12 @@ from runtime.store import (
     pools,
     recovery,
     runs,
+    saved_values,
     states,
     threads,
     users,
 )
+from runtime.store.saved_values import SavedValue
 
 LEASE = 10.0
 POOL = "python@here-1"
@@ -109,9 +111,11 @@ def test_a_claim_notes_what_keeps_the_run_in_its_place(database, make):
 def test_the_end_is_committed_with_all_that_the_attempt_left(database, make):
     [run] = make().runs
     running = claim(database, run).run
-    left = attempts.AttemptResult([answer(running)], [(1, "thinking", 2.0)], "warned\n")
+    left = attempts.AttemptResult(
+        [answer(running)], [(1, "thinking", 2.0)], "warned\n", usage={"output_tokens": 2}
+    )
 
-    ended = database.engine.finish(running, RunStatus.SUCCESS, left, usage={"output_tokens": 2})
+    ended = database.engine.finish(running, RunStatus.SUCCESS, left)
 
     assert (ended.status, ended.usage, ended.lease_until) == (RunStatus.SUCCESS, {"output_tokens": 2}, None)
     assert ended.finished_at is not None
@@ -349,7 +353,7 @@ def test_a_waiting_run_goes_on_with_its_answer_and_what_it_wrote_before(database
     running = claim(database, make().runs[0]).run
     question = answer(running, "Really?")
     asked = {"id": "q1", "message_id": question.id, "options": ["yes"]}
-    database.write(attempts.wait, running, asked, None, attempts.AttemptResult([question]))
+    database.write(attempts.wait, running, asked, attempts.AttemptResult([question]))
 
     with pytest.raises(Conflict):
         database.write(runs.answer, user.workspace_id, running.id, "another", "yes")
@@ -423,3 +427,59 @@ def test_a_run_that_cannot_be_claimed_ends_with_the_reason(database, make):
     [ended] = database.read(recovery.unannounced, -1)
     assert (ended.id, ended.status, ended.error.message) == (run.id, RunStatus.ERROR, "No.")
     assert database.engine.claim(run.id, POOL, LEASE, HISTORY) is None
+
+
+def test_what_an_attempt_saves_is_given_to_the_next_one(database, make):
+    [run] = make().runs
+    first = claim(database, run)
+    value = SavedValue("plan#1", '"\\u0000 \\ud800"', "digest")
+
+    assert database.write(saved_values.save, first.run, value, {"tokens": 3}) == value
+    database.write(saved_values.save, first.run, SavedValue("more", "1"))
+    database.write(lambda c: attempts.hand_back(c, first.run, attempts.AttemptResult()))
+    second = claim(database, run)
+
+    assert first.saved == []
+    assert sorted(second.saved, key=lambda saved: saved.key) == [SavedValue("more", "1"), value]
+    assert second.run.usage == {"tokens": 3}
+
+
+def test_the_first_value_of_a_key_counts_and_a_superseded_attempt_saves_nothing(database, make):
+    [run] = make().runs
+    first = claim(database, run).run
+    database.write(saved_values.save, first, SavedValue("plan", "1"))
+
+    assert database.write(saved_values.save, first, SavedValue("plan", "2", "d")) == SavedValue("plan", "1")
+    database.write(lambda c: attempts.hand_back(c, first, attempts.AttemptResult()))
+    second = claim(database, run).run
+    for key in ("plan", "other"):
+        with pytest.raises(StaleAttempt):
+            database.write(saved_values.save, first, SavedValue(key, "3"))
+    assert database.write(saved_values.save, second, SavedValue("plan", "4")) == SavedValue("plan", "1")
+
+
+def test_a_run_saves_16_mib_and_nothing_once_it_has_ended(database, make):
+    [run] = make().runs
+    running = claim(database, run).run
+    megabyte = json.dumps("x" * (1 << 20))
+    for number in range(15):
+        database.write(saved_values.save, running, SavedValue(str(number), megabyte))
+
+    with pytest.raises(TooMuchSaved):
+        database.write(saved_values.save, running, SavedValue("15", megabyte))
+    database.write(saved_values.forget)
+    assert len(database.read(saved_values.of_run, run.id)) == 15
+    database.engine.finish(running, RunStatus.SUCCESS, attempts.AttemptResult())
+    database.write(saved_values.forget)
+    assert database.read(saved_values.of_run, run.id) == []
+
+
+def test_a_renewed_lease_keeps_what_was_used(database, make):
+    [run] = make().runs
+    running = claim(database, run).run
+    held = attempts.HeldLease(run.id, running.attempt, usage={"tokens": 4})
+
+    database.write(attempts.renew, POOL, [held], LEASE)
+    database.engine.finish(running, RunStatus.SUCCESS, attempts.AttemptResult())
+
+    assert database.read(runs.find, run.id).usage == {"tokens": 4}
