@@ -54,9 +54,13 @@ class HttpChild:
         self._requested = False
 
     def send(self, line: bytes) -> None:
-        """The first line is the request. A later one is the cancel command, and closes the connection."""
+        """The first line is the request, and the cancel command closes the connection.
+
+        Of others it learns by the Worker API, if it asks.
+        """
         if self._requested:
-            self.stop(0)
+            if line.strip() == protocol.CANCEL:
+                self.stop(0)
         else:
             self._requested = True
             threading.Thread(target=self._run, args=(line,), daemon=True).start()

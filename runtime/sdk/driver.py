@@ -5,23 +5,25 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.sdk.errors import Cancelled, Failure, Suspended
 from runtime.sdk.loader import Function
 from runtime.sdk.run import Run
-from runtime.sdk.wire import SIGNALS, Wire
+
+if TYPE_CHECKING:
+    from runtime.sdk.wire import Connection
 
 _STOPPED = 128 + signal.SIGTERM
 
 
-def execute(function: Function, wire: Wire) -> int:
+def execute(function: Function, wire: Connection) -> int:
     """Execute one run, which arrives as the first line of ``wire``. Returns an exit code."""
     line = wire.first_line()
     if line is None:
         print("stdin ended before a run arrived", file=sys.stderr)
         return 1
-    run = Run(line, wire.write)
+    run = Run(line, wire)
     try:
         try:
             wire.watch(run)
@@ -38,12 +40,11 @@ def execute(function: Function, wire: Wire) -> int:
             run._fail(f"{type(error).__name__}: {error}", bool(getattr(error, "retryable", False)))
         return 1
     except (Cancelled, BrokenPipeError):
-        for number in SIGNALS:  # a second signal must not change the exit code
-            signal.signal(number, signal.SIG_IGN)
+        wire.ignore_signals()  # a second one must not change the exit code
         return _STOPPED
 
 
-def _drive(function: Function, run: Run, wire: Wire) -> None:
+def _drive(function: Function, run: Run, wire: Connection) -> None:
     result = function(run)
     if hasattr(result, "__await__") or hasattr(result, "__aiter__"):
         _drive_async(result, run, wire)
@@ -63,7 +64,7 @@ def _drive_iterator(result: Iterator[Any], run: Run) -> None:
             raise
 
 
-def _drive_async(result: Any, run: Run, wire: Wire) -> None:
+def _drive_async(result: Any, run: Run, wire: Connection) -> None:
     import asyncio
 
     async def consume() -> None:
@@ -76,9 +77,7 @@ def _drive_async(result: Any, run: Run, wire: Wire) -> None:
     async def until_cancelled() -> None:
         loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(consume())
-        wire.stop = task.cancel
-        loop.add_signal_handler(signal.SIGTERM, wire.cancel)
-        loop.add_signal_handler(signal.SIGIO, wire.read_commands)
+        wire.attach(loop, task.cancel)
         if run.cancelled:
             task.cancel()
         try:
@@ -88,13 +87,7 @@ def _drive_async(result: Any, run: Run, wire: Wire) -> None:
                 raise Cancelled from None
             raise
         finally:
-            # Without its handlers the loop restores the kernel's default, which ends the process;
-            # so both signals are blocked until our own handlers are installed again.
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-            for number in SIGNALS:
-                loop.remove_signal_handler(number)
-            wire.install_handlers()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            wire.detach(loop)
 
     asyncio.run(until_cancelled())
 

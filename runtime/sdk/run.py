@@ -6,10 +6,12 @@ import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping
 from json.encoder import encode_basestring as _quote
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runtime.sdk.errors import Failure, Suspended
 from runtime.sdk.messages import Json, Message
+if TYPE_CHECKING:
+    from runtime.sdk.wire import Connection
 
 
 class OpenMessage:
@@ -41,8 +43,8 @@ class OpenMessage:
 class Run:
     """The run that a worker executes, and how it answers."""
 
-    def __init__(self, line: Mapping[str, Json], output: Callable[[bytes], None]) -> None:
-        """``line``: the first line from the pool. ``output`` is called with each line for the pool."""
+    def __init__(self, line: Mapping[str, Json], wire: Connection) -> None:
+        """``line``: the first line from the pool, which the ``wire`` leads to."""
         self.fields: dict[str, Json] = line.get("run") or {}
         """The run as the API shows it."""
         self.config: dict[str, Json] = line.get("config") or {}
@@ -54,17 +56,18 @@ class Run:
         self.earlier = [Message(fields) for fields in line.get("earlier") or ()]
         """What this run wrote before it last waited for an answer."""
         self.cancelled = False
-        """Whether the run was cancelled. Cancelled is raised as well, where Python allows it."""
-        self._answers = {
-            answer.get("confirmation_id"): answer.get("answer") for answer in line.get("answers") or ()
-        }
+        """Whether it is to stop. Cancelled is raised as well, where Python allows it."""
+        self.handed_back = False
+        """Whether that is because its pool shuts down or has died, and another attempt follows: what that
+        can go on with is to be left as it is."""
+        self._answers = {answer.get("confirmation_id"): answer for answer in line.get("answers") or ()}
         self._unconsumed = set(self._answers)
         """Answered questions that this process has not reached yet. Until it has, it repeats what an
         earlier process of the run did, and emits nothing."""
         self._refs = 0
         self._questions = 0
         self._ended = False
-        self._output = output
+        self._output = wire.write
 
     @property
     def id(self) -> str:

@@ -13,19 +13,49 @@ import sys
 # The wrappers in the signal module, which turn arguments and results into enums, cost each
 # child twenty pages of memory that it would share otherwise.
 from _signal import signal as _handle  # type: ignore[import-not-found]
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from runtime.sdk.errors import Cancelled
 from runtime.sdk.messages import Json
 
 if TYPE_CHECKING:
-    from runtime.sdk.run import Run
+    from asyncio import AbstractEventLoop
+    from typing import Protocol
+
+    class Watched(Protocol):
+        """What a wire stops: the run, or what stands for it."""
+
+        cancelled: bool
+        handed_back: bool
+
+    class Connection(Protocol):
+        """What leads to the pool: a :class:`Wire`, or what stands for a pool in a test of a worker.
+
+        Each method is explained there.
+        """
+
+        def write(self, line: bytes) -> None: ...
+        def first_line(self) -> dict[str, Json] | None: ...
+        def watch(self, run: Watched) -> None: ...
+        def attach(self, loop: AbstractEventLoop, stop: Callable[[], object]) -> None: ...
+        def detach(self, loop: AbstractEventLoop) -> None: ...
+        def ignore_signals(self) -> None: ...
+        def ask(self, line: bytes, tag: Tag) -> dict[str, Json]: ...
+        async def ask_async(self, line: bytes, tag: Tag) -> dict[str, Json]: ...
+
 
 SIGNALS = (signal.SIGTERM, signal.SIGIO)
 _SIGTERM, _SIGIO = map(int, SIGNALS)
 _scan: Callable[[str, int], tuple[Json, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 """The core of ``json.loads``; the rest of that function costs a child forty pages."""
+
+
+Tag = tuple[str, str]
+"""What an answer is expected by: the type of what was asked, and its key."""
+_ASKED = {"saved": "save"}
+"""The type of an answer → that of what it answers."""
 
 
 class Wire:
@@ -40,7 +70,14 @@ class Wire:
         self._writing = False
         self._stop_after_write = False
         self._unread = b""
-        self._run: Run | None = None
+        self._reading = False
+        self._more = False
+        """More has arrived while it was read."""
+        self._expected: dict[Tag, Callable[[dict[str, Json]], object]] = {}
+        """Who is told of which line from the pool."""
+        self._time_is_over = False
+        """Whether the run ends for that; SIGTERM follows."""
+        self._run: Watched | None = None
         self.stop: Callable[[], object] = self._raise_cancelled
         """Stops the worker; called in the main thread."""
 
@@ -70,41 +107,158 @@ class Wire:
                 return first if isinstance(first, dict) else None
         return None
 
-    def watch(self, run: Run) -> None:
+    def watch(self, run: Watched) -> None:
         """Stop the worker when the pool sends the cancel command, closes the pipe, or sends SIGTERM.
 
         The kernel sends SIGIO when something arrives in the pipe. A thread that waits for
         it would cost more than all the rest of a start.
         """
         self._run = run
+        # First, for the handler of SIGTERM reads, and must not wait.
+        flags = fcntl.fcntl(self._input, fcntl.F_GETFL) | os.O_NONBLOCK
+        fcntl.fcntl(self._input, fcntl.F_SETFL, flags)
         self.install_handlers()
         fcntl.fcntl(self._input, fcntl.F_SETOWN, os.getpid())
-        flags = fcntl.fcntl(self._input, fcntl.F_GETFL)
-        fcntl.fcntl(self._input, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
+        fcntl.fcntl(self._input, fcntl.F_SETFL, flags | os.O_ASYNC)
         self.read_commands()  # what arrived before SIGIO was enabled
 
     def install_handlers(self) -> None:
         """Have both signals raise Cancelled wherever the worker is; for workers without an event loop."""
         self.stop = self._raise_cancelled
-        _handle(_SIGTERM, lambda *_: self.cancel())
+        _handle(_SIGTERM, lambda *_: self.terminate())
         _handle(_SIGIO, lambda *_: self.read_commands())
+
+    def attach(self, loop: AbstractEventLoop, stop: Callable[[], object]) -> None:
+        """Have both signals handled by an event loop; ``stop`` is called in it to stop the worker."""
+        self.stop = stop
+        loop.add_signal_handler(_SIGTERM, self.terminate)
+        loop.add_signal_handler(_SIGIO, self.read_commands)
+
+    def detach(self, loop: AbstractEventLoop) -> None:
+        """Handle both signals without the event loop again."""
+        # Without its handlers the loop restores the kernel's default, which ends the process;
+        # so both signals are blocked until our own handlers are installed again.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+        self.install_handlers()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    @staticmethod
+    def ignore_signals() -> None:
+        """Have neither stop the worker any more."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
     def read_commands(self) -> None:
         """Read what arrived in the pipe, or its end."""
+        self._more = True
+        while self._more and not self._reading:  # else by whom this signal has interrupted
+            self._reading = True
+            try:
+                self._more = False
+                self._read()
+            finally:
+                self._reading = False
+
+    def ask(self, line: bytes, tag: Tag) -> dict[str, Json]:
+        """Write a line, and wait for the line from the pool that answers it.
+
+        Raises Cancelled where there will be none.
+        """
+        answer: list[dict[str, Json]] = []
+        if _thread.get_ident() == self._main:
+            with self._expecting(tag, answer.append):
+                self.write(line)
+                self._read_until(answer)
+        else:
+            arrived = _thread.allocate_lock()
+            arrived.acquire()
+
+            def take(fields: dict[str, Json]) -> None:
+                answer.append(fields)
+                arrived.release()
+
+            with self._expecting(tag, take):
+                self.write(line)
+                arrived.acquire()
+        return answer[0]
+
+    async def ask_async(self, line: bytes, tag: Tag) -> dict[str, Json]:
+        """The same, for a worker with an event loop."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[dict[str, Json]] = loop.create_future()
+
+        def take(fields: dict[str, Json]) -> None:
+            if not answer.done():
+                answer.set_result(fields)
+
+        with self._expecting(tag, lambda fields: loop.call_soon_threadsafe(take, fields)):
+            self.write(line)
+            return await answer
+
+    @contextmanager
+    def _expecting(self, tag: Tag, take: Callable[[dict[str, Json]], object]) -> Iterator[None]:
+        if tag in self._expected:
+            raise RuntimeError(f"{tag[1]!r} is under way already")
+        self._expected[tag] = take
+        try:
+            yield
+        finally:
+            self._expected.pop(tag, None)
+
+    def _read_until(self, answer: list[dict[str, Json]]) -> None:
+        """Wait in the main thread; meanwhile no signal handler reads, or it would take what we wait for."""
+        import select
+
+        poll = select.poll()
+        poll.register(self._input, select.POLLIN)
+        self._reading = True
+        try:
+            while not answer:
+                poll.poll()
+                if not self._read() and not answer:
+                    raise Cancelled
+        finally:
+            self._reading = False
+        self.read_commands()
+
+    def _read(self) -> bool:
+        """Read what there is and pass it on; False at the end of the input."""
+        ended = False
         try:
             while chunk := os.read(self._input, 1 << 16):
                 self._unread += chunk
+            ended = True
         except BlockingIOError:
-            *lines, self._unread = self._unread.split(b"\n")
-            if not any(map(_is_cancel, lines)):
-                return
-        self.cancel()
+            pass
+        *lines, self._unread = self._unread.split(b"\n")
+        cancelled = False
+        for line in lines:
+            fields = _object(line)
+            if fields.get("type") == "cancel":
+                cancelled = True
+            elif fields.get("type") == "timeout":
+                self._time_is_over = True
+            elif take := self._expected.get(_tag(fields)):
+                take(fields)
+        if cancelled or ended:
+            self.cancel(handed_back=not cancelled and not self._time_is_over)
+        return not ended
 
-    def cancel(self) -> None:
-        """Stop the worker, once, and not in the middle of a line."""
+    def terminate(self) -> None:
+        """SIGTERM has come. If the run ends, the pool has said so in a line before."""
+        self.read_commands()
+        self.cancel(handed_back=not self._time_is_over)
+
+    def cancel(self, *, handed_back: bool) -> None:
+        """Stop the worker, once, and not in the middle of a line. ``handed_back``: see Run."""
         assert self._run is not None
         if self._run.cancelled:
             return  # a worker that cleans up is not interrupted again
+        self._run.handed_back = handed_back
         self._run.cancelled = True
         if self._writing:
             self._stop_after_write = True
@@ -124,11 +278,17 @@ def decode_json(text: str) -> Json:
         return json.loads(text)
 
 
-def _is_cancel(line: bytes) -> bool:
+def _object(line: bytes) -> dict[str, Json]:
     try:
-        return bool(json.loads(line).get("type") == "cancel")
-    except (ValueError, AttributeError):
-        return False
+        fields = decode_json(line.decode())
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _tag(fields: dict[str, Json]) -> Tag:
+    """By what an answer is expected: of a refusal, too, the type of what was asked."""
+    return _ASKED.get(str(fields.get("type")), str(fields.get("of"))), str(fields.get("key"))
 
 
 def line_buffer_stdout() -> None:

@@ -40,6 +40,10 @@ class Executed:
     def next(self) -> Any:
         return json.loads(self.stdout.readline())
 
+    def answer(self, line: dict[str, Any]) -> None:
+        self.stdin.write(json.dumps(line).encode() + b"\n")
+        self.stdin.flush()
+
     def end(self) -> list[Any]:
         """Everything that it says until it ends."""
         said = [json.loads(line) for line in self.stdout]
@@ -216,7 +220,7 @@ SHAPES = {
                 while True:
                     time.sleep(0.02)
             finally:
-                run.delta("cleaned up")
+                run.delta(f"handed back: {run.handed_back}")
         """,
     "async": """
         import asyncio
@@ -225,7 +229,7 @@ SHAPES = {
                 run.delta("begun")
                 await asyncio.sleep(600)
             finally:
-                run.delta("cleaned up")
+                run.delta(f"handed back: {run.handed_back}")
         """,
     "async generator": """
         import asyncio
@@ -234,7 +238,7 @@ SHAPES = {
                 yield "begun"
                 await asyncio.sleep(600)
             finally:
-                run.delta("cleaned up")
+                run.delta(f"handed back: {run.handed_back}")
         """,
     "busy": """
         def run(run):
@@ -244,7 +248,7 @@ SHAPES = {
                     pass
             except BaseException:
                 assert run.cancelled
-                run.delta("cleaned up")
+                run.delta(f"handed back: {run.handed_back}")
                 raise
         """,
     "swallowing": """
@@ -258,16 +262,18 @@ SHAPES = {
                     except Exception:
                         pass
             finally:
-                run.delta("cleaned up")
+                run.delta(f"handed back: {run.handed_back}")
         """,
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("way", ["cancel", "close", "SIGTERM", "twice"])
+@pytest.mark.parametrize("way", ["cancel", "close", "SIGTERM", "twice", "timeout"])
 def test_a_worker_is_stopped_wherever_it_is(execute: Execute, shape: str, way: str) -> None:
     executed = execute(SHAPES[shape])
     assert executed.next() == {"type": "delta", "text": "begun"}
+    if "step" in shape:
+        assert executed.next()["type"] == "save"
     if way == "close":
         executed.stdin.close()
     if way in ("cancel", "twice"):
@@ -275,9 +281,12 @@ def test_a_worker_is_stopped_wherever_it_is(execute: Execute, shape: str, way: s
         executed.stdin.flush()
         executed.stdin.write(b'cel"}\n')
         executed.stdin.flush()
-    if way in ("SIGTERM", "twice"):
+    if way == "timeout":
+        executed.answer({"type": "timeout"})
+    if way in ("SIGTERM", "twice", "timeout"):
         os.kill(executed.process.pid, signal.SIGTERM)
-    assert executed.end() == [{"type": "delta", "text": "cleaned up"}]
+    handed_back = way in ("close", "SIGTERM")
+    assert executed.end() == [{"type": "delta", "text": f"handed back: {handed_back}"}]
     assert executed.code == 128 + signal.SIGTERM
 
 
