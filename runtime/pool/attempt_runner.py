@@ -16,7 +16,6 @@ from functools import partial
 from typing import TypeVar
 
 import gevent
-import orjson
 
 from runtime import events, logs
 from runtime.child import Child, Children, protocol
@@ -31,6 +30,7 @@ from runtime.errors import (
 from runtime.model import Json, Message, MessageStatus, Run, RunError, RunStatus
 from runtime.pool.announced import AnnouncedEnds
 from runtime.pool.attempt import Attempt, StopReason
+from runtime.pool.first_line import first_line
 from runtime.pool.outcome import AttemptEnd, Finish, HandBack, Outcome, Retry, Wait, decide, exit_error
 from runtime.pool.relay import Relay
 from runtime.queue.announcer import run_hint
@@ -42,8 +42,6 @@ from runtime.tokens import run_token
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_PROTOCOL = 1
-"""Version of the protocol between a pool and its children."""
 _LAST_OUTPUT = 0.5
 """Seconds that stderr is given to end after a failure, and a child to exit after its last event."""
 _RETRY_PAUSE = 0.25
@@ -129,7 +127,10 @@ class AttemptRunner:
         try:
             worker = self._services.registry.get(run.worker_id)
             attempt.child = self._children.start(
-                worker, run_id=run.id, environ=self._environ(), line=self._first_line()
+                worker,
+                run_id=run.id,
+                environ=self._environ(),
+                line=first_line(self._attempt.claim, None),
             )
         except UnknownWorker as error:
             # Another pool process may have it: its machine may be up to date, and this one not.
@@ -167,21 +168,6 @@ class AttemptRunner:
             "BRANCHLINE_API_URL": self._settings.api_url,
             "BRANCHLINE_RUN_TOKEN": run_token(self._settings, self._run.id, self._run.attempt),
         }
-
-    def _first_line(self) -> bytes:
-        claim = self._attempt.claim
-        return orjson.dumps(
-            {
-                "type": "run",
-                "protocol": _PROTOCOL,
-                "run": claim.run.encode(),
-                "config": claim.run.config,
-                "args": claim.run.args,
-                "messages": [message.encode() for message in claim.messages],
-                "earlier": [message.encode() for message in claim.earlier],
-                "answers": claim.run.answers,
-            }
-        )
 
     # ── relay ───────────────────────────────────────────────────────────────
 

@@ -31,8 +31,9 @@ from runtime.errors import (
     StoreUnavailable,
     StreamUnavailable,
 )
-from runtime.model import Message, RunError, RunStatus
+from runtime.model import Json, Message, MessageType, RunError, RunStatus
 from runtime.pool.attempt import Attempt, StopReason
+from runtime.pool.durable_steps import DurableSteps
 from runtime.queue import announcer
 from runtime.services import Services
 from runtime.store import attempts
@@ -48,6 +49,8 @@ _MOST_ACCESSES = 100
 """Hosts that a run's steps name; a worker that tries names at random is not to fill them."""
 _LAST_EVENTS = (protocol.Done, protocol.Failed, protocol.Confirm)
 """Events that end an attempt: what a worker sends after one of them is ignored."""
+_ASKED = (protocol.Save, protocol.Refused)
+"""Events that the worker waits for an answer to."""
 _RETRY_PAUSE = 0.25
 """Seconds between two tries while Redis or the database is away."""
 
@@ -61,6 +64,7 @@ class Relay:
         self._log = services.log
         self._worker_lines = services.inbox
         self._coalesce_seconds = services.settings.run.coalesce_ms / 1000
+        self._steps = DurableSteps(attempt, services.database)
         self._inbox = protocol.Decoder()
         self._inbox_lock = gevent.lock.BoundedSemaphore()
         self._appended = 0
@@ -210,7 +214,7 @@ class Relay:
         run = self.attempt.run
         while lines := self._worker_lines.pop(run.thread_id, run.id, run.attempt, _INBOX_LINES):
             chunk = b"\n".join(lines) + b"\n"
-            self.receive(self._inbox.feed(chunk), len(chunk))
+            self._receive_and_answer(self._inbox.feed(chunk), len(chunk))
             self._room.wait()
 
     def _read(self, reader: Callable[[Child], None], child: Child) -> None:
@@ -241,7 +245,19 @@ class Relay:
                 self.read_inbox()
             except StreamUnavailable:
                 log.warning("run %s: its inbox could not be read before its end", self.attempt.run.id)
-        self.receive(worker_events, size)
+        self._receive_and_answer(worker_events, size)
+
+    def _receive_and_answer(self, worker_events: Sequence[protocol.WorkerEvent], size: int) -> None:
+        """Receive events, in order; what asks for something is answered before more is received."""
+        rest: list[protocol.WorkerEvent] = []
+        for event in worker_events:
+            if not isinstance(event, _ASKED):
+                rest.append(event)
+                continue
+            self.receive(rest, 0)
+            rest = []
+            self._steps.handle(event)
+        self.receive(rest, size)
 
     def _report_access(self, access: Access) -> None:
         """Show once as a step of the run where a strict worker connects, or is refused."""

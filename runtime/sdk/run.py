@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from runtime.sdk.errors import Failure, Suspended
 from runtime.sdk.messages import Json, Message
+from runtime.sdk.steps import MAX_VALUE, Steps, digest_of, refuse_within, taken
+
 if TYPE_CHECKING:
+    import logging
+    from typing import Literal
+
+    from runtime.sdk.tools import ToolCall
     from runtime.sdk.wire import Connection
+
+_ALLOWED_IN_STEPS = ("step", "error")
+"""What the function of a durable step may say: it is missing in a later attempt, and nothing is lost."""
 
 
 class OpenMessage:
@@ -68,6 +77,7 @@ class Run:
         self._questions = 0
         self._ended = False
         self._output = wire.write
+        self._steps = Steps(line.get("saved") or {}, line.get("digests") or {}, wire)
 
     @property
     def id(self) -> str:
@@ -139,8 +149,40 @@ class Run:
         self.emit({"type": "step", "description": description})
 
     def usage(self, **amounts: Json) -> None:
-        """What the run has used so far: ``input_tokens``, ``output_tokens``, whatever else there is."""
-        self.emit({**amounts, "type": "usage"})
+        """What this attempt has used so far: ``input_tokens``, ``output_tokens``, whatever else there is.
+
+        Those of all attempts add up. What the function of a step says belongs to that step.
+        """
+        step = taken()
+        if step is not None:
+            step.usage.update(amounts)
+        else:
+            self.emit({**amounts, "type": "usage"})
+
+    def once(
+        self,
+        key: str | Callable[..., Any] | None,
+        function: Callable[..., Any] | None = None,
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Take a step once: call ``function`` with the arguments, commit its result and return it.
+
+        In every later attempt, whatever ended this one, it returns that result and calls nothing.
+        The result is what JSON makes of it, at most 1 MiB; an exception saves nothing. Where
+        the process dies between the call and the commit, the function is called again: give a
+        service :meth:`key`, so that it can tell.
+
+        ``await`` it where the function is async. It is a decorator as well, ``@run.once`` or
+        ``@run.once("key")``. Without a key a step is called by its function's name and how
+        many of that name were before; steps that are taken at the same time need keys.
+        """
+        return self._steps.once(key, function, args, kwargs)
+
+    def key(self, key: str) -> str:
+        """An idempotency key for services: the same in every attempt of this run, and in no other run."""
+        return f"{self.id}:{key}"
 
     def confirm(self, prompt: str, options: Iterable[str] = (), *, id: str | None = None) -> Json:
         """Ask the user and return the answer.
@@ -151,6 +193,7 @@ class Run:
         must be repeatable, and lead to the same questions in the same order, or with
         the same ``id``.
         """
+        refuse_within("a question")
         self._questions += 1
         question = id or str(self._questions)
         if question in self._answers:
@@ -164,12 +207,15 @@ class Run:
 
     def emit(self, event: Mapping[str, Json]) -> None:
         """Send an event of the protocol."""
+        if event.get("type") not in _ALLOWED_IN_STEPS:
+            refuse_within("what the worker says")
         if not self._unconsumed and not self._ended:
             self._output(_encode(json.dumps(event, ensure_ascii=False, allow_nan=False)))
 
     def _delta(self, text: str, ref: str | None) -> None:
         if not isinstance(text, str):
             raise TypeError(f"a delta must be a str, not {type(text).__name__}")
+        refuse_within("what the worker says")
         if not text or self._unconsumed or self._ended:
             return
         if ref is None:

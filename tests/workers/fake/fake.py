@@ -88,9 +88,7 @@ def crash(run: Run) -> Iterator[str]:
 def kill_pool(run: Run) -> Iterator[str]:
     """Says the text and kills the process that supervises it."""
     yield from ok(run)
-    host = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()
-    os.kill(int(host[1]), signal.SIGKILL)
-    time.sleep(_FOR_EVER)
+    _kill_pool()
 
 
 @mode
@@ -246,6 +244,35 @@ def confirm_twice(run: Run) -> Iterator[str]:
 
 
 @mode
+def remember(run: Run) -> Iterator[str]:
+    """Keeps the last message of each turn of its branch, and says all of them; asks if it is told to."""
+    run.state.setdefault("heard", []).append(run.messages[-1].content)
+    if run.messages[-1].content == "ask":
+        run.confirm("Shall I?")
+    yield " ".join(run.state["heard"])
+
+
+@mode
+def question_form(run: Run) -> Iterator[str]:
+    """Asks for a name and how many, and says what was answered."""
+    schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "title": "Name", "minLength": 2},
+            "count": {"type": "integer", "title": "How many", "default": 3, "maximum": 9},
+        },
+        "required": ["name"],
+    }
+    yield json.dumps(run.confirm("What shall I order?", schema=schema), sort_keys=True)
+
+
+@mode
+def another_question(run: Run) -> Iterator[str]:
+    """Asks something else in each attempt."""
+    yield str(run.confirm(f"Shall I delete {run.attempt} files?", options=["yes", "no"]))
+
+
+@mode
 def messages(run: Run) -> Iterator[str]:
     """Thinks, calls a function, shows its result, writes code and answers."""
     with run.start(channel="reasoning") as thought:
@@ -275,6 +302,25 @@ def steps(run: Run) -> Iterator[str]:
 
 
 @mode
+def once(run: Run) -> Iterator[str]:
+    """Takes ``count`` durable steps, each of which adds a line to the file ``path``; kills its pool after
+    half of them, and asks its user after the last."""
+    ledger = Path(run.config["path"])
+
+    def pay(number: int) -> str:
+        with ledger.open("a") as file:
+            file.write(f"{number}\n")
+        run.usage(paid=1)
+        return f"paid {number} "
+
+    for number in range(run.config.get("count", 1)):
+        yield run.once(f"pay {number}", pay, number)
+        if run.attempt == 1 and number + 1 == run.config["count"] // 2:
+            _kill_pool()
+    yield run.confirm("Shall I?", options=["yes", "no"])
+
+
+@mode
 def images(run: Run) -> None:
     """Shows a picture, and tries what must not be shown."""
     run.image(_PNG, "A red dot")
@@ -289,6 +335,12 @@ def environ(run: Run) -> str:
     return json.dumps(
         {"environ": dict(os.environ), "folder": os.getcwd(), "session": os.getsid(0), "pid": os.getpid()}
     )
+
+
+def _kill_pool() -> None:
+    host = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()
+    os.kill(int(host[1]), signal.SIGKILL)
+    time.sleep(_FOR_EVER)
 
 
 def _tell_pid(run: Run, pid: str) -> None:
