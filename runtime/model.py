@@ -344,7 +344,7 @@ class Run:
     confirmation: Mapping[str, Json] | None = None
     """The open question of a waiting run: ``{id, prompt, options, message_id}``."""
     answers: tuple[Mapping[str, Json], ...] = ()
-    """The answers so far: ``{confirmation_id, answer}``, oldest first."""
+    """The answers so far, oldest first: ``{confirmation_id, answer, digest, attempt}``."""
     sandbox: Mapping[str, Json] | None = None
     """What kept its last attempt in its place: ``{level, in_force}``."""
 

@@ -10,6 +10,7 @@ messages to commit, and their events come with the batch after
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -336,13 +337,21 @@ class Transcript:
 
     def _confirm(self, event: protocol.Confirm) -> None:
         self._end_all(MessageStatus.COMPLETE)
-        data = {"id": event.id, "options": event.options}
+        digest = event.digest or _digest(event)
+        answered = {answer["confirmation_id"]: answer.get("digest", digest) for answer in self.run.answers}
+        if answered.get(event.id, digest) != digest:
+            problem = f"The question {event.id!r} asks something else than was answered."
+            self.result = WorkerResult(RunError("worker_error", problem))
+            return
+        data: dict[str, Json] = {"id": event.id, "options": event.options}
+        if event.schema is not None:
+            data["schema"] = event.schema
         message = self._message(
             Role.ASSISTANT, MessageType.CONFIRMATION, Channel.ANSWER, None, event.prompt, data
         )
         self._enqueue(events.message_created(self.run, message))
         self._enqueue(message)
-        confirmation = {**data, "prompt": event.prompt, "message_id": message.id}
+        confirmation = {**data, "prompt": event.prompt, "message_id": message.id, "digest": digest}
         self.result = WorkerResult(confirmation=confirmation)
 
     def _enqueue(self, entry: events.Event | Message) -> None:
@@ -398,6 +407,12 @@ class Transcript:
         partial.deltas.append(text)
         partial.pending = []
         return events.message_delta(self.run, partial.message.id, len(partial.deltas), text)
+
+
+def _digest(asked: protocol.Confirm) -> str:
+    """What an answer belongs to."""
+    text = orjson.dumps([asked.prompt, asked.options, asked.schema], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(text).hexdigest()
 
 
 def _bytes(text: str) -> int:

@@ -191,17 +191,23 @@ class Run:
         worker starts again from its beginning; what it emits up to an answered
         question is dropped, because it was emitted before. So what it does until then
         must be repeatable, and lead to the same questions in the same order, or with
-        the same ``id``.
+        the same ``id``. An answer belongs to its question: where another one is asked in its
+        place, the run fails.
         """
         refuse_within("a question")
         self._questions += 1
         question = id or str(self._questions)
+        options = list(options)
+        digest = digest_of([prompt, options, None])
         if question in self._answers:
             self._unconsumed.discard(question)
-            return self._answers[question]
+            answer = self._answers[question]
+            if answer.get("digest", digest) != digest:
+                raise Failure(f"The question {question!r} asks something else than was answered.")
+            return answer.get("answer")
         if self._unconsumed:
             self._check_repeated()
-        self.emit({"type": "confirm", "id": question, "prompt": prompt, "options": list(options)})
+        self.emit({"type": "confirm", "id": question, "prompt": prompt, "options": options, "digest": digest})
         self._ended = True
         raise Suspended
 

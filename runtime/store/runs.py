@@ -356,11 +356,14 @@ def answer(c: Connection, workspace_id: str, run_id: str, confirmation_id: str |
     if confirmation_id not in (None, asked.get("id")):
         raise Conflict("The run waits for the answer to another question.")
     messages.set_answer(c, asked.get("message_id"), given)
+    reply = {"confirmation_id": asked.get("id"), "answer": given, "attempt": run.attempt}
+    if "digest" in asked:
+        reply["digest"] = asked["digest"]
     values = {
         "status": RunStatus.QUEUED,
         "confirmation": None,
         "published_at": None,
-        "answers": [*run.answers, {"confirmation_id": asked.get("id"), "answer": given}],
+        "answers": [*run.answers, reply],
     }
     changed = c.execute(runs.update().where(runs.c.id == run_id).values(values).returning(*COLUMNS)).one()
     return record(changed)

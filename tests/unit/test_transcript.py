@@ -223,7 +223,28 @@ def test_a_question_ends_the_open_messages_and_becomes_one(transcript):
         "prompt": "Delete it?",
         "options": ["yes", "no"],
         "message_id": batch.to_commit[1].id,
+        "digest": confirmation["digest"],
     }
+
+
+def test_an_answered_question_that_comes_back_as_another_one_is_a_failure(transcript):
+    transcript.apply([p.Confirm("q", "Delete A?", ["yes", "no"])])
+    asked = transcript.result.confirmation
+    answered = replace(RUN, answers=({"confirmation_id": "q", "answer": "yes", "digest": asked["digest"]},))
+    for prompt, failed in (("Delete A?", False), ("Delete B?", True)):
+        again = Transcript(answered, 0, LIMITS)
+        again.apply([p.Confirm("q", prompt, ["yes", "no"])])
+        assert (again.result.error is not None) == failed
+
+
+def test_usage_adds_up_over_attempts_and_steps(transcript):
+    later = Transcript(replace(RUN, usage={"tokens": 5, "by": {"a": 1}, "model": "x"}), 0, LIMITS)
+    later.apply([p.Usage({"tokens": 1}), p.Usage({"tokens": 2, "by": {"a": 2, "b": 3}, "model": "y"})])
+    assert later.usage == {"tokens": 7, "by": {"a": 3, "b": 3}, "model": "y"}
+    assert later.unsaved_usage() == later.usage
+    later.add_usage({"tokens": 10})
+    assert later.usage["tokens"] == 17
+    assert later.unsaved_usage() is None
 
 
 def test_a_message_is_saved_again_only_when_it_has_grown(transcript):

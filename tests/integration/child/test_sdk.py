@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -317,6 +318,17 @@ def test_threads_may_write_too(execute: Execute) -> None:
     assert len(said) == 4 * 202 + 1
 
 
+@pytest.mark.parametrize("changed", ["'Delete B?'", "'Delete A?', options=['a']", "'Delete A?', schema={}"])
+def test_an_answer_is_not_taken_for_that_of_another_question(execute: Execute, changed: str) -> None:
+    source = "def run(run):\n    yield run.confirm('Delete A?')"
+    [asked] = execute(source).end()
+    answers = [{"confirmation_id": "1", "answer": "yes", "digest": asked["digest"]}]
+
+    assert execute(source, answers=answers).end() == [{"type": "delta", "text": "yes"}, {"type": "done"}]
+    [said] = execute(source.replace("'Delete A?'", changed), answers=answers).end()
+    assert said["message"] == "The question '1' asks something else than was answered."
+
+
 ASKS_TWICE = """
     def run(run):
         yield "one "
@@ -333,7 +345,7 @@ def test_a_question_ends_the_process(execute: Execute) -> None:
     executed = execute(ASKS_TWICE)
     said = executed.end()
     assert said[0] == {"type": "delta", "text": "one "}
-    assert said[-1] == {"type": "confirm", "id": "1", "prompt": "Name?", "options": []}
+    assert said[-1] == {"type": "confirm", "id": "1", "prompt": "Name?", "options": [], "digest": ANY}
     assert executed.code == 0
 
 
@@ -341,7 +353,7 @@ def test_what_was_said_before_an_answered_question_is_left_out(execute: Execute)
     answers = [{"confirmation_id": "1", "answer": "Ada"}]
     assert execute(ASKS_TWICE, answers=answers).end() == [
         {"type": "delta", "text": "two "},
-        {"type": "confirm", "id": "2", "prompt": "Sure?", "options": ["yes", "no"]},
+        {"type": "confirm", "id": "2", "prompt": "Sure?", "options": ["yes", "no"], "digest": ANY},
     ]
     answers.append({"confirmation_id": "2", "answer": "yes"})
     assert execute(ASKS_TWICE, answers=answers).end() == [

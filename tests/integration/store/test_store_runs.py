@@ -360,7 +360,7 @@ def test_a_waiting_run_goes_on_with_its_answer_and_what_it_wrote_before(database
     queued = database.write(runs.answer, user.workspace_id, running.id, "q1", "yes")
     following = claim(database, queued)
 
-    assert following.run.answers == ({"confirmation_id": "q1", "answer": "yes"},)
+    assert following.run.answers == ({"confirmation_id": "q1", "answer": "yes", "attempt": 1},)
     assert [m.data["answer"] for m in following.earlier] == ["yes"]
     with pytest.raises(Conflict):
         database.write(runs.answer, user.workspace_id, running.id, "q1", "yes")
