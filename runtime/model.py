@@ -342,7 +342,7 @@ class Run:
     """Why the attempt before failed, which is the last one of a run that is queued again."""
     usage: Mapping[str, Json] | None = None
     confirmation: Mapping[str, Json] | None = None
-    """The open question of a waiting run: ``{id, prompt, options, message_id}``."""
+    """The open question of a waiting run: ``{id, prompt, options, schema?, message_id, digest}``."""
     answers: tuple[Mapping[str, Json], ...] = ()
     """The answers so far, oldest first: ``{confirmation_id, answer, digest, attempt}``."""
     sandbox: Mapping[str, Json] | None = None

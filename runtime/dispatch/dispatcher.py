@@ -10,15 +10,16 @@ follows their commit; to accept is a module of its own (:mod:`runtime.dispatch.a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runtime import logs
 from runtime.dispatch.accept import Acceptance
 from runtime.dispatch.after_commit import after_commit
 from runtime.dispatch.request import Accepted, IdempotencyKey, NewThread, RunRequest
-from runtime.errors import StreamUnavailable, Unavailable
+from runtime.errors import Invalid, StreamUnavailable, Unavailable, WorkerInvalid
 from runtime.model import Json, Run, RunStatus, Thread, User
+from runtime.registry.config_schema import ConfigSchema
 from runtime.services import Services
 from runtime.store import backlog, runs, threads
 
@@ -72,7 +73,14 @@ class Dispatcher:
         after_commit(self._announce_deleted, thread, cancelled)
 
     def answer(self, user: User, run_id: str, confirmation_id: str | None, answer: Json) -> Run:
-        """Answer what a waiting run asked; it goes on. Raises Conflict if it does not wait."""
+        """Answer what a waiting run asked; it goes on.
+
+        Raises Conflict if it does not wait, and Invalid if the answer does not fit the question.
+        """
+        asked = self._services.database.engine.get_run(user.workspace_id, run_id).confirmation
+        if asked and asked.get("schema") and confirmation_id in (None, asked["id"]):
+            answer = _checked(answer, asked["schema"], user)
+            confirmation_id = asked["id"]  # that it was checked for
         run = self._services.database.write(runs.answer, user.workspace_id, run_id, confirmation_id, answer)
         after_commit(self._requeue, run)
         return run
@@ -118,3 +126,10 @@ class Dispatcher:
         for run, output in zip(created.runs, created.states, strict=True):
             self._services.announcer.created(run, *new, output)
             new = []
+
+
+def _checked(answer: Json, schema: Mapping[str, Json], user: User) -> Json:
+    try:
+        return ConfigSchema(schema, "answer").check(answer, user.id)
+    except WorkerInvalid as error:
+        raise Invalid(f"The answer cannot be checked: {error}.") from error

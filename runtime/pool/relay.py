@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import gevent
@@ -30,11 +30,14 @@ from runtime.errors import (
     StaleAttempt,
     StoreUnavailable,
     StreamUnavailable,
+    Unavailable,
+    WorkerInvalid,
 )
 from runtime.model import Json, Message, MessageType, RunError, RunStatus
 from runtime.pool.attempt import Attempt, StopReason
 from runtime.pool.durable_steps import DurableSteps
 from runtime.queue import announcer
+from runtime.registry.config_schema import ConfigSchema
 from runtime.services import Services
 from runtime.store import attempts
 from runtime.stream import Hint, OpenMessage
@@ -251,6 +254,8 @@ class Relay:
         """Receive events, in order; what asks for something is answered before more is received."""
         rest: list[protocol.WorkerEvent] = []
         for event in worker_events:
+            if isinstance(event, protocol.Confirm) and event.schema is not None:
+                event = _checked(event, event.schema)
             if not isinstance(event, _ASKED):
                 rest.append(event)
                 continue
@@ -353,3 +358,14 @@ class Relay:
                 gevent.sleep(_RETRY_PAUSE)
             else:
                 return
+
+
+def _checked(asked: protocol.Confirm, schema: Mapping[str, Json]) -> protocol.Confirm | protocol.Failed:
+    """The question, or that nobody could answer it."""
+    try:
+        ConfigSchema(schema, "answer")
+    except WorkerInvalid as error:
+        return protocol.Failed(f"The question {asked.id!r} cannot be answered: {error}.", retryable=False)
+    except Unavailable as error:
+        return protocol.Failed(str(error), retryable=True)
+    return asked

@@ -1,5 +1,7 @@
 """The JSON Schema of a worker's config: read once, then used to check the config of every run.
 
+And that of a question, by which its answer is checked.
+
 Each schema is read by the draft that its ``$schema`` names (2020-12 without one). It may
 refer to itself and to the published drafts, and to nothing else, so checking a config
 never opens a connection.
@@ -40,13 +42,15 @@ processes = ProcessPool(json_schema.examine, size=2, seconds=CHECK_SECONDS, pati
 
 
 class ConfigSchema:
-    """What a worker accepts as its config."""
+    """What a worker accepts as its config, or as the answer to its question."""
 
-    def __init__(self, document: Mapping[str, Json]) -> None:
-        """Raises WorkerInvalid where ``document`` is not a usable JSON Schema."""
+    def __init__(self, document: Mapping[str, Json], of: str = "config") -> None:
+        """``of``: what it describes, as users call it. Raises WorkerInvalid where ``document`` is not a
+        usable JSON Schema."""
         if fault := _fault(document):
-            raise WorkerInvalid(f"its config schema {fault}")
+            raise WorkerInvalid(f"its {of} schema {fault}")
         self.document = document
+        self._of = of
         self._cost = schema_cost.cost(document, _keywords(document))
 
     @property
@@ -75,24 +79,25 @@ class ConfigSchema:
         """``config`` with the schema's defaults filled in, as :mod:`runtime.registry.defaults` says.
 
         ``caller``: the id of the user who sent it; each has one check at a time. Raises
-        Invalid with one FieldError for each mistake, its path beginning with "config", and
+        Invalid with one FieldError for each mistake, its path beginning with what it is of, and
         also where it is too large or cannot be checked in time; TooMany and Unavailable as
         :meth:`ProcessPool.call` does. It may wait, and is not to be called in a transaction.
         """
-        check_size(config)
+        check_size(config, self._of)
         try:
             filled, found = self._examine(config, caller)
         except LimitExceeded as error:
             raise _invalid(
-                f"could not be checked within {CHECK_SECONDS:g} s by the worker's schema; make it smaller"
+                self._of,
+                f"could not be checked within {CHECK_SECONDS:g} s by the worker's schema; make it smaller",
             ) from error
         except (RecursionError, orjson.JSONEncodeError):
             found = None
         if found is None:
-            raise _invalid("cannot be checked: its nesting or the worker's schema is too deep")
+            raise _invalid(self._of, "cannot be checked: its nesting or the worker's schema is too deep")
         if found:
-            errors = [FieldError(("config", *path), message) for path, message in found]
-            raise Invalid("The config does not match the worker's schema.", errors)
+            errors = [FieldError((self._of, *path), message) for path, message in found]
+            raise Invalid(f"The {self._of} does not match the worker's schema.", errors)
         return filled
 
     def _examine(self, config: Json, caller: str) -> tuple[Json, list[json_schema.Mistake] | None]:
@@ -111,18 +116,18 @@ class ConfigSchema:
         return self._cost is not None and self._cost * len(orjson.dumps(config)) <= _IN_PLACE
 
 
-def check_size(config: Json) -> None:
-    """Raises Invalid where ``config`` is larger, or nests deeper, than a config may."""
+def check_size(config: Json, of: str = "config") -> None:
+    """Raises Invalid where ``config``, called ``of``, is larger, or nests deeper, than a config may."""
     try:
         size = len(orjson.dumps(config))
     except orjson.JSONEncodeError as error:
-        raise _invalid("nests too deeply") from error
+        raise _invalid(of, "nests too deeply") from error
     if size > MAX_BYTES:
-        raise _invalid(f"must be at most {MAX_BYTES >> 10} KiB as JSON, and is {size >> 10} KiB")
+        raise _invalid(of, f"must be at most {MAX_BYTES >> 10} KiB as JSON, and is {size >> 10} KiB")
 
 
-def _invalid(problem: str) -> Invalid:
-    return Invalid(f"The config {problem}.", [FieldError(("config",), problem)])
+def _invalid(of: str, problem: str) -> Invalid:
+    return Invalid(f"The {of} {problem}.", [FieldError((of,), problem)])
 
 
 def _keywords(document: Mapping[str, Json]) -> Any:

@@ -184,8 +184,18 @@ class Run:
         """An idempotency key for services: the same in every attempt of this run, and in no other run."""
         return f"{self.id}:{key}"
 
-    def confirm(self, prompt: str, options: Iterable[str] = (), *, id: str | None = None) -> Json:
+    def confirm(
+        self,
+        prompt: str,
+        options: Iterable[str] = (),
+        schema: Mapping[str, Json] | None = None,
+        *,
+        id: str | None = None,
+    ) -> Json:
         """Ask the user and return the answer.
+
+        ``schema``: JSON Schema of the answer, which the user gives in a form; its defaults are
+        filled in, and an answer that does not fit is refused.
 
         This process ends here, however long the user takes. After the answer the
         worker starts again from its beginning; what it emits up to an answered
@@ -198,7 +208,7 @@ class Run:
         self._questions += 1
         question = id or str(self._questions)
         options = list(options)
-        digest = digest_of([prompt, options, None])
+        digest = digest_of([prompt, options, schema])
         if question in self._answers:
             self._unconsumed.discard(question)
             answer = self._answers[question]
@@ -207,7 +217,8 @@ class Run:
             return answer.get("answer")
         if self._unconsumed:
             self._check_repeated()
-        self.emit({"type": "confirm", "id": question, "prompt": prompt, "options": options, "digest": digest})
+        asked = {"id": question, "prompt": prompt, "options": options, "schema": schema, "digest": digest}
+        self.emit({"type": "confirm", **_without_none(asked)})
         self._ended = True
         raise Suspended
 

@@ -339,6 +339,30 @@ def test_a_waiting_run_accepts_one_answer(ada: Client, core: Core) -> None:
     assert ada.post(path, json={"answer": "yes"}).status_code == 409
 
 
+def test_an_answer_has_to_fit_the_schema_of_its_question(ada: Client, core: Core) -> None:
+    run_id = ada.ask(ada.thread()).json["runs"][0]["id"]
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "count": {"type": "integer", "default": 3}},
+        "required": ["name"],
+    }
+    Attempt(core, run_id).ask("How many?", schema=schema, digest="of the question")
+    assert ada.get(f"/api/runs/{run_id}").json["run"]["confirmation"]["schema"] == schema
+    path = f"/api/runs/{run_id}/answer"
+
+    for wrong, at in [
+        ("yes", "answer"),
+        ({"count": 1}, "answer"),
+        ({"name": "A", "count": "2"}, "answer.count"),
+    ]:
+        refused = ada.post(path, json={"answer": wrong})
+        assert (refused.status_code, [error["path"] for error in refused.json["errors"]]) == (422, [at])
+    assert ada.post(path, json={"confirmation_id": "another", "answer": "yes"}).status_code == 409
+    assert ada.post(path, json={"answer": {"name": "Ada"}}).status_code == 202
+    [answer] = stored_run(core, run_id).answers
+    assert (answer["answer"], answer["digest"]) == ({"name": "Ada", "count": 3}, "of the question")
+
+
 def test_a_run_is_accepted_while_redis_is_away(
     web_environ: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
