@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runtime.sdk.errors import Cancelled, Failure, Suspended
@@ -41,6 +42,8 @@ def execute(function: Function, wire: Connection) -> int:
         return 1
     except (Cancelled, BrokenPipeError):
         wire.ignore_signals()  # a second one must not change the exit code
+        with suppress(BrokenPipeError):
+            run._tell_state_at_last()
         return _STOPPED
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from json.encoder import encode_basestring as _quote
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -63,7 +64,18 @@ class Run:
         self.messages = [Message(fields) for fields in line.get("messages") or ()]
         """The conversation, oldest first."""
         self.earlier = [Message(fields) for fields in line.get("earlier") or ()]
-        """What this run wrote before it last waited for an answer."""
+        """What earlier attempts wrote that counts: before the run last waited for an answer, and where it
+        goes on with a lost attempt, that one."""
+        self.open = [Message(fields) for fields in line.get("open") or ()]
+        """What a lost attempt of this run was writing, with its text so far, if worker.toml says
+        ``resume = "continue"``. What this one says goes on there."""
+        self._goes_on = bool(line.get("continued"))
+        self._continued: set[str | None] = set()
+        self.thread: dict[str, Json] = line.get("thread") or {}
+        """The thread's id, title and metadata."""
+        self._state = line.get("state")
+        self._state_told: str | None = None
+        """The state that the pool knows, as JSON; None: that of the line."""
         self.cancelled = False
         """Whether it is to stop. Cancelled is raised as well, where Python allows it."""
         self.handed_back = False
@@ -93,6 +105,37 @@ class Run:
     def attempt(self) -> int:
         """The number of this attempt, from 1."""
         return int(self.fields.get("attempt", 1))
+
+    @property
+    def state(self) -> Json:
+        """What the worker before this one on the branch has kept, an empty dict where nothing was.
+
+        JSON of at most 1 MiB, which nobody sees in the conversation. What is in it when the run
+        ends is given to the next run from there, however this one ends; an edit or another
+        answer begins with what its own parent has.
+        """
+        if self._state is None:
+            self._state = {}
+        if self._state_told is None:
+            self._state_told = json.dumps(self._state)
+        return self._state
+
+    @state.setter
+    def state(self, value: Json) -> None:
+        self._state_told = self._state_told or ""
+        self._state = value
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        """Tell the pool what is kept, if that is something new."""
+        if self._state_told is None:  # nobody has looked at it
+            return
+        text = json.dumps(self._state, allow_nan=False)
+        if text != self._state_told and not self._unconsumed and not self._ended:
+            if len(text) > MAX_VALUE:
+                raise ValueError(f"the state of a run is at most {MAX_VALUE} bytes of JSON")
+            self._state_told = text
+            self._output(f'{{"type":"state","value":{text}}}\n'.encode())
 
     def conversation(self) -> list[tuple[str, str]]:
         """The messages as chat models take them: role (system, user or assistant) and text.
@@ -252,13 +295,20 @@ class Run:
     def _done(self) -> None:
         if self._unconsumed:
             self._check_repeated()
+        self._tell_state()
         self.emit({"type": "done"})
         self._ended = True
 
     def _fail(self, message: str, retryable: bool) -> None:
         self._unconsumed.clear()
+        self._tell_state_at_last()
         self.emit({"type": "error", "message": message, "retryable": retryable})
         self._ended = True
+
+    def _tell_state_at_last(self) -> None:
+        """Tell it where the run ends badly: what cannot be told is left out."""
+        with suppress(TypeError, ValueError):
+            self._tell_state()
 
     def _check_repeated(self) -> NoReturn:
         missing = ", ".join(sorted(map(repr, self._unconsumed)))

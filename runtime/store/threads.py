@@ -81,6 +81,13 @@ def get(c: Connection, workspace_id: str, thread_id: str, *, deleted: bool = Fal
     return record_or_raise(c.execute(query, {"workspace": workspace_id, "thread": thread_id}).one_or_none())
 
 
+def about(c: Connection, thread_id: str) -> dict[str, Json]:
+    """What a worker is told of its thread, whoever's it is: its id, title and metadata."""
+    query = sa.select(threads.c.id, threads.c.title, threads.c.metadata).where(threads.c.id == thread_id)
+    found = c.execute(query).one()
+    return {"id": found.id, "title": found.title, "metadata": found.metadata}
+
+
 def existing(c: Connection, workspace_id: str, thread_ids: Sequence[str]) -> set[str]:
     """Which of these threads the workspace has, and has not deleted."""
     return set(c.execute(_EXISTING, {"workspace": workspace_id, "threads": thread_ids}).scalars())

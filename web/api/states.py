@@ -27,6 +27,7 @@ views = Blueprint("states", __name__, url_prefix="/api/states", description="The
 views.before_request(auth.sign_in_required)
 
 _StateAnswer = outputs.wrapped("StateAnswer", state=outputs.State)
+_StateWithData = outputs.wrapped("StateWithDataAnswer", state=outputs.StateWithData)
 _History = outputs.wrapped(
     "History",
     items=[outputs.Message],
@@ -70,11 +71,16 @@ def add_state(given: dict[str, Any], thread_id: str) -> Response:
 
 
 @views.route("/<id:state_id>")
-@views.response(200, _StateAnswer)
+@views.response(200, _StateWithData)
 def get_state(state_id: str) -> Response:
-    """One state with its messages."""
-    state = core.database.read(states.get, auth.current_user().workspace_id, state_id)
-    return json_response({"state": state.encode()})
+    """One state with its messages, and the data that the next worker is given there."""
+    which = auth.current_user().workspace_id, state_id
+
+    def read(c: Any) -> tuple[State, Json]:
+        return states.get(c, *which), states.data(c, *which)
+
+    state, data = core.database.read(read)
+    return json_response({"state": {**state.encode(), "data": data}})
 
 
 @views.route("/<id:state_id>", methods=["PATCH"])

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from flask import Response, g, request
 from marshmallow import fields
 
 from runtime.errors import NotFound, Unauthenticated
-from runtime.model import Run
-from runtime.store import runs, states
+from runtime.model import Json, Run
+from runtime.store import runs, saved_values, states, threads
 from runtime.store.page import no_cursor
 from runtime.tokens import read_run_cursor, read_run_token, run_cursor
 from runtime.transfer import kinds
@@ -30,7 +31,14 @@ worker_api = Blueprint(
     "worker", __name__, url_prefix="/worker/runs/<id:run_id>", security=("run",), description="For workers"
 )
 
-_RunForWorker = outputs.wrapped("RunForWorker", run=outputs.Run, answers=fields.List(kinds.Object()))
+_RunForWorker = outputs.wrapped(
+    "RunForWorker",
+    run=outputs.Run,
+    answers=fields.List(kinds.Object()),
+    thread=fields.Raw(metadata={"type": "object", "description": "Its id, title and metadata."}),
+    state=fields.Raw(metadata={"description": "What the worker before has kept."}),
+    saved=fields.Raw(metadata={"type": "object", "description": "What its attempts have saved, by key."}),
+)
 _Accepted = outputs.wrapped(
     "AcceptedEvents", accepted=fields.Integer(metadata={"description": "how many events were accepted"})
 )
@@ -64,9 +72,26 @@ def run_token_required() -> None:
 @worker_api.route("")
 @worker_api.response(200, _RunForWorker)
 def get_own_run(run_id: str) -> Response:
-    """The run, and the answers to its questions."""
+    """The run, the answers to its questions, what it has saved, its thread, and the data of its input."""
     run: Run = g.run
-    return json_response({"run": run.encode(), "answers": [dict(reply) for reply in run.answers]})
+
+    def read(c: Any) -> tuple[list[saved_values.SavedValue], dict[str, Json], Json]:
+        return (
+            saved_values.of_run(c, run.id),
+            threads.about(c, run.thread_id),
+            states.data(c, run.workspace_id, run.input_state_id),
+        )
+
+    saved, thread, data = core.database.read(read)
+    return json_response(
+        {
+            "run": run.encode(),
+            "answers": [dict(reply) for reply in run.answers],
+            "saved": {one.key: orjson.Fragment(one.value) for one in saved},
+            "thread": thread,
+            "state": data,
+        }
+    )
 
 
 @worker_api.route("/messages")

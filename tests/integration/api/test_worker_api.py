@@ -60,6 +60,8 @@ def test_a_worker_sees_its_run_and_the_history(worker: Worker) -> None:
     history = worker.get("/messages").json
 
     assert (told["run"]["args"], told["run"]["attempt"], told["answers"]) == ({"deep": True}, 1, [])
+    assert (told["saved"], told["state"]) == ({}, None)
+    assert told["thread"] == {"id": told["run"]["thread_id"], "title": None, "metadata": {}}
     assert [message["content"] for message in history["items"]] == ["What is an oak?"]
 
 

@@ -252,6 +252,22 @@ SHAPES = {
                 run.delta(f"handed back: {run.handed_back}")
                 raise
         """,
+    "waiting for a step": """
+        def run(run):
+            try:
+                yield "begun"
+                run.once("key", int)
+            finally:
+                run.delta(f"handed back: {run.handed_back}")
+        """,
+    "waiting for a step, async": """
+        async def run(run):
+            try:
+                yield "begun"
+                run.once("key", int)
+            finally:
+                run.delta(f"handed back: {run.handed_back}")
+        """,
     "swallowing": """
         import time
         def run(run):

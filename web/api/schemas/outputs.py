@@ -103,6 +103,12 @@ class State(Output):
     messages = fields.List(fields.Nested(Message), metadata={"optional": True})
 
 
+class StateWithData(State):
+    """A node of a thread, and what workers keep there."""
+
+    data = fields.Raw(allow_none=True, metadata=says("what the next worker is given at this state"))
+
+
 class Thread(Output):
     """A conversation."""
 
