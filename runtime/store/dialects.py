@@ -60,6 +60,48 @@ def _member_sqlite(element: member, compiler: Any, **how: Any) -> str:
     return f"json_extract({document}, '$.\"' || {name} || '\"')"
 
 
+class microseconds(FunctionElement[int]):  # noqa: N801 - a function of SQL, as in sa.func
+    """``microseconds(since, until)``: the sum of those between two times of each row, which is exact."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+@compiles(microseconds, "postgresql")
+def _microseconds_postgresql(element: microseconds, compiler: Any, **how: Any) -> str:
+    since, until = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"CAST(extract(epoch FROM sum({until} - {since})) * 1000000 AS BIGINT)"
+
+
+@compiles(microseconds, "sqlite")
+def _microseconds_sqlite(element: microseconds, compiler: Any, **how: Any) -> str:
+    since, until = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"sum(CAST(round((julianday({until}) - julianday({since})) * 86400000) AS INTEGER) * 1000)"
+
+
+class is_within(FunctionElement[bool]):  # noqa: N801 - a function of SQL, as in sa.func
+    """``is_within(since, until, seconds)``: whether at most so many are between the times of a row."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+
+    def __init__(self, since: Any, until: Any, seconds: float) -> None:
+        # As a literal: PostgreSQL makes an interval of it once, and not for each row.
+        super().__init__(since, until, sa.literal_column(str(float(seconds))))
+
+
+@compiles(is_within, "postgresql")
+def _is_within_postgresql(element: is_within, compiler: Any, **how: Any) -> str:
+    since, until, seconds = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"({until} <= {since} + make_interval(secs => {seconds}))"
+
+
+@compiles(is_within, "sqlite")
+def _is_within_sqlite(element: is_within, compiler: Any, **how: Any) -> str:
+    since, until, seconds = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"((julianday({until}) - julianday({since})) * 86400.0 <= {seconds})"
+
+
 class position(FunctionElement[int]):  # noqa: N801 - a function of SQL, as in sa.func
     """``position(text, folded, term)``: the character of the folded text where ``term`` begins, from 1;
     0 where it does not have it. Where ``folded`` is NULL, the text is folded."""

@@ -369,25 +369,6 @@ def answer(c: Connection, workspace_id: str, run_id: str, confirmation_id: str |
     return record(changed)
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many runs of a worker have a status, and how often they were tried."""
-
-    worker_id: str
-    pool: str
-    status: str
-    runs: int
-    attempts: int
-    reaps: int
-
-
-def tallies(c: Connection) -> list[Tally]:
-    """All runs that there are, counted, without those of imports."""
-    group = (runs.c.worker_id, runs.c.pool, runs.c.status)
-    query = sa.select(*group, sa.func.count(), sa.func.sum(runs.c.attempt), sa.func.sum(runs.c.reaps))
-    return [Tally(*row) for row in c.execute(query.where(~runs.c.imported).group_by(*group))]
-
-
 def oldest_queued(c: Connection) -> dict[str, float]:
     """Seconds that the oldest queued run of each pool has waited."""
     query = (

@@ -339,6 +339,16 @@ pools = sa.Table(
     sa.Column("queue_refusal", sa.Text),  # why the broker refuses its queue
 )
 
+figures = sa.Table(
+    "figures",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", Json, nullable=False),
+    sa.Column("claimant", sa.Text),
+    sa.Column("good_until", Time),
+)
+"""What the metrics say of all runs: ``value`` is what ``claimant`` has found, or finds now."""
+
 duties = sa.Table(
     "duties",
     metadata,

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from runtime.errors import NotFound
 from runtime.model import Json, Thread, ThreadStatus, new_id
+from runtime.store import figures
 from runtime.store.folding import stored
 from runtime.store.page import Page, after, start_of, within_bytes
 from runtime.store.tables import now, states, threads
@@ -162,6 +163,7 @@ def purge(c: Connection, days: float) -> int:
     """Erase some threads that were deleted ``days`` ago or for good; how many they were."""
     doomed = list(c.execute(_DOOMED, {"kept": -days * _DAY}).scalars())
     if doomed:
+        figures.erase(c, doomed)
         c.execute(threads.delete().where(threads.c.id.in_(doomed)))
     return len(doomed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from bisect import bisect_left
 from collections import defaultdict
@@ -13,18 +14,25 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from runtime.events import MESSAGE_DELTA
-from runtime.model import Pool
+from runtime.model import Pool, new_id
 from runtime.registry import Worker
-from runtime.store import Connection, Database, duties, pools, runs
+from runtime.store import Connection, Database, duties, figures, pools, runs
 from runtime.store.duties import DutyAge
+from runtime.store.figures import ByWorker, Figures, Histogram
 from runtime.stream import hub
 from runtime.stream.entries import EMPTY, Batch, Entry
 from runtime.system import clock
 
+_SHARE = 0.01
+"""Of the time, that is spent on reading every run."""
 _OTHER = "other"
 """The value of a label for whatever is not known here, so that nobody outside can make series."""
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
+_REAPS = "Attempts that were lost, and whose runs the reaper took over."
+_DURATION = "From the first start of a run to its end."
+_WAIT = "From the moment a run was accepted to its first start."
+_FIRST_DELTA = "From the moment a run was accepted to the first delta of the text that it has kept."
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
@@ -33,16 +41,20 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._web = secrets.token_hex(4)
+        """What this process is called in the figures that are its own: several may share an address."""
         self._requests = Counter(
-            "branchline_http_requests", "Requests answered.", ["method", "status"], registry=self.registry
+            "branchline_http_requests",
+            "Requests answered.",
+            ["web", "method", "status"],
+            registry=self.registry,
         )
         self._latencies = _Latencies()
         self._last: tuple[Batch, float | None] = EMPTY, None
-        self._tallies = _CachedTallies()
 
     def answered(self, method: str, status: int) -> None:
         """A request has been answered."""
-        self._requests.labels(method if method in _METHODS else _OTHER, status).inc()
+        self._requests.labels(self._web, method if method in _METHODS else _OTHER, status).inc()
 
     def delivered(self, batch: Batch) -> None:
         """A batch is being sent to a reader, as it happens; its first entry stands for all.
@@ -71,11 +83,31 @@ class Metrics:
         the database whose a credential is. ``ages``: the seconds since the last success of
         each duty of this process.
         """
+        labels = _Labels(workers)
         own = [DutyAge("web", "", name, seconds) for name, seconds in ages.items()]
-        stored = database.read(_of_database, self._tallies, _Labels(workers), lease, own)
+        stored = [*_of_runs(_figures(database), labels), *database.read(_of_now, labels, lease, own)]
         registry = CollectorRegistry()
-        registry.register(_Collected([*stored, *_of_process(streams, lookups), self._latencies.metric()]))
+        own_figures = [*_of_process(self._web, streams, lookups), self._latencies.metric(self._web)]
+        registry.register(_Collected([*stored, *own_figures]))
         return generate_latest(self.registry) + generate_latest(registry)
+
+
+def _figures(database: Database) -> ByWorker:
+    """Those that some web process has found; this one finds them again where it is time to."""
+    last = database.read(figures.kept)
+    claimant = new_id()
+    if not last.old or not database.write(figures.claim, claimant):
+        return last.figures
+    began = time.monotonic()
+    found = database.snapshot(figures.find)
+    database.write(figures.keep, claimant, found, (time.monotonic() - began) / _SHARE)
+    return database.read(figures.kept).figures
+
+
+def _of_now(c: Connection, labels: _Labels, lease: float, own: list[DutyAge]) -> list[Metric]:
+    """What is quickly found, of this moment."""
+    ages = [*own, *duties.oldest(c, lease)]
+    return [_of_queues(c, labels), *_of_pools(pools.listing(c, lease)), _of_duties(ages)]
 
 
 def _written(batch: Batch) -> float | None:
@@ -116,15 +148,15 @@ class _Latencies:
         self._sum += seconds
         self._counts[bisect_left(_SECONDS, seconds)] += 1
 
-    def metric(self) -> Metric:
-        """As Prometheus reads it."""
-        bounds = [*(str(float(bound)) for bound in _SECONDS), "+Inf"]
-        return HistogramMetricFamily(
+    def metric(self, web: str) -> Metric:
+        """As Prometheus reads it, of the process ``web``."""
+        metric = HistogramMetricFamily(
             "branchline_delta_latency_seconds",
             "From the moment a pool took a delta from its worker until it is sent to a reader.",
-            buckets=list(zip(bounds, accumulate(self._counts), strict=True)),
-            sum_value=self._sum,
+            labels=["web"],
         )
+        metric.add_metric([web], _buckets(_SECONDS, accumulate(self._counts)), self._sum)
+        return metric
 
 
 class _Collected:
@@ -138,62 +170,54 @@ class _Collected:
         yield from self._metrics
 
 
-class _CachedTallies:
-    """Counts of all runs. Counting reads every run, so it is done at most a hundredth of the time."""
-
-    _SHARE = 0.01
-
-    def __init__(self) -> None:
-        self._tallies: list[runs.Tally] = []
-        self._good_until = float("-inf")
-
-    def now(self, c: Connection) -> list[runs.Tally]:
-        """As of the last count."""
-        began = time.monotonic()
-        if began >= self._good_until:
-            self._tallies = runs.tallies(c)
-            ended = time.monotonic()
-            self._good_until = ended + (ended - began) / self._SHARE
-        return self._tallies
+def _of_runs(found: ByWorker, labels: _Labels) -> Iterator[Metric]:
+    by_label: dict[tuple[str, str], Figures] = defaultdict(Figures)
+    for (worker_id, pool), of_worker in found.items():
+        by_label[labels.worker(worker_id), labels.pool(pool)] += of_worker
+    yield _of_statuses(by_label)
+    yield _counter("claims", "Attempts that a pool began.", {of: n.attempts for of, n in by_label.items()})
+    yield _counter("reaps", _REAPS, {of: n.reaps for of, n in by_label.items()})
+    yield _of_errors(by_label)
+    yield _histogram("queue_wait_seconds", _WAIT, {of: n.waits for of, n in by_label.items()})
+    yield _histogram("run_duration_seconds", _DURATION, {of: n.durations for of, n in by_label.items()})
+    yield _histogram("first_delta_seconds", _FIRST_DELTA, {of: n.first_deltas for of, n in by_label.items()})
 
 
-def _of_database(
-    c: Connection, tallies: _CachedTallies, labels: _Labels, lease: float, own: list[DutyAge]
-) -> list[Metric]:
-    ages = [*own, *duties.oldest(c, lease)]
-    return [
-        *_of_runs(tallies.now(c), labels),
-        _of_queues(c, labels),
-        *_of_pools(pools.listing(c, lease)),
-        _of_duties(ages),
-    ]
+def _of_statuses(found: ByWorker) -> Metric:
+    metric = GaugeMetricFamily("branchline_runs", "Runs.", labels=["worker", "pool", "status"])
+    for of, total in found.items():
+        for status, number in total.statuses.items():
+            metric.add_metric((*of, status), number)
+    return metric
 
 
-def _of_runs(tallies: Iterable[runs.Tally], labels: _Labels) -> Iterator[Metric]:
-    counted: dict[tuple[str, str, str], int] = defaultdict(int)
-    claimed: dict[tuple[str, str], int] = defaultdict(int)
-    reaped: dict[tuple[str, str], int] = defaultdict(int)
-    for tally in tallies:
-        of = labels.worker(tally.worker_id), labels.pool(tally.pool)
-        counted[*of, tally.status] += tally.runs
-        claimed[of] += tally.attempts
-        reaped[of] += tally.reaps
-    count = GaugeMetricFamily("branchline_runs", "Runs.", labels=["worker", "pool", "status"])
-    claims = CounterMetricFamily(
-        "branchline_claims", "Attempts that a pool began.", labels=["worker", "pool"]
+def _of_errors(found: ByWorker) -> Metric:
+    """The codes are our own: a worker chooses the text of its error only."""
+    metric = CounterMetricFamily(
+        "branchline_run_errors", "Runs that ended with an error.", labels=["worker", "pool", "code"]
     )
-    reaps = CounterMetricFamily(
-        "branchline_reaps",
-        "Attempts that were lost, and whose runs the reaper took over.",
-        labels=["worker", "pool"],
-    )
-    for status_labels, number in counted.items():
-        count.add_metric(status_labels, number)
-    for run_labels, number in claimed.items():
-        claims.add_metric(run_labels, number)
-    for run_labels, number in reaped.items():
-        reaps.add_metric(run_labels, number)
-    yield from (count, claims, reaps)
+    for of, total in found.items():
+        for code, number in total.errors.items():
+            metric.add_metric((*of, code), number)
+    return metric
+
+
+def _counter(name: str, help: str, numbers: Mapping[tuple[str, str], int]) -> Metric:
+    metric = CounterMetricFamily(f"branchline_{name}", help, labels=["worker", "pool"])
+    for of, number in numbers.items():
+        metric.add_metric(of, number)
+    return metric
+
+
+def _histogram(name: str, help: str, found: Mapping[tuple[str, str], Histogram]) -> Metric:
+    metric = HistogramMetricFamily(f"branchline_{name}", help, labels=["worker", "pool"])
+    for of, one in found.items():
+        metric.add_metric(of, _buckets(figures.BOUNDS, one.within), one.microseconds / 1e6)
+    return metric
+
+
+def _buckets(bounds: Iterable[float], within: Iterable[int]) -> list[tuple[str, int]]:
+    return list(zip([*(str(float(bound)) for bound in bounds), "+Inf"], within, strict=True))
 
 
 def _of_queues(c: Connection, labels: _Labels) -> Metric:
@@ -257,12 +281,18 @@ def _of_duties(ages: Iterable[DutyAge]) -> Metric:
     return metric
 
 
-def _of_process(streams: hub.Stats, lookups: int) -> Iterator[Metric]:
-    yield GaugeMetricFamily("branchline_open_streams", "Streams open in this process.", streams.streams)
-    yield GaugeMetricFamily("branchline_watched_threads", "Threads watched by this process.", streams.threads)
-    yield CounterMetricFamily(
-        "branchline_credential_lookups",
-        "Times this process asked the database whose a credential is.",
-        lookups,
-    )
-    yield CounterMetricFamily("branchline_log_reads", "Times this process read event logs.", streams.reads)
+def _of_process(web: str, streams: hub.Stats, lookups: int) -> Iterator[Metric]:
+    for kind, name, help, value in (
+        (GaugeMetricFamily, "open_streams", "Streams open in this process.", streams.streams),
+        (GaugeMetricFamily, "watched_threads", "Threads watched by this process.", streams.threads),
+        (
+            CounterMetricFamily,
+            "credential_lookups",
+            "Times this process asked the database whose a credential is.",
+            lookups,
+        ),
+        (CounterMetricFamily, "log_reads", "Times this process read event logs.", streams.reads),
+    ):
+        metric = kind(f"branchline_{name}", help, labels=["web"])
+        metric.add_metric([web], value)
+        yield metric

@@ -391,6 +391,6 @@ def test_the_figure_counts_every_reader() -> None:
         delta(),
     ):
         metrics.delivered(sent)
-    metric = metrics._latencies.metric()
+    metric = metrics._latencies.metric("web")
     counts = SimpleNamespace(**{sample.name.rpartition("_")[2]: sample.value for sample in metric.samples})
     assert counts.count == 3

@@ -14,6 +14,7 @@ from runtime.store import (
     Database,
     attempts,
     backlog,
+    figures,
     messages,
     pools,
     recovery,
@@ -124,6 +125,32 @@ def test_the_end_is_committed_with_all_that_the_attempt_left(database, make):
     (step,) = database.read(runs.steps, run.id)
     assert step["description"] == "thinking"
     assert 1.5 < (ended.finished_at - step["at"]).total_seconds() < 3
+
+
+def test_the_first_delta_is_that_of_the_text_that_stands(database, user, make):
+    # Negative, and so in the future: nothing of that can be mixed up with the moment of the test.
+    running = claim(database, make().runs[0]).run
+    database.write(attempts.retry, running, -1.0, FAILED, attempts.AttemptResult(first_delta=-90.0))
+    assert first_deltas(database) == (0, 0)
+
+    running = claim(database, running).run
+    asked = {"id": "q1", "message_id": new_id(), "options": []}
+    database.write(attempts.wait, running, asked, attempts.AttemptResult(first_delta=-40.0))
+    running = claim(database, database.write(runs.answer, user.workspace_id, running.id, "q1", "yes")).run
+    database.engine.finish(running, RunStatus.SUCCESS, attempts.AttemptResult(first_delta=-60.0))
+
+    running = claim(database, make().runs[0]).run
+    database.engine.finish(running, RunStatus.SUCCESS, attempts.AttemptResult(first_delta=-20.0))
+    running = claim(database, make().runs[0]).run
+    database.engine.finish(running, RunStatus.SUCCESS, attempts.AttemptResult())
+
+    assert first_deltas(database) == (1, 2)
+
+
+def first_deltas(database: Database) -> tuple[int, int]:
+    """How many first deltas came within half a minute, and in all."""
+    [found] = database.snapshot(figures.find).values()
+    return found.first_deltas.within[figures.BOUNDS.index(30)], found.first_deltas.within[-1]
 
 
 def test_an_attempt_that_was_taken_over_writes_nothing(database, make):
