@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from runtime.model import Message, MessageStatus, Run, State, Thread, encode_time, utc_now
+from runtime.model import Message, MessageStatus, Run, RunStatus, State, Thread, encode_time, utc_now
 
 THREAD_UPDATED: Final = "thread.updated"
 THREAD_DELETED: Final = "thread.deleted"
@@ -131,6 +131,17 @@ def run_retried(run: Run, void: Sequence[str] = ()) -> Event:
     """
     following = replace(run, attempt=run.attempt + 1)
     return _of_run(RUN_RETRIED, following, following.attempt, run=run.encode(), discarded=list(void))
+
+
+def run_continued(run: Run, continued: Sequence[str], void: Sequence[str] = ()) -> Event:
+    """An attempt was lost, and ``run.attempt`` goes on with its text: its messages stay, ``continued``
+    are those that are open.
+
+    The log adds nothing to ``discarded``, for that is not the last field here.
+    """
+    more = {"discarded": list(void), "continued": list(continued), "resume": "continue"}
+    before = replace(run, attempt=run.attempt - 1, status=RunStatus.QUEUED)
+    return _of_run(RUN_RETRIED, run, run.attempt, run=before.encode(), **more)
 
 
 def run_step(run: Run, number: int, description: str) -> Event:

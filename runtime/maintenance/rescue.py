@@ -28,19 +28,22 @@ def _rescue(services: Services, run: Run) -> None:
     reason = f"Attempt {run.attempt} was lost: its pool process ({run.claimed_by}) stopped answering."
     backoff = services.settings.run.retry_backoff * (2**run.failures - 1)
     text = _open_text(services, run)
-    verdict = services.database.write(recovery.take_over, run, text, backoff, reason)
+    continued = services.registry.continues(run.worker_id)
+    verdict = services.database.write(recovery.take_over, run, text, backoff, reason, continued=continued)
     if verdict is None:
         return
     with logs.about(**run.about, status=verdict.run.status):
         log.warning("%s The run %s is %s now.", reason, run.id, verdict.run.status)
-    if verdict.retried:
+    if verdict.retried and continued:
+        services.announcer.hint_run(verdict.run)  # its next attempt takes over what is open in the log
+    elif verdict.retried:
         services.announcer.retried(verdict.run, verdict.void)
     else:
         services.announcer.ended(verdict.run, verdict.messages)
 
 
 def _open_text(services: Services, run: Run) -> list[Message]:
-    """The text of the lost attempt that only the event log has."""
+    """The text of the lost attempt that only the event log has; a question that was not asked is none."""
     try:
         found = services.log.open_messages(run.thread_id)
     except StreamUnavailable:
@@ -61,5 +64,7 @@ def _open_text(services: Services, run: Run) -> list[Message]:
             attempt=run.attempt,
         )
         for partial in found
-        if partial.run_id == run.id and partial.attempt == run.attempt
+        if partial.run_id == run.id
+        and partial.attempt == run.attempt
+        and partial.message["type"] != MessageType.CONFIRMATION
     ]

@@ -30,6 +30,7 @@ from runtime.errors import (
 from runtime.model import Json, Message, MessageStatus, Run, RunError, RunStatus
 from runtime.pool.announced import AnnouncedEnds
 from runtime.pool.attempt import Attempt, StopReason
+from runtime.pool.continuation import continuation
 from runtime.pool.first_line import first_line
 from runtime.pool.outcome import AttemptEnd, Finish, HandBack, Outcome, Retry, Wait, decide, exit_error
 from runtime.pool.relay import Relay
@@ -80,6 +81,8 @@ class AttemptRunner:
         """Why there is no child, where its worker is not to blame."""
         self.not_started = False
         """Whether this machine could not start a child, though another one may."""
+        self._open: Sequence[Message] | None = None
+        """What the worker is given to go on with; None: it begins anew."""
         self.failure: str | None = None
         """How the run has failed: its status and the code of its error."""
 
@@ -123,6 +126,7 @@ class AttemptRunner:
         not to blame. Raises StaleAttempt.
         """
         attempt, run = self._attempt, self._run
+        self._go_on()
         opening = gevent.spawn(logs.same(self._relay.open_log), [events.run_started(run)])
         try:
             worker = self._services.registry.get(run.worker_id)
@@ -130,7 +134,7 @@ class AttemptRunner:
                 worker,
                 run_id=run.id,
                 environ=self._environ(),
-                line=first_line(self._attempt.claim, None),
+                line=first_line(self._attempt.claim, self._open),
             )
         except UnknownWorker as error:
             # Another pool process may have it: its machine may be up to date, and this one not.
@@ -149,6 +153,15 @@ class AttemptRunner:
                 self._stop_child(attempt.stopped)
         finally:
             opening.get()
+
+    def _go_on(self) -> None:
+        """Where the worker goes on with the text of a lost attempt, take that over. Raises StaleAttempt."""
+        claim = self._attempt.claim
+        taken = self._persist(continuation, claim, self._services)
+        if taken is not None:
+            self._transcript.go_on_with(taken.open)
+            self._relay.go_on_with(taken)
+            self._open = [message for message, _ in taken.open]
 
     def _record_version(self, digest: str | None) -> None:
         """Correct the version of the worker that was recorded when the run was accepted.
@@ -257,10 +270,21 @@ class AttemptRunner:
                 if lost:
                     self._transcript.log.write(f"[branchline] {error.message}\n".encode())
                 return self._requeue(
-                    lambda c, result: attempts.retry(c, run, backoff, error, result, lost=lost)
+                    lambda c, result: attempts.retry(
+                        c, run, backoff, error, result, lost=lost, continued=self._continued
+                    )
                 )
             case HandBack():
-                return self._requeue(lambda c, result: attempts.hand_back(c, run, result))
+                return self._requeue(
+                    lambda c, result: attempts.hand_back(c, run, result, continued=self._continued)
+                )
+
+    @property
+    def _continued(self) -> bool:
+        """Whether the next attempt goes on with the text of this one."""
+        result = self._transcript.result
+        anew = result is not None and (result.discarded or result.confirmation is not None)
+        return not anew and self._services.registry.continues(self._run.worker_id)
 
     def _requeue(self, change: Callable[[Connection, attempts.AttemptResult], Run]) -> _Committed:
         """Queue the run again, or end it if it was cancelled; ``change`` decides in its own transaction."""
@@ -336,7 +360,10 @@ class AttemptRunner:
         run, left = committed.run, committed.result.messages
         if run.status is RunStatus.QUEUED:
             # Text that is not appended yet is void; nothing else of this attempt is to follow.
-            self._services.announcer.retried(run, committed.voided)
+            if self._continued:
+                self._services.announcer.hint_run(run)
+            else:
+                self._services.announcer.retried(run, committed.voided)
             return
         self._transcript.mark_committed(left)
         last = events.run_waiting(run) if run.status is RunStatus.WAITING else events.run_completed(run)

@@ -92,6 +92,8 @@ def decide(end: AttemptEnd, limits: RunSettings, stderr: LogTail) -> Outcome:
         if error.retryable and run.failures + 1 < run.max_attempts:
             return Retry(limits.retry_backoff * 2**run.failures, error)
         return Finish(RunStatus.ERROR, error)
+    if result is not None and result.discarded:
+        return HandBack()
     if end.stopped is StopReason.DRAIN:
         # Also where the worker reported its end: it may have done so because it was asked to stop.
         return _hand_back(run)

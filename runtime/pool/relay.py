@@ -35,6 +35,7 @@ from runtime.errors import (
 )
 from runtime.model import Json, Message, MessageType, RunError, RunStatus
 from runtime.pool.attempt import Attempt, StopReason
+from runtime.pool.continuation import Continuation
 from runtime.pool.durable_steps import DurableSteps
 from runtime.queue import announcer
 from runtime.registry.config_schema import ConfigSchema
@@ -50,7 +51,7 @@ _INBOX_LINES = 1000
 """Lines that are read from the inbox at a time."""
 _MOST_ACCESSES = 100
 """Hosts that a run's steps name; a worker that tries names at random is not to fill them."""
-_LAST_EVENTS = (protocol.Done, protocol.Failed, protocol.Confirm)
+_LAST_EVENTS = (protocol.Done, protocol.Failed, protocol.Confirm, protocol.Discard)
 """Events that end an attempt: what a worker sends after one of them is ignored."""
 _ASKED = (protocol.Save, protocol.Refused)
 """Events that the worker waits for an answer to."""
@@ -86,8 +87,14 @@ class Relay:
 
         The next append first reopens the log with the full text of the open messages.
         """
+        self._continued: Continuation | None = None
+        """The text of an earlier attempt that this one goes on with."""
         self._readers: list[gevent.Greenlet[..., None]] = []
         self._fault: Exception | None = None
+
+    def go_on_with(self, continued: Continuation) -> None:
+        """This attempt goes on with the text of the one before, of which the log already knows."""
+        self._continued = continued
 
     def open_log(self, first: Sequence[events.Event]) -> None:
         """Register this attempt in the event log, and append the events ``first``.
@@ -96,6 +103,8 @@ class Relay:
         unavailable, the log is reopened later.
         """
         run, state = self.attempt.run, self.attempt.claim.output_state
+        if self._continued is not None:
+            return self._go_on(self._continued, first)
         try:
             if run.attempt > 1:
                 earlier = self.attempt.claim.earlier
@@ -108,11 +117,28 @@ class Relay:
             self._in_sync = False
         self._appended = len(first)
 
+    def _go_on(self, continued: Continuation, first: Sequence[events.Event]) -> None:
+        """Open the log for an attempt that goes on with what is open in it."""
+        run, claim = self.attempt.run, self.attempt.claim
+        ids = [message.id for message, _ in continued.open]
+        batch = [events.run_continued(run, ids, continued.void), *first]
+        try:
+            if continued.in_log:
+                announcer.reset_if_incomplete(self._log, run.thread_id, run.id, run.attempt, claim.earlier)
+                history = announcer.history_events(run, claim.output_state, claim.earlier)
+                self._log.announce(run.thread_id, run.id, run.attempt, history)
+            self._in_sync = continued.in_log
+            self._append_once(batch)
+        except (StreamUnavailable, LogLost, StoreUnavailable):
+            self._in_sync = False
+            self._appended = len(batch)
+
     def _history(self) -> list[events.Event]:
         """The run's events before this attempt. Those that are in the log are skipped by their keys."""
         run, claim = self.attempt.run, self.attempt.claim
         history = announcer.history_events(run, claim.output_state, claim.earlier)
-        if run.attempt - 1 not in {message.attempt for message in claim.earlier}:
+        asked = {message.attempt for message in claim.earlier if message.type is MessageType.CONFIRMATION}
+        if run.attempt - 1 not in asked:
             # The attempt before did not end with a question: it failed, was handed back, or was lost.
             requeued = replace(run, attempt=run.attempt - 1, status=RunStatus.QUEUED)
             history.append(events.run_retried(requeued))

@@ -115,6 +115,8 @@ class Transcript:
         """Bytes of output that are still allowed."""
         self._open: dict[str | None, PartialMessage] = {}
         """By the worker's reference, the messages that it is writing."""
+        self._continued: dict[str, PartialMessage] = {}
+        """By message id, those of an earlier attempt that its worker has not gone on with yet."""
         self._uncompleted: dict[str, PartialMessage] = {}
         """By message id, those whose ``message.completed`` was in no batch: the open ones, and more."""
         self._queue: list[events.Event | PartialMessage | Message] = []
@@ -127,6 +129,16 @@ class Transcript:
         """When it came, by the monotonic clock."""
         self._closed = False
 
+    def go_on_with(self, messages: Iterable[tuple[Message, int]]) -> None:
+        """Messages that an earlier attempt was writing, and how many deltas each has in the event log."""
+        for message, n in messages:
+            deltas = [message.content, *[""] * (n - 1)] if n else []
+            partial = PartialMessage(
+                replace(message, content=""), deltas, size=_bytes(message.content), saved=n, emitted=n
+            )
+            self._continued[message.id] = self._uncompleted[message.id] = partial
+            self._position = max(self._position, message.position + 1)
+
     def apply(self, worker_events: Iterable[protocol.WorkerEvent]) -> None:
         """Add what the worker has sent. Raises OutputTooLarge."""
         for event in worker_events:
@@ -138,9 +150,7 @@ class Transcript:
                 case _ if self.result is not None or self._closed:
                     self.log.write(b"[branchline] ignored what the worker sent after its end\n")
                 case protocol.Start():
-                    self._end(None)
-                    self._end(event.ref)
-                    self._start(event.ref, event.role, event.type, event.channel, event.author, event.data)
+                    self._begin(event)
                 case protocol.End(ref, data):
                     self._end(ref, data)
                 case protocol.CompleteMessage():
@@ -256,7 +266,7 @@ class Transcript:
     def _delta(self, ref: str | None, text: str) -> None:
         if self.result is not None or self._closed or not text:
             return
-        partial = self._open.get(ref) or self._start(ref)
+        partial = self._open.get(ref) or self._answer(ref)
         size = _bytes(text)
         partial.size += size
         if partial.size > self._max_message:
@@ -266,6 +276,24 @@ class Transcript:
         if not partial.pending:
             self._queue.append(partial)
         partial.pending.append(text)
+
+    def _begin(self, event: protocol.Start) -> None:
+        """Begin a message, or go on with one."""
+        self._end(None)
+        self._end(event.ref)
+        if event.continues in self._continued:
+            self._open[event.ref] = self._continued.pop(event.continues)
+        else:
+            self._start(event.ref, event.role, event.type, event.channel, event.author, event.data)
+
+    def _answer(self, ref: str | None) -> PartialMessage:
+        """The answer that opens by itself: the one that an earlier attempt was writing, if there is one."""
+        for id, partial in self._continued.items():
+            kind = partial.message.role, partial.message.type, partial.message.channel
+            if kind == (Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER):
+                self._open[ref] = self._continued.pop(id)
+                return partial
+        return self._start(ref)
 
     def _start(
         self,
@@ -297,6 +325,9 @@ class Transcript:
         self._enqueue(partial.as_message(status))
 
     def _end_all(self, status: MessageStatus) -> None:
+        for partial in self._continued.values():
+            self._enqueue(partial.as_message(status))
+        self._continued.clear()
         for ref in list(self._open):
             self._end(ref, status=status)
 

@@ -74,6 +74,8 @@ class Worker:
     """How many messages of the conversation it gets."""
     limits: WorkerLimits
     sandbox: Rules
+    continues: bool
+    """Whether an attempt goes on with the text of a lost one, which is void otherwise."""
     enabled: bool
     digest: str
     """Identifies the version: SHA-256 over the folder's files."""
@@ -144,6 +146,7 @@ def _load(folder: Path) -> Worker:
         history=manifest.get("history"),
         limits=WorkerLimits(limits.get("memory_bytes"), limits.get("open_files")),
         sandbox=_rules(sandbox),
+        continues=manifest.get("resume") == "continue",
         enabled=manifest.get("enabled", True),
         digest=digest_of(folder),
         schema=schema,
@@ -272,6 +275,7 @@ class _ManifestSchema(Schema):
     max_running = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
     env = fields.List(fields.String(validate=_VARIABLE))
     history = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
+    resume = fields.String(validate=validate.OneOf(("restart", "continue")))
     limits = fields.Nested(_LimitsSchema, unknown=RAISE)
     sandbox = fields.Nested(_SandboxSchema, unknown=RAISE)
     enabled = fields.Boolean(truthy={True}, falsy={False})

@@ -30,6 +30,10 @@ class Registry:
         except KeyError:
             raise UnknownWorker(worker_id) from None
 
+    def continues(self, worker_id: str) -> bool:
+        """Whether an attempt of that worker goes on with the text of a lost one."""
+        return worker_id in self.workers and self.workers[worker_id].continues
+
 
 def discover(folders: Sequence[Path]) -> Registry:
     """The workers in ``folders``, each of which contains one folder per worker.

@@ -9,7 +9,7 @@ from contextlib import suppress
 from json.encoder import encode_basestring as _quote
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from runtime.sdk.errors import Failure, Suspended
+from runtime.sdk.errors import Cancelled, Failure, Suspended
 from runtime.sdk.messages import Json, Message
 from runtime.sdk.steps import MAX_VALUE, Steps, digest_of, refuse_within, taken
 
@@ -27,20 +27,23 @@ _ALLOWED_IN_STEPS = ("step", "error")
 class OpenMessage:
     """A message that the worker streams. As a context manager it ends itself."""
 
-    def __init__(self, run: Run, ref: str) -> None:
+    def __init__(self, run: Run, ref: str, sent: bool) -> None:
+        """``sent``: whether the pool knows it, and not an earlier process of the run only."""
         self._run = run
         self._ref: str | None = ref
+        self._sent = sent
 
     def delta(self, text: str) -> None:
         """Append ``text``."""
         if self._ref is None:
             raise RuntimeError("the message has ended")
-        self._run._delta(text, self._ref)
+        if self._sent:
+            self._run._delta(text, self._ref)
 
     def end(self, data: Mapping[str, Json] | None = None) -> None:
         """Complete the message; ``data`` is merged into its first. A second call does nothing."""
         ref, self._ref = self._ref, None
-        if ref is not None:
+        if ref is not None and self._sent:
             self._run.emit(_without_none({"type": "end", "ref": ref, "data": data}))
 
     def __enter__(self) -> OpenMessage:
@@ -181,11 +184,31 @@ class Run:
         author: str | None = None,
         data: Mapping[str, Json] | None = None,
     ) -> OpenMessage:
-        """Start a message that is streamed. Several may be open at once."""
+        """Start a message that is streamed. Several may be open at once.
+
+        Where a lost attempt was writing one of the same kind, that goes on.
+        """
         self._refs += 1
         ref = str(self._refs)
-        self.emit({"type": "start", "ref": ref, **_head(role, type, channel, author, data)})
-        return OpenMessage(self, ref)
+        head = _head(role, type, channel, author, data)
+        going_on = None if self._unconsumed else self._left_open(role, type, channel)
+        message = OpenMessage(self, ref, sent=not self._unconsumed)
+        try:
+            self.emit(_without_none({"type": "start", "ref": ref, **head, "continues": going_on}))
+        except Cancelled:  # it came while the line was written, and nobody else could end the message
+            message.end()
+            raise
+        return message
+
+    def _left_open(self, role: str, type: str, channel: str) -> str | None:
+        """The id of a message of that kind that a lost attempt was writing, each once."""
+        for message in self.open:
+            kind = message.role, message.type, message.channel
+            if kind == (role, type, channel) and message.id not in self._continued:
+                self._continued.add(message.id)
+                return message.id
+        return None
+
 
     def step(self, description: str) -> None:
         """Announce what the worker does next: "Searching the web"."""
@@ -264,6 +287,17 @@ class Run:
         self.emit({"type": "confirm", **_without_none(asked)})
         self._ended = True
         raise Suspended
+
+    def discard(self) -> None:
+        """Begin anew, without what a lost attempt has left in ``open`` and ``earlier``.
+
+        This process ends, and the run is started again without them. It does nothing where
+        there is nothing of a lost attempt.
+        """
+        if self._goes_on:
+            self.emit({"type": "discard"})
+            self._ended = True
+            raise Suspended
 
     def emit(self, event: Mapping[str, Json]) -> None:
         """Send an event of the protocol."""

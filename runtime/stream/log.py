@@ -22,6 +22,7 @@ from runtime.stream.hints import Hint
 
 APPEND = Script("epoch", "entries", "append")
 REOPEN = Script("epoch", "reopen")
+TAKE_OVER = Script("take_over")
 POSITION = Script("epoch", "position")
 READ = Script("entries", "read")
 RUN_SPAN = Script("run_span")
@@ -158,6 +159,20 @@ class EventLog:
             }
             args += (message.message_id, orjson.dumps(created), message.text, message.n)
         _accepted(self._link.call(REOPEN, self._keys(thread_id, run_id), args))
+
+    def take_over(self, thread_id: str, run_id: str, attempt: int) -> list[OpenMessage]:
+        """Begin an attempt that goes on with the text of the one before; the messages that are open.
+
+        They stay open, and writes of earlier attempts are refused from now on. Raises
+        StaleAttempt; LogLost where the log does not have all of that text.
+        """
+        prefix, ttl = self._names.partial(thread_id), self._limits.ttl
+        status, *found = self._link.call(
+            TAKE_OVER, self._keys(thread_id, run_id), (run_id, attempt, prefix, ttl)
+        )
+        if status != b"ok":
+            raise _REFUSALS[status]
+        return [_open_message(*found[at : at + 4]) for at in range(0, len(found), 4)]
 
     def _append(
         self,

@@ -49,6 +49,10 @@ class Client(httpx.Client):
         }
         return self._ok(self.post(f"/api/threads/{thread['id']}/runs", json=request))
 
+    def run(self, run: dict[str, Any]) -> dict[str, Any]:
+        """The run as it is."""
+        return self._ok(self.get(f"/api/runs/{run['id']}"))["run"]  # type: ignore[no-any-return]
+
     def wait(self, run: dict[str, Any], timeout: float = 20) -> dict[str, Any]:
         """The run once it has ended, with its messages."""
         path, params = f"/api/runs/{run['id']}/wait", {"timeout": timeout}

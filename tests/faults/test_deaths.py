@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
+from tests.support.metrics import figure
 from tests.support.reader import Reader
 
 WORDS = " ".join(f"word{number}" for number in range(60))
@@ -69,8 +69,80 @@ def test_a_killed_pool_process_hands_its_run_on(stack, client):
     attempts = client.get(f"/api/runs/{run['id']}/attempts").json()["items"]
     assert WORDS.startswith(attempts[0]["messages"][0]["content"])
     assert attempts[0]["messages"][0]["content"]
-    [reaps] = re.findall(r'branchline_reaps_total{pool="python",worker="echo"} (\S+)', metrics(client))
-    assert float(reaps) >= 1
+    of = {"pool": "python", "worker": "echo"}
+    until(lambda: figure(client, "reaps_total", **of) >= 1)
+    until(lambda: figure(client, "first_delta_seconds_count", **of) >= 1)
+
+
+def test_a_step_that_was_taken_before_its_pool_was_killed_is_not_taken_again(stack, client, tmp_path):
+    ledger = tmp_path / "ledger"
+    config = {"mode": "once", "count": 6, "path": str(ledger)}
+    asked = client.ask(client.thread(), "", worker_id="fake", config=config)
+    run = asked["runs"][0]
+    reader = Reader(client, run)
+
+    until(lambda: client.run(run)["status"] == "waiting", what="it has asked")
+    client.post(f"/api/runs/{run['id']}/answer", json={"answer": "yes"})
+
+    reader.wait()
+    result = client.wait(run)
+    paid = "".join(f"paid {number} " for number in range(6))
+    assert (result["run"]["status"], result["run"]["failures"]) == ("success", 1)
+    assert [message["content"] for message in result["messages"]] == [paid, "Shall I?", "yes"]
+    assert list(reader.text.messages.values()) == [paid, "Shall I?", "yes"]
+    assert ledger.read_text().split() == list("012345")
+    assert result["run"]["usage"] == {"paid": 6}
+
+
+@pytest.mark.parametrize("discard", [False, True])
+def test_an_attempt_goes_on_with_the_text_of_a_lost_one(stack, client, discard):
+    counted = "".join(f"{number} " for number in range(30))
+    config = {"kill_at": 12, "discard": discard}
+    run = client.ask(client.thread(), "Count", worker_id="tally", config=config)["runs"][0]
+    reader = Reader(client, run)
+
+    events = reader.wait()
+    result = client.wait(run)
+    assert (result["run"]["status"], result["run"]["failures"]) == ("success", 1)
+    assert [message["content"] for message in result["messages"]] == ["Let me count.", counted]
+    assert list(reader.text.messages.values()) == ["Let me count.", counted]
+    retried = [event.data for event in events if event.type == "run.retried"]
+    if discard:
+        assert retried[-1]["discarded"]
+    else:
+        [lost] = retried
+        assert (lost["discarded"], len(lost["continued"])) == ([], 1)
+        assert sum(event.type == "message.created" for event in events) == 2
+        deltas = [event.data["text"] for event in events if event.type == "message.delta"]
+        assert "".join(deltas) == "Let me count." + counted
+
+
+def test_what_a_worker_keeps_follows_its_branch_and_survives_questions_and_crashes(stack, client):
+    thread = client.thread()
+
+    def tell(text: str, state: str | None = None, **config) -> tuple[str, str]:
+        asked = client.ask(thread, text, state, worker_id="fake", config={"mode": "remember", **config})
+        run = asked["runs"][0]
+        if text == "ask":
+            until(lambda: client.run(run)["status"] == "waiting", what="it has asked")
+            os.kill(stack.pool_process(), signal.SIGKILL)
+            client.post(f"/api/runs/{run['id']}/answer", json={"answer": "yes"})
+        answered = client.wait(run, timeout=60)
+        assert answered["run"]["status"] == "success"
+        return answered["messages"][-1]["content"], run["output_state_id"]
+
+    first, one = tell("one")
+    second, two = tell("two", one)
+    asked, three = tell("ask", two)
+    edited, _ = tell("other", one)
+    assert (first, second, asked, edited) == ("one", "one two", "one two ask", "one other")
+
+    echoed = client.ask(thread, "to another worker", three)["runs"][0]
+    client.wait(echoed)
+    assert tell("last", echoed["output_state_id"])[0] == "one two ask last"
+    shown = client.get(f"/api/states/{two}").json()["state"]
+    assert shown["data"] == {"heard": ["one", "two"]}
+    assert client.get(f"/api/states/{thread['root_state_id']}").json()["state"]["data"] is None
 
 
 def test_a_killed_guardian_takes_its_pool_process_with_it_and_the_run_goes_on(stack, client):
@@ -225,11 +297,6 @@ def test_a_cancelled_run_of_a_dead_pool_is_not_run_again(stack, client):
 def slots(client: Client) -> int:
     """How many slots the pool of Python workers has."""
     return client.get("/api/workers/fake").json()["worker"]["slots"]
-
-
-def metrics(client: Client) -> str:
-    """What Prometheus would read."""
-    return client.get("/metrics").text
 
 
 def children_of(pid: int) -> list[int]:

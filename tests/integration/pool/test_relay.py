@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
+import gevent
 import orjson
 import pytest
 import redis
+from gevent.event import Event
 
 from runtime.child import protocol as p
-from runtime.errors import StoreUnavailable, StreamUnavailable
+from runtime.errors import StaleAttempt, StoreUnavailable, StreamUnavailable
 from runtime.events import run_started, run_waiting
-from runtime.model import MessageStatus, Run
+from runtime.maintenance.rescue import rescue_lost_attempts
+from runtime.model import MessageStatus, Run, RunError, RunStatus
+from runtime.pool import attempt_runner
 from runtime.pool.attempt import Attempt
+from runtime.pool.attempt_runner import AttemptRunner, _Committed
+from runtime.pool.continuation import continuation
 from runtime.pool.relay import Relay
 from runtime.pool.transcript import Transcript
-from runtime.store import attempts, messages
+from runtime.store import attempts, messages, recovery, runs
+from runtime.testing.waiting import until
 from tests.support.attempt import INCARNATION, LEASE
 from tests.support.web import Client
 from web.core import Core
@@ -25,6 +34,8 @@ OUTPUT = (
     [p.End("a", {}), p.Delta(None, "four ")],
     [p.Delta(None, "five"), p.Done()],
 )
+
+FAILED = RunError("worker_error", "Busy.", retryable=True)
 
 
 @pytest.fixture
@@ -49,7 +60,7 @@ def wait(core: Core, relay: Relay, *, announced: bool = True) -> Run:
     relay.flush()
     left = transcript.close(MessageStatus.COMPLETE)
     asked = core.database.write(
-        attempts.wait, run, transcript.result.confirmation, None, attempts.AttemptResult(left)
+        attempts.wait, run, transcript.result.confirmation, attempts.AttemptResult(left)
     )
     transcript.mark_committed(left)
     if announced:
@@ -184,7 +195,7 @@ def wait_unannounced(core: Core, relay: Relay) -> Run:
     relay.receive([p.Delta(None, "and the rest"), p.Confirm("1", "Shall I?", [])], 0)
     left = transcript.close(MessageStatus.COMPLETE)
     return core.database.write(
-        attempts.wait, run, transcript.result.confirmation, None, attempts.AttemptResult(left)
+        attempts.wait, run, transcript.result.confirmation, attempts.AttemptResult(left)
     )
 
 
@@ -197,7 +208,7 @@ def test_messages_before_an_unannounced_question_stay_valid_when_a_later_attempt
     [lost] = core.log.open_messages(run.thread_id)
 
     core.announcer.retried(
-        core.database.write(attempts.retry, relay.attempt.run, -1.0, attempts.AttemptResult())
+        core.database.write(attempts.retry, relay.attempt.run, -1.0, FAILED, attempts.AttemptResult())
     )
 
     assert logged(core, run)[-1] == ("run.retried", [lost.message_id])
@@ -209,8 +220,192 @@ def test_the_next_attempt_announces_the_voided_messages_of_a_lost_one(core, run_
     relay.flush()
     run = relay.attempt.run
     [lost] = core.log.open_messages(run.thread_id)
-    core.database.write(attempts.retry, run, -1.0, attempts.AttemptResult())
+    core.database.write(attempts.retry, run, -1.0, FAILED, attempts.AttemptResult())
 
     begin(core, run_id)
 
     assert logged(core, run)[-2:] == [("run.retried", [lost.message_id]), ("run.started", None)]
+
+
+class Child:
+    """A worker that has written one line, and goes on."""
+
+    def __init__(self) -> None:
+        self.output = [b'{"type":"delta","text":"one"}\n']
+        self.log = [b"a line\n"]
+
+    def on_access(self, report: object) -> None:
+        """It connects to nothing."""
+
+    def read(self) -> bytes:
+        return self.output.pop() if self.output else Event().wait() or b""
+
+    def read_log(self) -> bytes:
+        return self.log.pop() if self.log else Event().wait() or b""
+
+
+def fail(*_: object) -> None:
+    raise KeyError("nobody expected this")
+
+
+def lose(core: Core, relay: Relay) -> None:
+    """Its pool process dies, and the reaper takes the run over."""
+    run = relay.attempt.run
+    core.database.write(recovery.release, INCARNATION)
+    assert rescue_lost_attempts(core) == 1
+    assert core.database.read(runs.find, run.id).status is RunStatus.QUEUED
+
+
+def go_on(core: Core, run_id: str) -> Relay:
+    """The next attempt, as its runner begins it."""
+    claim = until(
+        lambda: core.database.engine.claim(run_id, INCARNATION, LEASE, {"": 200}, isolated=True),
+        10,
+        "it is due",
+    )
+    taken = continuation(claim, core)
+    transcript = Transcript(claim.run, claim.first_position, core.settings.run)
+    relay = Relay(Attempt(claim, transcript, float("inf")), core)
+    if taken is not None:
+        transcript.go_on_with(taken.open)
+        relay.go_on_with(taken)
+    relay.open_log([run_started(claim.run)])
+    return relay
+
+
+def finish(core: Core, relay: Relay) -> None:
+    """The worker is done."""
+    relay.receive([p.Done()], 0)
+    relay.flush()
+    left = relay.attempt.transcript.close(MessageStatus.COMPLETE)
+    core.database.engine.finish(relay.attempt.run, RunStatus.SUCCESS, attempts.AttemptResult(left))
+    relay.attempt.transcript.mark_committed(left)
+    assert relay.close([], None)
+
+
+@pytest.fixture
+def continuing(core: Core, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All workers go on with the text of a lost attempt, until this is cleared."""
+    how = ["continue"]
+    monkeypatch.setattr(type(core.registry), "continues", lambda registry, worker_id: bool(how))
+    return how
+
+
+@pytest.mark.parametrize("lost", ["nothing", "redis", "saved"])
+def test_an_attempt_goes_on_in_the_messages_of_a_lost_one(core, run_id, redis_url, continuing, lost):
+    first = begin(core, run_id)
+    for worker_events in OUTPUT[:4]:
+        first.receive(worker_events, 0)
+        first.flush()
+    if lost != "saved":
+        core.database.write(attempts.renew, INCARNATION, [first.attempt.held_lease()], LEASE)
+    if lost == "redis":
+        lose_everything(redis_url)
+    lose(core, first)
+
+    second = go_on(core, run_id)
+    with pytest.raises(StaleAttempt):
+        core.log.append(first.attempt.run.thread_id, run_id, 1, 90, [])
+    second.receive([p.Delta(None, "five")], 0)
+    second.flush()
+    [open_now] = core.log.open_messages(second.attempt.run.thread_id)
+    assert (open_now.text, open_now.attempt) == ("threefour five", 2)
+    finish(core, second)
+
+    stored = core.database.read(messages.of_state, second.attempt.run.output_state_id)
+    assert [(m.content, m.status) for m in stored] == [
+        ("one two ", "complete"), ("code", "complete"), ("threefour five", "complete")
+    ]  # fmt: skip
+    if lost != "redis":
+        said = logged(core, second.attempt.run)
+        assert [what for type, what in said if type == "run.retried"] == [[]]
+        assert sum(type == "message.created" for type, _ in said) == 3
+
+
+def test_a_question_that_was_never_asked_is_not_gone_on_with(core, run_id, continuing):
+    first = begin(core, run_id)
+    first.receive([p.Confirm("1", "Shall I?", [])], 0)
+    first.flush()
+    lose(core, first)
+
+    second = go_on(core, run_id)
+    [(_, discarded)] = [event for event in logged(core, second.attempt.run) if event[0] == "run.retried"]
+    assert len(discarded) == 1
+    second.receive([p.Delta(None, "two")], 0)
+    finish(core, second)
+    stored = core.database.read(messages.of_state, second.attempt.run.output_state_id)
+    assert [(m.content, m.type) for m in stored] == [("two", "text")]
+
+
+def test_what_was_gone_on_with_is_void_once_an_attempt_begins_anew(core, run_id, continuing):
+    first = begin(core, run_id)
+    first.receive(
+        [p.CompleteMessage("assistant", "text", "answer", None, "whole", {}), p.Delta(None, "on")], 0
+    )
+    first.flush()
+    lose(core, first)
+    second = go_on(core, run_id)
+    second.receive([p.Delta(None, "ly")], 0)
+    second.flush()
+    continuing.clear()
+    lose(core, second)
+
+    third = go_on(core, run_id)
+    third.receive([p.Delta(None, "anew")], 0)
+    finish(core, third)
+    stored = core.database.read(messages.of_state, third.attempt.run.output_state_id)
+    assert [m.content for m in stored] == ["anew"]
+    [*_, (_, discarded)] = [event for event in logged(core, third.attempt.run) if event[0] == "run.retried"]
+    assert len(discarded) == 2
+
+
+@pytest.mark.parametrize("where", ["apply", "log.write"])
+def test_output_that_cannot_be_received_fails_the_attempt_rather_than_be_left_out(
+    core: Core, run_id: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = begin(core, run_id)
+    part, _, method = f"transcript.{where}".rpartition(".")
+    monkeypatch.setattr(attrgetter(part)(relay.attempt), method, fail)
+
+    with gevent.Timeout(5), pytest.raises(KeyError, match="nobody expected this"):
+        relay.run(Child())
+
+    relay.stop_reading()
+
+
+def test_an_inbox_that_cannot_be_received_fails_the_attempt(
+    core: Core, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = core.database.engine.claim(run_id, INCARNATION, LEASE, {"": 200})
+    attempt = Attempt(claim, Transcript(claim.run, 0, core.settings.run), float("inf"))
+    runner = AttemptRunner(attempt, core, None, None)
+    attempt.child = Child()
+    monkeypatch.setattr(runner._relay, "_worker_lines", None)
+
+    gevent.spawn_later(0.01, runner.read_inbox)  # as a notice has it read
+    with gevent.Timeout(5), pytest.raises(AttributeError):
+        runner._relay_output()
+
+    runner._relay.stop_reading()
+
+
+def test_a_question_is_announced_whatever_hindered_the_first_try(
+    core: Core, run_id: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    relay = begin(core, run_id)
+    runner = AttemptRunner(relay.attempt, core, None, None)
+    asked = wait(core, relay, announced=False)
+    monkeypatch.setattr(attempt_runner, "_FAULT_PAUSE", 0.01)
+    tries = iter([KeyError("nobody expected this"), False, True])
+
+    def announce(*_: object) -> bool:
+        outcome = next(tries)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(core.announcer, "waiting", announce)
+    runner._announce_question(_Committed(asked, attempts.AttemptResult()))
+
+    assert next(tries, None) is None
+    assert "nobody expected this" in caplog.text

@@ -1,0 +1,109 @@
+"""Random workers whose attempts are lost at random: what is stored is as if nothing had happened."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
+
+PROGRAMS = 12
+KINDS = ("delta", "delta", "message", "stream", "once", "once", "once", "confirm", "state", "usage")
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_database_url: str
+) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("stack")
+    # A lost attempt does not wait for the next one.
+    with Stack(home, stack_database_url, stack_redis.url, BRANCHLINE_RUN_RETRY_BACKOFF="0") as stack:
+        yield stack
+
+
+class Program:
+    """A random worker, and where its attempts are lost."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.steps = [(rng.choice(KINDS), f"s{number}") for number in range(rng.randint(1, 9))]
+        attempts = 1 + sum(kind == "confirm" for kind, _ in self.steps) + rng.randint(0, 3)
+        self.losses = [
+            (attempt, rng.randint(0, len(self.steps)), rng.choice(("fail", "fail", "host")))
+            for attempt in range(1, attempts + 1)
+        ]
+        if sum(how == "host" for *_, how in self.losses) > 1:  # each disturbs all others as well
+            self.losses = [(attempt, number, "fail") for attempt, number, _ in self.losses]
+
+    def of(self, *kinds: str) -> list[str]:
+        return [text for kind, text in self.steps if kind in kinds]
+
+    def messages(self) -> list[tuple[str, str]]:
+        """What an undisturbed run stores: the type of each message, and its text."""
+        stored: list[tuple[str, str]] = []
+        joins = False
+        for kind, text in self.steps:
+            if kind == "confirm":
+                stored.append(("confirmation", text))
+            said = {"delta": text, "once": f"paid {text} ", "confirm": f"answer to {text}"}.get(kind)
+            if kind in ("message", "stream"):
+                stored.append(("text", text) if kind == "message" else ("code", text * 2))
+            elif said is not None:
+                if joins and kind != "confirm":
+                    stored[-1] = ("text", stored[-1][1] + said)
+                else:
+                    stored.append(("text", said))
+            joins = (joins and said is None and kind not in ("message", "stream")) or said is not None
+        return stored
+
+
+def test_lost_attempts_leave_no_trace_in_what_is_stored(stack: Stack, client: Client, tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    ledger = tmp_path / "ledger"
+    ledger.touch()
+    under_way: dict[str, Program] = {}
+    for program in (Program(rng) for _ in range(PROGRAMS)):
+        asked = client.ask(
+            client.thread(), "Go", worker_id="program",
+            config={"steps": program.steps}, args={"losses": program.losses, "ledger": str(ledger)},
+        )  # fmt: skip
+        under_way[asked["runs"][0]["id"]] = program
+
+    ended: dict[str, dict[str, Any]] = {}
+    until(lambda: _answer_all(client, set(under_way), ended), 90, "all runs have ended")
+
+    paid = ledger.read_text().split("\n")
+    for run_id, program in under_way.items():
+        result = client.wait({"id": run_id})
+        about = (seed, program.steps, program.losses)
+        assert result["run"]["status"] == "success", (result["run"]["error"], about)
+        assert [(m["type"], m["content"]) for m in result["messages"]] == program.messages(), about
+        usage = result["run"]["usage"] or {}
+        assert usage.get("paid", 0) == len(program.of("once")), about
+        state = client.get(f"/api/states/{result['run']['output_state_id']}").json()["state"]
+        kept = program.of("state")
+        assert state["data"] == ({"kept": kept} if kept else None), about
+        for text in program.of("once"):
+            calls = paid.count(f"{run_id} {text}")
+            # A neighbour that kills the host may do so between the call and its commit.
+            assert 1 <= calls <= 2, about
+
+
+def _answer_all(client: Client, runs: set[str], ended: dict[str, dict[str, Any]]) -> bool:
+    for run_id in runs - ended.keys():
+        run = client.run({"id": run_id})
+        if run["finished_at"]:
+            ended[run_id] = run
+        elif run["status"] == "waiting":
+            question = run["confirmation"]
+            answer = {"confirmation_id": question["id"], "answer": f"answer to {question['prompt']}"}
+            assert client.post(f"/api/runs/{run_id}/answer", json=answer).status_code in (202, 409)
+    return len(ended) == len(runs)
