@@ -51,6 +51,9 @@ class Child(Protocol):
     def wait(self, timeout: float | None = None) -> int | None:
         """Its exit code (negative: the signal that ended it); None if it lives after ``timeout`` seconds."""
 
+    def show_stack(self) -> None:
+        """Have it write to its log where it is, if it is a Python worker on this machine. Never waits."""
+
     def stop(self, grace: float) -> None:
         """End it, and all that it has started; returns when it is gone.
 

@@ -114,6 +114,11 @@ class ChildProcess:
             self._ended.wait(_HOST_TIMEOUT)  # its host is slow to say so, or was stopped
         return self._code
 
+    def show_stack(self) -> None:
+        """Have a Python worker write its stack to stderr, also where it hangs in C."""
+        if self._host.python and not self._ended.is_set():
+            self._host.kill(self._number, signal.SIGUSR1)
+
     def stop(self, grace: float) -> None:
         """SIGTERM to its process group, and SIGKILL to all that it has started after ``grace`` seconds.
 

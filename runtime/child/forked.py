@@ -34,6 +34,9 @@ _ANCILLARY = socket.CMSG_SPACE(4 * 4)
 BLOCKED = (int(signal.SIGTERM), int(signal.SIGINT))
 """Blocked in the host, so that a signal for a forked process waits until its own handlers are set."""
 
+SHOW_STACK = int(signal.SIGUSR1)
+"""Has a Python worker write to its log where each of its threads is."""
+
 FOLDER_MISSING = "the worker's folder was missing on the machine of its pool"
 _OF_MACHINE = frozenset(
     {

@@ -44,6 +44,7 @@ subreapers, and a program that daemonises itself is not found.
 from __future__ import annotations
 
 import errno
+import faulthandler
 import gc
 import json
 import os
@@ -201,6 +202,7 @@ class Host:
     def _settle(self) -> None:
         """Set up what all children inherit."""
         line_buffer_stdout()
+        faulthandler.register(forked.SHOW_STACK, file=2)  # stderr of each child
         # SIGTERM is blocked from now on, so another signal wakes the host when the pool ends;
         # the socket is closed then, too.
         signal.pthread_sigmask(signal.SIG_BLOCK, forked.BLOCKED)
@@ -318,6 +320,8 @@ class Host:
         pid = next((pid for pid, known in self._children.items() if known.number == child), None)
         if pid is None:
             return
+        if number == forked.SHOW_STACK:
+            return processes.send_signal(pid, number)  # it would end the others, who do not expect it
         if number == signal.SIGKILL:
             for descendant in [*processes.descendants(pid)]:
                 processes.send_signal(descendant, signal.SIGKILL)

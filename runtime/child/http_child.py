@@ -83,6 +83,9 @@ class HttpChild:
         """0 once the response has ended: a failure is an event of the protocol."""
         return 0 if self._ended.wait(timeout) else None
 
+    def show_stack(self) -> None:
+        """Nobody here can know."""
+
     def stop(self, grace: float) -> None:
         """Close the connection."""
         self._stopped.set()

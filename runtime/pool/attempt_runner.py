@@ -202,16 +202,21 @@ class AttemptRunner:
     def _stop_child(self, reason: StopReason) -> None:
         """Stop the child without waiting for it: SIGTERM, then SIGKILL after ``kill_grace``.
 
-        A cancelled run is sent a ``cancel`` line first. Where its further output is not
-        accepted, the lease being lost or the output too large, SIGKILL comes at once.
+        A cancelled run is sent a ``cancel`` line first. One whose time is over has its stack written
+        to its log; its ``timeout`` line stops nothing by itself, because it may arrive before the
+        signal for that. Where its further output is not accepted, the lease being lost or the
+        output too large, SIGKILL comes at once.
         """
         child = self._attempt.child
         if child is None:
             return
         at_once = reason in (StopReason.LOST, StopReason.TOO_LARGE)
         if reason is StopReason.CANCELLED:
-            child.send(b'{"type":"cancel"}')
-        gevent.spawn(child.stop, 0.0 if at_once else self._settings.pool.kill_grace)
+            child.send(protocol.CANCEL)
+        if reason is StopReason.TIMEOUT:
+            child.show_stack()
+            child.send(b'{"type":"timeout"}')
+        gevent.spawn(logs.same(child.stop), 0.0 if at_once else self._settings.pool.kill_grace)
 
     # ── decide ──────────────────────────────────────────────────────────────
 
@@ -230,8 +235,9 @@ class AttemptRunner:
         if self._attempt.stopped is StopReason.LOST:
             raise AttemptEnded
         end = AttemptEnd(self._run, self._attempt.stopped, result, error, lost)
-        if end.failed:
+        if end.failed or end.stopped is StopReason.TIMEOUT:
             self._relay.wait_for_log(_LAST_OUTPUT)
+        if end.failed:
             self._explain_refusals(end)
         return decide(end, self._settings.run, self._transcript.log)
 

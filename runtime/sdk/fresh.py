@@ -7,7 +7,9 @@ it is told where this one is.
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 
@@ -23,6 +25,7 @@ def _find_runtime() -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1)  # by which the pool asks where it hangs
     sys.path.pop(0)  # this folder, whose modules are no worker's
     _find_runtime()
 
