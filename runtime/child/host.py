@@ -48,7 +48,6 @@ import faulthandler
 import gc
 import json
 import os
-import re
 import select
 import signal
 import socket
@@ -60,6 +59,7 @@ from contextlib import ExitStack
 from typing import Any, NoReturn
 
 from runtime.child import forked
+from runtime.child.paths import known_folders, without_paths
 from runtime.sandbox.host_sandbox import HostSandbox, RunSandbox
 from runtime.sandbox.plan import Plan
 from runtime.sdk.loader import Function, load
@@ -196,7 +196,8 @@ class Host:
             return self._report(type="broken", message=f"its import failed: {error.strerror}", lost=True)
         where = traceback.extract_tb(error.__traceback__)[-1]
         position = f"{os.path.basename(where.filename)}, line {where.lineno}"
-        message = f"{type(error).__name__}: {_without_paths(str(error)[:4000])} ({position})"
+        text = without_paths(str(error)[:4000], known_folders(entrypoint))
+        message = f"{type(error).__name__}: {text} ({position})"
         self._report(type="broken", message=message, lost=False)
 
     def _settle(self) -> None:
@@ -456,11 +457,6 @@ def _ended() -> Iterator[tuple[int, int]]:
         if pid == 0:
             return
         yield pid, status
-
-
-def _without_paths(text: str) -> str:
-    """``text`` with file names in place of absolute paths, which are nothing that users may see."""
-    return re.sub(r"(?<![\w.:/])/(?:[^\s/'\"():,]+/)+(?=[^\s/'\"():,])", "", text)
 
 
 def _is_async(function: Function) -> bool:
