@@ -95,8 +95,22 @@ class Gateway:
                         return  # it is closed
                     time.sleep(_FULL_PAUSE)
                     continue
-                args = (connection, address[1])
-                threading.Thread(target=self._serve, args=args, daemon=True).start()
+                self._start_to_serve(connection, address[1])
+
+    def _start_to_serve(self, connection: socket.socket, port: int) -> None:
+        """Serve it in a thread. Whatever comes of that, the next connection is accepted."""
+        try:
+            threading.Thread(target=self._serve_safely, args=(connection, port), daemon=True).start()
+        except Exception:  # such as that there can be no more threads
+            log.exception("a connection of a strict worker is closed: it could not be served")
+            connection.close()
+            time.sleep(_FULL_PAUSE)
+
+    def _serve_safely(self, connection: socket.socket, port: int) -> None:
+        try:
+            self._serve(connection, port)
+        except Exception:
+            log.exception("a connection of a strict worker is closed: serving it failed")
 
     def _serve(self, connection: socket.socket, port: int) -> None:
         """One connection, from whom it is to its end."""
