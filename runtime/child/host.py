@@ -29,9 +29,10 @@ from executing the run, and closes it before anything of the author's is execute
 
 Before it imports anything of a worker's author the host enters the worker's sandbox
 (:mod:`runtime.sandbox.host_sandbox`), and each child enters one inside it, with a folder of
-its own. ``left`` is that folder, if something is in it; the pool removes it. Once a second the
-host looks how much its children have: one that has more files or processes than it may is
-killed, and ``exceeded`` says of what.
+its own. A folder that a child leaves empty the host keeps for a further one; ``left`` is one
+with something in it, which the pool removes. Once a second the host looks how much its
+children have: one that has more files or processes than it may is killed, and ``exceeded``
+says of what.
 
 Nothing that a child leaves behind survives it. Every child is a subreaper, so what
 descends from it stays below it while it lives. The host is one too, so what is left
@@ -271,9 +272,11 @@ class Host:
         ours, theirs = socket.socketpair(socket.AF_UNIX, self._control.type)
         with theirs, ExitStack() as undo:
             undo.callback(ours.close)
-            sandbox = self._sandbox.prepare() if self._sandbox is not None else None
-            if sandbox is not None:
-                undo.callback(sandbox.discard)
+            sandbox = None
+            if self._sandbox is not None:
+                sandbox = self._sandbox.prepare()
+                undo.callback(self._sandbox.take_back, sandbox.folder)
+                undo.callback(sandbox.close)
             pid = os.fork()
             if pid == 0:
                 os.close(ours.fileno())
@@ -335,22 +338,33 @@ class Host:
 
     def _reap(self) -> None:
         """Report children that have ended, after killing what they left running."""
-        reports: list[dict[str, Any]] = []
-        for pid, status in _ended():
-            if pid not in self._children:
-                continue
-            processes.signal_group(pid, signal.SIGKILL)
-            child = self._children.pop(pid)
-            lost, left = child.reason(), child.remove_folder()
+        ended = [
+            (self._children.pop(pid), status, not processes.signal_group(pid, signal.SIGKILL))
+            for pid, status in _ended()
+            if pid in self._children
+        ]
+        swept = self._sweep()
+        for child, status, alone in ended:
+            lost, left = child.reason(), self._take_back(child.folder, alone and not swept)
             if child.number is not None:
                 code = os.waitstatus_to_exitcode(status)
                 more = {"lost": lost, "left": left, "exceeded": child.exceeded}
-                reports.append({"type": "ended", "child": child.number, "code": code, **more})
-            elif self._spare == pid:
-                self._spare = None
-        self._sweep()
-        for report in reports:
-            self._report(**report)
+                self._report(type="ended", child=child.number, code=code, **more)
+        if self._spare not in self._children:
+            self._spare = None
+
+    def _take_back(self, folder: str | None, alone: bool) -> str | None:
+        """Keep or remove the folder of an ended child; its path where the pool is to remove it.
+
+        ``alone``: no process is left that may have the folder open.
+        """
+        if folder is None or self._sandbox is None or (alone and self._sandbox.take_back(folder)):
+            return None
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return folder
+        return None
 
     def _sweep(self) -> int:
         """Kill what ended children left running, and return how many; the end of each calls this again."""
@@ -435,16 +449,6 @@ class _Forked:
                 return self.socket.recv(forked.MAX_MESSAGE).decode() or None
             except OSError:
                 return None
-
-    def remove_folder(self) -> str | None:
-        """It has ended: remove the folder of its run; its path where something is left in it."""
-        if self.folder is None:
-            return None
-        try:
-            os.rmdir(self.folder)
-        except OSError:
-            return self.folder
-        return None
 
 
 def _ended() -> Iterator[tuple[int, int]]:

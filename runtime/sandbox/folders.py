@@ -1,11 +1,11 @@
-"""The folders of runs: each attempt has one of its own, as HOME and TMPDIR, and leaves nothing behind.
+"""The folders of runs: each attempt has one of its own, as HOME and TMPDIR, and leaves nothing in it.
 
 ::
 
     <temporary folder>/branchline-runs-XXXXXXXX/    of a pool process, which locks it
         1/                                          of a host
             home/                                   of the host itself, while it imports its worker
-            1/                                      of an attempt
+            1/                                      of an attempt, or empty, for a further one
 
 They are not in the data folder, through which a run's own uid could not pass.
 """
@@ -103,7 +103,7 @@ def _make_locked() -> tuple[str, int]:
     A locked folder is abandoned by nobody, and systemd-tmpfiles leaves it alone however old it is.
     """
     while True:
-        path = tempfile.mkdtemp(prefix=_PREFIX)
+        path = os.path.realpath(tempfile.mkdtemp(prefix=_PREFIX))
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         if os.path.isdir(path):

@@ -3,7 +3,10 @@
 The host enters the worker's sandbox first. Each child is then in a second one inside it,
 which allows the same but for the folders of other runs. Its ruleset and its folder are
 made before it is forked: a ruleset by the host, which has what it takes in memory, and
-entered by the spare while nobody waits for it.
+entered by the spare while nobody waits for it. What both allow is what a child may, so the
+second one has few rules: it allows the system's folders whole, of which the first allows a
+part. A folder that an ended child has left empty becomes that of a further child, for a file
+system may take milliseconds to remove one.
 """
 
 from __future__ import annotations
@@ -20,6 +23,12 @@ from runtime.sandbox.plan import Plan
 from runtime.system import processes
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_SYSTEM = ("/bin", "/etc", "/lib", "/lib64", "/nix", "/opt", "/proc", "/sbin", "/sys", "/usr")
+"""What a child's sandbox allows whole, where no runs have their folders, if the host's allows a part."""
+_PRIVATE = 0o700
+"""The mode of a run's folder."""
+_EMPTY_FOLDERS = 100
+"""How many folders are kept for further children."""
 
 
 class RunSandbox:
@@ -35,11 +44,6 @@ class RunSandbox:
             self.ruleset.close()
             self.ruleset = None
 
-    def discard(self) -> None:
-        """It was made for nobody."""
-        self.close()
-        os.rmdir(self.folder)
-
 
 class HostSandbox:
     """The sandbox of one host, and those of its children inside it."""
@@ -49,8 +53,11 @@ class HostSandbox:
         self._made = 0
         self._scopes = landlock.scopes() if plan.scopes else 0
         self._held: list[tuple[int, list[tuple[int, bool]]]] = []
+        """What every child's sandbox allows: rights, and descriptors of files and folders."""
         self._ranges: list[tuple[int, int]] = []
         """The descriptors of what is held, as ranges, which a child closes with one call each."""
+        self._empty: list[str] = []
+        """Folders that ended children have left as they were made."""
 
     def leave_network(self) -> socket.socket | None:
         """Have the host leave the machine's network, if it is to; the socket that listens in its own.
@@ -62,16 +69,13 @@ class HostSandbox:
     def enter(self) -> None:
         """Put the host into it. Raises OSError."""
         plan = self.plan
-        self._hold()
         _limit(resource.RLIMIT_CORE, 0)
         _limit(resource.RLIMIT_FSIZE, plan.disk_bytes)
         if plan.own_uid:
             _limit(resource.RLIMIT_NPROC, plan.processes)
         landlock.refuse_new_privileges()
         if plan.landlock:
-            ruleset = self._ruleset(plan.folder)
-            ruleset.enter()
-            ruleset.close()
+            self._enter_landlock()
         if identity.is_root():
             identity.drop_capabilities(plan.own_uid)
         if plan.system_calls:
@@ -79,14 +83,32 @@ class HostSandbox:
 
     def prepare(self) -> RunSandbox:
         """What the next child needs. Raises OSError."""
-        self._made += 1
-        folder = f"{self.plan.folder}/{self._made}"
-        os.mkdir(folder, 0o700)
+        folder = self._empty.pop() if self._empty else self._make_folder()
         try:
-            return RunSandbox(folder, self._ruleset(folder) if self.plan.landlock else None)
+            return RunSandbox(folder, self._ruleset(self._held, folder) if self.plan.landlock else None)
         except OSError:
-            os.rmdir(folder)
+            self.take_back(folder)
             raise
+
+    def take_back(self, folder: str) -> bool:
+        """Keep a folder for a further child, if nothing is in it and nothing remains of whose it was.
+
+        For folders of children that have left no process behind. False: it is to be removed.
+        """
+        try:
+            if os.listdir(folder) or os.listxattr(folder):
+                return False
+            if len(self._empty) == _EMPTY_FOLDERS:
+                return False
+            found = os.stat(folder)
+            if found.st_uid != os.geteuid():
+                os.chown(folder, os.geteuid(), os.getegid())
+            if stat.S_IMODE(found.st_mode) != _PRIVATE:
+                os.chmod(folder, _PRIVATE)
+        except OSError:
+            return False
+        self._empty.append(folder)
+        return True
 
     def enter_child(self, run: RunSandbox, host: int) -> None:
         """Put the calling process, a fork of the host, which has the pid ``host``, into its sandbox."""
@@ -120,26 +142,39 @@ class HostSandbox:
                 if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
                     os.fchown(descriptor, identity.own_uid(pid), -1)
 
-    def _hold(self) -> None:
-        """Open what the rulesets allow."""
-        if not self.plan.landlock:
-            return
-        wanted = (
-            (landlock.READ, self.plan.read),
-            (landlock.DEVICE, _DEVICES),
-            (landlock.READ, (self.plan.home,)),
-            (landlock.WRITE, self.plan.write),
-        )
-        for rights, paths in wanted:
-            self._held.append((rights, landlock.hold(paths)))
-        self._ranges = _ranges([descriptor for _, held in self._held for descriptor, _ in held])
+    def _make_folder(self) -> str:
+        self._made += 1
+        folder = f"{self.plan.folder}/{self._made}"
+        os.mkdir(folder, _PRIVATE)
+        return folder
 
-    def _ruleset(self, folder: str) -> Ruleset:
-        """One that allows what the worker may, and to write in ``folder``. Raises OSError."""
+    def _enter_landlock(self) -> None:
+        """Enter the host's ruleset, and open what those of its children allow. Raises OSError."""
+        plan, allowed = self.plan, self._allowed()
+        held = [(rights, landlock.hold(paths)) for rights, paths in allowed]
+        ruleset = self._ruleset(held, plan.folder)
+        ruleset.enter()
+        ruleset.close()
+        for descriptor in _descriptors(held):
+            os.close(descriptor)
+        self._held = [(rights, landlock.hold(paths)) for rights, paths in widened(allowed, plan.folder)]
+        self._ranges = _ranges(_descriptors(self._held))
+
+    def _allowed(self) -> list[tuple[int, list[str]]]:
+        """What the worker may, beside what it may in its runs' folders."""
+        plan = self.plan
+        return [
+            (landlock.READ, [*plan.read, plan.home]),
+            (landlock.DEVICE, [*_DEVICES]),
+            (landlock.WRITE, [*plan.write]),
+        ]
+
+    def _ruleset(self, held: list[tuple[int, list[tuple[int, bool]]]], folder: str) -> Ruleset:
+        """One that allows what is held, and to write in ``folder``. Raises OSError."""
         ruleset = Ruleset(self._scopes)
         try:
-            for rights, held in self._held:
-                ruleset.allow(rights, held)
+            for rights, descriptors in held:
+                ruleset.allow(rights, descriptors)
             own = landlock.hold([folder])
             try:
                 ruleset.allow(landlock.WRITE, own)
@@ -150,6 +185,26 @@ class HostSandbox:
             ruleset.close()
             raise
         return ruleset
+
+
+def widened(allowed: list[tuple[int, list[str]]], runs: str) -> list[tuple[int, list[str]]]:
+    """The same with the system's folders whole, for a sandbox inside one that allows ``allowed``.
+
+    But for the one that has the folder ``runs`` in it, which keeps those of siblings apart.
+    """
+    system = {top for top in _SYSTEM if _top(runs) != top}
+    whole = {_top(path) for _, paths in allowed for path in paths} & system
+    others = [(rights, [path for path in paths if _top(path) not in system]) for rights, paths in allowed]
+    return [(landlock.WRITE, sorted(whole)), *others]
+
+
+def _top(path: str) -> str:
+    """The folder of the root that the path is in."""
+    return "/" + path.lstrip("/").partition("/")[0]
+
+
+def _descriptors(held: list[tuple[int, list[tuple[int, bool]]]]) -> list[int]:
+    return [descriptor for _, descriptors in held for descriptor, _ in descriptors]
 
 
 def _ranges(numbers: list[int]) -> list[tuple[int, int]]:

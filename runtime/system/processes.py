@@ -114,12 +114,15 @@ def has_ended(pid: int) -> bool:
         return LINUX
 
 
-def signal_group(pid: int, number: int) -> None:
-    """Signal a process group, if something is left of it."""
+def signal_group(pid: int, number: int) -> bool:
+    """Signal a process group; whether something is left of it."""
     try:
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
+    except ProcessLookupError:
+        return False
+    except PermissionError:
         pass
+    return True
 
 
 def _children_of_thread(path: str) -> list[int]:

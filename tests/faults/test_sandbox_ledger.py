@@ -218,7 +218,7 @@ def test_a_run_that_fills_the_disk_ends_alone(victim: Victim, kind: str) -> None
 
 def test_nothing_that_a_run_writes_is_left(victim: Victim) -> None:
     with victim.under_way("exec", wait=FOR_LONG) as (run, process):
-        assert os.path.isdir(process["home"])
+        Path(process["home"], "left").write_text("by the run")
     victim.client.wait(run)
     until(lambda: not os.path.exists(process["home"]), what="its folder is removed")
 
@@ -240,6 +240,10 @@ def test_what_is_in_force_stands_on_each_run_and_in_the_metrics(victim: Victim) 
         assert (
             f'branchline_sandbox{{measure="{measure}",pool="hostile",worker="hostile_exec"}} 1.0' in metrics
         )
+
+
+@pytest.mark.parametrize("victim", ["ordinary user"], indirect=True)
+def test_what_is_in_force_is_shown_on_the_command_line(victim: Victim) -> None:
     assert "standard: files, signals, system_calls" in victim.stack.run("check")
     doctor = subprocess.run(
         [sys.executable, "-m", "runtime", "doctor"],
