@@ -214,6 +214,21 @@ class Run:
         """Announce what the worker does next: "Searching the web"."""
         self.emit({"type": "step", "description": description})
 
+    def log(self, message: str, /, *, level: str = "info", **fields: Any) -> None:
+        """Write a line to the run's log, with ``fields`` as ``name=value``.
+
+        ``level``: debug, info, warning or error. Further lines of the message are indented.
+        """
+        from runtime.sdk import logs
+
+        logs.write(message, level, fields)
+
+    def log_handler(self) -> logging.Handler:
+        """A handler for the module logging, whose records it writes as :meth:`log` does."""
+        from runtime.sdk.log_handler import LogHandler
+
+        return LogHandler()
+
     def usage(self, **amounts: Json) -> None:
         """What this attempt has used so far: ``input_tokens``, ``output_tokens``, whatever else there is.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -169,6 +170,40 @@ def test_steps_and_usage_are_told(execute: Execute) -> None:
         {"cost": 0.5, "type": "usage"},
         {"type": "done"},
     ]
+
+
+def test_lines_of_the_log_have_time_level_and_fields(execute: Execute) -> None:
+    executed = execute(
+        """
+        import logging
+        def run(run):
+            run.log("found", pages=3, query="high tide", unit="m", at={"x": [1]}, message="", bad="a\\nb")
+            run.log("several\\nlines", level="warning", why=ValueError("no"))
+            logging.basicConfig(level="DEBUG", handlers=[run.log_handler()])
+            logger = logging.getLogger("tides")
+            logger.debug("looked at %d", 7)
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                logger.critical("broken", exc_info=True)
+            run.log("never", level="fatal")
+        """
+    )
+    [said] = executed.end()
+    assert said["message"] == (
+        "ValueError: the level of a line is one of debug, info, warning, error, not 'fatal'"
+    )
+    lines = executed.log.splitlines()
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", lines[n][:24]) for n in (0, 1, 3, 4))
+    assert [line[25:] for line in (lines[0], lines[1], lines[3], lines[4])] == [
+        r'INFO    found pages=3 query="high tide" unit=m at={"x":[1]} message="" bad="a\nb"',
+        'WARNING several why="no"',
+        "DEBUG   looked at 7 logger=tides",
+        "ERROR   broken logger=tides",
+    ]
+    assert lines[2] == "  lines"
+    assert lines[5:7] == ["  Traceback (most recent call last):", lines[6]]
+    assert lines[6].startswith("    File ")
 
 
 @pytest.mark.parametrize(
