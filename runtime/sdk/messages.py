@@ -33,12 +33,26 @@ class Message:
         if self.type == "console":
             return f"```console\n{self.content}\n```"
         if self.type == "function":
-            arguments = json.dumps(self.data.get("arguments", self.content), ensure_ascii=False)
-            called = f"{self.data.get('name', 'function')}({arguments})"
-            return f"{called} = {json.dumps(self.data['result'])}" if "result" in self.data else called
+            return self._function_as_text()
         if self.type == "confirmation" and "answer" in self.data:
             return f"{self.content}\nAnswer: {self.data['answer']}"
         return self.content
 
+    def _function_as_text(self) -> str:
+        called = str(self.data.get("name") or "function")
+        is_result = self.role == "tool"
+        if "arguments" in self.data or not is_result:
+            arguments = self.data.get("arguments", self.content)
+            called += f"({arguments if isinstance(arguments, str) else _json(arguments)})"
+        if "result" not in self.data and not is_result:
+            return called
+        verb = "failed:" if self.data.get("is_error") is True else "="
+        result = _json(self.data["result"]) if "result" in self.data else self.content
+        return f"{called} {verb} {result}"
+
     def __repr__(self) -> str:
         return f"Message({self.role}, {self.type}, {self.content[:60]!r})"
+
+
+def _json(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -89,6 +89,7 @@ class Run:
         """Answered questions that this process has not reached yet. Until it has, it repeats what an
         earlier process of the run did, and emits nothing."""
         self._refs = 0
+        self._calls = 0
         self._questions = 0
         self._ended = False
         self._output = wire.write
@@ -209,6 +210,18 @@ class Run:
                 return message.id
         return None
 
+    def tool(self, name: str, arguments: Json = None, call_id: str | None = None) -> ToolCall:
+        """A call of a function, as a block: ``with run.tool("add", {"a": 1}) as tool``, or ``async with``.
+
+        It is a message with its ``arguments``, or with what ``tool.arguments(text)`` appends to
+        them, and a second one with its result: what is given to ``tool.result(value)``, or the
+        exception that ends the block, which goes on. ``call_id``: the model's; without one, one
+        is made, ``tool.id``.
+        """
+        from runtime.sdk.tools import ToolCall
+
+        self._calls += 1
+        return ToolCall(self, name, arguments, call_id or f"call_{self.id[-12:]}_{self._calls}")
 
     def step(self, description: str) -> None:
         """Announce what the worker does next: "Searching the web"."""

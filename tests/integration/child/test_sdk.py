@@ -147,6 +147,114 @@ def test_several_messages_may_be_written_at_once(execute: Execute) -> None:
     ]  # fmt: skip
 
 
+RETURNED = """
+    def run(run):
+        with run.tool("add", {"a": 1, "b": 2}) as tool:
+            tool.result({"sum": 3})
+"""
+STREAMED = """
+    async def run(run):
+        async with run.tool("add") as tool:
+            tool.arguments('{"a":')
+            tool.arguments("1}")
+"""
+RAISED = """
+    from runtime.sdk import Failure
+    def run(run):
+        try:
+            with run.tool("add", call_id="a"):
+                raise ValueError("no")
+        except ValueError:
+            with run.tool("add", {}) as tool:
+                try:
+                    tool.result(object())
+                finally:
+                    tool.result("busy", is_error=True)
+"""
+
+
+def called(*data: dict[str, Any], id: str = "call_cd_1", ref: str = "1", **start: Any) -> list[Any]:
+    """The lines of a call, whose arguments are streamed; of the result, too, if its data is given."""
+    head = {"message_type": "function", "channel": "answer"}
+    names = {"name": "add", "call_id": id}
+    return [
+        {"type": "start", "ref": ref, "role": "assistant", **head, "data": {**names, **start}},
+        *({"type": "delta", "ref": ref, "text": text} for text in ([] if start else ['{"a":', "1}"])),
+        {"type": "end", "ref": ref},
+        *(
+            {"type": "message", "content": "", "role": "tool", **head, "data": {**names, **one}}
+            for one in data
+        ),
+    ]
+
+
+def test_a_call_is_written_with_its_arguments_and_its_result(execute: Execute) -> None:
+    line = {"id": "ab-000000000000cd"}
+    assert execute(RETURNED, run=line).end()[:-1] == called(
+        {"result": {"sum": 3}}, id="call_0000000000cd_1", arguments={"a": 1, "b": 2}
+    )
+    assert execute(STREAMED, run={"id": "cd"}).end()[:-1] == called({"result": None})
+
+
+def test_the_exception_that_ends_a_call_is_its_result_and_goes_on(execute: Execute) -> None:
+    *said, error = execute(RAISED, run={"id": "cd"}).end()
+    start, end, result, *others = said
+    assert start["data"] == {"name": "add", "call_id": "a"}
+    assert end == {"type": "end", "ref": "1"}
+    assert result["data"] == {**start["data"], "is_error": True, "result": "ValueError: no"}
+    busy = {"is_error": True, "result": "busy"}
+    assert others == called(busy, id="call_cd_2", ref="2", arguments={})
+    assert error["message"] == "TypeError: Object of type object is not JSON serializable"
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_call_that_is_cancelled_says_so(execute: Execute, kind: str) -> None:
+    source = """
+        import asyncio, time
+        async def run(run):
+            async with run.tool("add", {"a": 1}):
+                await asyncio.sleep(60)
+        """
+    if kind == "plain":
+        source = source.replace("async ", "").replace("await asyncio", "time")
+    executed = execute(source, run={"id": "cd"})
+    lines = [executed.next()]
+    executed.answer({"type": "cancel"})
+    lines += executed.end()
+    assert lines == called({"is_error": True, "result": "Cancelled."}, arguments={"a": 1})
+    assert executed.code == 128 + signal.SIGTERM
+
+
+def test_a_call_waits_for_an_answer_and_then_has_its_result(execute: Execute) -> None:
+    source = """
+        def run(run):
+            with run.tool("add", {"a": 1}) as tool:
+                tool.result(run.confirm("Sure?"))
+        """
+    start, asked = execute(source, run={"id": "cd"}).end()
+    answers = [{"confirmation_id": "1", "answer": "yes", "digest": asked["digest"]}]
+    assert (start["type"], asked["type"]) == ("start", "confirm")
+    assert execute(source, run={"id": "cd"}, answers=answers).end() == [
+        called({"result": "yes"}, arguments={})[-1],
+        {"type": "done"},
+    ]
+
+
+def test_a_result_that_is_too_large_for_data_is_the_content(execute: Execute) -> None:
+    executed = execute(
+        """
+        def run(run):
+            for value in ("é" * (1 << 19), [0] * (1 << 19)):
+                with run.tool("add", {}) as tool:
+                    tool.result(value)
+        """
+    )
+    text, numbers = (line for line in executed.end() if line["type"] == "message")
+    assert text["content"] == "é" * (1 << 19)
+    assert json.loads(numbers["content"]) == [0] * (1 << 19)
+    assert "result" not in text["data"] and "result" not in numbers["data"]
+
+
 def test_a_picture_travels_in_its_message(execute: Execute) -> None:
     executed = execute(
         """
@@ -446,6 +554,8 @@ def test_an_input_without_a_run_is_told(tmp_path: Path) -> None:
 def test_the_sdk_imports_the_standard_library_only_and_fast() -> None:
     script = (
         "import sys, time; t = time.process_time(); import runtime.sdk; took = time.process_time() - t;"
+        "lazy = {f'runtime.sdk.{name}' for name in ('turns', 'formats', 'tools', 'logs', 'log_handler')};"
+        "assert not lazy & {*sys.modules};"
         "print(took, *sorted({m.partition('.')[0] for m in sys.modules} - set(sys.stdlib_module_names)))"
     )
     command = [sys.executable, "-S", "-c", script]
