@@ -175,6 +175,8 @@ class Host:
         sys.path.insert(0, os.path.dirname(entrypoint))
         try:
             self._worker = load(entrypoint)
+            # What the SDK imports when it is asked for, before every run that asks does so by itself.
+            from runtime.sdk import formats, logs, tools, turns  # noqa: F401
         except BaseException as error:
             traceback.print_exc()
             self._report_broken(entrypoint, error)

@@ -11,6 +11,10 @@ What it yields or returns is a piece of the answer (str) or an event of the prot
 ::
 
     run, messages, errors    what authors use; exported here
+    steps                    what is done once, whatever becomes of an attempt
+    turns, formats, tools    the conversation for models, and calls; imported when they are asked for
+    beginnings               half an answer, for workers that go on with it; imported by them
+    logs, log_handler        lines of the run's log; they, too
     loader                   finds the worker's function in its file
     driver                   executes one run
     wire                     the pipes to and from the pool

@@ -153,6 +153,67 @@ class Run:
         ]
         return [(role, text) for role, text in turns if text.strip()]
 
+    def window(self, size: int) -> list[Message]:
+        """The newest ``size`` messages, and before them what must not be lost.
+
+        That is what the user said last, so that a long series of calls does not lose its goal,
+        and system messages. The result of a call that is not in the window is left out.
+        """
+        from runtime.sdk.turns import window
+
+        return window(self.messages, size)
+
+    def as_openai(
+        self,
+        api: Literal["chat", "responses"] = "chat",
+        *,
+        messages: Iterable[Message] | None = None,
+        system: str | None = None,
+        tools: bool = True,
+        pictures: bool = True,
+    ) -> list[dict[str, Json]]:
+        """The conversation as OpenAI's library takes it.
+
+        ``api``: ``chat`` for the ``messages`` of chat completions, ``responses`` for the
+        ``input`` of the Responses API. ``messages``: others than all of the run, for example
+        a :meth:`window`. ``system``: instructions that go before those of the conversation.
+
+        Each call has its result behind it, and one that says so where it was not finished.
+        Without ``tools``, calls and results are text: some servers refuse them in a request
+        that offers no functions. Without ``pictures``, for a model that does not see, it is
+        told what they show. Reasoning is left out, and code, consoles and questions are text.
+        """
+        from runtime.sdk import formats
+        from runtime.sdk.turns import turns
+
+        if api not in ("chat", "responses"):
+            raise ValueError(f'the API is "chat" or "responses", not {api!r}')
+        made = turns(
+            self.messages if messages is None else messages, system=system, tools=tools, pictures=pictures
+        )
+        return formats.openai_chat(made) if api == "chat" else formats.openai_responses(made)
+
+    def as_anthropic(
+        self,
+        *,
+        messages: Iterable[Message] | None = None,
+        system: str | None = None,
+        tools: bool = True,
+        pictures: bool = True,
+    ) -> dict[str, Json]:
+        """The conversation as arguments of Anthropic's ``messages.create``.
+
+        They are ``messages`` and, where there are instructions, ``system``. See :meth:`as_openai`
+        for the arguments.
+        """
+        from runtime.sdk import formats
+        from runtime.sdk.turns import turns
+
+        made = turns(
+            self.messages if messages is None else messages, system=system, tools=tools, pictures=pictures
+        )
+        return formats.anthropic(made)
+
     def delta(self, text: str) -> None:
         """Append to the answer; the same as yielding ``text``."""
         self._delta(text, None)
