@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runtime.sdk import Failure
+from runtime.sdk import Failure, Run
 from runtime.sdk.addresses import is_public, public_address
 from runtime.settings import CHECKOUT
 
@@ -77,7 +77,9 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     for name in ("OPENAI_BASE_URL", "OPENAI_OTHER_BASE_URLS", "OPENAI_PRIVATE_BASE_URLS", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    path = str(CHECKOUT / "workers" / "openai_worker" / "openai_worker.py")
+    folder = CHECKOUT / "workers" / "openai_worker"
+    monkeypatch.syspath_prepend(folder)
+    path = str(folder / "openai_worker.py")
     spec = spec_from_file_location("openai_worker", path, loader=SourceFileLoader("openai_worker", path))
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
@@ -103,7 +105,8 @@ def sent(worker: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[A
 def ask(worker: ModuleType, url: str) -> str:
     """The error of a run on that server."""
 
-    run = SimpleNamespace(config={"base_url": url}, conversation=lambda: [("user", "Hello")])
+    line = {"config": {"base_url": url}, "messages": [{"role": "user", "content": "Hello"}]}
+    run = Run(line, SimpleNamespace(write=lambda _: None))
     with pytest.raises(Failure) as failed:
         list(worker.run(run))
     return str(failed.value)

@@ -15,6 +15,7 @@ except ImportError as error:
     ) from error
 
 from runtime.sdk import Failure, OpenMessage, Run
+from runtime.sdk.beginnings import beginning, go_on
 
 _MODEL = "claude-sonnet-5-5"
 
@@ -26,31 +27,35 @@ _CLIENT = anthropic.Anthropic(
 
 def run(run: Run) -> Iterator[str]:
     """Stream the model's answer; its thinking is a message of its own."""
-    request = _request(run)
+    text = beginning(run)
+    if text is None:
+        return
+    request = _request(run, goes_on=bool(text))
     try:
         with _CLIENT.messages.create(**request) as stream:
-            yield from _relay(run, stream)
+            yield from go_on(text, _relay(run, stream))
     except anthropic.APIError as error:
+        if text and isinstance(error, anthropic.BadRequestError):
+            run.discard()  # newer models do not go on with an answer
         raise _failure(error, request["model"]) from error
 
 
-def _request(run: Run) -> dict[str, Any]:
+def _request(run: Run, *, goes_on: bool) -> dict[str, Any]:
+    """``goes_on``: with the text that a lost attempt has left, which is the end of the conversation."""
     config = run.config
-    conversation = run.conversation()
-    system = [config["system_prompt"]] if config.get("system_prompt") else []
-    system += [text for role, text in conversation if role == "system"]
-    messages = [{"role": role, "content": text} for role, text in conversation if role != "system"]
-    if not messages:
+    # Calls of functions are told as text: the API refuses them in a request that offers no functions.
+    conversation = run.as_anthropic(
+        messages=[*run.messages, *run.earlier, *run.open], system=config.get("system_prompt"), tools=False
+    )
+    if not conversation["messages"]:
         raise Failure("There is no message to answer.")
     request: dict[str, Any] = {
         "model": config.get("model") or os.environ.get("ANTHROPIC_MODEL") or _MODEL,
         "max_tokens": config.get("max_tokens", 8192),
-        "messages": messages,
         "stream": True,
+        **conversation,
     }
-    if system:
-        request["system"] = "\n\n".join(system)
-    if config.get("thinking"):
+    if config.get("thinking") and not goes_on:  # who thinks begins with that, and the thought is there
         request["thinking"] = {"type": "adaptive", "display": "summarized"}
     return request
 

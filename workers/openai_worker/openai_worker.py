@@ -1,4 +1,4 @@
-"""Any model behind an OpenAI-compatible chat completions API, streamed."""
+"""Any model behind an OpenAI-compatible API, streamed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ except ImportError as error:
         "the library openai is not installed where the pool runs; "
         "install it there: pip install 'branchline[workers]'"
     ) from error
+
+import chat_completions
 
 from runtime.sdk import Failure, Run
 from runtime.sdk.addresses import public_address
@@ -52,17 +54,16 @@ def run(run: Run) -> Iterator[str]:
     url = run.config.get("base_url")
     strange = bool(url) and not _is_trusted(url)
     client = _strange_client(url) if strange else _CLIENT.with_options(base_url=url) if url else _CLIENT
-    request = _request(run, client)
     server = client.base_url.host
+    model = run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL
     try:
-        with client.chat.completions.create(**request) as stream:
-            yield from _relay(run, stream)
+        yield from chat_completions.answer(run, client, model)
     except (openai.APIError, OSError) as error:
         if strange and isinstance(error, openai.APIConnectionError | OSError):
             # From None: how it failed would tell open ports from closed ones, and the log is the user's.
             raise _unreachable(error, server) from None
         if isinstance(error, openai.APIError):
-            raise _failure(error, server, request["model"]) from error
+            raise _failure(error, server, model) from error
         raise
 
 
@@ -85,64 +86,6 @@ def _strange_client(url: str) -> openai.OpenAI:
 
 def _same(one: str, other: str) -> bool:
     return one.rstrip("/") == other.rstrip("/")
-
-
-def _request(run: Run, client: openai.OpenAI) -> dict[str, Any]:
-    config = run.config
-    conversation = run.conversation()
-    if config.get("system_prompt"):
-        conversation.insert(0, ("system", config["system_prompt"]))
-    if not any(role != "system" for role, _ in conversation):
-        raise Failure("There is no message to answer.")
-    request: dict[str, Any] = {
-        "model": config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL,
-        "messages": [{"role": role, "content": text} for role, text in conversation],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    if "temperature" in config:
-        request["temperature"] = config["temperature"]
-    if "max_tokens" in config:
-        # OpenAI's newer models know only the newer name, many other servers only the older one.
-        openai_itself = client.base_url.host == "api.openai.com"
-        request["max_completion_tokens" if openai_itself else "max_tokens"] = config["max_tokens"]
-    return request
-
-
-def _relay(run: Run, stream: openai.Stream[Any]) -> Iterator[str]:
-    reasoning = None
-    for chunk in stream:
-        if chunk.usage:
-            _report_usage(run, chunk.usage)
-        for choice in chunk.choices or ():
-            delta = choice.delta
-            thought = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
-            if thought:
-                reasoning = reasoning or run.start(channel="reasoning")
-                reasoning.delta(thought)
-            text = delta.content or getattr(delta, "refusal", None)
-            if text:
-                if reasoning:
-                    reasoning.end()
-                    reasoning = None
-                yield text
-            if choice.finish_reason == "length":
-                run.step("The answer was cut off: it reached the maximum length.")
-            if choice.finish_reason == "content_filter":
-                run.step("The answer was cut off by the server's content filter.")
-    if reasoning:
-        reasoning.end()
-
-
-def _report_usage(run: Run, usage: Any) -> None:
-    amounts = {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
-    cached = getattr(usage.prompt_tokens_details, "cached_tokens", None)
-    thought = getattr(usage.completion_tokens_details, "reasoning_tokens", None)
-    if cached:
-        amounts["cached_input_tokens"] = cached
-    if thought:
-        amounts["reasoning_tokens"] = thought
-    run.usage(**amounts)
 
 
 def _unreachable(error: Exception, server: str) -> Failure:

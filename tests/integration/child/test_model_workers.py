@@ -30,6 +30,8 @@ class FakeModel:
         self.status = 200
         self.answer: Callable[[], Iterator[Any]] = lambda: iter(())
         self.hung_up = threading.Event()
+        self.owner = "system"
+        """Whose models these are, by the list of them."""
         model = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,6 +48,13 @@ class FakeModel:
                         self.wfile.flush()
                 except OSError:
                     model.hung_up.set()
+
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                models = [{"id": "m", "object": "model", "created": 1, "owned_by": model.owner}]
+                self.wfile.write(json.dumps({"object": "list", "data": models}).encode())
 
             def log_message(self, *_: object) -> None: ...
 
@@ -94,9 +103,11 @@ def children(settings: Settings, environ: dict[str, str]) -> Iterator[Children]:
 
 @pytest.fixture
 def say(children: Children) -> Callable[..., list[protocol.WorkerEvent]]:
-    """Run a worker on messages; all that it says."""
+    """Run a worker on messages, and on what a ``lost`` attempt has left; all that it says."""
 
-    def say(worker_id: str, *messages: dict[str, Any], **config: Any) -> list[protocol.WorkerEvent]:
+    def say(
+        worker_id: str, *messages: dict[str, Any], lost: dict[str, Any] | None = None, **config: Any
+    ) -> list[protocol.WorkerEvent]:
         worker = REGISTRY.get(worker_id)
         child = children.start(worker, run_id="r", environ={})
         line = {
@@ -104,6 +115,7 @@ def say(children: Children) -> Callable[..., list[protocol.WorkerEvent]]:
             "run": {"id": "r"},
             "config": worker.check_config(config),
             "messages": messages,
+            **({"continued": True, **lost} if lost else {}),
         }
         child.send(json.dumps(line).encode())
         decoder, said = protocol.Decoder(), []
@@ -203,12 +215,122 @@ def test_models_are_told_the_conversation_as_text(model: FakeModel, say: Any) ->
     )
     assert [(m["role"], m["content"]) for m in model.requests[0]["messages"]] == [
         ("user", "Hello"),
-        ("assistant", 'add({"a": 1})'),
-        ("assistant", "add([1]) = 3"),
-        ("assistant", "```python\nx\n```"),
-        ("assistant", "Sure?\nAnswer: yes"),
+        (
+            "assistant",
+            'add({"a": 1})\n\nadd([1]) = 3\n\n```python\nx\n```\n\nSure?\nAnswer: yes',
+        ),
     ]
     assert any(isinstance(one, protocol.Step) and "cut off" in one.description for one in said)
+
+
+def test_models_are_shown_pictures_and_openai_compatible_ones_only_if_they_see(
+    model: FakeModel, say: Any
+) -> None:
+    url = "data:image/png;base64,AQID"
+    picture = {"role": "user", "type": "image", "content": "A dot", "data": {"url": url}}
+
+    say("openai_worker", picture, HELLO)
+    say("openai_worker", picture, HELLO, pictures=False)
+    say("anthropic_worker", picture, HELLO)
+
+    texts = [{"type": "text", "text": "A dot"}, {"type": "text", "text": "Hello"}]
+    source = {"type": "base64", "media_type": "image/png", "data": "AQID"}
+    assert [request["messages"][0]["content"] for request in model.requests] == [
+        [{"type": "image_url", "image_url": {"url": url}}, *texts],
+        "A dot\n\nHello",
+        [{"type": "image", "source": source}, *texts],
+    ]
+
+
+SAID = {"id": "m1", "role": "assistant", "type": "text", "channel": "answer", "content": "Once upon \n"}
+THOUGHT = {"id": "m2", "role": "assistant", "type": "text", "channel": "reasoning", "content": "Hm."}
+
+
+def of_openai(*pieces: str) -> list[bytes]:
+    return [*(chunk({"content": piece}) for piece in pieces), b"data: [DONE]\n\n"]
+
+
+def of_anthropic(*pieces: str) -> list[bytes]:
+    deltas = ({"type": "text_delta", "text": piece} for piece in pieces)
+    return [*(event("content_block_delta", index=0, delta=delta) for delta in deltas), event("message_stop")]
+
+
+@pytest.mark.parametrize("owner", ["openai", "vllm", "llamacpp"])
+def test_openai_goes_on_with_half_an_answer(model: FakeModel, say: Any, owner: str) -> None:
+    model.owner = owner
+    model.answer = lambda: iter(of_openai(" ", "\n", "a time"))
+
+    said = say("openai_worker", HELLO, lost={"open": [SAID]})
+
+    assert text(said) == "a time"
+    [request] = model.requests
+    assert request["messages"][:2] == [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Once upon"},
+    ]
+    exactly = {"continue_final_message": True, "add_generation_prompt": False}
+    if owner == "openai":
+        [instruction] = request["messages"][2:]
+        assert instruction["role"] == "user" and "cut off" in instruction["content"]
+        assert not exactly.keys() & request.keys()
+    else:
+        assert len(request["messages"]) == 2
+        assert exactly.items() <= request.items()
+
+
+def test_openai_is_told_to_go_on_where_its_server_refuses_half_an_answer(model: FakeModel, say: Any) -> None:
+    model.owner = "llamacpp"
+    refused = json.dumps({"error": {"message": "incompatible with enable_thinking"}}).encode()
+
+    def answer() -> Iterator[bytes]:
+        model.status = 200
+        return iter([refused] if len(model.requests) == 1 else of_openai("a time"))
+
+    model.status, model.answer = 400, answer
+    said = say("openai_worker", HELLO, lost={"open": [SAID]})
+    assert text(said) == "a time"
+    assert [len(request["messages"]) for request in model.requests] == [2, 3]
+
+
+def test_a_model_that_goes_on_thinks_for_itself(model: FakeModel, say: Any) -> None:
+    model.owner = "vllm"
+    model.answer = lambda: iter([chunk({"reasoning_content": "Where was I?"}), *of_openai("a time")])
+
+    said = say("openai_worker", HELLO, lost={"earlier": [THOUGHT], "open": [SAID]})
+    assert [type(one) for one in said] == [protocol.Delta, protocol.Done]
+    assert text(said) == "a time"
+    assert [message["role"] for message in model.requests[0]["messages"]] == ["user", "assistant", "user"]
+
+    model.answer = lambda: iter(of_anthropic("\n", "a time"))
+    said = say("anthropic_worker", HELLO, lost={"earlier": [THOUGHT], "open": [SAID]}, thinking=True)
+    assert text(said) == "\na time"
+    assert "thinking" not in model.requests[1]
+
+
+def test_anthropic_goes_on_with_half_an_answer(model: FakeModel, say: Any) -> None:
+    model.answer = lambda: iter(of_anthropic(" \n", "a time"))
+    said = say("anthropic_worker", HELLO, lost={"open": [SAID]})
+    assert text(said) == "a time"
+    assert model.requests[0]["messages"] == [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Once upon"},
+    ]
+
+
+def test_anthropic_begins_anew_where_its_model_refuses_half_an_answer(model: FakeModel, say: Any) -> None:
+    model.fails(400, type="invalid_request_error", message="This model does not support prefill.")
+    assert say("anthropic_worker", HELLO, lost={"open": [SAID]}) == [protocol.Discard()]
+    assert isinstance(say("anthropic_worker", HELLO)[-1], protocol.Failed)
+
+
+@pytest.mark.parametrize("worker_id", ["openai_worker", "anthropic_worker"])
+def test_models_are_not_asked_again_for_a_whole_answer_nor_to_go_on_with_a_thought(
+    model: FakeModel, say: Any, worker_id: str
+) -> None:
+    assert say(worker_id, HELLO, lost={"earlier": [THOUGHT, SAID]}) == [protocol.Done()]
+    assert say(worker_id, HELLO, lost={"open": [THOUGHT]}) == [protocol.Discard()]
+    assert say(worker_id, HELLO, lost={"earlier": [THOUGHT]}) == [protocol.Discard()]
+    assert model.requests == []
 
 
 def test_openai_gives_its_key_only_to_servers_that_the_installation_trusts(

@@ -1,0 +1,115 @@
+"""Chat completions, the API that nearly every server of models has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+
+from runtime.sdk import Failure, Run
+from runtime.sdk.beginnings import beginning, go_on
+
+_GOES_ON = {"vllm", "sglang", "llamacpp"}
+"""Servers whose models go on with a last message of the assistant, as they call themselves in /models."""
+_EXACTLY = {"continue_final_message": True, "add_generation_prompt": False}
+_INSTRUCTION = (
+    "Your answer was cut off. Continue it exactly where it ends, in the middle of a word if it ends there. "
+    "Repeat nothing of it, and say nothing about this. If a space or a line break comes next, begin with it."
+)
+"""For the others, OpenAI among them, whose API has no way to go on with an answer."""
+
+
+def answer(run: Run, client: openai.OpenAI, model: str) -> Iterator[str]:
+    """Stream the model's answer; its reasoning is a message of its own."""
+    text = beginning(run)
+    if text is None:
+        return
+    request = _request(run, client, model)
+    with _going_on(run, client, request) if text else client.chat.completions.create(**request) as stream:
+        yield from go_on(text, _relay(run, stream, goes_on=bool(text)))
+
+
+def _request(run: Run, client: openai.OpenAI, model: str) -> dict[str, Any]:
+    config = run.config
+    # Calls of functions are told as text: many servers refuse them where no functions are offered.
+    messages = run.as_openai(
+        messages=[*run.messages, *run.earlier, *run.open],
+        system=config.get("system_prompt"),
+        tools=False,
+        pictures=config.get("pictures", True),
+    )
+    if all(message["role"] == "system" for message in messages):
+        raise Failure("There is no message to answer.")
+    request: dict[str, Any] = {
+        "model": model,
+        "messages": messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if "temperature" in config:
+        request["temperature"] = config["temperature"]
+    if "max_tokens" in config:
+        # OpenAI's newer models know only the newer name, many other servers only the older one.
+        openai_itself = client.base_url.host == "api.openai.com"
+        request["max_completion_tokens" if openai_itself else "max_tokens"] = config["max_tokens"]
+    return request
+
+
+def _going_on(run: Run, client: openai.OpenAI, request: dict[str, Any]) -> openai.Stream[Any]:
+    """The stream of what comes after the last message."""
+    request["messages"][-1]["content"] = request["messages"][-1]["content"].rstrip()
+    thought = any(message.channel == "reasoning" for message in run.earlier)
+    if not thought and _takes_beginnings(client):  # a model that thinks would take the rest for a thought
+        try:
+            stream: openai.Stream[Any] = client.chat.completions.create(**request, extra_body=_EXACTLY)
+            return stream
+        except (openai.BadRequestError, openai.UnprocessableEntityError):
+            pass  # not with this model, or not as this server is configured
+    request["messages"].append({"role": "user", "content": _INSTRUCTION})
+    stream = client.chat.completions.create(**request)
+    return stream
+
+
+def _takes_beginnings(client: openai.OpenAI) -> bool:
+    try:
+        return any(getattr(model, "owned_by", None) in _GOES_ON for model in client.models.list(timeout=10))
+    except openai.APIError:
+        return False
+
+
+def _relay(run: Run, stream: openai.Stream[Any], *, goes_on: bool) -> Iterator[str]:
+    """The text; what a model thinks before it ``goes_on`` with an answer is no part of the conversation."""
+    reasoning = None
+    for chunk in stream:
+        if chunk.usage:
+            _report_usage(run, chunk.usage)
+        for choice in chunk.choices or ():
+            delta = choice.delta
+            thought = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
+            if thought and not goes_on:
+                reasoning = reasoning or run.start(channel="reasoning")
+                reasoning.delta(thought)
+            text = delta.content or getattr(delta, "refusal", None)
+            if text:
+                if reasoning:
+                    reasoning.end()
+                    reasoning = None
+                yield text
+            if choice.finish_reason == "length":
+                run.step("The answer was cut off: it reached the maximum length.")
+            if choice.finish_reason == "content_filter":
+                run.step("The answer was cut off by the server's content filter.")
+    if reasoning:
+        reasoning.end()
+
+
+def _report_usage(run: Run, usage: Any) -> None:
+    amounts = {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
+    cached = getattr(usage.prompt_tokens_details, "cached_tokens", None)
+    thought = getattr(usage.completion_tokens_details, "reasoning_tokens", None)
+    if cached:
+        amounts["cached_input_tokens"] = cached
+    if thought:
+        amounts["reasoning_tokens"] = thought
+    run.usage(**amounts)
