@@ -18,6 +18,7 @@ What it yields or returns is a piece of the answer (str) or an event of the prot
     loader                   finds the worker's function in its file
     driver                   executes one run
     wire                     the pipes to and from the pool
+    testing                  executes a worker in its author's tests
 
 All of it needs the standard library only and imports fast, for it is a part of every
 worker's start. It does without threading: importing that makes every fork twice as

@@ -1,0 +1,315 @@
+"""What one attempt of a run has said: its messages, its usage, what it saves, and how it ended.
+
+As :mod:`runtime.pool.transcript` keeps it, without what is for readers of a stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.sdk.messages import Json, Message
+from runtime.sdk.testing.lines import MAX_LINE, Decoder, Fields, Wrong, size_of
+
+_MAX_MESSAGE = 8 << 20
+_MAX_OUTPUT = 64 << 20
+_MAX_SAVED = 16 << 20
+_MAX_USAGE = 64 << 10
+_OVERHEAD = 256
+"""Bytes that each message, step and saved value counts in addition to its text."""
+_AFTER_END = "[branchline] ignored what the worker sent after its end\n"
+
+
+class TooLarge(Exception):
+    """The output exceeds a limit, so that the run fails."""
+
+
+class WrittenMessage(Message):
+    """A message that the worker has written."""
+
+    __slots__ = ("attempt", "status")
+
+    def __init__(self, fields: Mapping[str, Json]) -> None:
+        super().__init__(fields)
+        self.status: str = fields.get("status", "partial")
+        """complete, or partial: the worker did not end it."""
+        self.attempt: int = fields.get("attempt", 1)
+        """Which attempt has begun it."""
+
+    def fields(self) -> Fields:
+        """As the protocol has it."""
+        names = (*Message.__slots__, *self.__slots__)
+        return {name: getattr(self, name) for name in names}
+
+    def copy(self) -> WrittenMessage:
+        """One that may be changed."""
+        return WrittenMessage(json.loads(json.dumps(self.fields())))
+
+
+@dataclass(frozen=True)
+class Error:
+    """Why a run, or an attempt of it, has failed."""
+
+    code: str
+    message: str
+    retryable: bool = False
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the run waits for."""
+
+    id: str
+    prompt: str
+    options: list[str]
+    schema: dict[str, Json] | None
+    digest: str
+
+
+@dataclass(frozen=True)
+class SavedValue:
+    """The result of a durable step."""
+
+    value: str
+    """JSON in ASCII."""
+    digest: str | None
+
+
+@dataclass
+class Transcript:
+    """One attempt's."""
+
+    attempt: int
+    author: str
+    answered: Mapping[str, str]
+    """The digests of answered questions, by id."""
+    messages: list[WrittenMessage]
+    """Those of earlier attempts that count, and then its own."""
+    saved: dict[str, SavedValue]
+    """By all attempts."""
+    earlier_usage: Fields
+    events: list[Fields] = field(default_factory=list)
+    """What it said, as it said it."""
+    log: str = ""
+    state: tuple[Json, ...] = ()
+    """What it keeps for the next run; empty where it has not said so."""
+    ended: str | None = None
+    """done, error, confirm or discard, once it has said so."""
+    error: Error | None = None
+    question: Question | None = None
+
+    def __post_init__(self) -> None:
+        self._decoder = Decoder()
+        self._usage: Fields = {}
+        self._open: dict[str | None, WrittenMessage] = {}
+        self._left_open = {message.id: message for message in self.messages if message.status == "partial"}
+        """What an earlier attempt was writing, and this one has not gone on with yet."""
+        self._sizes: dict[str | None, int] = {}
+        self._remaining = _MAX_OUTPUT
+
+    @property
+    def usage(self) -> Fields:
+        """What all attempts have used."""
+        return _added(self.earlier_usage, self._usage)
+
+    def receive(self, line: bytes) -> Fields | None:
+        """Add a line; the answer, where it asks for one. Raises TooLarge."""
+        self.events.append(json.loads(line))
+        if len(line) > MAX_LINE:
+            raise TooLarge(f"The worker wrote a line of more than {MAX_LINE} bytes.")
+        try:
+            events = self._decoder.decode(line)
+        except Wrong as wrong:
+            self.log += f"[branchline] ignored an event of the worker: {wrong}\n"
+            kind, key = self.events[-1].get("type"), self.events[-1].get("key")
+            return _refused(key, str(wrong)) if kind == "save" and isinstance(key, str) else None
+        answer = None
+        for event in events:
+            answer = self._add(event)
+        return answer
+
+    def close(self, status: str) -> None:
+        """End what is open with ``status``."""
+        for event in self._decoder.end():
+            self._delta(event)
+        self._end_all(status)
+
+    def _add(self, event: Fields) -> Fields | None:
+        """Add an event; the answer, where it asks for one."""
+        match event["type"]:
+            case "save":
+                return self._save(event)
+            case "delta":
+                self._delta(event)
+            case _ if self.ended is not None:
+                self.log += _AFTER_END
+            case "start":
+                self._start(event)
+            case "end":
+                self._end(event["ref"], event["data"])
+            case "message":
+                self._complete_message(event)
+            case "step":
+                self._spend(_OVERHEAD + len(event["description"].encode()))
+            case "usage":
+                self._merge_usage(event["amounts"])
+            case "state":
+                self.state = (event["value"],)
+            case "confirm":
+                self._confirm(event)
+            case "discard":
+                self.ended = "discard"
+            case "done":
+                self._end_all("complete")
+                self.ended = "done"
+            case "error":
+                self.ended = "error"
+                self.error = Error("worker_error", event["message"], event["retryable"])
+        return None
+
+    def _delta(self, event: Fields) -> None:
+        if self.ended is not None:
+            return
+        ref, text = event["ref"], event["text"]
+        message = self._open.get(ref) or self._answer(ref)
+        size = len(text.encode())
+        written = self._sizes.get(message.id, 0) or len(message.content.encode())
+        self._sizes[message.id] = written + size
+        self._check_message(written + size)
+        self._spend(size)
+        message.content += text
+
+    def _answer(self, ref: str | None) -> WrittenMessage:
+        """The answer that opens by itself, or that an earlier attempt was writing."""
+        for id, message in self._left_open.items():
+            if (message.role, message.type, message.channel) == ("assistant", "text", "answer"):
+                self._open[ref] = self._left_open.pop(id)
+                return message
+        self._open[ref] = self._new({})
+        return self._open[ref]
+
+    def _start(self, event: Fields) -> None:
+        self._end(None)
+        self._end(event["ref"])
+        left = self._left_open.pop(event["continues"], None)
+        self._open[event["ref"]] = left or self._new(event)
+
+    def _complete_message(self, event: Fields) -> None:
+        size = len(event["content"].encode())
+        self._check_message(size)
+        self._spend(size)
+        self._end(None)
+        self._new(event, content=event["content"], status="complete")
+
+    def _merge_usage(self, amounts: Fields) -> None:
+        usage = {**self._usage, **amounts}
+        if size_of(_added(self.earlier_usage, usage)) <= _MAX_USAGE:
+            self._usage = usage
+        else:
+            self.log += "[branchline] ignored what the worker sent: its usage is larger than 64 KiB\n"
+
+    def _confirm(self, event: Fields) -> None:
+        self._end_all("complete")
+        id, digest = event["id"], event["digest"] or _digest(event)
+        if self.answered.get(id, digest) != digest:
+            problem = f"The question {id!r} asks something else than was answered."
+            self.ended, self.error = "error", Error("worker_error", problem)
+            return
+        data = {"id": id, "options": event["options"]}
+        if event["schema"] is not None:
+            data["schema"] = event["schema"]
+        asked = {"message_type": "confirmation", "data": data}
+        self._new(asked, content=event["prompt"], status="complete")
+        self.ended = "confirm"
+        self.question = Question(id, event["prompt"], event["options"], event["schema"], digest)
+
+    def _save(self, event: Fields) -> Fields:
+        key = event["key"]
+        new = SavedValue(event["value"], event["digest"])
+        counts = self.saved.get(key)
+        if counts is None:
+            if _size_of_saved(self.saved | {key: new}) > _MAX_SAVED:
+                return _refused(key, f"a run may save {_MAX_SAVED >> 20} MiB")
+            self.saved[key] = counts = new
+            self.earlier_usage = _added(self.earlier_usage, event["usage"] or {})
+        if counts.digest != new.digest:
+            return _refused(key, "this key was saved before for something else")
+        answer = {"type": "saved", "key": key}
+        return answer if counts.value == new.value else {**answer, "value": json.loads(counts.value)}
+
+    def _new(self, event: Fields, **more: Json) -> WrittenMessage:
+        data = event.get("data") or {}
+        self._spend(_OVERHEAD + (size_of(data) if data else 0))
+        head: dict[str, Any] = {
+            "id": f"{self.attempt}-{len(self.messages) + 1}",
+            "role": event.get("role", "assistant"),
+            "type": event.get("message_type", "text"),
+            "channel": event.get("channel", "answer"),
+            "author": event.get("author") or self.author,
+            "data": data,
+            "attempt": self.attempt,
+        }
+        self.messages.append(WrittenMessage({**head, **more}))
+        return self.messages[-1]
+
+    def _end(self, ref: str | None, data: Fields | None = None, status: str = "complete") -> None:
+        message = self._open.get(ref)
+        if message is None:
+            return
+        if data:
+            self._spend(size_of(data))
+            message.data = {**message.data, **data}
+        message.status = status
+        del self._open[ref]
+
+    def _end_all(self, status: str) -> None:
+        for message in self._left_open.values():
+            message.status = status
+        self._left_open.clear()
+        for ref in list(self._open):
+            self._end(ref, status=status)
+
+    def _check_message(self, size: int) -> None:
+        if size > _MAX_MESSAGE:
+            raise TooLarge(f"A message of the worker is larger than {_MAX_MESSAGE} bytes.")
+
+    def _spend(self, size: int) -> None:
+        self._remaining -= size
+        if self._remaining < 0:
+            raise TooLarge(f"The whole output of the worker is larger than {_MAX_OUTPUT} bytes.")
+
+
+def _refused(key: str, reason: str) -> Fields:
+    return {"type": "refused", "of": "save", "key": key, "message": reason}
+
+
+def _size_of_saved(saved: Mapping[str, SavedValue]) -> int:
+    return sum(_OVERHEAD + len(key.encode()) + len(one.value) for key, one in saved.items())
+
+
+def _digest(event: Fields) -> str:
+    asked = [event["prompt"], event["options"], event["schema"]]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _added(first: Fields, second: Fields) -> Fields:
+    """Both together: numbers add up, also within objects; of anything else the second counts."""
+    return {**first, **{name: _sum(first.get(name), value) for name, value in second.items()}}
+
+
+def _sum(first: Json, second: Json) -> Json:
+    if isinstance(first, dict) and isinstance(second, dict):
+        return _added(first, second)
+    if _is_number(first) and _is_number(second):
+        return first + second
+    return second
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
