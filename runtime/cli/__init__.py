@@ -30,6 +30,9 @@ _COMMANDS = {
         "user": ("runtime.cli.users:user", "Add accounts, and change passwords."),
         "token": ("runtime.cli.users:token", "Create API tokens."),
     },
+    "Develop": {
+        "run": ("runtime.cli.run:run", "Execute a worker in this terminal, without a server."),
+    },
     "Use": {
         "chat": ("runtime.cli.chat:chat", "Chat with a worker in this terminal."),
         "openapi": ("runtime.cli.processes:openapi", "Print the API's OpenAPI document."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -53,13 +54,15 @@ def test_help_names_every_command_fast(branchline: Command) -> None:
         "chat",
         "runs",
         "doctor",
+        "run",
+        "new-worker",
     ):
         assert f"\n  {name} " in result.stdout
 
 
 COMMANDS = (
     "up|web|pool|reaper|flower|doctor|check|migrate|runs list|runs show|runs cancel|"
-    "user add|user password|token create|chat|openapi"
+    "user add|user password|token create|run|new-worker|chat|openapi"
 )
 
 
@@ -323,3 +326,98 @@ def test_an_unknown_run_is_reported_in_one_sentence(migrated: Command) -> None:
         "There is no run 01900000-0000-7000-8000-000000000000.\n",
     )
     assert migrated("runs", "show", "nonsense").returncode == 2
+
+
+ASKS = """
+import sys
+from runtime.sdk import Failure
+
+def run(run):
+    print("for the log")
+    run.once("pay", lambda: run.step("Paying"))
+    if run.attempt == 1:
+        raise Failure("Busy.", retryable=True)
+    yield "Here. "
+    name = run.confirm("Name?", schema={"type": "object", "required": ["name"]})["name"]
+    yield f"Hello {name}."
+    if name == "nobody":
+        raise Failure("There is nobody.")
+"""
+
+
+@pytest.fixture
+def asks(tmp_path: Path) -> Path:
+    folder = tmp_path / "asks"
+    folder.mkdir()
+    (folder / "worker.toml").write_text(
+        'id = "asks"\nname = "Asks"\ntype = "python"\nentrypoint_path = "asks.py"\n'
+    )
+    (folder / "asks.py").write_text(ASKS)
+    return folder
+
+
+def test_a_worker_is_run_in_the_terminal_and_asks_there(branchline: Command, asks: Path) -> None:
+    done = branchline("run", str(asks), "hi", stdin='Ada\n{"name": "Ada"}\n')
+    assert done.returncode == 0
+    assert done.stdout.count("(Paying)") == 1
+    assert "Here. \nName?" in done.stdout
+    assert "does not match the worker's schema" in done.stdout
+    assert done.stdout.endswith("Hello Ada.\n")
+    assert done.stderr.count("for the log") == 3
+
+    failed = branchline("run", str(asks), "hi", stdin='{"name": "nobody"}\n')
+    assert (failed.returncode, failed.stdout.splitlines()[-1]) == (1, "error: There is nobody.")
+    left = branchline("run", str(asks), "hi")
+    assert (left.returncode, left.stdout.splitlines()[-1]) == (1, "cancelled")
+
+
+def test_a_worker_that_is_not_there_is_named_in_one_sentence(branchline: Command, tmp_path: Path) -> None:
+    assert branchline("run", "nowhere").stderr.startswith("There is no worker 'nowhere'.")
+    missing = branchline("run", str(tmp_path / "nowhere"))
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    wrong = branchline("run", "echo", "hi", "--config", '{"piece": "x"}')
+    assert (wrong.returncode, "config.piece" in wrong.stderr) == (2, True)
+
+
+def test_a_worker_is_run_again_when_its_folder_changes(asks: Path, home: Path) -> None:
+    (asks / "asks.py").write_text("def run(run):\n    return 'first'\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "runtime", "run", str(asks), "hi", "--reload"],
+        cwd=CHECKOUT,
+        env={"PATH": os.environ["PATH"], "BRANCHLINE_HOME": str(home), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = iter(process.stdout.readline, "")
+        try:
+            assert next(line for line in said if "first" in line)
+            assert "Waiting for a change" in next(said)
+            (asks / "asks.py").write_text("def run(run:\n")
+            assert next(line for line in said if "error" in line)
+            (asks / "asks.py").write_text("def run(run):\n    return 'second'\n")
+            assert next(line for line in said if "second" in line)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("kind", ["python", "exec", "node", "http"])
+def test_a_new_worker_is_valid_and_answers(branchline: Command, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "more" / "my-worker"
+    made = branchline("new-worker", "my-worker", "--type", kind, "--path", str(folder))
+    assert made.returncode == 0
+    assert f"branchline run {folder}" in made.stdout
+    found = discover([folder.parent])
+    assert (list(found.workers), dict(found.broken)) == (["my-worker"], {})
+    assert not [file for file in folder.iterdir() if "xample" in file.name + file.read_text()]
+    if kind in ("python", "exec"):  # the others need Node.js and a port
+        done = branchline("run", str(folder), "hi", PYTHONPATH=str(CHECKOUT))
+        assert (done.returncode, done.stdout[:5]) == (0, "Hello")
+    if kind == "python":
+        test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT)}
+        subprocess.run(test, cwd=folder, env=environ, check=True, capture_output=True)
+        again = branchline("new-worker", "my-worker", "--path", str(folder))
+        assert (again.returncode, "exists already" in again.stderr) == (2, True)
