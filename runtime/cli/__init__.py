@@ -32,6 +32,7 @@ _COMMANDS = {
     },
     "Develop": {
         "run": ("runtime.cli.run:run", "Execute a worker in this terminal, without a server."),
+        "new-worker": ("runtime.cli.new_worker:new_worker", "Make a folder with a worker to begin with."),
     },
     "Use": {
         "chat": ("runtime.cli.chat:chat", "Chat with a worker in this terminal."),

@@ -1,0 +1,77 @@
+"""``branchline new-worker``: a folder with a worker to begin with."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+from marshmallow import ValidationError
+
+from runtime.cli.output import say
+from runtime.errors import Invalid
+from runtime.registry import WorkerType, load
+from runtime.registry.manifest import NAME
+from runtime.settings import CHECKOUT, current
+
+_TEMPLATES = Path(__file__).parent / "worker_templates"
+_TYPES = [kind.value for kind in WorkerType]
+
+
+@click.command("new-worker")
+@click.argument("name")
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(_TYPES),
+    default=_TYPES[0],
+    show_default=True,
+    help="How it is started.",
+)
+@click.option(
+    "--path", type=click.Path(path_type=Path), help="The folder to make (default: NAME in workers/)."
+)
+def new_worker(name: str, kind: str, path: Path | None) -> None:
+    """Make a folder with a worker called NAME, to begin with.
+
+    It has a worker.toml, a schema of its configuration, and what is started; in Python a test,
+    too. A folder that exists is not touched.
+    """
+    try:
+        NAME(name)
+    except ValidationError as error:
+        raise Invalid(f"The name of a worker {error.messages[0]}.") from error
+    folder = (path or CHECKOUT / "workers" / name).absolute()
+    if folder.exists():
+        raise Invalid(f"{folder} exists already; choose another name, or --path.")
+    _write(_TEMPLATES / kind, folder, name)
+    load(folder)
+    say(_next_steps(folder, kind, name))
+
+
+def _write(template: Path, folder: Path, name: str) -> None:
+    """Copy the template; where it says "example worker", that becomes ``name``."""
+    module = name.replace("-", "_")
+    title = module.replace("_", " ").strip().capitalize() or name
+    folder.mkdir(parents=True)
+    for source in sorted(file for file in template.iterdir() if file.is_file()):
+        text = source.read_text(encoding="utf-8")
+        for old, new in (("example-worker", name), ("example_worker", module), ("Example worker", title)):
+            text = text.replace(old, new)
+        target = folder / source.name.replace("example_worker", module)
+        target.write_text(text, encoding="utf-8")
+        shutil.copymode(source, target)
+
+
+def _next_steps(folder: Path, kind: str, name: str) -> str:
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    steps = [f"Made {shown}. Next:"]
+    if kind == WorkerType.HTTP:
+        steps.append(f"  python {shown}/{name.replace('-', '_')}.py &     serve it")
+    steps.append(f'  branchline run {shown} "hello"     try it on this terminal; --reload tries again')
+    if kind == WorkerType.PYTHON:
+        steps.append(f"  pytest {shown}     run its test")
+    steps.append("  branchline check     see whether it is valid; then restart `branchline up`")
+    if folder.parent not in (place.absolute() for place in current().worker_folders):
+        steps.append(f"For the server to find it: WORKERS_PATH={folder.parent}")
+    return "\n".join(steps)
