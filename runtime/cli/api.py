@@ -21,6 +21,10 @@ _MAX_RECONNECTS = 20
 class Refused(BranchlineError):
     """The server rejected the request."""
 
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 def trusted() -> ssl.SSLContext:
     """The authorities whose certificates are believed.
@@ -39,6 +43,8 @@ class StreamEvent:
 
     type: str
     data: dict[str, Json]
+    id: str = ""
+    """Where a stream can go on from; empty for a reset."""
 
 
 class Api:
@@ -64,16 +70,18 @@ class Api:
         """The answer to a POST."""
         return self._request("POST", path, json=body)
 
-    def run_events(self, run_id: str) -> Iterator[StreamEvent]:
-        """Every event of a run up to its end; reconnects if the stream is interrupted."""
-        last_id = ""
+    def run_events(self, run_id: str, after: str = "") -> Iterator[StreamEvent]:
+        """Every event of a run after the one with the id ``after``, up to the run's end.
+
+        Reconnects if the stream is interrupted.
+        """
         failures = 0
         while failures < _MAX_RECONNECTS:
             failures += 1
             try:
-                for event_id, event in self._connection(f"/api/runs/{run_id}/events", last_id):
+                for event in self._connection(f"/api/runs/{run_id}/events", after):
                     failures = 0
-                    last_id = event_id or last_id
+                    after = event.id or after
                     yield event
                     if event.type == RUN_COMPLETED:
                         return
@@ -82,7 +90,7 @@ class Api:
             time.sleep(min(0.25 * failures, 3))
         raise Unavailable("The stream was interrupted and the server does not answer. The run continues.")
 
-    def _connection(self, path: str, last_id: str) -> Iterator[tuple[str, StreamEvent]]:
+    def _connection(self, path: str, last_id: str) -> Iterator[StreamEvent]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
         timeout = httpx.Timeout(5, read=45)  # the server sends a heartbeat every 15 s
         with self._http.stream("GET", path, headers=headers, timeout=timeout) as answer:
@@ -127,8 +135,8 @@ class Api:
         self._http.cookies.clear()
 
 
-def parse_stream(lines: Iterator[str]) -> Iterator[tuple[str, StreamEvent]]:
-    """The events of a text/event-stream, each with its id ("" where it has none)."""
+def parse_stream(lines: Iterator[str]) -> Iterator[StreamEvent]:
+    """The events of a text/event-stream."""
     event_id, kind, data = "", "", []
     for line in lines:
         field, _, value = line.partition(":")
@@ -141,7 +149,7 @@ def parse_stream(lines: Iterator[str]) -> Iterator[tuple[str, StreamEvent]]:
             data.append(value)
         elif not line:
             if data:
-                yield event_id, StreamEvent(kind, orjson.loads("\n".join(data)))
+                yield StreamEvent(kind, orjson.loads("\n".join(data)), event_id)
             event_id, kind, data = "", "", []
 
 
@@ -152,5 +160,8 @@ def _raise(answer: httpx.Response) -> None:
         detail = problem.get("detail") or problem["title"]
         fields = [f"{error['path']}: {error['message']}" for error in problem.get("errors", [])]
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        raise Refused(f"The server answered {answer.status_code} {answer.reason_phrase}.") from None
-    raise Refused("\n  ".join([detail, *(field for field in fields if not field.endswith(detail))]))
+        raise Refused(
+            f"The server answered {answer.status_code} {answer.reason_phrase}.", answer.status_code
+        ) from None
+    text = "\n  ".join([detail, *(field for field in fields if not field.endswith(detail))])
+    raise Refused(text, answer.status_code)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import click
-import orjson
 from rich.markup import escape
 
 from runtime.cli.api import Api, Refused
 from runtime.cli.conversation import Conversation
+from runtime.cli.prompts import given, hint, json_object, read_line
 from runtime.cli.reply import Reply
 from runtime.cli.terminal import console, print_table
 from runtime.errors import Invalid, NotFound, Unavailable
-from runtime.logs import printable
 from runtime.model import Json
 from runtime.settings import current
 
@@ -29,23 +28,13 @@ _HELP = """\
 /quit        quit (so does Ctrl-D); Ctrl-C cancels an answer"""
 
 
-def _json_object(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, Json]:
-    try:
-        config = orjson.loads(value or "{}")
-    except orjson.JSONDecodeError as error:
-        raise click.BadParameter(f"is not JSON ({error})") from error
-    if not isinstance(config, dict):
-        raise click.BadParameter('is not a JSON object, such as {"delay_ms": 300}')
-    return config
-
-
 @click.command()
 @click.argument("worker", required=False)
 @click.option("--url", help="The server (default: PORT and BASE_PATH on this machine).")
 @click.option("--thread", "thread_id", type=click.UUID, help="Continue this thread.")
 @click.option("--email", help="The account (default: the development account).")
 @click.option("--token", envvar="BRANCHLINE_TOKEN", help="An API token, instead of signing in.")
-@click.option("--config", callback=_json_object, help="The worker's configuration, as a JSON object.")
+@click.option("--config", callback=json_object, help="The worker's configuration, as a JSON object.")
 @click.option("-m", "--message", help="Send this message, print the answer, and exit.")
 def chat(
     worker: str | None,
@@ -90,9 +79,14 @@ class Chat:
     def run(self) -> None:
         """Read and answer until Ctrl-D or /quit."""
         console.print(f"Chatting with [bold]{escape(self._worker_id)}[/]. Type /help for help.")
-        while (line := _read("> ")) is not None and line.strip() != "/quit":
+        while True:
             try:
+                line = read_line("> ")
+                if line is None or line.strip() == "/quit":
+                    break
                 self._execute(line)
+            except KeyboardInterrupt:
+                console.print()
             except (Refused, Invalid, NotFound, Unavailable) as error:
                 console.print(str(error), style="red", markup=False)
         console.print(f"To continue: branchline chat --thread {self._conversation.thread_id}", style="dim")
@@ -103,10 +97,12 @@ class Chat:
         reply = Reply(console)
         while reply.status is None:
             try:
-                reply.follow(self._api.run_events(run_id))
+                reply.follow(self._api.run_events(run_id, reply.cursor))
                 if reply.question is not None:
-                    self._answer(run_id, reply)
+                    self._answer(run_id, reply.question)
+                    reply.question = None
             except KeyboardInterrupt:
+                reply.question = None
                 self._api.post(f"/api/runs/{run_id}/cancel", {})
         if reply.status != "success":
             error = reply.error or {}
@@ -124,22 +120,24 @@ class Chat:
         elif line.strip():
             self.ask(line)
 
-    def _answer(self, run_id: str, reply: Reply) -> None:
-        question = reply.question or {}
-        options = question.get("options") or []
-        hint = f" ({', '.join(map(str, options))})" if options else ""
-        answer = _read(f"{question.get('prompt', 'The worker asks')}{hint} ")
-        if answer is None:
-            raise KeyboardInterrupt
-        reply.question = None
-        self._api.post(
-            f"/api/runs/{run_id}/answer", {"confirmation_id": question.get("id"), "answer": answer}
-        )
+    def _answer(self, run_id: str, question: Mapping[str, Json]) -> None:
+        answered = False
+        while not answered:
+            text = read_line(f"{question.get('prompt') or 'The worker asks'}{hint(question)} ")
+            if text is None:
+                raise KeyboardInterrupt
+            body = {"confirmation_id": question.get("id"), "answer": given(question, text)}
+            answered = True
+            try:
+                self._api.post(f"/api/runs/{run_id}/answer", body)
+            except Refused as error:  # it was answered elsewhere, or has ended; the stream says which
+                console.print(str(error), style="red", markup=False)
+                answered = error.status != 422  # it does not fit the question
 
     def _edit(self, argument: str) -> None:
         number, _, text = argument.partition(" ")
         before = self._conversation.before_question(_number(number, "/edit 2"))
-        changed = text.strip() or _read("edit: ")
+        changed = text.strip() or read_line("edit: ")
         if changed:
             self._conversation.position = before
             self.ask(changed)
@@ -212,15 +210,3 @@ def _number(text: str, example: str) -> int:
     if not text.isdecimal():
         raise Invalid(f"Enter a number, for example: {example}")
     return int(text)
-
-
-def _read(prompt: str) -> str | None:
-    """A line from the user; None at Ctrl-D. Ctrl-C starts the line again."""
-    while True:
-        try:
-            return input(printable(prompt, prose=True))
-        except EOFError:
-            console.print()
-            return None
-        except KeyboardInterrupt:
-            console.print()

@@ -32,15 +32,20 @@ class Reply:
     status: str | None = None
     error: dict[str, Json] | None = None
     question: dict[str, Json] | None = None
-    """The question of a waiting run; None once it continues."""
+    """The question that the run waits with; None where it waits for nothing."""
+    cursor: str = ""
+    """The id of the last event, to go on from."""
+    _asked_by: int = 0
+    """The last attempt that asked something. Each asks once; a stream that begins anew may repeat it."""
     _messages: dict[str, _Printed] = field(default_factory=dict)
     _current: str | None = None
 
     def follow(self, stream: Iterable[StreamEvent]) -> None:
         """Print until the run ends or asks a question."""
         for event in stream:
+            self.cursor = event.id or self.cursor
             self._handle(event.type, event.data)
-            if event.type in (events.RUN_WAITING, events.RUN_COMPLETED):
+            if self.question is not None or self.status is not None:
                 return
 
     def _handle(self, type: str, data: dict[str, Json]) -> None:
@@ -61,9 +66,11 @@ class Reply:
                     if not known.done:
                         known.text, known.n = "", 0
             case events.RUN_WAITING:
-                self.question = data["confirmation"]
+                if data["attempt"] > self._asked_by:
+                    self.question, self._asked_by = data["confirmation"], data["attempt"]
+                    self._end_line()
             case events.RUN_COMPLETED:
-                self.status, self.error, self.question = data["status"], data["error"], None
+                self.status, self.error = data["status"], data["error"]
                 self._end_line()
 
     def _delta(self, message_id: str, n: int, text: str) -> None:

@@ -86,16 +86,22 @@ def test_two_messages_do_not_share_a_line() -> None:
     assert printed(created("a"), delta(1, "A", "a"), created("b"), delta(1, "B", "b"), ended()) == "A\nB\n"
 
 
-def test_following_stops_at_a_question_and_keeps_it() -> None:
-    question = {"id": "q", "prompt": "Really?", "options": ["yes", "no"]}
-    stream = iter([StreamEvent("run.waiting", {"confirmation": question}), ended()])
+def waiting(id: str, attempt: int) -> StreamEvent:
+    question = {"id": id, "prompt": "Really?", "options": ["yes", "no"]}
+    return StreamEvent("run.waiting", {"confirmation": question, "attempt": attempt}, f"e:{attempt}")
+
+
+def test_following_stops_at_each_question_once_and_goes_on_after_it() -> None:
+    stream = iter([waiting("a", 1), RESET, waiting("a", 1), waiting("b", 2), ended()])
     reply = Reply(Console(file=io.StringIO()))
-    reply.follow(stream)
-    assert reply.question == question
-    assert reply.status is None
+    for asked in ("a", "b"):
+        reply.follow(stream)
+        assert reply.question is not None and reply.question["id"] == asked
+        assert reply.status is None
+        reply.question = None
+    assert reply.cursor == "e:2"
     reply.follow(stream)
     assert reply.status == "success"
-    assert reply.question is None
 
 
 @pytest.mark.parametrize("cut", ["\n", "\r\n"])
@@ -103,7 +109,7 @@ def test_a_stream_is_parsed_into_events_with_their_ids(cut: str) -> None:
     text = 'retry: 1000\n\n: hb\n\nid: e:1\nevent: run.step\ndata: {"seq": 1}\n\n'
     text += 'event: reset\ndata: {"a":\ndata: 2}\n\n'
     events = list(parse_stream(iter(text.replace("\n", cut).split(cut))))
-    assert events == [("e:1", StreamEvent("run.step", {"seq": 1})), ("", StreamEvent("reset", {"a": 2}))]
+    assert events == [StreamEvent("run.step", {"seq": 1}, "e:1"), StreamEvent("reset", {"a": 2})]
 
 
 def test_a_text_keeps_its_lines_and_shows_its_control_characters() -> None:

@@ -45,6 +45,7 @@ class Up:
             "BRANCHLINE_HOME": str(home),
             "PORT": str(self.port),
             "FLOWER_PORT": str(self.flower_port),
+            "WORKERS_PATH": str(CHECKOUT / "tests" / "workers"),
         }
         self.lines: list[str] = []
 
@@ -198,6 +199,32 @@ def test_chat_edits_and_switches_branches(up: Up) -> None:
     ]
     assert "There is no question 9 on this branch; it has 2." in lines
     assert "Unknown command /bogus; type /help for a list." in lines
+
+
+def test_chat_answers_the_questions_of_a_run(up: Up) -> None:
+    asked = chat(up, "fake", "-m", "ask me", "--config", '{"mode": "confirm_twice"}', stdin="yes\nno\n")
+    assert (asked.stdout, asked.stderr) == ("one \nFirst? two \nSecond? yes and no\n", "")
+    assert asked.returncode == 0
+
+
+def test_chat_asks_again_until_the_answer_fits_the_question(up: Up) -> None:
+    given = 'x\n{"name": "A"}\n{"name": "Ada"}\n'
+    asked = chat(up, "fake", "-m", "order", "--config", '{"mode": "question_form"}', stdin=given)
+    assert asked.stdout.count("What shall I order? (JSON: {name: string, count: integer})") == 3
+    assert "answer.name: 'A' is too short" in asked.stdout
+    assert asked.stdout.endswith('{"count": 3, "name": "Ada"}\n')
+
+
+def test_a_question_that_comes_back_as_another_one_ends_the_run(up: Up) -> None:
+    asked = chat(up, "fake", "-m", "delete", "--config", '{"mode": "another_question"}', stdin="yes\n")
+    assert "Shall I delete 1 files?" in asked.stdout
+    assert "The question '1' asks something else than was answered." in asked.stdout
+    assert asked.returncode == 1
+
+
+def test_chat_cancels_a_run_whose_question_nobody_answers(up: Up) -> None:
+    asked = chat(up, "fake", "-m", "ask me", "--config", '{"mode": "confirm_twice"}', stdin="")
+    assert (asked.returncode, asked.stdout.splitlines()[-1]) == (1, "cancelled")
 
 
 def test_ctrl_c_in_chat_cancels_the_run(up: Up) -> None:
