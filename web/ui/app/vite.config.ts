@@ -14,7 +14,7 @@ function compressed(): Plugin {
     writeBundle({ dir = '' }, bundle) {
       const sizes = new Map<string, number>();
       for (const file of Object.keys(bundle)) {
-        if (!/\.(js|css|html|svg)$/.test(file)) continue;
+        if (!/\.(js|css|svg)$/.test(file)) continue;
         const packed = gzipSync(readFileSync(join(dir, file)), { level: 9 });
         writeFileSync(join(dir, `${file}.gz`), packed);
         sizes.set(file, packed.length);
@@ -39,6 +39,9 @@ const SERVER = process.env['BRANCHLINE_URL'] ?? 'http://127.0.0.1:8000';
 
 export default defineConfig({
   base: '/ui/',
+  // The server puts BASE_PATH before the addresses in the page; those in scripts and styles are relative.
+  experimental: { renderBuiltUrl: (_, { hostType }) => (hostType === 'html' ? undefined : { relative: true }) },
+  worker: { format: 'es' },
   plugins: [react(), compressed()],
   build: {
     outDir: '../../static',

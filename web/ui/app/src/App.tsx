@@ -1,6 +1,7 @@
+import { BASE_PATH } from '@branchline/client/api/basePath';
 import * as Tooltip from '@radix-ui/react-tooltip';
 import { QueryClientProvider } from '@tanstack/react-query';
-import { Redirect, Route, Switch } from 'wouter';
+import { Redirect, Route, Router, Switch } from 'wouter';
 import { Settings } from './account/Settings';
 import { SignIn } from './account/SignIn';
 import { Overlays } from './palette/Overlays';
@@ -15,7 +16,9 @@ export function App() {
   return (
     <QueryClientProvider client={queryClient}>
       <Tooltip.Provider delayDuration={400} skipDelayDuration={200}>
-        <Gate />
+        <Router base={BASE_PATH}>
+          <Gate />
+        </Router>
         <Notifications />
       </Tooltip.Provider>
     </QueryClientProvider>

@@ -1,3 +1,4 @@
+import { BASE_PATH } from '@branchline/client/api/basePath';
 import { api } from '@branchline/client/api/calls';
 import type { TokenWithSecret } from '@branchline/client/api/types';
 import { useQuery } from '@tanstack/react-query';
@@ -40,7 +41,7 @@ export function Tokens() {
     <section aria-labelledby="tokens-title">
       <h2 id="tokens-title">API tokens</h2>
       <p className="lead">
-        For programs that act on your behalf. Send a token as <code>Authorization: Bearer …</code>. <a href="/api/docs">API documentation</a>
+        For programs that act on your behalf. Send a token as <code>Authorization: Bearer …</code>. <a href={`${BASE_PATH}/api/docs`}>API documentation</a>
       </p>
       {created && (
         <div className="secret" role="status">

@@ -1,3 +1,4 @@
+import { BASE_PATH } from '@branchline/client/api/basePath';
 import { api } from '@branchline/client/api/calls';
 import type { Message } from '@branchline/client/api/types';
 import { loadRun, regenerate, updateState } from '@branchline/client/thread/actions';

@@ -1,3 +1,4 @@
+import { STORAGE_PREFIX } from '@branchline/client/api/basePath';
 import { errorMessage, Problem } from '@branchline/client/api/request';
 import { ACTIVE_STATUSES, type FieldProblem } from '@branchline/client/api/types';
 import { cancelRun } from '@branchline/client/thread/actions';
@@ -14,7 +15,7 @@ import { WorkerPicker } from '../workers/WorkerPicker';
 
 const NO_FIELDS: readonly FieldProblem[] = [];
 
-const draftKey = (threadId: string | null) => `branchline.draft.${threadId ?? 'new'}`;
+const draftKey = (threadId: string | null) => `${STORAGE_PREFIX}draft.${threadId ?? 'new'}`;
 
 /** The field for a message. A draft is kept in the browser until the server has accepted it. */
 export function Composer({ threadId, parent }: { threadId: string | null; parent: string | null }) {

@@ -1,7 +1,8 @@
-/** The addresses of threads and their states. */
+/** The addresses of threads and their states, as the router knows them: without the base path. */
+import { BASE_PATH } from '@branchline/client/api/basePath';
 import { useMemo } from 'react';
 import { useParams } from 'wouter';
-import { navigate } from 'wouter/use-browser-location';
+import { navigate as navigateOnHost } from 'wouter/use-browser-location';
 
 export type View = 'chat' | 'map' | 'compare';
 
@@ -27,4 +28,7 @@ export function useThreadRoute(): ThreadRoute {
   }, [rest]);
 }
 
-export { navigate };
+/** Go to a path such as /trash. `replace`: it takes the place of the current one in the browser's history. */
+export function navigate(path: string, options?: { replace: boolean }): void {
+  navigateOnHost(BASE_PATH + path, options);
+}

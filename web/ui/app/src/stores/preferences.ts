@@ -1,4 +1,5 @@
-/** What is kept in this browser: the theme, the panels, and which workers were asked with which configurations. */
+/** What is kept in this browser: the theme, the panels, which workers were asked, and the configurations for new threads. */
+import { STORAGE_PREFIX } from '@branchline/client/api/basePath';
 import type { Config } from '@branchline/client/api/types';
 import { create } from 'zustand';
 import { persist } from 'zustand/middleware';
@@ -18,13 +19,13 @@ interface Preferences {
 export const usePreferences = create<Preferences>()(
   persist(
     (): Preferences => ({ theme: 'system', sidebar: true, outline: true, workers: [], workersOf: {}, configs: {} }),
-    { name: 'branchline.preferences' },
+    { name: `${STORAGE_PREFIX}preferences` },
   ),
 );
 
 export const setPreferences = usePreferences.setState;
 
-const OWNER = 'branchline.owner';
+const OWNER = `${STORAGE_PREFIX}owner`;
 
 /** Note whose data is kept here; the data of another user is deleted. */
 export function setOwner(userId: string): void {

@@ -1,4 +1,5 @@
 /** The API's calls. */
+import { BASE_PATH } from './basePath';
 import { request } from './request';
 import type {
   Accepted,
@@ -73,7 +74,7 @@ export const api = {
   importThread: (exported: unknown) => request<{ thread: Thread }>('POST', '/api/threads/import', exported),
   /** The address of an export: the path to `state`, or the whole tree if there is no state. */
   exportUrl: (id: string, format: 'json' | 'markdown', state?: string) =>
-    withQuery(`/api/threads/${id}/export`, state ? { format, state } : { format, scope: 'tree' }),
+    BASE_PATH + withQuery(`/api/threads/${id}/export`, state ? { format, state } : { format, scope: 'tree' }),
 
   tree: (id: string, cursor: string | null, signal?: AbortSignal) =>
     request<Page<TreeNode>>('GET', withQuery(`/api/threads/${id}/states`, { limit: 1000, cursor }), undefined, signal ? { signal } : {}),

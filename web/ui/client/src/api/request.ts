@@ -1,4 +1,5 @@
 /** Requests to the API, and how its errors arrive. */
+import { BASE_PATH } from './basePath';
 import type { FieldProblem } from './types';
 
 /** An error that the server answered (a problem document, RFC 9457), or status 0 if it could not be reached. */
@@ -30,7 +31,7 @@ export function onUnauthorized(then: () => void): void {
 }
 
 /**
- * Call the API; returns the decoded body of the answer.
+ * Call the API at a `path` such as /api/me; returns the decoded body of the answer.
  *
  * Throws `Problem` for an error that the server answered and where it cannot be reached, and the signal's
  * reason if it is aborted. `key` is sent as the Idempotency-Key.
@@ -46,7 +47,7 @@ export async function request<T>(
   if (options.key) headers['Idempotency-Key'] = options.key;
   let response: Response;
   try {
-    response = await fetch(path, {
+    response = await fetch(BASE_PATH + path, {
       method,
       headers,
       body: body === undefined ? null : JSON.stringify(body),
