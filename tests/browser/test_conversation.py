@@ -9,8 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from runtime.testing.client import PASSWORD
 from runtime.testing.stack import Stack
-from runtime.testing.waiting import until
-from tests.support.browser import Visitor, opened, turn, write
+from tests.support.browser import Visitor, axe, opened, turn, write
 
 
 def test_a_user_signs_up_gets_an_answer_and_signs_out(chromium: Browser, stack: Stack) -> None:
@@ -276,26 +275,6 @@ def test_a_run_in_another_tab_changes_neither_selection_nor_scroll(visitor: Visi
 
     row.click()
     expect(turn(page, asked["states"][0])).to_contain_text("far away far away")
-
-
-def test_two_tabs_share_their_streams_and_the_second_takes_over(visitor: Visitor, tmp_path: Path) -> None:
-    thread = visitor.client.thread()
-    gate = tmp_path / "gate"
-    asked = visitor.fake(thread, "Wait", mode="gate", text="half ", path=str(gate))
-    page = visitor.open(thread)
-    expect(turn(page, asked["states"][0])).to_contain_text("half")
-    other = visitor.tab()
-    streams: list[str] = []
-    other.on("request", lambda request: "/events" in request.url and streams.append(request.url))
-    other.goto(page.url)
-    expect(turn(other, asked["states"][0])).to_contain_text("half")
-    expect(other.get_by_text("Live", exact=True)).to_be_visible()
-    assert streams == []
-
-    page.close()
-    until(lambda: other.wait_for_timeout(20) or len(streams) == 2, what="the second tab leads")
-    opened(gate)
-    expect(turn(other, asked["states"][0])).to_contain_text("half half")
 
 
 HOSTILE = (

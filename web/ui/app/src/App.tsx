@@ -11,6 +11,7 @@ import { useSession } from './stores/session';
 import { NewThreadPage } from './thread/NewThreadPage';
 import { ThreadPage } from './thread/ThreadPage';
 import { Notifications } from './ui/notifications';
+import { WaitingNotice } from './ui/WaitingNotice';
 
 export function App() {
   return (
@@ -20,6 +21,7 @@ export function App() {
           <Gate />
         </Router>
         <Notifications />
+        <WaitingNotice />
       </Tooltip.Provider>
     </QueryClientProvider>
   );

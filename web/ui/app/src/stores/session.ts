@@ -33,7 +33,7 @@ export async function loadSession(): Promise<void> {
 export function signedIn(user: User): void {
   useSession.getState().streams?.close();
   setOwner(user.id);
-  useSession.setState({ user, streams: new SharedStreams(user.id, handleHint) });
+  useSession.setState({ user, streams: new SharedStreams(user.id, { onHint: handleHint, onRefused: () => void checkUser() }) });
   void loadActivity();
 }
 
@@ -42,4 +42,12 @@ export function signedOut(): void {
   useSession.setState({ user: null, streams: null });
   clearActivity();
   queryClient.clear();
+}
+
+/** Learn whether somebody else, or nobody, is signed in by now; another tab may have changed it. */
+async function checkUser(): Promise<void> {
+  const user = await api.me().catch(() => null); // a 401 is handled where all of them are
+  if (!user || user.id === useSession.getState().user?.id) return;
+  signedOut();
+  signedIn(user);
 }

@@ -1,6 +1,7 @@
 /** Requests to the API, and how its errors arrive. */
 import { BASE_PATH } from './basePath';
 import type { FieldProblem } from './types';
+import { awaitAnswer } from './waiting';
 
 /** An error that the server answered (a problem document, RFC 9457), or status 0 if it could not be reached. */
 export class Problem extends Error {
@@ -46,6 +47,7 @@ export async function request<T>(
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (options.key) headers['Idempotency-Key'] = options.key;
   let response: Response;
+  const answered = awaitAnswer();
   try {
     response = await fetch(BASE_PATH + path, {
       method,
@@ -56,6 +58,8 @@ export async function request<T>(
   } catch (error) {
     if (options.signal?.aborted) throw error;
     throw new Problem(0, UNREACHABLE);
+  } finally {
+    answered();
   }
   if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
   const problem = await readProblem(response);

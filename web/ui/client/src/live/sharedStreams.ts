@@ -1,30 +1,21 @@
 /**
- * One set of streams per browser, however many tabs are open: with HTTP/1.1 a browser makes at most six
- * connections to a host.
+ * One connection per browser for all that is streamed, however many tabs are open: with HTTP/1.1 a
+ * browser makes at most six connections to a server, for all its tabs together.
  *
- * The tab that holds a Web Lock is the leader. It opens the user's stream and one stream for each thread
- * that some tab watches, and passes what arrives on to the other tabs by a BroadcastChannel. When the
- * leader is closed, the next tab gets the lock and asks all tabs for the cursors they are at. Where Web
- * Locks are missing (pages that are not secure), each tab is a leader for itself.
+ * A hub (`hub.ts`) has the connection, and talks with the tabs by a BroadcastChannel. It runs
+ *
+ * - in a SharedWorker, which exists on pages without TLS too;
+ * - else in the tab that holds a Web Lock; when that tab is closed, the next one gets the lock;
+ * - else in each tab for itself. Such a tab needs nothing while it is hidden, so that the tabs that are
+ *   in sight have connections left.
+ *
+ * Each tab says which threads it follows, and from which cursor on. A new hub asks all tabs, and goes
+ * on from there.
  */
 import { randomId } from '../api/randomId';
-import { EVENT_TYPES, type Hint, type LogEvent, parseCursor } from './events';
-import { type ConnectionState, openEventStream } from './eventStream';
-
-/** What tabs send each other. Each tab handles its own messages as well. */
-type TabMessage =
-  /** The sender has become the leader. */
-  | { kind: 'leader' }
-  /** The tab watches a thread and has seen its log up to the cursor. Repeated as a heartbeat. */
-  | { kind: 'watch'; tab: string; thread: string; cursor: string }
-  /** The tab does not watch the thread any more; with null, none at all. */
-  | { kind: 'leave'; tab: string; thread: string | null }
-  /** The leader's stream of a thread began after this cursor. */
-  | { kind: 'started'; thread: string; start: string }
-  | { kind: 'event'; thread: string; id: string; event: LogEvent }
-  | { kind: 'reset'; thread: string; reason: string }
-  | { kind: 'hint'; hint: Hint }
-  | { kind: 'state'; thread: string; state: ConnectionState };
+import type { Hint, LogEvent } from './events';
+import { channelName, StreamHub } from './hub';
+import type { ConnectionState, StreamMessage } from './messages';
 
 export interface Watcher {
   /** The cursor up to which the watcher has seen the log; null before its first snapshot. */
@@ -35,55 +26,48 @@ export interface Watcher {
   onState: (state: ConnectionState) => void;
 }
 
-/** A stream that the leader holds open. */
-interface Subscription {
-  /** The cursor after which the stream began. */
-  start: string;
-  close: () => void;
-  state: ConnectionState;
-  /** The tabs that watch the thread, and when they said so last. */
-  tabs: Map<string, number>;
+export interface StreamListener {
+  onHint: (hint: Hint) => void;
+  /** The server refuses the stream: perhaps nobody is signed in any more, or somebody else. */
+  onRefused: () => void;
 }
 
-/** Milliseconds between two messages by which a tab says that it still watches. */
+/** Milliseconds between two messages by which a tab says that it is still there. */
 const HEARTBEAT = 20_000;
-/** Milliseconds after which a silent tab is taken for closed. Browsers slow down timers of hidden tabs to one a minute. */
-const TAB_TIMEOUT = 70_000;
-const HINT_TYPES = ['thread.updated', 'thread.deleted', 'run.changed', 'reload'];
+
+/** Tabs of another version of the interface have a worker and a channel of their own. */
+const VERSION = new URL(import.meta.url).pathname;
+
+const tabsCanTalk = () => typeof BroadcastChannel !== 'undefined';
 
 export class SharedStreams {
   private readonly tab = randomId();
-  private readonly channel: BroadcastChannel | null;
+  private readonly name: string;
+  private channel: BroadcastChannel | null = null;
+  private hub: StreamHub | null = null;
+  private inWorker = false;
+  private elected = false;
+  /** Whether any hub was heard of since this tab began, and since its last heartbeat. */
+  private heardEver = false;
+  private heardLately = false;
   private readonly watchers = new Map<string, Watcher>();
-  private readonly subscriptions = new Map<string, Subscription>();
+  /** The threads whose watchers have a cursor from which the log can be followed. */
+  private readonly followed = new Set<string>();
   private readonly closed = new AbortController();
   private readonly heartbeatTimer: ReturnType<typeof setInterval>;
-  private isLeader = false;
-  private closeUserStream: (() => void) | null = null;
-  private userStreamState: ConnectionState = 'connecting';
 
   constructor(
-    userId: string,
-    private readonly onHint: (hint: Hint) => void,
+    private readonly userId: string,
+    private readonly listener: StreamListener,
   ) {
-    const name = `branchline.streams:${userId}`;
-    const shared = 'locks' in navigator && 'BroadcastChannel' in globalThis;
-    this.channel = shared ? new BroadcastChannel(name) : null;
-    if (this.channel) this.channel.onmessage = ({ data }: MessageEvent<TabMessage>) => this.handle(data);
-    if (shared) {
-      navigator.locks
-        .request(name, { signal: this.closed.signal }, () => {
-          if (this.closed.signal.aborted) return undefined;
-          this.becomeLeader();
-          // The lock is held until the promise is settled.
-          return new Promise<void>((resolve) => this.closed.signal.addEventListener('abort', () => resolve()));
-        })
-        .catch(() => {});
-    } else {
-      this.becomeLeader();
-    }
+    this.name = channelName(userId, VERSION);
     this.heartbeatTimer = setInterval(() => this.heartbeat(), HEARTBEAT);
-    addEventListener('pagehide', this.leaveAll);
+    const { signal } = this.closed;
+    addEventListener('pagehide', () => this.leave(), { signal });
+    addEventListener('pageshow', ({ persisted }) => persisted && this.report(), { signal });
+    addEventListener('online', () => this.tell({ kind: 'online' }), { signal });
+    if (tabsCanTalk() && 'SharedWorker' in globalThis) this.useWorker();
+    else this.electHub();
   }
 
   /** Pass on what happens in a thread once `follow` is called; the function that is returned ends it. */
@@ -92,138 +76,147 @@ export class SharedStreams {
     return () => {
       if (this.watchers.get(thread) !== watcher) return;
       this.watchers.delete(thread);
-      this.broadcast({ kind: 'leave', tab: this.tab, thread });
+      if (this.followed.delete(thread)) this.report();
     };
   }
 
   /** Follow a thread's log from its watcher's cursor; to be called again after each snapshot. */
   follow(thread: string): void {
-    const cursor = this.watchers.get(thread)?.cursor();
-    if (cursor) this.broadcast({ kind: 'watch', tab: this.tab, thread, cursor });
+    if (!this.watchers.get(thread)?.cursor()) return;
+    this.followed.add(thread);
+    this.report();
   }
 
   close(): void {
-    this.leaveAll();
-    removeEventListener('pagehide', this.leaveAll);
+    this.leave();
     clearInterval(this.heartbeatTimer);
-    this.closeUserStream?.();
-    for (const { close } of this.subscriptions.values()) close();
-    this.subscriptions.clear();
     this.closed.abort();
+    this.hub?.close();
     this.channel?.close();
   }
 
-  private readonly leaveAll = () => this.broadcast({ kind: 'leave', tab: this.tab, thread: null });
+  // ── where the hub is ──────────────────────────────────────────────────────
 
-  private broadcast(message: TabMessage): void {
-    if (!this.closed.signal.aborted) this.channel?.postMessage(message);
-    this.handle(message);
-  }
-
-  private handle(message: TabMessage): void {
-    switch (message.kind) {
-      case 'leader':
-        for (const thread of this.watchers.keys()) this.follow(thread);
-        break;
-      case 'watch':
-        if (this.isLeader) this.subscribe(message.thread, message.tab, message.cursor);
-        break;
-      case 'leave':
-        if (this.isLeader) this.unsubscribe(message.tab, message.thread);
-        break;
-      case 'started':
-        this.checkForGap(message.thread, message.start);
-        break;
-      case 'event':
-        this.watchers.get(message.thread)?.onEvent(message.id, message.event);
-        break;
-      case 'reset':
-        this.watchers.get(message.thread)?.onReset(message.reason);
-        break;
-      case 'hint':
-        this.onHint(message.hint);
-        break;
-      case 'state':
-        this.watchers.get(message.thread)?.onState(message.state);
-        break;
+  private useWorker(): void {
+    try {
+      const worker = new SharedWorker(new URL('./streamWorker.ts', import.meta.url), { type: 'module', name: this.name });
+      worker.onerror = () => this.electHub();
+    } catch {
+      this.electHub();
+      return;
     }
+    this.inWorker = true;
+    this.openChannel();
+    this.report();
   }
 
-  // ── what the leader does ──────────────────────────────────────────────────
-
-  private becomeLeader(): void {
-    this.isLeader = true;
-    this.closeUserStream = openEventStream({
-      url: () => '/api/events',
-      types: HINT_TYPES,
-      onEvent: (_, data) => this.broadcast({ kind: 'hint', hint: JSON.parse(data) as Hint }),
-      onState: (state) => {
-        // Hints are not numbered, so after an interruption everything they hint at is read again.
-        if (state === 'open' && this.userStreamState === 'lost') this.broadcast({ kind: 'hint', hint: { type: 'reload' } });
-        if (state !== 'connecting') this.userStreamState = state;
-      },
-    });
-    this.broadcast({ kind: 'leader' });
-  }
-
-  private subscribe(thread: string, tab: string, cursor: string): void {
-    let subscription = this.subscriptions.get(thread);
-    if (!subscription) {
-      subscription = { start: cursor, close: () => {}, state: 'connecting', tabs: new Map() };
-      this.subscriptions.set(thread, subscription);
-      subscription.close = this.open(thread, cursor, subscription);
+  private electHub(): void {
+    if (this.elected) return;
+    this.elected = true;
+    this.inWorker = false;
+    const { signal } = this.closed;
+    if (!tabsCanTalk() || !('locks' in navigator)) {
+      this.channel?.close();
+      this.channel = null;
+      document.addEventListener('visibilitychange', () => this.report(), { signal });
+      this.becomeHub();
+      return;
     }
-    subscription.tabs.set(tab, Date.now());
-    this.broadcast({ kind: 'started', thread, start: subscription.start });
-    this.broadcast({ kind: 'state', thread, state: subscription.state });
+    this.openChannel();
+    this.report();
+    navigator.locks
+      .request(this.name, { signal }, () => {
+        if (signal.aborted) return undefined;
+        this.becomeHub();
+        // The lock is held until the promise is settled.
+        return new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+      })
+      .catch(() => {});
   }
 
-  private open(thread: string, start: string, subscription: Subscription): () => void {
-    return openEventStream({
-      url: (lastId) => `/api/threads/${thread}/events?after=${encodeURIComponent(lastId ?? start)}`,
-      types: [...EVENT_TYPES, 'reset'],
-      final: ['reset', 'thread.deleted'],
-      onEvent: (type, data, id) => {
-        if (type === 'reset') {
-          this.subscriptions.delete(thread);
-          this.broadcast({ kind: 'reset', thread, reason: (JSON.parse(data) as { reason: string }).reason });
-        } else {
-          this.broadcast({ kind: 'event', thread, id, event: JSON.parse(data) as LogEvent });
-        }
-      },
-      onState: (state) => {
-        subscription.state = state;
-        if (this.subscriptions.get(thread) === subscription) this.broadcast({ kind: 'state', thread, state });
-      },
-    });
+  private openChannel(): void {
+    if (this.channel) return;
+    this.channel = new BroadcastChannel(this.name);
+    this.channel.onmessage = ({ data }: MessageEvent<StreamMessage>) => {
+      this.hub?.receive(data);
+      this.handle(data);
+    };
   }
 
-  private unsubscribe(tab: string, thread: string | null): void {
-    for (const [id, subscription] of this.subscriptions) {
-      if (thread !== null && thread !== id) continue;
-      subscription.tabs.delete(tab);
-      if (subscription.tabs.size) continue;
-      subscription.close();
-      this.subscriptions.delete(id);
+  private becomeHub(): void {
+    // Tabs that another hub has served have missed hints since it ended.
+    const send = (message: StreamMessage) => {
+      this.channel?.postMessage(message);
+      this.handle(message);
+    };
+    this.hub = new StreamHub(this.userId, send, this.heardEver);
+    this.report();
+  }
+
+  // ── what a tab says ───────────────────────────────────────────────────────
+
+  private tell(message: StreamMessage): void {
+    if (this.closed.signal.aborted) return;
+    this.channel?.postMessage(message);
+    this.hub?.receive(message);
+  }
+
+  /** Tell the hub all that this tab follows. */
+  private report(): void {
+    if (!this.channel && document.hidden) {
+      this.leave();
+      return;
     }
+    const threads: Record<string, string> = {};
+    for (const thread of this.followed) {
+      const cursor = this.watchers.get(thread)?.cursor();
+      if (cursor) threads[thread] = cursor;
+    }
+    this.tell({ kind: 'tab', tab: this.tab, threads });
   }
 
-  // ── what every tab does ───────────────────────────────────────────────────
-
-  /** Reset the watcher if the leader's stream began after its cursor: it would miss what lies between. */
-  private checkForGap(thread: string, start: string): void {
-    const watcher = this.watchers.get(thread);
-    const ours = parseCursor(watcher?.cursor() ?? '');
-    const theirs = parseCursor(start);
-    if (watcher && ours && theirs && ours.epoch === theirs.epoch && ours.seq < theirs.seq) watcher.onReset('gap');
+  private leave(): void {
+    this.tell({ kind: 'gone', tab: this.tab });
   }
 
   private heartbeat(): void {
-    for (const thread of this.watchers.keys()) this.follow(thread);
-    if (!this.isLeader) return;
-    const oldest = Date.now() - TAB_TIMEOUT;
-    for (const { tabs } of this.subscriptions.values()) {
-      for (const [tab, seen] of tabs) if (seen < oldest) this.unsubscribe(tab, null);
+    // A system that is short of memory may end a worker, and nobody is told.
+    if (this.inWorker && !this.heardLately) this.useWorker();
+    else this.report();
+    this.heardLately = false;
+  }
+
+  // ── what a tab is told ────────────────────────────────────────────────────
+
+  private handle(message: StreamMessage): void {
+    switch (message.kind) {
+      case 'tab':
+      case 'gone':
+      case 'online':
+        return;
+      case 'hub':
+        this.report();
+        break;
+      case 'event':
+        this.watchers.get(message.event.thread_id)?.onEvent(message.id, message.event);
+        break;
+      case 'reset':
+        this.followed.delete(message.thread);
+        this.watchers.get(message.thread)?.onReset(message.reason);
+        break;
+      case 'hint':
+        this.listener.onHint(message.hint);
+        break;
+      case 'state':
+        for (const [thread, { onState }] of this.watchers) {
+          onState(message.open.includes(thread) ? 'open' : message.lost ? 'lost' : 'connecting');
+        }
+        break;
+      case 'refused':
+        this.listener.onRefused();
+        break;
     }
+    this.heardEver = true;
+    this.heardLately = true;
   }
 }

@@ -1,5 +1,6 @@
 /** The thread that is being watched: what is known of it, which branch is shown, and how current it is. */
 import { createStore } from 'zustand/vanilla';
+import { STORAGE_PREFIX } from '../api/basePath';
 import { api } from '../api/calls';
 import type { Accepted, Thread } from '../api/types';
 import { type Action, reduce } from './reducer';
@@ -55,8 +56,8 @@ export async function loadHistory(from: string, cursor?: string | null): Promise
 
 // ── the branch that is shown ────────────────────────────────────────────────
 
-const choicesKey = (thread: string) => `branchline.choices.${thread}`;
-const headKey = (thread: string) => `branchline.head.${thread}`;
+const choicesKey = (thread: string) => `${STORAGE_PREFIX}choices.${thread}`;
+const headKey = (thread: string) => `${STORAGE_PREFIX}head.${thread}`;
 
 export function storedChoices(thread: string): BranchChoices {
   try {

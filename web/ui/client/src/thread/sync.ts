@@ -1,8 +1,9 @@
 /** Keeps the watched thread in step with the server: reads a snapshot, follows the log from there, and reads the tree. */
 import { api } from '../api/calls';
 import { errorMessage, Problem } from '../api/request';
+import { awaitAnswer } from '../api/waiting';
 import type { LogEvent } from '../live/events';
-import type { ConnectionState } from '../live/eventStream';
+import type { ConnectionState } from '../live/messages';
 import type { SharedStreams } from '../live/sharedStreams';
 import type { Action } from './reducer';
 import { emptyThread } from './state';
@@ -52,6 +53,8 @@ class ThreadSync {
   private reloadedTimer: Timer;
   private offlineTimer: Timer;
   private retryTimer: Timer;
+  /** Called when the connection that is being made is open or has failed. */
+  private connected: (() => void) | null = null;
   private readonly abort = new AbortController();
 
   constructor(
@@ -71,6 +74,7 @@ class ThreadSync {
     document.removeEventListener('visibilitychange', this.onVisibilityChange);
     for (const timer of [this.flushTimer, this.gapTimer, this.reloadedTimer, this.offlineTimer, this.retryTimer]) clearTimeout(timer);
     this.unwatch?.();
+    this.connected?.();
   }
 
   private watch(): void {
@@ -91,6 +95,8 @@ class ThreadSync {
       this.flush();
       this.unwatch?.();
       this.unwatch = null;
+      this.connected?.();
+      this.connected = null;
     } else if (!this.unwatch) {
       this.watch();
       this.streams.follow(this.threadId);
@@ -128,18 +134,26 @@ class ThreadSync {
 
   private onConnection(state: ConnectionState): void {
     this.connection = state;
+    if (state === 'connecting') this.connected ??= awaitAnswer();
+    else {
+      this.connected?.();
+      this.connected = null;
+    }
     if (state === 'open') {
       clearTimeout(this.offlineTimer);
       this.offlineTimer = undefined;
-      if (get().syncStatus !== 'reloaded') this.setStatus('live');
-    } else if (get().syncStatus !== 'loading') this.onInterruption();
+      if (get().syncStatus !== 'reloaded' && get().data.cursor) this.setStatus('live');
+    } else if (get().syncStatus === 'live' || (state === 'lost' && get().syncStatus !== 'loading')) this.onInterruption();
   }
 
   /** Most interruptions are short; one that lasts is shown as "offline". */
   private onInterruption(): void {
-    if (this.offlineTimer) return;
+    if (this.offlineTimer || get().syncStatus === 'offline') return;
     this.setStatus(navigator.onLine ? 'catching up' : 'offline');
-    this.offlineTimer = setTimeout(() => set({ syncStatus: 'offline' }), OFFLINE_AFTER);
+    this.offlineTimer = setTimeout(() => {
+      this.offlineTimer = undefined;
+      if (this.connection !== 'open') set({ syncStatus: this.connection === 'lost' || !navigator.onLine ? 'offline' : 'catching up' });
+    }, OFFLINE_AFTER);
   }
 
   private setStatus(syncStatus: SyncStatus): void {
@@ -189,7 +203,7 @@ class ThreadSync {
       this.setStatus('reloaded');
       this.reloadedTimer = setTimeout(() => set({ syncStatus: this.connection === 'open' ? 'live' : 'catching up' }), RELOADED_SHOWN);
     } else if (this.connection === 'open') this.setStatus('live');
-    else this.onInterruption();
+    else if (this.connection === 'lost') this.onInterruption();
     this.streams.follow(this.threadId);
     await this.readTree();
   }
