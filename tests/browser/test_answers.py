@@ -323,8 +323,8 @@ def test_keys_scroll_from_fork_to_fork_without_animation_if_motion_is_reduced(
     page.locator("h1 button").focus()
     top = "box => Math.round(box.getBoundingClientRect().top)"
     view = page.locator(".conversation").evaluate(top)
-    for key, fork in (("[", 3), ("[", 2), ("[", 1), ("]", 2), ("]", 3)):
-        page.keyboard.press(key)
+    for key, fork in (("Up", 3), ("Up", 2), ("Up", 1), ("Down", 2), ("Down", 3)):
+        page.keyboard.press(f"Alt+Arrow{key}")
         assert abs(turn(page, forks[fork]).evaluate(top) - view) < 40, (key, fork)
     assert page.evaluate("document.getAnimations().filter(one => one.playState === 'running').length") == 0
     visitor.leave()

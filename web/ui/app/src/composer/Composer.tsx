@@ -9,9 +9,12 @@ import { navigate, threadPath } from '../navigation/routes';
 import { send } from '../runs/send';
 import { setPreferences, usePreferences } from '../stores/preferences';
 import { useThread } from '../stores/thread';
+import { useWorkers } from '../stores/workers';
+import { isComposing } from '../ui/keys';
 import { notifyError } from '../ui/notifications';
 import { useChosenWorkers } from '../workers/useChosenWorkers';
 import { WorkerPicker } from '../workers/WorkerPicker';
+import { focusWhenShown, hasTouchKeyboard, takesFocus } from './focus';
 
 const NO_FIELDS: readonly FieldProblem[] = [];
 
@@ -30,24 +33,42 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
   const area = useRef<HTMLTextAreaElement>(null);
   useAutoHeight(area, text);
   useEffect(() => () => sending?.abort(), [sending]);
+  useEffect(() => {
+    if (takesFocus(threadId)) area.current?.focus();
+  }, [threadId]);
 
   const ready = text.trim() !== '' && !sending && !activeRun && chosen.length > 0 && (!threadId || !!parent);
+  // What is sent before the workers are known goes as soon as they are.
+  const [early, setEarly] = useState(false);
+  const unknown = useWorkers().isPending;
+  useEffect(() => {
+    if (!early || unknown) return;
+    setEarly(false);
+    void submit();
+  });
   const submit = async () => {
+    if (unknown) setEarly(true);
     if (!ready) return;
     const abort = new AbortController();
     setSending(abort);
     setProblem(null);
+    const keepsFocus = document.activeElement === area.current || !hasTouchKeyboard();
     try {
       const configs = usePreferences.getState().configs;
       const sent = await send(
         { threadId, parentId: parent, messages: [{ role: 'user', content: text }], workers: chosen, configs, n },
         { signal: abort.signal, onWaiting: setWaiting },
       );
-      setText('');
+      const rest = setText((now) => withoutSent(now, text));
       const [first = ''] = sent.outputIds;
       if (!threadId) setPreferences({ workersOf: { ...usePreferences.getState().workersOf, [sent.threadId]: chosen } });
       // The user may have left the page meanwhile, and is not taken back to it.
       if (!area.current) return;
+      if (!threadId) {
+        setText(() => '');
+        storeDraft(sent.threadId, rest);
+        if (keepsFocus) focusWhenShown(sent.threadId);
+      } else if (keepsFocus) area.current.focus();
       if (sent.outputIds.length > 1) navigate(threadPath(sent.threadId, sent.inputId, 'compare'));
       else openBranch(sent.threadId, first, { end: true });
     } catch (error) {
@@ -87,11 +108,14 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
           placeholder={threadId ? 'Reply …' : 'Ask anything …'}
           rows={1}
           value={text}
-          readOnly={!!sending}
+          readOnly={!!waiting}
           autoFocus={!threadId}
-          onChange={(event) => setText(event.target.value)}
+          onChange={(event) => {
+            setText(() => event.target.value);
+            setEarly(false);
+          }}
           onKeyDown={(event) => {
-            if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {
+            if (event.key === 'Enter' && !event.shiftKey && !isComposing(event.nativeEvent)) {
               event.preventDefault();
               void submit();
             }
@@ -115,23 +139,34 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
   );
 }
 
-/** The text that was not sent yet, also after a reload. */
-function useDraft(threadId: string | null): [string, (text: string) => void] {
-  const key = draftKey(threadId);
-  const [text, setText] = useState(() => localStorage.getItem(key) ?? '');
-  const store = useCallback(
-    (next: string) => {
-      setText(next);
-      try {
-        if (next) localStorage.setItem(key, next);
-        else localStorage.removeItem(key);
-      } catch {
-        // Storage is full or forbidden: the draft lasts as long as the page.
-      }
+/** What was typed in addition while a message was sent. */
+function withoutSent(text: string, sent: string): string {
+  return text.startsWith(sent) ? text.slice(sent.length).trimStart() : text;
+}
+
+/** The text that was not sent yet, also after a reload. What changes it returns the new text. */
+function useDraft(threadId: string | null): [string, (change: (text: string) => string) => string] {
+  const [text, setText] = useState(() => localStorage.getItem(draftKey(threadId)) ?? '');
+  const current = useRef(text);
+  const change = useCallback(
+    (next: (text: string) => string) => {
+      current.current = next(current.current);
+      setText(current.current);
+      storeDraft(threadId, current.current);
+      return current.current;
     },
-    [key],
+    [threadId],
   );
-  return [text, store];
+  return [text, change];
+}
+
+function storeDraft(threadId: string | null, text: string): void {
+  try {
+    if (text) localStorage.setItem(draftKey(threadId), text);
+    else localStorage.removeItem(draftKey(threadId));
+  } catch {
+    // Storage is full or forbidden: the draft lasts as long as the page.
+  }
 }
 
 /** The run that is filling the state to reply to, if one is. */

@@ -88,7 +88,7 @@ export function OutlineTree({ list, nodes, onPath, head, matches, collapsed, onT
       event.preventDefault();
       event.stopPropagation();
       act();
-    } else if (event.key.length === 1 && /\S/.test(event.key) && !'?[]'.includes(event.key)) {
+    } else if (event.key.length === 1 && /\S/.test(event.key)) {
       event.stopPropagation();
       const now = Date.now();
       typed.current = { text: (now - typed.current.at < TYPING_PAUSE ? typed.current.text : '') + event.key.toLowerCase(), at: now };

@@ -1,9 +1,10 @@
 import { useEffect } from 'react';
 import { useLocation } from 'wouter';
+import { focusComposer } from '../composer/focus';
 import { scrollToFork } from '../navigation/scrollToFork';
 import { openOverlay, useOverlay } from '../stores/overlay';
 import { setPreferences, usePreferences } from '../stores/preferences';
-import { isTyping } from '../ui/keys';
+import { isTyping, writes } from '../ui/keys';
 import { Help } from './Help';
 import { Palette } from './Palette';
 
@@ -13,18 +14,12 @@ export function Overlays() {
   const [, navigate] = useLocation();
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
-      if ((event.metaKey || event.ctrlKey) && event.key.toLowerCase() === 'k') {
+      if (event.defaultPrevented) return;
+      const act = shortcut(event);
+      if (act) {
         event.preventDefault();
-        const open = useOverlay.getState().overlay === 'palette';
-        if (open || !document.querySelector('dialog[open]')) openOverlay(open ? null : 'palette');
-        return;
-      }
-      if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey || isTyping(event)) return;
-      if (document.querySelector('dialog[open]')) return;
-      const act = KEYS[event.key];
-      if (!act) return;
-      event.preventDefault();
-      act(navigate);
+        act(navigate);
+      } else if (writes(event) && !isTyping(event) && !isDialogOpen()) focusComposer();
     };
     addEventListener('keydown', pressed);
     return () => removeEventListener('keydown', pressed);
@@ -34,12 +29,34 @@ export function Overlays() {
   return null;
 }
 
-const KEYS: Record<string, (navigate: (to: string) => void) => void> = {
-  '?': () => openOverlay('help'),
-  '/': () => document.querySelector<HTMLElement>('[data-composer]')?.focus(),
-  n: (navigate) => navigate('/'),
-  o: () => setPreferences({ outline: !usePreferences.getState().outline }),
+type Act = (navigate: (to: string) => void) => void;
+
+/** What a key press does; none of these keys would write anything. */
+function shortcut(event: KeyboardEvent): Act | undefined {
+  const isFork = event.key === 'ArrowUp' || event.key === 'ArrowDown';
+  if (event.altKey && isFork && !event.ctrlKey && !event.metaKey && !event.shiftKey && !isEdited(event.target)) {
+    return isDialogOpen() ? undefined : () => scrollToFork(event.key === 'ArrowUp' ? -1 : 1);
+  }
+  if (!(event.metaKey || event.ctrlKey) || event.altKey) return undefined;
+  const key = event.key.toLowerCase();
+  const open = useOverlay.getState().overlay === 'palette';
+  if (key === 'k' && !event.shiftKey && (open || !isDialogOpen())) return () => openOverlay(open ? null : 'palette');
+  if (isDialogOpen()) return undefined;
+  return key === '/' ? () => openOverlay('help') : event.shiftKey ? WITH_SHIFT[key] : undefined;
+}
+
+/** With Shift and Ctrl or ⌘. */
+const WITH_SHIFT: Record<string, Act> = {
+  o: (navigate) => navigate('/'),
+  l: () => setPreferences({ outline: !usePreferences.getState().outline }),
   s: () => setPreferences({ sidebar: !usePreferences.getState().sidebar }),
-  '[': () => scrollToFork(-1),
-  ']': () => scrollToFork(1),
 };
+
+function isDialogOpen(): boolean {
+  return !!document.querySelector('dialog[open]');
+}
+
+/** Whether this is a field with text, in which Option and arrow keys move the cursor. */
+function isEdited(target: EventTarget | null): boolean {
+  return (target instanceof HTMLTextAreaElement || target instanceof HTMLInputElement) && target.value !== '';
+}

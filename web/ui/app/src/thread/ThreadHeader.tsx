@@ -7,6 +7,7 @@ import { useThread } from '../stores/thread';
 import { RenameThread } from '../threads/RenameThread';
 import { ThreadMenu } from '../threads/ThreadMenu';
 import { IconButton } from '../ui/Button';
+import { MODIFIER, SHIFT } from '../ui/keys';
 import { Menu } from '../ui/Menu';
 import { ConnectionStatus } from './ConnectionStatus';
 
@@ -35,7 +36,7 @@ export function ThreadHeader({ view, outline, onOutline }: { view: string; outli
         <ViewButton icon={MapIcon} name="Map" on={view === 'map'} onClick={() => navigate(threadPath(id, head, 'map'))} />
       </div>
       {view === 'chat' && (
-        <IconButton label={outline ? 'Hide outline' : 'Show outline'} icon={GitBranch} keys="O" aria-pressed={outline} onClick={onOutline} />
+        <IconButton label={outline ? 'Hide outline' : 'Show outline'} icon={GitBranch} keys={`${MODIFIER}${SHIFT}L`} aria-pressed={outline} onClick={onOutline} />
       )}
       {thread && (
         <Menu trigger={<button type="button" className="icon-button" aria-label="Thread actions"><Ellipsis aria-hidden="true" /></button>}>

@@ -1,11 +1,18 @@
 import { X } from 'lucide-react';
-import { type ReactNode, useEffect, useId, useRef } from 'react';
+import { type FormEvent, type ReactNode, useEffect, useId, useRef } from 'react';
+import { createPortal } from 'react-dom';
 import { IconButton } from './Button';
+import { isComposing } from './keys';
 
-/** A modal dialog. It is the browser's own, which keeps the focus inside; the focus returns when it is closed. */
+/**
+ * A modal dialog. It is the browser's own, which keeps the focus inside; the focus returns when it is closed.
+ * Its element is a child of the page itself: the styles and the Enter key of a form that opens it do not
+ * concern it.
+ */
 export function Dialog({
   title,
   onClose,
+  onSubmit,
   children,
   footer,
   wide = false,
@@ -13,6 +20,8 @@ export function Dialog({
 }: {
   title: string;
   onClose: () => void;
+  /** If the dialog is a form: what Enter in one of its fields does, and its button of type submit. */
+  onSubmit?: () => void;
   children: ReactNode;
   footer?: ReactNode;
   wide?: boolean;
@@ -31,7 +40,22 @@ export function Dialog({
       if (before?.isConnected) before.focus();
     };
   }, []);
-  return (
+  const body = (
+    <>
+      <header className={plain ? 'visually-hidden' : 'dialog-head'}>
+        <h2 id={heading}>{title}</h2>
+        {!plain && <IconButton label="Close" icon={X} onClick={onClose} />}
+      </header>
+      {/* What is only read is scrolled by the keyboard. */}
+      <div className="dialog-content" tabIndex={wide && !onSubmit ? 0 : undefined}>{children}</div>
+      {footer && <footer className="dialog-foot">{footer}</footer>}
+    </>
+  );
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    onSubmit?.();
+  };
+  return createPortal(
     <dialog
       ref={ref}
       className={`dialog${wide ? ' dialog-wide' : ''}${plain ? ' dialog-plain' : ''}`}
@@ -42,15 +66,17 @@ export function Dialog({
         onClose();
       }}
       onMouseDown={(event) => event.target === ref.current && onClose()}
+      // React passes events on to the component that opened the dialog, which may be in a form.
+      onSubmit={(event) => event.stopPropagation()}
+      onKeyDown={(event) => {
+        // A browser sends "cancel" for the key only once in a while, and closes a dialog that this one opens with the same key.
+        if (event.key !== 'Escape' || event.defaultPrevented || isComposing(event.nativeEvent)) return;
+        event.preventDefault();
+        onClose();
+      }}
     >
-      <div className="dialog-body">
-        <header className={plain ? 'visually-hidden' : 'dialog-head'}>
-          <h2 id={heading}>{title}</h2>
-          {!plain && <IconButton label="Close" icon={X} onClick={onClose} />}
-        </header>
-        <div className="dialog-content">{children}</div>
-        {footer && <footer className="dialog-foot">{footer}</footer>}
-      </div>
-    </dialog>
+      {onSubmit ? <form className="dialog-body" noValidate onSubmit={submit}>{body}</form> : <div className="dialog-body">{body}</div>}
+    </dialog>,
+    document.body,
   );
 }
