@@ -1,8 +1,9 @@
 import { loadHistory } from '@branchline/client/thread/store';
 import { ArrowDown } from 'lucide-react';
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import { takeScrollTarget, turnElement } from '../navigation/openBranch';
+import { setScrollTarget, turnElement, useScrollTarget } from '../navigation/openBranch';
 import { usePath, useThread } from '../stores/thread';
+import { markWords } from '../ui/markWords';
 import { notifyError } from '../ui/notifications';
 import { ForkBelow } from './ForkBelow';
 import { Turn } from './Turn';
@@ -22,7 +23,7 @@ export function Conversation() {
   const olderCursors = useThread((state) => state.data.olderCursors);
   const known = useThread((state) => !!state.data.cursor);
   const { shown, older } = useMemo(() => visible(path, loaded, olderCursors), [path, loaded, olderCursors]);
-  const { box, inner, isAway, scrollToEnd, onScroll } = useScrolling(shown[0]);
+  const { box, inner, isAway, scrollToEnd, onScroll } = useScrolling(shown);
   useHeadMessages(path, loaded);
 
   return (
@@ -71,7 +72,7 @@ function useHeadMessages(path: string[], loaded: ReadonlyMap<string, unknown>): 
 }
 
 /** Scrolling: follow the end, keep the position when messages are added above, and go to a target. */
-function useScrolling(first: string | undefined) {
+function useScrolling(shown: readonly string[]) {
   const box = useRef<HTMLDivElement>(null);
   const inner = useRef<HTMLDivElement>(null);
   const following = useRef(true);
@@ -107,34 +108,43 @@ function useScrolling(first: string | undefined) {
     return () => observer.disconnect();
   }, [onScroll]);
 
-  // Another branch is shown: scroll to the target that came with it, if one did.
+  // Scroll to the target, once its branch is shown and its state is rendered.
+  const target = useScrollTarget((state) => state.target);
   useLayoutEffect(() => {
-    const target = takeScrollTarget();
     const outer = box.current;
-    if (!outer || !target) return;
-    if (target === 'end') {
+    if (!outer || !target || target.head !== head) return;
+    if (!target.state) {
+      setScrollTarget(null);
       scrollToEnd();
       return;
     }
     const element = turnElement(target.state);
     if (!element) return;
+    setScrollTarget(null);
     following.current = false;
-    const wantedTop = target.top ?? outer.getBoundingClientRect().top + 24;
-    outer.scrollTop += element.getBoundingClientRect().top - wantedTop;
+    // Out of sight a message has a guessed height, beyond which nothing could be scrolled to.
+    element.style.contentVisibility = 'visible';
+    const first = markWords(element, target.words);
+    first?.startContainer.parentElement?.closest('details')?.setAttribute('open', '');
+    const above = outer.getBoundingClientRect().top + 24;
+    outer.scrollTop += element.getBoundingClientRect().top - (target.top ?? above);
+    // In a long message the words may be further down.
+    const below = first ? first.getBoundingClientRect().bottom - outer.getBoundingClientRect().bottom : 0;
+    if (below > 0) outer.scrollTop += below + outer.clientHeight / 2;
     top.current = outer.scrollTop;
     if (target.top === null) {
       element.classList.remove('flash');
       requestAnimationFrame(() => element.classList.add('flash'));
       element.focus({ preventScroll: true });
     }
-  }, [head, scrollToEnd]);
+  }, [head, target, shown, scrollToEnd]);
 
   // Messages that are added above do not move what is shown. The browser's scroll anchoring sees to that
   // everywhere but at the very top.
   useLayoutEffect(() => {
     const outer = box.current;
     if (outer && !following.current && outer.scrollTop < 1) outer.scrollTop += outer.scrollHeight - height.current;
-  }, [first]);
+  }, [shown[0]]);
 
   return { box, inner, isAway, scrollToEnd, onScroll };
 }

@@ -3,6 +3,7 @@ import { Star } from 'lucide-react';
 import { memo, useMemo, useState } from 'react';
 import { MessageView } from '../messages/MessageView';
 import { groupParts, type Part } from '../messages/parts';
+import { useScrollTarget } from '../navigation/openBranch';
 import { RunFooter } from '../runs/RunFooter';
 import { RunHeader } from '../runs/RunHeader';
 import { RunStatus } from '../runs/RunStatus';

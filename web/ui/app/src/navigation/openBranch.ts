@@ -1,17 +1,25 @@
 /** Showing another branch of a thread, and where the chat is to scroll when it appears. */
-import { navigate } from 'wouter/use-browser-location';
-import { threadPath } from './routes';
+import type { ListedThread } from '@branchline/client/api/types';
+import { create } from 'zustand';
+import { pieces } from '../ui/marks';
+import { navigate, threadPath } from './routes';
 
-/** A state that is to be shown, with its top edge at `top` (pixels of the window) or near the upper end; or the end of the chat. */
-type ScrollTarget = { state: string; top: number | null } | 'end' | null;
+export interface ScrollTarget {
+  /** The branch to which it belongs. */
+  head: string;
+  /** The state that is to be shown; null for the end of the chat. */
+  state: string | null;
+  /** Where its top edge is to be (pixels of the window); null for near the upper end. */
+  top: number | null;
+  /** The words in it to mark, and to scroll to the first of. */
+  words: readonly string[];
+}
 
-let target: ScrollTarget = null;
+/** Where the chat is to scroll; it does once the state is rendered, which may have to be loaded first. */
+export const useScrollTarget = create<{ target: ScrollTarget | null }>(() => ({ target: null }));
 
-/** Where to scroll now that another branch is shown; each target is returned once. */
-export function takeScrollTarget(): ScrollTarget {
-  const taken = target;
-  target = null;
-  return taken;
+export function setScrollTarget(target: ScrollTarget | null): void {
+  useScrollTarget.setState({ target });
 }
 
 export function turnElement(state: string): HTMLElement | null {
@@ -25,7 +33,19 @@ export function turnElement(state: string): HTMLElement | null {
  * going from sibling to sibling moves nothing. `end` scrolls to the end of the branch.
  */
 export function openBranch(thread: string, head: string, { at, instead, end }: { at?: string; instead?: string; end?: boolean } = {}): void {
-  if (end) target = 'end';
-  else if (at) target = { state: at, top: instead ? (turnElement(instead)?.getBoundingClientRect().top ?? null) : null };
+  if (end) setScrollTarget({ head, state: null, top: null, words: [] });
+  else if (at) setScrollTarget({ head, state: at, top: instead ? (turnElement(instead)?.getBoundingClientRect().top ?? null) : null, words: [] });
   navigate(threadPath(thread, head));
+}
+
+/** The address of a thread in a list: the state in which a search found it, if one did. */
+export function listedPath({ id, hit }: ListedThread): string {
+  return threadPath(id, hit?.state_id ?? null);
+}
+
+/** When a thread of a list is opened: have the chat scroll to where a search found it, and mark the words. */
+export function scrollToHit({ hit }: ListedThread): void {
+  if (!hit?.state_id) return;
+  const words = pieces(hit.snippet ?? '', hit.marks).filter((piece) => piece.marked).map((piece) => piece.text);
+  setScrollTarget({ head: hit.state_id, state: hit.state_id, top: null, words: [...new Set(words)] });
 }

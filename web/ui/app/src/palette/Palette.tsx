@@ -8,7 +8,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const [index, setIndex] = useState(0);
   const query = text.trim().toLowerCase();
   const id = useId();
-  const found = useCommands(query);
+  const { found, searching } = useCommands(query);
   const selected = Math.min(index, found.length - 1);
   const run = (command: Command | undefined) => {
     if (!command) return;
@@ -62,7 +62,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
           </li>
         ))}
       </ul>
-      {!found.length && <p className="empty-list">No results</p>}
+      {!found.length && <p className="empty-list">{searching ? 'Searching …' : 'No results'}</p>}
     </Dialog>
   );
 }

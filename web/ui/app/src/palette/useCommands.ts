@@ -17,7 +17,7 @@ import {
 } from 'lucide-react';
 import { useMemo } from 'react';
 import { useLocation } from 'wouter';
-import { openBranch } from '../navigation/openBranch';
+import { listedPath, openBranch, scrollToHit } from '../navigation/openBranch';
 import { threadPath } from '../navigation/routes';
 import { scrollToFork } from '../navigation/scrollToFork';
 import { openOverlay } from '../stores/overlay';
@@ -36,14 +36,18 @@ export interface Command {
 /** How many threads, and how many messages, are listed at most. */
 const MAX_RESULTS = 8;
 
-/** The commands, labeled or matching messages, and threads whose name contains a text in lower case. */
-export function useCommands(query: string): Command[] {
+/**
+ * The commands, labeled or matching messages, and threads that match a text in lower case; and whether the threads
+ * are still searched: until then those of the text before would be opened by the Enter key.
+ */
+export function useCommands(query: string): { found: Command[]; searching: boolean } {
   const [, navigate] = useLocation();
-  const threads = useThreads(query, 'active').data;
+  const { data: threads, isPlaceholderData, isPending } = useThreads(query, 'active');
   const data = useThread((state) => state.data);
   const head = useThread((state) => state.head);
   const choices = useThread((state) => state.choices);
-  return useMemo(() => {
+  const searching = isPlaceholderData || isPending;
+  const found = useMemo(() => {
     const inThread = data.thread
       ? [
           { id: 'chat', name: 'Show chat', icon: MessageSquare, act: () => navigate(threadPath(data.threadId, head)) },
@@ -73,13 +77,17 @@ export function useCommands(query: string): Command[] {
         kind: 'In this thread',
         act: () => openBranch(data.threadId, leafBelow(data.children, choices, node.id), { at: node.id }),
       }));
-    const open = (threads?.pages[0]?.items ?? []).slice(0, MAX_RESULTS).map((thread) => ({
+    const open = ((searching ? null : threads)?.pages[0]?.items ?? []).slice(0, MAX_RESULTS).map((thread) => ({
       id: thread.id,
       name: threadTitle(thread),
       icon: MessageSquare,
       kind: 'Thread',
-      act: () => navigate(`/t/${thread.id}`),
+      act: () => {
+        scrollToHit(thread);
+        navigate(listedPath(thread));
+      },
     }));
     return [...commands.filter(({ name }) => name.toLowerCase().includes(query)), ...named, ...open];
-  }, [query, threads, data.thread, data.nodes, head]);
+  }, [query, threads, searching, data.thread, data.nodes, head]);
+  return { found, searching };
 }

@@ -1,8 +1,8 @@
 /** Pages of threads, and how the change of one thread is applied to them. */
-import type { Page, Thread } from '@branchline/client/api/types';
+import type { ListedThread, Page, Thread } from '@branchline/client/api/types';
 import type { InfiniteData } from '@tanstack/react-query';
 
-export type ThreadList = InfiniteData<Page<Thread>, string | null>;
+export type ThreadList = InfiniteData<Page<ListedThread>, string | null>;
 
 /** Whether a thread is listed before another: the last updated is first. */
 function isBefore(a: Thread, b: Thread): boolean {
@@ -26,9 +26,9 @@ export function insertThread(list: ThreadList, thread: Thread): ThreadList {
   return { ...rest, pages: rest.pages.with(at, { ...page, items }) };
 }
 
-/** The list with a newer version of a thread, in the position of the old one. */
+/** The list with a newer version of a thread, in the position of the old one. Where a search found it stays. */
 export function replaceThread(list: ThreadList, thread: Thread): ThreadList {
   if (!list.pages.some((page) => page.items.some((other) => other.id === thread.id))) return list;
-  const items = (page: Page<Thread>) => page.items.map((other) => (other.id === thread.id ? thread : other));
+  const items = (page: Page<ListedThread>) => page.items.map((other) => (other.id === thread.id ? { ...other, ...thread } : other));
   return { ...list, pages: list.pages.map((page) => ({ ...page, items: items(page) })) };
 }

@@ -8,6 +8,7 @@ import type {
   AttemptLog,
   Config,
   History,
+  ListedThread,
   MessageInput,
   Page,
   Run,
@@ -65,7 +66,7 @@ export const api = {
   workers: () => request<Page<Worker>>('GET', '/api/workers').then((page) => page.items),
 
   threads: (query: { query?: string; status?: string; cursor?: string | null; limit?: number }, signal?: AbortSignal) =>
-    request<Page<Thread>>('GET', withQuery('/api/threads', query), undefined, signal ? { signal } : {}),
+    request<Page<ListedThread>>('GET', withQuery('/api/threads', query), undefined, signal ? { signal } : {}),
   thread: (id: string) => request<{ thread: Thread }>('GET', `/api/threads/${id}`).then((answer) => answer.thread),
   updateThread: (id: string, changes: ThreadChanges) =>
     request<{ thread: Thread }>('PATCH', `/api/threads/${id}`, changes).then((answer) => answer.thread),

@@ -7,6 +7,11 @@ export type User = Schemas['User'];
 export type Token = Schemas['Token'];
 export type TokenWithSecret = Schemas['TokenWithSecret'];
 export type Thread = Schemas['Thread'];
+/** A thread in a list; where a search found it, with its hit. */
+export type ListedThread = Schemas['ListedThread'];
+export type DeletedThread = Schemas['DeletedThread'];
+/** Where a search found a thread. */
+export type Hit = Schemas['Hit'];
 export type State = Schemas['State'];
 export type Message = Schemas['Message'];
 export type MessageInput = Pick<Message, 'role' | 'content'> & Partial<Pick<Message, 'type' | 'channel' | 'author' | 'data'>>;
