@@ -20,10 +20,10 @@ _ONE_YEAR = 365 * 86400
 @pages.route("/login")
 @pages.route("/register")
 @pages.route("/settings")
-@pages.route("/t/<id:thread_id>")
-@pages.route("/t/<id:thread_id>/<any(s, map, compare):view>/<id:state_id>")
+@pages.route("/trash")
+@pages.route("/t/<path:thread>")
 def app(**_: str) -> Response:
-    """The interface. Its script reads the address, and shows that thread or page."""
+    """The interface. Its script reads the address, and shows that thread or page, or that there is none."""
     index = _BUILT / "index.html"
     if index.exists():  # every address in it begins with a slash
         page = index.read_text().replace('="/', f'="{request.script_root}/')

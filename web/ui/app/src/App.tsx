@@ -10,6 +10,7 @@ import { queryClient } from './stores/queryClient';
 import { useSession } from './stores/session';
 import { NewThreadPage } from './thread/NewThreadPage';
 import { ThreadPage } from './thread/ThreadPage';
+import { TrashPage } from './trash/TrashPage';
 import { Notifications } from './ui/notifications';
 import { WaitingNotice } from './ui/WaitingNotice';
 
@@ -44,6 +45,7 @@ function Gate() {
         <Switch>
           <Route path="/"><NewThreadPage /></Route>
           <Route path="/settings"><Settings /></Route>
+          <Route path="/trash"><TrashPage /></Route>
           <Route path="/t/:thread/*?">
             {({ thread }) => <ThreadPage key={thread} threadId={thread} />}
           </Route>

@@ -14,6 +14,7 @@ import {
   SkipForward,
   Sun,
   SunMoon,
+  Trash2,
 } from 'lucide-react';
 import { useMemo } from 'react';
 import { useLocation } from 'wouter';
@@ -65,6 +66,7 @@ export function useCommands(query: string): { found: Command[]; searching: boole
       { id: 'dark', name: 'Dark theme', icon: Moon, act: () => setPreferences({ theme: 'dark' }) },
       { id: 'system', name: 'System theme', icon: SunMoon, act: () => setPreferences({ theme: 'system' }) },
       { id: 'settings', name: 'Settings and API tokens', icon: Settings, act: () => navigate('/settings') },
+      { id: 'trash', name: 'Trash', icon: Trash2, act: () => navigate('/trash') },
       { id: 'help', name: 'Keyboard shortcuts', icon: HelpCircle, act: () => openOverlay('help') },
     ].map((command) => ({ ...command, kind: 'Command' }));
     const named = [...data.nodes.values()]

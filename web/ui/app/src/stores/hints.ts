@@ -3,6 +3,7 @@ import type { Hint } from '@branchline/client/live/events';
 import { loadActivity, runChanged } from './activity';
 import { queryClient } from './queryClient';
 import { threadListChanged } from './threadLists';
+import { trashChanged } from './trash';
 
 export function handleHint(hint: Hint): void {
   if (hint.type === 'reload') {
@@ -11,5 +12,9 @@ export function handleHint(hint: Hint): void {
   } else if (hint.type === 'run.changed' && hint.thread_id && hint.run_id && hint.status) {
     const ended = runChanged(hint.thread_id, hint.run_id, hint.status);
     if (hint.status === 'queued' || ended) threadListChanged(hint.thread_id, 'ran');
-  } else if (hint.thread_id) threadListChanged(hint.thread_id, hint.type === 'thread.deleted' ? 'deleted' : 'changed');
+  } else {
+    if (hint.thread_id) threadListChanged(hint.thread_id, hint.type === 'thread.deleted' ? 'deleted' : 'changed');
+    // A deleted thread is in the trash, and a restored one has left it.
+    trashChanged();
+  }
 }

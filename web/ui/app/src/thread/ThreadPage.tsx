@@ -78,8 +78,11 @@ function Gone() {
   return (
     <section className="message-page">
       <h1>Thread not found</h1>
-      <p>It was deleted, or it belongs to another account. A deleted thread can be restored for 30 days, with “Undo” or with its id through the API.</p>
-      <Button look="main" onClick={() => navigate('/')}>New thread</Button>
+      <p>It was deleted, or it belongs to another account. A deleted thread can be restored from the trash for some time.</p>
+      <div className="row-end">
+        <Button look="main" onClick={() => navigate('/')}>New thread</Button>
+        <Button onClick={() => navigate('/trash')}>Open trash</Button>
+      </div>
     </section>
   );
 }

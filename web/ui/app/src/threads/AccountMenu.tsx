@@ -1,5 +1,5 @@
 import { api } from '@branchline/client/api/calls';
-import { Archive, LogOut, Settings, Upload, UserRound } from 'lucide-react';
+import { Archive, LogOut, Settings, Trash2, Upload, UserRound } from 'lucide-react';
 import { useRef } from 'react';
 import { useLocation } from 'wouter';
 import { openOverlay } from '../stores/overlay';
@@ -50,6 +50,7 @@ export function AccountMenu({ archived, onArchive }: { archived: boolean; onArch
       >
         <MenuItem icon={Settings} onSelect={() => navigate('/settings')}>Settings</MenuItem>
         <MenuItem icon={Archive} onSelect={onArchive}>{archived ? 'Show threads' : 'Show archive'}</MenuItem>
+        <MenuItem icon={Trash2} onSelect={() => navigate('/trash')}>Trash</MenuItem>
         <MenuItem icon={Upload} onSelect={() => file.current?.click()}>Import thread</MenuItem>
         <MenuSeparator />
         <MenuItem icon={LogOut} onSelect={() => void signOut()}>Sign out</MenuItem>

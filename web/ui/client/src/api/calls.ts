@@ -7,6 +7,7 @@ import type {
   Attempt,
   AttemptLog,
   Config,
+  DeletedThread,
   History,
   ListedThread,
   MessageInput,
@@ -72,6 +73,10 @@ export const api = {
     request<{ thread: Thread }>('PATCH', `/api/threads/${id}`, changes).then((answer) => answer.thread),
   deleteThread: (id: string) => request<void>('DELETE', `/api/threads/${id}`),
   restoreThread: (id: string) => request<{ thread: Thread }>('POST', `/api/threads/${id}/restore`),
+  trash: (query: { cursor?: string | null; limit?: number }, signal?: AbortSignal) =>
+    request<Page<DeletedThread>>('GET', withQuery('/api/trash', query), undefined, signal ? { signal } : {}),
+  deleteForGood: (thread: string) => request<void>('DELETE', `/api/trash/${thread}`),
+  emptyTrash: () => request<void>('DELETE', '/api/trash'),
   importThread: (exported: unknown) => request<{ thread: Thread }>('POST', '/api/threads/import', exported),
   /** The address of an export: the path to `state`, or the whole tree if there is no state. */
   exportUrl: (id: string, format: 'json' | 'markdown', state?: string) =>
