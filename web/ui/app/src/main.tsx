@@ -7,6 +7,7 @@ import { createRoot } from 'react-dom/client';
 import { App } from './App';
 import { applyTheme, usePreferences } from './stores/preferences';
 import { loadSession, signedOut } from './stores/session';
+import { ErrorBoundary } from './ui/ErrorBoundary';
 
 applyTheme(usePreferences.getState().theme);
 usePreferences.subscribe(({ theme }) => applyTheme(theme));
@@ -15,6 +16,8 @@ void loadSession();
 
 createRoot(document.getElementById('app') as HTMLElement).render(
   <StrictMode>
-    <App />
+    <ErrorBoundary as="main">
+      <App />
+    </ErrorBoundary>
   </StrictMode>,
 );

@@ -4,9 +4,11 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'react';
 import { openBranch } from '../navigation/openBranch';
 import { navigate, threadPath } from '../navigation/routes';
 import { send } from '../runs/send';
-import { usePreferences } from '../stores/preferences';
+import { editOf, keptText, useKeptText } from '../stores/keptText';
 import { useThread } from '../stores/thread';
 import { Button } from '../ui/Button';
+import { ConfirmDialog } from '../ui/ConfirmDialog';
+import { isComposing } from '../ui/keys';
 import { notifyError } from '../ui/notifications';
 import { useChosenWorkers } from '../workers/useChosenWorkers';
 
@@ -17,11 +19,14 @@ export function editableMessage(messages: readonly Message[]): Message | undefin
 }
 
 /** A form to edit a state's message. The edited version becomes a branch; the original stays. */
-export function EditMessage({ stateId, messages, onDone }: { stateId: string; messages: readonly Message[]; onDone: () => void }) {
+export function EditMessage({ stateId, messages, onDone: close }: { stateId: string; messages: readonly Message[]; onDone: () => void }) {
   const threadId = useThread((state) => state.data.threadId);
   const parent = useThread((state) => state.data.nodes.get(stateId)?.parentId) ?? '';
   const editable = editableMessage(messages);
-  const [text, setText] = useState(editable?.content ?? '');
+  const original = editable?.content ?? '';
+  const [isNew] = useState(() => keptText(editOf(stateId)) === null);
+  const [text, setText] = useKeptText(editOf(stateId), original);
+  const [leaving, setLeaving] = useState(false);
   const [sending, setSending] = useState<AbortController | null>(null);
   useEffect(() => () => sending?.abort(), [sending]);
   const workers = useChosenWorkers(threadId, useThread((state) => state.head));
@@ -33,6 +38,10 @@ export function EditMessage({ stateId, messages, onDone }: { stateId: string; me
     field.style.height = `${field.scrollHeight + 2}px`;
   }, [text]);
 
+  const onDone = () => {
+    setText(original);
+    close();
+  };
   const editedMessages = (): MessageInput[] =>
     messages.map(({ id, role, type, channel, author, content, data }) => ({
       role,
@@ -70,6 +79,7 @@ export function EditMessage({ stateId, messages, onDone }: { stateId: string; me
       return () => openBranch(threadId, sent.outputIds[0] ?? sent.inputId, { at: sent.inputId, instead: stateId });
     });
   const empty = text.trim() === '';
+  const leave = () => (text === original ? onDone() : setLeaving(true));
   return (
     <form
       className="edit"
@@ -79,17 +89,28 @@ export function EditMessage({ stateId, messages, onDone }: { stateId: string; me
         void run();
       }}
       onKeyDown={(event) => {
-        if (event.key === 'Escape') onDone();
+        if (isComposing(event.nativeEvent)) return;
+        // A dialog that the form opens passes its keys on to it.
+        if (event.defaultPrevented || !event.currentTarget.contains(event.target as Element)) return;
+        if (event.key === 'Escape') {
+          event.preventDefault();
+          leave();
+        }
         if (event.key === 'Enter' && (event.metaKey || event.ctrlKey) && !empty) void run();
       }}
     >
-      <textarea ref={area} className="input" aria-label="Edited message" value={text} autoFocus onChange={(event) => setText(event.target.value)} />
+      <textarea ref={area} className="input" aria-label="Edited message" dir="auto" value={text} autoFocus={isNew} onChange={(event) => setText(event.target.value)} />
       <div className="edit-foot">
         <p>The original stays on its own branch.</p>
-        <Button look="quiet" onClick={onDone}>Cancel</Button>
+        <Button look="quiet" onClick={leave}>Cancel</Button>
         <Button disabled={!!sending || empty} onClick={() => void save()}>Save as branch</Button>
         <Button look="main" type="submit" disabled={!!sending || empty || !workers.length}>Save and run</Button>
       </div>
+      {leaving && (
+        <ConfirmDialog title="Discard your changes?" action="Discard" onClose={() => setLeaving(false)} onConfirm={onDone}>
+          What you have changed in this message is not saved.
+        </ConfirmDialog>
+      )}
     </form>
   );
 }

@@ -8,6 +8,7 @@ import { RunFooter } from '../runs/RunFooter';
 import { RunHeader } from '../runs/RunHeader';
 import { RunStatus } from '../runs/RunStatus';
 import { Steps } from '../runs/Steps';
+import { editOf, keptText } from '../stores/keptText';
 import { useThread } from '../stores/thread';
 import { BranchPicker } from './BranchPicker';
 import { EditMessage } from './EditMessage';
@@ -20,7 +21,7 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
   const node = useThread((state) => state.data.nodes.get(stateId));
   const messages = useThread((state) => state.data.messages.get(stateId)) ?? NONE;
   const run = useThread((state) => (node?.runId ? state.data.runs.get(node.runId) : undefined));
-  const [editing, setEditing] = useState(false);
+  const [editing, setEditing] = useState(() => keptText(editOf(stateId)) !== null);
   const parts = useMemo(() => groupParts(messages), [messages]);
   if (!node || node.parentId === null) return messages.length ? <Messages parts={parts} /> : null;
   const isUser = !node.runId && (messages[0]?.role ?? 'user') === 'user';

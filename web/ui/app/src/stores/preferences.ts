@@ -38,9 +38,11 @@ export function setOwner(userId: string): void {
   }
 }
 
-/** Delete everything but the theme and the panels: drafts, chosen branches, workers and their configurations. */
+/** Delete everything but the theme and the panels: drafts, edited messages, chosen branches, workers and their configurations. */
 export function clearUserData(): void {
-  for (const key of Object.keys(localStorage)) if (key.startsWith('branchline.')) localStorage.removeItem(key);
+  for (const storage of [localStorage, sessionStorage]) {
+    for (const key of Object.keys(storage)) if (key.startsWith(STORAGE_PREFIX)) storage.removeItem(key);
+  }
   setPreferences({ workers: [], workersOf: {}, configs: {} });
 }
 
