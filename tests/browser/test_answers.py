@@ -32,7 +32,7 @@ def test_a_form_has_a_field_for_every_kind_of_value(visitor: Visitor) -> None:
     asks(page, visitor, "Form")
     page.get_by_role("button", name="Configure").click()
     form = page.get_by_role("dialog", name="Configure Form")
-    expect(form.get_by_label("Kind")).to_have_value('"tea"')
+    expect(form.get_by_label("Kind")).to_have_value("tea")
     expect(form.get_by_text("0 is cold.")).to_be_visible()
     expect(form.get_by_label("Instructions")).to_have_attribute("placeholder", "Be brief.")
     assert form.get_by_label("Instructions").evaluate("field => field.tagName") == "TEXTAREA"
@@ -91,6 +91,33 @@ def test_a_form_has_a_field_for_every_kind_of_value(visitor: Visitor) -> None:
     }  # fmt: skip
 
 
+def test_one_of_several_objects_is_chosen_and_filled_in(visitor: Visitor) -> None:
+    page = visitor.page
+    asks(page, visitor, "Form")
+    page.get_by_role("button", name="Configure").click()
+    form = page.get_by_role("dialog", name="Configure Form")
+    form.get_by_label("Name").fill("Ada")
+    drink = form.get_by_role("group", name="Drink")
+    chosen = drink.get_by_role("combobox", name="Drink")
+    expect(chosen.locator("option")).to_have_text(["Not set", "Coffee", "Water"])
+    expect(drink.get_by_label("Cups")).to_have_count(0)
+
+    chosen.select_option("Coffee")
+    drink.get_by_label("Cups").fill("3")
+    form.get_by_role("button", name="Save").click()
+    expect(drink.get_by_label("Beans")).to_have_attribute("aria-invalid", "true")
+    assert axe(page) == []
+    drink.get_by_label("Beans").fill("Arabica")
+    chosen.select_option("Water")
+    expect(drink.get_by_label("Cups")).to_have_value("3")
+    expect(drink.get_by_label("Beans")).to_have_count(0)
+    drink.get_by_label("Sparkling").check()
+    form.get_by_role("button", name="Save").click()
+
+    write(page, "Go")
+    assert received_config(page)["drink"] == {"is": "water", "cups": 3, "sparkling": True}
+
+
 def test_a_json_field_shows_its_value(visitor: Visitor) -> None:
     page = visitor.page
     asks(page, visitor, "Form")
@@ -123,6 +150,7 @@ def test_an_error_of_the_server_is_shown_at_its_field(chromium: Browser, stack: 
     write(page, "Kept meanwhile")
 
     expect(form.get_by_label("Word")).to_have_attribute("aria-invalid", "true")
+    expect(form.get_by_text("has a value that is not allowed")).to_be_visible()
     expect(form.get_by_label("Name")).to_have_attribute("aria-invalid", "false")
     form.get_by_label("Word").fill("allowed")
     form.get_by_role("button", name="Save").click()

@@ -201,6 +201,44 @@ def test_a_question_of_a_run_is_answered_in_the_chat(visitor: Visitor) -> None:
     card.get_by_role("button", name="yes").click()
     expect(page.locator(".turn-answer")).to_contain_text("You said yes.")
     expect(card).to_be_hidden()
+    expect(page.locator(".turn-answer")).to_contain_text("You answered: yes")
+    expect(page.locator(".turn-answer")).to_contain_text("Well. ")
+    expect(page.locator(".turn-answer")).not_to_contain_text("attempt")  # nothing of it was lost
+
+
+def test_an_answer_to_a_question_is_kept_until_it_is_given(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    visitor.fake(thread, "May I?", mode="confirm_twice")
+    page = visitor.open(thread)
+    card = page.get_by_role("group", name="Input needed")
+    card.get_by_label("Your answer").fill("Half an ans")
+    page.reload()
+    expect(card.get_by_label("Your answer")).to_have_value("Half an ans")
+    card.get_by_role("button", name="Answer").click()
+    expect(card).to_contain_text("Second?")
+    expect(card.get_by_label("Your answer")).to_have_value("")
+
+
+def test_a_question_with_a_schema_is_a_form(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    asked = visitor.fake(thread, "Order", mode="question_form")
+    page = visitor.open(thread)
+    card = page.get_by_role("group", name="Input needed")
+    card.get_by_label("Name").fill("A")
+    card.get_by_role("button", name="Answer").click()
+    expect(card).to_contain_text("at least 2 characters")
+    card.get_by_label("Name").fill("Ada")
+    page.reload()
+    expect(card.get_by_label("Name")).to_have_value("Ada")
+    assert axe(page) == []
+    refused = visitor.client.post(
+        f"/api/runs/{asked['runs'][0]['id']}/answer", json={"answer": {"count": 12}}
+    )
+    assert refused.status_code == 422
+    assert sorted(error["path"] for error in refused.json()["errors"]) == ["answer", "answer.count"]
+    card.get_by_role("button", name="Answer").click()
+    expect(page.locator(".turn-answer .prose")).to_have_text('{"count": 3, "name": "Ada"}')
+    expect(card).to_be_hidden()
 
 
 def test_every_type_of_message_is_rendered(visitor: Visitor) -> None:

@@ -1,8 +1,8 @@
 import { Plus, X } from 'lucide-react';
-import { useId } from 'react';
+import { useId, useState } from 'react';
 import { Button, IconButton } from '../ui/Button';
 import { ConfigInput, shownValue } from './ConfigInput';
-import { fieldsOf, isObject, join, kindOf, resolve, type Schema } from './schema';
+import { branchName, branchOf, discriminators, fieldsOf, inBranch, isObject, join, kindOf, resolve, type Schema, titleOf } from './schema';
 
 type Change = (value: unknown) => void;
 type Errors = ReadonlyMap<string, string>;
@@ -26,18 +26,24 @@ interface FieldProps {
 export function ConfigForm({ schema, value, errors, onChange }: { schema: unknown; value: unknown; errors: Errors; onChange: Change }) {
   const root = schema as Schema;
   const resolved = resolve(root, root);
-  if (!Object.keys(resolved.properties ?? {}).length) return <p className="quiet">This worker has no options.</p>;
+  const union = kindOf(resolved) === 'union';
+  if (!union && !Object.keys(resolved.properties ?? {}).length) return <p className="quiet">This worker has no options.</p>;
   return (
     <div className="config">
       {errors.get('') && <p className="field-error" role="alert">{errors.get('')}</p>}
-      <Properties schema={resolved} root={root} path="" value={value} errors={errors} onChange={onChange} />
+      {union ? (
+        <Union name="kind" schema={resolved} root={root} path="" value={value} errors={errors} required onChange={onChange} />
+      ) : (
+        <Properties schema={resolved} root={root} path="" value={value} errors={errors} onChange={onChange} />
+      )}
     </div>
   );
 }
 
-function Properties({ schema, root, path, value, errors, onChange }: Omit<FieldProps, 'name'>) {
+function Properties({ schema, root, path, value, errors, hidden, onChange }: Omit<FieldProps, 'name'> & { hidden?: string[] }) {
   const fields = isObject(value) ? value : {};
-  return fieldsOf(schema, root).map(([name, part]) => (
+  const shown = fieldsOf(schema, root).filter(([name]) => !hidden?.includes(name));
+  return shown.map(([name, part]) => (
     <ConfigField
       key={name}
       name={name}
@@ -53,10 +59,6 @@ function Properties({ schema, root, path, value, errors, onChange }: Omit<FieldP
       }}
     />
   ));
-}
-
-function titleOf(name: string, schema: Schema): string {
-  return schema.title ?? name.replace(/_/g, ' ').replace(/^./, (char) => char.toUpperCase());
 }
 
 function ConfigField(props: FieldProps) {
@@ -78,6 +80,15 @@ function ConfigField(props: FieldProps) {
         <legend>{title}</legend>
         {notes}
         <Properties {...props} />
+      </fieldset>
+    );
+  }
+  if (kind === 'union') {
+    return (
+      <fieldset className="group">
+        <legend>{title}{required && <span className="required"> (required)</span>}</legend>
+        {notes}
+        <Union {...props} about={about} invalid={!!error} />
       </fieldset>
     );
   }
@@ -115,6 +126,48 @@ function ConfigField(props: FieldProps) {
   );
 }
 
+/** One of several objects: which one, then its fields. What both have is kept when another one is chosen. */
+function Union({ name, schema, root, path, value, errors, required, inList, about, invalid, onChange }: FieldProps & { about?: string | undefined; invalid?: boolean }) {
+  const branches = schema.branches ?? [];
+  // A value without fixed fields can be of several branches.
+  const [preferred, setPreferred] = useState(-1);
+  const shown = shownValue({ value, schema });
+  const branch = branchOf(branches, shown, root, branches[preferred]);
+  const choose = (index: number) => {
+    const next = branches[index];
+    setPreferred(index);
+    onChange(next && inBranch(next, shown, root, branch));
+  };
+  return (
+    <>
+      <select
+        className="input"
+        aria-label={titleOf(name, schema)}
+        aria-describedby={about}
+        aria-invalid={invalid ?? false}
+        value={branch ? branches.indexOf(branch) : -1}
+        onChange={(event) => choose(Number(event.target.value))}
+      >
+        {(!branch || (!required && !inList && schema.default === undefined)) && <option value={-1}>{required ? 'Choose …' : 'Not set'}</option>}
+        {branches.map((one, index) => <option key={index} value={index}>{branchName(one, branches, root)}</option>)}
+      </select>
+      {branch?.description && <p className="field-hint">{branch.description}</p>}
+      {branch && (
+        <Properties
+          key={branches.indexOf(branch)}
+          schema={branch}
+          root={root}
+          path={path}
+          value={shown}
+          errors={errors}
+          hidden={discriminators(branches, root)}
+          onChange={onChange}
+        />
+      )}
+    </>
+  );
+}
+
 function Items({ schema, root, path, value, errors, onChange }: FieldProps) {
   const items = Array.isArray(value) ? value : Array.isArray(schema.default) ? schema.default : [];
   const part = resolve(schema.items ?? {}, root);
@@ -135,14 +188,15 @@ function Items({ schema, root, path, value, errors, onChange }: FieldProps) {
           <IconButton label={`Remove ${index + 1}`} icon={X} onClick={() => onChange(items.toSpliced(index, 1))} />
         </div>
       ))}
-      <Button icon={Plus} look="quiet" disabled={items.length >= (schema.maxItems ?? Infinity)} onClick={() => onChange([...items, emptyOf(part)])}>
+      <Button icon={Plus} look="quiet" disabled={items.length >= (schema.maxItems ?? Infinity)} onClick={() => onChange([...items, emptyOf(part, root)])}>
         Add
       </Button>
     </>
   );
 }
 
-function emptyOf(schema: Schema): unknown {
+/** What an item is that was just added to a list. */
+export function emptyOf(schema: Schema, root: Schema): unknown {
   if (schema.default !== undefined) return schema.default;
   switch (kindOf(schema)) {
     case 'fixed':
@@ -150,11 +204,13 @@ function emptyOf(schema: Schema): unknown {
     case 'choice':
       return schema.enum?.[0];
     case 'number':
-      return schema.minimum ?? 0;
+      return null;
     case 'boolean':
       return false;
     case 'object':
       return {};
+    case 'union':
+      return inBranch(schema.branches?.[0] ?? {}, {}, root);
     case 'array':
       return [];
     default:

@@ -1,5 +1,5 @@
 import { useState } from 'react';
-import { isLong, kindOf, type Schema } from './schema';
+import { isLong, isMultiple, kindOf, type Schema } from './schema';
 
 /** The value that a field shows: the default if there is none. null is a value. */
 export function shownValue({ value, schema }: { value: unknown; schema: Schema }): unknown {
@@ -25,7 +25,7 @@ export function ConfigInput({ schema, value, onChange, required, inList, id, abo
   const preset = schema.default === undefined ? '' : String(schema.default);
   switch (kindOf(schema)) {
     case 'fixed':
-      return <input {...common} value={JSON.stringify(schema.const)} readOnly />;
+      return <input {...common} value={typeof schema.const === 'string' ? schema.const : JSON.stringify(schema.const)} readOnly />;
     case 'choice': {
       const options = schema.enum ?? [];
       const chosen = JSON.stringify(shownValue({ value, schema }));
@@ -41,10 +41,11 @@ export function ConfigInput({ schema, value, onChange, required, inList, id, abo
       return <NumberInput common={common} schema={schema} value={value} onChange={onChange} preset={preset} />;
     case 'text':
       return isLong(schema) ? (
-        <textarea {...common} rows={4} value={String(value ?? '')} placeholder={preset} onChange={(event) => onChange(event.target.value || undefined)} />
+        <textarea {...common} dir="auto" rows={4} value={String(value ?? '')} placeholder={preset} onChange={(event) => onChange(event.target.value || undefined)} />
       ) : (
         <input
           {...common}
+          dir="auto"
           type={schema.format === 'password' ? 'password' : 'text'}
           value={String(value ?? '')}
           placeholder={preset}
@@ -65,7 +66,9 @@ function NumberInput({ common, schema, value, onChange, preset }: { common: Comm
   // Show what was typed, unless the value was changed by something else.
   const text = numberOf(typed) === (value ?? undefined) ? typed : String(value ?? '');
   const { minimum, maximum, multipleOf } = schema;
-  const step = multipleOf ?? ([schema.type].flat().includes('integer') ? 1 : 'any');
+  // A browser counts its steps from the minimum.
+  const unit = multipleOf && isMultiple(minimum ?? 0, multipleOf) ? multipleOf : undefined;
+  const step = unit ?? ([schema.type].flat().includes('integer') ? 1 : 'any');
   const change = (next: string) => {
     setText(next);
     onChange(numberOf(next));

@@ -37,6 +37,7 @@ export interface Confirmation {
   id: string;
   prompt: string;
   options?: unknown[] | null;
+  schema?: Record<string, unknown> | null;
 }
 
 /** The statuses of a run that has not ended. */
