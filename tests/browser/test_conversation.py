@@ -129,11 +129,14 @@ def test_answers_are_regenerated_and_compared(visitor: Visitor) -> None:
     expect(columns).to_have_count(2)
     expect(columns.nth(1)).to_contain_text("Red green blue")
 
-    visitor.configure(page, text="Red yellow blue")
     page.get_by_role("button", name="Back to chat").click()
     answer = page.locator(".turn-answer")
     answer.hover()
     expect(answer.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
+    thread = page.url.split("/t/")[1].split("/")[0]
+    changed = visitor.client.patch(f"/api/threads/{thread}", json={"config": {"text": "Red yellow blue"}})
+    changed.raise_for_status()
+    expect(page.get_by_role("button", name="Configure, Text: Red yellow blue")).to_be_visible()
     answer.get_by_role("button", name="Regenerate").click()
     expect(answer.get_by_role("group", name="Branch 3 of 3")).to_be_visible()
 

@@ -10,6 +10,7 @@ import { Button } from '../ui/Button';
 import { ConfirmDialog } from '../ui/ConfirmDialog';
 import { isComposing } from '../ui/keys';
 import { notifyError } from '../ui/notifications';
+import { configsOf } from '../workers/configs';
 import { useChosenWorkers } from '../workers/useChosenWorkers';
 
 /** The message that is edited if a state has several: the user's, or the last text of an answer. */
@@ -73,8 +74,7 @@ export function EditMessage({ stateId, messages, onDone: close }: { stateId: str
     });
   const run = () =>
     submit(async (signal) => {
-      const { configs } = usePreferences.getState();
-      const sent = await send({ threadId, parentId: parent, messages: editedMessages(), workers, configs, n: 1 }, { signal });
+      const sent = await send({ threadId, parentId: parent, messages: editedMessages(), workers, configs: configsOf(threadId, workers), n: 1 }, { signal });
       if (sent.outputIds.length > 1) return () => navigate(threadPath(threadId, sent.inputId, 'compare'));
       return () => openBranch(threadId, sent.outputIds[0] ?? sent.inputId, { at: sent.inputId, instead: stateId });
     });

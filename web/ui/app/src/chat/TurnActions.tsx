@@ -1,13 +1,13 @@
 import { BASE_PATH } from '@branchline/client/api/basePath';
 import { api } from '@branchline/client/api/calls';
 import type { Message } from '@branchline/client/api/types';
-import { loadRun, regenerate, updateState } from '@branchline/client/thread/actions';
+import { updateState } from '@branchline/client/thread/actions';
 import type { Node } from '@branchline/client/thread/state';
 import { Check, Columns2, Ellipsis, FileText, GitBranchPlus, Link2, Pencil, RefreshCw, Star, Tag } from 'lucide-react';
 import { useState } from 'react';
 import { openBranch } from '../navigation/openBranch';
 import { navigate, threadPath } from '../navigation/routes';
-import { usePreferences } from '../stores/preferences';
+import { askAgain } from '../runs/askAgain';
 import { useThread } from '../stores/thread';
 import { useWorkers } from '../stores/workers';
 import { IconButton } from '../ui/Button';
@@ -27,8 +27,7 @@ export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; me
   const text = () => messages.filter((message) => message.channel === 'answer').map((message) => message.content).join('\n\n');
   const answerAgain = async (n: number, worker?: string) => {
     try {
-      const configs = usePreferences.getState().configs;
-      const sent = await regenerate(await loadRun(node.id), n, worker ? { id: worker, config: configs[worker] ?? {} } : undefined);
+      const sent = await askAgain(node.id, { n, ...(worker && { worker }) });
       const [first = ''] = sent.outputIds;
       if (n > 1 || worker) navigate(threadPath(threadId, sent.inputId, 'compare'));
       else openBranch(threadId, first, { at: first, instead: node.id });

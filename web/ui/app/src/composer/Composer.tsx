@@ -12,6 +12,7 @@ import { useThread } from '../stores/thread';
 import { useWorkers } from '../stores/workers';
 import { isComposing } from '../ui/keys';
 import { notifyError } from '../ui/notifications';
+import { configsOf } from '../workers/configs';
 import { useChosenWorkers } from '../workers/useChosenWorkers';
 import { WorkerPicker } from '../workers/WorkerPicker';
 import { focusWhenShown, hasTouchKeyboard, takesFocus } from './focus';
@@ -54,9 +55,8 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
     setProblem(null);
     const keepsFocus = document.activeElement === area.current || !hasTouchKeyboard();
     try {
-      const configs = usePreferences.getState().configs;
       const sent = await send(
-        { threadId, parentId: parent, messages: [{ role: 'user', content: text }], workers: chosen, configs, n },
+        { threadId, parentId: parent, messages: [{ role: 'user', content: text }], workers: chosen, configs: configsOf(threadId, chosen), n },
         { signal: abort.signal, onWaiting: setWaiting },
       );
       const rest = setText((now) => withoutSent(now, text));

@@ -1,5 +1,5 @@
 import type { Run } from '@branchline/client/api/types';
-import { loadRun, regenerate } from '@branchline/client/thread/actions';
+import { loadRun } from '@branchline/client/thread/actions';
 import type { Node } from '@branchline/client/thread/state';
 import { useQuery } from '@tanstack/react-query';
 import { CircleSlash, RefreshCw, TriangleAlert } from 'lucide-react';
@@ -8,6 +8,7 @@ import { openBranch } from '../navigation/openBranch';
 import { useThread } from '../stores/thread';
 import { Button } from '../ui/Button';
 import { notifyError } from '../ui/notifications';
+import { askAgain } from './askAgain';
 import { LogDialog } from './RunLog';
 
 /** What each error code means. */
@@ -35,7 +36,7 @@ export function RunFailure({ node, run: known, status }: { node: Node; run: Run 
   const threadId = useThread((state) => state.data.threadId);
   const retry = async () => {
     try {
-      const [first = ''] = (await regenerate(await loadRun(node.id))).outputIds;
+      const [first = ''] = (await askAgain(node.id)).outputIds;
       openBranch(threadId, first, { at: first, instead: node.id });
     } catch (error) {
       notifyError(error);

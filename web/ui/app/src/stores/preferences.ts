@@ -13,6 +13,7 @@ interface Preferences {
   /** The workers that were asked last in a new thread, and those that were chosen in each thread. */
   workers: string[];
   workersOf: Record<string, string[]>;
+  /** The configurations of the workers in new threads. */
   configs: Record<string, Config>;
 }
 

@@ -1,11 +1,13 @@
-import type { FieldProblem, Worker } from '@branchline/client/api/types';
+import type { Config, FieldProblem, Worker } from '@branchline/client/api/types';
 import * as Popover from '@radix-ui/react-popover';
 import { Check, ChevronDown, Minus, Plus, SlidersHorizontal } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { setPreferences, usePreferences } from '../stores/preferences';
 import { useWorkers } from '../stores/workers';
-import { IconButton } from '../ui/Button';
+import { Hint, IconButton } from '../ui/Button';
 import { ConfigDialog } from './ConfigDialog';
+import { useConfigs } from './configs';
+import { differences } from './schema';
 
 const MAX_ANSWERS = 16;
 
@@ -26,6 +28,9 @@ export function WorkerPicker({ threadId, chosen, n, onN, problems }: {
   useEffect(() => setConfiguring(isRefused), [problems, isRefused]);
   const first = workers.find((worker) => worker.id === chosen[0]);
   const name = isPending ? 'Workers' : chosen.length > 1 ? `${chosen.length} workers` : (first?.name ?? 'No worker');
+
+  const asked = workers.filter((worker) => chosen.includes(worker.id));
+  const configs = useConfigs(threadId, chosen);
 
   const choose = (ids: string[]) => {
     if (!ids.length) return;
@@ -49,7 +54,7 @@ export function WorkerPicker({ threadId, chosen, n, onN, problems }: {
         <Popover.Portal>
           <Popover.Content className="popover worker-picker" align="start" side="top" sideOffset={8} collisionPadding={12} aria-label="Workers">
             <ul aria-label="Workers">
-              {workers.map((worker) => (
+              {byAvailability(workers).map((worker) => (
                 <li key={worker.id}>
                   <button
                     type="button"
@@ -90,21 +95,43 @@ export function WorkerPicker({ threadId, chosen, n, onN, problems }: {
         </Popover.Portal>
       </Popover.Root>
       {n > 1 && <button type="button" className="tool tool-on" aria-label={`${n} answers each, reset to one`} onClick={() => onN(1)}>×{n}</button>}
-      {first && (
-        <IconButton
-          label="Configure"
-          icon={SlidersHorizontal}
-          className={isRefused ? 'tool-invalid' : ''}
-          onClick={() => setConfiguring(true)}
-        />
-      )}
+      {first && <ConfigButton workers={asked} configs={configs} isRefused={isRefused} onClick={() => setConfiguring(true)} />}
       {configuring && (
         <ConfigDialog
-          workers={workers.filter((worker) => chosen.includes(worker.id))}
+          threadId={threadId}
+          workers={asked}
+          stored={configs}
           problems={problems}
           onClose={() => setConfiguring(false)}
         />
       )}
     </>
+  );
+}
+
+/** Those that can be asked first, each part in its order. */
+function byAvailability(workers: readonly Worker[]): Worker[] {
+  return [...workers].sort((a, b) => Number(b.available) - Number(a.available));
+}
+
+/** Opens the configuration, and says what in it differs from the defaults. */
+function ConfigButton({ workers, configs, isRefused, onClick }: {
+  workers: Worker[];
+  configs: Record<string, Config>;
+  isRefused: boolean;
+  onClick: () => void;
+}) {
+  const changed = workers.flatMap(({ id, name, config_schema }) => {
+    const differs = differences(config_schema, configs[id] ?? {});
+    return differs.length && workers.length > 1 ? [`${name}: ${differs.join(', ')}`] : differs;
+  });
+  const text = changed.join(' · ');
+  return (
+    <Hint text={text ? `Configure (${text})` : 'Configure'}>
+      <button type="button" className={`tool tool-config${isRefused ? ' tool-invalid' : ''}`} aria-label={text ? `Configure, ${text}` : 'Configure'} onClick={onClick}>
+        <SlidersHorizontal aria-hidden="true" />
+        {text && <span>{text}</span>}
+      </button>
+    </Hint>
   );
 }

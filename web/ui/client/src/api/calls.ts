@@ -49,6 +49,7 @@ export interface ThreadChanges {
   title?: string | null;
   worker_id?: string | null;
   config?: Config;
+  metadata?: Record<string, unknown>;
   status?: Thread['status'];
 }
 

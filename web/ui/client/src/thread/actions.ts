@@ -5,8 +5,9 @@
 import { api, type RunRequest } from '../api/calls';
 import { randomId } from '../api/randomId';
 import { Problem } from '../api/request';
-import type { Accepted, Config, MessageInput, Run, State } from '../api/types';
-import { applyAccepted, dispatch, threadStore } from './store';
+import type { Accepted, Config, MessageInput, Run, State, Thread } from '../api/types';
+import { withConfigs } from './configs';
+import { applyAccepted, applyThread, dispatch, threadStore } from './store';
 
 export interface SendRequest {
   threadId: string | null;
@@ -126,16 +127,11 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Have a run's input answered again, `n` times, by the same worker or another. */
-export async function regenerate(run: Run, n = 1, worker?: { id: string; config: Config }): Promise<Sent> {
+/** Have a run's input answered again, `n` times, by a worker with a configuration. */
+export async function regenerate(run: Run, worker: { id: string; config: Config }, n = 1): Promise<Sent> {
   const accepted = await api.createRun(
     run.thread_id,
-    {
-      input_state_id: run.input_state_id,
-      worker_id: worker?.id ?? run.worker_id,
-      config: worker?.config ?? (run.config as Config),
-      n,
-    },
+    { input_state_id: run.input_state_id, worker_id: worker.id, config: worker.config, n },
     randomId(),
   );
   applyAccepted(run.thread_id, accepted);
@@ -157,6 +153,11 @@ export async function cancelRun(run: Pick<Run, 'id'>): Promise<void> {
 export async function answerRun(run: Run, answer: unknown): Promise<void> {
   const confirmation = run.confirmation as { id?: string } | null;
   dispatch({ type: 'run', run: await api.answer(run.id, answer, confirmation?.id) });
+}
+
+/** Have the workers of a thread asked with these configurations from now on. Throws what the server refuses. */
+export async function saveConfigs(thread: Thread, configs: Readonly<Record<string, Config>>): Promise<void> {
+  applyThread(await api.updateThread(thread.id, withConfigs(thread, configs)));
 }
 
 /** Label a state, or star it. */
