@@ -8,7 +8,9 @@ import { App } from './App';
 import { applyTheme, usePreferences } from './stores/preferences';
 import { loadSession, signedOut } from './stores/session';
 import { ErrorBoundary } from './ui/ErrorBoundary';
+import { allowTranslation } from './ui/translatedPage';
 
+allowTranslation();
 applyTheme(usePreferences.getState().theme);
 usePreferences.subscribe(({ theme }) => applyTheme(theme));
 onUnauthorized(signedOut);
