@@ -362,7 +362,9 @@ def test_hostile_output_of_a_model_is_harmless(visitor: Visitor) -> None:
     for link in answer.locator("a").all():
         assert link.get_attribute("href") in ("https://evil.example/beacon.png",)
     assert page.evaluate("window.hit") is None
-    forbidden = "script, iframe, style, form, input, img, [onerror], [style], [id], .backdrop, .dialog"
+    forbidden = (
+        "script, iframe, style, form, input, img, [onerror], [style]:not(.katex *), [id], .backdrop, .dialog"
+    )
     assert answer.locator(".message-list").locator(forbidden).count() == 0
     assert outside == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -5,40 +5,29 @@
  * sanitiser, and the page's Content-Security-Policy is a second line of defence.
  */
 import DOMPurify from 'dompurify';
-import { Marked, type Token, type TokenizerAndRendererExtension, type Tokens } from 'marked';
+import { Marked, type MarkedExtension, Renderer, type Token, type Tokens } from 'marked';
 import { escapeHtml } from './escapeHtml';
+import { formulas, joinFormulas } from './formulas';
 import { highlight } from './highlight';
-import { renderMath } from './math';
 import { SAFE_IMAGE } from './safeImage';
 
-const PLAIN_TAG = /&lt;(\/?(?:br|sub|sup|kbd|mark|u|b|i|em|strong|s|del|ins|small|details|summary))\s*\/?&gt;/gi;
+const PLAIN_TAGS = 'br|sub|sup|kbd|mark|u|b|i|em|strong|s|del|ins|small|details|summary';
+const ESCAPED_TAG = new RegExp(String.raw`&lt;(/?(?:${PLAIN_TAGS}))\s*/?&gt;`, 'gi');
+/** A tag in a text that is one on the page, too. */
+export const PLAIN_TAG = new RegExp(String.raw`</?(?:${PLAIN_TAGS})\s*/?>`, 'gi');
+
+/** A number of more digits is set with the text, where it cannot be clipped. */
+const MOST_DIGITS = 5;
 
 const SAFE_LINK = /^(https?:|mailto:|#|\/(?!\/))/i;
 
-interface MathToken extends Tokens.Generic {
-  tex: string;
-  display: boolean;
-}
-
-function math(name: string, level: 'block' | 'inline', start: RegExp, rule: RegExp, display: boolean): TokenizerAndRendererExtension {
-  return {
-    name,
-    level,
-    start: (source) => source.match(start)?.index,
-    tokenizer(source) {
-      const match = rule.exec(source);
-      return match ? ({ type: name, raw: match[0], tex: (match[1] ?? match[2] ?? '').trim(), display } satisfies MathToken) : undefined;
-    },
-    renderer: (token) => renderMath((token as MathToken).tex, display),
-  };
-}
-
-const markdown = new Marked({
+const OPTIONS: MarkedExtension = {
   gfm: true,
   breaks: false,
   renderer: {
-    html: ({ text }) => escapeHtml(text).replace(PLAIN_TAG, '<$1>'),
-    code: ({ text, lang }) => `<pre tabindex="0"><code class="hljs">${highlight(text, lang)}</code></pre>`,
+    html: ({ text }) => escapeHtml(text).replace(ESCAPED_TAG, '<$1>'),
+    codespan: ({ text }) => `<code dir="ltr">${escapeHtml(text)}</code>`,
+    code: ({ text, lang }) => `<pre dir="ltr" tabindex="0"><code class="hljs">${highlight(text, lang)}</code></pre>`,
     // The page has an h1 of its own, so headings start at h2.
     heading({ tokens, depth }) {
       const level = Math.min(6, depth + 1);
@@ -65,14 +54,11 @@ const markdown = new Marked({
       return `<div class="table" tabindex="0"><table><thead>${head}</thead><tbody>${body}</tbody></table></div>`;
     },
   },
-});
+};
 
-markdown.use({
-  extensions: [
-    math('mathBlock', 'block', /\$\$|\\\[/, /^(?:\$\$([\s\S]+?)\$\$|\\\[([\s\S]+?)\\\])/, true),
-    math('mathInline', 'inline', /\$|\\\(/, /^(?:\\\(([\s\S]+?)\\\)|\$(?!\s)((?:\\.|[^$\\\n])+?)(?<!\s)\$(?![\d\w]))/, false),
-  ],
-});
+const markdown = new Marked(OPTIONS, { extensions: formulas(false) });
+/** The same for a text that is still written. */
+const growingMarkdown = new Marked(OPTIONS, { extensions: formulas(true) });
 
 const ALLOWED = {
   USE_PROFILES: { html: true, mathMl: true },
@@ -81,9 +67,9 @@ const ALLOWED = {
   ADD_ATTR: ['target'],
 };
 
-/** The blocks of a text, which are rendered one by one. While the text grows only the last one changes. */
-export function blocks(text: string): Token[] {
-  return markdown.lexer(text).filter((token) => token.type !== 'space' && token.type !== 'def');
+/** The blocks of a text, which are rendered one by one. While the text is `growing` only the last one changes. */
+export function blocks(text: string, growing = false): Token[] {
+  return (growing ? growingMarkdown : markdown).lexer(joinFormulas(text)).filter((token) => token.type !== 'space' && token.type !== 'def');
 }
 
 /** The sanitised HTML of one block. */
