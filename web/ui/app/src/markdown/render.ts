@@ -33,7 +33,14 @@ const OPTIONS: MarkedExtension = {
       const level = Math.min(6, depth + 1);
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
     },
-    checkbox: ({ checked }) => `<span class="check">${checked ? '☑' : '☐'}</span> `,
+    list(token) {
+      const html = Renderer.prototype.list.call(this, token);
+      if (!token.ordered) return html;
+      // The numbers stand beside the text, and need room.
+      const digits = String(Number(token.start) + token.items.length - 1).length;
+      return html.replace('<ol', `<ol class="digits-${Math.min(digits, MOST_DIGITS)}"`);
+    },
+    checkbox: ({ checked }) => `<span class="check" role="img" aria-label="${checked ? 'Done' : 'To do'}">${checked ? '☑' : '☐'}</span> `,
     link({ href, title, tokens }) {
       const words = this.parser.parseInline(tokens);
       if (!SAFE_LINK.test(href.trim())) return words;
