@@ -1,6 +1,7 @@
 import { loadHistory } from '@branchline/client/thread/store';
 import { ArrowDown } from 'lucide-react';
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { AtOnce } from '../markdown/useRange';
 import { setScrollTarget, turnElement, useScrollTarget } from '../navigation/openBranch';
 import { usePath, useThread } from '../stores/thread';
 import { markWords } from '../ui/markWords';
@@ -31,7 +32,7 @@ export function Conversation() {
       <div className="turns" ref={inner} role="log" aria-live="off" aria-label="Messages">
         {older && <LoadOlder key={older.key} load={older.load} box={box} />}
         {!known && <Skeleton />}
-        {shown.map((id) => <Turn key={id} stateId={id} />)}
+        <AtOnce value="end">{shown.map((id) => <Turn key={id} stateId={id} />)}</AtOnce>
         <ForkBelow />
       </div>
       {isAway && (

@@ -1,6 +1,7 @@
 import { ACTIVE_STATUSES, type Message } from '@branchline/client/api/types';
 import { Star } from 'lucide-react';
-import { memo, useMemo, useState } from 'react';
+import { memo, useContext, useMemo, useState } from 'react';
+import { AtOnce } from '../markdown/useRange';
 import { MessageView } from '../messages/MessageView';
 import { groupParts, type Part } from '../messages/parts';
 import { useScrollTarget } from '../navigation/openBranch';
@@ -22,6 +23,9 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
   const messages = useThread((state) => state.data.messages.get(stateId)) ?? NONE;
   const run = useThread((state) => (node?.runId ? state.data.runs.get(node.runId) : undefined));
   const [editing, setEditing] = useState(() => keptText(editOf(stateId)) !== null);
+  // What is scrolled to has to be there.
+  const isTarget = useScrollTarget(({ target }) => target?.state === stateId);
+  const atOnce = useContext(AtOnce);
   const parts = useMemo(() => groupParts(messages), [messages]);
   if (!node || node.parentId === null) return messages.length ? <Messages parts={parts} /> : null;
   const isUser = !node.runId && (messages[0]?.role ?? 'user') === 'user';
@@ -47,7 +51,7 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
       {editing ? (
         <EditMessage stateId={stateId} messages={messages} onDone={() => setEditing(false)} />
       ) : (
-        <Messages parts={parts} />
+        <AtOnce value={isTarget ? 'all' : atOnce}><Messages parts={parts} /></AtOnce>
       )}
       {run && <Steps run={run} />}
       {node.runId && <RunStatus node={node} run={run} isEmpty={!messages.some((message) => message.content)} />}

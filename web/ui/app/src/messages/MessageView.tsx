@@ -17,7 +17,7 @@ export const MessageView = memo(
     if (message.channel === 'reasoning') return <Reasoning message={message} isStreaming={isStreaming} />;
     switch (message.type) {
       case 'code':
-        return <CodeBlock code={message.content} language={textField(message, 'language')} title={textField(message, 'title')} />;
+        return <CodeBlock code={message.content} language={textField(message, 'language')} title={textField(message, 'title')} growing={isStreaming} />;
       case 'console':
         return <Console message={message} isStreaming={isStreaming} />;
       case 'image':
