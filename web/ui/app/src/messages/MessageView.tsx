@@ -1,4 +1,6 @@
 import type { Message } from '@branchline/client/api/types';
+import { passages } from '@branchline/client/thread/thoughts';
+import { useQuery } from '@tanstack/react-query';
 import { Brain, ImageOff, SquareTerminal } from 'lucide-react';
 import { memo } from 'react';
 import { CodeBlock } from '../markdown/CodeBlock';
@@ -14,7 +16,7 @@ export const MessageView = memo(
   function MessageView({ part }: { part: Part }) {
     const { message } = part;
     const isStreaming = useThread((state) => state.data.streaming.has(message.id));
-    if (message.channel === 'reasoning') return <Reasoning message={message} isStreaming={isStreaming} />;
+    if (message.channel === 'reasoning') return <Reasoning text={message.content} growing={isStreaming} />;
     switch (message.type) {
       case 'code':
         return <CodeBlock code={message.content} language={textField(message, 'language')} title={textField(message, 'title')} growing={isStreaming} />;
@@ -38,15 +40,18 @@ function Text({ message, isStreaming }: { message: Message; isStreaming: boolean
   return (
     <div className={`answer${isStreaming ? ' streaming' : ''}`}>
       {message.role === 'system' && <p>System</p>}
-      <Markdown text={message.content} />
+      {parts.map(({ kind, text }, index) => {
+        const growing = isStreaming && index === parts.length - 1;
+        return kind === 'thought' ? <Reasoning key={index} text={text} growing={growing} /> : <Markdown key={index} text={text} growing={growing} />;
+      })}
     </div>
   );
 }
 
-function Reasoning({ message, isStreaming }: { message: Message; isStreaming: boolean }) {
+function Reasoning({ text, growing }: { text: string; growing: boolean }) {
   return (
-    <Collapsible icon={Brain} title={isStreaming ? 'Thinking …' : 'Reasoning'}>
-      <Markdown text={message.content} />
+    <Collapsible icon={Brain} title={growing ? 'Thinking …' : 'Reasoning'}>
+      <Markdown text={text} growing={growing} />
     </Collapsible>
   );
 }
