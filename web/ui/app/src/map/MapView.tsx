@@ -6,6 +6,7 @@ import { type KeyboardEvent, memo, useEffect, useLayoutEffect, useMemo, useRef, 
 import { type Node } from '@branchline/client/thread/state';
 import { useThread } from '../stores/thread';
 import { leafBelow, outlineRows } from '@branchline/client/thread/tree';
+import { useWorkerName } from '../stores/workers';
 import { Button, IconButton } from '../ui/Button';
 import { NODE_HEIGHT, type PlacedNode, NODE_WIDTH, layout } from './layout';
 import { LEGIBLE, MapCanvas } from './MapCanvas';
@@ -13,9 +14,9 @@ import { openBranch } from '../navigation/openBranch';
 import { threadPath, navigate } from '../navigation/routes';
 import { usePath } from '../stores/thread';
 import { laneClass } from '../ui/lanes';
-import { nodeTitle } from '@branchline/client/thread/titles';
+import { isFromUser, nodeAuthor, nodeTitle } from '@branchline/client/thread/titles';
 
-type StateNode = FlowNode<{ node: Node; lane: number; onPath: boolean; selected: boolean }, 'state'>;
+type StateNode = FlowNode<{ node: Node; author: string; lane: number; onPath: boolean; selected: boolean }, 'state'>;
 
 export default function MapView() {
   return (
@@ -38,6 +39,7 @@ function MapOfStates() {
   const { placed, byId } = useMemo(() => layout(nodes, children, root), [shape, root]);
   const lanes = useMemo(() => new Map(outlineRows(nodes, children, root, new Set()).map((row) => [row.id, row.lane])), [shape, root]);
   const onPath = useMemo(() => new Set(path), [path]);
+  const workerName = useWorkerName();
   const box = useRef<HTMLDivElement>(null);
   const size = useSize(box);
   const [viewport, setViewport] = useState<Viewport>({ x: 0, y: 0, zoom: 1 });
@@ -54,10 +56,10 @@ function MapOfStates() {
       shown.flatMap(({ id, x, y }): StateNode[] => {
         const node = nodes.get(id);
         if (!node) return [];
-        const data = { node, lane: lanes.get(id) ?? 0, onPath: onPath.has(id), selected: id === head };
+        const data = { node, author: nodeAuthor(node, workerName), lane: lanes.get(id) ?? 0, onPath: onPath.has(id), selected: id === head };
         return [{ id, type: 'state', position: { x: x - NODE_WIDTH / 2, y: y - NODE_HEIGHT / 2 }, data, width: NODE_WIDTH, height: NODE_HEIGHT, focusable: false }];
       }),
-    [shown, nodes, lanes, onPath, head],
+    [shown, nodes, lanes, onPath, head, workerName],
   );
 
   const centerOn = (id: string | null, zoom = Math.max(0.8, flow.getZoom())) => {
@@ -168,12 +170,12 @@ function fitAll(placed: PlacedNode[], size: { width: number; height: number }, s
   set({ zoom, x: size.width / 2 - ((left + right) / 2) * zoom, y: size.height / 2 - ((top + bottom) / 2) * zoom });
 }
 
-const StateView = memo(function StateView({ data: { node, lane, onPath, selected } }: NodeProps<StateNode>) {
-  const isUser = !node.runId;
+const StateView = memo(function StateView({ data: { node, author, lane, onPath, selected } }: NodeProps<StateNode>) {
+  const isUser = isFromUser(node);
   return (
     <div className={`map-node ${laneClass(lane)}${isUser ? ' from-user' : ''}`} data-on-path={onPath || undefined} data-selected={selected || undefined} data-status={node.runStatus ?? undefined}>
-      <small>{node.parentId === null ? 'Start' : isUser ? 'You' : (node.workerId ?? 'Answer')}{node.starred && <Star className="starred" aria-label="Starred" />}</small>
-      <span>{node.parentId === null ? 'of the thread' : nodeTitle(node)}</span>
+      <small>{node.parentId === null ? 'Start' : author}{node.starred && <Star className="starred" aria-label="Starred" />}</small>
+      <span dir="auto">{node.parentId === null ? 'of the thread' : nodeTitle(node)}</span>
     </div>
   );
 });

@@ -1,5 +1,5 @@
 import type { Node } from '@branchline/client/thread/state';
-import { nodeTitle } from '@branchline/client/thread/titles';
+import { isFromUser, nodeTitle } from '@branchline/client/thread/titles';
 import type { Row } from '@branchline/client/thread/tree';
 import { Star } from 'lucide-react';
 import { memo } from 'react';
@@ -25,9 +25,10 @@ const STATUS: Record<string, string> = {
   cancelled: 'stopped',
 };
 
-export const OutlineRow = memo(function OutlineRow({ row, node, top, onPath, selected, focusable, dimmed, collapsed, onToggle, onChoose, onFocus }: {
+export const OutlineRow = memo(function OutlineRow({ row, node, author, top, onPath, selected, focusable, dimmed, collapsed, onToggle, onChoose, onFocus }: {
   row: Row;
   node: Node;
+  author: string;
   top: number;
   onPath: boolean;
   selected: boolean;
@@ -38,10 +39,9 @@ export const OutlineRow = memo(function OutlineRow({ row, node, top, onPath, sel
   onChoose: (id: string) => void;
   onFocus: (id: string) => void;
 }) {
-  const isUser = !node.runId;
+  const isUser = isFromUser(node);
   const title = nodeTitle(node);
   const status = node.runStatus ? STATUS[node.runStatus] : undefined;
-  const author = isUser ? 'You' : node.author && node.author !== 'assistant' ? node.author : (node.workerId ?? 'Answer');
   return (
     <div
       role="treeitem"

@@ -1,8 +1,9 @@
 import type { Node } from '@branchline/client/thread/state';
-import { nodeTitle } from '@branchline/client/thread/titles';
+import { nodeAuthor, nodeTitle } from '@branchline/client/thread/titles';
 import type { Row } from '@branchline/client/thread/tree';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { type KeyboardEvent, type RefObject, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { useWorkerName } from '../stores/workers';
 import { OutlineRow, ROW_HEIGHT } from './OutlineRow';
 
 /** Milliseconds between two letters that are searched for together. */
@@ -23,6 +24,7 @@ interface OutlineTreeProps {
 /** The rows, of which only those in sight are drawn, and the keys that a tree view has. */
 export function OutlineTree({ list, nodes, onPath, head, matches, collapsed, onToggle, onChoose }: OutlineTreeProps) {
   const box = useRef<HTMLDivElement>(null);
+  const workerName = useWorkerName();
   const index = useMemo(() => new Map(list.map((row, position) => [row.id, position])), [list]);
   const [active, setActive] = useState<string | null>(null);
   const moveFocus = useRef(false);
@@ -116,6 +118,7 @@ export function OutlineTree({ list, nodes, onPath, head, matches, collapsed, onT
                 key={row.id}
                 row={row}
                 node={node}
+                author={nodeAuthor(node, workerName)}
                 top={item.start}
                 onPath={onPath.has(row.id)}
                 selected={row.id === head}

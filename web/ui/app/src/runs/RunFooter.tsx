@@ -1,5 +1,6 @@
 import type { Run } from '@branchline/client/api/types';
 import { useState } from 'react';
+import { useWorkerName } from '../stores/workers';
 import { Dialog } from '../ui/Dialog';
 import { formatDuration, formatTime } from '../ui/time';
 import { RunLog } from './RunLog';
@@ -25,8 +26,9 @@ export function RunFooter({ run }: { run: Run }) {
 
 function RunDialog({ run, onClose }: { run: Run; onClose: () => void }) {
   const { data: attempts = [] } = useAttempts(run);
+  const name = useWorkerName()(run.worker_id);
   const facts: [string, string][] = [
-    ['Worker', run.worker_id],
+    ['Worker', name === run.worker_id ? name : `${name} (${run.worker_id})`],
     ['Created', formatTime(run.created_at)],
     ['Queued for', formatDuration(run.created_at, run.started_at)],
     ['Duration', formatDuration(run.started_at, run.finished_at)],

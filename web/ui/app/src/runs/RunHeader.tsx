@@ -1,14 +1,14 @@
 import type { Run } from '@branchline/client/api/types';
 import type { Node } from '@branchline/client/thread/state';
 import { useEffect, useState } from 'react';
-import { useWorkers } from '../stores/workers';
+import { useWorkerName } from '../stores/workers';
 import { announce } from '../ui/notifications';
 
 /** Which worker answers, with which model. */
 export function RunHeader({ node, run }: { node: Node; run: Run | undefined }) {
-  const workers = useWorkers().data;
-  const id = run?.worker_id ?? node.workerId ?? '';
-  const name = workers?.find((worker) => worker.id === id)?.name ?? (id || node.author || 'Assistant');
+  const workerName = useWorkerName();
+  const id = run?.worker_id ?? node.workerId;
+  const name = id ? workerName(id) : node.author || 'Assistant';
   const status = run?.status ?? node.runStatus;
   useAnnounced(status, name);
   const model = typeof run?.config['model'] === 'string' ? run.config['model'] : '';

@@ -2,6 +2,7 @@
 import { api } from '@branchline/client/api/calls';
 import type { Worker } from '@branchline/client/api/types';
 import { useQuery } from '@tanstack/react-query';
+import { useCallback } from 'react';
 import { queryClient } from './queryClient';
 
 const KEY = ['workers'];
@@ -12,5 +13,15 @@ export function useWorkers() {
 
 /** The name of a worker; its id if it is not known. */
 export function workerName(id: string): string {
-  return queryClient.getQueryData<Worker[]>(KEY)?.find((worker) => worker.id === id)?.name ?? id;
+  return nameIn(queryClient.getQueryData<Worker[]>(KEY), id);
+}
+
+/** The same function for a component, which is another one once the workers are known. */
+export function useWorkerName(): typeof workerName {
+  const workers = useWorkers().data;
+  return useCallback((id) => nameIn(workers, id), [workers]);
+}
+
+function nameIn(workers: readonly Worker[] | undefined, id: string): string {
+  return workers?.find((worker) => worker.id === id)?.name ?? id;
 }
