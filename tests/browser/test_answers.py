@@ -334,6 +334,25 @@ def test_any_message_can_be_edited_and_continued_from(visitor: Visitor) -> None:
     expect(page.locator(".turn-user").last.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
 
 
+def test_the_input_of_the_model_is_shown_with_its_system_prompt(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    first = visitor.answered(thread, "One", text="First answer")
+    prompt = "You are a pirate\nwho speaks like one."
+    second = visitor.answered(thread, "Two", first["states"][0]["id"], system_prompt=prompt)
+    page = visitor.open(thread, second["states"][0])
+    answer = turn(page, second["states"][0])
+    answer.hover()
+    answer.get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="Show model input").click()
+    shown = page.get_by_role("dialog", name="Model input")
+    expect(shown.get_by_role("heading", level=3)).to_have_text(["System prompt", "User", "Assistant", "User"])
+    expect(shown.locator("section")).to_contain_text([prompt, "One", "First answer", "Two"])
+    assert axe(page) == []
+    shown.get_by_role("button", name="Continue from there").click()
+    expect(shown).to_be_hidden()
+    expect(page.locator(".turn")).to_have_count(3)
+
+
 def test_keys_scroll_from_fork_to_fork_without_animation_if_motion_is_reduced(
     chromium: Browser, stack: Stack
 ) -> None:

@@ -3,7 +3,7 @@ import { api } from '@branchline/client/api/calls';
 import type { Message } from '@branchline/client/api/types';
 import { updateState } from '@branchline/client/thread/actions';
 import type { Node } from '@branchline/client/thread/state';
-import { Check, Columns2, Ellipsis, FileText, GitBranchPlus, Link2, Pencil, RefreshCw, Star, Tag } from 'lucide-react';
+import { Columns2, Copy, Ellipsis, FileText, GitBranchPlus, Link2, MessagesSquare, Pencil, RefreshCw, Star, Tag } from 'lucide-react';
 import { useState } from 'react';
 import { openBranch } from '../navigation/openBranch';
 import { navigate, threadPath } from '../navigation/routes';
@@ -16,6 +16,7 @@ import { Menu, MenuItem, MenuLabel, MenuSeparator } from '../ui/Menu';
 import { notifyError } from '../ui/notifications';
 import { editableMessage } from './EditMessage';
 import { LabelDialog } from './LabelDialog';
+import { ModelInput } from './ModelInput';
 
 /** What can be done with a state. */
 export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; messages: readonly Message[]; isUser: boolean; onEdit: () => void }) {
@@ -23,6 +24,7 @@ export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; me
   const head = useThread((state) => state.head);
   const siblings = useThread((state) => state.data.children.get(node.parentId ?? '')?.length ?? 0);
   const [labeling, setLabeling] = useState(false);
+  const [showingInput, setShowingInput] = useState(false);
   const workers = useWorkers().data?.filter((worker) => worker.available) ?? [];
   const text = () => messages.filter((message) => message.channel === 'answer').map((message) => message.content).join('\n\n');
   const answerAgain = async (n: number, worker?: string) => {
@@ -63,13 +65,12 @@ export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; me
         {siblings > 1 && (
           <MenuItem icon={Columns2} onSelect={() => navigate(threadPath(threadId, node.parentId ?? '', 'compare'))}>Compare branches</MenuItem>
         )}
-        {node.runId && (
-          <MenuItem icon={Check} onSelect={() => openBranch(threadId, node.parentId ?? '', { end: true })}>Show model input</MenuItem>
-        )}
+        {node.runId && <MenuItem icon={MessagesSquare} onSelect={() => setShowingInput(true)}>Show model input</MenuItem>}
         <MenuItem icon={Tag} onSelect={() => setLabeling(true)}>{node.label ? 'Edit label' : 'Add label'}</MenuItem>
         <MenuItem icon={Link2} onSelect={() => void copy(location.origin + threadPath(threadId, node.id))}>Copy link</MenuItem>
         <MenuItem icon={FileText} onSelect={() => location.assign(api.exportUrl(threadId, 'markdown', node.id))}>Export up to here</MenuItem>
       </Menu>
+      {showingInput && <ModelInput node={node} onClose={() => setShowingInput(false)} />}
       {labeling && <LabelDialog node={node} onClose={() => setLabeling(false)} />}
     </div>
   );
