@@ -5,6 +5,7 @@ import { updateState } from '@branchline/client/thread/actions';
 import type { Node } from '@branchline/client/thread/state';
 import { Columns2, Copy, Ellipsis, FileText, GitBranchPlus, Link2, MessagesSquare, Pencil, RefreshCw, Star, Tag } from 'lucide-react';
 import { useState } from 'react';
+import { asMarkdown, asPlainText } from '../messages/copied';
 import { openBranch } from '../navigation/openBranch';
 import { navigate, threadPath } from '../navigation/routes';
 import { askAgain } from '../runs/askAgain';
@@ -26,7 +27,6 @@ export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; me
   const [labeling, setLabeling] = useState(false);
   const [showingInput, setShowingInput] = useState(false);
   const workers = useWorkers().data?.filter((worker) => worker.available) ?? [];
-  const text = () => messages.filter((message) => message.channel === 'answer').map((message) => message.content).join('\n\n');
   const answerAgain = async (n: number, worker?: string) => {
     try {
       const sent = await askAgain(node.id, { n, ...(worker && { worker }) });
@@ -39,7 +39,7 @@ export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; me
   };
   return (
     <div className="actions">
-      <CopyButton text={text} />
+      <CopyButton text={() => asMarkdown(messages)} />
       {!isUser && node.runId && <IconButton label="Regenerate" icon={RefreshCw} onClick={() => void answerAgain(1)} />}
       {editableMessage(messages) && <IconButton label="Edit" icon={Pencil} onClick={onEdit} />}
       {head !== node.id && <IconButton label="Continue from here" icon={GitBranchPlus} onClick={() => openBranch(threadId, node.id, { end: true })} />}
@@ -67,7 +67,8 @@ export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; me
         )}
         {node.runId && <MenuItem icon={MessagesSquare} onSelect={() => setShowingInput(true)}>Show model input</MenuItem>}
         <MenuItem icon={Tag} onSelect={() => setLabeling(true)}>{node.label ? 'Edit label' : 'Add label'}</MenuItem>
-        <MenuItem icon={Link2} onSelect={() => void copy(location.origin + threadPath(threadId, node.id))}>Copy link</MenuItem>
+        {!isUser && <MenuItem icon={Copy} onSelect={() => void copy(asPlainText(messages))}>Copy as plain text</MenuItem>}
+        <MenuItem icon={Link2} onSelect={() => void copy(location.origin + BASE_PATH + threadPath(threadId, node.id))}>Copy link</MenuItem>
         <MenuItem icon={FileText} onSelect={() => location.assign(api.exportUrl(threadId, 'markdown', node.id))}>Export up to here</MenuItem>
       </Menu>
       {showingInput && <ModelInput node={node} onClose={() => setShowingInput(false)} />}

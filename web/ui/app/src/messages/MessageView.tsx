@@ -10,7 +10,9 @@ import { useThread } from '../stores/thread';
 import { Collapsible } from '../ui/Collapsible';
 import { CopyButton } from '../ui/CopyButton';
 import { FunctionCall } from './FunctionCall';
+import { plainOutput } from './output';
 import { type Part, textField } from './parts';
+import { Terminal } from './Terminal';
 
 export const MessageView = memo(
   function MessageView({ part }: { part: Part }) {
@@ -64,9 +66,9 @@ function Console({ message, isStreaming }: { message: Message; isStreaming: bool
       title={textField(message, 'command') ?? 'Console'}
       aside={isStreaming ? 'running …' : `${lines} ${lines === 1 ? 'line' : 'lines'}`}
       open={isStreaming || lines <= 12}
-      tools={<CopyButton text={message.content} label="Copy output" />}
+      tools={<CopyButton text={() => plainOutput(message.content)} label="Copy output" />}
     >
-      <pre className="console" tabIndex={0}>{message.content}</pre>
+      <Terminal output={message.content} />
     </Collapsible>
   );
 }

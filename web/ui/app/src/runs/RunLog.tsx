@@ -1,6 +1,7 @@
 import { api } from '@branchline/client/api/calls';
 import type { Run } from '@branchline/client/api/types';
 import { useQuery } from '@tanstack/react-query';
+import { Terminal } from '../messages/Terminal';
 import { Dialog } from '../ui/Dialog';
 
 export function LogDialog({ run, onClose }: { run: Run; onClose: () => void }) {
@@ -20,7 +21,7 @@ export function RunLog({ run }: { run: Run }) {
   return written.map((log) => (
     <section key={log.attempt}>
       <h3>Log{written.length > 1 ? ` of attempt ${log.attempt}` : ''}</h3>
-      <pre className="console" tabIndex={0}>{log.truncated ? `… (beginning truncated)\n${log.text}` : log.text}</pre>
+      <Terminal output={log.truncated ? `… (beginning truncated)\n${log.text}` : log.text} />
     </section>
   ));
 }

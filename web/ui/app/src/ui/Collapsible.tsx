@@ -18,7 +18,7 @@ export function Collapsible({ icon: Icon, title, aside, open = false, quiet = fa
     <details className={quiet ? 'collapsible collapsible-quiet' : 'collapsible'} open={open} onToggle={(event) => onToggle?.(event.currentTarget.open)}>
       <summary>
         {working ? <span className="dots" aria-hidden="true"><i /><i /><i /></span> : <Icon aria-hidden="true" />}
-        <span className="collapsible-title">{title}</span>
+        <span className="collapsible-title" dir="auto">{title}</span>
         {aside && <span className="collapsible-aside">{aside}</span>}
         <ChevronRight className="chevron" aria-hidden="true" />
       </summary>

@@ -1,15 +1,16 @@
 import { Check, Copy } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { IconButton } from './Button';
+import { writeClipboard } from './clipboard';
 import { announce, notifyError } from './notifications';
 
 export async function copy(text: string): Promise<boolean> {
   try {
-    await navigator.clipboard.writeText(text);
+    await writeClipboard(text);
     announce('Copied');
     return true;
-  } catch {
-    notifyError(new Error('The browser does not allow copying on this page.'));
+  } catch (error) {
+    notifyError(error);
     return false;
   }
 }
