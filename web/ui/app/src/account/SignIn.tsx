@@ -40,7 +40,7 @@ export function SignIn({ isNew = false }: { isNew?: boolean }) {
         <h1 id="sign-in-title">{isNew ? 'Create an account' : 'Sign in to Branchline'}</h1>
         <p className="lead">Every conversation is a tree. Edit, regenerate and compare: nothing is ever overwritten.</p>
         {problem !== null && fields.length === 0 && <p className="alert" role="alert">{errorMessage(problem)}</p>}
-        {isNew && <Field name="name" label="Name" hint="Optional" autoComplete="name" error={errorOf('name')} />}
+        {isNew && <Field name="name" label="Name" dir="auto" hint="Optional" autoComplete="name" error={errorOf('name')} />}
         <Field name="email" label="Email" type="email" autoComplete="username" autoFocus error={errorOf('email')} />
         <Field
           name="password"

@@ -45,7 +45,7 @@ export function Tokens() {
       </p>
       {created && (
         <div className="secret" role="status">
-          <p>Token “{created.name}” created. Copy it now: it is not shown again.</p>
+          <p>Token “<bdi>{created.name}</bdi>” created. Copy it now: it is not shown again.</p>
           <p className="secret-text"><code>{created.secret}</code><CopyButton text={created.secret} label="Copy token" /></p>
         </div>
       )}
@@ -54,7 +54,7 @@ export function Tokens() {
           <li key={token.id}>
             <KeyRound aria-hidden="true" />
             <span>
-              <strong>{token.name}</strong>
+              <strong dir="auto">{token.name}</strong>
               <small>Created {formatTime(token.created_at)} · {token.last_used_at ? `last used ${formatTime(token.last_used_at)}` : 'never used'}</small>
             </span>
             <IconButton label={`Revoke ${token.name}`} icon={Trash2} onClick={() => void revoke(token.id, token.name)} />
@@ -63,7 +63,7 @@ export function Tokens() {
       </ul>
       {!isPending && !tokens.length && <p className="quiet">No tokens yet</p>}
       <form className="token-form" onSubmit={(event) => void create(event)}>
-        <Field label="Token name" value={name} maxLength={200} placeholder="My laptop" onChange={(event) => setName(event.target.value)} />
+        <Field label="Token name" dir="auto" value={name} maxLength={200} placeholder="My laptop" onChange={(event) => setName(event.target.value)} />
         <Button type="submit" disabled={!name.trim()}>Create token</Button>
       </form>
     </section>

@@ -23,7 +23,7 @@ export function ForkBelow() {
           <li key={id}>
             <button type="button" onClick={() => openBranch(threadId, leafBelow(children, choices, id), { at: id })}>
               <CornerDownRight aria-hidden="true" />
-              <span>{nodeTitle(nodes.get(id) as Node)}</span>
+              <span dir="auto">{nodeTitle(nodes.get(id) as Node)}</span>
               <small>{countDescendants(children, id) + 1}</small>
             </button>
           </li>

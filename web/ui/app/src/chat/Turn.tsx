@@ -43,7 +43,7 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
       {(node.label || node.starred) && (
         <p className="marks">
           {node.starred && <Star aria-label="Starred" className="starred" />}
-          {node.label && <span className="label">{node.label}</span>}
+          {node.label && <span className="label" dir="auto">{node.label}</span>}
         </p>
       )}
       {node.runId && <RunHeader node={node} run={run} />}

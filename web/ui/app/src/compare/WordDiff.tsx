@@ -16,7 +16,7 @@ export function WordDiff({ before, after }: { before: string; after: string }) {
   }, [before, after]);
   if (!changes) return <p className="quiet">Comparing …</p>;
   return (
-    <p className="word-diff">
+    <p className="word-diff" dir="auto">
       {changes.map((change, index) =>
         change.added ? <ins key={index}>{change.value}</ins> : change.removed ? <del key={index}>{change.value}</del> : <span key={index}>{change.value}</span>,
       )}

@@ -105,6 +105,7 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
           ref={area}
           data-composer
           aria-label="Message"
+          dir="auto"
           placeholder={threadId ? 'Reply …' : 'Ask anything …'}
           rows={1}
           value={text}

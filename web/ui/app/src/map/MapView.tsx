@@ -133,7 +133,7 @@ function MapOfStates() {
       </div>
       {selected && (
         <div className="map-selected" role="status">
-          <p>{nodeTitle(selected)}</p>
+          <p dir="auto">{nodeTitle(selected)}</p>
           <Button look="main" icon={MessageSquare} onClick={open}>Open in chat</Button>
         </div>
       )}

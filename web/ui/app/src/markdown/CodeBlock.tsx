@@ -15,7 +15,7 @@ export function CodeBlock({ code, language, title, growing = false }: {
   return (
     <figure className="code">
       <figcaption>
-        <span>{title ?? language?.split(/\s/)[0] ?? 'text'}</span>
+        <span dir="auto">{title ?? language?.split(/\s/)[0] ?? 'text'}</span>
         <CopyButton text={code} label="Copy code" />
       </figcaption>
       <pre dir="ltr" tabIndex={0}>

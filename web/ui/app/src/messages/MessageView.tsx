@@ -38,7 +38,8 @@ export const MessageView = memo(
 );
 
 function Text({ message, isStreaming }: { message: Message; isStreaming: boolean }) {
-  if (message.role === 'user') return <div className="user-text">{message.content}</div>;
+  if (message.role === 'user') return <div className="user-text" dir="auto">{message.content}</div>;
+  const parts = passages(message.content, isStreaming);
   return (
     <div className={`answer${isStreaming ? ' streaming' : ''}`}>
       {message.role === 'system' && <p>System</p>}
@@ -78,13 +79,13 @@ function ImageMessage({ message }: { message: Message }) {
   const alt = message.content.trim();
   if (!source || !SAFE_IMAGE.test(source)) {
     return (
-      <p className="no-image"><ImageOff aria-hidden="true" /> {alt || 'Image cannot be displayed'}</p>
+      <p className="no-image"><ImageOff aria-hidden="true" /> <span dir="auto">{alt || 'Image cannot be displayed'}</span></p>
     );
   }
   return (
     <figure className="image">
       <img src={source} alt={alt || 'Image'} />
-      {alt && <figcaption aria-hidden="true">{alt}</figcaption>}
+      {alt && <figcaption aria-hidden="true" dir="auto">{alt}</figcaption>}
     </figure>
   );
 }
@@ -96,8 +97,8 @@ function AnsweredQuestion({ message }: { message: Message }) {
   if (isWaiting && (answer === undefined || answer === null)) return null;
   return (
     <div className="answered">
-      <p>{message.content}</p>
-      {answer !== undefined && answer !== null && <p>You answered: <strong>{typeof answer === 'string' ? answer : JSON.stringify(answer)}</strong></p>}
+      <p dir="auto">{message.content}</p>
+      {answer !== undefined && answer !== null && <p>You answered: <strong dir="auto">{typeof answer === 'string' ? answer : JSON.stringify(answer)}</strong></p>}
     </div>
   );
 }

@@ -4,6 +4,7 @@ import { useCallback, useDeferredValue, useMemo, useState } from 'react';
 import { openBranch } from '../navigation/openBranch';
 import { usePath, useThread } from '../stores/thread';
 import { IconButton } from '../ui/Button';
+import { isComposing } from '../ui/keys';
 import { OutlineTree } from './OutlineTree';
 
 const NONE: ReadonlySet<string> = new Set();
@@ -71,10 +72,12 @@ export function Outline({ onChosen, onClose }: { onChosen: () => void; onClose: 
         <span className="visually-hidden">Search tree</span>
         <input
           type="search"
+          dir="auto"
           placeholder="Search tree"
           value={search}
           onChange={(event) => setSearch(event.target.value)}
           onKeyDown={(event) => {
+            if (isComposing(event.nativeEvent)) return;
             if (event.key === 'Escape') setSearch('');
             const first = [...(found?.matches ?? [])][0];
             if (event.key === 'Enter' && first) choose(first);

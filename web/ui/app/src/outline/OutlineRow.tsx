@@ -62,7 +62,7 @@ export const OutlineRow = memo(function OutlineRow({ row, node, author, top, onP
       onFocus={() => onFocus(row.id)}
     >
       <Lanes row={row} isUser={isUser} collapsed={collapsed} />
-      <span className={isUser ? 'tree-title from-user' : 'tree-title'}>
+      <span className={isUser ? 'tree-title from-user' : 'tree-title'} dir="auto">
         {node.label ? <span className="label">{node.label}</span> : title}
       </span>
       {node.starred && <Star className="starred" aria-hidden="true" />}

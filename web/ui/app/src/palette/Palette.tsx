@@ -1,5 +1,6 @@
 import { type KeyboardEvent, useId, useState } from 'react';
 import { Dialog } from '../ui/Dialog';
+import { isComposing } from '../ui/keys';
 import { type Command, useCommands } from './useCommands';
 
 /** All commands and threads, found by their names. */
@@ -16,6 +17,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
     command.act();
   };
   const onKey = (event: KeyboardEvent) => {
+    if (isComposing(event.nativeEvent)) return;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
       event.preventDefault();
@@ -35,6 +37,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
         aria-activedescendant={found[selected] ? `${id}-${selected}` : undefined}
         aria-label="Command or thread"
         placeholder="Type a command or search threads …"
+        dir="auto"
         value={text}
         autoFocus
         onChange={(event) => {
@@ -57,7 +60,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
             }}
           >
             <command.icon aria-hidden="true" />
-            <span>{command.name}</span>
+            <span dir="auto">{command.name}</span>
             <small>{command.kind}</small>
           </li>
         ))}

@@ -50,7 +50,7 @@ export function RunFailure({ node, run: known, status }: { node: Node; run: Run 
       {stopped ? <CircleSlash aria-hidden="true" /> : <TriangleAlert aria-hidden="true" />}
       <div>
         <p>{text}</p>
-        {detail && <p className="detail">{detail}</p>}
+        {detail && <p className="detail" dir="auto">{detail}</p>}
       </div>
       <div className="run-error-actions">
         {!stopped && <Button look="quiet" onClick={() => setIsLogOpen(true)}>Log</Button>}

@@ -47,7 +47,7 @@ export function Timeline({ steps, until }: { steps: readonly Pick<Step, 'descrip
     <ol className="steps">
       {steps.map(({ description, at }, index) => (
         <li key={index}>
-          <span>{description}</span>
+          <span dir="auto">{description}</span>
           <time>{formatDuration(at, steps[index + 1]?.at ?? until)}</time>
         </li>
       ))}

@@ -25,7 +25,7 @@ export function ThreadHeader({ view, outline, onOutline }: { view: string; outli
         <RenameThread thread={thread} onDone={() => setRenaming(false)} />
       ) : (
         <h1>
-          <button type="button" onClick={() => setRenaming(true)} title="Rename" disabled={!thread}>
+          <button type="button" dir="auto" onClick={() => setRenaming(true)} title="Rename" disabled={!thread}>
             {thread ? threadTitle(thread) : ' '}
           </button>
         </h1>

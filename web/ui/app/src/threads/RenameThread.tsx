@@ -3,6 +3,7 @@ import type { Thread } from '@branchline/client/api/types';
 import { applyThread } from '@branchline/client/thread/store';
 import { useRef, useState } from 'react';
 import { threadListChanged } from '../stores/threadLists';
+import { isComposing } from '../ui/keys';
 import { notifyError } from '../ui/notifications';
 
 /** A field in place of a thread's title. Enter and leaving the field save, Escape cancels. */
@@ -25,6 +26,7 @@ export function RenameThread({ thread, onDone }: { thread: Thread; onDone: () =>
     <input
       className="input rename"
       aria-label="Title"
+      dir="auto"
       value={text}
       autoFocus
       maxLength={500}
@@ -32,6 +34,7 @@ export function RenameThread({ thread, onDone }: { thread: Thread; onDone: () =>
       onChange={(event) => setText(event.target.value)}
       onBlur={() => void finish(true)}
       onKeyDown={(event) => {
+        if (isComposing(event.nativeEvent)) return;
         if (event.key === 'Enter') void finish(true);
         if (event.key === 'Escape') void finish(false);
       }}

@@ -1,9 +1,10 @@
 import { PanelLeftClose, Search, SquarePen, X } from 'lucide-react';
-import { useDeferredValue, useState } from 'react';
+import { type ReactNode, useDeferredValue, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { setPreferences } from '../stores/preferences';
 import { useThreads } from '../stores/threadLists';
-import { IconButton } from '../ui/Button';
+import { Button, IconButton } from '../ui/Button';
+import { isComposing } from '../ui/keys';
 import { Logo } from '../ui/Logo';
 import { AccountMenu } from './AccountMenu';
 import { ThreadList } from './ThreadList';
@@ -30,10 +31,11 @@ export function Sidebar() {
           <span className="visually-hidden">Search titles and messages</span>
           <input
             type="search"
+            dir="auto"
             placeholder={status === 'active' ? 'Search' : 'Search archive'}
             value={query}
             onChange={(event) => setQuery(event.target.value)}
-            onKeyDown={(event) => event.key === 'Escape' && setQuery('')}
+            onKeyDown={(event) => event.key === 'Escape' && !isComposing(event.nativeEvent) && setQuery('')}
           />
           {query && <button type="button" aria-label="Clear search" onClick={() => setQuery('')}><X aria-hidden="true" /></button>}
         </label>
@@ -50,7 +52,7 @@ export function Sidebar() {
   );
 }
 
-function emptyText(query: string, status: string): string {
-  if (query) return `No results for “${query}”`;
+function emptyText(query: string, status: string): ReactNode {
+  if (query) return <>No results for “<bdi>{query}</bdi>”</>;
   return status === 'archived' ? 'No archived threads' : 'Your threads appear here. Ask something to start one.';
 }
