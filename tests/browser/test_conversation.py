@@ -195,6 +195,19 @@ def test_a_failed_run_shows_its_error_and_log_and_is_retried(visitor: Visitor) -
     expect(answer.get_by_role("alert")).to_contain_text("exit code 3")
 
 
+def test_a_run_that_is_tried_again_says_why_and_when(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    asked = visitor.fake(thread, "Try", mode="fail", retryable=True, text="Nearly ")
+    page = visitor.open(thread, asked["states"][0])
+    answer = page.locator(".turn-answer")
+    expect(answer).to_contain_text("The attempt failed: It did not work out.")
+    expect(answer).to_contain_text(re.compile(r"Trying again in \d+ s \(2 of 3\)\."))
+    expect(answer).not_to_contain_text("Nearly")
+    assert axe(page) == []
+    answer.get_by_role("button", name="Cancel").click()
+    expect(answer).to_contain_text("Stopped.")
+
+
 def test_a_question_of_a_run_is_answered_in_the_chat(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     visitor.fake(thread, "May I?", mode="confirm", text="Well. ")

@@ -17,9 +17,15 @@ export function RunHeader({ node, run }: { node: Node; run: Run | undefined }) {
       <span className="author">{name}</span>
       {model && <span className="model">{model}</span>}
       {status === 'running' && <span className="pulse" aria-hidden="true" />}
-      {run && run.attempt > 1 && <span className="model" title="The output of earlier attempts was discarded.">attempt {run.attempt}</span>}
+      {/* A run that was answered goes on in another attempt, from where it was: only failures lose something. */}
+      {run && run.failures > 0 && <span className="model" title={failureTitle(run)}>attempt {run.failures + 1}</span>}
     </header>
   );
+}
+
+function failureTitle({ last_failure }: Run): string {
+  const discarded = 'What the attempts before it had written was discarded.';
+  return last_failure ? `${discarded} The last one failed: ${last_failure.message}` : discarded;
 }
 
 /** Tell screen readers when an answer begins and ends; its text would be read out piece by piece. */
@@ -30,6 +36,7 @@ function useAnnounced(status: string | null | undefined, name: string): void {
     setBefore(status);
     if (status === 'running') announce(`${name} is answering`);
     else if (status === 'success') announce(`${name} has finished`);
+    else if (status === 'queued' && before === 'running') announce(`${name} is to be tried again`);
     else if (status === 'waiting') announce(`${name} needs your input`);
   }, [status, before, name]);
 }

@@ -5,11 +5,13 @@ import type { Node } from '@branchline/client/thread/state';
 import { dispatch } from '@branchline/client/thread/store';
 import { useQuery } from '@tanstack/react-query';
 import { Clock } from 'lucide-react';
-import { useEffect } from 'react';
+import { useEffect, useState } from 'react';
 import { Button } from '../ui/Button';
 import { notifyError } from '../ui/notifications';
 import { Question } from './Question';
+import { queueText } from './queueText';
 import { RunFailure } from './RunFailure';
+import { LogDialog } from './RunLog';
 import { useStepCount } from './Steps';
 
 /** The status of a run that has no text to show for it: queued, working, waiting for input, failed. */
@@ -24,23 +26,38 @@ export function RunStatus({ node, run, isEmpty }: { node: Node; run: Run | undef
 }
 
 function Queued({ runId }: { runId: string }) {
-  const { data: run } = useQuery({ queryKey: ['queue', runId], queryFn: () => api.run(runId), refetchInterval: 2500 });
+  const { data: run, dataUpdatedAt } = useQuery({ queryKey: ['queue', runId], queryFn: () => api.run(runId), refetchInterval: 2500 });
   useEffect(() => {
     if (run && run.status !== 'queued') dispatch({ type: 'run', run });
   }, [run]);
+  const [isLogOpen, setIsLogOpen] = useState(false);
   const queue = run?.queue;
+  const now = useNow(queue?.reason === 'backoff');
   return (
     <p className="run-status">
       <Clock aria-hidden="true" />
-      <span>{queue ? queueText(queue) : 'Queued'}</span>
-      <Button look="quiet" onClick={() => void cancelRun({ id: runId }).catch(notifyError)}>Cancel</Button>
+      <span>
+        {run?.last_failure && <span className="failure">The attempt failed: <bdi>{run.last_failure.message}</bdi></span>}
+        {run && queue ? queueText(run, queue, Math.max(0, now - dataUpdatedAt) / 1000) : 'Queued'}
+      </span>
+      <span>
+        {run && run.failures > 0 && <Button look="quiet" onClick={() => setIsLogOpen(true)}>Log</Button>}
+        <Button look="quiet" onClick={() => void cancelRun({ id: runId }).catch(notifyError)}>Cancel</Button>
+      </span>
+      {run && isLogOpen && <LogDialog run={run} onClose={() => setIsLogOpen(false)} />}
     </p>
   );
 }
 
-function queueText(queue: { position: number; pool_seen: boolean; pool: string; reason: string }): string {
-  if (!queue.pool_seen) return `Queued: no process of the pool “${queue.pool}” is running. The run starts as soon as one is.`;
-  return queue.position > 1 ? `Queued: position ${queue.position}` : 'Queued';
+/** The time of this machine, each second while it is `wanted`. */
+function useNow(wanted: boolean): number {
+  const [now, setNow] = useState(Date.now);
+  useEffect(() => {
+    if (!wanted) return;
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, [wanted]);
+  return now;
 }
 
 function Running({ run, isEmpty }: { run: Run | undefined; isEmpty: boolean }) {
