@@ -52,11 +52,11 @@ def test_the_text_is_complete_after_the_web_process_was_killed(
 
 
 def test_the_text_is_complete_after_redis_was_emptied(
-    visitor: Visitor, stack_redis: RedisServer, tmp_path: Path
+    visitor: Visitor, session_redis: RedisServer, tmp_path: Path
 ) -> None:
     state = text_once(visitor, tmp_path / "gate")
     page, answer = visitor.page, turn(visitor.page, state)
-    with redis.Redis.from_url(stack_redis.url) as client:
+    with redis.Redis.from_url(session_redis.url) as client:
         client.flushall()
     opened(tmp_path / "gate")
     expect(answer.locator(".prose")).to_have_text((TEXT * 2).strip())
@@ -96,11 +96,14 @@ def test_an_edit_that_was_cancelled_is_not_sent_later(visitor: Visitor) -> None:
     with page.expect_response("**/runs"):
         page.get_by_role("button", name="Save and run").click()
     page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Discard").click()
     expect(question).to_contain_text("Before")
+    page.evaluate("() => fetch('/api/me').then(() => null)")  # sent after all that was sent before
+    before = len(sent)  # on a busy machine it was tried again before it was cancelled
 
     page.clock.fast_forward(60_000)
-    page.evaluate("() => fetch('/api/me').then(() => null)")  # sent after all that was to be sent
-    assert sent == ["POST"]
+    page.evaluate("() => fetch('/api/me').then(() => null)")
+    assert len(sent) == before
 
 
 def test_a_second_visitor_who_joins_during_an_answer_sees_the_same(

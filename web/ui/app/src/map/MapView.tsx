@@ -66,12 +66,14 @@ function MapOfStates() {
     const position = id ? byId.get(id) : undefined;
     if (position) void flow.setCenter(position.x, position.y, { zoom, duration: 0 });
   };
-  const centred = useRef(false);
+  const treeLoaded = useThread((state) => state.data.treeLoaded);
+  const fitted = useRef(false);
   useLayoutEffect(() => {
-    if (centred.current || !head || !byId.has(head) || !size.width) return;
-    centred.current = true;
-    centerOn(head, 1);
-  });
+    if (fitted.current || !placed.length || !size.width) return;
+    // Until the whole tree is known, show what is.
+    fitted.current = treeLoaded;
+    fitAll(placed, size, flow.setViewport);
+  }, [treeLoaded, placed, size, flow]);
   const select = (id: string | undefined | null) => {
     if (!id || !nodes.has(id)) return;
     navigate(threadPath(threadId, id, 'map'), { replace: true });
@@ -120,7 +122,7 @@ function MapOfStates() {
           disableKeyboardA11y
           zoomOnDoubleClick={false}
           panOnScroll
-          minZoom={0.02}
+          minZoom={SMALLEST}
           maxZoom={1.6}
           proOptions={{ hideAttribution: true }}
         />
@@ -140,6 +142,9 @@ function MapOfStates() {
     </section>
   );
 }
+
+/** The smallest zoom: a line of 50,000 states fits on a screen. */
+const SMALLEST = 0.0002;
 
 /** A value that changes when states are added, and not with each delta of a message. */
 function useShape(children: ReadonlyMap<string, readonly string[]>, count: number): unknown {
@@ -166,7 +171,7 @@ function fitAll(placed: PlacedNode[], size: { width: number; height: number }, s
   const ys = placed.map(({ y }) => y);
   const [left, right] = [xs.reduce((a, b) => Math.min(a, b)) - NODE_WIDTH, xs.reduce((a, b) => Math.max(a, b)) + NODE_WIDTH];
   const [top, bottom] = [ys.reduce((a, b) => Math.min(a, b)) - NODE_HEIGHT, ys.reduce((a, b) => Math.max(a, b)) + NODE_HEIGHT * 3];
-  const zoom = Math.max(0.02, Math.min(1, size.width / (right - left), size.height / (bottom - top)));
+  const zoom = Math.max(SMALLEST, Math.min(1, size.width / (right - left), size.height / (bottom - top)));
   set({ zoom, x: size.width / 2 - ((left + right) / 2) * zoom, y: size.height / 2 - ((top + bottom) / 2) * zoom });
 }
 

@@ -1,3 +1,4 @@
+import { api } from '@branchline/client/api/calls';
 import type { Message } from '@branchline/client/api/types';
 import { passages } from '@branchline/client/thread/thoughts';
 import { useQuery } from '@tanstack/react-query';
@@ -92,9 +93,17 @@ function ImageMessage({ message }: { message: Message }) {
 
 /** A question that a run asked; while it waits for the answer, the run's status shows it. */
 function AnsweredQuestion({ message }: { message: Message }) {
-  const answer = message.data['answer'];
+  const known = message.data['answer'] ?? undefined;
   const isWaiting = useThread((state) => state.data.runs.get(message.run_id ?? '')?.status === 'waiting');
-  if (isWaiting && (answer === undefined || answer === null)) return null;
+  // No event reports the answer, which may have been given in another tab.
+  const { data: read } = useQuery({
+    queryKey: ['answer', message.id],
+    queryFn: async () => (await api.state(message.state_id)).messages?.find(({ id }) => id === message.id)?.data['answer'] ?? null,
+    enabled: known === undefined && !isWaiting,
+    staleTime: Infinity,
+  });
+  const answer = known ?? read;
+  if (isWaiting && known === undefined) return null;
   return (
     <div className="answered">
       <p dir="auto">{message.content}</p>

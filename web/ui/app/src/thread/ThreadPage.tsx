@@ -10,6 +10,7 @@ import { setPreferences, usePreferences } from '../stores/preferences';
 import { useSession } from '../stores/session';
 import { useThread } from '../stores/thread';
 import { Button } from '../ui/Button';
+import { useEscape } from '../ui/useEscape';
 import { useMediaQuery } from '../ui/useMediaQuery';
 import { ThreadHeader } from './ThreadHeader';
 
@@ -40,6 +41,7 @@ export function ThreadPage({ threadId }: { threadId: string }) {
     else navigate(threadPath(threadId, head, where.view), { replace: true });
   }, [known, head, where, threadId]);
 
+  useEscape(narrow && sheet && where.view === 'chat', () => setSheet(false));
   useTitle(threadId);
   if (missing && here) return <Gone />;
   const withOutline = where.view === 'chat' && (narrow ? sheet : outline);

@@ -40,6 +40,12 @@ export function Sidebar() {
           {query && <button type="button" aria-label="Clear search" onClick={() => setQuery('')}><X aria-hidden="true" /></button>}
         </label>
       </div>
+      {status === 'archived' && (
+        <header className="list-head">
+          <h2>Archive</h2>
+          <Button look="quiet" onClick={() => setStatus('active')}>Back to threads</Button>
+        </header>
+      )}
       <ThreadList
         pages={list.data?.pages}
         more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : null}

@@ -1,13 +1,12 @@
-const DAY = 86_400_000;
-
 /** The group of a list in which a time belongs. */
 export function dayGroup(time: string, now = new Date()): string {
-  const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
+  // By the calendar: a day on which the clocks change does not have 24 hours.
+  const midnight = (daysAgo: number) => new Date(now.getFullYear(), now.getMonth(), now.getDate() - daysAgo).getTime();
   const then = new Date(time).getTime();
-  if (then >= midnight) return 'Today';
-  if (then >= midnight - DAY) return 'Yesterday';
-  if (then >= midnight - 6 * DAY) return 'This week';
-  if (then >= midnight - 29 * DAY) return 'This month';
+  if (then >= midnight(0)) return 'Today';
+  if (then >= midnight(1)) return 'Yesterday';
+  if (then >= midnight(6)) return 'This week';
+  if (then >= midnight(29)) return 'This month';
   return new Date(time).toLocaleDateString(undefined, { month: 'long', year: 'numeric' });
 }
 

@@ -2,6 +2,7 @@
 import { ACTIVE_STATUSES, type Message, type Run, type State, type Thread } from '../api/types';
 import { withEntry, withoutEntry } from './maps';
 import { type Node, placeholderNode, type Step, type ThreadState } from './state';
+import { PREVIEW } from './titles';
 
 export function withState(state: ThreadState, created: State): ThreadState {
   const known = state.nodes.get(created.id);
@@ -98,14 +99,12 @@ export function mergeMessage(messages: readonly Message[], message: Message, kee
   return messages.with(index, message);
 }
 
-/** Characters of a message that the tree shows. */
-const PREVIEW = 80;
-
 /** Keep the first words of a state, which the tree shows, in step with its messages. */
 export function withPreview(state: ThreadState, stateId: string): ThreadState {
   const node = state.nodes.get(stateId);
-  if (!node || node.preview.length >= PREVIEW) return state;
-  const first = state.messages.get(stateId)?.find((message) => message.content !== '');
+  if (!node) return state;
+  const answer = state.messages.get(stateId)?.filter((message) => message.channel === 'answer' && message.content !== '') ?? [];
+  const first = answer.find((message) => message.type === 'text') ?? answer[0];
   if (!first || state.olderCursors.has(stateId)) return state;
   const preview = first.content.slice(0, PREVIEW);
   const author = first.author ?? first.role;

@@ -1,0 +1,148 @@
+"""Small things that each tell a user something: where an error is, what is lost, what is current."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Browser, Page, expect
+
+from runtime.testing.stack import Stack
+from tests.support.browser import Visitor, turn
+
+
+def open_form(visitor: Visitor) -> Page:
+    """The configuration of the worker ``form``, in a window in which not all of it fits."""
+    page = visitor.page
+    page.set_viewport_size({"width": 1000, "height": 500})
+    page.goto(visitor.url)
+    page.get_by_role("button", name="Worker:").click()
+    page.get_by_role("button", name=re.compile("^Form")).click()
+    page.get_by_role("button", name="Configure").click()
+    return page
+
+
+def test_a_worker_has_one_name_in_the_chat_the_outline_and_the_map(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    asked = visitor.answered(thread, "Who?", text="Me")
+    page = visitor.open(thread, asked["states"][0])
+    expect(page.locator(".turn-answer .author")).to_have_text("Fake")
+    expect(page.get_by_role("treeitem", name=re.compile("^Fake, Me"))).to_be_visible()
+    page.get_by_role("button", name="Map", exact=True).click()
+    expect(page.locator(".map-node small")).to_have_text(["Start", "You", "Fake"])
+
+
+def test_saving_a_form_with_errors_shows_and_focuses_the_first(visitor: Visitor) -> None:
+    page = open_form(visitor)
+    dialog = page.get_by_role("dialog", name="Configure Form")
+    dialog.get_by_label("Name").fill("Ada")
+    dialog.get_by_label("Latitude").fill("10")
+    dialog.get_by_label("Name").focus()
+    dialog.get_by_role("button", name="Save").click()
+    city = dialog.get_by_label("City")
+    expect(city).to_be_focused()
+    expect(city).to_be_in_viewport()
+
+
+def test_escape_asks_before_it_discards_changes(visitor: Visitor) -> None:
+    page = open_form(visitor)
+    dialog = page.get_by_role("dialog", name="Configure Form")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="Configure").click()
+    dialog.get_by_label("Name").fill("Ada")
+    page.keyboard.press("Escape")
+    question = page.get_by_role("dialog", name="Discard your changes?")
+    expect(question).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(question).to_be_hidden()
+    expect(dialog.get_by_label("Name")).to_have_value("Ada")
+    page.keyboard.press("Escape")
+    question.get_by_role("button", name="Discard").click()
+    expect(dialog).to_be_hidden()
+
+
+def test_an_edited_message_is_not_dropped_by_escape(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    asked = visitor.client.ask(thread, "Mine")
+    visitor.client.wait(asked["runs"][0])
+    page = visitor.open(thread)
+    question = turn(page, asked["input_state"])
+    question.hover()
+    question.get_by_role("button", name="Edit").click()
+    field = page.get_by_label("Edited message")
+    field.fill("Mine, too")
+    field.press("Escape")
+    page.get_by_role("dialog", name="Discard your changes?").get_by_role("button", name="Cancel").click()
+    expect(field).to_have_value("Mine, too")
+    field.press("Escape")
+    page.get_by_role("button", name="Discard").click()
+    expect(field).to_be_hidden()
+
+
+def test_an_address_of_no_thread_is_a_page(chromium: Browser, stack: Stack) -> None:
+    visitor = Visitor(chromium, stack)
+    visitor.page.goto(f"{visitor.url}/t/nonsense")
+    expect(visitor.page.get_by_role("heading", name="Thread not found")).to_be_visible()
+    visitor.leave(forgive="404")
+
+
+def test_a_row_of_the_list_is_one_tab_stop_and_shows_in_forced_colours(visitor: Visitor) -> None:
+    thread = visitor.client.thread(title="First")
+    visitor.client.thread(title="Second")
+    page = visitor.open(thread)
+    page.emulate_media(forced_colors="active")
+    first = page.get_by_role("link", name="First")
+    current = page.locator(".thread-row[data-current]")
+    expect(current).to_have_css("outline-style", "solid")
+    page.get_by_role("link", name="Second").focus()
+    page.keyboard.press("Tab")
+    expect(first).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("button", name="Actions for First")).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(first).to_be_focused()
+
+
+def test_on_a_phone_escape_closes_the_drawer_and_targets_are_large(visitor: Visitor) -> None:
+    thread = visitor.client.thread(title="First")
+    visitor.client.wait(visitor.client.ask(thread, "Hello")["runs"][0])
+    context = visitor.context.browser.new_context(  # type: ignore[union-attr]
+        viewport={"width": 390, "height": 800},
+        has_touch=True,
+        is_mobile=True,
+        storage_state={"cookies": visitor.context.cookies(), "origins": []},
+    )
+    page = context.new_page()
+    page.goto(f"{visitor.url}/t/{thread['id']}")
+    expect(page.locator(".turn-answer")).to_be_visible()
+    small = page.evaluate(
+        """() => [...document.querySelectorAll('main button')]
+            .map(one => [one.ariaLabel ?? one.textContent, one.getBoundingClientRect()])
+            .filter(([, {width, height}]) => width && height && Math.min(width, height) < 24)
+            .map(([name]) => name)"""
+    )
+    assert small == []
+    assert page.get_by_role("button", name="Send").bounding_box()["height"] >= 44  # type: ignore[index]
+    page.get_by_role("button", name="Show sidebar").click()
+    drawer = page.get_by_role("navigation", name="Threads")
+    page.get_by_role("button", name="Account:").click()
+    expect(page.get_by_role("menuitem", name="Trash")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("menuitem", name="Trash")).to_be_hidden()
+    expect(drawer).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    context.close()
+
+
+def test_the_archive_has_a_heading(visitor: Visitor) -> None:
+    thread = visitor.client.thread(title="Old")
+    visitor.client.patch(f"/api/threads/{thread['id']}", json={"status": "archived"}).raise_for_status()
+    page = visitor.page
+    page.goto(visitor.url)
+    page.get_by_role("button", name="Account:").click()
+    page.get_by_role("menuitem", name="Show archive").click()
+    expect(page.get_by_role("heading", name="Archive")).to_be_visible()
+    expect(page.get_by_role("link", name="Old")).to_be_visible()
+    page.get_by_role("button", name="Back to threads").click()
+    expect(page.get_by_role("heading", name="Archive")).to_be_hidden()
