@@ -16,13 +16,21 @@ export type BranchChoices = Readonly<Record<string, string>>;
 
 /** The leaf below `from`: at each fork follow the child that was chosen last, else the newest. */
 export function leafBelow(children: Children, choices: BranchChoices, from: string): string {
-  let id = from;
-  for (;;) {
-    const below = children.get(id);
-    if (!below?.length) return id;
-    const chosen = choices[id];
-    id = chosen && below.includes(chosen) ? chosen : (below.at(-1) as string);
-  }
+  return branchOf(children, choices, from).at(-1) ?? from;
+}
+
+/** The states from `from` down to the leaf below it. */
+export function branchOf(children: Children, choices: BranchChoices, from: string): string[] {
+  const branch = [from];
+  for (let id = nextBelow(children, choices, from); id; id = nextBelow(children, choices, id)) branch.push(id);
+  return branch;
+}
+
+/** The child that was chosen last, else the newest. */
+function nextBelow(children: Children, choices: BranchChoices, id: string): string | undefined {
+  const below = children.get(id) ?? [];
+  const chosen = choices[id];
+  return chosen && below.includes(chosen) ? chosen : below.at(-1);
 }
 
 export function countDescendants(children: Children, id: string): number {
