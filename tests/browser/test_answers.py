@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from runtime.testing.stack import Stack
 from tests.support.browser import Visitor, axe, opened, turn, write
+from tests.support.layout import layout_errors
 
 
 def asks(page: Page, visitor: Visitor, worker: str) -> None:
@@ -203,106 +204,36 @@ def test_images_are_shown_only_if_they_are_embedded(visitor: Visitor) -> None:
 
 
 VIEWS = {"s": ".turn-answer", "compare": ".column", "map": ".map-node"}
-
-# What sticks out of its box and cannot be reached, and buttons that lie on top of each other.
-LAYOUT_ERRORS = """() => {
-    const wrong = [];
-    if (document.documentElement.scrollWidth > innerWidth) wrong.push('the page is wider than the window');
-    const shown = element => element.checkVisibility({opacityProperty: true, visibilityProperty: true})
-        && !element.closest('.visually-hidden, .skip-link, [aria-hidden="true"], .react-flow');
-    const label = element => element.getAttribute('aria-label') ?? element.textContent.slice(0, 30);
-    const name = element => `${element.className} ${label(element)}`;
-    // The part of an element that is not scrolled away.
-    const seen = element => {
-        let {left, top, right, bottom} = element.getBoundingClientRect();
-        for (let above = element.parentElement; above; above = above.parentElement) {
-            if (getComputedStyle(above).overflow === 'visible') continue;
-            const box = above.getBoundingClientRect();
-            [left, right] = [Math.max(left, box.left), Math.min(right, box.right)];
-            [top, bottom] = [Math.max(top, box.top), Math.min(bottom, box.bottom)];
-        }
-        return {left, top, right, bottom};
-    };
-    for (const element of document.querySelectorAll('.popover, .dialog[open], .menu')) {
-        const box = element.getBoundingClientRect();
-        if (box.top < 0 || box.bottom > innerHeight) wrong.push('out of the window: ' + element.className);
-    }
-    const texts = 'button, a, input, textarea, select, h1, h2, p, summary';
-    for (const element of document.querySelectorAll(texts)) {
-        const box = element.getBoundingClientRect();
-        if (!shown(element) || !box.width || !box.height) continue;
-        const panel = element.closest('.sidebar, .outline, .dialog, .popover, main')?.getBoundingClientRect();
-        const outside = panel && (box.left < panel.left - 1 || box.right > panel.right + 1);
-        const scrolls = element.closest('.columns, .table, pre');
-        if (outside && !scrolls) wrong.push('out of its panel: ' + name(element));
-        const {overflowX, overflowY} = getComputedStyle(element);
-        const clips = overflowX === 'hidden' || overflowY === 'hidden';
-        if (clips && element.scrollHeight > element.clientHeight + 2) wrong.push('cut: ' + name(element));
-    }
-    const layers = '.backdrop, .popover, .welcome-corner, .scroll-to-end, .sidebar, .outline, .dialog, '
-        + '.map-tools, .map-selected, .notifications, .dock';
-    const buttons = [...document.querySelectorAll('button, a, summary')].filter(shown);
-    for (const [at, element] of buttons.entries()) {
-        const a = seen(element);
-        for (const other of buttons.slice(at + 1)) {
-            if (element.contains(other) || other.contains(element)) continue;
-            if (element.closest(layers) !== other.closest(layers)) continue;
-            const b = seen(other);
-            const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-            const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-            if (wide > 3 && high > 3) wrong.push('overlap: ' + name(element) + ' / ' + name(other));
-        }
-    }
-    return wrong;
-}"""
 LARGER_FONT = """new MutationObserver(() => {
-    if (document.documentElement) document.documentElement.style.fontSize = 'SIZE';
+    if (document.documentElement) document.documentElement.style.fontSize = '200%';
 }).observe(document, {childList: true})"""
 
 
-class LayoutCheck:
-    """Checks the layout of views with a larger font."""
-
-    def __init__(self, page: Page, scale: int) -> None:
-        self._page = page
-        page.add_init_script(LARGER_FONT.replace("SIZE", f"{scale * 100}%"))
-        self.wrong: dict[str, list[str]] = {}
-
-    def __call__(self, name: str) -> None:
-        self._page.evaluate("() => new Promise(requestAnimationFrame)")
-        found = self._page.evaluate(LAYOUT_ERRORS)
-        if found:
-            self.wrong[name] = found
-
-
-def test_at_twice_the_size_nothing_is_cut_off_and_nothing_overlaps(chromium: Browser, stack: Stack) -> None:
-    # A window of 1280 × 800 at a zoom of 200 %, and one of 1280 × 800 whose font alone is doubled.
-    for viewport, scale in (({"width": 640, "height": 400}, 1), ({"width": 1280, "height": 800}, 2)):
-        visitor = Visitor(chromium, stack, viewport=viewport)
-        check = LayoutCheck(visitor.page, scale)
-        page, thread = visitor.page, visitor.client.thread(title="Some words that make a long title")
-        first = visitor.answered(thread, "What is there to see?", text="These words are read. " * 12)
-        visitor.answered(thread, None, first["input_state"]["id"], mode="steps", text="Others.")
-        question = first["input_state"]["id"]
-        for view, sign in VIEWS.items():
-            visitor.open(thread, question if view == "compare" else first["states"][0], view)
-            expect(page.locator(sign).first).to_be_visible()
-            check(view)
-        page.goto(f"{visitor.url}/settings")
-        expect(page.get_by_role("heading", name="API tokens")).to_be_visible()
-        check("settings")
-        page.goto(visitor.url)
-        expect(page.get_by_role("button", name="Worker:")).to_be_visible()
-        check("welcome")
-        page.get_by_role("button", name="Worker:").click()
-        expect(page.get_by_text("Ask several workers", exact=True)).to_be_visible()
-        check("chooser")
-        page.keyboard.press("Escape")
-        page.keyboard.press("Control+k")
-        expect(page.get_by_role("option", name="New thread")).to_be_visible()
-        check("palette")
-        assert check.wrong == {}
-        visitor.leave()
+def test_with_a_font_of_twice_the_size_nothing_is_cut_off_or_covered(visitor: Visitor) -> None:
+    page, thread = visitor.page, visitor.client.thread(title="Some words that make a long title")
+    page.add_init_script(LARGER_FONT)
+    first = visitor.answered(thread, "What is there to see?", text="These words are read. " * 12)
+    visitor.answered(thread, None, first["input_state"]["id"], mode="steps", text="Others.")
+    question = first["input_state"]["id"]
+    wrong: dict[str, list[str]] = {}
+    for view, sign in VIEWS.items():
+        visitor.open(thread, question if view == "compare" else first["states"][0], view)
+        expect(page.locator(sign).first).to_be_visible()
+        wrong[view] = layout_errors(page)
+    page.goto(f"{visitor.url}/settings")
+    expect(page.get_by_role("heading", name="API tokens")).to_be_visible()
+    wrong["settings"] = layout_errors(page)
+    page.goto(visitor.url)
+    expect(page.get_by_role("button", name="Worker:")).to_be_visible()
+    wrong["welcome"] = layout_errors(page)
+    page.get_by_role("button", name="Worker:").click()
+    expect(page.get_by_text("Ask several workers", exact=True)).to_be_visible()
+    wrong["chooser"] = layout_errors(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("option", name="New thread")).to_be_visible()
+    wrong["palette"] = layout_errors(page)
+    assert {view: those for view, those in wrong.items() if those} == {}
 
 
 def test_any_message_can_be_edited_and_continued_from(visitor: Visitor) -> None:

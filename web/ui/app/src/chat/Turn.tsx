@@ -57,8 +57,10 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
       {node.runId && <RunStatus node={node} run={run} isEmpty={!messages.some((message) => message.content)} />}
       {!editing && (
         <footer className="turn-footer">
-          <BranchPicker node={node} />
+          {/* Actions are hidden at times; what is always visible stands at the edge below its message. */}
+          {!isUser && <BranchPicker node={node} />}
           {!(status && ACTIVE_STATUSES.has(status)) && <TurnActions node={node} messages={messages} isUser={isUser} onEdit={() => setEditing(true)} />}
+          {isUser && <BranchPicker node={node} />}
           {run && <RunFooter run={run} />}
         </footer>
       )}

@@ -16,7 +16,8 @@ import { ThreadMenu } from './ThreadMenu';
 
 type Entry = { day: string } | { thread: ListedThread };
 
-const ROW = scaledToFont(36);
+/** A row that is touched holds a menu of 44 pixels. */
+const ROW = scaledToFont(matchMedia('(pointer: coarse)').matches ? 46 : 36);
 const DAY_ROW = scaledToFont(34);
 /** A row with a snippet of what was found. */
 const FOUND_ROW = scaledToFont(76);
