@@ -89,9 +89,9 @@ $(UI): $(UI_SOURCES) web/ui/openapi.json web/ui/node_modules/.package-lock.json
 	@$(NPM) run --silent build -- --logLevel warn
 	@touch $@
 
-web/ui/node_modules/.package-lock.json: web/ui/package.json $(wildcard web/ui/*/package.json) web/ui/package-lock.json
+web/ui/node_modules/.package-lock.json: web/ui/package.json $(wildcard web/ui/*/package.json) web/ui/package-lock.json | $(BIN)/python
 	@echo 'Fetching what the browser interface is made of (the first time takes about half a minute) ...'
-	@$(NPM) ci --loglevel=error --no-progress >/dev/null
+	@$(BIN)/python config/install.py --npm
 	@touch $@
 
 web/ui/openapi.json: $(VENV)/openapi
@@ -103,7 +103,13 @@ $(VENV)/openapi: $(API)
 	@touch $@
 
 # ── installing ──────────────────────────────────────────────────────────────
-# Each stamp is newer than what it was made from, so a second call costs nothing.
+# Each stamp is newer than what it was made from, so a second call costs nothing. What was
+# installed is of use to the Python that it was installed with: if that is gone, or has become
+# another version, everything is made anew.
+
+$(shell if [ ! -x $(BIN)/python ]; then rm -f $(VENV)/installed*; \
+    elif lib=$$($(BIN)/python -Ic 'import sys; print("%s/lib/python%d.%d" % (sys.prefix, *sys.version_info[:2]))') && \
+    [ ! -d "$$lib" ]; then rm -f $(BIN)/python $(VENV)/installed*; fi)
 
 $(VENV)/installed: EXTRAS := $(LOCAL)
 $(VENV)/installed-test: EXTRAS := $(LOCAL),test
@@ -131,4 +137,8 @@ $(BIN)/python:
 	    exit 1; \
 	fi; \
 	echo "Making a virtual environment in $(VENV) with $$($$python --version) ..."; \
-	$$python -m venv $(VENV)
+	$$python -m venv --clear $(VENV) || { \
+	    rm -f $(BIN)/python; \
+	    echo "No virtual environment could be made in $(VENV), for the reason above. Call make again once it is mended." >&2; \
+	    exit 1; \
+	}

@@ -110,7 +110,11 @@ def test_a_file_with_another_hash_is_not_installed(
     tampered = install("0" * 64)
     assert tampered.returncode != 0
     assert "DO NOT MATCH" in tampered.stderr
+    assert tampered.stderr.endswith(
+        f"pip failed: a file is not the one that the lock names; all that it said is in {OURS['LOG']}\n"
+    )
     assert not (checkout / "there" / "tiny.py").exists()
 
-    install(hashlib.sha256((checkout / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest())
+    done = install(hashlib.sha256((checkout / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest())
+    assert "Collecting" not in done.stdout, "a person does not read pip's four hundred lines"
     assert (checkout / "there" / "tiny.py").exists()
