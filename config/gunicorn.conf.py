@@ -23,7 +23,7 @@ from runtime.logs import log_uncaught
 from runtime.settings import current
 from runtime.system import collector, processes
 from web.http.clients import Bounds, Clients
-from web.http.gunicorn import ErrorLogger, Worker, listening_sockets, replace_error_page
+from web.http.gunicorn import ErrorLogger, Worker, listening_sockets, replace_error_page, serve_to_the_last
 
 processes.hide()
 _settings = current()
@@ -47,6 +47,7 @@ def render_problem(status: int, reason: str, detail: str) -> bytes:
 
 
 replace_error_page(render_problem)
+serve_to_the_last()
 
 wsgi_app = "web.app:create_app()"
 chdir = str(Path(__file__).resolve().parent.parent)

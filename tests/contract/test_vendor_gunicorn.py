@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 import io
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from gevent.pool import Pool
 from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
@@ -150,3 +152,24 @@ def test_only_one_module_of_the_web_process_imports_gunicorn() -> None:
     }
 
     assert importing == {"http/gunicorn.py"}
+
+
+def test_the_worker_has_its_connections_from_a_stream_server_of_its_module() -> None:
+    source = inspect.getsource(GeventWorker.run)
+    assert "server = StreamServer(" in source and "server.close()" in source, changed("GeventWorker.run")
+
+
+def test_connections_that_the_kernel_has_accepted_are_served_before_the_socket_is_closed() -> None:
+    served: list[object] = []
+    server = ours.Server(("127.0.0.1", 0), lambda client, address: served.append(address), spawn=Pool(10))
+    server.start()
+
+    # Nothing here gives the server a turn, so that it has accepted neither.
+    address = "127.0.0.1", server.server_port
+    clients = [socket.create_connection(address) for _ in range(2)]
+    server.close()
+    server.stop(5)
+
+    assert sorted(served) == sorted(client.getsockname() for client in clients)
+    for client in clients:
+        client.close()

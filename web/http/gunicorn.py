@@ -13,14 +13,17 @@ import errno
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.http import RequestParser
 from gunicorn.http.body import ChunkedReader
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData, ParseException
+from gunicorn.workers import ggevent
 from gunicorn.workers.ggevent import GeventWorker
 
 from runtime.system import collector
@@ -45,6 +48,20 @@ class ErrorLogger(Logger):  # type: ignore[misc]
         """Log an error, unless it only says that a client has vanished."""
         if not isinstance(sys.exc_info()[1], TimeoutError):
             super().exception(msg, *args, **kwargs)
+
+
+class Server(StreamServer):
+    """Accepts connections, and at the end those that the kernel has accepted already.
+
+    It resets them when the socket is closed, and a proxy repeats no POST that it has sent.
+    """
+
+    def close(self) -> None:
+        """Stop accepting connections."""
+        with suppress(OSError):
+            while "socket" in self.__dict__ and not self.full() and (accepted := self.do_read()):
+                self.do_handle(*accepted)
+        super().close()
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -101,6 +118,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
         except StopIteration:
             return False
         return True
+
+
+def serve_to_the_last() -> None:
+    """Have gunicorn's worker use :class:`Server`, which it has no setting for."""
+    ggevent.StreamServer = Server
 
 
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
