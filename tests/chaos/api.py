@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from runtime.testing.sse import Received, parse
-from tests.chaos.ledger import Ledger
+from tests.chaos.ledger import Ledger, ServerError
 
 TIMEOUT = 6.0
 """Seconds that a web process may take to answer, or a stream may be silent."""
@@ -50,8 +50,9 @@ class Api:
         key: str | None = None,
         note: Callable[[str], None] = lambda _: None,
     ) -> httpx.Response:
-        """Send it until it is answered by something else than 503. Raises Unanswered.
+        """Send it until it is answered by something else than 503.
 
+        Raises Unanswered, and Refused for any other 5xx.
         What was sent before may have been carried out: ``key`` is its Idempotency-Key.
         """
         headers = {"Idempotency-Key": key} if key else {}
@@ -66,6 +67,8 @@ class Api:
                 continue
             if answer.status_code != 503:
                 self._ledger.count("requests")
+                if answer.status_code >= 500:
+                    raise self._refused(answer)
                 return answer
             note(f"{method} {path} at {self._base}: 503 {answer.text[:200]}")
             self._ledger.count("answers 503")
@@ -78,7 +81,7 @@ class Api:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
         with self._client.stream("GET", self._base + path, headers=headers) as answer:
             if answer.status_code not in (200, 204):
-                raise Refused(answer.status_code, answer.read().decode()[:300])
+                raise self._refused(answer)
             yield parse(answer.iter_raw()) if answer.status_code == 200 else None
 
     @contextmanager
@@ -90,9 +93,17 @@ class Api:
         headers = {"Accept": "text/event-stream", "Idempotency-Key": key}
         with self._client.stream("POST", self._base + path, json=body, headers=headers) as answer:
             if answer.status_code != 200:
-                text = answer.read().decode()[:300]
-                raise Refused(503 if answer.status_code == 202 else answer.status_code, text)
+                raise self._refused(answer)
             yield parse(answer.iter_raw())
+
+    def _refused(self, answer: httpx.Response) -> Refused:
+        """What this answer means; one that is a fault of ours is noted."""
+        status, text = answer.status_code, answer.read().decode()[:300]
+        if status >= 500 and status != 503:
+            request = f"{answer.request.method} {answer.request.url}"
+            request_id = answer.headers.get("X-Request-ID", "")
+            self._ledger.fault_of_ours(ServerError(request, status, request_id, text))
+        return Refused(503 if status == 202 else status, text)
 
     def _fall_over(self) -> None:
         self._base = next(self._bases)
@@ -104,7 +115,7 @@ class Api:
 
 
 class Refused(Exception):
-    """A stream was answered with another status than 200."""
+    """A stream was answered with another status than 200, or a request with 5xx."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"{status} {text}")

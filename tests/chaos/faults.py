@@ -26,7 +26,6 @@ _TERMINATE_INTERVAL = 0.04
 """Seconds between two times at which all connections are ended."""
 _EVICTED = 3
 """Keys that are evicted at once."""
-QUEUE = queue("python").name
 
 
 class Faults:
@@ -37,6 +36,7 @@ class Faults:
         self._ledger = ledger
         self._system = system
         self._threads: list[threading.Thread] = []
+        self._queue = queue("python", plan.installation).name
         self._servers = {"redis": threading.Lock(), "database": threading.Lock()}
 
     def run(self, began: float) -> None:
@@ -147,14 +147,14 @@ class Faults:
         stolen: list[bytes] = []
         with redis.Redis.from_url(self._system.redis.url) as client:
             while (rest := until - time.monotonic()) > 0:
-                if found := client.brpop([QUEUE], timeout=rest):
+                if found := client.brpop([self._queue], timeout=rest):
                     stolen.append(found[1])
                     if fault.action == "double":
-                        client.lpush(QUEUE, found[1], found[1])
+                        client.lpush(self._queue, found[1], found[1])
                         break
             if fault.action == "delay" and stolen:
                 time.sleep(fault.seconds)
-                client.lpush(QUEUE, *stolen)
+                client.lpush(self._queue, *stolen)
         self._ledger.count(f"messages: {fault.action}", len(stolen))
 
 

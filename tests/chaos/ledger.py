@@ -56,6 +56,17 @@ class Observation:
     wrong: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class ServerError:
+    """An answer 5xx that is no 503: a fault of ours, whatever was broken."""
+
+    request: str
+    """Its method and where it went."""
+    status: int
+    request_id: str
+    text: str
+
+
 class Ledger:
     """Everything that the harness knows; any thread may write."""
 
@@ -73,6 +84,7 @@ class Ledger:
         """Runs that somebody asked to end."""
         self.wrong: list[tuple[int, str]] = []
         """Asks of which something false was answered, and what."""
+        self.server_errors: list[ServerError] = []
         self.counts: Counter[str] = Counter()
 
     def note(self, ask: Ask, text: str) -> None:
@@ -107,6 +119,11 @@ class Ledger:
         self.note(ask, f"WRONG: {text}")
         with self._lock:
             self.wrong.append((ask.number, text))
+
+    def fault_of_ours(self, error: ServerError) -> None:
+        """A web process has failed at a request."""
+        with self._lock:
+            self.server_errors.append(error)
 
     def count(self, what: str, by: int = 1) -> None:
         """For the summary."""

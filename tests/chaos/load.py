@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import httpx
 
 from runtime.testing.client import PASSWORD
-from tests.chaos.api import GIVE_UP_AFTER, Api, Unanswered
+from tests.chaos.api import GIVE_UP_AFTER, Api, Refused, Unanswered
 from tests.chaos.ledger import Accepted, Ledger, RunRequest
 from tests.chaos.plan import USERS, Ask, Plan, Watch
 from tests.chaos.readers import Reader, watch_all
@@ -82,7 +82,7 @@ class Load:
             if ask.kind == "confirm":
                 for run_id in entry.run_ids:
                     self._answer(api, ask, run_id)
-        except Unanswered as error:
+        except (Unanswered, Refused) as error:
             self._ledger.fail(ask, str(error))
         finally:
             api.close()

@@ -90,6 +90,8 @@ class Plan:
     faults: tuple[Fault, ...]
     skew: float = 0.0
     """Seconds by which the clocks of one web process and one pool are ahead."""
+    installation: str = ""
+    """Its name, if it has one."""
 
 
 PROCESSES = ("child", "host", "pool", "guardian", "web", "web worker", "reaper", "reaper guardian")
@@ -130,6 +132,7 @@ def make(
         tuple(_asks(random.Random(f"{seed} asks"), seconds, asks)),
         tuple(_faults(random.Random(f"{seed} faults"), seconds, faults, kinds, lease)),
         random.Random(f"{seed} skew").uniform(5, MOST_SKEW),
+        random.Random(f"{seed} installation").choice(["", "north"]),
     )
 
 

@@ -17,8 +17,10 @@ _AROUND = 20.0
 """Seconds around a run within which a fault belongs to its story."""
 _STORIES = 10
 """More would be read by nobody."""
-_LINES = 60
+_RECORDS = 60
 """Of each process's log in a story."""
+_AROUND_REQUEST = 10
+"""Records before and after those of a request that has failed."""
 
 
 @dataclass
@@ -50,6 +52,7 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, object]]:
     wrong = Counter("lost" if "lost" in v.text else "other" for v in outcome.violations)
     yield "seed", outcome.plan.seed
     yield "database", outcome.database
+    yield "installation", outcome.plan.installation or "without a name"
     yield "seconds", f"{outcome.seconds:.0f}"
     slowest = max(runs, key=lambda run: (run.finished_at or 0) - run.created_at, default=None)
     yield "runs", f"{len(stored.runs)} of {len(ledger.accepted)} asks: {_counted(r.status for r in runs)}"
@@ -96,7 +99,7 @@ def stories(outcome: Outcome) -> str:
     """The story of each violation, those of one run together."""
     of: dict[str | int | None, list[Violation]] = {}
     for violation in outcome.violations:
-        of.setdefault(violation.run_id or violation.ask, []).append(violation)
+        of.setdefault(violation.run_id or violation.request_id or violation.ask, []).append(violation)
     timelines = ["\n".join(_story(outcome, subject, found)) for subject, found in list(of.items())[:_STORIES]]
     more = len(of) - len(timelines)
     return "\n\n".join(timelines + ([f"... and {more} more"] if more else []))
@@ -120,9 +123,32 @@ def _story(outcome: Outcome, subject: str | int | None, found: Sequence[Violatio
         first, last = min(lines)[0], max(lines)[0]
         lines += _fault_lines(ledger.injections, first, last)
     yield from (f"  {_clock(at)} {text}" for at, text in sorted(lines))
+    about = next((v.request_id for v in found if v.request_id), None)
     for key, log in outcome.logs.items():
-        mine = [line for line in log.splitlines() if run is not None and run.id in line]
-        yield from (f"  {key}: {line}" for line in mine[-_LINES:])
+        mine = _before(log, f"request_id={about}") if about else _about(log, run.id) if run else []
+        yield from (f"  {key}: {record}" for record in mine[-_RECORDS:])
+
+
+def _records(log: str) -> list[str]:
+    """The records in a log, each with its traceback."""
+    records: list[str] = []
+    for line in log.splitlines():
+        if line.startswith("  ") and records:
+            records[-1] += f"\n    {line}"
+        else:
+            records.append(line)
+    return records
+
+
+def _about(log: str, run_id: str) -> list[str]:
+    return [record for record in _records(log) if run_id in record]
+
+
+def _before(log: str, request: str) -> list[str]:
+    """What a process has said until it failed at a request; nothing if that was another process."""
+    records = _records(log)
+    named = [number for number, record in enumerate(records) if request in record]
+    return records[max(0, named[0] - _AROUND_REQUEST) : named[-1] + _AROUND_REQUEST + 1] if named else []
 
 
 def _observation_lines(observation: Observation) -> list[tuple[float, str]]:

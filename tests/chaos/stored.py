@@ -11,9 +11,10 @@ import redis
 import sqlalchemy as sa
 
 from runtime import settings
+from runtime.queue.app import queue
+from runtime.queue.messages import queue_prefix
 from runtime.store import Database, tables
-from runtime.stream import keys
-from tests.chaos.faults import QUEUE
+from runtime.stream.keys import Keys
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,16 @@ class Stored:
     """Threads whose log lacks a number."""
     waiting_messages: int = 0
     """In the broker's queue."""
+    foreign_keys: list[str] = field(default_factory=list)
+    """In Redis, where the installation has a name: those of one without."""
     processes: dict[int, str] = field(default_factory=dict)
     """What is left after the end of everything."""
     memory: dict[str, int] = field(default_factory=dict)
     """Kind of process → bytes that one had in memory at most."""
 
 
-def read(database_url: str, redis_url: str) -> Stored:
-    """Read all of it."""
+def read(database_url: str, redis_url: str, installation: str) -> Stored:
+    """Read all of it; ``installation``: its name, if it has one."""
     stored = Stored()
     database = Database(database_url, settings.load({}).database)
     try:
@@ -87,8 +90,11 @@ def read(database_url: str, redis_url: str) -> Stored:
     finally:
         database.close()
     with redis.Redis.from_url(redis_url) as client:
-        _read_logs(client, stored)
-        stored.waiting_messages = client.llen(QUEUE)
+        _read_logs(client, stored, Keys(installation))
+        stored.waiting_messages = client.llen(queue("python", installation).name)
+        if installation:
+            nameless = (f"{Keys().prefix}:".encode(), queue_prefix("").encode())
+            stored.foreign_keys = [key.decode() for key in client.scan_iter() if key.startswith(nameless)]
     return stored
 
 
@@ -147,7 +153,7 @@ def _seconds(moment: datetime | None) -> float | None:
     return moment.timestamp() if moment else None
 
 
-def _read_logs(client: redis.Redis, stored: Stored) -> None:
+def _read_logs(client: redis.Redis, stored: Stored, keys: Keys) -> None:
     for thread_id in sorted({run.thread_id for run in stored.runs.values()}):
         before: int | None = None
         for entry_id, entry in client.xrange(keys.log(thread_id)):

@@ -33,12 +33,13 @@ class Violation:
     text: str
     run_id: str | None = None
     ask: int | None = None
+    request_id: str | None = None
 
 
 def judge(ledger: Ledger, stored: Stored) -> list[Violation]:
     """Every promise that was not kept."""
     rules: tuple[Callable[[Ledger, Stored], Iterator[Violation]], ...] = (
-        _answers, _accepted, _ended, _texts, _questions, _readers, _attempts, _leftovers,
+        _answers, _server_errors, _accepted, _ended, _texts, _questions, _readers, _attempts, _leftovers,
     )  # fmt: skip
     return [violation for rule in rules for violation in rule(ledger, stored)]
 
@@ -47,6 +48,13 @@ def _answers(ledger: Ledger, _: Stored) -> Iterator[Violation]:
     """No answer was false, and every ask got one."""
     for ask, text in ledger.wrong:
         yield Violation(text, ask=ask)
+
+
+def _server_errors(ledger: Ledger, _: Stored) -> Iterator[Violation]:
+    """No request met a fault of ours."""
+    for error in ledger.server_errors:
+        text = f"{error.request} was answered {error.status} {error.text}"
+        yield Violation(text, request_id=error.request_id)
 
 
 def _accepted(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
@@ -211,6 +219,8 @@ def _leftovers(_: Ledger, stored: Stored) -> Iterator[Violation]:
             yield Violation("it is published and nobody has claimed it", run.id)
     if stored.waiting_messages:
         yield Violation(f"{stored.waiting_messages} messages were left in the broker's queue")
+    for key in stored.foreign_keys:
+        yield Violation(f"a key was written that is of no installation with that name: {key}")
     for pid, what in stored.processes.items():
         yield Violation(f"a process was left: {pid} {what}")
     for kind, size in stored.memory.items():

@@ -10,7 +10,7 @@ import pytest
 from tests.chaos import chaos, report
 
 SECONDS = 6.0
-ASKS = 22
+ASKS = 14
 FAULTS = 7
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from dataclasses import replace
 
+import httpx
 import pytest
 
+from runtime import logs
 from runtime.testing.sse import Received
-from tests.chaos import plan
+from tests.chaos import plan, report
+from tests.chaos.api import Api, Refused
 from tests.chaos.ledger import Accepted, Injection, Ledger, Observation
 from tests.chaos.plan import Ask, Fault
 from tests.chaos.readers import SequenceCheck
@@ -121,11 +126,66 @@ def test_an_answer_that_was_false_is_found():
     assert "reported as cancelled" in violations(known, stored())
 
 
+def failing_web_process(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(500, headers={"X-Request-ID": "q-1"}, json={"title": "Internal error"})
+
+
+def failed_requests(known: Ledger) -> None:
+    """A call and a stream, at a web process that fails."""
+    api = Api(["http://here"], known)
+    api.close()
+    api._client = httpx.Client(transport=httpx.MockTransport(failing_web_process))
+    with pytest.raises(Refused):
+        api.call("GET", "/api/me")
+    with pytest.raises(Refused), api.stream("/api/runs/r/events", None):
+        pass
+    api.close()
+
+
+def test_an_answer_that_is_a_fault_of_ours_is_found():
+    known = ledger()
+    failed_requests(known)
+
+    assert "GET http://here/api/me was answered 500" in violations(known, stored())
+    assert "GET http://here/api/runs/r/events was answered 500" in violations(known, stored())
+
+
+def log_of_a_web_process(request_id: str) -> str:
+    """As it is printed."""
+    records = []
+    for number in range(30):
+        record = logging.LogRecord("web", logging.INFO, "", 0, f"record {number};", (), None)
+        if number == 20:
+            try:
+                raise ValueError("what went wrong")
+            except ValueError:
+                record.exc_info = sys.exc_info()
+        with logs.about(request_id=request_id if number == 20 else f"of {number}"):
+            records.append(logs.OneLine("%(asctime)s %(name)s: %(message)s").format(record))
+    return "\n".join(records)
+
+
+def test_the_story_of_a_fault_of_ours_shows_the_log_of_its_process_around_it():
+    known = ledger()
+    failed_requests(known)
+    of = {"web 1": log_of_a_web_process("another"), "web 2": log_of_a_web_process("q-1")}
+    found = [violation for violation in judge(known, stored()) if violation.request_id]
+    outcome = report.Outcome(plan.make(3, 60, lease=4, asks=1, faults=1), "", known, stored(), found, 1.0, of)
+
+    story = report.stories(outcome)
+    assert "seed 3: q-1" in story
+    assert "web 1" not in story
+    shown = [number for number in range(30) if f"web: record {number};" in story]
+    assert 20 in shown and 19 in shown and 21 in shown and 0 not in shown
+    assert "ValueError: what went wrong" in story
+
+
 def test_leftovers_of_a_run_are_found():
     found = stored()
     found.waiting_messages, found.processes, found.memory = 1, {5: "sleep"}, {"pool": 2 << 30}
+    found.foreign_keys = ["branchline:{t}:log"]
 
-    assert len(judge(ledger(), found)) == 3
+    assert len(judge(ledger(), found)) == 4
 
 
 @pytest.mark.parametrize(("hit", "explained"), [("python@a", True), ("python@b", False)])
@@ -207,4 +267,5 @@ def test_the_same_seed_makes_the_same_plan_and_another_seed_another():
     make = [plan.make(seed, 60, lease=4, asks=50, faults=40) for seed in (3, 3, 4)]
 
     assert make[0] == make[1] != make[2]
+    assert {plan.make(seed, 1, lease=4, asks=1, faults=1).installation for seed in range(9)} == {"", "north"}
     assert {(fault.target, fault.action) for fault in make[0].faults} == set(plan.KINDS)
