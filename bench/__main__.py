@@ -33,6 +33,7 @@ from bench.measures.memory import Memory, Slots
 from bench.measures.rate import Rate
 from bench.measures.scale import Scale
 from bench.measures.start import Burst, Start
+from bench.measures.steps import Steps
 from bench.measures.stored import Stored
 from bench.measures.watchers import Streams, Watchers
 from bench.schedule import Schedule
@@ -43,7 +44,7 @@ Plan = tuple[tuple[Measure, float], ...]
 
 _HERE: Plan = (
     (Memory(), 12),
-    (Start(), 36),
+    (Start(), 46),
     (Burst(), 14),
     (Deltas(1, 100, 1.0, ("≤ 0.9", "≤ 2.5")), 13),
     (Deltas(20, 50, 5.0, ("≤ 0.8", "≤ 4")), 55),
@@ -51,6 +52,7 @@ _HERE: Plan = (
     (Flood(), 14),
     (Rate(), 22),
     (Stored(), 10),
+    (Steps(), 4),
     (History(), 20),
     (Watchers(1000, ("≤ 20", "≤ 60")), 22),
     (Watchers(3000, ("", "≤ 200")), 28),
@@ -60,9 +62,10 @@ _HERE: Plan = (
     (Scale(), 16),
 )
 _ON_SQLITE: Plan = (
-    (Start(), 9),
+    (Start(), 14),
     (Deltas(20, 50, 2.0, ("", "")), 8),
     (Rate(), 8),
+    (Steps(), 3),
 )
 """What differs there, when there is a PostgreSQL for the rest."""
 _FLOORS = 14.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ THREADS = 100
 """Threads that are made before anything is measured."""
 SLOTS = 100
 """Of a pool process, by default."""
+UNSANDBOXED = "stamp-unsandboxed"
+"""The id of the same worker without a sandbox."""
+_WORKERS = CHECKOUT / "bench" / "workers"
 _QUESTION = "What time is it?"
 
 
@@ -103,10 +107,13 @@ class Branchline:
         gap: float,
         *,
         text: str = _QUESTION,
+        worker: str = "stamp",
         client: Client | None = None,
     ) -> tuple[Reply, str]:
         """Ask for a run: the answer as it came, and the run's id."""
-        reply = await (client or self.client).request("POST", *_run_request(input_state, n, gap, text))
+        reply = await (client or self.client).request(
+            "POST", *_run_request(input_state, n, gap, text, worker)
+        )
         return reply, reply.json()["runs"][0]["id"]
 
     async def stream_run(self, index: int, n: int, gap: float) -> TimedRun:
@@ -239,6 +246,15 @@ def running(folder: Path, server: str | None) -> Iterator[Branchline]:
         if server:
             url = cleanup.enter_context(temporary_database(server))
             connection = cleanup.enter_context(psycopg.connect(url, autocommit=True))
-        workers = str(CHECKOUT / "bench" / "workers")
+        workers = f"{_WORKERS}:{_write_unsandboxed(folder / 'workers')}"
         stack = Stack(folder, url, redis_server.url, ("python",), WORKERS_PATH=workers)
         yield Branchline(cleanup.enter_context(stack), redis_server.url, connection)
+
+
+def _write_unsandboxed(folder: Path) -> Path:
+    """Make the worker that differs from ``stamp`` in having no sandbox; the folder that it is in."""
+    copy = shutil.copytree(_WORKERS / "stamp", folder / UNSANDBOXED)
+    manifest = copy / "worker.toml"
+    text = manifest.read_text().replace('id = "stamp"', f'id = "{UNSANDBOXED}"')
+    manifest.write_text(f'{text}\n[sandbox]\nlevel = "none"\n')
+    return folder

@@ -119,6 +119,8 @@ class Connection(asyncio.Protocol):
             if not self._read_head(reply):
                 return
             reply.begun.set_result(None)
+            # A head may end as a body does.
+            data, self._tail = reply.pieces[0][1].partition(b"\r\n\r\n")[2], b""
         else:
             self._missing -= len(data)
         if self._chunked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from bench.branchline import Branchline
+from bench.branchline import UNSANDBOXED, Branchline
 from bench.figures import Figures, quantile
 from bench.measure import Measure
 from bench.measures import floors
@@ -13,6 +13,7 @@ from bench.system import System, TimedRun
 
 _RUNS = 200
 _ON_OPEN_STREAM = 100
+_SANDBOXED = 100
 _WAY = (floors.CELERY, floors.APPEND, floors.FORK)
 
 
@@ -30,6 +31,7 @@ class Start(Measure):
                 await system.stream_run_to_open_thread(number % 10, 1, 0) for number in range(_ON_OPEN_STREAM)
             ]
             _note(figures, "start, idle, thread's stream open", timed, False, ("", ""))
+            await _compare_sandbox(system, figures)
 
 
 class Burst(Measure):
@@ -45,6 +47,20 @@ class Burst(Measure):
             "first delta of 100 runs at once, p50", "ms", value,
             samples=100, target="≤ 350", floors=(floors.CELERY_BURST,), is_prototype=system.is_prototype,
         )  # fmt: skip
+
+
+async def _compare_sandbox(system: Branchline, figures: Figures) -> None:
+    """With and without a sandbox by turns, so that both meet the same machine."""
+    starts: dict[str, list[float]] = {"stamp": [], UNSANDBOXED: []}
+    for number in range(_SANDBOXED):
+        for worker, found in starts.items():
+            timed = await system.stream_run_at(system.inputs[number % 10], 1, 0, worker)
+            found.append(timed.start)
+    medians = {worker: quantile(found, 0.5) for worker, found in starts.items()}
+    figures.add(
+        "start, idle, p50, as a multiple of the same without a sandbox", "×",
+        medians["stamp"] / medians[UNSANDBOXED], samples=_SANDBOXED, target="≤ 1.03",
+    )  # fmt: skip
 
 
 def _note(
