@@ -30,6 +30,8 @@ help:
 run: $(VENV)/installed $(UI)
 	@exec $(BIN)/branchline up $(ARGS)
 
+# Each stack of the tests is six processes, so what they import is compiled once and kept.
+test: export PYTHONDONTWRITEBYTECODE :=
 # One process more than there are cores, for half of the tests mostly wait.
 test: lint
 	@cd web/ui && ./with-node npm run --silent test

@@ -7,9 +7,9 @@ import os
 import socket
 from contextlib import suppress
 
-_FIRST, _EACH = 20_000, 2_000
+_FIRST, _EACH, _PARTS = 20_000, 500, 25
 """Below those that the kernel gives to whoever asks for any; a part for each process of pytest."""
-_part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
 _ports = itertools.count(_FIRST + _part * _EACH + os.getpid() % (_EACH // 2))
 
 

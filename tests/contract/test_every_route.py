@@ -21,8 +21,10 @@ from runtime import tokens
 from runtime.services import Services
 from runtime.store import tables
 from runtime.store.page import encode_cursor
+from runtime.stream import Revocations
 from runtime.testing.client import PASSWORD, Client
 from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from runtime.tokens import run_token
 from tests.support.attempt import Attempt
 from tests.support.contract import template
@@ -131,6 +133,8 @@ def others(world: World, bob: Client, services: Services, client: Callable[[], C
     secret = gone.post("/api/tokens").json()["token"]["secret"]
     user_id = gone.get("/api/me").json()["user"]["id"]
     services.database.write(delete_user, user_id)
+    Revocations(services.link).announce(user_id)  # else its credentials are cached for some seconds
+    until(lambda: gone.get("/api/me").status_code == 401, what="the deleted user is refused")
     yield Somebody("the session of a user who was deleted", gone)
     yield shows("the API token of a user who was deleted", secret)
 

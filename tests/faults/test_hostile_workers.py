@@ -162,7 +162,7 @@ def gated(client: Client, kind: str, gate: Path) -> dict:
     [
         pytest.param("python", signal.SIGKILL, id="killed, python"),
         pytest.param("exec", signal.SIGKILL, id="killed, exec"),
-        pytest.param("exec", signal.SIGSTOP, id="stopped, exec", marks=pytest.mark.slow),
+        pytest.param("exec", signal.SIGSTOP, id="stopped, exec", marks=pytest.mark.soak),
     ],
 )
 def test_a_run_that_harms_its_host_ends_alone(

@@ -122,12 +122,19 @@ def web_settings(web_environ: dict[str, str]) -> Settings:
     return settings_module.load(web_environ)
 
 
+@pytest.fixture(scope="session")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
+    """What every app promises, whatever its settings."""
+    home = tmp_path_factory.mktemp("contract")
+    return Contract(create_app(settings_module.load({"BRANCHLINE_HOME": str(home)})))
+
+
 @pytest.fixture
-def app(web_settings: Settings) -> Iterator[Flask]:
+def app(web_settings: Settings, contract: Contract) -> Iterator[Flask]:
     """An app of the test's own."""
     app = create_app(web_settings)
     app.test_client_class = Client
-    Client.contract = Contract(app)
+    Client.contract = contract
     core = app.extensions["branchline"]
     core.passwords = Passwords(10, argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     yield app

@@ -183,7 +183,7 @@ class Reader:
     def __init__(self, ada: Client, path: str, small: bool = False, version: str = "1.1") -> None:
         self._socket = socket.socket()
         if small:  # before it connects, so that the window is small from the beginning
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
         self._socket.settimeout(PATIENCE)
         self._socket.connect((ada.base_url.host, ada.base_url.port))
         self.file = self._socket.makefile("rb", buffering=1024)
