@@ -70,7 +70,9 @@ def execute(tmp_path: Path) -> Iterator[Execute]:
     executed: list[Executed] = []
 
     def execute(source: str, **line: Any) -> Executed:
-        path = tmp_path / "worker_under_test.py"
+        # Compiled modules are told apart by size and second alone, so no two sources share a folder.
+        path = tmp_path / str(len(executed)) / "worker_under_test.py"
+        path.parent.mkdir()
         path.write_text(textwrap.dedent(source))
         executed.append(Executed(path, line))
         return executed[-1]
