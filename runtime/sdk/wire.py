@@ -12,7 +12,8 @@ import sys
 
 # The wrappers in the signal module, which turn arguments and results into enums, cost each
 # child twenty pages of memory that it would share otherwise.
-from _signal import signal as _handle  # type: ignore[import-not-found]
+from _signal import set_wakeup_fd as _set_wakeup_fd  # type: ignore[import-not-found]
+from _signal import signal as _handle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -73,6 +74,8 @@ class Wire:
         self._reading = False
         self._more = False
         """More has arrived while it was read."""
+        self._terminated = False
+        """Whether SIGTERM has come."""
         self._expected: dict[Tag, Callable[[dict[str, Json]], object]] = {}
         """Who is told of which line from the pool."""
         self._time_is_over = False
@@ -133,6 +136,8 @@ class Wire:
         self.stop = stop
         loop.add_signal_handler(_SIGTERM, self.terminate)
         loop.add_signal_handler(_SIGIO, self.read_commands)
+        # The loop calls no handler while the worker is in :meth:`ask`; this one is called there.
+        _handle(_SIGTERM, self._note_sigterm)
 
     def detach(self, loop: AbstractEventLoop) -> None:
         """Handle both signals without the event loop again."""
@@ -153,13 +158,17 @@ class Wire:
     def read_commands(self) -> None:
         """Read what arrived in the pipe, or its end."""
         self._more = True
-        while self._more and not self._reading:  # else by whom this signal has interrupted
+        if self._reading:
+            return  # whom this signal has interrupted reads on
+        while self._more:
             self._reading = True
             try:
                 self._more = False
                 self._read()
             finally:
                 self._reading = False
+        if self._terminated:
+            self._cancel_terminated()
 
     def ask(self, line: bytes, tag: Tag) -> dict[str, Json]:
         """Write a line, and wait for the line from the pool that answers it.
@@ -213,16 +222,26 @@ class Wire:
         """Wait in the main thread; meanwhile no signal handler reads, or it would take what we wait for."""
         import select
 
+        assert self._run is not None
+        cleaning_up = self._run.cancelled  # what a worker does then is not interrupted
         poll = select.poll()
         poll.register(self._input, select.POLLIN)
-        self._reading = True
-        try:
-            while not answer:
-                poll.poll()
-                if not self._read() and not answer:
-                    raise Cancelled
-        finally:
-            self._reading = False
+        with _Signals() as signals:
+            poll.register(signals, select.POLLIN)
+            self._reading = True
+            try:
+                while True:
+                    still_open = self._read()
+                    if self._terminated:
+                        self._cancel_terminated()
+                    if answer:
+                        break
+                    if not still_open or self._run.cancelled > cleaning_up:
+                        raise Cancelled
+                    poll.poll()
+                    signals.note()
+            finally:
+                self._reading = False
         self.read_commands()
 
     def _read(self) -> bool:
@@ -249,8 +268,14 @@ class Wire:
         return not ended
 
     def terminate(self) -> None:
-        """SIGTERM has come. If the run ends, the pool has said so in a line before."""
+        """SIGTERM has come. If the run ends, the pool has said so in a line before, which is read first."""
+        self._terminated = True
         self.read_commands()
+
+    def _note_sigterm(self, *_: object) -> None:
+        self._terminated = True
+
+    def _cancel_terminated(self) -> None:
         self.cancel(handed_back=not self._time_is_over)
 
     def cancel(self, *, handed_back: bool) -> None:
@@ -268,6 +293,37 @@ class Wire:
     @staticmethod
     def _raise_cancelled() -> NoReturn:
         raise Cancelled
+
+
+class _Signals:
+    """Notes the signals that come while it is open; an event loop is told of them afterwards."""
+
+    def __enter__(self) -> _Signals:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._noted = b""
+        """The number of each one, a byte each."""
+        self._before = _set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _set_wakeup_fd(self._before, warn_on_full_buffer=False)
+        self.note()
+        os.close(self._reader)
+        os.close(self._writer)
+        if self._before != -1 and self._noted:
+            os.write(self._before, self._noted)
+
+    def fileno(self) -> int:
+        """Readable when one has come that is not noted."""
+        return self._reader
+
+    def note(self) -> None:
+        try:
+            self._noted += os.read(self._reader, 1 << 12)
+        except BlockingIOError:
+            pass
 
 
 def decode_json(text: str) -> Json:
