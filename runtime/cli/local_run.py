@@ -201,8 +201,8 @@ class LocalRun:
             if sum(saved.size for saved in (new, *self._saved.values())) > MAX_SIZE:
                 return _refusal(new.key, f"a run may save {MAX_SIZE >> 20} MiB")
             self._saved[new.key] = counts = new
-            if asked.usage:
-                self._transcript.add_usage(asked.usage)
+            if asked.usage and (usage := self._transcript.usage_with(asked.usage)) is not None:
+                self._transcript.mark_used(usage)
         if counts.digest != new.digest:
             return _refusal(new.key, "this key was saved before for something else")
         answer: dict[str, Json] = {"type": "saved", "key": new.key}

@@ -44,8 +44,8 @@ class DurableSteps:
             return self._attempt.stop(StopReason.LOST)
         if counts.digest != new.digest:
             return self._refuse(asked.key, "this key was saved before for something else")
-        if counts is new and asked.usage:
-            transcript.add_usage(asked.usage)
+        if counts is new and usage is not None:
+            transcript.mark_used(usage)
         answer = {"type": "saved", "key": new.key}
         if counts.value != new.value:
             self._send({**answer, "value": orjson.Fragment(counts.value)})

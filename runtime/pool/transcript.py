@@ -177,12 +177,16 @@ class Transcript:
         return add(self._earlier_usage, self._usage)
 
     def usage_with(self, step: Mapping[str, Json]) -> Mapping[str, Json] | None:
-        """What the run has used by what is saved, and by a ``step`` that is about to be."""
-        return add(self._earlier_usage, step)
+        """What the run has used by what is saved, and by a ``step`` that is about to be.
 
-    def add_usage(self, step: Mapping[str, Json]) -> None:
-        """A step is saved, and what it has used with it."""
-        self._earlier_usage = self.usage_with(step)
+        None where that would be too much to keep, which its log tells.
+        """
+        usage = add(self._earlier_usage, step)
+        return usage if self._is_kept(add(usage, self._usage)) else None
+
+    def mark_used(self, usage: Mapping[str, Json]) -> None:
+        """A step is saved, and with it :meth:`usage_with` it."""
+        self._earlier_usage = usage
 
     def next_batch(self) -> TranscriptBatch:
         """Remove and return the events before the first message that has to be committed.
@@ -361,10 +365,14 @@ class Transcript:
 
     def _merge_usage(self, data: dict[str, Json]) -> None:
         usage = {**(self._usage or {}), **data}
-        if len(orjson.dumps(add(self._earlier_usage, usage))) <= _MAX_USAGE:
+        if self._is_kept(add(self._earlier_usage, usage)):
             self._usage, self._usage_grown = usage, True
-        else:
-            self.log.write(b"[branchline] ignored what the worker sent: its usage is larger than 64 KiB\n")
+
+    def _is_kept(self, usage: Mapping[str, Json] | None) -> bool:
+        if len(orjson.dumps(usage)) <= _MAX_USAGE:
+            return True
+        self.log.write(b"[branchline] ignored what the worker sent: its usage is larger than 64 KiB\n")
+        return False
 
     def _confirm(self, event: protocol.Confirm) -> None:
         self._end_all(MessageStatus.COMPLETE)

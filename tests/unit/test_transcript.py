@@ -135,6 +135,14 @@ def test_usage_beyond_its_bound_is_ignored_and_logged(transcript):
     assert "usage is larger" in transcript.log.text()
 
 
+def test_usage_of_a_step_beyond_the_bound_is_ignored_and_logged(transcript):
+    transcript.apply([p.Usage({"said": "x" * 40_000})])
+
+    assert transcript.usage_with({"saved": "x" * 40_000}) is None
+    assert "usage is larger" in transcript.log.text()
+    assert transcript.usage_with({"saved": 1}) == {"saved": 1}
+
+
 def test_messages_are_written_at_the_same_time(transcript):
     transcript.apply(
         [
@@ -242,7 +250,7 @@ def test_usage_adds_up_over_attempts_and_steps(transcript):
     later.apply([p.Usage({"tokens": 1}), p.Usage({"tokens": 2, "by": {"a": 2, "b": 3}, "model": "y"})])
     assert later.usage == {"tokens": 7, "by": {"a": 3, "b": 3}, "model": "y"}
     assert later.unsaved_usage() == later.usage
-    later.add_usage({"tokens": 10})
+    later.mark_used(later.usage_with({"tokens": 10}))
     assert later.usage["tokens"] == 17
     assert later.unsaved_usage() is None
 

@@ -209,10 +209,14 @@ class Transcript:
 
     def _merge_usage(self, amounts: Fields) -> None:
         usage = {**self._usage, **amounts}
-        if size_of(_added(self.earlier_usage, usage)) <= _MAX_USAGE:
+        if self._is_kept(_added(self.earlier_usage, usage)):
             self._usage = usage
-        else:
-            self.log += "[branchline] ignored what the worker sent: its usage is larger than 64 KiB\n"
+
+    def _is_kept(self, usage: Fields) -> bool:
+        if size_of(usage) <= _MAX_USAGE:
+            return True
+        self.log += "[branchline] ignored what the worker sent: its usage is larger than 64 KiB\n"
+        return False
 
     def _confirm(self, event: Fields) -> None:
         self._end_all("complete")
@@ -237,7 +241,9 @@ class Transcript:
             if _size_of_saved(self.saved | {key: new}) > _MAX_SAVED:
                 return _refused(key, f"a run may save {_MAX_SAVED >> 20} MiB")
             self.saved[key] = counts = new
-            self.earlier_usage = _added(self.earlier_usage, event["usage"] or {})
+            usage = _added(self.earlier_usage, event["usage"] or {})
+            if self._is_kept(_added(usage, self._usage)):
+                self.earlier_usage = usage
         if counts.digest != new.digest:
             return _refused(key, "this key was saved before for something else")
         answer = {"type": "saved", "key": key}
