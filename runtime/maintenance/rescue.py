@@ -35,7 +35,7 @@ def _rescue(services: Services, run: Run) -> None:
     with logs.about(**run.about, status=verdict.run.status):
         log.warning("%s The run %s is %s now.", reason, run.id, verdict.run.status)
     if verdict.retried and continued:
-        services.announcer.hint_run(verdict.run)  # its next attempt takes over what is open in the log
+        services.announcer.requeued(verdict.run)  # its next attempt takes over what is open in the log
     elif verdict.retried:
         services.announcer.retried(verdict.run, verdict.void)
     else:

@@ -367,7 +367,7 @@ class AttemptRunner:
         if run.status is RunStatus.QUEUED:
             # Text that is not appended yet is void; nothing else of this attempt is to follow.
             if self._continued:
-                self._services.announcer.hint_run(run)
+                self._services.announcer.requeued(run)
             else:
                 self._services.announcer.retried(run, committed.voided)
             return

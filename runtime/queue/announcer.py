@@ -91,7 +91,7 @@ class Announcer:
             _log_unannounced(run.id, entries)
 
     def requeued(self, run: Run) -> None:
-        """A waiting run was given its answer."""
+        """A waiting run was given its answer, or a lost attempt is to be gone on with: nothing is void."""
         self._append(run.thread_id, run.id, run.attempt, [events.run_queued(run)], run_hint(run))
 
     def waiting(

@@ -111,6 +111,8 @@ def test_an_attempt_goes_on_with_the_text_of_a_lost_one(stack, client, discard):
         assert retried[-1]["discarded"]
     else:
         [lost] = retried
+        again = [event.data["run"] for event in events if event.type == "run.queued"][-1]
+        assert (again["attempt"], again["last_failure"]["code"]) == (1, "lost")
         assert (lost["discarded"], len(lost["continued"])) == ([], 1)
         assert sum(event.type == "message.created" for event in events) == 2
         deltas = [event.data["text"] for event in events if event.type == "message.delta"]
