@@ -27,6 +27,7 @@ _COMMANDS = {
         "check": ("runtime.cli.check:check", "Check the settings and every worker folder."),
         "migrate": ("runtime.cli.database:migrate", "Upgrade the database schema."),
         "runs": ("runtime.cli.runs:runs", "List, show and cancel runs."),
+        "outbox": ("runtime.cli.outbox:outbox", "List and replay what could not be carried out."),
         "user": ("runtime.cli.users:user", "Add accounts, and change passwords."),
         "token": ("runtime.cli.users:token", "Create API tokens."),
     },

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from runtime.dispatch.outbox import outbox_of
 from runtime.duties import Duties
 from runtime.errors import StoreUnavailable
 from runtime.guardian.heartbeat import start_beating
@@ -41,6 +42,7 @@ def duties_of(services: Services) -> Works:
     return {
         "rescue lost attempts": partial(rescue_lost_attempts, services),
         "announce ends": partial(announce_ends, services),
+        "handle the outbox": outbox_of(services).handle_due,
         "publish the backlog": partial(publish_backlog, services),
         "apply titles": titles.apply_finished,
         "request titles": titles.request_missing,

@@ -41,6 +41,18 @@ def insert_new(table: sa.Table, rows: sa.Select[Any], returning: str) -> Mapping
     }
 
 
+def insert_or_ignore(table: sa.Table, **values: Any) -> Mapping[str, Any]:
+    """For each dialect's name, the statement that inserts a row, unless its primary key is there.
+
+    ``values`` are expressions of SQL that are the same for every execution.
+    """
+    keys = [column.name for column in table.primary_key]
+    return {
+        dialect: insert(table).values(**values).on_conflict_do_nothing(index_elements=keys)
+        for dialect, insert in _INSERT.items()
+    }
+
+
 class member(FunctionElement[Any]):  # noqa: N801 - a function of SQL, as in sa.func
     """The member of a JSON object, which is given as text, whose name is a text without quotes."""
 

@@ -326,6 +326,24 @@ requests = sa.Table(
     sa.Column("created_at", Time, nullable=False, index=True),
 )
 
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("payload", Json),
+    sa.Column("due_at", Time, nullable=False),  # put off by whoever takes it
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text),  # of the last try
+    sa.Column("dead_at", Time),  # given up
+    sa.Column("created_at", Time, nullable=False),
+    _partial_index(
+        "ix_outbox_due",
+        "due_at",
+        where="dead_at IS NULL",
+    ),
+)
+
 pools = sa.Table(
     "pools",
     metadata,

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from runtime.events import MESSAGE_DELTA
 from runtime.model import Pool, new_id
 from runtime.registry import Worker
-from runtime.store import Connection, Database, duties, figures, pools, runs
+from runtime.store import Connection, Database, duties, figures, outbox, pools, runs
 from runtime.store.duties import DutyAge
 from runtime.store.figures import ByWorker, Figures, Histogram
 from runtime.stream import hub
@@ -107,7 +107,8 @@ def _figures(database: Database) -> ByWorker:
 def _of_now(c: Connection, labels: _Labels, lease: float, own: list[DutyAge]) -> list[Metric]:
     """What is quickly found, of this moment."""
     ages = [*own, *duties.oldest(c, lease)]
-    return [_of_queues(c, labels), *_of_pools(pools.listing(c, lease)), _of_duties(ages)]
+    processes = _of_pools(pools.listing(c, lease))
+    return [_of_queues(c, labels), *processes, _of_duties(ages), _of_outbox(outbox.counts(c))]
 
 
 def _written(batch: Batch) -> float | None:
@@ -230,6 +231,18 @@ def _of_queues(c: Connection, labels: _Labels) -> Metric:
     for pool, seconds in oldest.items():
         age.add_metric([pool], seconds)
     return age
+
+
+def _of_outbox(found: Iterable[outbox.Waiting]) -> Metric:
+    metric = GaugeMetricFamily(
+        "branchline_outbox",
+        "What is to happen after commits: due now, or dead, which nobody tries any more.",
+        labels=["kind", "state"],
+    )
+    for waiting in found:
+        metric.add_metric([waiting.kind, "due"], waiting.due)
+        metric.add_metric([waiting.kind, "dead"], waiting.dead)
+    return metric
 
 
 def _of_pools(found: Iterable[Pool]) -> Iterator[Metric]:

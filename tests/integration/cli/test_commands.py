@@ -23,7 +23,7 @@ from runtime.cli.terminal import console
 from runtime.model import Role, User
 from runtime.registry import discover
 from runtime.settings import CHECKOUT, Settings
-from runtime.store import Database, states, threads, users
+from runtime.store import Database, outbox, states, threads, users
 from runtime.store import runs as stored
 from runtime.testing.ports import free_port
 from tests.support.command_line import Command
@@ -54,6 +54,7 @@ def test_help_names_every_command_fast(branchline: Command) -> None:
         "chat",
         "runs",
         "doctor",
+        "outbox",
         "run",
         "new-worker",
     ):
@@ -421,3 +422,24 @@ def test_a_new_worker_is_valid_and_answers(branchline: Command, tmp_path: Path, 
         subprocess.run(test, cwd=folder, env=environ, check=True, capture_output=True)
         again = branchline("new-worker", "my-worker", "--path", str(folder))
         assert (again.returncode, "exists already" in again.stderr) == (2, True)
+
+
+def test_what_was_given_up_is_listed_and_tried_again(migrated: Command, home: Path) -> None:
+    database = Database(f"sqlite:///{home / 'branchline.db'}", settings_module.load({}).database)
+    for key in ("one", "two"):
+        database.write(outbox.put, "greet", key)
+    for task in database.write(outbox.take, ["greet"]):
+        database.write(outbox.failed, task, "Conflict: not\x1b today", None)
+
+    listed = migrated("outbox", "list").stdout
+
+    assert "one" in listed
+    assert "Conflict: not" in listed
+    assert "\x1b" not in listed
+    assert printed(migrated("outbox", "list", "--json"))["items"][0]["error"] == "Conflict: not\x1b today"
+    assert "Nothing with the key three" in migrated("outbox", "replay", "three").stderr
+    assert "Name a key" in migrated("outbox", "replay").stderr
+    assert migrated("outbox", "replay", "one").stdout == "Tried again: 1.\n"
+    assert [task.key for task in database.write(outbox.take, ["greet"])] == ["one"]
+    assert migrated("outbox", "replay", "--all").stdout == "Tried again: 1.\n"
+    database.close()
