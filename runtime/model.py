@@ -210,6 +210,35 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """A message that was sent to a run while that was under way, and that waits to be read."""
+
+    id: str
+    run_id: str
+    role: Role
+    content: str
+    type: MessageType = MessageType.TEXT
+    channel: Channel = Channel.ANSWER
+    author: str | None = None
+    data: Mapping[str, Json] = field(default_factory=dict)
+    created_at: datetime | None = None
+
+    def encode(self) -> dict[str, Json]:
+        """The message as the API shows it."""
+        return {
+            "id": self.id,
+            "run_id": self.run_id,
+            "role": self.role,
+            "type": self.type,
+            "channel": self.channel,
+            "author": self.author,
+            "content": self.content,
+            "data": dict(self.data),
+            "created_at": encode_time(self.created_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """A node of a thread: a parent and the messages that are new here."""
 
@@ -347,6 +376,8 @@ class Run:
     """The answers so far, oldest first: ``{confirmation_id, answer, digest, attempt}``."""
     sandbox: Mapping[str, Json] | None = None
     """What kept its last attempt in its place: ``{level, in_force}``."""
+    steered: bool = False
+    """Whether messages were sent to it while it was under way."""
 
     @property
     def about(self) -> dict[str, Json]:

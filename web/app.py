@@ -7,7 +7,18 @@ from flask import Flask
 from runtime import settings as settings_module
 from runtime.settings import Settings
 from web import pages
-from web.api import accounts, body_limits, events, runs, states, threads, trash, worker_api, workers
+from web.api import (
+    accounts,
+    body_limits,
+    events,
+    queued_messages,
+    runs,
+    states,
+    threads,
+    trash,
+    worker_api,
+    workers,
+)
 from web.api.openapi import Api
 from web.core import Core
 from web.http import base_path, problems, request_ids, responses
@@ -53,6 +64,7 @@ def _register_api(app: Flask) -> None:
         states.views,
         runs.on_thread,
         runs.views,
+        queued_messages.views,
         events.streams,
         worker_api.worker_api,
     ):

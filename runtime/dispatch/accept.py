@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runtime.dispatch.request import IdempotencyKey, NewThread, RunRequest
 from runtime.dispatch.titles import first_words
 from runtime.errors import FieldError, Invalid, StoreUnavailable, WorkerUnavailable
-from runtime.model import Json, State, Thread, User
+from runtime.model import Json, Run, State, Thread, User
 from runtime.registry import Worker
 from runtime.services import Services
-from runtime.store import Connection, requests, runs, states, threads
+from runtime.store import Connection, queued_messages, requests, runs, states, threads, users
 
 _ACCEPTED_AT_ONCE = 3
 """In a burst, who came first is to be served first: all at once would all be served last."""
@@ -56,6 +56,37 @@ class Acceptance:
                 created = database.engine.accept(*self._arguments(user, checked.thread, request, checked))
                 return _answer(created), created
             return database.write(self._accept, user, target, request, key, checked)
+
+    def accept_next(self, run: Run) -> runs.Created | None:
+        """Queue the run that messages were left for which ``run`` has not read; None where there are none.
+
+        It has the same worker, config and arguments. Raises what :meth:`Dispatcher.create` raises.
+        """
+        database = self._services.database
+        if not database.read(queued_messages.waiting, run.id):
+            return None
+        user = database.read(users.get, run.user_id)
+        request = RunRequest(
+            input_state_id=run.output_state_id,
+            worker_id=run.worker_id,
+            config=run.config,
+            args=run.args,
+            priority=run.priority,
+            timeout=run.timeout_seconds,
+        )
+        checked = self._check(user, run.thread_id, request)
+
+        def accept(c: Connection) -> runs.Created | None:
+            left = queued_messages.claim(c, run.id)
+            if not left or checked.thread is None:
+                return None
+            asked = replace(request, messages=[*map(queued_messages.as_new, left)])
+            created = runs.accept(c, *self._arguments(user, checked.thread, asked, checked))
+            queued_messages.begin(c, left, created.runs[0].id)
+            return created
+
+        with self._admitted():
+            return database.write(accept)
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:

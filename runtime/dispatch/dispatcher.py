@@ -17,11 +17,12 @@ from runtime import logs
 from runtime.dispatch.accept import Acceptance
 from runtime.dispatch.after_commit import after_commit
 from runtime.dispatch.request import Accepted, IdempotencyKey, NewThread, RunRequest
-from runtime.errors import Invalid, StreamUnavailable, Unavailable, WorkerInvalid
+from runtime.errors import Invalid, NotFound, StreamUnavailable, Unavailable, WorkerInvalid
 from runtime.model import Json, Run, RunStatus, Thread, User
 from runtime.registry.config_schema import ConfigSchema
 from runtime.services import Services
-from runtime.store import backlog, runs, threads
+from runtime.store import Connection, backlog, queued_messages, requests, runs, states, threads
+from runtime.store.states import NewMessage
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,59 @@ class Dispatcher:
         run = self._services.database.write(runs.answer, user.workspace_id, run_id, confirmation_id, answer)
         after_commit(self._requeue, run)
         return run
+
+    def send(
+        self, user: User, run_id: str, new: Sequence[NewMessage], idempotency: IdempotencyKey | None = None
+    ) -> dict[str, Json]:
+        """Queue messages for a run that is under way. Returns the answer to the request, as JSON.
+
+        A request whose key was seen before gets the first answer again. Raises NotFound, Conflict
+        where the run has ended, and TooMany.
+        """
+
+        def queue(c: Connection) -> tuple[dict[str, Json], Run | None]:
+            if idempotency is not None:
+                before = requests.begin(c, user.id, idempotency.key, idempotency.fingerprint)
+                if before is not None:
+                    return before, None
+            run, queued = queued_messages.add(c, user.workspace_id, run_id, new)
+            answer: dict[str, Json] = {"messages": [message.encode() for message in queued]}
+            if idempotency is not None:
+                requests.finish(c, user.id, idempotency.key, answer)
+            return answer, run
+
+        answer, run = self._services.database.write(queue)
+        if run is not None:
+            after_commit(self._services.announcer.hint_run, run)
+        return answer
+
+    def take_back(self, user: User, run_id: str, message_id: str) -> None:
+        """Remove a message that waits. Raises NotFound, and Conflict where it does not wait any more."""
+        run = self._services.database.write(queued_messages.remove, user.workspace_id, run_id, message_id)
+        after_commit(self._services.announcer.hint_run, run)
+
+    def begin_next(self, run_id: str) -> None:
+        """Begin the run that messages were left for when this one ended. What is begun stays one run.
+
+        Raises what :meth:`create` raises.
+        """
+        database = self._services.database
+        run = database.read(runs.find, run_id)
+        if run is None:
+            return  # it was purged with its thread
+        self._services.availability.refresh()
+        try:
+            created = self._acceptance.accept_next(run)
+        except NotFound:
+            return  # its thread was deleted
+        if created is not None:
+            self._announce(created)
+        elif (begun := database.read(queued_messages.next_run, run_id)) is not None:
+            # Perhaps by a process that died before it could announce it. A second time changes nothing.
+            made = (begun.input_state_id, begun.output_state_id)
+            self._services.announcer.created(
+                begun, *(database.read(states.get, begun.workspace_id, state_id) for state_id in made)
+            )
 
     def _requeue(self, run: Run) -> None:
         self._services.announcer.requeued(run)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+from runtime.dispatch.dispatcher import Dispatcher
 from runtime.errors import BranchlineError, TooMany, Unavailable
 from runtime.model import Json
 from runtime.services import Services
-from runtime.store import Database, outbox
+from runtime.store import Database, outbox, queued_messages
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,11 @@ _TRIES = 12
 
 def outbox_of(services: Services) -> Outbox:
     """The outbox of a process. What a task of a new kind is carried out by is registered here."""
-    return Outbox(services.database, {})
+    dispatcher = Dispatcher(services)
+    handlers: Handlers = {
+        queued_messages.NEXT_RUN: lambda task: dispatcher.begin_next(task["run_id"]),
+    }
+    return Outbox(services.database, handlers)
 
 
 class Outbox:

@@ -54,11 +54,13 @@ class Executor:
         incarnation: str,
         on_capacity_change: Callable[[], None],
         isolated: IsolatedProcesses | None = None,
+        on_outbox_filled: Callable[[], None] = lambda: None,
     ) -> None:
         """``incarnation`` names this process in the leases.
 
         ``on_capacity_change`` is called when a claim or an end has made room for the next run.
         ``isolated`` executes the runs that need a process of their own; None in such a process.
+        ``on_outbox_filled`` is called when the end of a run has left something in the outbox.
         """
         self._services = services
         self._settings = services.settings
@@ -68,6 +70,7 @@ class Executor:
         self._incarnation = incarnation
         self._on_capacity_change = on_capacity_change
         self._isolated = isolated
+        self._on_outbox_filled = on_outbox_filled
         self.draining = False
         self.executing = 0
         """How many runs it has in hand, including those that it is about to claim."""
@@ -111,6 +114,8 @@ class Executor:
         self._on_capacity_change()
         try:
             runner.execute()
+            if runner.left_messages:
+                self._on_outbox_filled()
             return runner.failure
         finally:
             if runner.not_started:

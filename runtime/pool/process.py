@@ -29,6 +29,7 @@ from celery.exceptions import SecurityWarning
 from gevent.event import Event
 
 from runtime.child import Children
+from runtime.dispatch.outbox import outbox_of
 from runtime.duties import EXIT_CODE, Body, Duties, every
 from runtime.errors import ChildFailed, ConfigurationError, StoreUnavailable
 from runtime.guardian.heartbeat import start_beating
@@ -99,6 +100,8 @@ class PoolProcess:
         isolated = IsolatedProcesses(database, name, incarnation, settings.pool) if with_isolation else None
         self._capacity_changed = Event()
         self._renew_now = Event()
+        self._outbox = outbox_of(services)
+        self._outbox_filled = Event()
         self._exit_code = 0
         self.executor = Executor(
             services,
@@ -108,6 +111,7 @@ class PoolProcess:
             incarnation,
             self._capacity_changed.set,
             isolated,
+            self._outbox_filled.set,
         )
         self.drain = Drain(
             settings.pool,
@@ -126,6 +130,7 @@ class PoolProcess:
             "receive notices": self._listen,
             "publish the backlog": self._publish,
             "mark announced ends": every(_MARK_ANNOUNCED, self.announced.mark),
+            "handle the outbox": self._handle_outbox,
         }
 
     def run(self) -> None:
@@ -197,6 +202,14 @@ class PoolProcess:
                 gevent.sleep(_GATHER if published else _GATHER_IDLE)
                 self._capacity_changed.clear()
                 published = self.services.publisher.publish_after(self.name)
+            yield
+
+    def _handle_outbox(self) -> Iterator[None]:
+        """Carry out at once what ends of runs have left to do; the reaper does what this process cannot."""
+        while True:
+            if self._outbox_filled.wait(_IDLE):
+                self._outbox_filled.clear()
+                self._outbox.handle_due()
             yield
 
     def _warm_hosts(self) -> Iterator[None]:

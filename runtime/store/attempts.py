@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from runtime.errors import StaleAttempt
 from runtime.model import Json, Message, Run, RunError, RunStatus, State
-from runtime.store import messages, saved_values, states, tables
+from runtime.store import messages, queued_messages, saved_values, states, tables
 from runtime.store.dialects import member
 from runtime.store.fence import guarded
 from runtime.store.runs import COLUMNS, record
@@ -205,7 +205,10 @@ def finish(
     keep(c, run, remains)
     for value in remains.data:
         states.set_data(c, run.output_state_id, value)
-    return ended(run, status, error, remains, *row)
+    after = ended(run, status, error, remains, *row)
+    if after.steered:
+        queued_messages.ended(c, after)
+    return after
 
 
 def ended(
@@ -215,6 +218,7 @@ def ended(
     remains: AttemptResult,
     finished_at: datetime,
     cancel_requested_at: datetime | None,
+    steered: bool = False,
 ) -> Run:
     """The run after its end."""
     return replace(
@@ -226,6 +230,7 @@ def ended(
         claimed_by=None,
         finished_at=finished_at,
         cancel_requested_at=cancel_requested_at,
+        steered=steered,
     )
 
 
@@ -379,7 +384,7 @@ _FINISH = (
         lease_until=None,
         claimed_by=None,
     )
-    .returning(runs.c.finished_at, runs.c.cancel_requested_at)
+    .returning(runs.c.finished_at, runs.c.cancel_requested_at, runs.c.steered)
 )
 _SAVE_USAGE = (
     runs.update().where(runs.c.id == _RUN).values(usage=sa.bindparam("new_usage", type_=runs.c.usage.type))

@@ -247,6 +247,7 @@ runs = sa.Table(
     sa.Column("first_delta_at", Time),  # of the text that stands; written when an attempt ends
     sa.Column("finished_at", Time),
     sa.Column("imported", sa.Boolean, nullable=False, server_default=sa.false()),  # it did not run here
+    sa.Column("steered", sa.Boolean, nullable=False, server_default=sa.false()),  # it has queued messages
     sa.Index("ix_runs_of_thread", "thread_id", "created_at", "id"),
     sa.Index("ix_runs_of_workspace", "workspace_id", "created_at", "id"),
     # What is under way is little, however many runs have ended: partial indexes.
@@ -314,6 +315,25 @@ saved_values = sa.Table(
     sa.Column("value", sa.Text, nullable=False),  # JSON in ASCII, as it was said: JSONB knows no NUL
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),  # that has saved it
+)
+
+queued_messages = sa.Table(
+    "queued_messages",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("run_id", Id, sa.ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),  # among those of its run, in the order of arrival
+    sa.Column("role", sa.String(10), nullable=False),
+    sa.Column("type", sa.String(12), nullable=False),
+    sa.Column("channel", sa.String(10), nullable=False),
+    sa.Column("author", sa.Text),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("data", Json, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("read_at", Time),  # by its run's worker
+    sa.Column("next_run_id", Id),  # the run that it has begun, because nobody had read it
+    sa.Index("ix_queued_messages_run", "run_id", "number", unique=True),
 )
 
 requests = sa.Table(

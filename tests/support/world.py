@@ -51,6 +51,7 @@ class World:
         self.superseded = self._attempt(services)
         services.database.write(attempts.hand_back, self.superseded.run, attempts.AttemptResult())
         self.running = Attempt(services, self.superseded.run.id)
+        self.unread = self._queue_message()
         self.token = client.post("/api/tokens").json()["token"]
         self.run_token = run_token(services.settings, self.running.run.id, self.running.run.attempt)
 
@@ -69,6 +70,7 @@ class World:
             self.thread["id"],
             self.deleted["id"],
             self.message,
+            self.unread,
             self.token["id"],
             *runs,
             *states,
@@ -134,6 +136,11 @@ class World:
             "GET /api/runs/{run_id}/log": Call(run),
             "GET /api/runs/{run_id}/attempts": Call(run),
             "GET /api/runs/{run_id}/events": Call(run),
+            "POST /api/runs/{run_id}/messages": Call(
+                works, body={"messages": prompt}, headers={"Idempotency-Key": "another one"}
+            ),
+            "GET /api/runs/{run_id}/messages": Call(works),
+            "DELETE /api/runs/{run_id}/messages/{message_id}": Call({**works, "message_id": self.unread}),
             "POST /api/runs/{run_id}/answer": Call(waits, body={"answer": "yes"}),
             "POST /api/runs/{run_id}/cancel": Call(waits, body={"wait": 0}),
             "GET /worker/runs/{run_id}": Call(works),
@@ -156,6 +163,12 @@ class World:
 
     def _run(self) -> dict[str, Any]:
         return self.client.ask(self.thread, SECRET_TEXT)["runs"][0]
+
+    def _queue_message(self) -> str:
+        """A message to the run that runs; its id."""
+        body = {"messages": [{"role": "user", "content": SECRET_TEXT}]}
+        sent = self.client.post(f"/api/runs/{self.running.run.id}/messages", json=body).json()
+        return str(sent["messages"][0]["id"])
 
     def _attempt(self, services: Services) -> Attempt:
         return Attempt(services, self._run()["id"])

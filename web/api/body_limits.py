@@ -34,6 +34,7 @@ _LIMITS: Mapping[str, int | None] = {
     "thread runs.create_runs": _LARGEST,
     "runs.create_runs_on_new_thread": _LARGEST,
     "runs.answer_run": _OBJECTS,
+    "queued messages.send_messages": _LARGEST,
     "worker.post_events": _LARGEST,
 }
 """By endpoint. ``worker.post_events`` takes NDJSON of any length: it is handled line by line."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any
 
-import orjson
 from flask import Response, request, url_for
 
-from runtime.dispatch import Accepted, IdempotencyKey, NewThread, RunRequest, after_commit, encode_wait
+from runtime.dispatch import Accepted, NewThread, RunRequest, after_commit, encode_wait
 from runtime.errors import FieldError, Invalid, TooMany, Unavailable
 from runtime.model import Json, Message, Run, RunStatus, encode_time
 from runtime.store import backlog, messages, runs
-from web.api import body_limits
+from web.api import body_limits, idempotency
 from web.api.events import stream_run
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
@@ -32,12 +29,6 @@ views = Blueprint("runs", __name__, url_prefix="/api/runs", description="Executi
 views.before_request(auth.sign_in_required)
 views.before_request(body_limits.enter_lane)
 
-_KEY_HEADER = "Idempotency-Key"
-_KEY_MAX = 255
-_KEY = re.compile(
-    "^[!-~\u00a1-\u00ac\u00ae-\u00ff]([ -~\u00a1-\u00ac\u00ae-\u00ff]*[!-~\u00a1-\u00ac\u00ae-\u00ff])?$"
-)
-"""Printable characters of Latin-1, which is what a header has; spaces at its ends are not part of it."""
 _CANCEL_WAIT = 30.0
 """Seconds to wait for ``wait: true``."""
 
@@ -53,13 +44,6 @@ _AcceptedWithThread = outputs.wrapped(
     states=[outputs.State],
     input_state=outputs.State,
 )
-_key_parameter = {
-    "in": "header",
-    "name": _KEY_HEADER,
-    "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": _KEY_MAX, "pattern": _KEY.pattern},
-    "description": "A name for this request. Sent again, it is answered with the first response.",
-}
 _LOCATION = {"Location": {"schema": {"type": "string"}}}
 _STREAMED = {
     **DOCUMENTED,
@@ -69,7 +53,7 @@ _STREAMED = {
 _JSON = "application/json"
 
 
-@on_thread.route("", methods=["POST"], parameters=[_key_parameter])
+@on_thread.route("", methods=["POST"], parameters=[idempotency.PARAMETER])
 @on_thread.arguments(inputs.NewRun)
 @on_thread.response(202, _Accepted, headers=_LOCATION)
 @on_thread.alt_response(200, **_STREAMED)
@@ -83,7 +67,7 @@ def create_runs(given: dict[str, Any], thread_id: str) -> Response:
     return _accepted(thread_id, given)
 
 
-@views.route("", methods=["POST"], parameters=[_key_parameter])
+@views.route("", methods=["POST"], parameters=[idempotency.PARAMETER])
 @views.arguments(inputs.NewThreadRun)
 @views.response(202, _AcceptedWithThread, headers=_LOCATION)
 @views.alt_response(200, **_STREAMED)
@@ -221,7 +205,7 @@ def _accepted(target: str | NewThread, given: dict[str, Any]) -> Response:
     )
     if streamed:
         core.open_streams.check(user.id)  # before the run is accepted
-    accepted = core.dispatcher.create(user, target, run_request, _idempotency_key(given))
+    accepted = core.dispatcher.create(user, target, run_request, idempotency.key_of(given))
     run_id = accepted.answer["runs"][0]["id"]
     response = _streamed(run_id, accepted) if streamed else None
     response = response or json_response(accepted.answer, 202)
@@ -243,17 +227,6 @@ def _streamed(run_id: str, accepted: Accepted) -> Response | None:
         return stream_run(accepted.runs[0] if accepted.runs else _get(run_id))
     except (TooMany, Unavailable):
         return None
-
-
-def _idempotency_key(given: dict[str, Any]) -> IdempotencyKey | None:
-    key = request.headers.get(_KEY_HEADER)
-    if key is None:
-        return None
-    if not 1 <= len(key) <= _KEY_MAX or not _KEY.fullmatch(key):
-        problem = f"must have 1 to {_KEY_MAX} printable characters"
-        raise Invalid(f"{_KEY_HEADER}: {problem}", [FieldError((_KEY_HEADER,), problem)])
-    body = orjson.dumps([request.path, given], option=orjson.OPT_SORT_KEYS)
-    return IdempotencyKey(key, hashlib.sha256(body).hexdigest())
 
 
 def _get(run_id: str) -> Run:

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from runtime.errors import SearchTooLong, StaleAttempt, StoreUnavailable
+from runtime.errors import SearchTooLong, StoreUnavailable
 from runtime.model import Message, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.settings import Database as Settings
 from runtime.settings.database_address import PostgreSQLServer
@@ -140,7 +140,7 @@ class PostgreSQL(Engine):
         *,
         error: RunError | None = None,
     ) -> Run:
-        """One statement, unless steps, a log, data or large messages have to be stored."""
+        """One statement, unless more than small messages has to be stored, or the run was sent some."""
         if result.steps or result.log or result.data or not _fits(result.messages):
             return super().finish(run, status, result, error=error)
         values = {
@@ -156,7 +156,7 @@ class PostgreSQL(Engine):
         with self._autocommit() as c:
             row = c.execute(postgresql_statements.FINISH, values).fetchone()
         if row is None:
-            raise StaleAttempt
+            return super().finish(run, status, result, error=error)
         finished_at, cancel_requested_at = row
         return attempts.ended(run, status, error, result, finished_at, cancel_requested_at)
 

@@ -87,7 +87,7 @@ WITH ended AS (
         first_delta_at = coalesce(
             first_delta_at, clock_timestamp() - make_interval(secs => %(first_delta)s::float8)),
         finished_at = clock_timestamp(), lease_until = NULL, claimed_by = NULL
-    WHERE id = %(run)s::uuid AND attempt = %(attempt)s::int AND status = 'running'
+    WHERE id = %(run)s::uuid AND attempt = %(attempt)s::int AND status = 'running' AND NOT steered
     RETURNING finished_at, cancel_requested_at
 ), saved AS (
     INSERT INTO messages (id, state_id, position, attempt, void, role, type, channel, author,
@@ -106,3 +106,4 @@ WITH ended AS (
 )
 SELECT finished_at, cancel_requested_at FROM ended
 """
+"""No row: the attempt is stale, or the run was sent messages, of which more is to be done."""

@@ -8,6 +8,7 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from runtime.model import Channel, MessageType, Role, ThreadStatus
+from runtime.store.queued_messages import MAX_WAITING
 from runtime.store.states import NewMessage
 from runtime.transfer import kinds
 from runtime.transfer.format import MOST_PARTS
@@ -145,8 +146,8 @@ class MessageInput(Input):
         )
 
 
-def _messages(least: int = 0, **options: Any) -> fields.List[Any]:
-    length = validate.Length(least, 1000, error="must have {min} to {max} messages")
+def _messages(least: int = 0, most: int = 1000, **options: Any) -> fields.List[Any]:
+    length = validate.Length(least, most, error="must have {min} to {max} messages")
     return Several(fields.Nested(MessageInput), validate=length, **options)
 
 
@@ -237,6 +238,12 @@ class Cancel(Input):
     def _check_wait(self, value: Any, data_key: str) -> None:
         if value is not None and not (isinstance(value, bool | int | float) and 0 <= value <= MAX_WAIT):
             raise ma.ValidationError(f"must be true, false or a number of seconds up to {MAX_WAIT}")
+
+
+class MessagesToRun(Input):
+    """Messages to a run that is under way."""
+
+    messages = _messages(1, MAX_WAITING, required=True)
 
 
 class Answer(Input):

@@ -87,6 +87,20 @@ class Message(Output):
     created_at = _time(allow_none=True)
 
 
+class QueuedMessage(Output):
+    """A message to a run, that waits to be read."""
+
+    id = _id(metadata=says("of the message in the tree as well, where the worker of the run reads it"))
+    run_id = _id()
+    role = one_of(Role)
+    type = one_of(MessageType)
+    channel = one_of(Channel)
+    author = fields.String(allow_none=True)
+    content = fields.String()
+    data = Object()
+    created_at = _time()
+
+
 class State(Output):
     """A node of a thread."""
 

@@ -1,0 +1,171 @@
+"""Queued messages: what is sent to a run while it is under way.
+
+They wait until the run's worker reads them, or until the run ends. After success those that
+nobody has read begin the next run, which a task of the outbox sees to; it is written by the
+transaction that ends the run. After any other end they rest. A message may be removed until it
+is read.
+
+That a run has some is marked on it (``steered``), by the statement that also finds out whether it
+is still under way. So a message that is sent while its run ends is either refused or seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from runtime.errors import Conflict, NotFound, TooMany
+from runtime.model import Channel, MessageType, QueuedMessage, Role, Run, RunStatus, new_id
+from runtime.store import outbox
+from runtime.store import runs as all_runs
+from runtime.store.states import NewMessage
+from runtime.store.tables import messages, now, queued_messages, runs
+
+NEXT_RUN = "next_run"
+"""The kind of the task to begin the run that messages were left for."""
+MAX_WAITING = 100
+"""Messages of a run that may wait at once."""
+MAX_WAITING_BYTES = 8 << 20
+"""Bytes that these may have together, their data as JSON."""
+_RETRY_AFTER = 5
+
+
+def add(
+    c: Connection, workspace_id: str, run_id: str, new: Sequence[NewMessage]
+) -> tuple[Run, list[QueuedMessage]]:
+    """Queue messages for a run, in their order; the run, and the messages as they wait.
+
+    Raises NotFound, Conflict where the run has ended, and TooMany.
+    """
+    run = _mark(c, workspace_id, run_id)
+    before = c.execute(_BEFORE.where(queued_messages.c.run_id == run_id)).one()
+    sizes = [_size(message) for message in new]
+    if before.waiting + len(new) > MAX_WAITING:
+        raise TooMany(f"At most {MAX_WAITING} messages of a run may wait; {before.waiting} do.", _RETRY_AFTER)
+    if before.size + sum(sizes) > MAX_WAITING_BYTES:
+        message = f"The messages of a run that wait may have {MAX_WAITING_BYTES >> 20} MiB together."
+        raise TooMany(message, _RETRY_AFTER)
+    rows = [
+        {
+            "id": new_id(),
+            "run_id": run_id,
+            "number": before.last + offset,
+            "role": message.role,
+            "type": message.type,
+            "channel": message.channel,
+            "author": message.author,
+            "content": message.content,
+            "data": dict(message.data),
+            "size": size,
+            "created_at": before.moment,
+        }
+        for offset, (message, size) in enumerate(zip(new, sizes, strict=True), 1)
+    ]
+    c.execute(queued_messages.insert(), rows)
+    return run, [record([row[name] for name in _NAMES]) for row in rows]
+
+
+def waiting(c: Connection, run_id: str) -> list[QueuedMessage]:
+    """The messages that wait to be read, first come first; of an ended run those that nobody has read."""
+    return [record(row) for row in c.execute(_WAITING_OF, {"run": run_id})]
+
+
+def remove(c: Connection, workspace_id: str, run_id: str, message_id: str) -> Run:
+    """Remove a message that waits. Raises NotFound, and Conflict where it does not wait any more."""
+    run = all_runs.get(c, workspace_id, run_id)
+    this = queued_messages.c.id == message_id, queued_messages.c.run_id == run_id
+    if c.execute(queued_messages.delete().where(*this, _WAITS)).rowcount:
+        return run
+    row = c.execute(sa.select(queued_messages.c.read_at).where(*this)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such message.")
+    raise Conflict("The worker has read the message." if row.read_at else "The message has begun a run.")
+
+
+def ended(c: Connection, run: Run) -> None:
+    """A run that is marked as steered has ended; to be called in the transaction that ends it."""
+    if run.status is RunStatus.SUCCESS:
+        outbox.put(c, NEXT_RUN, run.id, {"run_id": run.id})
+
+
+def claim(c: Connection, run_id: str) -> list[QueuedMessage]:
+    """The messages that are left of a run. Until this transaction ends nobody else takes or removes them."""
+    return [record(row) for row in c.execute(_CLAIM, {"run": run_id})]
+
+
+def begin(c: Connection, begun: Sequence[QueuedMessage], next_run_id: str) -> None:
+    """These have begun a run; to be called in the transaction that has claimed them."""
+    ids = [message.id for message in begun]
+    c.execute(queued_messages.update().where(queued_messages.c.id.in_(ids)).values(next_run_id=next_run_id))
+
+
+def next_run(c: Connection, run_id: str) -> Run | None:
+    """The run that was begun with what was left of this one."""
+    query = sa.select(queued_messages.c.next_run_id).where(
+        queued_messages.c.run_id == run_id, queued_messages.c.next_run_id.is_not(None)
+    )
+    next_id = c.execute(query.limit(1)).scalar_one_or_none()
+    return all_runs.find(c, next_id) if next_id else None
+
+
+def as_new(message: QueuedMessage) -> NewMessage:
+    """A message as it is added to a state."""
+    return NewMessage(
+        message.role, message.content, message.type, message.channel, message.author, message.data
+    )
+
+
+def record(row: Sequence[Any]) -> QueuedMessage:
+    """The record of a row of :data:`COLUMNS`."""
+    values: Mapping[str, Any] = dict(zip(_NAMES, row, strict=True))
+    return QueuedMessage(
+        **{
+            **values,
+            "role": Role(values["role"]),
+            "type": MessageType(values["type"]),
+            "channel": Channel(values["channel"]),
+        }
+    )
+
+
+def _mark(c: Connection, workspace_id: str, run_id: str) -> Run:
+    """Mark the run as steered; it stays as it is until this transaction ends. Raises NotFound, Conflict."""
+    this = runs.c.id == run_id, runs.c.workspace_id == workspace_id, all_runs.IS_SHOWN
+    marked = runs.update().where(*this, runs.c.finished_at.is_(None)).values(steered=True)
+    row = c.execute(marked.returning(*all_runs.COLUMNS)).one_or_none()
+    if row is not None:
+        return all_runs.record(row)
+    run = all_runs.get(c, workspace_id, run_id)
+    raise Conflict(f"The run has ended: {run.status}. Begin another run with the messages.")
+
+
+def _size(message: NewMessage) -> int:
+    return len(message.content.encode()) + len(orjson.dumps(dict(message.data)))
+
+
+_NAMES = list(QueuedMessage.__dataclass_fields__)
+COLUMNS = [queued_messages.c[name] for name in _NAMES]
+_RUN_HAS_ENDED = sa.exists().where(runs.c.id == queued_messages.c.run_id, runs.c.finished_at.is_not(None))
+_STANDS = sa.exists().where(messages.c.id == queued_messages.c.id, ~messages.c.void)
+"""That what was read is in the tree. What only a lost attempt has read is not: where no later one has
+read it again, the answer that counts knows nothing of it."""
+_WAITS = sa.and_(
+    queued_messages.c.next_run_id.is_(None),
+    sa.or_(queued_messages.c.read_at.is_(None), sa.and_(_RUN_HAS_ENDED, ~_STANDS)),
+)
+_WAITING_OF = (
+    sa.select(*COLUMNS)
+    .where(queued_messages.c.run_id == sa.bindparam("run", type_=queued_messages.c.run_id.type), _WAITS)
+    .order_by(queued_messages.c.number)
+)
+_CLAIM = _WAITING_OF.with_for_update(of=queued_messages)
+_BEFORE = sa.select(
+    sa.func.count(sa.case((_WAITS, 1))).label("waiting"),
+    sa.func.coalesce(sa.func.sum(sa.case((_WAITS, queued_messages.c.size))), 0).label("size"),
+    sa.func.coalesce(sa.func.max(queued_messages.c.number), 0).label("last"),
+    now().label("moment"),
+)
