@@ -15,6 +15,7 @@ What it yields or returns is a piece of the answer (str) or an event of the prot
     turns, formats, tools    the conversation for models, and calls; imported when they are asked for
     beginnings               half an answer, for workers that go on with it; imported by them
     logs, log_handler        lines of the run's log; they, too
+    serving, adapters        make a worker of an agent of another library; imported by serve()
     loader                   finds the worker's function in its file
     driver                   executes one run
     wire                     the pipes to and from the pool
@@ -29,5 +30,6 @@ from runtime.sdk.errors import Cancelled, Failure
 from runtime.sdk.loader import worker
 from runtime.sdk.messages import Message
 from runtime.sdk.run import OpenMessage, Run
+from runtime.sdk.serving import serve
 
-__all__ = ["Cancelled", "Failure", "Message", "OpenMessage", "Run", "worker"]
+__all__ = ["Cancelled", "Failure", "Message", "OpenMessage", "Run", "serve", "worker"]

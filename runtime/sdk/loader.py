@@ -16,6 +16,8 @@ Function = Callable[["Run"], Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _MARK = "__branchline_worker__"
+SERVED = "__branchline_served__"
+"""Where a module has what it called ``serve`` for: a list of workers' functions."""
 
 
 def worker(function: _F) -> _F:
@@ -25,7 +27,7 @@ def worker(function: _F) -> _F:
 
 
 def load(path: str) -> Function:
-    """The worker function of the file at ``path``: the marked one, or the one named ``run``.
+    """The worker function of the file at ``path``: what it serves, the marked one, or that named ``run``.
 
     Raises ImportError where there is none, and whatever the file itself raises.
     """
@@ -47,9 +49,12 @@ def _function(module: ModuleType) -> Function:
         for thing in vars(module).values()
         if getattr(thing, _MARK, False) and getattr(thing, "__module__", None) == module.__name__
     ]
-    if len(marked) > 1:
-        raise ImportError(f"{module.__file__} marks several functions with @worker; leave one")
-    function = marked[0] if marked else getattr(module, "run", None)
+    chosen = [*vars(module).get(SERVED, ()), *marked]
+    if len(chosen) > 1:
+        raise ImportError(f"{module.__file__} serves or marks several functions as its worker; leave one")
+    function = chosen[0] if chosen else getattr(module, "run", None)
     if not callable(function):
-        raise ImportError(f"{module.__file__} has no function named run, and none marked with @worker")
+        raise ImportError(
+            f"{module.__file__} has no function named run, none marked with @worker, and serves no agent"
+        )
     return function  # type: ignore[no-any-return]

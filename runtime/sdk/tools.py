@@ -52,6 +52,11 @@ class ToolCall:
             raise RuntimeError('a call begins with "with run.tool(…) as tool"')
         self._message.delta(text)
 
+    def called(self) -> None:
+        """Say that the arguments are complete; the result follows, or is nothing that this worker knows."""
+        if self._message is not None:
+            self._message.end()
+
     def result(self, value: Json, *, is_error: bool = False) -> None:
         """Say what the function has returned: JSON, or text; ``is_error``: why it failed."""
         if self._has_result:

@@ -1,0 +1,163 @@
+"""What an agent's chunks mean, said in the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from runtime.sdk.adapters.rules import Chunk, Meaning, Rule
+from runtime.sdk.errors import Failure
+from runtime.sdk.messages import Json
+
+if TYPE_CHECKING:
+    from runtime.sdk.run import OpenMessage, Run
+    from runtime.sdk.tools import ToolCall
+
+_Kind = tuple[str, str, str]
+"""Role, type and channel of a message."""
+
+
+class Output:
+    """Says what chunks mean. As a context manager it ends what is open."""
+
+    def __init__(self, run: Run, *tables: Iterable[Rule]) -> None:
+        """``tables``: of rules. The first with one that fits a chunk says what it means."""
+        self._run = run
+        self._tables = [tuple(table) for table in tables]
+        self._texts: dict[str | None, tuple[_Kind, OpenMessage]] = {}
+        """What is being written, by what it belongs to."""
+        self._calls: dict[tuple[str | None, Json], ToolCall] = {}
+        """Calls whose arguments are being written, by what they belong to and their key."""
+        self._waiting: dict[str, ToolCall] = {}
+        """Calls without a result, by their id."""
+        self._used: dict[str | None, dict[str, Json]] = {}
+        """What each answer has used."""
+        self._answer: str | None = None
+        """Whose usage was reported last."""
+        self.said: list[Meaning] | None = None
+        """Where what is said is noted, for :meth:`say` to say it again in a later attempt."""
+
+    def chunk(self, chunk: Chunk) -> bool:
+        """Say what a chunk means; whether it is of a known shape."""
+        for table in self._tables:
+            rules = [rule for rule in table if rule.fits(chunk)]
+            for rule in rules:
+                for meaning in rule.read(chunk):
+                    self.say(meaning)
+            if rules:
+                return True
+        return False
+
+    def say(self, meaning: Meaning) -> None:
+        """Say what something means."""
+        if self.said is not None:
+            _note(self.said, meaning)
+        arguments = dict(meaning)
+        getattr(self, arguments.pop("kind"))(**arguments)
+
+    def text(
+        self,
+        text: str,
+        of: str | None = None,
+        role: str = "assistant",
+        type: str = "text",
+        channel: str = "answer",
+        data: dict[str, Json] | None = None,
+    ) -> None:
+        """Append to the message that belongs to ``of``; a text of another kind begins another."""
+        kind = (role, type, channel)
+        if of in self._texts and self._texts[of][0] != kind:
+            self._end_text(of)
+        if of not in self._texts:
+            self._texts[of] = kind, self._run.start(role=role, type=type, channel=channel, data=data)
+        self._texts[of][1].delta(text)
+
+    def call(
+        self,
+        of: str | None = None,
+        key: Json = None,
+        id: str | None = None,
+        name: str | None = None,
+        arguments: Json = None,
+    ) -> None:
+        """Begin a call, or go on with its arguments."""
+        call = self._calls.get((of, key))
+        if call is None or (id and id != call.id):
+            if not name or id in self._waiting:  # what was called is not known, or was said before
+                return
+            self._end_text(of)
+            whole = arguments is not None and not isinstance(arguments, str)
+            call = self._run.tool(name, arguments if whole else None, id or None).__enter__()
+            self._calls[of, key] = self._waiting[call.id] = call
+        if isinstance(arguments, str) and arguments:
+            call.arguments(arguments)
+
+    def result(self, id: str, value: Json = None, error: Json = None) -> None:
+        """Say what a call has resulted in."""
+        call = self._waiting.pop(id, None)
+        if call is None:
+            return
+        self._calls = {key: one for key, one in self._calls.items() if one is not call}
+        call.result(value if error is None else error, is_error=error is not None)
+
+    def end(self, of: str | None = None) -> None:
+        """End the text and the calls that belong to ``of``; results may follow."""
+        self._end_text(of)
+        for key in [key for key in self._calls if key[0] == of]:
+            self._calls.pop(key).called()
+
+    def image(self, base64: str, alt: str = "") -> None:
+        """Show a picture."""
+        import binascii
+
+        self._run.image(binascii.a2b_base64(base64), alt or "A picture.")
+
+    def step(self, description: str) -> None:
+        """Say what comes next."""
+        self._run.step(description)
+
+    def usage(self, amounts: dict[str, Json], of: str | None = None, adds: bool = False) -> None:
+        """Report what an answer has used; that of all answers adds up."""
+        if of is not None:
+            self._answer = of
+        used = self._used.setdefault(self._answer, {})
+        for name, amount in amounts.items():
+            used[name] = used.get(name, 0) + amount if adds else amount
+        names = {name: None for one in self._used.values() for name in one}
+        self._run.usage(**{name: sum(one.get(name, 0) for one in self._used.values()) for name in names})
+
+    def error(self, message: str) -> None:
+        """Fail the run."""
+        raise Failure(message)
+
+    def _end_text(self, of: str | None) -> None:
+        if of in self._texts:
+            self._texts.pop(of)[1].end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End what is open. A call without a result has none that we know of, unless an exception ends it."""
+        for of in list(self._texts):
+            self._end_text(of)
+        for call in self._waiting.values():
+            if error is None:
+                call.called()
+            else:
+                call.__exit__(kind, error, trace)
+        self._calls.clear()
+        self._waiting.clear()
+
+
+def _note(said: list[Meaning], meaning: Meaning) -> None:
+    """Pieces of one text are noted as one."""
+    last = said[-1] if said else {}
+    name = {"text": "text", "call": "arguments"}.get(meaning["kind"])
+    if name and {**last, name: ""} == {**meaning, name: ""} and isinstance(meaning[name], str):
+        last[name] = (last[name] or "") + meaning[name]
+    else:
+        said.append(dict(meaning))

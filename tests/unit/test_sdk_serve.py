@@ -1,0 +1,431 @@
+"""serve(): functions that stream the chunks of libraries, whose shapes were recorded, are workers."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runtime.sdk import serve
+from runtime.sdk.testing import Result, execute
+
+
+def chat(delta: dict[str, Any], finish: str | None = None, id: str = "chatcmpl-1") -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {"id": id, "object": "chat.completion.chunk", "model": "gpt", "choices": [choice], "usage": None}
+
+
+def call_of(index: int, arguments: str, id: str | None = None, name: str | None = None) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]}
+
+
+OPENAI_CHAT = [
+    chat({"role": "assistant", "content": ""}),
+    chat({"reasoning_content": "Two tools"}),
+    chat({"reasoning_content": " are needed."}),
+    chat({"content": "Let me "}),
+    chat({"content": "see."}),
+    chat(call_of(0, "", "call_a", "add")),
+    chat(call_of(0, '{"a": 1')),
+    chat(call_of(0, "}")),
+    chat(call_of(1, "{}", "call_b", "now")),
+    chat({}, "tool_calls"),
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "choices": [],
+        "usage": {
+            "prompt_tokens": 10,
+            "completion_tokens": 7,
+            "prompt_tokens_details": {"cached_tokens": 4},
+            "completion_tokens_details": {"reasoning_tokens": 0},
+        },
+    },
+    {"role": "tool", "tool_call_id": "call_a", "content": "2"},
+    chat({"content": "Two."}, id="chatcmpl-2"),
+    chat({}, "stop", "chatcmpl-2"),
+    {
+        "id": "chatcmpl-2",
+        "object": "chat.completion.chunk",
+        "choices": [],
+        "usage": {"prompt_tokens": 20, "completion_tokens": 1},
+    },
+]
+
+OPENAI_RESPONSES = [
+    {"type": "response.created", "response": {"id": "resp_1", "status": "in_progress"}},
+    {"type": "response.output_item.added", "item": {"id": "rs_1", "type": "reasoning", "summary": []}},
+    {"type": "response.reasoning_summary_text.delta", "item_id": "rs_1", "delta": "Two tools "},
+    {"type": "response.reasoning_summary_text.delta", "item_id": "rs_1", "delta": "are needed."},
+    {"type": "response.output_item.done", "item": {"id": "rs_1", "type": "reasoning"}},
+    {"type": "response.output_text.delta", "item_id": "msg_1", "content_index": 0, "delta": "Let me "},
+    {"type": "response.output_text.delta", "item_id": "msg_1", "content_index": 0, "delta": "see."},
+    {"type": "response.output_text.done", "item_id": "msg_1", "text": "Let me see."},
+    {"type": "response.output_item.done", "item": {"id": "msg_1", "type": "message"}},
+    {
+        "type": "response.output_item.added",
+        "item": {"id": "fc_1", "type": "function_call", "call_id": "call_a", "name": "add", "arguments": ""},
+    },
+    {"type": "response.function_call_arguments.delta", "item_id": "fc_1", "delta": '{"a": 1'},
+    {"type": "response.function_call_arguments.delta", "item_id": "fc_1", "delta": "}"},
+    {"type": "response.function_call_arguments.done", "item_id": "fc_1", "arguments": '{"a": 1}'},
+    {"type": "response.output_item.done", "item": {"id": "fc_1", "type": "function_call"}},
+    {
+        "type": "response.output_item.added",
+        "item": {"id": "fc_2", "type": "function_call", "call_id": "call_b", "name": "now", "arguments": ""},
+    },
+    {"type": "response.function_call_arguments.delta", "item_id": "fc_2", "delta": "{}"},
+    {
+        "type": "response.completed",
+        "response": {
+            "id": "resp_1",
+            "usage": {
+                "input_tokens": 10,
+                "output_tokens": 7,
+                "input_tokens_details": {"cached_tokens": 4},
+                "output_tokens_details": {"reasoning_tokens": 0},
+            },
+        },
+    },
+    {"type": "function_call_output", "call_id": "call_a", "output": "2"},
+    {"type": "response.output_text.delta", "item_id": "msg_2", "delta": "Two."},
+    {
+        "type": "response.completed",
+        "response": {"id": "resp_2", "usage": {"input_tokens": 20, "output_tokens": 1}},
+    },
+]
+
+ANTHROPIC = [
+    {
+        "type": "message_start",
+        "message": {
+            "id": "msg_1",
+            "usage": {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 4},
+        },
+    },
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Two tools"}},
+    {"type": "ping"},
+    {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "thinking_delta", "thinking": " are needed."},
+    },
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "EqQ"}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "Let me "}},
+    {"type": "text", "text": "Let me ", "snapshot": "Let me "},
+    {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "see."}},
+    {"type": "content_block_stop", "index": 1},
+    {
+        "type": "content_block_start",
+        "index": 2,
+        "content_block": {"type": "tool_use", "id": "call_a", "name": "add", "input": {}},
+    },
+    {
+        "type": "content_block_delta",
+        "index": 2,
+        "delta": {"type": "input_json_delta", "partial_json": '{"a": 1'},
+    },
+    {"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": "}"}},
+    {"type": "content_block_stop", "index": 2},
+    {
+        "type": "content_block_start",
+        "index": 3,
+        "content_block": {"type": "tool_use", "id": "call_b", "name": "now", "input": {}},
+    },
+    {"type": "content_block_delta", "index": 3, "delta": {"type": "input_json_delta", "partial_json": "{}"}},
+    {"type": "content_block_stop", "index": 3},
+    {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 7}},
+    {"type": "message_stop"},
+    {"type": "tool_result", "tool_use_id": "call_a", "content": "2"},
+    {"type": "message_start", "message": {"id": "msg_2", "usage": {"input_tokens": 20, "output_tokens": 1}}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Two."}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
+]
+
+
+def said(content: Any, id: str = "run-1", **more: Any) -> dict[str, Any]:
+    fields = {"type": "AIMessageChunk", "id": id, "tool_call_chunks": [], "usage_metadata": None}
+    return {**fields, "content": content, "additional_kwargs": {}, **more}
+
+
+def piece(index: int, args: str, id: str | None = None, name: str | None = None) -> dict[str, Any]:
+    call = {"type": "tool_call_chunk", "index": index, "id": id, "name": name, "args": args}
+    return said("", tool_call_chunks=[call])
+
+
+LANGCHAIN = [
+    said([{"type": "thinking", "thinking": "Two tools", "index": 0}]),
+    said([{"type": "reasoning", "reasoning": " are needed.", "index": 0}]),
+    said([{"type": "text", "text": "Let me ", "index": 1}]),
+    said("see."),
+    piece(0, "", "call_a", "add"),
+    piece(0, '{"a": 1'),
+    piece(0, "}"),
+    piece(1, "{}", "call_b", "now"),
+    said(
+        "",
+        usage_metadata={"input_tokens": 10, "output_tokens": 5, "input_token_details": {"cache_read": 4}},
+    ),
+    said("", usage_metadata={"input_tokens": 0, "output_tokens": 2}, chunk_position="last"),
+    {"type": "tool", "tool_call_id": "call_a", "content": "2", "status": "success"},
+    {"type": "human", "content": "no part of the answer", "additional_kwargs": {}},
+    {
+        "type": "ai",
+        "id": "run-2",
+        "content": "Two.",
+        "tool_calls": [],
+        "additional_kwargs": {},
+        "usage_metadata": {"input_tokens": 20, "output_tokens": 1},
+    },
+]
+
+OPEN_INTERPRETER = [
+    {"role": "assistant", "type": "message", "start": True},
+    {"role": "assistant", "type": "message", "content": "Let me "},
+    {"role": "assistant", "type": "message", "content": "see."},
+    {"role": "assistant", "type": "message", "end": True},
+    {"role": "assistant", "type": "code", "format": "python", "start": True},
+    {"role": "assistant", "type": "code", "format": "python", "content": "print("},
+    {"role": "assistant", "type": "code", "format": "python", "content": "2)"},
+    {"role": "assistant", "type": "code", "format": "python", "end": True},
+    {"role": "computer", "type": "confirmation", "format": "execution", "content": {"type": "code"}},
+    {"role": "computer", "type": "console", "start": True},
+    {"role": "computer", "type": "console", "format": "active_line", "content": "1"},
+    {"role": "computer", "type": "console", "format": "output", "content": "2\n"},
+    {"role": "computer", "type": "console", "format": "active_line", "content": None},
+    {"role": "computer", "type": "console", "end": True},
+    {"role": "computer", "type": "image", "format": "base64.png", "content": "iVBORw=="},
+    {"role": "assistant", "type": "message", "content": "Two."},
+]
+
+
+def streaming(chunks: list[Any]) -> Any:
+    def agent(run: Any) -> Iterator[Any]:
+        yield from chunks
+
+    return serve(agent)
+
+
+def shown(result: Result) -> list[tuple[str, ...]]:
+    """What a reader sees of each message."""
+    assert result.error is None, result.error
+    assert {message.status for message in result.messages} <= {"complete"}
+    return [
+        (message.role, message.type, message.channel, message.content or str(message.data.get("result", "")))
+        for message in result.messages
+    ]
+
+
+def as_objects(chunk: Any) -> Any:
+    """The chunk as libraries have it: objects with attributes."""
+    if isinstance(chunk, dict):
+        return SimpleNamespace(**{name: as_objects(value) for name, value in chunk.items()})
+    return [as_objects(one) for one in chunk] if isinstance(chunk, list) else chunk
+
+
+ANSWER = ("assistant", "text", "answer")
+CALL = ("assistant", "function", "answer")
+TWO_CALLS = [
+    ("assistant", "text", "reasoning", "Two tools are needed."),
+    (*ANSWER, "Let me see."),
+    (*CALL, '{"a": 1}'),
+    (*CALL, "{}"),
+    ("tool", "function", "answer", "2"),
+    (*ANSWER, "Two."),
+]
+
+
+@pytest.mark.parametrize("as_library", [False, True], ids=["dicts", "objects"])
+@pytest.mark.parametrize("chunks", [OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC, LANGCHAIN])
+def test_the_same_answer_is_the_same_in_each_shape(chunks: list[Any], as_library: bool) -> None:
+    result = execute(streaming([as_objects(one) for one in chunks] if as_library else chunks), "hi")
+
+    assert shown(result) == TWO_CALLS
+    assert result.usage == {"input_tokens": 30, "output_tokens": 8, "cached_input_tokens": 4}
+    calls = [message.data for message in result.messages if message.type == "function"]
+    assert [(call["name"], call["call_id"]) for call in calls] == [
+        ("add", "call_a"),
+        ("now", "call_b"),
+        ("add", "call_a"),
+    ]
+
+
+def test_code_and_consoles_are_shown_as_such() -> None:
+    result = execute(streaming(OPEN_INTERPRETER), "hi")
+
+    assert shown(result) == [
+        (*ANSWER, "Let me see."),
+        ("assistant", "code", "answer", "print(2)"),
+        ("tool", "console", "answer", "2\n"),
+        ("assistant", "image", "answer", "A picture."),
+        (*ANSWER, "Two."),
+    ]
+    assert result.messages[1].data == {"language": "python"}
+
+
+def test_answers_that_are_written_at_the_same_time_are_told_apart() -> None:
+    result = execute(streaming([said("on", "a"), said("ei", "b"), said("e", "a"), said("ns", "b")]), "hi")
+    assert [content for *_, content in shown(result)] == ["one", "eins"]
+
+
+def test_text_is_said_as_it_is() -> None:
+    result = execute(streaming(["two ", "", None, "words"]), "hi")
+    assert shown(result) == [(*ANSWER, "two words")]
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+        {"type": "error", "code": "server_error", "message": "Overloaded"},
+        {"type": "response.failed", "response": {"error": {"message": "Overloaded"}}},
+    ],
+)
+def test_an_error_of_a_model_fails_the_run_and_leaves_no_call_open(chunk: dict[str, Any]) -> None:
+    result = execute(streaming([chat(call_of(0, "{}", "call_a", "add")), chunk]), "hi")
+
+    assert (result.status, str(result.error)) == ("error", "Overloaded")
+    assert result.messages[-1].data == {
+        "call_id": "call_a", "name": "add", "result": "Overloaded", "is_error": True,
+    }  # fmt: skip
+
+
+def test_a_failed_call_is_shown_as_failed() -> None:
+    chunks = [piece(0, "{}", "call_a", "add"), {"type": "tool", "tool_call_id": "call_a", "content": "no"}]
+    chunks[1]["status"] = "error"
+    assert execute(streaming(chunks), "hi").messages[-1].data["is_error"] is True
+
+
+def test_an_author_says_what_other_chunks_mean() -> None:
+    def agent(run: Any) -> Iterator[dict[str, Any]]:
+        yield {"event": "thought", "value": {"words": "hm"}}
+        yield {"event": "token", "value": {"words": "so"}}
+        yield {"event": "token", "value": {"words": " be it"}}
+        yield {"event": "finished"}
+
+    rules: list[dict[str, Any]] = [
+        {"when": {"event": "token"}, "text": "value.words"},
+        {"when": {"event": "thought"}, "reasoning": "value.words"},
+        {"when": {"event": "fin*"}},
+    ]
+    assert shown(execute(serve(agent, rules=rules), "hi")) == [
+        ("assistant", "text", "reasoning", "hm"),
+        (*ANSWER, "so be it"),
+    ]
+
+
+def test_a_rule_of_the_author_counts_instead_of_a_known_one() -> None:
+    def agent(run: Any) -> Iterator[dict[str, Any]]:
+        yield chat({"content": "hush"})
+        yield chat({"content": "hush", "audio": {"transcript": "loud"}})
+
+    rule = {"when": {"choices.0.delta.audio": ...}, "text": "choices.0.delta.audio.transcript", "of": "id"}
+    assert execute(serve(agent, rules=[rule]), "hi").text == "hushloud"
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [({"when": {}, "txt": ""}, "a rule has no 'txt'; it has"), ({"text": ""}, "a rule says when it counts")],
+)
+def test_a_rule_that_is_none_is_refused_at_once(rule: dict[str, Any], problem: str) -> None:
+    with pytest.raises(TypeError, match=problem):
+        serve(lambda run: "", rules=[rule])
+
+
+def test_a_chunk_that_nobody_knows_fails_the_run_and_says_what_to_do() -> None:
+    result = execute(streaming([{"event": "token", "value": "so"}]), "hi")
+    assert "what a chunk with event, value means; say so with a rule: serve(…, rules=" in str(result.error)
+
+
+@pytest.mark.parametrize("wrong", [object(), "text", dict, None])
+def test_serve_says_what_it_takes(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"serve\(\) takes a LangGraph graph, an Agent of .*; this is"):
+        serve(wrong)
+
+
+class Stream:
+    """A stream as libraries have it: to be closed."""
+
+    closed = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from OPENAI_CHAT
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
+class AsyncStream:
+    """The same for an event loop."""
+
+    closed = 0
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for chunk in OPENAI_CHAT:
+            await asyncio.sleep(0)
+            yield chunk
+
+    async def close(self) -> None:
+        type(self).closed += 1
+
+
+async def streaming_later(run: Any) -> AsyncStream:
+    return AsyncStream()
+
+
+@pytest.mark.parametrize(
+    ("agent", "stream"),
+    [
+        (lambda run: Stream(), Stream),
+        (lambda run: AsyncStream(), AsyncStream),
+        (streaming_later, AsyncStream),
+    ],
+)
+def test_a_function_returns_a_librarys_stream_which_is_closed(agent: Any, stream: Any) -> None:
+    before = stream.closed
+    assert shown(execute(serve(agent), "hi")) == TWO_CALLS
+    assert stream.closed == before + 1
+
+    cancelled = execute(serve(agent), "hi", cancel_after=3)
+    assert cancelled.status == "cancelled"
+    assert stream.closed == before + 2
+
+
+def test_a_function_is_given_what_input_makes_of_the_run() -> None:
+    agent = serve(str.upper, input=lambda run: run.messages[-1].content)
+    assert execute(agent, "one two").text == "ONE TWO"
+
+
+def worker_file(folder: Path, text: str) -> Path:
+    path = folder / "served.py"
+    path.write_text(f"from runtime.sdk import Run, serve, worker\n\n{text}")
+    return path
+
+
+def test_a_file_that_serves_an_agent_is_a_worker(tmp_path: Path) -> None:
+    path = worker_file(tmp_path, "def agent(run):\n    yield 'served'\n\n\nserve(agent)\n")
+    assert execute(path, "hi").text == "served"
+
+
+@pytest.mark.parametrize("other", ["serve(agent)", "@worker\ndef other(run): ..."])
+def test_a_file_has_one_worker(tmp_path: Path, other: str) -> None:
+    path = worker_file(tmp_path, f"def agent(run): ...\n\n\nrun = serve(agent)\n\n{other}\n")
+    with pytest.raises(ImportError, match="several functions as its worker; leave one"):
+        execute(path, "hi")
+
+
+def test_the_adapters_cost_a_worker_nothing_that_serves_no_agent() -> None:
+    code = "import sys, runtime.sdk; sys.exit(any('adapters' in name for name in sys.modules))"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
