@@ -27,7 +27,6 @@
     ├── LogLost                    the event log has lost the attempt; open it again
     └── WorkerError                a worker or its child failed
         ├── WorkerInvalid          the folder cannot be used as a worker
-        ├── ProtocolError          a line does not follow the protocol
         ├── TooMuchSaved           more saved values than a run may have
         ├── OutputTooLarge         more output than the limits allow
         ├── OutputLost             Redis has lost output before it was read
@@ -209,10 +208,6 @@ class WorkerError(BranchlineError):
 
 class WorkerInvalid(WorkerError):
     """The folder cannot be used as a worker."""
-
-
-class ProtocolError(WorkerError):
-    """The worker sent a line that does not follow the protocol."""
 
 
 class TooMuchSaved(WorkerError):

@@ -10,39 +10,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from runtime.sdk.protocol.values import Channel as Channel
+from runtime.sdk.protocol.values import MessageType as MessageType
+from runtime.sdk.protocol.values import Role as Role
 from runtime.system import clock
 
 Json = Any
 """What ``json.loads`` may return."""
-
-MAX_LEVELS = 56
-"""Levels of arrays and objects in a config, data, metadata or arguments.
-
-An export has a few more around it, and is still a body that can be sent.
-"""
-
-
-def nests_too_deeply(value: Json) -> bool:
-    """Whether ``value`` has more than MAX_LEVELS levels of arrays and objects."""
-    level = [value]
-    for _ in range(MAX_LEVELS + 1):
-        containers = [item for item in level if isinstance(item, list | dict)]
-        if not containers:
-            return False
-        level = [
-            inner for item in containers for inner in (item if isinstance(item, list) else item.values())
-        ]
-    return True
-
-
-def _inner(container: Json) -> Iterable[Json]:
-    return container.values() if isinstance(container, dict) else container
 
 
 def new_id() -> str:
@@ -137,40 +117,6 @@ class MessageStatus(StrEnum):
     PARTIAL = "partial"
     """Still being written, or cut off when its run ended. Set by the executor
     and the reaper."""
-
-
-class Role(StrEnum):
-    """The author's role, as chat models define it."""
-
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
-    TOOL = "tool"
-
-
-class MessageType(StrEnum):
-    """What ``content`` and ``data`` hold."""
-
-    TEXT = "text"
-    """Markdown."""
-    CODE = "code"
-    """Source text; ``data.language`` may name the language."""
-    CONSOLE = "console"
-    """What a terminal would show."""
-    IMAGE = "image"
-    """``data.url`` is the picture as a data: URL (png, jpeg, gif, webp, avif; base64);
-    ``content`` is the alternative text."""
-    FUNCTION = "function"
-    """A call or its result: ``data`` has name, call id, arguments, result."""
-    CONFIRMATION = "confirmation"
-    """A question of the worker: ``data`` has options and, later, the answer."""
-
-
-class Channel(StrEnum):
-    """Whether a message is meant for the reader or is the model's thinking."""
-
-    ANSWER = "answer"
-    REASONING = "reasoning"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ What it yields or returns is a piece of the answer (str) or an event of the prot
     loader                   finds the worker's function in its file
     driver                   executes one run
     wire                     the pipes to and from the pool
+    protocol                 the lines that a worker may write; for who reads them: a pool, a test
     testing                  executes a worker in its author's tests
 
 All of it needs the standard library only and imports fast, for it is a part of every

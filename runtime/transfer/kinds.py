@@ -13,9 +13,9 @@ import marshmallow as ma
 from marshmallow import ValidationError, fields, validate
 
 from runtime.errors import Invalid
-from runtime.model import MAX_LEVELS, nests_too_deeply
 from runtime.registry.config_schema import MAX_BYTES, check_size
 from runtime.registry.manifest import NAME
+from runtime.sdk.protocol.values import MAX_LEVELS, nests_too_deeply
 
 MAX_TIMEOUT = 7 * 86400
 """Seconds that a request may give a run."""

@@ -166,6 +166,11 @@ def test_what_is_wrong_is_said_and_skipped(one: dict[str, Any], words: str) -> N
     assert words in log.text
 
 
+def test_a_number_beyond_every_database_is_refused() -> None:
+    (log,) = decode(b'{"type":"usage","x":1e400}\n')
+    assert isinstance(log, Log) and "too large" in log.text
+
+
 def test_deep_nesting_is_refused_not_fatal() -> None:
     deep = b'{"type":"usage","x":' + b"[" * 500 + b"]" * 500 + b"}\n"
     deeper = b'{"type":"usage","x":' + b"[" * 200_000 + b"]" * 200_000 + b"}\n"

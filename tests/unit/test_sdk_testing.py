@@ -333,7 +333,7 @@ def test_an_event_that_is_not_of_the_protocol_is_ignored_and_said() -> None:
     ]
 
 
-# ── the same rules as the pool's ────────────────────────────────────────────
+# ── the same transcript as the pool's ───────────────────────────────────────
 
 _TEXTS = st.sampled_from(["", "a", "ä\0", "\ud83d", "\ude00", "x\ud83d", "hello"])
 _REFS = st.sampled_from([None, "1", "2", "", 3])
@@ -425,7 +425,7 @@ def this_says(lines: list[bytes]) -> list[Any]:
 
     class Recording(ours.Transcript):
         def _save(self, event: Any) -> Any:
-            saves.append((event["key"], event["value"], event["digest"]))
+            saves.append((event.key, event.value, event.digest))
 
     transcript = Recording(1, "w", {"1": "d"}, [], {}, {})
     for line in lines:
@@ -443,7 +443,7 @@ def this_says(lines: list[bytes]) -> list[Any]:
 
 
 @given(events=_EVENTS)
-def test_lines_are_read_by_the_rules_of_the_pool(events: list[Any]) -> None:
+def test_lines_become_what_a_pool_makes_of_them(events: list[Any]) -> None:
     lines = [json.dumps(event).encode() + b"\n" for event in events]
     assert this_says(lines) == pool_says(lines)
 

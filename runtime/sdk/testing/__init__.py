@@ -10,7 +10,6 @@ docs/reference/sdk.md explains it.
     execution     execute, and the attempts that follow
     wire          what stands for the pipes to the pool
     transcript    what an attempt has said
-    lines         the rules by which lines are read
 """
 
 from runtime.sdk.testing.execution import Result, execute

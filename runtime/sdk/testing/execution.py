@@ -15,8 +15,7 @@ from runtime.sdk import driver
 from runtime.sdk.loader import Function, load
 from runtime.sdk.messages import Json, Message
 from runtime.sdk.run import Run
-from runtime.sdk.testing.lines import Fields
-from runtime.sdk.testing.transcript import Error, Question, SavedValue, Transcript, WrittenMessage
+from runtime.sdk.testing.transcript import Error, Fields, Question, SavedValue, Transcript, WrittenMessage
 from runtime.sdk.testing.wire import Killed, LocalWire
 
 Worker = Function | str | os.PathLike[str]

@@ -9,10 +9,32 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from runtime.sdk.messages import Json, Message
-from runtime.sdk.testing.lines import MAX_LINE, Decoder, Fields, Wrong, size_of
+from runtime.sdk.protocol import (
+    MAX_LINE,
+    CompleteMessage,
+    Confirm,
+    Delta,
+    Discard,
+    Done,
+    End,
+    Event,
+    Failed,
+    Keep,
+    ProtocolError,
+    Reader,
+    Save,
+    Start,
+    Step,
+    Usage,
+    asked_for,
+    decode_line,
+    size_of,
+)
+from runtime.sdk.protocol.values import Channel, MessageType, Role
+
+Fields = dict[str, Json]
 
 _MAX_MESSAGE = 8 << 20
 _MAX_OUTPUT = 64 << 20
@@ -105,7 +127,7 @@ class Transcript:
     question: Question | None = None
 
     def __post_init__(self) -> None:
-        self._decoder = Decoder()
+        self._reader = Reader()
         self._usage: Fields = {}
         self._open: dict[str | None, WrittenMessage] = {}
         self._left_open = {message.id: message for message in self.messages if message.status == "partial"}
@@ -120,15 +142,16 @@ class Transcript:
 
     def receive(self, line: bytes) -> Fields | None:
         """Add a line; the answer, where it asks for one. Raises TooLarge."""
-        self.events.append(json.loads(line))
+        fields: Fields = json.loads(line)
+        self.events.append(fields)
         if len(line) > MAX_LINE:
             raise TooLarge(f"The worker wrote a line of more than {MAX_LINE} bytes.")
         try:
-            events = self._decoder.decode(line)
-        except Wrong as wrong:
-            self.log += f"[branchline] ignored an event of the worker: {wrong}\n"
-            kind, key = self.events[-1].get("type"), self.events[-1].get("key")
-            return _refused(key, str(wrong)) if kind == "save" and isinstance(key, str) else None
+            events = self._reader.read(decode_line(line) or {})
+        except ProtocolError as error:
+            self.log += f"[branchline] ignored an event of the worker: {error}\n"
+            asked = asked_for(fields)
+            return _refused(*asked, str(error)) if asked else None
         answer = None
         for event in events:
             answer = self._add(event)
@@ -136,47 +159,46 @@ class Transcript:
 
     def close(self, status: str) -> None:
         """End what is open with ``status``."""
-        for event in self._decoder.end():
-            self._delta(event)
+        for event in self._reader.end():
+            self._add(event)
         self._end_all(status)
 
-    def _add(self, event: Fields) -> Fields | None:
+    def _add(self, event: Event) -> Fields | None:
         """Add an event; the answer, where it asks for one."""
-        match event["type"]:
-            case "save":
+        match event:
+            case Save():
                 return self._save(event)
-            case "delta":
-                self._delta(event)
+            case Delta(ref, text):
+                self._delta(ref, text)
             case _ if self.ended is not None:
                 self.log += _AFTER_END
-            case "start":
+            case Start():
                 self._start(event)
-            case "end":
-                self._end(event["ref"], event["data"])
-            case "message":
+            case End(ref, data):
+                self._end(ref, data)
+            case CompleteMessage():
                 self._complete_message(event)
-            case "step":
-                self._spend(_OVERHEAD + len(event["description"].encode()))
-            case "usage":
-                self._merge_usage(event["amounts"])
-            case "state":
-                self.state = (event["value"],)
-            case "confirm":
+            case Step(description):
+                self._spend(_OVERHEAD + len(description.encode()))
+            case Usage(data):
+                self._merge_usage(data)
+            case Keep(value):
+                self.state = (value,)
+            case Confirm():
                 self._confirm(event)
-            case "discard":
+            case Discard():
                 self.ended = "discard"
-            case "done":
+            case Done():
                 self._end_all("complete")
                 self.ended = "done"
-            case "error":
+            case Failed(message, retryable):
                 self.ended = "error"
-                self.error = Error("worker_error", event["message"], event["retryable"])
+                self.error = Error("worker_error", message, retryable)
         return None
 
-    def _delta(self, event: Fields) -> None:
+    def _delta(self, ref: str | None, text: str) -> None:
         if self.ended is not None:
             return
-        ref, text = event["ref"], event["text"]
         message = self._open.get(ref) or self._answer(ref)
         size = len(text.encode())
         written = self._sizes.get(message.id, 0) or len(message.content.encode())
@@ -191,21 +213,24 @@ class Transcript:
             if (message.role, message.type, message.channel) == ("assistant", "text", "answer"):
                 self._open[ref] = self._left_open.pop(id)
                 return message
-        self._open[ref] = self._new({})
+        self._open[ref] = self._new()
         return self._open[ref]
 
-    def _start(self, event: Fields) -> None:
+    def _start(self, event: Start) -> None:
         self._end(None)
-        self._end(event["ref"])
-        left = self._left_open.pop(event["continues"], None)
-        self._open[event["ref"]] = left or self._new(event)
+        self._end(event.ref)
+        left = self._left_open.pop(event.continues, None)
+        self._open[event.ref] = left or self._new(
+            event.role, event.type, event.channel, event.author, event.data
+        )
 
-    def _complete_message(self, event: Fields) -> None:
-        size = len(event["content"].encode())
+    def _complete_message(self, event: CompleteMessage) -> None:
+        size = len(event.content.encode())
         self._check_message(size)
         self._spend(size)
         self._end(None)
-        self._new(event, content=event["content"], status="complete")
+        message = self._new(event.role, event.type, event.channel, event.author, event.data)
+        message.content, message.status = event.content, "complete"
 
     def _merge_usage(self, amounts: Fields) -> None:
         usage = {**self._usage, **amounts}
@@ -218,51 +243,58 @@ class Transcript:
         self.log += "[branchline] ignored what the worker sent: its usage is larger than 64 KiB\n"
         return False
 
-    def _confirm(self, event: Fields) -> None:
+    def _confirm(self, event: Confirm) -> None:
         self._end_all("complete")
-        id, digest = event["id"], event["digest"] or _digest(event)
-        if self.answered.get(id, digest) != digest:
-            problem = f"The question {id!r} asks something else than was answered."
+        digest = event.digest or _digest(event)
+        if self.answered.get(event.id, digest) != digest:
+            problem = f"The question {event.id!r} asks something else than was answered."
             self.ended, self.error = "error", Error("worker_error", problem)
             return
-        data = {"id": id, "options": event["options"]}
-        if event["schema"] is not None:
-            data["schema"] = event["schema"]
-        asked = {"message_type": "confirmation", "data": data}
-        self._new(asked, content=event["prompt"], status="complete")
+        data: Fields = {"id": event.id, "options": event.options}
+        if event.schema is not None:
+            data["schema"] = event.schema
+        message = self._new(type=MessageType.CONFIRMATION, data=data)
+        message.content, message.status = event.prompt, "complete"
         self.ended = "confirm"
-        self.question = Question(id, event["prompt"], event["options"], event["schema"], digest)
+        self.question = Question(event.id, event.prompt, event.options, event.schema, digest)
 
-    def _save(self, event: Fields) -> Fields:
-        key = event["key"]
-        new = SavedValue(event["value"], event["digest"])
-        counts = self.saved.get(key)
+    def _save(self, event: Save) -> Fields:
+        new = SavedValue(event.value, event.digest)
+        counts = self.saved.get(event.key)
         if counts is None:
-            if _size_of_saved(self.saved | {key: new}) > _MAX_SAVED:
-                return _refused(key, f"a run may save {_MAX_SAVED >> 20} MiB")
-            self.saved[key] = counts = new
-            usage = _added(self.earlier_usage, event["usage"] or {})
+            if _size_of_saved(self.saved | {event.key: new}) > _MAX_SAVED:
+                return _refused("save", event.key, f"a run may save {_MAX_SAVED >> 20} MiB")
+            self.saved[event.key] = counts = new
+            usage = _added(self.earlier_usage, event.usage or {})
             if self._is_kept(_added(usage, self._usage)):
                 self.earlier_usage = usage
         if counts.digest != new.digest:
-            return _refused(key, "this key was saved before for something else")
-        answer = {"type": "saved", "key": key}
+            return _refused("save", event.key, "this key was saved before for something else")
+        answer = {"type": "saved", "key": event.key}
         return answer if counts.value == new.value else {**answer, "value": json.loads(counts.value)}
 
-    def _new(self, event: Fields, **more: Json) -> WrittenMessage:
-        data = event.get("data") or {}
+    def _new(
+        self,
+        role: Role = Role.ASSISTANT,
+        type: MessageType = MessageType.TEXT,
+        channel: Channel = Channel.ANSWER,
+        author: str | None = None,
+        data: Fields | None = None,
+    ) -> WrittenMessage:
         self._spend(_OVERHEAD + (size_of(data) if data else 0))
-        head: dict[str, Any] = {
-            "id": f"{self.attempt}-{len(self.messages) + 1}",
-            "role": event.get("role", "assistant"),
-            "type": event.get("message_type", "text"),
-            "channel": event.get("channel", "answer"),
-            "author": event.get("author") or self.author,
-            "data": data,
-            "attempt": self.attempt,
-        }
-        self.messages.append(WrittenMessage({**head, **more}))
-        return self.messages[-1]
+        message = WrittenMessage(
+            {
+                "id": f"{self.attempt}-{len(self.messages) + 1}",
+                "role": str(role),
+                "type": str(type),
+                "channel": str(channel),
+                "author": author or self.author,
+                "data": data,
+                "attempt": self.attempt,
+            }
+        )
+        self.messages.append(message)
+        return message
 
     def _end(self, ref: str | None, data: Fields | None = None, status: str = "complete") -> None:
         message = self._open.get(ref)
@@ -291,16 +323,16 @@ class Transcript:
             raise TooLarge(f"The whole output of the worker is larger than {_MAX_OUTPUT} bytes.")
 
 
-def _refused(key: str, reason: str) -> Fields:
-    return {"type": "refused", "of": "save", "key": key, "message": reason}
+def _refused(type: str, key: str, reason: str) -> Fields:
+    return {"type": "refused", "of": type, "key": key, "message": reason}
 
 
 def _size_of_saved(saved: Mapping[str, SavedValue]) -> int:
     return sum(_OVERHEAD + len(key.encode()) + len(one.value) for key, one in saved.items())
 
 
-def _digest(event: Fields) -> str:
-    asked = [event["prompt"], event["options"], event["schema"]]
+def _digest(event: Confirm) -> str:
+    asked = [event.prompt, event.options, event.schema]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

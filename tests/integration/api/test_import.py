@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from runtime import transfer
 from runtime.errors import Invalid
-from runtime.model import MAX_LEVELS
+from runtime.sdk.protocol.values import MAX_LEVELS
 from runtime.transfer import format as parts
 from tests.support.web import Client
 from web.api.schemas import inputs

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from runtime.child import Children, protocol
+from runtime.model import Channel
 from runtime.registry import discover
 from runtime.settings import CHECKOUT, Settings
 
@@ -175,7 +176,7 @@ def test_openai_passes_on_text_reasoning_and_usage(model: FakeModel, say: Any) -
     said = say("openai_worker", HELLO, model="tiny", temperature=0.5, system_prompt="Be brief.", max_tokens=9)
     assert text(said) == "  Hi\n👋"
     assert text(said, "1") == "Let me see."
-    assert protocol.Start("1", channel=protocol.Channel.REASONING) in said
+    assert protocol.Start("1", channel=Channel.REASONING) in said
     assert protocol.Usage({"input_tokens": 7, "output_tokens": 5, "cached_input_tokens": 4}) in said
     assert said[-1] == protocol.Done()
     assert model.headers[0]["authorization"] == "Bearer sk-test"

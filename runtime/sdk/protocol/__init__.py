@@ -1,0 +1,58 @@
+"""The lines that a worker writes: what they may say, and what it means.
+
+The pool reads its workers by this, and :mod:`runtime.sdk.testing` does in a test of one. A new
+line is a record in ``events`` and its fields in ``fields``; docs/reference/protocol.md lists them.
+
+::
+
+    values    the values of a message's role, type and channel
+    events    what a worker may say, one record a line
+    fields    a line's fields, checked, as a record
+    reader    lines in their order: which messages are open, characters that were cut in half
+
+Nothing of a worker's process imports it.
+"""
+
+from runtime.sdk.protocol.events import (
+    CompleteMessage,
+    Confirm,
+    Delta,
+    Discard,
+    Done,
+    End,
+    Event,
+    Failed,
+    Keep,
+    Save,
+    Start,
+    Step,
+    Usage,
+)
+from runtime.sdk.protocol.fields import MAX_LINE, ProtocolError, asked_for, decode_line, size_of
+from runtime.sdk.protocol.reader import Reader
+from runtime.sdk.protocol.values import Channel, MessageType, Role
+
+__all__ = [
+    "MAX_LINE",
+    "Channel",
+    "CompleteMessage",
+    "Confirm",
+    "Delta",
+    "Discard",
+    "Done",
+    "End",
+    "Event",
+    "Failed",
+    "Keep",
+    "MessageType",
+    "ProtocolError",
+    "Reader",
+    "Role",
+    "Save",
+    "Start",
+    "Step",
+    "Usage",
+    "asked_for",
+    "decode_line",
+    "size_of",
+]

@@ -1,0 +1,118 @@
+"""What a worker may say: one record for each line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runtime.sdk.messages import Json
+from runtime.sdk.protocol.values import Channel, MessageType, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text to append to an open message; without ``ref``, to the implicit one."""
+
+    ref: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A message begins; ``ref`` identifies it until its end."""
+
+    ref: str
+    role: Role = Role.ASSISTANT
+    type: MessageType = MessageType.TEXT
+    channel: Channel = Channel.ANSWER
+    author: str | None = None
+    data: dict[str, Json] = field(default_factory=dict)
+    continues: str | None = None
+    """The id of a message that an earlier attempt began, and that goes on instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The message ``ref`` is complete; ``data`` is merged into its own."""
+
+    ref: str
+    data: dict[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteMessage:
+    """A complete message in one event."""
+
+    role: Role
+    type: MessageType
+    channel: Channel
+    author: str | None
+    content: str
+    data: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the worker does next, as a sentence for the user."""
+
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the run has used so far, such as tokens."""
+
+    data: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """What earlier attempts left to go on with is of no use: the run begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What the worker keeps for the next run from its output state; None: nothing."""
+
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """The run waits for its user's answer."""
+
+    id: str
+    prompt: str
+    options: list[str]
+    schema: dict[str, Json] | None = None
+    """JSON Schema of the answer."""
+    digest: str | None = None
+    """Of what is asked, by the worker; kept with the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """A value to commit, so that a later attempt has it; it is answered."""
+
+    key: str
+    value: str
+    """JSON in ASCII."""
+    digest: str | None = None
+    """Of what was asked; given back with the value."""
+    usage: dict[str, Json] | None = None
+    """What it took to make it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The run has succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The run has failed."""
+
+    message: str
+    retryable: bool
+
+
+Event = Delta | Start | End | CompleteMessage | Step | Usage | Keep | Discard | Confirm | Save | Done | Failed

@@ -1,0 +1,254 @@
+"""The fields of a line: which there are, of which types, and how large they may be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from runtime.sdk.messages import Json
+from runtime.sdk.protocol.events import (
+    CompleteMessage,
+    Confirm,
+    Delta,
+    Discard,
+    Done,
+    End,
+    Event,
+    Failed,
+    Keep,
+    Save,
+    Start,
+    Step,
+    Usage,
+)
+from runtime.sdk.protocol.values import MAX_LEVELS, Channel, MessageType, Role, nests_too_deeply
+
+MAX_LINE: Final = 16 << 20
+"""Bytes that a line may have."""
+_MAX_DATA: Final = 1 << 20
+_MAX_NAME: Final = 200
+_MAX_SENTENCE: Final = 4000
+_MAX_OPTIONS: Final = 100
+_SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_ASCII_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
+class ProtocolError(Exception):
+    """A line does not follow the protocol; the message says why, as half a sentence."""
+
+
+def decode_line(line: bytes) -> dict[str, Any] | None:
+    """The JSON object on a line; None where it is something else."""
+    if not line.lstrip().startswith(b"{"):
+        return None
+    try:
+        value = json.loads(line, parse_constant=_no_constant, parse_int=_number)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _number(text: str) -> int | float:
+    """A whole number, as far as 64 bits can hold it."""
+    if len(text) > 20:
+        return float(text)
+    number = int(text)
+    return number if _SMALLEST <= number <= _LARGEST else float(text)
+
+
+def asked_for(fields: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Type and key of a line that the pool answers, so that it also answers one that it cannot read."""
+    kind, key = fields.get("type"), fields.get("key")
+    return ("save", key) if kind == "save" and isinstance(key, str) else None
+
+
+def size_of(data: Json) -> int:
+    """Bytes as JSON."""
+    return len(_JSON.encode(data).encode())
+
+
+def decode(fields: Mapping[str, Any]) -> Event:
+    """The event that an object describes. Raises ProtocolError with a sentence."""
+    match fields.get("type"):
+        case "delta":
+            return Delta(_name(fields, "ref"), _string(fields, "text"))
+        case "start":
+            return Start(
+                _required_name(fields, "ref"),
+                *_head(fields),
+                _data(fields) or {},
+                _name(fields, "continues"),
+            )
+        case "end":
+            return End(_required_name(fields, "ref"), _data(fields))
+        case "message":
+            role, type, channel, author = _head(fields)
+            return CompleteMessage(
+                role, type, channel, author, _text(fields, "content", ""), _data(fields) or {}
+            )
+        case "step":
+            return Step(_text(fields, "description")[:_MAX_SENTENCE])
+        case "usage":
+            return Usage(_bounded({key: value for key, value in fields.items() if key != "type"}))
+        case "confirm":
+            prompt = _text(fields, "prompt")
+            return Confirm(
+                _required_name(fields, "id"),
+                prompt[: _MAX_DATA // 4],
+                _options(fields),
+                _data(fields, "schema"),
+                _name(fields, "digest"),
+            )
+        case "save":
+            return Save(
+                _key(fields),
+                _json(fields, "value"),
+                _name(fields, "digest"),
+                _data(fields, "usage"),
+            )
+        case "state":
+            if "value" not in fields:
+                raise ProtocolError('"value" of state is missing')
+            return Keep(_bounded(fields["value"]))
+        case "discard":
+            return Discard()
+        case "done":
+            return Done()
+        case "error":
+            message = _text(fields, "message", "The worker failed.")
+            return Failed(message[:_MAX_SENTENCE], fields.get("retryable") is True)
+        case str(other):
+            raise ProtocolError(f"the type {other[:_MAX_NAME]!r} is unknown")
+        case _:
+            raise ProtocolError('it has no "type"')
+
+
+def _string(fields: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    text = fields.get(key, default)
+    if not isinstance(text, str):
+        raise ProtocolError(f'"{key}" of {fields["type"]} must be a string')
+    return text
+
+
+def _text(fields: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    return clean(_string(fields, key, default))
+
+
+def _name(fields: Mapping[str, Any], key: str) -> str | None:
+    name = fields.get(key)
+    if name is None:
+        return None
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
+        raise ProtocolError(f'"{key}" of {fields["type"]} must be a string of 1 to {_MAX_NAME} characters')
+    return clean(name)
+
+
+def _required_name(fields: Mapping[str, Any], key: str) -> str:
+    name = _name(fields, key)
+    if name is None:
+        raise ProtocolError(f'"{key}" of {fields["type"]} is missing')
+    return name
+
+
+def _key(fields: Mapping[str, Any]) -> str:
+    """The key of something that is answered by it, so it is taken as it is or not at all."""
+    key = _required_name(fields, "key")
+    if key != fields["key"]:
+        raise ProtocolError(f'"key" of {fields["type"]} has NUL or half of a surrogate pair')
+    return key
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def _choice(fields: Mapping[str, Any], key: str, default: _Choice) -> _Choice:
+    kind = type(default)
+    try:
+        return kind(fields.get(key) or default)
+    except ValueError:
+        raise ProtocolError(f'"{key}" of {fields["type"]} must be one of {", ".join(kind)}') from None
+
+
+def _head(fields: Mapping[str, Any]) -> tuple[Role, MessageType, Channel, str | None]:
+    return (
+        _choice(fields, "role", Role.ASSISTANT),
+        _choice(fields, "message_type", MessageType.TEXT),
+        _choice(fields, "channel", Channel.ANSWER),
+        _name(fields, "author"),
+    )
+
+
+def _data(fields: Mapping[str, Any], key: str = "data") -> dict[str, Json] | None:
+    data = fields.get(key)
+    if data is None:
+        return None
+    if not isinstance(data, dict):
+        raise ProtocolError(f'"{key}" of {fields["type"]} must be an object')
+    return _bounded(data)
+
+
+_Data = TypeVar("_Data")
+
+
+def _bounded(data: _Data) -> _Data:
+    """``data``, if every database and client can hold it. Raises ProtocolError."""
+    try:
+        data = _clean_all(data)
+        size = size_of(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ProtocolError("its data is nested too deeply or has numbers that are too large") from error
+    if nests_too_deeply(data):
+        raise ProtocolError(f"its data nests deeper than {MAX_LEVELS} levels")
+    if size > _MAX_DATA:
+        raise ProtocolError(f"its data is larger than {_MAX_DATA} bytes")
+    return data
+
+
+def _json(fields: Mapping[str, Any], key: str) -> str:
+    """A value as JSON in ASCII, which every database keeps as it is. Raises ProtocolError."""
+    if key not in fields:
+        raise ProtocolError(f'"{key}" of {fields["type"]} is missing')
+    try:
+        text = _ASCII_JSON.encode(fields[key])
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f'"{key}" of {fields["type"]} nests too deeply, or has no JSON number') from error
+    if len(text) > _MAX_DATA:
+        raise ProtocolError(f'"{key}" of {fields["type"]} is larger than {_MAX_DATA} bytes')
+    return text
+
+
+def _options(fields: Mapping[str, Any]) -> list[str]:
+    options = fields.get("options") or []
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        raise ProtocolError('"options" of confirm must be a list of strings')
+    if len(options) > _MAX_OPTIONS:
+        raise ProtocolError(f'"options" of confirm may have {_MAX_OPTIONS} entries')
+    return [clean(option)[:_MAX_SENTENCE] for option in options]
+
+
+def clean(text: str) -> str:
+    """``text`` with U+FFFD for NUL and for halves of surrogate pairs; whole pairs are joined."""
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _clean_all(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_clean_all(inner) for inner in value]
+    if isinstance(value, dict):
+        return {clean(key): _clean_all(inner) for key, inner in value.items()}
+    return value
