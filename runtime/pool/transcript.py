@@ -161,7 +161,7 @@ class Transcript:
                     self._merge_usage(data)
                 case protocol.Discard():
                     self.result = WorkerResult(discarded=True)
-                case protocol.Keep(value):
+                case protocol.State(value):
                     self.data = (value,)
                 case protocol.Confirm():
                     self._confirm(event)

@@ -43,7 +43,7 @@ def execute(function: Function, wire: Connection) -> int:
     except (Cancelled, BrokenPipeError):
         wire.ignore_signals()  # a second one must not change the exit code
         with suppress(BrokenPipeError):
-            run._tell_state_at_last()
+            run._send_last_state()
         return _STOPPED
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from runtime.sdk.errors import Cancelled, Failure, Suspended
 from runtime.sdk.messages import Json, Message
-from runtime.sdk.steps import MAX_VALUE, Steps, digest_of, refuse_within, taken
+from runtime.sdk.steps import MAX_VALUE, Steps, current_step, digest_of, refuse_within
 
 if TYPE_CHECKING:
     import logging
@@ -77,7 +77,7 @@ class Run:
         self.thread: dict[str, Json] = line.get("thread") or {}
         """The thread's id, title and metadata."""
         self._state = line.get("state")
-        self._state_told: str | None = None
+        self._state_sent: str | None = None
         """The state that the pool knows, as JSON; None: that of the line."""
         self.cancelled = False
         """Whether it is to stop. Cancelled is raised as well, where Python allows it."""
@@ -120,25 +120,25 @@ class Run:
         """
         if self._state is None:
             self._state = {}
-        if self._state_told is None:
-            self._state_told = json.dumps(self._state)
+        if self._state_sent is None:
+            self._state_sent = json.dumps(self._state)
         return self._state
 
     @state.setter
     def state(self, value: Json) -> None:
-        self._state_told = self._state_told or ""
+        self._state_sent = self._state_sent or ""
         self._state = value
-        self._tell_state()
+        self._send_state()
 
-    def _tell_state(self) -> None:
-        """Tell the pool what is kept, if that is something new."""
-        if self._state_told is None:  # nobody has looked at it
+    def _send_state(self) -> None:
+        """Send the pool the state, if it has changed."""
+        if self._state_sent is None:  # nobody has looked at it
             return
         text = json.dumps(self._state, allow_nan=False)
-        if text != self._state_told and not self._unconsumed and not self._ended:
+        if text != self._state_sent and not self._unconsumed and not self._ended:
             if len(text) > MAX_VALUE:
                 raise ValueError(f"the state of a run is at most {MAX_VALUE} bytes of JSON")
-            self._state_told = text
+            self._state_sent = text
             self._output(f'{{"type":"state","value":{text}}}\n'.encode())
 
     def conversation(self) -> list[tuple[str, str]]:
@@ -308,7 +308,7 @@ class Run:
 
         Those of all attempts add up. What the function of a step says belongs to that step.
         """
-        step = taken()
+        step = current_step()
         if step is not None:
             step.usage.update(amounts)
         else:
@@ -418,20 +418,20 @@ class Run:
     def _done(self) -> None:
         if self._unconsumed:
             self._check_repeated()
-        self._tell_state()
+        self._send_state()
         self.emit({"type": "done"})
         self._ended = True
 
     def _fail(self, message: str, retryable: bool) -> None:
         self._unconsumed.clear()
-        self._tell_state_at_last()
+        self._send_last_state()
         self.emit({"type": "error", "message": message, "retryable": retryable})
         self._ended = True
 
-    def _tell_state_at_last(self) -> None:
-        """Tell it where the run ends badly: what cannot be told is left out."""
+    def _send_last_state(self) -> None:
+        """Send it where the run ends badly; one that cannot be sent is left out."""
         with suppress(TypeError, ValueError):
-            self._tell_state()
+            self._send_state()
 
     def _check_repeated(self) -> NoReturn:
         missing = ", ".join(sorted(map(repr, self._unconsumed)))

@@ -23,7 +23,7 @@ _COROUTINE = 0x80
 
 
 class Step:
-    """A step that is being taken."""
+    """A step whose function is being called."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -31,12 +31,12 @@ class Step:
         """What its function says that it has used."""
 
 
-_taken: ContextVar[Step | None] = ContextVar("branchline_step", default=None)
+_current: ContextVar[Step | None] = ContextVar("branchline_step", default=None)
 
 
-def taken() -> Step | None:
+def current_step() -> Step | None:
     """The step in whose function we are."""
-    return _taken.get()
+    return _current.get()
 
 
 class Steps:
@@ -57,14 +57,14 @@ class Steps:
             raise ValueError("the key of a step is a text of 1 to 200 characters")
         if function is None:
             return lambda function: self._decorated(key, function)
-        return self._take(key or self._next_key(function), function, args, kwargs)
+        return self._execute(key or self._next_key(function), function, args, kwargs)
 
     def _decorated(self, key: str | None, function: Callable[..., Any]) -> Callable[..., Any]:
         import functools
 
         @functools.wraps(function)
         def step(*args: Any, **kwargs: Any) -> Any:
-            return self._take(key or self._next_key(function), function, args, kwargs)
+            return self._execute(key or self._next_key(function), function, args, kwargs)
 
         return step
 
@@ -73,8 +73,8 @@ class Steps:
         self._counts[name] = self._counts.get(name, 0) + 1
         return f"{name}#{self._counts[name]}"
 
-    def _take(self, key: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        if taken() is not None:
+    def _execute(self, key: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if current_step() is not None:
             raise RuntimeError(f"the step {key!r} is within another one; take one after the other")
         digest = _digest(args, kwargs)
         if key in self._saved:
@@ -84,11 +84,11 @@ class Steps:
             value = _copy(self._saved[key])
             return _later(value) if kept.startswith(_ASYNC) or _is_async(function) else value
         step = Step(key)
-        token = _taken.set(step)
+        token = _current.set(step)
         try:
             result = function(*args, **kwargs)
         finally:
-            _taken.reset(token)
+            _current.reset(token)
         if hasattr(result, "__await__"):
             return self._await(step, digest, result)
         answer = self._wire.ask(_line(step, result, digest), ("save", key))
@@ -96,11 +96,11 @@ class Steps:
 
     async def _await(self, step: Step, digest: str, pending: Any) -> Any:
         digest = _ASYNC + digest
-        token = _taken.set(step)
+        token = _current.set(step)
         try:
             result = await pending
         finally:
-            _taken.reset(token)
+            _current.reset(token)
         answer = await self._wire.ask_async(_line(step, result, digest), ("save", step.key))
         return self._keep(step, answer, result, digest)
 
@@ -165,7 +165,7 @@ def _is_async(function: Any) -> bool:
 
 def refuse_within(what: str) -> None:
     """Raise RuntimeError where we are in the function of a step."""
-    step = taken()
+    step = current_step()
     if step is not None:
         _refuse(step, what)
 

@@ -184,11 +184,11 @@ class Wire:
             arrived = _thread.allocate_lock()
             arrived.acquire()
 
-            def take(fields: dict[str, Json]) -> None:
+            def receive(fields: dict[str, Json]) -> None:
                 answer.append(fields)
                 arrived.release()
 
-            with self._expecting(tag, take):
+            with self._expecting(tag, receive):
                 self.write(line)
                 arrived.acquire()
         return answer[0]
@@ -200,19 +200,19 @@ class Wire:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[dict[str, Json]] = loop.create_future()
 
-        def take(fields: dict[str, Json]) -> None:
+        def receive(fields: dict[str, Json]) -> None:
             if not answer.done():
                 answer.set_result(fields)
 
-        with self._expecting(tag, lambda fields: loop.call_soon_threadsafe(take, fields)):
+        with self._expecting(tag, lambda fields: loop.call_soon_threadsafe(receive, fields)):
             self.write(line)
             return await answer
 
     @contextmanager
-    def _expecting(self, tag: Tag, take: Callable[[dict[str, Json]], object]) -> Iterator[None]:
+    def _expecting(self, tag: Tag, receive: Callable[[dict[str, Json]], object]) -> Iterator[None]:
         if tag in self._expected:
             raise RuntimeError(f"{tag[1]!r} is under way already")
-        self._expected[tag] = take
+        self._expected[tag] = receive
         try:
             yield
         finally:
@@ -261,8 +261,8 @@ class Wire:
                 cancelled = True
             elif fields.get("type") == "timeout":
                 self._time_is_over = True
-            elif take := self._expected.get(_tag(fields)):
-                take(fields)
+            elif receive := self._expected.get(_tag(fields)):
+                receive(fields)
         if cancelled or ended:
             self.cancel(handed_back=not cancelled and not self._time_is_over)
         return not ended

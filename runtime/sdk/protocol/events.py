@@ -70,7 +70,7 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class State:
     """What the worker keeps for the next run from its output state; None: nothing."""
 
     value: Json
@@ -115,4 +115,6 @@ class Failed:
     retryable: bool
 
 
-Event = Delta | Start | End | CompleteMessage | Step | Usage | Keep | Discard | Confirm | Save | Done | Failed
+Event = (
+    Delta | Start | End | CompleteMessage | Step | Usage | State | Discard | Confirm | Save | Done | Failed
+)

@@ -17,9 +17,9 @@ from runtime.sdk.protocol.events import (
     End,
     Event,
     Failed,
-    Keep,
     Save,
     Start,
+    State,
     Step,
     Usage,
 )
@@ -116,7 +116,7 @@ def decode(fields: Mapping[str, Any]) -> Event:
         case "state":
             if "value" not in fields:
                 raise ProtocolError('"value" of state is missing')
-            return Keep(_bounded(fields["value"]))
+            return State(_bounded(fields["value"]))
         case "discard":
             return Discard()
         case "done":

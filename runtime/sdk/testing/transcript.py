@@ -21,11 +21,11 @@ from runtime.sdk.protocol import (
     End,
     Event,
     Failed,
-    Keep,
     ProtocolError,
     Reader,
     Save,
     Start,
+    State,
     Step,
     Usage,
     asked_for,
@@ -182,7 +182,7 @@ class Transcript:
                 self._spend(_OVERHEAD + len(description.encode()))
             case Usage(data):
                 self._merge_usage(data)
-            case Keep(value):
+            case State(value):
                 self.state = (value,)
             case Confirm():
                 self._confirm(event)
