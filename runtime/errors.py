@@ -28,6 +28,8 @@
     └── WorkerError                a worker or its child failed
         ├── WorkerInvalid          the folder cannot be used as a worker
         ├── TooMuchSaved           more saved values than a run may have
+        ├── CallRefused            a sub-run that cannot be made
+        ├── CallChanged            a call asks for something else than before
         ├── OutputTooLarge         more output than the limits allow
         ├── OutputLost             Redis has lost output before it was read
         └── ChildFailed            the child could not be started
@@ -212,6 +214,18 @@ class WorkerInvalid(WorkerError):
 
 class TooMuchSaved(WorkerError):
     """More saved values than a run may have."""
+
+
+class CallRefused(WorkerError):
+    """There may be no such sub-run."""
+
+
+class CallChanged(WorkerError):
+    """A call asks for something else than the one that had its id before."""
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"The call {call_id!r} was made before, and asked for something else.")
+        self.call_id = call_id
 
 
 class OutputLost(WorkerError):

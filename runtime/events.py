@@ -114,7 +114,7 @@ def _of_run(type: str, run: Run, key: object, /, **more: Any) -> Event:
 
 
 def run_queued(run: Run) -> Event:
-    """A run was accepted, was given the answer it waited for, or waits to go on with a lost attempt's text."""
+    """A run was accepted, was given its answer, or waits to go on with the text of a lost attempt."""
     return _of_run(RUN_QUEUED, run, run.attempt, run=run.encode())
 
 

@@ -324,6 +324,14 @@ class Run:
     """What kept its last attempt in its place: ``{level, in_force}``."""
     steered: bool = False
     """Whether messages were sent to it while it was under way."""
+    call_id: str | None = None
+    """Of a sub-run: by what its parent calls it. None: a run that a client has asked for."""
+    call_digest: str | None = None
+    """Of a sub-run: what stands for all that its parent has asked for."""
+    root_run_id: str | None = None
+    """Of a sub-run: the run that a client has asked for, above it and all between them."""
+    call_depth: int = 0
+    """How many runs are above it."""
 
     @property
     def about(self) -> dict[str, Json]:
@@ -342,6 +350,7 @@ class Run:
             "id": self.id,
             "thread_id": self.thread_id,
             "parent_run_id": self.parent_run_id,
+            "call_id": self.call_id,
             "input_state_id": self.input_state_id,
             "output_state_id": self.output_state_id,
             "worker_id": self.worker_id,

@@ -67,8 +67,11 @@ class Dispatcher:
         """Put a thread out of sight and cancel its runs. Raises NotFound."""
 
         def delete(c: Any) -> tuple[Thread, list[Run]]:
-            # In this order: the thread is locked, so that no run can begin on it meanwhile.
-            return threads.delete(c, user.workspace_id, thread_id), runs.cancel_all(c, thread_id)
+            # In this order: the thread is locked, so that no run can begin on it meanwhile, and once
+            # its runs are to end, none of them can make a sub-run.
+            thread, cancelled = threads.delete(c, user.workspace_id, thread_id), runs.cancel_all(c, thread_id)
+            threads.delete_called(c, thread_id)
+            return thread, cancelled
 
         thread, cancelled = self._services.database.write(delete)
         after_commit(self._announce_deleted, thread, cancelled)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from runtime.errors import StaleAttempt
 from runtime.model import Json, Message, Run, RunError, RunStatus, State
-from runtime.store import messages, queued_messages, saved_values, states, tables
+from runtime.store import below, messages, queued_messages, saved_values, states, tables
 from runtime.store.dialects import member
 from runtime.store.fence import guarded
 from runtime.store.runs import COLUMNS, record
@@ -91,11 +91,14 @@ def needs_isolation(c: Connection, run_id: str) -> bool:
 
 def refuse(c: Connection, run_id: str, error: RunError) -> None:
     """End a queued run that cannot be claimed; the reaper announces it."""
-    c.execute(
+    refused = (
         runs.update()
         .where(runs.c.id == run_id, IS_QUEUED)
         .values(status=RunStatus.ERROR, error=error.encode(), attempt=runs.c.attempt + 1, finished_at=now())
+        .returning(runs.c.calls)
     )
+    if c.execute(refused).scalar_one_or_none():
+        below.cancel(c, [run_id])
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,10 @@ def finish(
     *,
     error: RunError | None = None,
 ) -> Run:
-    """End a running attempt with a terminal ``status`` and keep what it left."""
+    """End a running attempt with a terminal ``status`` and keep what it left.
+
+    What is below the run is cancelled with it.
+    """
     change = {
         "this_run": run.id,
         "this_attempt": run.attempt,
@@ -202,10 +208,13 @@ def finish(
     row = c.execute(_FINISH, change).one_or_none()
     if row is None:
         raise StaleAttempt
+    finished_at, cancel_requested_at, steered, calls = row
     keep(c, run, remains)
     for value in remains.data:
         states.set_data(c, run.output_state_id, value)
-    after = ended(run, status, error, remains, *row)
+    if calls:
+        below.cancel(c, [run.id])
+    after = ended(run, status, error, remains, finished_at, cancel_requested_at, steered)
     if after.steered:
         queued_messages.ended(c, after)
     return after
@@ -384,7 +393,7 @@ _FINISH = (
         lease_until=None,
         claimed_by=None,
     )
-    .returning(runs.c.finished_at, runs.c.cancel_requested_at, runs.c.steered)
+    .returning(runs.c.finished_at, runs.c.cancel_requested_at, runs.c.steered, runs.c.calls)
 )
 _SAVE_USAGE = (
     runs.update().where(runs.c.id == _RUN).values(usage=sa.bindparam("new_usage", type_=runs.c.usage.type))

@@ -5,6 +5,10 @@ others stay in the database, where SQL applies order and limits. Within one user
 order is priority, then age. Between users the lowest turn goes first: a run's turn is its
 position among its user's waiting runs, plus the runs that the user has published or
 running in the pool.
+
+Sub-runs are in no backlog (:mod:`runtime.store.calls`). A run that waits for one keeps its slot
+from others like it, and counts as well for whoever is at work in it; of each user, worker and
+pool, the greater of both numbers is what counts.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from runtime.model import QueueReason, Run, RunStatus
 from runtime.store.dialects import lock_transaction
-from runtime.store.tables import IS_QUEUED, IS_RUNNING, Id, now, pools, runs
+from runtime.store.tables import IS_CALL, IS_QUEUED, IS_RUNNING, Id, is_at_work, now, pools, runs
 
 _LOCK = 0x6272616E63686C71  # the key of the advisory lock: "branchlq" in ASCII
 _FEW = 200
@@ -86,8 +90,7 @@ def claim_for_publish(c: Connection, pool: str, lease: float, per_user: int = 0)
 
     ``per_user``: how many runs of a user may be published or running at once; 0 means any number.
     """
-    # One process at a time counts what is free and claims it, else two would claim the same slots.
-    lock_transaction(c, _LOCK)
+    lock(c)
     tickets: list[Ticket] = []
     while (capacity := _capacity(c, pool, lease)).free:
         more = _mark(c, pool, _next(c, pool, capacity, per_user))
@@ -96,6 +99,11 @@ def claim_for_publish(c: Connection, pool: str, lease: float, per_user: int = 0)
         if not more or not (per_user or capacity.limits):
             break
     return tickets
+
+
+def lock(c: Connection) -> None:
+    """One process at a time counts what is free and claims it, else two would claim the same slots."""
+    lock_transaction(c, _LOCK)
 
 
 def unpublish(c: Connection, run_ids: Sequence[str], pause: float = 0.0) -> None:
@@ -108,11 +116,9 @@ def forget_unclaimed(c: Connection, grace: float, lease: float) -> int:
     """Return runs to the backlog whose message was probably lost. Returns how many.
 
     They were published more than ``grace`` seconds ago, and not claimed although their pool
-    has a free slot.
+    has a free slot. A sub-run is taken only by a process that has one.
     """
-    busy = (
-        sa.select(runs.c.pool, sa.func.count().label("n")).where(IS_RUNNING).group_by(runs.c.pool).subquery()
-    )
+    busy = sa.select(runs.c.pool, _count().label("n")).where(_IS_HELD).group_by(runs.c.pool).subquery()
     free = (
         sa.select(pools.c.name)
         .outerjoin(busy, busy.c.pool == pools.c.name)
@@ -122,7 +128,7 @@ def forget_unclaimed(c: Connection, grace: float, lease: float) -> int:
     )
     result = c.execute(
         runs.update()
-        .where(IS_QUEUED, runs.c.published_at < now(-grace), runs.c.pool.in_(free))
+        .where(IS_QUEUED, runs.c.published_at < now(-grace), sa.or_(IS_CALL, runs.c.pool.in_(free)))
         .values(published_at=None)
     )
     return result.rowcount
@@ -258,7 +264,7 @@ def _left(c: Connection, limits: Mapping[str, int]) -> dict[str, int]:
     if not limits:
         return {}
     held = _under_way(runs.c.worker_id.in_(list(limits)))
-    counted = c.execute(sa.select(held.c.worker_id, sa.func.count()).group_by(held.c.worker_id))
+    counted = c.execute(sa.select(held.c.worker_id, _count(held)).group_by(held.c.worker_id))
     under_way = {row[0]: row[1] for row in counted}
     return {worker_id: limit - under_way.get(worker_id, 0) for worker_id, limit in limits.items()}
 
@@ -277,7 +283,7 @@ def _numbered(pool: str, eligible: Sequence[Any] = ()) -> Any:
     position = sa.func.row_number().over(partition_by=runs.c.user_id, order_by=_ORDER).label("position")
     return (
         sa.select(*_WAITING, position)
-        .where(IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, *eligible)
+        .where(IS_QUEUED, ~IS_CALL, _UNPUBLISHED, runs.c.pool == pool, *eligible)
         .subquery()
     )
 
@@ -289,7 +295,14 @@ def _first_of(users: Sequence[str], pool: str, count: int, eligible: Sequence[An
     position = sa.func.row_number().over(order_by=_ORDER).label("position")
     first = (
         sa.select(*_WAITING, position)
-        .where(IS_QUEUED, _UNPUBLISHED, runs.c.pool == pool, runs.c.user_id == waiting.c.user_id, *eligible)
+        .where(
+            IS_QUEUED,
+            ~IS_CALL,
+            _UNPUBLISHED,
+            runs.c.pool == pool,
+            runs.c.user_id == waiting.c.user_id,
+            *eligible,
+        )
         .order_by(*_ORDER)
         .limit(count)
         .lateral("first")
@@ -303,8 +316,8 @@ def _turns(waiting: Any, pool: str, per_user: int = 0) -> Any:
     counted = (
         sa.select(
             held.c.user_id,
-            sa.func.count().filter(held.c.pool == pool).label("here"),
-            sa.func.count().label("anywhere"),
+            _count(held, held.c.pool == pool).label("here"),
+            _count(held).label("anywhere"),
         )
         .group_by(held.c.user_id)
         .subquery()
@@ -325,10 +338,26 @@ def _in_turn(turns: Any) -> tuple[Any, ...]:
 
 def _under_way(*which: Any) -> Any:
     """Runs that are running, or published."""
-    columns = sa.select(runs.c.user_id, runs.c.worker_id, runs.c.pool)
+    columns = sa.select(
+        runs.c.user_id, runs.c.worker_id, runs.c.pool, runs.c.call_id, is_at_work().label("at_work")
+    )
+    published = sa.select(
+        runs.c.user_id, runs.c.worker_id, runs.c.pool, runs.c.call_id, sa.true().label("at_work")
+    )
     return sa.union_all(
-        columns.where(IS_RUNNING, *which), columns.where(IS_QUEUED, ~_UNPUBLISHED, *which)
+        columns.where(IS_RUNNING, *which), published.where(IS_QUEUED, ~_UNPUBLISHED, *which)
     ).subquery()
+
+
+def _count(held: Any = None, *which: Any) -> Any:
+    """How many of these runs count where there is a limit: those that are no sub-runs, or those at work.
+
+    ``held``: of :func:`_under_way`; None for the table of runs.
+    """
+    call_id, at_work = (runs.c.call_id, is_at_work()) if held is None else (held.c.call_id, held.c.at_work)
+    callers = sa.func.count().filter(call_id.is_(None), *which)
+    busy = sa.func.count().filter(at_work, *which)
+    return sa.case((callers > busy, callers), else_=busy)
 
 
 def _facts(run: Run) -> Any:
@@ -336,29 +365,44 @@ def _facts(run: Run) -> Any:
         _under_way(runs.c.user_id == run.user_id),
         _under_way(runs.c.worker_id == run.worker_id),
     )
-    running = sa.select(sa.func.count()).where(IS_RUNNING, runs.c.pool == run.pool)
+    running = sa.select(_count()).where(_IS_HELD, runs.c.pool == run.pool)
     return sa.select(
         runs.c.not_before,
         now().label("clock"),
         sa.func.coalesce(runs.c.not_before > now(), sa.false()).label("later"),
         running.scalar_subquery().label("busy"),
-        sa.select(sa.func.count()).select_from(of_user).scalar_subquery().label("of_user"),
-        sa.select(sa.func.count()).select_from(of_worker).scalar_subquery().label("of_worker"),
+        sa.select(_count(of_user)).scalar_subquery().label("of_user"),
+        sa.select(_count(of_worker)).scalar_subquery().label("of_worker"),
     ).where(runs.c.id == run.id)
 
 
 def _position(c: Connection, run: Run, published: int) -> int:
     """The position of a queued run in its pool, from 1. Backoff and limits do not count."""
+    if run.call_id is not None:
+        return _position_of_call(c, run)
     if run.published_at:
         own_position = (sa.literal(run.published_at, runs.c.published_at.type), sa.literal(run.id, Id))
         earlier = sa.tuple_(runs.c.published_at, runs.c.id) < sa.tuple_(*own_position)
-        before = sa.select(sa.func.count()).where(IS_QUEUED, runs.c.pool == run.pool, earlier)
+        before = sa.select(sa.func.count()).where(IS_QUEUED, ~IS_CALL, runs.c.pool == run.pool, earlier)
         return int(c.execute(before).scalar_one()) + 1
     turns = sa.select(_turns(_numbered(run.pool), run.pool)).cte("turns")
     own = sa.select(turns).where(turns.c.id == run.id).subquery()
     earlier = sa.tuple_(*_in_turn(turns)) < sa.tuple_(*_in_turn(own))
     before = sa.select(sa.func.count()).select_from(turns.join(own, earlier))
     return published + int(c.execute(before).scalar_one()) + 1
+
+
+def _position_of_call(c: Connection, run: Run) -> int:
+    """The same of a sub-run, among those of its pool, in the order in which they are taken."""
+    before = (
+        (-runs.c.priority, sa.literal(-run.priority)),
+        (-runs.c.call_depth, sa.literal(-run.call_depth)),
+        (runs.c.created_at, sa.literal(run.created_at, runs.c.created_at.type)),
+        (runs.c.id, sa.literal(run.id, Id)),
+    )
+    earlier = sa.tuple_(*(of for of, _ in before)) < sa.tuple_(*(own for _, own in before))
+    query = sa.select(sa.func.count()).where(IS_QUEUED, IS_CALL, runs.c.pool == run.pool, earlier)
+    return int(c.execute(query).scalar_one()) + 1
 
 
 def _not_held_back() -> Any:
@@ -371,9 +415,13 @@ _UNPUBLISHED = runs.c.published_at.is_(None)
 _WAITING = (runs.c.id, runs.c.user_id, runs.c.worker_id, runs.c.created_at)
 _ORDER = (runs.c.priority.desc(), runs.c.created_at, runs.c.id)
 _PUBLISHED = (
-    sa.select(sa.func.count()).where(IS_QUEUED, ~_UNPUBLISHED, runs.c.pool == _POOL).scalar_subquery()
+    sa.select(sa.func.count())
+    .where(IS_QUEUED, ~IS_CALL, ~_UNPUBLISHED, runs.c.pool == _POOL)
+    .scalar_subquery()
 )
-_WAITS = sa.exists().where(IS_QUEUED, _UNPUBLISHED, runs.c.pool == _POOL, _not_held_back())
+_IS_HELD = sa.or_(IS_RUNNING, sa.and_(IS_QUEUED, ~_UNPUBLISHED, IS_CALL))
+"""That a process executes the run, or is about to execute the sub-run."""
+_WAITS = sa.exists().where(IS_QUEUED, ~IS_CALL, _UNPUBLISHED, runs.c.pool == _POOL, _not_held_back())
 _LOOK = sa.select(
     sa.select(sa.func.count())
     .where(IS_QUEUED, runs.c.user_id == sa.bindparam("user", type_=Id))
@@ -398,7 +446,7 @@ CAPACITY = sa.select(
 
 def _users() -> Any:
     """Users with waiting runs, at most :data:`_FEW` and one: a loose index scan, by a recursive query."""
-    waiting = (IS_QUEUED, _UNPUBLISHED, runs.c.pool == _POOL)
+    waiting = (IS_QUEUED, ~IS_CALL, _UNPUBLISHED, runs.c.pool == _POOL)
     first = sa.select(runs.c.user_id).where(*waiting).order_by(runs.c.user_id).limit(1).subquery()
     walk = sa.select(first.c.user_id).cte("walk", recursive=True)
     following = (

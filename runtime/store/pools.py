@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from runtime.model import Json, Pool
 from runtime.store.dialects import upsert
-from runtime.store.tables import IS_QUEUED, IS_RUNNING, now, pools, runs
+from runtime.store.tables import IS_CALL, IS_QUEUED, IS_RUNNING, is_at_work, now, pools, runs
 
 FORGET_AFTER = 3600
 """Seconds after which a pool process that reports no more is forgotten."""
@@ -78,7 +78,7 @@ def listing(c: Connection, lease: float) -> list[Pool]:
     """Every pool process that was seen in the last hour."""
     busy = (
         sa.select(runs.c.claimed_by, sa.func.count().label("n"))
-        .where(IS_RUNNING)
+        .where(IS_RUNNING, is_at_work())
         .group_by(runs.c.claimed_by)
         .subquery()
     )
@@ -108,7 +108,7 @@ def listing(c: Connection, lease: float) -> list[Pool]:
 
 def names_with_backlog(c: Connection) -> list[str]:
     """Pools for which a run waits that is not published."""
-    query = sa.select(runs.c.pool).where(IS_QUEUED, runs.c.published_at.is_(None)).distinct()
+    query = sa.select(runs.c.pool).where(IS_QUEUED, ~IS_CALL, runs.c.published_at.is_(None)).distinct()
     return list(c.execute(query).scalars())
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from runtime.model import Message, MessageStatus, Run, RunError, RunStatus
-from runtime.store import messages
+from runtime.store import below, messages
 from runtime.store.attempts import AttemptResult, keep
 from runtime.store.fence import guarded
 from runtime.store.runs import COLUMNS, record
@@ -92,6 +92,8 @@ def take_over(
     ).one_or_none()
     if row is None:
         return None
+    if not again:
+        below.cancel(c, [lost.id])
     # While Redis was away, what was saved with the leases grew beyond what the log has.
     saved = {m.id: len(m.content) for m in messages.of_state(c, lost.output_state_id)}
     messages.save(c, [m for m in rescued if len(m.content) > saved.get(m.id, -1)])

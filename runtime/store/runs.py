@@ -17,9 +17,9 @@ from sqlalchemy import Connection
 
 from runtime.errors import Conflict, NotFound, QueueFull
 from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
-from runtime.store import backlog, messages, states
+from runtime.store import backlog, below, messages, states
 from runtime.store.page import Page, after, start_of, within_bytes
-from runtime.store.tables import IS_QUEUED, Id, now, run_logs, run_steps, runs, threads
+from runtime.store.tables import IS_CALL, IS_QUEUED, Id, now, run_logs, run_steps, runs, threads
 from runtime.store.tables import states as states_table
 
 COLUMNS = [runs.c[name] for name in Run.__dataclass_fields__]
@@ -33,7 +33,7 @@ def record(row: Sequence[Any]) -> Run:
     return Run(*values)
 
 
-_LARGE = ("config", "args", "error", "last_failure", "usage", "confirmation", "answers")
+LARGE = ("config", "args", "error", "last_failure", "usage", "confirmation", "answers")
 """Columns whose size the user or the worker determines."""
 _INSERT = runs.insert()
 _STORED = [column.name for column in COLUMNS]
@@ -64,6 +64,11 @@ class RunSpec:
     priority: int = 0
     count: int = 1
     parent_run_id: str | None = None
+    call_id: str | None = None
+    """Of a sub-run, as the following."""
+    call_digest: str | None = None
+    root_run_id: str | None = None
+    call_depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +180,10 @@ def queued(
             priority=spec.priority,
             created_at=output.created_at,
             published_at=output.created_at if published else None,
+            call_id=spec.call_id,
+            call_digest=spec.call_digest,
+            root_run_id=spec.root_run_id,
+            call_depth=spec.call_depth,
         )
         for output in outputs
     ]
@@ -228,7 +237,10 @@ def listing(
     limit: int = 20,
     cursor: str | None = None,
 ) -> Page[Run]:
-    """Runs, newest first: those that a workspace's user sees, or all where ``workspace_id`` is None."""
+    """Runs, newest first: those that a workspace's user sees, or all where ``workspace_id`` is None.
+
+    Sub-runs are not among those of a workspace: :func:`calls.children` lists those of a run.
+    """
     given = {
         "workspace_id": workspace_id,
         "status": status,
@@ -253,10 +265,10 @@ def _listed(dialect: str, filters: tuple[str, ...], continued: bool) -> sa.Selec
         .limit(sa.bindparam("count", type_=sa.Integer))
     )
     if "workspace_id" in filters:
-        query = query.where(IS_SHOWN)
+        query = query.where(IS_SHOWN, ~IS_CALL)
     if continued:
         query = query.where(after(runs.c.created_at, runs.c.id))
-    return within_bytes(query, _LARGE, ("created_at", "id"), dialect)
+    return within_bytes(query, LARGE, ("created_at", "id"), dialect)
 
 
 def of_states(c: Connection, state_ids: Iterable[str]) -> list[Run]:
@@ -326,21 +338,11 @@ def cancel_all(c: Connection, thread_id: str) -> list[Run]:
 
 
 def _cancel(c: Connection, *which: Any) -> list[Run]:
-    # One statement: a run that goes back to the queue, or to its user, between two would slip through.
-    at_once = runs.c.status.in_([RunStatus.QUEUED, RunStatus.WAITING])
-    changed = (
-        runs.update()
-        .where(*which, sa.or_(at_once, runs.c.status == RunStatus.RUNNING))
-        .values(
-            status=sa.case((at_once, RunStatus.CANCELLED), else_=runs.c.status),
-            # An earlier attempt may be alive somewhere; it must not write any more.
-            attempt=sa.case((sa.and_(at_once, runs.c.attempt > 0), runs.c.attempt + 1), else_=runs.c.attempt),
-            cancel_requested_at=sa.func.coalesce(runs.c.cancel_requested_at, now()),
-            finished_at=sa.case((at_once, now())),
-        )
-        .returning(*COLUMNS)
-    )
-    return [record(row) for row in c.execute(changed)]
+    changed = list(c.execute(below.CANCEL.where(*which).returning(*COLUMNS, runs.c.calls)))
+    callers = [row.id for row in changed if row.calls]
+    if callers:
+        changed += below.cancel(c, callers, *COLUMNS)
+    return [record(row) for row in changed]
 
 
 def answer(c: Connection, workspace_id: str, run_id: str, confirmation_id: str | None, given: Json) -> Run:

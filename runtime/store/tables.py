@@ -138,6 +138,7 @@ threads = sa.Table(
     # The title as it is searched; empty: what an earlier version stored in this thread is not folded yet.
     sa.Column("folded", sa.Text, server_default=sa.text("''")),
     sa.Column("titles", Id),  # the thread for which this one, which is in no list, makes a title
+    sa.Column("called_from", Id),  # the thread for whose run a sub-run works on this one, which is in no list
     sa.Index("ix_threads_list", "workspace_id", "status", "updated_at", "id"),
     _partial_index(
         "ix_threads_deleted",
@@ -150,6 +151,11 @@ threads = sa.Table(
         "deleted_at",
         "id",
         where="deleted_at IS NOT NULL AND titles IS NULL",
+    ),
+    _partial_index(
+        "ix_threads_called_from",
+        "called_from",
+        where="called_from IS NOT NULL",
     ),
     _partial_index(
         "ix_threads_title_wanted",
@@ -248,6 +254,13 @@ runs = sa.Table(
     sa.Column("finished_at", Time),
     sa.Column("imported", sa.Boolean, nullable=False, server_default=sa.false()),  # it did not run here
     sa.Column("steered", sa.Boolean, nullable=False, server_default=sa.false()),  # it has queued messages
+    # Of a sub-run; see runtime.store.calls.
+    sa.Column("call_id", sa.Text),
+    sa.Column("call_digest", sa.Text),
+    sa.Column("root_run_id", Id),
+    sa.Column("call_depth", sa.Integer, nullable=False, server_default="0"),
+    # How many sub-runs it has made; of one that a client has asked for, with all that those have made.
+    sa.Column("calls", sa.Integer, nullable=False, server_default="0"),
     sa.Index("ix_runs_of_thread", "thread_id", "created_at", "id"),
     sa.Index("ix_runs_of_workspace", "workspace_id", "created_at", "id"),
     # What is under way is little, however many runs have ended: partial indexes.
@@ -281,11 +294,35 @@ runs = sa.Table(
         "finished_at",
         where="finished_at IS NOT NULL AND announced_at IS NULL",
     ),
+    sa.Index(
+        "ix_runs_calls",
+        "parent_run_id",
+        "call_id",
+        unique=True,
+        postgresql_where=sa.text("call_id IS NOT NULL"),
+        sqlite_where=sa.text("call_id IS NOT NULL"),
+    ),
 )
 
 # Literals, as in the conditions of the partial indexes: of a parameter no planner could tell that they apply.
 IS_QUEUED = runs.c.status == sa.literal_column("'queued'")
 IS_RUNNING = runs.c.status == sa.literal_column("'running'")
+IS_CALL = runs.c.call_id.is_not(None)
+"""That it is a sub-run."""
+
+
+def is_at_work(of: Any = runs) -> sa.ColumnElement[bool]:
+    """That a run uses a slot: it runs and waits for no sub-run, or is a sub-run that is about to start."""
+    below = runs.alias("below")
+    called = (below.c.parent_run_id == of.c.id, below.c.call_id.is_not(None), below.c.finished_at.is_(None))
+    is_running, is_queued = (
+        of.c.status == sa.literal_column(f"'{status}'") for status in ("running", "queued")
+    )
+    return sa.or_(
+        sa.and_(is_running, ~sa.and_(of.c.calls > 0, sa.exists().where(*called))),
+        sa.and_(is_queued, of.c.published_at.is_not(None), of.c.call_id.is_not(None)),
+    )
+
 
 run_steps = sa.Table(
     "run_steps",

@@ -23,6 +23,8 @@ from runtime.store.tables import now, states, threads
 
 _DAY = 86400
 _PURGED_AT_ONCE = 20
+_IS_LISTED = (threads.c.titles.is_(None), threads.c.called_from.is_(None))
+"""That it is its user's own, and made neither to name another one nor for a sub-run."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """When a thread was deleted that is deleted for good: its days in the trash are over at once."""
 
@@ -48,10 +50,12 @@ def create(
     metadata: Mapping[str, Json] | None = None,
     title_wanted: bool = False,
     titles: str | None = None,
+    called_from: str | None = None,
 ) -> Thread:
     """A new thread and its empty root state.
 
     ``title_wanted``: a worker is to name it. ``titles``: it is in no list, and made to name that thread.
+    ``called_from``: it is in no list, and a sub-run of a run of that thread works on it.
     """
     root_id = new_id()
     row = c.execute(
@@ -70,6 +74,7 @@ def create(
             "latest_state_id": root_id,
             "title_wanted": title_wanted,
             "titles": titles,
+            "called_from": called_from,
         },
     ).one()
     c.execute(_CREATE_ROOT, {"id": root_id, "thread_id": row.id, "created_at": row.created_at})
@@ -129,8 +134,16 @@ def update(c: Connection, workspace_id: str, thread_id: str, **changes: Unpack[C
 
 
 def delete(c: Connection, workspace_id: str, thread_id: str) -> Thread:
-    """Put the thread out of sight; it can be restored for a while. Raises NotFound."""
+    """Put the thread out of sight; it can be restored for a while. Raises NotFound.
+
+    Those of sub-runs follow with :func:`delete_called`, once no run can make one any more.
+    """
     return _returned(c, _DELETE, workspace_id, thread_id)
+
+
+def delete_called(c: Connection, thread_id: str) -> None:
+    """Delete the threads of the sub-runs of a deleted one; they are restored and erased with it."""
+    c.execute(_DELETE_CALLED, {"thread": thread_id})
 
 
 def trash(
@@ -146,17 +159,23 @@ def trash(
 
 def restore(c: Connection, workspace_id: str, thread_id: str, days: float) -> Thread:
     """Bring back a thread that was deleted less than ``days`` ago. Raises NotFound."""
-    return _returned(c, _RESTORE, workspace_id, thread_id, kept=-days * _DAY)
+    restored = _returned(c, _RESTORE, workspace_id, thread_id, kept=-days * _DAY)
+    c.execute(_RESTORE_CALLED, {"thread": thread_id})
+    return restored
 
 
 def delete_for_good(c: Connection, workspace_id: str, thread_id: str) -> Thread:
     """Take a deleted thread out of the trash; :func:`purge` erases it. Raises NotFound."""
-    return _returned(c, _DELETE_FOR_GOOD.where(threads.c.id == _THREAD), workspace_id, thread_id)
+    deleted = _returned(c, _DELETE_FOR_GOOD.where(threads.c.id == _THREAD), workspace_id, thread_id)
+    c.execute(_DELETE_CALLED_FOR_GOOD, {"deleted": [thread_id]})
+    return deleted
 
 
 def empty_trash(c: Connection, workspace_id: str) -> int:
     """The same for all deleted threads; how many they were."""
-    return c.execute(_DELETE_FOR_GOOD, {"workspace": workspace_id}).rowcount
+    deleted = list(c.execute(_DELETE_FOR_GOOD.returning(threads.c.id), {"workspace": workspace_id}).scalars())
+    c.execute(_DELETE_CALLED_FOR_GOOD, {"deleted": deleted})
+    return len(deleted)
 
 
 def purge(c: Connection, days: float) -> int:
@@ -175,7 +194,7 @@ def _trash_query(dialect: str, continued: bool) -> sa.Select[Any]:
         .where(
             threads.c.workspace_id == _WORKSPACE,
             threads.c.deleted_at > now(_KEPT),
-            threads.c.titles.is_(None),
+            *_IS_LISTED,
             *([after(threads.c.deleted_at, threads.c.id)] if continued else ()),
         )
         .order_by(threads.c.deleted_at.desc(), threads.c.id.desc())
@@ -200,7 +219,7 @@ def list_query(
             threads.c.workspace_id == _WORKSPACE,
             threads.c.status == sa.bindparam("wanted_status", type_=threads.c.status.type),
             threads.c.deleted_at.is_(None),
-            threads.c.titles.is_(None),
+            *_IS_LISTED,
             *([after(threads.c.updated_at, threads.c.id)] if continued else ()),
             *conditions,
         )
@@ -246,6 +265,7 @@ _WORKSPACE = sa.bindparam("workspace", type_=threads.c.id.type)
 _KEPT = sa.bindparam("kept", type_=sa.Float)
 """Seconds that a thread stays in the trash, as a negative number."""
 
+_deleted = threads.alias("deleted")
 COLUMNS = [threads.c[name] for name in Thread.__dataclass_fields__]
 _STATUS = list(Thread.__dataclass_fields__).index("status")
 
@@ -253,12 +273,12 @@ _STATUS = list(Thread.__dataclass_fields__).index("status")
 _CREATE = threads.insert().values(created_at=now(), updated_at=now()).returning(*COLUMNS)
 _CREATE_ROOT = states.insert().values(depth=0, ordinal=0)
 _GET = _of(sa.select(*COLUMNS))
-GET_LIVE = _GET.where(threads.c.deleted_at.is_(None), threads.c.titles.is_(None))
+GET_LIVE = _GET.where(threads.c.deleted_at.is_(None), *_IS_LISTED)
 _EXISTING = sa.select(threads.c.id).where(
     threads.c.id.in_(sa.bindparam("threads", expanding=True, type_=threads.c.id.type)),
     threads.c.workspace_id == sa.bindparam("workspace", type_=threads.c.id.type),
     threads.c.deleted_at.is_(None),
-    threads.c.titles.is_(None),
+    *_IS_LISTED,
 )
 _FORGET_TITLE = (
     threads.update()
@@ -268,15 +288,26 @@ _FORGET_TITLE = (
 _DELETE = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(deleted_at=now())
 _RESTORE = (
     _of(threads.update())
-    .where(threads.c.deleted_at.is_(None) | (threads.c.deleted_at > now(_KEPT)), threads.c.titles.is_(None))
+    .where(threads.c.deleted_at.is_(None) | (threads.c.deleted_at > now(_KEPT)), *_IS_LISTED)
     .values(deleted_at=None)
+)
+_RESTORE_CALLED = threads.update().where(threads.c.called_from == _THREAD).values(deleted_at=None)
+_DELETE_CALLED = (
+    threads.update()
+    .where(threads.c.called_from == _THREAD, threads.c.deleted_at.is_(None))
+    .values(deleted_at=sa.select(_deleted.c.deleted_at).where(_deleted.c.id == _THREAD).scalar_subquery())
+)
+_DELETE_CALLED_FOR_GOOD = (
+    threads.update()
+    .where(threads.c.called_from.in_(sa.bindparam("deleted", expanding=True, type_=threads.c.id.type)))
+    .values(deleted_at=_LONG_AGO)
 )
 _DELETE_FOR_GOOD = (
     threads.update()
     .where(
         threads.c.workspace_id == _WORKSPACE,
         threads.c.deleted_at > _LONG_AGO,
-        threads.c.titles.is_(None),
+        *_IS_LISTED,
     )
     .values(deleted_at=_LONG_AGO)
 )

@@ -140,7 +140,7 @@ class PostgreSQL(Engine):
         *,
         error: RunError | None = None,
     ) -> Run:
-        """One statement, unless more than small messages has to be stored, or the run was sent some."""
+        """One statement, unless more is to be stored than small messages, or more to be done for its run."""
         if result.steps or result.log or result.data or not _fits(result.messages):
             return super().finish(run, status, result, error=error)
         values = {

@@ -11,9 +11,11 @@ WITH queue AS (
                SELECT count(*) FROM runs WHERE status = 'queued' AND pool = %(pool)s
            ) END AS of_pool,
            (SELECT count(*) FROM runs
-            WHERE status = 'queued' AND published_at IS NOT NULL AND pool = %(pool)s) AS published,
+            WHERE status = 'queued' AND published_at IS NOT NULL AND pool = %(pool)s
+              AND call_id IS NULL) AS published,
            EXISTS (SELECT FROM runs
                    WHERE status = 'queued' AND published_at IS NULL AND pool = %(pool)s
+                     AND call_id IS NULL
                      AND (not_before IS NULL OR not_before <= clock_timestamp())) AS waiting,
            (SELECT coalesce(sum(slots), 0) FROM pools
             WHERE name = %(pool)s AND queue_refusal IS NULL
@@ -88,6 +90,7 @@ WITH ended AS (
             first_delta_at, clock_timestamp() - make_interval(secs => %(first_delta)s::float8)),
         finished_at = clock_timestamp(), lease_until = NULL, claimed_by = NULL
     WHERE id = %(run)s::uuid AND attempt = %(attempt)s::int AND status = 'running' AND NOT steered
+      AND calls = 0
     RETURNING finished_at, cancel_requested_at
 ), saved AS (
     INSERT INTO messages (id, state_id, position, attempt, void, role, type, channel, author,
@@ -106,4 +109,4 @@ WITH ended AS (
 )
 SELECT finished_at, cancel_requested_at FROM ended
 """
-"""No row: the attempt is stale, or the run was sent messages, of which more is to be done."""
+"""No row: the attempt is stale, or the run was sent messages or has made calls: more is to be done."""

@@ -201,6 +201,9 @@ class Run(Output):
     id = _id()
     thread_id = _id()
     parent_run_id = _id(allow_none=True)
+    call_id = fields.String(
+        allow_none=True, metadata=says("of a sub-run: by what its parent, `parent_run_id`, calls it")
+    )
     input_state_id = _id()
     output_state_id = _id()
     worker_id = fields.String()
