@@ -18,6 +18,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__branchline_worker__"
 SERVED = "__branchline_served__"
 """Where a module has what it called ``serve`` for: a list of workers' functions."""
+_SECOND_IS_OVER = 2.0
+"""Seconds after which nothing is written in the same second any more, by file systems that round it."""
 
 
 def worker(function: _F) -> _F:
@@ -39,8 +41,25 @@ def load(path: str) -> Function:
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module
+    sys.dont_write_bytecode |= _was_just_written(os.path.dirname(path))
     spec.loader.exec_module(module)
     return _function(module)
+
+
+def _was_just_written(folder: str) -> bool:
+    """Whether code of a worker may change once more within the second in which it was written.
+
+    Python tells by size and second whether compiled code is that of its source, so code that was
+    kept now could stand for the next version.
+    """
+    import time
+
+    try:
+        with os.scandir(folder or ".") as entries:
+            written = [entry.stat().st_mtime for entry in entries if entry.name.endswith(".py")]
+    except OSError:  # a sandbox may keep a worker from listing its folder, and from writing there
+        return False
+    return time.time() - max(written, default=0) < _SECOND_IS_OVER
 
 
 def _function(module: ModuleType) -> Function:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -15,7 +16,7 @@ from unittest.mock import ANY
 import pytest
 
 from runtime.settings import CHECKOUT
-from tests.support.sdk_process import WITHIN, Execute
+from tests.support.sdk_process import WITHIN, Execute, Executed
 
 HELLO = [{"type": "delta", "text": "Hel"}, {"type": "delta", "text": "lo"}, {"type": "done"}]
 
@@ -385,6 +386,23 @@ def test_a_worker_is_stopped_wherever_it_is(execute: Execute, shape: str, way: s
     handed_back = way in ("close", "SIGTERM")
     assert executed.end() == [{"type": "delta", "text": f"handed back: {handed_back}"}]
     assert executed.code == 128 + signal.SIGTERM
+
+
+def test_code_that_changes_twice_within_a_second_is_executed_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    second = time.time() + 60  # as good as now
+    for answer in ("a", "b"):
+        for name, source in (
+            ("part.py", f"ANSWER = {answer!r}"),
+            ("entry.py", f"import part\ndef run(run):\n    return part.ANSWER + {answer!r}"),
+        ):
+            (tmp_path / name).write_text(source)
+            os.utime(tmp_path / name, (second, second))
+        executed = Executed(tmp_path / "entry.py", {})
+        assert executed.end()[0] == {"type": "delta", "text": answer * 2}
+        executed.close()
 
 
 def test_lines_stay_whole_when_a_flood_is_stopped(execute: Execute) -> None:
