@@ -22,15 +22,18 @@ What it yields or returns is a piece of the answer (str) or an event of the prot
     protocol                 the lines that a worker may write; for who reads them: a pool, a test
     testing                  executes a worker in its author's tests
 
+Its modules import each other relatively, for authors install the same package as
+``branchline_sdk``.
+
 All of it needs the standard library only and imports fast, for it is a part of every
 worker's start. It does without threading: importing that makes every fork twice as
 expensive, because of what it does in each forked child.
 """
 
-from runtime.sdk.errors import Cancelled, Failure
-from runtime.sdk.loader import worker
-from runtime.sdk.messages import Message
-from runtime.sdk.run import OpenMessage, Run
-from runtime.sdk.serving import serve
+from .errors import Cancelled, Failure
+from .loader import worker
+from .messages import Message
+from .run import OpenMessage, Run
+from .serving import serve
 
 __all__ = ["Cancelled", "Failure", "Message", "OpenMessage", "Run", "serve", "worker"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from runtime.sdk.driver import execute
-from runtime.sdk.loader import load
-from runtime.sdk.wire import Wire, line_buffer_stdout
+from .driver import execute
+from .loader import load
+from .wire import Wire, line_buffer_stdout
 
 
 def main() -> int:

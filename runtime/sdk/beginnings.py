@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runtime.sdk.run import Run
+    from .run import Run
 
 
 def beginning(run: Run) -> str | None:

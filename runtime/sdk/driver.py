@@ -8,12 +8,12 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runtime.sdk.errors import Cancelled, Failure, Suspended
-from runtime.sdk.loader import Function
-from runtime.sdk.run import Run
+from .errors import Cancelled, Failure, Suspended
+from .loader import Function
+from .run import Run
 
 if TYPE_CHECKING:
-    from runtime.sdk.wire import Connection
+    from .wire import Connection
 
 _STOPPED = 128 + signal.SIGTERM
 

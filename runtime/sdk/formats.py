@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from runtime.sdk.messages import Json
-from runtime.sdk.turns import Call, Picture, Turn
+from .messages import Json
+from .turns import Call, Picture, Turn
 
 Item = dict[str, Json]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from runtime.sdk.run import Run
+    from .run import Run
 
 Function = Callable[["Run"], Any]
 _F = TypeVar("_F", bound=Callable[..., Any])

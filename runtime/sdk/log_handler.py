@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_right
 
-from runtime.sdk import logs
+from . import logs
 
 _FROM = (logging.INFO, logging.WARNING, logging.ERROR)
 """Where each level but the first begins."""

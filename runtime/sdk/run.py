@@ -9,16 +9,16 @@ from contextlib import suppress
 from json.encoder import encode_basestring as _quote
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from runtime.sdk.errors import Cancelled, Failure, Suspended
-from runtime.sdk.messages import Json, Message
-from runtime.sdk.steps import MAX_VALUE, Steps, current_step, digest_of, refuse_within
+from .errors import Cancelled, Failure, Suspended
+from .messages import Json, Message
+from .steps import MAX_VALUE, Steps, current_step, digest_of, refuse_within
 
 if TYPE_CHECKING:
     import logging
     from typing import Literal
 
-    from runtime.sdk.tools import ToolCall
-    from runtime.sdk.wire import Connection
+    from .tools import ToolCall
+    from .wire import Connection
 
 _ALLOWED_IN_STEPS = ("step", "error")
 """What the function of a durable step may say: it is missing in a later attempt, and nothing is lost."""
@@ -159,7 +159,7 @@ class Run:
         That is what the user said last, so that a long series of calls does not lose its goal,
         and system messages. The result of a call that is not in the window is left out.
         """
-        from runtime.sdk.turns import window
+        from .turns import window
 
         return window(self.messages, size)
 
@@ -183,8 +183,8 @@ class Run:
         that offers no functions. Without ``pictures``, for a model that does not see, it is
         told what they show. Reasoning is left out, and code, consoles and questions are text.
         """
-        from runtime.sdk import formats
-        from runtime.sdk.turns import turns
+        from . import formats
+        from .turns import turns
 
         if api not in ("chat", "responses"):
             raise ValueError(f'the API is "chat" or "responses", not {api!r}')
@@ -206,8 +206,8 @@ class Run:
         They are ``messages`` and, where there are instructions, ``system``. See :meth:`as_openai`
         for the arguments.
         """
-        from runtime.sdk import formats
-        from runtime.sdk.turns import turns
+        from . import formats
+        from .turns import turns
 
         made = turns(
             self.messages if messages is None else messages, system=system, tools=tools, pictures=pictures
@@ -279,7 +279,7 @@ class Run:
         exception that ends the block, which goes on. ``call_id``: the model's; without one, one
         is made, ``tool.id``.
         """
-        from runtime.sdk.tools import ToolCall
+        from .tools import ToolCall
 
         self._calls += 1
         return ToolCall(self, name, arguments, call_id or f"call_{self.id[-12:]}_{self._calls}")
@@ -293,13 +293,13 @@ class Run:
 
         ``level``: debug, info, warning or error. Further lines of the message are indented.
         """
-        from runtime.sdk import logs
+        from . import logs
 
         logs.write(message, level, fields)
 
     def log_handler(self) -> logging.Handler:
         """A handler for the module logging, whose records it writes as :meth:`log` does."""
-        from runtime.sdk.log_handler import LogHandler
+        from .log_handler import LogHandler
 
         return LogHandler()
 

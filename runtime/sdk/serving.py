@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from runtime.sdk.loader import SERVED, Function
-from runtime.sdk.messages import Json
+from .loader import SERVED, Function
+from .messages import Json
 
 if TYPE_CHECKING:
-    from runtime.sdk.run import Run
+    from .run import Run
 
 
 def serve(
@@ -30,7 +30,7 @@ def serve(
 
     Raises TypeError for anything else.
     """
-    from runtime.sdk.adapters import adapt
+    from .adapters import adapt
 
     function = adapt(agent, rules, input)
     module = sys._getframe(1).f_globals

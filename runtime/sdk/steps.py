@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from runtime.sdk.errors import Failure
-from runtime.sdk.messages import Json
+from .errors import Failure
+from .messages import Json
 
 if TYPE_CHECKING:
-    from runtime.sdk.wire import Connection
+    from .wire import Connection
 
 MAX_VALUE = 1 << 20
 """Bytes that one result may have, as JSON."""

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from runtime.sdk.errors import Cancelled, Failure, Suspended
-from runtime.sdk.messages import Json
-from runtime.sdk.steps import MAX_VALUE
+from .errors import Cancelled, Failure, Suspended
+from .messages import Json
+from .steps import MAX_VALUE
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from runtime.sdk.messages import Json, Message
+from .messages import Json, Message
 
 _NOT_FINISHED = "The call was not finished."
 _FAILED = "The call failed."

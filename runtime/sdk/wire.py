@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from runtime.sdk.errors import Cancelled
-from runtime.sdk.messages import Json
+from .errors import Cancelled
+from .messages import Json
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

@@ -51,8 +51,9 @@ def _imported(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            module = "." * node.level + (node.module or "")
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,14 @@ def graph() -> grimp.ImportGraph:
 def test_a_worker_imports_nothing_of_ours_but_the_sdk(path: Path) -> None:
     ours = {name for name in imported(path) if name.split(".")[0] in ("runtime", "web", "tests")}
     assert all(name == "runtime.sdk" or name.startswith("runtime.sdk.") for name in ours), ours
+
+
+SDK = sorted(set((CHECKOUT / "runtime" / "sdk").rglob("*.py")) - {CHECKOUT / "runtime/sdk/fresh.py"})
+
+
+@pytest.mark.parametrize("path", SDK, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_the_sdk_does_not_know_its_own_name(path: Path) -> None:
+    assert "runtime" not in {name.split(".")[0] for name in imported(path)}
 
 
 def test_the_root_of_the_runtime_has_few_modules() -> None:

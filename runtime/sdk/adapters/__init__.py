@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from runtime.sdk.adapters.rules import Rule
-from runtime.sdk.loader import Function
-from runtime.sdk.messages import Json
+from ..loader import Function
+from ..messages import Json
+from .rules import Rule
 
 _LIBRARIES: tuple[tuple[str, str, str], ...] = ()
 """The module and the class that an agent is one of, and our module for it. The first that fits counts."""
@@ -40,7 +40,7 @@ def adapt(agent: Any, rules: Iterable[Mapping[str, Json]], input: Callable[[Any]
             adapter = import_module(f"{__name__}.{ours}")
             return adapter.worker(agent, checked, input)  # type: ignore[no-any-return]
     if callable(agent) and not isinstance(agent, type):
-        from runtime.sdk.adapters import function
+        from . import function
 
         return function.worker(agent, checked, input)
     kind = agent if isinstance(agent, type) else type(agent)

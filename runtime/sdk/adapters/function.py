@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from runtime.sdk.adapters.output import Output
-from runtime.sdk.adapters.rules import Rule
-from runtime.sdk.adapters.shapes import KNOWN
-from runtime.sdk.loader import Function
+from ..loader import Function
+from .output import Output
+from .rules import Rule
+from .shapes import KNOWN
 
 if TYPE_CHECKING:
-    from runtime.sdk.run import Run
+    from ..run import Run
 
 
 def worker(

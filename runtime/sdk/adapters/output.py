@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from runtime.sdk.adapters.rules import Chunk, Meaning, Rule
-from runtime.sdk.errors import Failure
-from runtime.sdk.messages import Json
+from ..errors import Failure
+from ..messages import Json
+from .rules import Chunk, Meaning, Rule
 
 if TYPE_CHECKING:
-    from runtime.sdk.run import OpenMessage, Run
-    from runtime.sdk.tools import ToolCall
+    from ..run import OpenMessage, Run
+    from ..tools import ToolCall
 
 _Kind = tuple[str, str, str]
 """Role, type and channel of a message."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from runtime.sdk.messages import Json
+from ..messages import Json
 
 Chunk = Any
 Meaning = dict[str, Json]

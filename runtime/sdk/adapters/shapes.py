@@ -5,7 +5,7 @@ New events of a known API are ignored, so that a new version of it breaks no wor
 
 from __future__ import annotations
 
-from runtime.sdk.adapters.rules import Rule
+from .rules import Rule
 
 _CHAT = {"object": "chat.completion.chunk"}
 OPENAI_CHAT = (

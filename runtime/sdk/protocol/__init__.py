@@ -13,7 +13,7 @@ line is a record in ``events`` and its fields in ``fields``; docs/reference/prot
 Nothing of a worker's process imports it.
 """
 
-from runtime.sdk.protocol.events import (
+from .events import (
     CompleteMessage,
     Confirm,
     Delta,
@@ -28,9 +28,9 @@ from runtime.sdk.protocol.events import (
     Step,
     Usage,
 )
-from runtime.sdk.protocol.fields import MAX_LINE, ProtocolError, asked_for, decode_line, size_of
-from runtime.sdk.protocol.reader import Reader
-from runtime.sdk.protocol.values import Channel, MessageType, Role
+from .fields import MAX_LINE, ProtocolError, asked_for, decode_line, size_of
+from .reader import Reader
+from .values import Channel, MessageType, Role
 
 __all__ = [
     "MAX_LINE",

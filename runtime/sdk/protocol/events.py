@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from runtime.sdk.messages import Json
-from runtime.sdk.protocol.values import Channel, MessageType, Role
+from ..messages import Json
+from .values import Channel, MessageType, Role
 
 
 @dataclass(frozen=True, slots=True)

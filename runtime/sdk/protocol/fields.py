@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-from runtime.sdk.messages import Json
-from runtime.sdk.protocol.events import (
+from ..messages import Json
+from .events import (
     CompleteMessage,
     Confirm,
     Delta,
@@ -23,7 +23,7 @@ from runtime.sdk.protocol.events import (
     Step,
     Usage,
 )
-from runtime.sdk.protocol.values import MAX_LEVELS, Channel, MessageType, Role, nests_too_deeply
+from .values import MAX_LEVELS, Channel, MessageType, Role, nests_too_deeply
 
 MAX_LINE: Final = 16 << 20
 """Bytes that a line may have."""

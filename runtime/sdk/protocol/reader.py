@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from runtime.sdk.protocol.events import CompleteMessage, Confirm, Delta, Done, End, Event, Failed, Start
-from runtime.sdk.protocol.fields import ProtocolError, clean, decode
+from .events import CompleteMessage, Confirm, Delta, Done, End, Event, Failed, Start
+from .fields import ProtocolError, clean, decode
 
 _MAX_OPEN: Final = 1000
 

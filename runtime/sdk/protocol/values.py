@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from runtime.sdk.messages import Json
+from ..messages import Json
 
 MAX_LEVELS = 56
 """Levels of arrays and objects in a config, data, metadata or arguments.

@@ -12,7 +12,7 @@ docs/reference/sdk.md explains it.
     transcript    what an attempt has said
 """
 
-from runtime.sdk.testing.execution import Result, execute
-from runtime.sdk.testing.transcript import Error, Question, WrittenMessage
+from .execution import Result, execute
+from .transcript import Error, Question, WrittenMessage
 
 __all__ = ["Error", "Question", "Result", "WrittenMessage", "execute"]

@@ -11,12 +11,12 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from runtime.sdk import driver
-from runtime.sdk.loader import Function, load
-from runtime.sdk.messages import Json, Message
-from runtime.sdk.run import Run
-from runtime.sdk.testing.transcript import Error, Fields, Question, SavedValue, Transcript, WrittenMessage
-from runtime.sdk.testing.wire import Killed, LocalWire
+from .. import driver
+from ..loader import Function, load
+from ..messages import Json, Message
+from ..run import Run
+from .transcript import Error, Fields, Question, SavedValue, Transcript, WrittenMessage
+from .wire import Killed, LocalWire
 
 Worker = Function | str | os.PathLike[str]
 Said = str | Message | Mapping[str, Json]

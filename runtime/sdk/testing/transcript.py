@@ -10,8 +10,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from runtime.sdk.messages import Json, Message
-from runtime.sdk.protocol import (
+from ..messages import Json, Message
+from ..protocol import (
     MAX_LINE,
     CompleteMessage,
     Confirm,
@@ -32,7 +32,7 @@ from runtime.sdk.protocol import (
     decode_line,
     size_of,
 )
-from runtime.sdk.protocol.values import Channel, MessageType, Role
+from ..protocol.values import Channel, MessageType, Role
 
 Fields = dict[str, Json]
 

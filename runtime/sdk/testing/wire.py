@@ -6,14 +6,14 @@ import _thread
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.sdk.errors import Cancelled
-from runtime.sdk.messages import Json
-from runtime.sdk.testing.transcript import TooLarge, Transcript
+from ..errors import Cancelled
+from ..messages import Json
+from .transcript import TooLarge, Transcript
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from runtime.sdk.wire import Tag, Watched
+    from ..wire import Tag, Watched
 
 
 class Killed(BaseException):
