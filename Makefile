@@ -12,7 +12,7 @@ LOCAL  := cli,flower,local,workers
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint format ui audit real-model bench soak lock clean
+.PHONY: help run test lint format ui sdk audit real-model bench soak lock clean
 
 help:
 	@echo 'make run          set everything up and start Branchline; Ctrl-C stops it'
@@ -21,6 +21,7 @@ help:
 	@echo 'make format       format the code'
 	@echo 'make audit        look for known vulnerabilities in what config/requirements.lock names'
 	@echo 'make ui           build the browser interface'
+	@echo 'make sdk          build the package branchline-sdk, for authors of workers, into dist'
 	@echo 'make real-model   run the tests that talk to a real language model'
 	@echo 'make bench        measure everything, in five minutes; ARGS="rate start" chooses'
 	@echo 'make soak         break everything under load for ten minutes; SEED=7 SECONDS=60 choose'
@@ -51,6 +52,9 @@ format: $(VENV)/installed-test
 audit: $(VENV)/installed-audit
 	@$(BIN)/pip-audit --requirement $(LOCK) --no-deps --disable-pip --progress-spinner off $(ARGS)
 
+sdk: $(VENV)/installed
+	@$(BIN)/python config/sdk/build.py dist
+
 real-model: $(VENV)/installed-real-model
 	@$(BIN)/python -m pytest -m real_model $(ARGS)
 
@@ -72,7 +76,7 @@ lock: | $(BIN)/python
 
 clean:
 	rm -rf $(VENV) web/static web/ui/node_modules web/ui/*/node_modules web/ui/openapi.json web/ui/client/src/api/schema.d.ts
-	rm -rf build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ── the browser interface ───────────────────────────────────────────────────

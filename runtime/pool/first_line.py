@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import orjson
 
 from runtime.model import Message
+from runtime.sdk.version import PROTOCOL
 from runtime.store.attempts import Claim
-
-_PROTOCOL = 1
-"""Version of the protocol between a pool and its children."""
 
 
 def first_line(claim: Claim, open: Sequence[Message] | None) -> bytes:
@@ -18,7 +16,7 @@ def first_line(claim: Claim, open: Sequence[Message] | None) -> bytes:
     return orjson.dumps(
         {
             "type": "run",
-            "protocol": _PROTOCOL,
+            "protocol": PROTOCOL,
             "run": claim.run.encode(),
             "config": claim.run.config,
             "args": claim.run.args,

@@ -16,6 +16,7 @@ What it yields or returns is a piece of the answer (str) or an event of the prot
     beginnings               half an answer, for workers that go on with it; imported by them
     logs, log_handler        lines of the run's log; they, too
     serving, adapters        make a worker of an agent of another library; imported by serve()
+    version, alias           which pools it goes with; its other name, under a pool
     loader                   finds the worker's function in its file
     driver                   executes one run
     wire                     the pipes to and from the pool

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .errors import Cancelled, Failure, Suspended
 from .loader import Function
+from .messages import Json
 from .run import Run
+from .version import PROTOCOL
 
 if TYPE_CHECKING:
     from .wire import Connection
@@ -24,6 +26,8 @@ def execute(function: Function, wire: Connection) -> int:
     if line is None:
         print("stdin ended before a run arrived", file=sys.stderr)
         return 1
+    if line.get("protocol", PROTOCOL) != PROTOCOL:
+        return _refuse(line, wire)
     run = Run(line, wire)
     try:
         try:
@@ -45,6 +49,17 @@ def execute(function: Function, wire: Connection) -> int:
         with suppress(BrokenPipeError):
             run._send_last_state()
         return _STOPPED
+
+
+def _refuse(line: Mapping[str, Json], wire: Connection) -> int:
+    """Fail a run whose pool may mean something else by what it says."""
+    run = Run(line, wire)
+    run._fail(
+        f"This worker's SDK has version {PROTOCOL} of the protocol, and the pool that started it version "
+        f"{line['protocol']}. Install the branchline-sdk of the version of Branchline that the pool has.",
+        retryable=False,
+    )
+    return 1
 
 
 def _drive(function: Function, run: Run, wire: Connection) -> None:

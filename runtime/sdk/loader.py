@@ -36,6 +36,9 @@ def load(path: str) -> Function:
     from importlib.machinery import SourceFileLoader
     from importlib.util import module_from_spec, spec_from_file_location
 
+    from . import alias
+
+    alias.install()
     name = os.path.splitext(os.path.basename(path))[0]
     spec = spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
     assert spec is not None and spec.loader is not None

@@ -15,6 +15,7 @@ from .. import driver
 from ..loader import Function, load
 from ..messages import Json, Message
 from ..run import Run
+from ..version import PROTOCOL
 from .transcript import Error, Fields, Question, SavedValue, Transcript, WrittenMessage
 from .wire import Killed, LocalWire
 
@@ -225,7 +226,7 @@ def _line(order: _Order, past: _Past) -> Fields:
     line: Fields = _copy(
         {
             "type": "run",
-            "protocol": 1,
+            "protocol": PROTOCOL,
             **order.line,
             "run": run,
             "earlier": [fields for fields in written if fields["status"] == "complete"],

@@ -497,6 +497,30 @@ def test_a_worker_that_catches_everything_still_waits(execute: Execute) -> None:
     assert [said["type"] for said in executed.end()] == ["confirm"]
 
 
+def test_a_pool_of_another_protocol_is_said(execute: Execute) -> None:
+    executed = execute("def run(run):\n    yield 'answer'", protocol=2)
+    [error] = executed.end()
+    assert (error["type"], error["retryable"], executed.code) == ("error", False, 1)
+    assert "SDK has version 1 of the protocol, and the pool that started it version 2." in error["message"]
+
+
+def test_both_names_of_the_sdk_are_the_same(execute: Execute) -> None:
+    executed = execute(
+        """
+        import branchline_sdk.testing, runtime.sdk.testing
+        from branchline_sdk import Failure, Run
+        from branchline_sdk.addresses import is_own
+        import runtime.sdk as sdk
+
+        def run(run):
+            assert type(run) is Run and branchline_sdk is sdk
+            assert branchline_sdk.testing is sdk.testing and sdk.__spec__.name == "runtime.sdk"
+            raise Failure("busy", retryable=True)
+        """
+    )
+    assert executed.end() == [{"type": "error", "message": "busy", "retryable": True}]
+
+
 def test_an_input_without_a_run_is_told(tmp_path: Path) -> None:
     path = tmp_path / "w.py"
     path.write_text("def run(run): ...")
