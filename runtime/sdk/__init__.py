@@ -11,6 +11,7 @@ What it yields or returns is a piece of the answer (str) or an event of the prot
 ::
 
     run, messages, errors    what authors use; exported here
+    progress                 what the worker does, for its user
     steps                    what is done once, whatever becomes of an attempt
     turns, formats, tools    the conversation for models, and calls; imported when they are asked for
     beginnings               half an answer, for workers that go on with it; imported by them

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import Cancelled, Failure, Suspended
 from .messages import Json, Message
+from .progress import Progress
 from .steps import MAX_VALUE, Steps, current_step, digest_of, refuse_within
 
 if TYPE_CHECKING:
@@ -284,9 +285,17 @@ class Run:
         self._calls += 1
         return ToolCall(self, name, arguments, call_id or f"call_{self.id[-12:]}_{self._calls}")
 
-    def step(self, description: str) -> None:
-        """Announce what the worker does next: "Searching the web"."""
-        self.emit({"type": "step", "description": description})
+    def step(self, description: str) -> Progress:
+        """Announce what the worker does next: "Searching the web".
+
+        As a block, ``with`` or ``async with``, the step ends with it: where it is within the block
+        of another step, that one goes on.
+        """
+        self._announce(description)
+        return Progress(description, self._announce)
+
+    def _announce(self, step: str) -> None:
+        self.emit({"type": "step", "description": step})
 
     def log(self, message: str, /, *, level: str = "info", **fields: Any) -> None:
         """Write a line to the run's log, with ``fields`` as ``name=value``.

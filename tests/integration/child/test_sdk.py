@@ -218,6 +218,34 @@ def test_steps_and_usage_are_told(execute: Execute) -> None:
     ]
 
 
+NESTED = """
+    def run(run):
+        with run.step("Research"):
+            with run.step("Search"):
+                pass
+            try:
+                with run.step("Read"):
+                    run.step("Open")
+                    raise ValueError
+            except ValueError:
+                pass
+        run.step("Write")
+        with run.step("Check"), run.step("Ask"):
+            run.confirm("Sure?")
+"""
+
+
+@pytest.mark.parametrize(
+    "source", [NESTED, NESTED.replace("def ", "async def ").replace("with ", "async with ")]
+)
+def test_a_step_ends_with_its_block_and_the_one_around_it_goes_on(execute: Execute, source: str) -> None:
+    *steps, question = execute(source).end()
+    assert [said["description"] for said in steps] == [
+        "Research", "Search", "Research", "Read", "Open", "Research", "Write", "Check", "Ask"
+    ]  # fmt: skip
+    assert question["type"] == "confirm"
+
+
 def test_lines_of_the_log_have_time_level_and_fields(execute: Execute) -> None:
     executed = execute(
         """
