@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from runtime.settings import CHECKOUT
 from runtime.testing.ports import free_port
 from tests.support.command_line import Command
+from tests.support.forked import Forks
 
 
 @pytest.fixture
@@ -19,15 +21,36 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    with Forks("tests.support.every_command:main") as forks:
+        yield forks
+
+
 @pytest.fixture
-def branchline(home: Path) -> Command:
-    """Call it with a data folder of its own, where nothing listens."""
-    environ = {
+def environ(home: Path) -> dict[str, str]:
+    """A data folder of its own, and addresses where nothing listens."""
+    return {
         "PATH": os.environ["PATH"],
         "BRANCHLINE_HOME": str(home),
         "PORT": str(free_port()),
         "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
     }
+
+
+@pytest.fixture
+def branchline(environ: dict[str, str], forks: Forks) -> Command:
+    """Call it, as a process that has all commands imported."""
+
+    def call(*arguments: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        return forks.call(arguments, environ | more, stdin)
+
+    return call
+
+
+@pytest.fixture
+def branchline_from_python(environ: dict[str, str]) -> Command:
+    """Call it as a user does: Python starts, and imports what the command needs."""
 
     def call(*arguments: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -33,11 +33,11 @@ def printed(result: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(result.stdout)
 
 
-def test_help_names_every_command_fast(branchline: Command) -> None:
+def test_help_names_every_command_fast(branchline_from_python: Command) -> None:
     took = []
     for _ in range(3):
         before = sum(os.times()[2:4])  # CPU of what has ended below us
-        result = branchline("--help")
+        result = branchline_from_python("--help")
         took.append(sum(os.times()[2:4]) - before)
     assert min(took) < 0.5  # 0.1 s; the first compiles
     assert result.returncode == 0

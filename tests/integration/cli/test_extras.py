@@ -36,9 +36,9 @@ def without(folder: Path, library: str) -> str:
     ],
 )
 def test_a_command_names_its_extra_when_a_library_is_missing(
-    branchline: Command, tmp_path: Path, command: str, library: str, extra: str
+    branchline_from_python: Command, tmp_path: Path, command: str, library: str, extra: str
 ) -> None:
-    result = branchline(command, PYTHONPATH=without(tmp_path, library))
+    result = branchline_from_python(command, PYTHONPATH=without(tmp_path, library))
 
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
@@ -47,10 +47,12 @@ def test_a_command_names_its_extra_when_a_library_is_missing(
     )
 
 
-def test_accounts_need_no_extra(branchline: Command, tmp_path: Path) -> None:
+def test_accounts_need_no_extra(branchline_from_python: Command, tmp_path: Path) -> None:
     path = without(tmp_path, "rich")
-    assert branchline("migrate", PYTHONPATH=path).returncode == 0
-    added = branchline("user", "add", "ada@example.com", "--password", "correct horse", PYTHONPATH=path)
+    assert branchline_from_python("migrate", PYTHONPATH=path).returncode == 0
+    added = branchline_from_python(
+        "user", "add", "ada@example.com", "--password", "correct horse", PYTHONPATH=path
+    )
     assert added.returncode == 0
 
 

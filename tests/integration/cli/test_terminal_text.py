@@ -168,9 +168,9 @@ def test_the_console_shows_every_text_that_it_is_given() -> None:
     assert not controls(result.stdout), ascii(result.stdout)
 
 
-def test_a_terminal_that_has_ascii_only_is_written_to(branchline: Command) -> None:
+def test_a_terminal_that_has_ascii_only_is_written_to(branchline_from_python: Command) -> None:
     ascii_only = {"LANG": "C", "PYTHONIOENCODING": "ascii", "WORKERS_PATH": "/nowhere/日本"}
-    done = branchline("doctor", **ascii_only)
+    done = branchline_from_python("doctor", **ascii_only)
     assert (done.returncode, done.stderr) == (1, "")
     assert "!! redis: no answer" in done.stdout and "  -> Start it" in done.stdout
     assert "/nowhere/\\u65e5\\u672c" in done.stdout
