@@ -8,6 +8,13 @@ import gevent
 
 from tests.integration.stream.hub import SCENARIOS
 
-with gevent.Timeout(50):
-    SCENARIOS[sys.argv[1]](sys.argv[2])
-print("ok")
+
+def main() -> None:
+    """Run it."""
+    with gevent.Timeout(50):
+        SCENARIOS[sys.argv[1]](sys.argv[2])
+    print("ok")
+
+
+if __name__ == "__main__":
+    main()
