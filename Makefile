@@ -12,7 +12,7 @@ LOCAL  := cli,flower,local,workers
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint format ui sdk audit real-model bench soak lock clean
+.PHONY: help run test lint format ui sdk audit frameworks real-model bench soak lock clean
 
 help:
 	@echo 'make run          set everything up and start Branchline; Ctrl-C stops it'
@@ -22,6 +22,7 @@ help:
 	@echo 'make audit        look for known vulnerabilities in what config/requirements.lock names'
 	@echo 'make ui           build the browser interface'
 	@echo 'make sdk          build the package branchline-sdk, for authors of workers, into dist'
+	@echo 'make frameworks   run the tests of agents that are made with other libraries'
 	@echo 'make real-model   run the tests that talk to a real language model'
 	@echo 'make bench        measure everything, in five minutes; ARGS="rate start" chooses'
 	@echo 'make soak         break everything under load for ten minutes; SEED=7 SECONDS=60 choose'
@@ -54,6 +55,9 @@ audit: $(VENV)/installed-audit
 
 sdk: $(VENV)/installed
 	@$(BIN)/python config/sdk/build.py dist
+
+frameworks: $(VENV)/installed-frameworks
+	@$(BIN)/python -m pytest -m frameworks $(ARGS)
 
 real-model: $(VENV)/installed-real-model
 	@$(BIN)/python -m pytest -m real_model $(ARGS)
@@ -122,8 +126,9 @@ $(VENV)/installed-test: EXTRAS := $(LOCAL),test
 $(VENV)/installed-audit: EXTRAS := $(LOCAL),test,audit
 $(VENV)/installed-bench: EXTRAS := $(LOCAL),test,bench
 $(VENV)/installed-real-model: EXTRAS := $(LOCAL),test,real-model
+$(VENV)/installed-frameworks: EXTRAS := $(LOCAL),test,frameworks
 
-$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-audit $(VENV)/installed-bench $(VENV)/installed-real-model: $(SOURCE) | $(BIN)/python
+$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-audit $(VENV)/installed-bench $(VENV)/installed-real-model $(VENV)/installed-frameworks: $(SOURCE) | $(BIN)/python
 	@echo "Installing what Branchline needs into $(VENV) (the first time takes about a minute) ..."
 	@$(BIN)/python config/install.py $(EXTRAS)
 	@touch $@

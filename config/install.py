@@ -47,6 +47,9 @@ _CAUSES = {
     "(?i)requires.a?.?different Python|EBADENGINE": "a package does not go with this version",
 }
 """What the end of the output says, and what that means."""
+_ONLY_FOR = {"cryptography": "mcp"}
+"""What a package needs for one of its extras only → who asks for that extra, here ``pyjwt[crypto]``. The
+lock says whose dependency a package is, but not of which extra."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -88,9 +91,14 @@ def chosen(extras: Iterable[str]) -> list[str]:
         sys.exit(
             f"{LOCK.name} lacks {', '.join(sorted(missing))}, which setup.cfg asks for: call `make lock`."
         )
-    while more := {name for name, entry in entries.items() if name not in needed and parents(entry) & needed}:
+    while more := {name for name, entry in entries.items() if comes(name, entry, needed)} - needed:
         needed |= more
     return [entry for name, entry in entries.items() if name in needed]
+
+
+def comes(name: str, entry: str, needed: set[str]) -> bool:
+    """Whether a package comes with those that are needed."""
+    return bool(parents(entry) & needed) and _ONLY_FOR.get(name, "") in {"", *needed}
 
 
 def pip(*arguments: str, packages: int) -> None:

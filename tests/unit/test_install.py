@@ -61,6 +61,12 @@ def test_an_extra_brings_what_its_packages_need_and_no_other_extra() -> None:
     assert not {"pytest", "mypy", "flower"} & workers
 
 
+def test_what_a_package_needs_for_an_extra_of_its_own_comes_with_that_only() -> None:
+    assert "pyjwt" in names()
+    assert "cryptography" not in names()
+    assert "cryptography" in names("frameworks")
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout that needs one package, whose wheel lies beside it."""
