@@ -22,7 +22,11 @@ from ..loader import Function
 from ..messages import Json
 from .rules import Rule
 
-_LIBRARIES: tuple[tuple[str, str, str], ...] = ()
+_LIBRARIES = (
+    ("langgraph.pregel", "Pregel", "langgraph_graph"),
+    ("langgraph.graph", "StateGraph", "langgraph_graph"),
+    ("langchain_core.runnables", "Runnable", "runnable"),
+)
 """The module and the class that an agent is one of, and our module for it. The first that fits counts."""
 
 _TAKES = (

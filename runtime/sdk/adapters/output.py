@@ -122,8 +122,11 @@ class Output:
         if of is not None:
             self._answer = of
         used = self._used.setdefault(self._answer, {})
+        before = dict(used)
         for name, amount in amounts.items():
             used[name] = used.get(name, 0) + amount if adds else amount
+        if used == before:
+            return
         names = {name: None for one in self._used.values() for name in one}
         self._run.usage(**{name: sum(one.get(name, 0) for one in self._used.values()) for name in names})
 

@@ -1,0 +1,82 @@
+"""What an agent saves while it runs, to go on from there in a later attempt."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Failure
+from ..messages import Json
+from .output import Output
+from .questions import Question
+
+if TYPE_CHECKING:
+    from ..run import Run
+
+
+class _NotSaved(Exception):
+    """No attempt has saved this value."""
+
+
+class Journal:
+    """Where an agent was: entries that are saved once in a run, whatever becomes of its attempts.
+
+    An entry has what was said since the one before, what the agent needs to go on, and what
+    it asks its user next.
+    """
+
+    def __init__(self, run: Run, output: Output, name: str) -> None:
+        """``name``: what the keys of the entries begin with."""
+        self._run = run
+        self._output = output
+        self._name = name
+        self._next = 1
+
+    async def replay(self) -> AsyncIterator[tuple[Json, list[Question]]]:
+        """What earlier attempts have saved, one after the other: after it was said again, what the agent
+        needs, and what it asks. From the end on, what is said is noted."""
+        while (entry := await self._saved()) is not None:
+            for meaning in entry["said"]:
+                if meaning["kind"] != "usage":  # the attempt that used it has reported it
+                    self._output.say(meaning)
+            self._next += 1
+            yield entry["agent"], [Question(*one) for one in entry["asked"]]
+        self._output.said = []
+
+    async def add(self, agent: Json, questions: Iterable[Question] = ()) -> None:
+        """Save where the agent is. Raises ValueError and Failure where that is too large."""
+        entry = {"said": self._output.said, "agent": agent, "asked": [list(one) for one in questions]}
+        self._output.said = []
+
+        async def value() -> Json:
+            return entry
+
+        await self._run.once(self._key, value)
+        self._next += 1
+
+    async def ask(self, agent: Json, questions: Iterable[Question]) -> list[Json]:
+        """Save where the agent is, and ask the user. Raises Failure where it cannot be saved."""
+        questions = list(questions)
+        try:
+            await self.add(agent, questions)
+        except ValueError as error:
+            raise Failure(f"The agent cannot wait for an answer: {error}") from error
+        return self.answers(questions)
+
+    def answers(self, questions: Iterable[Question]) -> list[Json]:
+        """The user's answers. The process ends at the first that is not answered yet."""
+        return [question.ask(self._run) for question in questions]
+
+    async def _saved(self) -> Any:
+        try:
+            return await self._run.once(self._key, _not_saved)
+        except _NotSaved:
+            return None
+
+    @property
+    def _key(self) -> str:
+        return f"{self._name} {self._next}"
+
+
+async def _not_saved() -> Json:
+    raise _NotSaved
