@@ -71,17 +71,29 @@ OPENAI_RESPONSES = [
     {"type": "response.output_item.done", "item": {"id": "msg_1", "type": "message"}},
     {
         "type": "response.output_item.added",
+        "output_index": 1,
         "item": {"id": "fc_1", "type": "function_call", "call_id": "call_a", "name": "add", "arguments": ""},
     },
-    {"type": "response.function_call_arguments.delta", "item_id": "fc_1", "delta": '{"a": 1'},
-    {"type": "response.function_call_arguments.delta", "item_id": "fc_1", "delta": "}"},
-    {"type": "response.function_call_arguments.done", "item_id": "fc_1", "arguments": '{"a": 1}'},
-    {"type": "response.output_item.done", "item": {"id": "fc_1", "type": "function_call"}},
+    {
+        "type": "response.function_call_arguments.delta",
+        "output_index": 1,
+        "item_id": "fc_1",
+        "delta": '{"a": 1',
+    },
+    {"type": "response.function_call_arguments.delta", "output_index": 1, "item_id": "fc_1", "delta": "}"},
+    {
+        "type": "response.function_call_arguments.done",
+        "output_index": 1,
+        "item_id": "fc_1",
+        "arguments": '{"a": 1}',
+    },
+    {"type": "response.output_item.done", "output_index": 1, "item": {"id": "fc_1", "type": "function_call"}},
     {
         "type": "response.output_item.added",
+        "output_index": 2,
         "item": {"id": "fc_2", "type": "function_call", "call_id": "call_b", "name": "now", "arguments": ""},
     },
-    {"type": "response.function_call_arguments.delta", "item_id": "fc_2", "delta": "{}"},
+    {"type": "response.function_call_arguments.delta", "output_index": 2, "item_id": "fc_2", "delta": "{}"},
     {
         "type": "response.completed",
         "response": {

@@ -25,6 +25,8 @@ from .rules import Rule
 _LIBRARIES = (
     ("langgraph.pregel", "Pregel", "langgraph_graph"),
     ("langgraph.graph", "StateGraph", "langgraph_graph"),
+    ("agents", "Agent", "openai_agent"),
+    ("pydantic_ai.agent", "AbstractAgent", "pydantic_agent"),
     ("langchain_core.runnables", "Runnable", "runnable"),
 )
 """The module and the class that an agent is one of, and our module for it. The first that fits counts."""

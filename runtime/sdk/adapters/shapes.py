@@ -52,13 +52,19 @@ OPENAI_RESPONSES = (
         of="item_id",
         reasoning="delta",
     ),
+    # By its place, for servers that give an item no id of its own.
     Rule(
         when={"type": "response.output_item.added", "item.type": "function_call"},
-        of="item.id",
+        of="output_index",
         call={"id": "item.call_id", "name": "item.name", "arguments": "item.arguments"},
     ),
-    Rule(when={"type": "response.function_call_arguments.delta"}, of="item_id", call={"arguments": "delta"}),
+    Rule(
+        when={"type": "response.function_call_arguments.delta"},
+        of="output_index",
+        call={"arguments": "delta"},
+    ),
     Rule(when={"type": "response.output_item.done"}, of="item.id", end=True),
+    Rule(when={"type": "response.output_item.done"}, of="output_index", end=True),
     Rule(
         when={"type": ("response.completed", "response.incomplete"), "response.usage": ...},
         of="response.id",
@@ -198,5 +204,63 @@ OPEN_INTERPRETER = (
     Rule(when={"role": ("assistant", "computer"), "end": True}, end=True),
 )
 """The chunks of ``interpreter.chat(…, stream=True)``."""
+
+_ITEM = {"type": "run_item_stream_event"}
+OPENAI_AGENTS = (
+    Rule(
+        when={**_ITEM, "name": ("tool_called", "handoff_requested")},
+        call={
+            "key": "item.raw_item.call_id",
+            "id": "item.raw_item.call_id",
+            "name": "item.raw_item.name",
+            "arguments": "item.raw_item.arguments",
+        },
+    ),
+    Rule(
+        when={**_ITEM, "name": "tool_output"}, result={"id": "item.raw_item.call_id", "value": "item.output"}
+    ),
+    Rule(
+        when={**_ITEM, "name": "handoff_occured"},
+        result={"id": "item.raw_item.call_id", "value": "item.raw_item.output"},
+    ),
+)
+"""The events of OpenAI Agents, beside those of the model, which are the Responses API's."""
+
+PYDANTIC_AI = (
+    Rule(when={"event_kind": "part_start", "part.part_kind": "text"}, of="index", text="part.content"),
+    Rule(
+        when={"event_kind": "part_start", "part.part_kind": "thinking"}, of="index", reasoning="part.content"
+    ),
+    Rule(
+        when={"event_kind": "part_delta", "delta.part_delta_kind": "text"},
+        of="index",
+        text="delta.content_delta",
+    ),
+    Rule(
+        when={"event_kind": "part_delta", "delta.part_delta_kind": "thinking"},
+        of="index",
+        reasoning="delta.content_delta",
+    ),
+    Rule(when={"event_kind": "part_end"}, of="index", end=True),
+    Rule(
+        when={"event_kind": "function_tool_call"},
+        call={
+            "key": "part.tool_call_id",
+            "id": "part.tool_call_id",
+            "name": "part.tool_name",
+            "arguments": "part.args",
+        },
+    ),
+    Rule(
+        when={"event_kind": "function_tool_result", "part.outcome": ("success", "denied", "interrupted")},
+        result={"id": "part.tool_call_id", "value": "part.content"},
+    ),
+    Rule(
+        when={"event_kind": "function_tool_result", "part.outcome": ("failed", "retried")},
+        result={"id": "part.tool_call_id", "error": "part.content"},
+    ),
+)
+"""The events of pydantic-ai's ``run_stream_events``. Calls appear when they are made, not as they are
+written: until then it is not known whether they are the agent's output."""
 
 KNOWN = (*OPENAI_CHAT, *OPENAI_RESPONSES, *ANTHROPIC, *LANGCHAIN, *OPEN_INTERPRETER)

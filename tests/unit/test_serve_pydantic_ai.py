@@ -1,0 +1,186 @@
+# ruff: noqa: E402 - the libraries may be missing
+"""serve(): agents of pydantic-ai, the real library with a model that says what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from tests.support.frameworks import need
+
+need("pydantic_ai")
+
+from pydantic import BaseModel
+from pydantic_ai import Agent, CallDeferred, ModelRetry, RunContext
+from pydantic_ai.messages import ModelMessage, ToolReturnPart
+from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
+from pydantic_ai.models.test import TestModel
+
+from runtime.sdk import Run, serve
+from runtime.sdk.testing import Result, execute
+
+pytestmark = pytest.mark.frameworks
+
+
+def shown(result: Result) -> list[tuple[str, str, str]]:
+    assert result.error is None, result.error
+    assert {message.status for message in result.messages} <= {"complete"}
+    return [
+        (message.role, message.type, message.content or str(message.data.get("result", "")))
+        for message in result.messages
+    ]
+
+
+def calling(*calls: tuple[str, str], then: str = "Done.") -> FunctionModel:
+    """A model that calls functions, with JSON, and then says something."""
+
+    async def answer(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
+        if any(isinstance(part, ToolReturnPart) for part in messages[-1].parts):
+            for word in then.split(" "):
+                yield word + " "
+            return
+        yield {0: DeltaThinkingPart(content="Functions ")}
+        yield {0: DeltaThinkingPart(content="are needed.")}
+        yield "Let me "
+        yield "see."
+        for number, (name, arguments) in enumerate(calls):
+            yield {number + 2: DeltaToolCall(name=name, tool_call_id=f"call_{number}")}
+            yield {number + 2: DeltaToolCall(json_args=arguments)}
+
+    return FunctionModel(stream_function=answer)
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def deleting(calls: int = 1) -> Agent[None, str]:
+    paths = [("delete", f'{{"path": "{name}"}}') for name in "ab"[:calls]]
+    agent = Agent(calling(*paths))
+
+    @agent.tool_plain(requires_approval=True)
+    def delete(path: str) -> str:
+        return f"{path} is deleted"
+
+    return agent
+
+
+def test_text_thoughts_and_calls_of_functions_are_shown() -> None:
+    result = execute(serve(Agent(calling(("add", '{"a": 1, "b": 2}')), tools=[add])), "add 1 and 2")
+    assert shown(result) == [
+        ("assistant", "text", "Functions are needed."),
+        ("assistant", "text", "Let me see."),
+        ("assistant", "function", '{"a": 1, "b": 2}'),
+        ("tool", "function", "3"),
+        ("assistant", "text", "Done. "),
+    ]
+    assert result.messages[0].channel == "reasoning"
+    assert result.usage["input_tokens"] > 0
+    assert [e["text"] for e in result.events if e["type"] == "delta"][:2] == ["Functions ", "are needed."]
+
+
+def test_an_agent_is_given_the_conversation_with_its_calls() -> None:
+    seen: list[list[str]] = []
+
+    async def answer(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        seen.append([part.part_kind for message in messages for part in message.parts])
+        yield "As I said."
+
+    first = execute(serve(Agent(calling(("add", '{"a": 1, "b": 2}')), tools=[add])), "add 1 and 2")
+    picture = {"role": "user", "type": "image", "data": {"url": "data:image/png;base64,AQID"}}
+    execute(serve(Agent(FunctionModel(stream_function=answer))), ["add", *first.messages, picture, "this?"])
+    assert seen == [["user-prompt", "text", "tool-call", "tool-return", "text", "user-prompt"]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"), [("approve", "a is deleted"), ("reject", "The tool call was denied.")]
+)
+def test_a_call_that_needs_an_approval_asks_the_user(answer: str, result: str) -> None:
+    waiting = execute(serve(deleting()), "delete it")
+    assert waiting.question is not None
+    assert waiting.question.prompt == 'Call delete with {"path": "a"}?'
+    assert shown(waiting.answer(answer))[2:] == [
+        ("assistant", "function", '{"path": "a"}'),
+        ("assistant", "confirmation", 'Call delete with {"path": "a"}?'),
+        ("tool", "function", result),
+        ("assistant", "text", "Done. "),
+    ]
+
+
+def test_several_approvals_are_asked_and_none_is_lost_with_an_attempt() -> None:
+    for lines in range(12):
+        waiting = execute(serve(deleting(2)), "delete both").answer("approve")
+        done = waiting.answer("reject", crash_after=lines)
+        while done.status == "queued":
+            done = done.resume()
+        results = {m.data["call_id"]: m.data["result"] for m in done.messages if m.role == "tool"}
+        assert results == {"call_0": "a is deleted", "call_1": "The tool call was denied."}
+        assert done.text.endswith("Done. ")
+
+
+def test_a_call_whose_result_comes_from_outside_asks_the_user_for_it() -> None:
+    agent = Agent(calling(("measure", '{"what": "tide"}')), output_type=[str])
+
+    @agent.tool_plain(requires_approval=True)
+    def measure(what: str) -> str:
+        raise CallDeferred
+
+    waiting = execute(serve(agent), "measure").answer("approve")
+    assert waiting.question is not None
+    assert waiting.question.prompt == 'What is the result of measure with {"what": "tide"}?'
+    assert ("tool", "function", "3 m") in shown(waiting.answer("3 m"))
+
+
+def test_the_dependencies_of_an_agent_are_the_run() -> None:
+    agent = Agent(calling(("look", "{}")), deps_type=Run)
+
+    @agent.tool
+    def look(context: RunContext[Run]) -> str:
+        context.deps.step("Looking")
+        return str(context.deps.config["place"])
+
+    result = execute(serve(agent), "where?", config={"place": "here"})
+    assert {"type": "step", "description": "Looking"} in result.events
+    assert ("tool", "function", "here") in shown(result)
+
+
+def test_input_is_a_prompt_or_all_arguments() -> None:
+    seen: list[Any] = []
+
+    async def answer(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        seen.append(messages[-1].parts[-1].content)  # type: ignore[union-attr]
+        yield "ok"
+
+    agent = Agent(FunctionModel(stream_function=answer), deps_type=int)
+    assert execute(serve(agent, input=lambda run: "instead"), "hi").text == "ok"
+    given: Callable[[Run], Any] = lambda run: {"user_prompt": "with deps", "deps": 7}  # noqa: E731
+    assert execute(serve(agent, input=given), "hi").text == "ok"
+    assert seen == ["instead", "with deps"]
+
+
+class City(BaseModel):
+    name: str
+
+
+def test_an_output_that_is_no_text_is_shown_as_json() -> None:
+    agent = Agent(TestModel(custom_output_args={"name": "Kyoto"}), output_type=City)
+    assert shown(execute(serve(agent), "which?")) == [("assistant", "text", '{"name": "Kyoto"}')]
+
+
+def test_a_call_that_has_failed_is_shown_as_failed() -> None:
+    agent = Agent(calling(("shaky", "{}")))
+    tries = []
+
+    @agent.tool_plain
+    def shaky() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ModelRetry("once more")
+        return "fine"
+
+    results = [m.data for m in execute(serve(agent), "go").messages if m.role == "tool"]
+    assert results[0].get("is_error") is True
+    assert "once more" in results[0]["result"]
