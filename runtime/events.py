@@ -24,6 +24,7 @@ RUN_QUEUED: Final = "run.queued"
 RUN_STARTED: Final = "run.started"
 RUN_RETRIED: Final = "run.retried"
 RUN_STEP: Final = "run.step"
+RUN_MESSAGE_DELIVERED: Final = "run.message_delivered"
 RUN_WAITING: Final = "run.waiting"
 RUN_COMPLETED: Final = "run.completed"
 MESSAGE_CREATED: Final = "message.created"
@@ -33,7 +34,8 @@ RESET: Final = "reset"
 
 TYPES: Final = (
     THREAD_UPDATED, THREAD_DELETED, STATE_CREATED, STATE_UPDATED, RUN_QUEUED, RUN_STARTED, RUN_RETRIED,
-    RUN_STEP, RUN_WAITING, RUN_COMPLETED, MESSAGE_CREATED, MESSAGE_DELTA, MESSAGE_COMPLETED, RESET,
+    RUN_STEP, RUN_MESSAGE_DELIVERED, RUN_WAITING, RUN_COMPLETED, MESSAGE_CREATED, MESSAGE_DELTA,
+    MESSAGE_COMPLETED, RESET,
 )  # fmt: skip
 
 
@@ -147,6 +149,11 @@ def run_continued(run: Run, continued: Sequence[str], void: Sequence[str] = ()) 
 def run_step(run: Run, number: int, description: str) -> Event:
     """The worker reports what it is about to do; ``number`` counts the attempt's steps."""
     return _of_run(RUN_STEP, run, f"{run.attempt}:{number}", description=description)
+
+
+def run_message_delivered(run: Run, message_id: str) -> Event:
+    """The worker has read a message that was sent to its run; it is in the tree now, under the same id."""
+    return _of_run(RUN_MESSAGE_DELIVERED, run, f"{message_id}:{run.attempt}", message_id=message_id)
 
 
 def run_waiting(run: Run) -> Event:

@@ -332,6 +332,8 @@ class Run:
     """Of a sub-run: the run that a client has asked for, above it and all between them."""
     call_depth: int = 0
     """How many runs are above it."""
+    inbox_reads: int = 0
+    """How often its worker has looked for such messages, in all attempts."""
 
     @property
     def about(self) -> dict[str, Json]:

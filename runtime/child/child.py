@@ -15,6 +15,10 @@ class Child(Protocol):
     """
 
     @property
+    def listens(self) -> bool:
+        """Whether it reads what it is sent after its run."""
+
+    @property
     def pid(self) -> int:
         """The process id; 0 if there is no process."""
 

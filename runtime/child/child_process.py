@@ -51,6 +51,8 @@ class ChildProcess:
     See :class:`runtime.child.child.Child` for what its methods promise.
     """
 
+    listens = True
+
     def __init__(
         self,
         host: Host,

@@ -30,6 +30,7 @@ _CHUNKS = 16
 class HttpChild:
     """One request to a worker's URL. See :class:`runtime.child.child.Child`."""
 
+    listens = False
     pid = 0
     oom_killed = False
     lost: str | None = None

@@ -28,6 +28,7 @@ from runtime.sdk.protocol import (
     Failed,
     ProtocolError,
     Reader,
+    ReadInbox,
     Save,
     Start,
     State,
@@ -49,6 +50,7 @@ __all__ = [
     "Failed",
     "State",
     "Log",
+    "ReadInbox",
     "Refused",
     "Save",
     "Start",
@@ -59,6 +61,8 @@ __all__ = [
 
 CANCEL: Final = b'{"type":"cancel"}'
 """The line by which a worker is asked to end."""
+NO_MESSAGE: Final = b'{"type":"message","id":null,"message":null}'
+"""The line by which a worker is told that its inbox is empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,8 @@ class LocalRun:
             match event:
                 case protocol.Save():
                     child.send(orjson.dumps(self._save(event)))
+                case protocol.ReadInbox():
+                    child.send(protocol.NO_MESSAGE)
                 case protocol.Refused(type, key, reason):
                     child.send(orjson.dumps(_refusal(key, reason, type)))
                 case protocol.Log(text):

@@ -37,6 +37,7 @@ from runtime.model import Json, Message, MessageType, RunError, RunStatus
 from runtime.pool.attempt import Attempt, StopReason
 from runtime.pool.continuation import Continuation
 from runtime.pool.durable_steps import DurableSteps
+from runtime.pool.steering import Steering
 from runtime.queue import announcer
 from runtime.registry.config_schema import ConfigSchema
 from runtime.services import Services
@@ -53,7 +54,7 @@ _MOST_ACCESSES = 100
 """Hosts that a run's steps name; a worker that tries names at random is not to fill them."""
 _LAST_EVENTS = (protocol.Done, protocol.Failed, protocol.Confirm, protocol.Discard)
 """Events that end an attempt: what a worker sends after one of them is ignored."""
-_ASKED = (protocol.Save, protocol.Refused)
+_ASKED = (protocol.Save, protocol.ReadInbox, protocol.Refused)
 """Events that the worker waits for an answer to."""
 _RETRY_PAUSE = 0.25
 """Seconds between two tries while Redis or the database is away."""
@@ -69,6 +70,7 @@ class Relay:
         self._worker_lines = services.inbox
         self._coalesce_seconds = services.settings.run.coalesce_ms / 1000
         self._steps = DurableSteps(attempt, services.database)
+        self._steering = Steering(attempt, services.database)
         self._inbox = protocol.Decoder()
         self._inbox_lock = gevent.lock.BoundedSemaphore()
         self._appended = 0
@@ -287,7 +289,10 @@ class Relay:
                 continue
             self.receive(rest, 0)
             rest = []
-            self._steps.handle(event)
+            if isinstance(event, protocol.ReadInbox):
+                self._steering.handle(event)
+            else:
+                self._steps.handle(event)
         self.receive(rest, size)
 
     def _report_access(self, access: Access) -> None:

@@ -37,6 +37,7 @@ from runtime.settings import RunSettings
 
 _OVERHEAD = 256
 """Bytes that every message and step counts in addition to its text, so that empty ones are bounded too."""
+_ANSWER = (Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER)
 _MAX_USAGE = 64 * 1024
 """Bytes of a run's usage, which every list of runs carries along."""
 
@@ -188,6 +189,27 @@ class Transcript:
         """A step is saved, and with it :meth:`usage_with` it."""
         self._earlier_usage = usage
 
+    def make_room(self) -> tuple[int, list[Message]]:
+        """Before a message of the user: the position that it gets, and what is to be committed before it.
+
+        The answer ends that the worker is writing; what it says next is a message of its own, below.
+        """
+        for ref, partial in list(self._open.items()):
+            if _is_answer(partial.message) and partial.text():
+                self._end(ref)
+        for id, partial in list(self._continued.items()):
+            if _is_answer(partial.message):
+                self._enqueue(self._continued.pop(id).as_message(MessageStatus.COMPLETE))
+        position, self._position = self._position, self._position + 1
+        return position, self._to_commit()
+
+    def add_delivered(self, message: Message) -> None:
+        """A message of the user has been committed where there was made room for it."""
+        self.committed.append(message.id)
+        self._enqueue(events.message_created(self.run, message))
+        self._enqueue(events.message_completed(self.run, message))
+        self._enqueue(events.run_message_delivered(self.run, message.id))
+
     def next_batch(self) -> TranscriptBatch:
         """Remove and return the events before the first message that has to be committed.
 
@@ -293,8 +315,7 @@ class Transcript:
     def _answer(self, ref: str | None) -> PartialMessage:
         """The answer that opens by itself: the one that an earlier attempt was writing, if there is one."""
         for id, partial in self._continued.items():
-            kind = partial.message.role, partial.message.type, partial.message.channel
-            if kind == (Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER):
+            if _is_answer(partial.message):
                 self._open[ref] = self._continued.pop(id)
                 return partial
         return self._start(ref)
@@ -446,6 +467,10 @@ class Transcript:
         partial.deltas.append(text)
         partial.pending = []
         return events.message_delta(self.run, partial.message.id, len(partial.deltas), text)
+
+
+def _is_answer(message: Message) -> bool:
+    return (message.role, message.type, message.channel) == _ANSWER
 
 
 def _digest(asked: protocol.Confirm) -> str:

@@ -37,6 +37,11 @@ def save(c: Connection, written: Sequence[Message]) -> None:
         c.execute(_SAVE[c.dialect.name], [_values(message) for message in written])
 
 
+def place(c: Connection, message: Message) -> None:
+    """Insert a message, or move the one with its id to where it stands now: there it counts."""
+    c.execute(_PLACE[c.dialect.name], _values(message))
+
+
 def of_state(c: Connection, state_id: str) -> list[Message]:
     """The messages of a state that count, in order."""
     return [record(row) for row in c.execute(OF_STATE, {"state": state_id})]
@@ -133,3 +138,4 @@ _OF_STATES = (
     .order_by(messages.c.state_id, messages.c.position)
 )
 _SAVE = upsert(messages, "id", ("content", "folded", "data", "status"))
+_PLACE = upsert(messages, "id", ("position", "attempt", "void", "created_at"))

@@ -18,10 +18,12 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from runtime.errors import Conflict, NotFound, TooMany
-from runtime.model import Channel, MessageType, QueuedMessage, Role, Run, RunStatus, new_id
+from runtime.errors import Conflict, NotFound, StaleAttempt, TooMany
+from runtime.model import Channel, Message, MessageType, QueuedMessage, Role, Run, RunStatus, new_id, utc_now
+from runtime.store import messages as tree
 from runtime.store import outbox
 from runtime.store import runs as all_runs
+from runtime.store.fence import guarded
 from runtime.store.states import NewMessage
 from runtime.store.tables import messages, now, queued_messages, runs
 
@@ -86,6 +88,73 @@ def remove(c: Connection, workspace_id: str, run_id: str, message_id: str) -> Ru
     raise Conflict("The worker has read the message." if row.read_at else "The message has begun a run.")
 
 
+def look(c: Connection, run: Run, number: int) -> bool:
+    """Whether a message waits for the worker of an attempt, which looks for the ``number``-th time.
+
+    Where none does, that look has found none, in later attempts too. Raises StaleAttempt.
+    """
+    if _is_read(c, run, number) or c.execute(_WAITING_OF.limit(1), {"run": run.id}).first() is not None:
+        return True
+    c.execute(runs.update().where(runs.c.id == run.id).values(inbox_reads=number))
+    return False
+
+
+def read(c: Connection, run: Run, number: int, position: int, before: Sequence[Message]) -> Message | None:
+    """Give the worker of an attempt the first message that waits, in its ``number``-th look.
+
+    It is committed into the run's output state at ``position``, after the messages ``before``.
+    None where it was removed meanwhile. A look that was committed before has found the same.
+    Raises StaleAttempt.
+    """
+    if _is_read(c, run, number):
+        found = c.execute(_READ_BY.where(queued_messages.c.read_number == number), {"run": run.id})
+    else:
+        c.execute(runs.update().where(runs.c.id == run.id).values(inbox_reads=number))
+        first = _CLAIM.with_only_columns(queued_messages.c.id).limit(1).scalar_subquery()
+        found = c.execute(
+            queued_messages.update()
+            .where(queued_messages.c.id == first)
+            .values(read_at=now(), read_number=number)
+            .returning(*COLUMNS),
+            {"run": run.id},
+        )
+    row = found.one_or_none()
+    return _into_tree(c, run, record(row), position, before) if row else None
+
+
+def read_again(
+    c: Connection, run: Run, message: QueuedMessage, position: int, before: Sequence[Message]
+) -> Message:
+    """Give the worker a message that an earlier attempt has read, whose text is void. Raises StaleAttempt."""
+    _hold(c, run)
+    return _into_tree(c, run, message, position, before)
+
+
+def reads_before(c: Connection, run: Run) -> list[QueuedMessage | None]:
+    """What each look of the earlier attempts has found, in order."""
+    query = _READ_BY.add_columns(queued_messages.c.read_number)
+    found = {row[-1]: record(row[:-1]) for row in c.execute(query, {"run": run.id})}
+    return [found.get(number) for number in range(1, run.inbox_reads + 1)]
+
+
+def in_tree(message: QueuedMessage, run: Run, position: int) -> Message:
+    """A message that was read, as it is in the output state of its run."""
+    return Message(
+        id=message.id,
+        state_id=run.output_state_id,
+        position=position,
+        role=message.role,
+        content=message.content,
+        type=message.type,
+        channel=message.channel,
+        author=message.author,
+        data=message.data,
+        run_id=run.id,
+        attempt=run.attempt,
+        created_at=utc_now(),
+    )
+
+
 def ended(c: Connection, run: Run) -> None:
     """A run that is marked as steered has ended; to be called in the transaction that ends it."""
     if run.status is RunStatus.SUCCESS:
@@ -143,6 +212,29 @@ def _mark(c: Connection, workspace_id: str, run_id: str) -> Run:
     raise Conflict(f"The run has ended: {run.status}. Begin another run with the messages.")
 
 
+def _hold(c: Connection, run: Run) -> int:
+    """Keep the run as it is until this transaction ends; how often it was looked. Raises StaleAttempt."""
+    held = guarded(sa.select(runs.c.inbox_reads), run).with_for_update()
+    row = c.execute(held).one_or_none()
+    if row is None:
+        raise StaleAttempt
+    return int(row[0])
+
+
+def _is_read(c: Connection, run: Run, number: int) -> bool:
+    """Whether this look was committed before. Raises StaleAttempt."""
+    return _hold(c, run) >= number
+
+
+def _into_tree(
+    c: Connection, run: Run, message: QueuedMessage, position: int, before: Sequence[Message]
+) -> Message:
+    placed = in_tree(message, run, position)
+    tree.save(c, before)
+    tree.place(c, placed)
+    return placed
+
+
 def _size(message: NewMessage) -> int:
     return len(message.content.encode()) + len(orjson.dumps(dict(message.data)))
 
@@ -163,6 +255,10 @@ _WAITING_OF = (
     .order_by(queued_messages.c.number)
 )
 _CLAIM = _WAITING_OF.with_for_update(of=queued_messages)
+_READ_BY = sa.select(*COLUMNS).where(
+    queued_messages.c.run_id == sa.bindparam("run", type_=queued_messages.c.run_id.type),
+    queued_messages.c.read_number.is_not(None),
+)
 _BEFORE = sa.select(
     sa.func.count(sa.case((_WAITS, 1))).label("waiting"),
     sa.func.coalesce(sa.func.sum(sa.case((_WAITS, queued_messages.c.size))), 0).label("size"),

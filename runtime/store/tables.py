@@ -261,6 +261,7 @@ runs = sa.Table(
     sa.Column("call_depth", sa.Integer, nullable=False, server_default="0"),
     # How many sub-runs it has made; of one that a client has asked for, with all that those have made.
     sa.Column("calls", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("inbox_reads", sa.Integer, nullable=False, server_default="0"),  # by its worker
     sa.Index("ix_runs_of_thread", "thread_id", "created_at", "id"),
     sa.Index("ix_runs_of_workspace", "workspace_id", "created_at", "id"),
     # What is under way is little, however many runs have ended: partial indexes.
@@ -369,6 +370,7 @@ queued_messages = sa.Table(
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("created_at", Time, nullable=False),
     sa.Column("read_at", Time),  # by its run's worker
+    sa.Column("read_number", sa.Integer),  # the how-manieth look into the inbox has found it
     sa.Column("next_run_id", Id),  # the run that it has begun, because nobody had read it
     sa.Index("ix_queued_messages_run", "run_id", "number", unique=True),
 )

@@ -103,6 +103,14 @@ class Save:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadInbox:
+    """The next message that was sent to the run while it is under way; it is answered."""
+
+    earlier: bool = False
+    """Whether only what an earlier attempt has read is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The run has succeeded."""
 
@@ -116,5 +124,17 @@ class Failed:
 
 
 Event = (
-    Delta | Start | End | CompleteMessage | Step | Usage | State | Discard | Confirm | Save | Done | Failed
+    Delta
+    | Start
+    | End
+    | CompleteMessage
+    | Step
+    | Usage
+    | State
+    | Discard
+    | Confirm
+    | Save
+    | ReadInbox
+    | Done
+    | Failed
 )

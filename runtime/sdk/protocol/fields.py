@@ -17,6 +17,7 @@ from .events import (
     End,
     Event,
     Failed,
+    ReadInbox,
     Save,
     Start,
     State,
@@ -113,6 +114,8 @@ def decode(fields: Mapping[str, Any]) -> Event:
                 _name(fields, "digest"),
                 _data(fields, "usage"),
             )
+        case "inbox":
+            return ReadInbox(fields.get("earlier") is True)
         case "state":
             if "value" not in fields:
                 raise ProtocolError('"value" of state is missing')

@@ -31,6 +31,7 @@ export type LogEvent = EventHeader &
     | { type: 'run.queued' | 'run.started'; run: Run }
     | { type: 'run.retried'; run: Run; discarded: string[] }
     | { type: 'run.step'; description: string }
+    | { type: 'run.message_delivered'; message_id: string }
     | { type: 'run.waiting'; confirmation: Confirmation }
     | { type: 'run.completed'; status: Run['status']; error: Run['error']; usage: Run['usage']; output_state_id: string }
     | { type: 'message.created' | 'message.completed'; message: Message }
@@ -48,6 +49,7 @@ export const EVENT_TYPES: readonly EventType[] = [
   'run.started',
   'run.retried',
   'run.step',
+  'run.message_delivered',
   'run.waiting',
   'run.completed',
   'message.created',

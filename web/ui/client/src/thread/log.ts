@@ -60,6 +60,8 @@ function applyEvent(state: ThreadState, event: LogEvent): ThreadState {
     }
     case 'run.step':
       return withStep(state, event.run_id ?? '', { description: event.description, at: event.at, attempt: event.attempt });
+    case 'run.message_delivered':
+      return state; // the message itself has come before
     case 'run.waiting': {
       const run = state.runs.get(event.run_id ?? '');
       return run ? withRun(state, { ...run, status: 'waiting', attempt: event.attempt, confirmation: { ...event.confirmation } }) : state;

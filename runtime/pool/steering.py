@@ -1,0 +1,104 @@
+"""Steering: a worker is given the messages that were sent to its run while it is under way.
+
+Each look into the inbox is numbered and committed with what it has found, nothing included, before
+the worker is answered. So a later attempt finds the same in the same order, and only then what is
+new. A message that is found is committed into the output state at the place where it was read.
+Where it stands there from an earlier attempt it stays; where that attempt's text is void, it moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import gevent
+import orjson
+
+from runtime.child import protocol
+from runtime.errors import StaleAttempt, StoreUnavailable
+from runtime.model import Message, QueuedMessage
+from runtime.pool.attempt import Attempt, StopReason
+from runtime.store import Database, queued_messages
+
+T = TypeVar("T")
+
+_RETRY_PAUSE = 0.25
+"""Seconds between two tries while the database is away."""
+_DEAF = b"[branchline] this worker is a web service, which cannot read its inbox\n"
+
+
+class Steering:
+    """Gives the worker of one attempt what is in its inbox."""
+
+    def __init__(self, attempt: Attempt, database: Database) -> None:
+        self._attempt = attempt
+        self._database = database
+        self._looks = 0
+        """How often this attempt's worker has looked."""
+        self._before: list[QueuedMessage | None] | None = None
+        """What each look of the earlier attempts has found; None: not loaded yet."""
+
+    def handle(self, asked: protocol.ReadInbox) -> None:
+        """Answer the worker with the next message, or that there is none. Waits until it is committed."""
+        child = self._attempt.child
+        if child is None or not child.listens:
+            return self._attempt.transcript.log.write(_DEAF)
+        if self._attempt.transcript.result is not None:
+            return child.send(protocol.NO_MESSAGE)
+        try:
+            found = self._look(only_earlier=asked.earlier)
+        except StaleAttempt:
+            return self._attempt.stop(StopReason.LOST)
+        if found is None:
+            return child.send(protocol.NO_MESSAGE)
+        child.send(orjson.dumps({"type": "message", "id": found.id, "message": found.encode()}))
+
+    def _look(self, *, only_earlier: bool) -> Message | None:
+        run = self._attempt.run
+        if self._before is None:
+            load = (self._database.read, queued_messages.reads_before, run)
+            self._before = self._persist(*load) if run.inbox_reads else []
+        if self._looks < len(self._before):
+            found = self._before[self._looks]
+            self._looks += 1
+            return self._find_again(found) if found is not None else None
+        if only_earlier:
+            return None
+        self._looks += 1
+        number = self._looks
+        if not self._persist(self._database.write, queued_messages.look, run, number):
+            return None
+        return self._deliver(
+            lambda position, before: self._database.write(queued_messages.read, run, number, position, before)
+        )
+
+    def _find_again(self, found: QueuedMessage) -> Message | None:
+        """What an earlier attempt has read; where that attempt's text is void, it is put into this one's."""
+        for message in self._attempt.claim.earlier:
+            if message.id == found.id:
+                return message
+        run = self._attempt.run
+        return self._deliver(
+            lambda position, before: self._database.write(
+                queued_messages.read_again, run, found, position, before
+            )
+        )
+
+    def _deliver(self, commit: Callable[[int, list[Message]], Message | None]) -> Message | None:
+        """End the answer, ``commit`` the message below it, and have both announced."""
+        transcript = self._attempt.transcript
+        message = self._persist(commit, *transcript.make_room())
+        if message is not None:
+            transcript.add_delivered(message)
+        self._attempt.wake.set()
+        return message
+
+    def _persist(self, write: Callable[..., T], *args: object) -> T:
+        """Commit, and retry while the database is away and the lease is held."""
+        while True:
+            try:
+                return write(*args)
+            except StoreUnavailable:
+                if self._attempt.lost:
+                    raise StaleAttempt from None
+                gevent.sleep(_RETRY_PAUSE)
