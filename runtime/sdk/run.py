@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import logging
     from typing import Literal
 
+    from .inbox import Inbox
     from .tools import ToolCall
     from .wire import Connection
 
@@ -94,7 +95,23 @@ class Run:
         self._questions = 0
         self._ended = False
         self._output = wire.write
+        self._wire = wire
+        self._inbox: Inbox | None = None
         self._steps = Steps(line.get("saved") or {}, line.get("digests") or {}, wire)
+
+    @property
+    def inbox(self) -> Inbox:
+        """The messages that are sent to the run while it is under way.
+
+        ``for message in run.inbox()``, or ``async for``, between two tools or turns: what has
+        arrived. ``run.inbox.poll()``, or ``await run.inbox.poll_async()``: the next one, or None.
+        What is read is in the conversation at this place; ``messages`` is not changed.
+        """
+        if self._inbox is None:
+            from .inbox import Inbox
+
+            self._inbox = Inbox(self._wire, lambda: bool(self._unconsumed))
+        return self._inbox
 
     @property
     def id(self) -> str:

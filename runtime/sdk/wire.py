@@ -55,7 +55,7 @@ _scan: Callable[[str, int], tuple[Json, int]] = json.JSONDecoder().scan_once  # 
 
 Tag = tuple[str, str]
 """What an answer is expected by: the type of what was asked, and its key."""
-_ASKED = {"saved": "save"}
+_ASKED = {"saved": "save", "message": "inbox"}
 """The type of an answer → that of what it answers."""
 
 
@@ -344,7 +344,7 @@ def _object(line: bytes) -> dict[str, Json]:
 
 def _tag(fields: dict[str, Json]) -> Tag:
     """By what an answer is expected: of a refusal, too, the type of what was asked."""
-    return _ASKED.get(str(fields.get("type")), str(fields.get("of"))), str(fields.get("key"))
+    return _ASKED.get(str(fields.get("type")), str(fields.get("of"))), str(fields.get("key") or "")
 
 
 def line_buffer_stdout() -> None:

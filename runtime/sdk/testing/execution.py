@@ -32,6 +32,7 @@ class _Order:
     line: Fields
     state: Json
     answers: Mapping[str, Json]
+    inbox: Sequence[Fields | None]
     continues: bool
     max_attempts: int
 
@@ -47,6 +48,8 @@ class _Past:
     """Those that count."""
     saved: Mapping[str, SavedValue] = field(default_factory=dict)
     usage: Fields = field(default_factory=dict)
+    looks: int = 0
+    """Looks into the inbox whose results count: later attempts find the same."""
 
     @property
     def answered_by(self) -> int:
@@ -77,6 +80,8 @@ class Result:
     """Why it has failed, or its last attempt."""
     attempt: int
     """Which one was the last, from 1."""
+    unread: list[Message]
+    """What the worker has not read of its inbox: it would begin the next run."""
     log: str
     """What a pool would add to the run's log: which events it has ignored, and why."""
     _order: _Order = field(repr=False)
@@ -112,6 +117,7 @@ def execute(
     state: Json = None,
     thread: Mapping[str, Json] | None = None,
     answers: Mapping[str, Json] | None = None,
+    inbox: Iterable[Said | None] = (),
     resume: str | None = None,
     max_attempts: int | None = None,
     crash_after: int | None = None,
@@ -122,7 +128,8 @@ def execute(
     ``worker``: its function, its file, or its folder with a worker.toml. A text among the
     ``messages`` is one of the user. ``config`` and answers are given to it as they are: only a
     server checks them, and fills in the defaults of a schema. ``answers``: by the id of the
-    question, which is ``"1"`` for the first where the worker names none. ``resume``,
+    question, which is ``"1"`` for the first where the worker names none. ``inbox``: what each look
+    of the worker into its inbox finds, in order, None being nothing. ``resume``,
     ``max_attempts``: as in worker.toml, where they count otherwise.
 
     ``crash_after``: the process dies after that many lines of it, each event and each saved
@@ -146,6 +153,10 @@ def execute(
         line=_copy(line),
         state=_copy(state),
         answers=_copy(dict(answers or {})),
+        inbox=[
+            None if said is None else {**_fields(said), "id": f"inbox-{number}"}
+            for number, said in enumerate(inbox, 1)
+        ],
         continues=(resume or manifest.get("resume")) == "continue",
         max_attempts=max_attempts or manifest.get("max_attempts", 3),
     )
@@ -174,6 +185,8 @@ def _attempt(order: _Order, past: _Past, crash_after: int | None, cancel_after: 
         messages=messages,
         saved=dict(past.saved),
         earlier_usage=past.usage,
+        inbox=order.inbox,
+        looked_before=past.looks,
     )
     wire = LocalWire(_line(order, past), transcript, crash_after, cancel_after)
     with _loaded(order.worker) as function:
@@ -255,7 +268,9 @@ def _result(order: _Order, past: _Past, transcript: Transcript, wire: LocalWire)
         messages=messages,
         saved=transcript.saved,
         usage=transcript.usage,
+        looks=max(past.looks, transcript.looks),
     )
+    read = {message.id for message in messages}
     return Result(
         status=status,
         messages=[message.copy() for message in messages],
@@ -265,6 +280,7 @@ def _result(order: _Order, past: _Past, transcript: Transcript, wire: LocalWire)
         usage=_copy(transcript.usage),
         question=transcript.question if status == "waiting" else None,
         error=error,
+        unread=[Message(fields) for fields in order.inbox if fields and fields["id"] not in read],
         attempt=after.attempt,
         log=transcript.log,
         _order=order,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..messages import Json, Message
@@ -23,6 +23,7 @@ from ..protocol import (
     Failed,
     ProtocolError,
     Reader,
+    ReadInbox,
     Save,
     Start,
     State,
@@ -116,6 +117,12 @@ class Transcript:
     saved: dict[str, SavedValue]
     """By all attempts."""
     earlier_usage: Fields
+    inbox: Sequence[Fields | None] = ()
+    """What each look into the inbox finds, in all attempts."""
+    looked_before: int = 0
+    """How often earlier attempts have looked."""
+    looks: int = 0
+    """How often this one has."""
     events: list[Fields] = field(default_factory=list)
     """What it said, as it said it."""
     log: str = ""
@@ -168,6 +175,10 @@ class Transcript:
         match event:
             case Save():
                 return self._save(event)
+            case ReadInbox(earlier):
+                found = None if self.ended is not None else self._look(only_earlier=earlier)
+                message = found and found.fields()
+                return {"type": "message", "id": message and message["id"], "message": message}
             case Delta(ref, text):
                 self._delta(ref, text)
             case _ if self.ended is not None:
@@ -210,7 +221,7 @@ class Transcript:
     def _answer(self, ref: str | None) -> WrittenMessage:
         """The answer that opens by itself, or that an earlier attempt was writing."""
         for id, message in self._left_open.items():
-            if (message.role, message.type, message.channel) == ("assistant", "text", "answer"):
+            if _is_answer(message):
                 self._open[ref] = self._left_open.pop(id)
                 return message
         self._open[ref] = self._new()
@@ -273,6 +284,30 @@ class Transcript:
         answer = {"type": "saved", "key": event.key}
         return answer if counts.value == new.value else {**answer, "value": json.loads(counts.value)}
 
+    def _look(self, *, only_earlier: bool) -> WrittenMessage | None:
+        """The message that this look into the inbox finds. Where it does not stand yet, it does now."""
+        if only_earlier and self.looks >= self.looked_before:
+            return None
+        self.looks += 1
+        fields = self.inbox[self.looks - 1] if self.looks <= len(self.inbox) else None
+        if fields is None:
+            return None
+        for message in self.messages:
+            if message.id == fields["id"]:
+                return message
+        self._end_answers()
+        found = WrittenMessage({**fields, "attempt": self.attempt, "status": "complete"})
+        self.messages.append(found)
+        return found
+
+    def _end_answers(self) -> None:
+        for ref, message in list(self._open.items()):
+            if _is_answer(message) and message.content:
+                self._end(ref)
+        for id, message in list(self._left_open.items()):
+            if _is_answer(message):
+                self._left_open.pop(id).status = "complete"
+
     def _new(
         self,
         role: Role = Role.ASSISTANT,
@@ -321,6 +356,10 @@ class Transcript:
         self._remaining -= size
         if self._remaining < 0:
             raise TooLarge(f"The whole output of the worker is larger than {_MAX_OUTPUT} bytes.")
+
+
+def _is_answer(message: Message) -> bool:
+    return (message.role, message.type, message.channel) == ("assistant", "text", "answer")
 
 
 def _refused(type: str, key: str, reason: str) -> Fields:
