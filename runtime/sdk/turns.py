@@ -100,7 +100,7 @@ class _Turns:
     def _add_call(self, message: Message, answer: Message | None) -> Turn:
         result, is_error = _result(message if answer is None else answer)
         turn = self._turn("assistant")
-        name = _NOT_IN_NAMES.sub("_", str(message.data.get("name") or "function"))[:_LONGEST_NAME]
+        name = function_name(str(message.data.get("name") or "function"))
         call_id = self._unique(message.data.get("call_id"))
         turn.calls.append(Call(call_id, name, _arguments(message), result, is_error))
         return turn
@@ -129,6 +129,11 @@ class _Turns:
             text, number = f"call_{number}", number + 1
         self._ids.add(text)
         return text
+
+
+def function_name(name: str) -> str:
+    """The name of a function as every API accepts it."""
+    return _NOT_IN_NAMES.sub("_", name)[:_LONGEST_NAME]
 
 
 def is_call(message: Message) -> bool:

@@ -1,7 +1,7 @@
 """Agents of other libraries as workers.
 
-Imported by :func:`runtime.sdk.serve` only. A library's own adapter is imported where an agent
-of that library is served, so the library is there already.
+Imported by :func:`runtime.sdk.serve` and :meth:`runtime.sdk.Run.mcp` only. A library's own adapter
+is imported where an agent of that library is served, so the library is there already.
 
 ::
 
@@ -9,6 +9,7 @@ of that library is served, so the library is there already.
     shapes     the rules of the chunks that are known
     output     says what chunks mean, in the run
     function, … one file a kind of agent
+    mcp_servers tools of other programs, for any worker
 """
 
 from __future__ import annotations
