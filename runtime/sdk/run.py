@@ -318,8 +318,8 @@ class Run:
     def step(self, description: str) -> Progress:
         """Announce what the worker does next: "Searching the web".
 
-        As a block, ``with`` or ``async with``, the step ends with it: where it is within the block
-        of another step, that one goes on.
+        It lasts until the next one. Blocks, ``with`` or ``async with``, may be within each other: at
+        the end of the inner one the outer step goes on.
         """
         self._announce(description)
         return Progress(description, self._announce)
