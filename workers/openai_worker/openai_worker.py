@@ -15,6 +15,7 @@ except ImportError as error:
         "install it there: pip install 'branchline[workers]'"
     ) from error
 
+import background_responses
 import chat_completions
 
 from runtime.sdk import Failure, Run
@@ -57,7 +58,8 @@ def run(run: Run) -> Iterator[str]:
     server = client.base_url.host
     model = run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL
     try:
-        yield from chat_completions.answer(run, client, model)
+        api = background_responses if run.config.get("api") == "responses" else chat_completions
+        yield from api.answer(run, client, model)
     except (openai.APIError, OSError) as error:
         if strange and isinstance(error, openai.APIConnectionError | OSError):
             # From None: how it failed would tell open ports from closed ones, and the log is the user's.
