@@ -18,6 +18,7 @@ import orjson
 from runtime.errors import OutputTooLarge
 from runtime.sdk.protocol import (
     MAX_LINE,
+    Call,
     CompleteMessage,
     Confirm,
     Delta,
@@ -26,6 +27,7 @@ from runtime.sdk.protocol import (
     End,
     Event,
     Failed,
+    Follow,
     ProtocolError,
     Reader,
     ReadInbox,
@@ -40,6 +42,7 @@ from runtime.sdk.protocol import (
 
 __all__ = [
     "CANCEL",
+    "Call",
     "CompleteMessage",
     "Confirm",
     "Decoder",
@@ -48,6 +51,7 @@ __all__ = [
     "Done",
     "End",
     "Failed",
+    "Follow",
     "State",
     "Log",
     "ReadInbox",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from .adapters.mcp_servers import Servers
+    from .calls import Call, Calls, Said
     from .inbox import Inbox
     from .tools import ToolCall
     from .wire import Connection
@@ -99,6 +100,7 @@ class Run:
         self._wire = wire
         self._inbox: Inbox | None = None
         self._steps = Steps(line.get("saved") or {}, line.get("digests") or {}, wire)
+        self._sub_runs: Calls | None = None
 
     @property
     def inbox(self) -> Inbox:
@@ -402,19 +404,50 @@ class Run:
         self._questions += 1
         question = id or str(self._questions)
         options = list(options)
-        digest = digest_of([prompt, options, schema])
+        asked = {"prompt": prompt, "options": options, "schema": schema}
+        asked["digest"] = digest_of([prompt, options, schema])
+        if self._unconsumed and question not in self._answers:
+            self._check_repeated()
+        return self._ask(question, asked)
+
+    def _ask(self, question: str, asked: Mapping[str, Json]) -> Json:
+        """The answer to a question; where there is none yet, the user is asked it, and the process ends."""
         if question in self._answers:
             self._unconsumed.discard(question)
-            answer = self._answers[question]
+            answer, digest = self._answers[question], asked["digest"]
             if answer.get("digest", digest) != digest:
                 raise Failure(f"The question {question!r} asks something else than was answered.")
             return answer.get("answer")
-        if self._unconsumed:
-            self._check_repeated()
-        asked = {"id": question, "prompt": prompt, "options": options, "schema": schema, "digest": digest}
-        self.emit({"type": "confirm", **_without_none(asked)})
+        self._unconsumed.clear()
+        self.emit({"type": "confirm", **_without_none({**asked, "id": question})})
         self._ended = True
         raise Suspended
+
+    def call(
+        self,
+        worker: str,
+        messages: Said | Iterable[Said] = (),
+        *,
+        config: Mapping[str, Json] | None = None,
+        args: Json = None,
+        id: str | None = None,
+    ) -> Call:
+        """Have another worker run, as a run of its own below this one, which is under way at once.
+
+        What is asked of the :class:`~runtime.sdk.calls.Call` waits for its end: ``text``,
+        ``messages``, ``status``, ``usage``, ``error``. ``await`` it in an async worker. Iterate over
+        it for its text as it comes. A text among the ``messages`` is one of the user.
+
+        A later attempt of this run finds the same sub-run, and its result. ``id``: by what; without
+        one, the worker's name and how many calls of it were before. Those that are made at the
+        same time need ids. It ends when this run does.
+        """
+        from .calls import Calls
+
+        refuse_within("a call")
+        if self._sub_runs is None:
+            self._sub_runs = Calls(self._wire, self._ask)
+        return self._sub_runs.call(worker, messages, config, args, id)
 
     def discard(self) -> None:
         """Begin anew, without what a lost attempt has left in ``open`` and ``earlier``.

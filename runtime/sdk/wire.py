@@ -45,6 +45,11 @@ if TYPE_CHECKING:
         def ignore_signals(self) -> None: ...
         def ask(self, line: bytes, tag: Tag) -> dict[str, Json]: ...
         async def ask_async(self, line: bytes, tag: Tag) -> dict[str, Json]: ...
+        def listen(self, tag: Tag, receive: Receiver) -> None: ...
+        def forget(self, tag: Tag) -> None: ...
+        def wait(self, arrived: Callable[[], object]) -> None: ...
+        @property
+        def in_main_thread(self) -> bool: ...
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGIO)
@@ -55,8 +60,13 @@ _scan: Callable[[str, int], tuple[Json, int]] = json.JSONDecoder().scan_once  # 
 
 Tag = tuple[str, str]
 """What an answer is expected by: the type of what was asked, and its key."""
-_ASKED = {"saved": "save", "message": "inbox"}
+_ASKED = {
+    "saved": "save",
+    "message": "inbox",
+    **dict.fromkeys(("called", "delta", "question", "result"), "call"),
+}
 """The type of an answer → that of what it answers."""
+Receiver = Callable[[dict[str, Json]], object]
 
 
 class Wire:
@@ -76,7 +86,7 @@ class Wire:
         """More has arrived while it was read."""
         self._terminated = False
         """Whether SIGTERM has come."""
-        self._expected: dict[Tag, Callable[[dict[str, Json]], object]] = {}
+        self._expected: dict[Tag, Receiver] = {}
         """Who is told of which line from the pool."""
         self._time_is_over = False
         """Whether the run ends for that; SIGTERM follows."""
@@ -179,7 +189,7 @@ class Wire:
         if _thread.get_ident() == self._main:
             with self._expecting(tag, answer.append):
                 self.write(line)
-                self._read_until(answer)
+                self._read_until(lambda: answer)
         else:
             arrived = _thread.allocate_lock()
             arrived.acquire()
@@ -192,6 +202,32 @@ class Wire:
                 self.write(line)
                 arrived.acquire()
         return answer[0]
+
+    def listen(self, tag: Tag, receive: Receiver) -> None:
+        """Have ``receive`` called with each line that answers what is to be asked, until :meth:`forget`.
+
+        It is called by whoever reads, in the main thread, and must not wait.
+        """
+        if tag in self._expected:
+            raise RuntimeError(f"{tag[1]!r} is under way already")
+        self._expected[tag] = receive
+
+    def forget(self, tag: Tag) -> None:
+        """No more lines are expected for this."""
+        self._expected.pop(tag, None)
+
+    def wait(self, arrived: Callable[[], object]) -> None:
+        """Wait in the main thread until ``arrived()`` is true, which lines that are read make so.
+
+        Raises Cancelled where it never will be. To be called in the main thread only: the others
+        wait for whatever ``arrived`` looks at.
+        """
+        self._read_until(arrived)
+
+    @property
+    def in_main_thread(self) -> bool:
+        """Whether the caller reads by itself, by :meth:`wait`."""
+        return _thread.get_ident() == self._main
 
     async def ask_async(self, line: bytes, tag: Tag) -> dict[str, Json]:
         """The same, for a worker with an event loop."""
@@ -209,16 +245,14 @@ class Wire:
             return await answer
 
     @contextmanager
-    def _expecting(self, tag: Tag, receive: Callable[[dict[str, Json]], object]) -> Iterator[None]:
-        if tag in self._expected:
-            raise RuntimeError(f"{tag[1]!r} is under way already")
-        self._expected[tag] = receive
+    def _expecting(self, tag: Tag, receive: Receiver) -> Iterator[None]:
+        self.listen(tag, receive)
         try:
             yield
         finally:
-            self._expected.pop(tag, None)
+            self.forget(tag)
 
-    def _read_until(self, answer: list[dict[str, Json]]) -> None:
+    def _read_until(self, arrived: Callable[[], object]) -> None:
         """Wait in the main thread; meanwhile no signal handler reads, or it would take what we wait for."""
         import select
 
@@ -234,7 +268,7 @@ class Wire:
                     still_open = self._read()
                     if self._terminated:
                         self._cancel_terminated()
-                    if answer:
+                    if arrived():
                         break
                     if not still_open or self._run.cancelled > cleaning_up:
                         raise Cancelled
@@ -344,7 +378,8 @@ def _object(line: bytes) -> dict[str, Json]:
 
 def _tag(fields: dict[str, Json]) -> Tag:
     """By what an answer is expected: of a refusal, too, the type of what was asked."""
-    return _ASKED.get(str(fields.get("type")), str(fields.get("of"))), str(fields.get("key") or "")
+    kind = _ASKED.get(str(fields.get("type")), str(fields.get("of")))
+    return kind, str(fields.get("id" if kind == "call" else "key") or "")
 
 
 def line_buffer_stdout() -> None:

@@ -14,6 +14,7 @@ Nothing of a worker's process imports it.
 """
 
 from .events import (
+    Call,
     CompleteMessage,
     Confirm,
     Delta,
@@ -22,6 +23,7 @@ from .events import (
     End,
     Event,
     Failed,
+    Follow,
     ReadInbox,
     Save,
     Start,
@@ -35,6 +37,7 @@ from .values import Channel, MessageType, Role
 
 __all__ = [
     "MAX_LINE",
+    "Call",
     "Channel",
     "CompleteMessage",
     "Confirm",
@@ -44,6 +47,7 @@ __all__ = [
     "End",
     "Event",
     "Failed",
+    "Follow",
     "State",
     "MessageType",
     "ProtocolError",

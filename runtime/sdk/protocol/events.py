@@ -87,6 +87,8 @@ class Confirm:
     """JSON Schema of the answer."""
     digest: str | None = None
     """Of what is asked, by the worker; kept with the answer."""
+    call: str | None = None
+    """The id of the sub-run that has asked it; it is given the answer as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,24 @@ class ReadInbox:
 
     earlier: bool = False
     """Whether only what an earlier attempt has read is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Another worker is to run; it is answered, and its result follows."""
+
+    id: str
+    worker_id: str
+    messages: list[CompleteMessage]
+    config: dict[str, Json] | None = None
+    args: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """The text of a sub-run is wanted as it comes."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +155,8 @@ Event = (
     | Confirm
     | Save
     | ReadInbox
+    | Call
+    | Follow
     | Done
     | Failed
 )

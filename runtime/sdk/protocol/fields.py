@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from ..messages import Json
 from .events import (
+    Call,
     CompleteMessage,
     Confirm,
     Delta,
@@ -17,6 +18,7 @@ from .events import (
     End,
     Event,
     Failed,
+    Follow,
     ReadInbox,
     Save,
     Start,
@@ -32,6 +34,9 @@ _MAX_DATA: Final = 1 << 20
 _MAX_NAME: Final = 200
 _MAX_SENTENCE: Final = 4000
 _MAX_OPTIONS: Final = 100
+_MAX_MESSAGES: Final = 1000
+_ANSWERED_BY: Final = {"save": "key", "call": "id"}
+"""The lines that the pool answers, and the field by which."""
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _ASCII_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -66,8 +71,9 @@ def _number(text: str) -> int | float:
 
 def asked_for(fields: Mapping[str, Any]) -> tuple[str, str] | None:
     """Type and key of a line that the pool answers, so that it also answers one that it cannot read."""
-    kind, key = fields.get("type"), fields.get("key")
-    return ("save", key) if kind == "save" and isinstance(key, str) else None
+    kind = fields.get("type")
+    key = fields.get(_ANSWERED_BY.get(str(kind), ""))
+    return (str(kind), key) if isinstance(key, str) else None
 
 
 def size_of(data: Json) -> int:
@@ -106,6 +112,7 @@ def decode(fields: Mapping[str, Any]) -> Event:
                 _options(fields),
                 _data(fields, "schema"),
                 _name(fields, "digest"),
+                _name(fields, "call"),
             )
         case "save":
             return Save(
@@ -116,6 +123,16 @@ def decode(fields: Mapping[str, Any]) -> Event:
             )
         case "inbox":
             return ReadInbox(fields.get("earlier") is True)
+        case "call":
+            return Call(
+                _key(fields, "id"),
+                _required_name(fields, "worker_id"),
+                _messages(fields),
+                _data(fields, "config"),
+                _bounded(fields.get("args")),
+            )
+        case "follow":
+            return Follow(_key(fields, "id"))
         case "state":
             if "value" not in fields:
                 raise ProtocolError('"value" of state is missing')
@@ -160,11 +177,11 @@ def _required_name(fields: Mapping[str, Any], key: str) -> str:
     return name
 
 
-def _key(fields: Mapping[str, Any]) -> str:
+def _key(fields: Mapping[str, Any], name: str = "key") -> str:
     """The key of something that is answered by it, so it is taken as it is or not at all."""
-    key = _required_name(fields, "key")
-    if key != fields["key"]:
-        raise ProtocolError(f'"key" of {fields["type"]} has NUL or half of a surrogate pair')
+    key = _required_name(fields, name)
+    if key != fields[name]:
+        raise ProtocolError(f'"{name}" of {fields["type"]} has NUL or half of a surrogate pair')
     return key
 
 
@@ -225,6 +242,23 @@ def _json(fields: Mapping[str, Any], key: str) -> str:
     if len(text) > _MAX_DATA:
         raise ProtocolError(f'"{key}" of {fields["type"]} is larger than {_MAX_DATA} bytes')
     return text
+
+
+def _messages(fields: Mapping[str, Any]) -> list[CompleteMessage]:
+    """The messages of a call, as the API shows them."""
+    given = fields.get("messages") or []
+    if not isinstance(given, list) or not all(isinstance(message, dict) for message in given):
+        raise ProtocolError('"messages" of call must be a list of objects')
+    if len(given) > _MAX_MESSAGES:
+        raise ProtocolError(f'"messages" of call may have {_MAX_MESSAGES} entries')
+    return [_message(message) for message in given]
+
+
+def _message(message: Mapping[str, Any]) -> CompleteMessage:
+    fields = {**message, "type": "a message of call", "message_type": message.get("type")}
+    role = _choice(fields, "role", Role.USER)
+    _, type, channel, author = _head({**fields, "role": role})
+    return CompleteMessage(role, type, channel, author, _text(fields, "content", ""), _data(fields) or {})
 
 
 def _options(fields: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from .transcript import TooLarge, Transcript
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from ..wire import Tag, Watched
+    from ..wire import Receiver, Tag, Watched
 
 
 class Killed(BaseException):
@@ -90,6 +90,21 @@ class LocalWire:
         finally:
             self._asked.discard(tag)
         return answer
+
+    def listen(self, tag: Tag, receive: Receiver) -> None:
+        """Nobody is called here."""
+        raise NotImplementedError("sub-runs")
+
+    def forget(self, tag: Tag) -> None:
+        """Nothing is expected."""
+
+    def wait(self, arrived: Callable[[], object]) -> None:
+        """Everything has arrived that will."""
+
+    @property
+    def in_main_thread(self) -> bool:
+        """Whether the caller is in the thread in which the worker began."""
+        return _thread.get_ident() == self._main
 
     def attach(self, loop: AbstractEventLoop, stop: Callable[[], object]) -> None:
         """Cancel by ``stop``, which is called in the event loop."""
