@@ -25,6 +25,7 @@ RUN_STARTED: Final = "run.started"
 RUN_RETRIED: Final = "run.retried"
 RUN_STEP: Final = "run.step"
 RUN_MESSAGE_DELIVERED: Final = "run.message_delivered"
+RUN_CHILD: Final = "run.child"
 RUN_WAITING: Final = "run.waiting"
 RUN_COMPLETED: Final = "run.completed"
 MESSAGE_CREATED: Final = "message.created"
@@ -34,7 +35,7 @@ RESET: Final = "reset"
 
 TYPES: Final = (
     THREAD_UPDATED, THREAD_DELETED, STATE_CREATED, STATE_UPDATED, RUN_QUEUED, RUN_STARTED, RUN_RETRIED,
-    RUN_STEP, RUN_MESSAGE_DELIVERED, RUN_WAITING, RUN_COMPLETED, MESSAGE_CREATED, MESSAGE_DELTA,
+    RUN_STEP, RUN_MESSAGE_DELIVERED, RUN_CHILD, RUN_WAITING, RUN_COMPLETED, MESSAGE_CREATED, MESSAGE_DELTA,
     MESSAGE_COMPLETED, RESET,
 )  # fmt: skip
 
@@ -154,6 +155,12 @@ def run_step(run: Run, number: int, description: str) -> Event:
 def run_message_delivered(run: Run, message_id: str) -> Event:
     """The worker has read a message that was sent to its run; it is in the tree now, under the same id."""
     return _of_run(RUN_MESSAGE_DELIVERED, run, f"{message_id}:{run.attempt}", message_id=message_id)
+
+
+def run_child(run: Run, child: Run) -> Event:
+    """The run has called another worker, which is run below it."""
+    about = {"child_run_id": child.id, "call_id": child.call_id, "worker_id": child.worker_id}
+    return _of_run(RUN_CHILD, run, child.id, **about, child_thread_id=child.thread_id)
 
 
 def run_waiting(run: Run) -> Event:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -87,6 +87,19 @@ class Acceptance:
 
         with self._admitted():
             return database.write(accept)
+
+    def call_spec(
+        self, caller: Run, worker_id: str, config: Mapping[str, Json], args: Json, seconds: float
+    ) -> runs.RunSpec:
+        """What a sub-run of ``caller`` is to be, which has ``seconds`` left.
+
+        Raises Invalid, or WorkerElsewhere where only another process has the worker.
+        """
+        self._services.availability.refresh()
+        worker = self._worker(worker_id)
+        checked = _Checked(None, worker, worker.check_config(config, caller.user_id))
+        spec = self._spec(RunRequest(args=args), checked)
+        return replace(spec, timeout_seconds=min(spec.timeout_seconds, seconds))
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:

@@ -60,7 +60,7 @@ class Dispatcher:
         workspace_id = user.workspace_id if user else None
         run, changed = self._services.database.write(runs.cancel, workspace_id, run_id)
         if changed:
-            after_commit(self._announce_cancelled, [run])
+            after_commit(self.announce_cancelled, [run])
         return run
 
     def delete_thread(self, user: User, thread_id: str) -> None:
@@ -142,15 +142,25 @@ class Dispatcher:
                 begun, *(database.read(states.get, begun.workspace_id, state_id) for state_id in made)
             )
 
+    def wake_pool(self, pool: str) -> None:
+        """Tell a pool that a sub-run waits for it; the reaper does that again."""
+        try:
+            self._services.notices.to_pool_of_calls(pool)
+        except StreamUnavailable:
+            pass
+
     def _requeue(self, run: Run) -> None:
         self._services.announcer.requeued(run)
-        self._publish(self._services.publisher.publish_next, run.pool)
+        if run.call_id is None:
+            self._publish(self._services.publisher.publish_next, run.pool)
+        else:
+            self.wake_pool(run.pool)
 
     def _announce_deleted(self, thread: Thread, cancelled: Sequence[Run]) -> None:
-        self._announce_cancelled(cancelled)
+        self.announce_cancelled(cancelled)
         self._services.announcer.thread(thread, deleted=True)
 
-    def _announce_cancelled(self, cancelled: Sequence[Run]) -> None:
+    def announce_cancelled(self, cancelled: Sequence[Run]) -> None:
         """Announce those that have ended, and tell the pools of those that run."""
         ended = [run for run in cancelled if run.status is RunStatus.CANCELLED]
         for run in ended:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runtime.duties import for_each
 from runtime.services import Services
-from runtime.store import backlog, pools
+from runtime.store import backlog, calls, pools
 
 
 def publish_backlog(services: Services) -> None:
@@ -13,3 +13,5 @@ def publish_backlog(services: Services) -> None:
     services.database.write(backlog.forget_unclaimed, settings.reaper.publish_grace, settings.pool.lease)
     waiting = services.database.read(pools.names_with_backlog)
     for_each(waiting, services.publisher.publish_next)
+    # Sub-runs that wait for a moment only are told of once more, which does no harm.
+    for_each(services.database.read(calls.pools_with_waiting), services.notices.to_pool_of_calls)

@@ -37,6 +37,8 @@ class Attempt:
         self.claim = claim
         self.transcript = transcript
         self.lease_until = lease_until
+        self.deadline = float("inf")
+        """When its time is over, by ``time.monotonic()``."""
         self.child: Child | None = None
         self.stopped: StopReason | None = None
         self.wake = Event()

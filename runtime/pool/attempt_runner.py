@@ -30,6 +30,7 @@ from runtime.errors import (
 from runtime.model import Json, Message, MessageStatus, Run, RunError, RunStatus
 from runtime.pool.announced import AnnouncedEnds
 from runtime.pool.attempt import Attempt, StopReason
+from runtime.pool.calls import Calls
 from runtime.pool.continuation import continuation
 from runtime.pool.first_line import first_line
 from runtime.pool.outcome import AttemptEnd, Finish, HandBack, Outcome, Retry, Wait, decide, exit_error
@@ -66,9 +67,18 @@ class AttemptRunner:
     """Executes one attempt."""
 
     def __init__(
-        self, attempt: Attempt, services: Services, children: Children, announced: AnnouncedEnds
+        self,
+        attempt: Attempt,
+        services: Services,
+        children: Children,
+        announced: AnnouncedEnds,
+        calls: Calls,
+        on_commit: Callable[[Run], None],
     ) -> None:
-        """``announced`` collects the runs whose end is in the event log, to be marked in the database."""
+        """``announced`` collects the runs whose end is in the event log, to be marked in the database.
+
+        ``on_commit`` is called with the run once it is committed what becomes of it.
+        """
         self._attempt = attempt
         self._run = attempt.run
         self._transcript = attempt.transcript
@@ -76,7 +86,9 @@ class AttemptRunner:
         self._settings = services.settings
         self._children = children
         self._announced = announced
-        self._relay = Relay(attempt, services)
+        self.calls = calls
+        self._on_commit = on_commit
+        self._relay = Relay(attempt, services, calls)
         self._lost: str | None = None
         """Why there is no child, where its worker is not to blame."""
         self.not_started = False
@@ -96,7 +108,9 @@ class AttemptRunner:
             self._start()
             self._relay_output()
             outcome = self._decide()
+            self.calls.close()
             committed = self._commit(outcome)
+            self._on_commit(committed.run)
             self._note_end(committed.run, time.monotonic() - began)
             self._announce(committed)
         except AttemptEnded:
@@ -190,6 +204,7 @@ class AttemptRunner:
         attempt = self._attempt
         if attempt.child is None:
             return
+        attempt.deadline = time.monotonic() + self._run.timeout_seconds
         deadline = gevent.spawn_later(self._run.timeout_seconds, attempt.stop, StopReason.TIMEOUT)
         try:
             self._relay.run(attempt.child)
@@ -351,6 +366,7 @@ class AttemptRunner:
                 ended = self._persist(
                     self._services.database.engine.finish, self._run, RunStatus.ERROR, result, error=error
                 )
+                self._on_commit(ended)
                 self._note_end(ended)
                 return self._announce(_Committed(ended, result))
             except AttemptEnded:
@@ -402,6 +418,7 @@ class AttemptRunner:
 
     def _clean_up(self) -> None:
         """Give the child a moment to exit, kill all that it started, stop reading and close its pipes."""
+        self.calls.close()
         child = self._attempt.child
         if child is not None:
             if not self._attempt.stopped:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 
 import gevent
@@ -17,16 +18,20 @@ import gevent.lock
 
 from runtime import logs
 from runtime.child import Children
-from runtime.errors import StoreUnavailable
-from runtime.model import RunError
+from runtime.dispatch import Dispatcher
+from runtime.errors import StoreUnavailable, Unavailable
+from runtime.model import Run, RunError, RunStatus
 from runtime.pool.announced import AnnouncedEnds
 from runtime.pool.attempt import Attempt
 from runtime.pool.attempt_runner import AttemptRunner
+from runtime.pool.calls import Calls
 from runtime.pool.isolation import IsolatedProcesses
 from runtime.pool.leases import Leases
+from runtime.pool.slots import Slots
 from runtime.pool.transcript import Transcript
 from runtime.services import Services
-from runtime.store import attempts, backlog
+from runtime.store import attempts, backlog, calls
+from runtime.stream import Hub
 
 log = logging.getLogger(__name__)
 
@@ -51,29 +56,37 @@ class Executor:
         children: Children,
         leases: Leases,
         announced: AnnouncedEnds,
+        pool: str,
         incarnation: str,
+        slots: int,
+        hub: Hub,
         on_capacity_change: Callable[[], None],
         isolated: IsolatedProcesses | None = None,
         on_outbox_filled: Callable[[], None] = lambda: None,
+        on_room: Callable[[bool], None] = lambda _: None,
     ) -> None:
         """``incarnation`` names this process in the leases.
 
+        ``slots``: how many runs may be at work. ``hub``: follows what sub-runs say.
         ``on_capacity_change`` is called when a claim or an end has made room for the next run.
         ``isolated`` executes the runs that need a process of their own; None in such a process.
         ``on_outbox_filled`` is called when the end of a run has left something in the outbox.
+        ``on_room`` is told whether there is room for a run of the queue.
         """
         self._services = services
         self._settings = services.settings
         self._children = children
         self._leases = leases
         self._announced = announced
+        self._pool = pool
         self._incarnation = incarnation
+        self._hub = hub
+        self._slots = Slots(slots, self._waiting, on_room)
+        self._dispatcher = Dispatcher(services)
         self._on_capacity_change = on_capacity_change
         self._isolated = isolated
         self._on_outbox_filled = on_outbox_filled
         self.draining = False
-        self.executing = 0
-        """How many runs it has in hand, including those that it is about to claim."""
         self._claims = gevent.lock.BoundedSemaphore(_CLAIMS_AT_ONCE)
         self._runners: dict[str, AttemptRunner] = {}
         """By run."""
@@ -85,15 +98,35 @@ class Executor:
         """What keeps the runs of each worker in their place; the claim writes it to the run."""
         return self._children.sandboxing.encode(self._services.registry.workers.values())
 
+    @property
+    def executing(self) -> int:
+        """How many runs it has in hand, including those that it is about to claim."""
+        return self._slots.held
+
     def execute(self, run_id: str) -> str | None:
-        """Execute a run if it is still to be claimed. Returns how it has failed, if it has."""
-        self.executing += 1
+        """Execute a run of the queue, if it is still to be claimed. Returns how it has failed, if it has."""
+        self._slots.take()
+        if self._slots.free < 0:  # a sub-run was quicker
+            self._slots.give_back()
+            self._put_back(run_id)
+            return None
+        return self._execute(run_id)
+
+    def _execute(self, run_id: str) -> str | None:
+        """Execute a run that has a slot, which is given back."""
         logs.begin(run_id=run_id)
         try:
             return self._claim_and_run(run_id)
         finally:
             logs.begin()
-            self.executing -= 1
+            self._slots.give_back()
+
+    def _put_back(self, run_id: str) -> None:
+        try:
+            self._services.database.write(backlog.unpublish, [run_id])
+        except StoreUnavailable:
+            log.warning("run %s was not put back: the database is away; it is published again", run_id)
+        self._on_capacity_change()
 
     def _claim_and_run(self, run_id: str) -> str | None:
         if self._leave_to_others(run_id):
@@ -108,7 +141,10 @@ class Executor:
         if attempt is None:
             return self._pass_on(run_id)
         logs.begin(**attempt.run.about)
-        runner = AttemptRunner(attempt, self._services, self._children, self._announced)
+        called = Calls(attempt, self._services, self._hub, self)
+        runner = AttemptRunner(
+            attempt, self._services, self._children, self._announced, called, self._note_commit
+        )
         self._runners[run_id] = runner
         self._leases.add(attempt)
         self._on_capacity_change()
@@ -134,6 +170,92 @@ class Executor:
         """Any worker may have sent something."""
         for run_id in self._runners:
             self.read_inbox(run_id)
+
+    # ── sub-runs ────────────────────────────────────────────────────────────
+
+    def reserve(self, pool: str, *, waits: bool) -> bool:
+        """Keep a slot for a new sub-run of that pool, if this process may begin it at once.
+
+        ``waits``: whether its caller waits already; else it does from now on.
+        """
+        if self._isolated is None or self.draining or pool != self._pool or self._has_limits():
+            return False
+        if self._slots.free + (not waits) <= 0:
+            return False
+        self._slots.take()
+        return True
+
+    def release(self) -> None:
+        """The slot that was kept is not needed."""
+        self._slots.give_back()
+
+    def begin(self, run: Run, *, reserved: bool) -> None:
+        """Have a new sub-run executed: here, in the slot that was kept, or by whoever has one."""
+        if reserved:
+            gevent.spawn(self._execute_call, run.id)
+        else:
+            gevent.spawn(self._dispatcher.wake_pool, run.pool)
+
+    def calls_changed(self) -> None:
+        """An attempt waits for a sub-run now, or does no more."""
+        self._slots.changed()
+        self._on_capacity_change()
+
+    def take_calls(self) -> None:
+        """Execute sub-runs that wait, as many as there is room for. Raises StoreUnavailable."""
+        if self.draining or self._slots.free <= 0:
+            return
+        limits = {w.id: w.max_running for w in self._services.registry.workers.values() if w.max_running}
+        per_user = self._settings.limits.running_per_user
+        free = self._slots.free
+        for ticket in self._services.database.write(calls.take, self._pool, free, limits, per_user):
+            self._slots.take()
+            gevent.spawn(self._execute_call, ticket.run_id)
+
+    def look_after_calls(self, run_id: str | None = None) -> None:
+        """Look at the sub-runs of a run here, or of all; what one of them has told us may be lost."""
+        runners = list(self._runners.values()) if run_id is None else [self._runners.get(run_id)]
+        for runner in runners:
+            if runner is not None and runner.calls.are_open:
+                gevent.spawn(self._look_after, runner)
+
+    def _execute_call(self, run_id: str) -> None:
+        try:
+            self._execute(run_id)
+        except Exception:
+            log.exception("the sub-run %s could not be executed here", run_id)
+
+    @staticmethod
+    def _look_after(runner: AttemptRunner) -> None:
+        try:
+            runner.calls.look()
+        except StoreUnavailable:
+            pass  # it is looked at again
+
+    def _waiting(self) -> int:
+        return sum(runner.calls.are_open for runner in self._runners.values())
+
+    def _note_commit(self, run: Run) -> None:
+        """It is committed what becomes of a run: tell the one above it, and those below."""
+        if run.call_id is not None and run.parent_run_id is not None and run.status is not RunStatus.QUEUED:
+            if run.parent_run_id in self._runners:
+                self.look_after_calls(run.parent_run_id)
+            else:
+                gevent.spawn(self._tell_parent, run.parent_run_id)
+        runner = self._runners.get(run.id)
+        if run.status.terminal and runner is not None and (runner.calls.were_made or run.attempt > 1):
+            gevent.spawn(self._announce_below, run)
+
+    def _tell_parent(self, run_id: str) -> None:
+        """Tell the process that executes it; else it would look in a moment."""
+        with suppress(Unavailable):
+            holder = self._services.database.read(calls.holder, run_id)
+            if holder is not None:
+                self._services.notices.to_pool(holder, {"type": "child", "run_id": run_id})
+
+    def _announce_below(self, run: Run) -> None:
+        with suppress(Unavailable):
+            self._dispatcher.announce_cancelled(self._services.database.read(calls.below, run))
 
     # ── runs that could not be started here ─────────────────────────────────
 
@@ -207,12 +329,14 @@ class Executor:
         """
         if self._isolated is None or self.draining:
             return None
+        self._slots.set_apart(1)
         try:
             return self._isolated.execute(run_id)
         except StoreUnavailable:
             log.warning("run %s was not passed on: the database is away; it is published again", run_id)
             return None
         finally:
+            self._slots.set_apart(-1)
             self._on_capacity_change()
 
     def _refuse(self, run_id: str) -> None:

@@ -26,6 +26,8 @@ from runtime.settings import current
 from runtime.store import pools
 from runtime.system import clock, collector, processes
 
+_DUTIES = ("renew leases", "watch leases", "receive notices", "look after sub-runs")
+
 
 class IsolatedProcess(PoolProcess):
     """Executes one run."""
@@ -33,7 +35,7 @@ class IsolatedProcess(PoolProcess):
     def duties(self) -> Mapping[str, Body]:
         """What it does beside that: it publishes nothing and consumes no queue."""
         everything = super().duties()
-        return {name: everything[name] for name in ("renew leases", "watch leases", "receive notices")}
+        return {name: everything[name] for name in _DUTIES}
 
     def run_one(self, run_id: str) -> None:
         """Execute a run."""

@@ -44,6 +44,7 @@ from runtime.queue.app import make_celery
 from runtime.queue.worker import QueueWorker
 from runtime.services import Services
 from runtime.settings import Settings, current
+from runtime.stream import Hub
 from runtime.system import processes
 
 log = logging.getLogger(__name__)
@@ -103,15 +104,20 @@ class PoolProcess:
         self._outbox = outbox_of(services)
         self._outbox_filled = Event()
         self._exit_code = 0
+        self._calls_wait = Event()
         self.executor = Executor(
             services,
             self.children,
             self.leases,
             self.announced,
+            name,
             incarnation,
-            self._capacity_changed.set,
+            slots,
+            Hub(services.log, services.link, settings.stream, self._duties),
+            self._change_capacity,
             isolated,
             self._outbox_filled.set,
+            self.worker.set_room,
         )
         self.drain = Drain(
             settings.pool,
@@ -129,6 +135,8 @@ class PoolProcess:
             "watch leases": every(_WATCH, self.leases.stop_expiring),
             "receive notices": self._listen,
             "publish the backlog": self._publish,
+            "take sub-runs": self._take_calls,
+            "look after sub-runs": every(self.settings.pool.renew, self.executor.look_after_calls),
             "mark announced ends": every(_MARK_ANNOUNCED, self.announced.mark),
             "handle the outbox": self._handle_outbox,
         }
@@ -162,6 +170,10 @@ class PoolProcess:
         self.announced.mark()
         self.children.close()
 
+    def _change_capacity(self) -> None:
+        self._capacity_changed.set()
+        self._calls_wait.set()
+
     # ── duties ──────────────────────────────────────────────────────────────
 
     def _renew_leases(self) -> Iterator[None]:
@@ -182,14 +194,20 @@ class PoolProcess:
 
     def _listen(self) -> Iterator[None]:
         """Follow the notices of other processes."""
-        for notice in self.services.notices.pool_messages(self.incarnation):
+        for notice in self.services.notices.pool_messages(self.incarnation, self.name):
             match notice:
                 case {"type": "cancel", "run_id": run_id}:
                     self.leases.cancel(run_id)
                 case {"type": "inbox", "run_id": run_id}:
                     self.executor.read_inbox(run_id)
+                case {"type": "child", "run_id": run_id}:
+                    self.executor.look_after_calls(run_id)
+                case {"type": "calls"}:
+                    self._calls_wait.set()
                 case {"type": "connected"}:  # notices since the connection was lost have not arrived
                     self.executor.read_inboxes()
+                    self.executor.look_after_calls()
+                    self._calls_wait.set()
                     self._renew_now.set()
             yield
 
@@ -202,6 +220,15 @@ class PoolProcess:
                 gevent.sleep(_GATHER if published else _GATHER_IDLE)
                 self._capacity_changed.clear()
                 published = self.services.publisher.publish_after(self.name)
+            yield
+
+    def _take_calls(self) -> Iterator[None]:
+        """Execute sub-runs that wait for this pool, whenever there is room."""
+        self._calls_wait.set()
+        while True:
+            self._calls_wait.wait(_IDLE)
+            self._calls_wait.clear()
+            self.executor.take_calls()
             yield
 
     def _handle_outbox(self) -> Iterator[None]:

@@ -35,6 +35,7 @@ from runtime.errors import (
 )
 from runtime.model import Json, Message, MessageType, RunError, RunStatus
 from runtime.pool.attempt import Attempt, StopReason
+from runtime.pool.calls import Calls
 from runtime.pool.continuation import Continuation
 from runtime.pool.durable_steps import DurableSteps
 from runtime.pool.steering import Steering
@@ -54,7 +55,8 @@ _MOST_ACCESSES = 100
 """Hosts that a run's steps name; a worker that tries names at random is not to fill them."""
 _LAST_EVENTS = (protocol.Done, protocol.Failed, protocol.Confirm, protocol.Discard)
 """Events that end an attempt: what a worker sends after one of them is ignored."""
-_ASKED = (protocol.Save, protocol.ReadInbox, protocol.Refused)
+_CALLS = (protocol.Call, protocol.Follow)
+_ASKED = (protocol.Save, protocol.ReadInbox, protocol.Refused, *_CALLS)
 """Events that the worker waits for an answer to."""
 _RETRY_PAUSE = 0.25
 """Seconds between two tries while Redis or the database is away."""
@@ -63,8 +65,9 @@ _RETRY_PAUSE = 0.25
 class Relay:
     """Carries the output of one attempt."""
 
-    def __init__(self, attempt: Attempt, services: Services) -> None:
+    def __init__(self, attempt: Attempt, services: Services, calls: Calls) -> None:
         self.attempt = attempt
+        self._calls = calls
         self._database = services.database
         self._log = services.log
         self._worker_lines = services.inbox
@@ -289,11 +292,18 @@ class Relay:
                 continue
             self.receive(rest, 0)
             rest = []
-            if isinstance(event, protocol.ReadInbox):
-                self._steering.handle(event)
-            else:
-                self._steps.handle(event)
+            self._answer(event)
         self.receive(rest, size)
+
+    def _answer(self, asked: protocol.WorkerEvent) -> None:
+        """Have that answered what the worker asks for. Waits until it is done, but for no sub-run."""
+        match asked:
+            case protocol.Call() | protocol.Follow() | protocol.Refused("call"):
+                self._calls.handle(asked)
+            case protocol.ReadInbox():
+                self._steering.handle(asked)
+            case protocol.Save() | protocol.Refused():
+                self._steps.handle(asked)
 
     def _report_access(self, access: Access) -> None:
         """Show once as a step of the run where a strict worker connects, or is refused."""

@@ -172,6 +172,11 @@ class Transcript:
                 case protocol.Failed(message, retryable):
                     self.result = WorkerResult(RunError("worker_error", message, retryable))
 
+    def note_child(self, child: Run) -> None:
+        """The run has called another worker."""
+        if self.result is None and not self._closed:
+            self._enqueue(events.run_child(self.run, child))
+
     @property
     def usage(self) -> Mapping[str, Json] | None:
         """What the run has used, over all its attempts."""
@@ -412,6 +417,8 @@ class Transcript:
         self._enqueue(events.message_created(self.run, message))
         self._enqueue(message)
         confirmation = {**data, "prompt": event.prompt, "message_id": message.id, "digest": digest}
+        if event.call is not None:
+            confirmation["run_id"] = event.call
         self.result = WorkerResult(confirmation=confirmation)
 
     def _enqueue(self, entry: events.Event | Message) -> None:

@@ -23,7 +23,7 @@ class AcknowledgeWhenSlotIsFree(bootsteps.StartStopStep):  # type: ignore[misc]
 
     RabbitMQ sends one message, and the next when that is acknowledged. So a message is
     acknowledged as soon as its task has started, except the one that filled the last slot:
-    that is acknowledged when any slot is free again.
+    that is acknowledged when any slot is free again, and there is room.
     """
 
     requires = ("celery.worker.consumer.connection:Connection",)
@@ -34,7 +34,7 @@ class AcknowledgeWhenSlotIsFree(bootsteps.StartStopStep):  # type: ignore[misc]
         self._postponed: Callable[[], None] | None = None
         internals.prefetch_one(consumer)
         consumer.slots = self
-        signals.task_postrun.connect(self._acknowledge_postponed)
+        signals.task_postrun.connect(self._use_slot)
 
     def start(self, consumer: Any) -> None:
         """A new connection: RabbitMQ sends again what was not acknowledged; its run is claimed already."""
@@ -42,12 +42,22 @@ class AcknowledgeWhenSlotIsFree(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def acknowledge(self, acknowledge: internals.Acknowledge, *arguments: Any) -> None:
         """Acknowledge the message whose task has just started, now or when a slot is free."""
-        if internals.has_free_slot(self._consumer):
+        if internals.has_free_slot(self._consumer) and self._consumer.app.room.is_set():
             acknowledge(*arguments)
         else:
             self._postponed = partial(acknowledge, *arguments)
 
-    def _acknowledge_postponed(self, **_: object) -> None:
+    def use_room(self) -> None:
+        """There is room again beside Celery's tasks."""
+        if internals.has_free_slot(self._consumer):
+            self._acknowledge_postponed()
+
+    def _use_slot(self, **_: object) -> None:
+        """A task has ended."""
+        if self._consumer.app.room.is_set():
+            self._acknowledge_postponed()
+
+    def _acknowledge_postponed(self) -> None:
         acknowledge, self._postponed = self._postponed, None
         if acknowledge is not None:
             acknowledge()

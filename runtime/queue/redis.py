@@ -194,7 +194,12 @@ class PollWhenSlotIsFree(bootsteps.Step):  # type: ignore[misc]
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
-        internals.before_each_poll(consumer, partial(internals.wait_for_slot, consumer))
+        self._consumer = consumer
+        internals.before_each_poll(consumer, self._wait)
+
+    def _wait(self) -> None:
+        internals.wait_for_slot(self._consumer)
+        self._consumer.app.room.wait()
 
 
 def receive(task: Any, app: Celery, consumer: Any) -> Callable[..., Any]:

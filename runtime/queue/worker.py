@@ -15,6 +15,7 @@ from typing import Any
 
 import gevent
 from celery import Celery, bootsteps, signals
+from gevent.event import Event
 
 from runtime.duties import Duty
 from runtime.queue import internals, rabbitmq, redis
@@ -54,6 +55,9 @@ class QueueWorker:
         self._consumer: Any = None
         self._give_up = give_up
         self._duty = Duty("consume the queue")
+        self._room = app.room = Event()
+        """Set while a message may be received, as far as it depends on others than Celery's tasks."""
+        self._room.set()
         self.refusal: str | None = None
         """Why the broker refuses the queue; None where it does not."""
 
@@ -105,6 +109,15 @@ class QueueWorker:
         """End :meth:`run` soon, if it has started to consume."""
         if self._consumer is not None and internals.is_running(self._consumer):
             internals.shut_down(self._main)
+
+    def set_room(self, has_room: bool) -> None:
+        """Receive no message for as long as there is no room, although Celery's pool has a free greenlet."""
+        if not has_room:
+            self._room.clear()
+            return
+        self._room.set()
+        if self._consumer is not None and not self._app.on_redis:
+            self._consumer.slots.use_room()
 
     def consumes(self) -> None:
         """The queue is consumed: the broker was asked for a message, and has answered."""

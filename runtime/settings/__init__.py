@@ -168,6 +168,8 @@ class Limits:
     queued_per_user: int
     queued_per_pool: int
     running_per_user: int
+    call_depth: int
+    calls: int
     logins_per_minute: int
     streams_per_user: int
 

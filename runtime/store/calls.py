@@ -92,6 +92,12 @@ def find(c: Connection, run_ids: Sequence[str]) -> list[Run]:
     return [runs.record(row) for row in rows]
 
 
+def called(c: Connection, parent_id: str, call_id: str) -> Run | None:
+    """The sub-run that a call has made, if it has."""
+    row = c.execute(_FIND, {"this_parent": parent_id, "this_call": call_id}).one_or_none()
+    return runs.record(row) if row else None
+
+
 def output(c: Connection, run: Run) -> list[Message]:
     """What a sub-run has answered: the messages that count of its output state."""
     return messages.of_state(c, run.output_state_id)

@@ -60,6 +60,10 @@ class Keys:
         """Channel: messages to one pool process."""
         return f"{self.prefix}:pool:{incarnation}"
 
+    def calls(self, pool: str) -> str:
+        """Channel: that a sub-run waits, to all processes of a pool."""
+        return f"{self.prefix}:calls:{pool}"
+
     def workspace(self, workspace_id: str) -> str:
         """Channel: hints to all who have a workspace open."""
         return f"{self.prefix}:workspace:{workspace_id}"

@@ -25,13 +25,17 @@ class Notices:
         """Send ``message`` to one pool process. Raises StreamUnavailable."""
         self._link.publish(self._link.keys.pool(incarnation), orjson.dumps(message))
 
+    def to_pool_of_calls(self, pool: str) -> None:
+        """Tell all processes of a pool that a sub-run waits. Raises StreamUnavailable."""
+        self._link.publish(self._link.keys.calls(pool), b'{"type":"calls"}')
+
     def to_workspace(self, workspace_id: str, hint: dict[str, Json]) -> None:
         """Send a hint that goes with no event of a log. Raises StreamUnavailable."""
         sent = Hint(workspace_id, hint)
         self._link.publish(self._link.keys.workspace(workspace_id), sent.message)
 
-    def pool_messages(self, incarnation: str) -> Iterator[dict[str, Json]]:
-        """The messages to this pool process, for ever; reconnects by itself.
+    def pool_messages(self, incarnation: str, pool: str) -> Iterator[dict[str, Json]]:
+        """The messages to this process of a pool, for ever; reconnects by itself.
 
         Yields ``{"type": "connected"}`` after each (re)connection: messages that were sent
         before it are lost, so the caller has to look up what they would have reported. And
@@ -40,7 +44,7 @@ class Notices:
         failures = 0
         while True:
             try:
-                for message in self._listen(self._link.keys.pool(incarnation)):
+                for message in self._listen(self._link.keys.pool(incarnation), self._link.keys.calls(pool)):
                     failures = 0
                     yield message
             except Exception as error:
@@ -49,15 +53,16 @@ class Notices:
                 time.sleep(RECONNECT_AFTER[min(failures, len(RECONNECT_AFTER) - 1)])
                 failures += 1
 
-    def _listen(self, channel: str) -> Iterator[dict[str, Json]]:
+    def _listen(self, *channels: str) -> Iterator[dict[str, Json]]:
         connection = self._link.new_pubsub_connection()
         try:
             connection.connect()
-            connection.send("SUBSCRIBE", channel)
+            connection.send("SUBSCRIBE", *channels)
             while True:
                 kind, *rest = self._receive(connection)
                 if kind == b"subscribe":
-                    yield {"type": "connected"}
+                    if rest[-1] == len(channels):
+                        yield {"type": "connected"}
                 elif kind == b"message":
                     yield orjson.loads(rest[1])
                 else:

@@ -48,7 +48,7 @@ def begin(core: Core, run_id: str) -> Relay:
     claim = core.database.engine.claim(run_id, INCARNATION, LEASE, {"": 200})
     assert claim is not None
     transcript = Transcript(claim.run, len(claim.earlier), core.settings.run)
-    relay = Relay(Attempt(claim, transcript, float("inf")), core)
+    relay = Relay(Attempt(claim, transcript, float("inf")), core, None)
     relay.open_log([run_started(claim.run)])
     return relay
 
@@ -265,7 +265,7 @@ def go_on(core: Core, run_id: str) -> Relay:
     )
     taken = continuation(claim, core)
     transcript = Transcript(claim.run, claim.first_position, core.settings.run)
-    relay = Relay(Attempt(claim, transcript, float("inf")), core)
+    relay = Relay(Attempt(claim, transcript, float("inf")), core, None)
     if taken is not None:
         transcript.go_on_with(taken.open)
         relay.go_on_with(taken)
@@ -378,7 +378,7 @@ def test_an_inbox_that_cannot_be_received_fails_the_attempt(
 ) -> None:
     claim = core.database.engine.claim(run_id, INCARNATION, LEASE, {"": 200})
     attempt = Attempt(claim, Transcript(claim.run, 0, core.settings.run), float("inf"))
-    runner = AttemptRunner(attempt, core, None, None)
+    runner = AttemptRunner(attempt, core, None, None, None, lambda _: None)
     attempt.child = Child()
     monkeypatch.setattr(runner._relay, "_worker_lines", None)
 
@@ -393,7 +393,7 @@ def test_a_question_is_announced_whatever_hindered_the_first_try(
     core: Core, run_id: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     relay = begin(core, run_id)
-    runner = AttemptRunner(relay.attempt, core, None, None)
+    runner = AttemptRunner(relay.attempt, core, None, None, None, lambda _: None)
     asked = wait(core, relay, announced=False)
     monkeypatch.setattr(attempt_runner, "_FAULT_PAUSE", 0.01)
     tries = iter([KeyError("nobody expected this"), False, True])

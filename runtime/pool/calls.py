@@ -1,0 +1,327 @@
+"""Calls: the sub-runs that the worker of one attempt calls, and what it is told of them.
+
+A call is made in one transaction and answered; what follows is told as it comes: the text, if
+that is wanted, questions, and the end. Nothing is kept here that another attempt would miss: it
+finds the same sub-run by the same call, and is told the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import gevent
+import gevent.lock
+import orjson
+
+from runtime import events, logs
+from runtime.child import protocol
+from runtime.dispatch.accept import Acceptance
+from runtime.errors import (
+    CallChanged,
+    CallRefused,
+    RequestError,
+    StaleAttempt,
+    StoreUnavailable,
+    StreamUnavailable,
+    Unavailable,
+)
+from runtime.model import Channel, Json, Message, MessageType, Role, Run, RunError, RunStatus
+from runtime.pool.attempt import Attempt, StopReason
+from runtime.services import Services
+from runtime.store import calls
+from runtime.store.states import NewMessage
+from runtime.stream import Hub
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_RETRY_PAUSE = 0.25
+"""Seconds between two tries while the database is away."""
+_LEAST_TIME = 1.0
+"""Seconds that a sub-run is given at least."""
+
+
+class CallHost(Protocol):
+    """What a pool process does for the calls of its attempts."""
+
+    def reserve(self, pool: str, *, waits: bool) -> bool:
+        """Keep a slot for a sub-run of that pool, if this process may begin it at once.
+
+        ``waits``: whether its caller waits for another one already.
+        """
+
+    def release(self) -> None:
+        """The slot is not needed."""
+
+    def begin(self, run: Run, *, reserved: bool) -> None:
+        """Have a new sub-run executed: here, in the slot that was kept for it, or by whoever has one."""
+
+    def calls_changed(self) -> None:
+        """An attempt waits for a sub-run now, or does no more."""
+
+
+@dataclass(slots=True)
+class _OpenCall:
+    """A sub-run that has not ended, or whose end was not told."""
+
+    call_id: str
+    run: Run
+    told: set[str] = field(default_factory=set)
+    """Ids of the questions that the worker was told of, as messages of the sub-run."""
+
+
+class Calls:
+    """The calls of one attempt."""
+
+    def __init__(self, attempt: Attempt, services: Services, hub: Hub, host: CallHost) -> None:
+        self._attempt = attempt
+        self._services = services
+        self._database = services.database
+        self._acceptance = Acceptance(services)
+        self._hub = hub
+        self._host = host
+        limits = services.settings.limits
+        self._limits = calls.CallLimits(limits.call_depth, limits.calls)
+        self._open: dict[str, _OpenCall] = {}
+        """By the id of the sub-run."""
+        self._runs: dict[str, Run] = {}
+        """By call, all sub-runs of this attempt."""
+        self._followers: list[gevent.Greenlet[..., None]] = []
+        self._looking = gevent.lock.BoundedSemaphore()
+        self._closed = False
+
+    @property
+    def are_open(self) -> bool:
+        """Whether the worker waits for a sub-run."""
+        return bool(self._open)
+
+    @property
+    def were_made(self) -> bool:
+        """Whether it has called any."""
+        return bool(self._runs)
+
+    def handle(self, asked: protocol.Call | protocol.Follow | protocol.Refused) -> None:
+        """Do what the worker asks. Waits until a sub-run is committed, and not for its end."""
+        match asked:
+            case protocol.Call():
+                self._call(asked)
+            case protocol.Follow(call_id):
+                self._follow(call_id)
+            case protocol.Refused(_, call_id, reason):
+                self._refuse(call_id, reason)
+
+    def look(self) -> None:
+        """Tell the worker what is new of the sub-runs that have not ended. Raises StoreUnavailable."""
+        with self._looking:
+            for run in self._database.read(calls.find, list(self._open)) if self._open else ():
+                self._tell(run)
+
+    def close(self) -> None:
+        """The attempt has ended."""
+        self._closed = True
+        self._open.clear()
+        gevent.killall(self._followers, block=False)
+
+    # ── calling ─────────────────────────────────────────────────────────────
+
+    def _call(self, asked: protocol.Call) -> None:
+        try:
+            called, is_new = self._make(asked)
+        except (CallRefused, RequestError, Unavailable) as error:
+            return self._fail(asked.id, error)
+        except CallChanged:
+            return self._refuse(asked.id, "this call was made before, and asked for something else")
+        except StaleAttempt:
+            return self._attempt.stop(StopReason.LOST)
+        if called is None:
+            return  # the run is to end, and its worker is told so
+        run = called.run
+        self._runs[asked.id] = run
+        self._open[run.id] = _OpenCall(asked.id, run)
+        self._send({"type": "called", "id": asked.id, "run_id": run.id})
+        self._attempt.transcript.note_child(run)
+        self._attempt.wake.set()
+        self._host.calls_changed()
+        if is_new:
+            gevent.spawn(logs.same(self._services.announcer.created), run, *called.states)
+        else:
+            self._persist(self.look)
+
+    def _make(self, asked: protocol.Call) -> tuple[calls.Called | None, bool]:
+        """The sub-run, and whether it is new; it is under way then."""
+        caller = self._attempt.run
+        digest = _digest(asked)
+        try:
+            left = max(_LEAST_TIME, self._attempt.deadline - time.monotonic())
+            spec = self._acceptance.call_spec(caller, asked.worker_id, asked.config or {}, asked.args, left)
+        except (RequestError, Unavailable):
+            # An earlier attempt may have been luckier, and its sub-run is what counts.
+            found = self._persist(self._database.read, calls.called, caller.id, asked.id)
+            if found is None or found.call_digest != digest:
+                raise
+            return calls.Called(found), False
+        said = [_new_message(message) for message in asked.messages]
+        reserved = self._host.reserve(spec.pool, waits=self.are_open)
+        called = None
+        try:
+            called = self._persist(
+                self._database.write,
+                calls.create,
+                caller, asked.id, digest, said, spec, self._limits,
+                taken=reserved,
+            )  # fmt: skip
+        finally:
+            is_new = called is not None and bool(called.states)
+            if called is not None and is_new:
+                self._host.begin(called.run, reserved=reserved)
+            elif reserved:
+                self._host.release()
+        return called, is_new
+
+    def _fail(self, call_id: str, error: Exception) -> None:
+        """There is no sub-run; the worker gets that as a result, as it gets any other failure."""
+        retryable = isinstance(error, Unavailable)
+        failure = RunError("call_refused", str(error), retryable=retryable).encode()
+        nothing: dict[str, Json] = {"run_id": None, "messages": [], "usage": None}
+        self._send({"type": "result", "id": call_id, **nothing, "status": RunStatus.ERROR, "error": failure})
+
+    def _refuse(self, call_id: str, reason: str) -> None:
+        self._send({"type": "refused", "of": "call", "id": call_id, "message": reason})
+
+    # ── what becomes of them ────────────────────────────────────────────────
+
+    def _tell(self, run: Run) -> None:
+        """Tell of a sub-run its questions, each once, and its end."""
+        call = self._open.get(run.id)
+        ended = run.status.terminal
+        if call is None or not (ended or run.status is RunStatus.WAITING or run.answers):
+            return
+        written = self._database.read(calls.output, run)
+        for place, message in enumerate(written):
+            if message.type is MessageType.CONFIRMATION and message.id not in call.told:
+                call.told.add(message.id)
+                self._send(_question(call.call_id, message, written[:place]))
+        if ended and self._open.pop(run.id, None) is not None:
+            self._send(
+                {
+                    "type": "result",
+                    "id": call.call_id,
+                    "run_id": run.id,
+                    "status": run.status,
+                    "messages": [message.encode() for message in written],
+                    "usage": run.usage,
+                    "error": run.error.encode() if run.error else None,
+                }
+            )
+            self._host.calls_changed()
+
+    def _follow(self, call_id: str) -> None:
+        run = self._runs.get(call_id)
+        if run is not None and not self._closed:
+            self._followers.append(gevent.spawn(logs.same(self._send_text), call_id, run))
+
+    def _send_text(self, call_id: str, run: Run) -> None:
+        """Send the text of a sub-run as it comes. What is missed of it, its end makes up for."""
+        try:
+            for text in texts(self._hub, run):
+                self._send({"type": "delta", "id": call_id, "text": text})
+        except StreamUnavailable:
+            log.info("the text of the sub-run %s is not followed: Redis is away", run.id)
+
+    def _persist(self, access: Callable[..., T], *args: object, **kwargs: object) -> T:
+        """Ask the database, and again while it is away and the lease is held. Raises StaleAttempt."""
+        while True:
+            try:
+                return access(*args, **kwargs)
+            except StoreUnavailable:
+                if self._attempt.lost:
+                    raise StaleAttempt from None
+                gevent.sleep(_RETRY_PAUSE)
+
+    def _send(self, line: Mapping[str, Json]) -> None:
+        child = self._attempt.child
+        if child is not None and not self._closed:
+            child.send(orjson.dumps(line))
+
+
+def texts(hub: Hub, run: Run) -> Iterator[str]:
+    """The answer of a run as it comes, a blank line between its messages, for as long as it stays as it is.
+
+    It ends where the run ends, where an attempt is lost and its text with it, and where the log no
+    longer has it. Raises StreamUnavailable.
+    """
+    follower = hub.follow_run(run.thread_id, run.id)
+    if follower is None:
+        return
+    answer = _Answer()
+    try:
+        for batch in follower:
+            for entry in batch.records if batch is not None else ():
+                fields = entry.fields
+                if entry.type == events.RUN_RETRIED and fields.get("discarded"):
+                    return
+                if text := answer.add(entry.type, fields):
+                    yield text
+    finally:
+        follower.close()
+
+
+class _Answer:
+    """The answer of a run, from the events of its messages."""
+
+    def __init__(self) -> None:
+        self._silent: dict[str, bool] = {}
+        """Its messages, and whether there is no text of each yet."""
+        self._said = False
+
+    def add(self, type: str, fields: Mapping[str, Json]) -> str:
+        """What an event adds to it."""
+        match type:
+            case events.MESSAGE_CREATED if _is_answer(fields["message"]):
+                self._silent[fields["message"]["id"]] = True
+            case events.MESSAGE_DELTA if fields["message_id"] in self._silent:
+                return self._say(fields["message_id"], fields["text"])
+            case events.MESSAGE_COMPLETED if self._silent.get(fields["message"]["id"]):
+                return self._say(fields["message"]["id"], fields["message"]["content"])
+        return ""
+
+    def _say(self, message_id: str, text: str) -> str:
+        if not text:
+            return ""
+        gap = "\n\n" if self._said and self._silent[message_id] else ""
+        self._silent[message_id], self._said = False, True
+        return gap + text
+
+
+def _is_answer(message: Mapping[str, Json]) -> bool:
+    return (message["role"], message["type"], message["channel"]) == _ANSWER
+
+
+def _question(call_id: str, asked: Message, before: Sequence[Message]) -> dict[str, Json]:
+    said = [m.content for m in before if (m.role, m.type, m.channel) == _ANSWER and m.content]
+    question = {"id": asked.data.get("id"), "prompt": asked.content, "options": asked.data.get("options")}
+    return {
+        "type": "question",
+        "id": call_id,
+        # The message stands for all that is asked, however often it is told.
+        "question": {**question, "schema": asked.data.get("schema"), "digest": asked.id},
+        "text": "\n\n".join(said),
+    }
+
+
+_ANSWER = (Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER)
+
+
+def _new_message(said: Any) -> NewMessage:
+    return NewMessage(said.role, said.content, said.type, said.channel, said.author, said.data)
+
+
+def _digest(asked: protocol.Call) -> str:
+    said = [[m.role, m.type, m.channel, m.author, m.content, m.data] for m in asked.messages]
+    request = [asked.worker_id, said, asked.config, asked.args]
+    return hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()

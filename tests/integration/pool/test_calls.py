@@ -1,0 +1,141 @@
+"""Sub-runs, in a pool of one slot: what workers call is executed, and nothing waits for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
+
+WITHIN = 60
+SAY = {"way": "say"}
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory,
+    stack_redis: RedisServer,
+    broker_url: str,
+    stack_database_url: str,
+) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("stack")
+    settings = {
+        "BROKER_URL": broker_url,
+        "BRANCHLINE_POOL_SLOTS": "1",
+        "BRANCHLINE_RUN_RETRY_BACKOFF": "0",
+    }
+    with Stack(home, stack_database_url, stack_redis.url, **settings) as stack:
+        yield stack
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Client]:
+    with_account = stack.client()
+    yield with_account
+    with_account.close()
+
+
+def ask(client: Client, way: str, text: str = "go", **args: Any) -> dict[str, Any]:
+    """A run of the worker that calls itself."""
+    asked = client.ask(client.thread(), text, worker_id="team", args={"way": way, **args})
+    return asked["runs"][0]  # type: ignore[no-any-return]
+
+
+def text_of(client: Client, run: dict[str, Any]) -> str:
+    ended = client.wait(run, WITHIN)
+    assert ended["run"]["status"] == "success", ended["run"]["error"]
+    return "|".join(message["content"] for message in ended["messages"] if message["type"] == "text")
+
+
+def test_sub_runs_below_each_other_need_no_more_than_one_slot(client: Client) -> None:
+    assert text_of(client, ask(client, "chain", depth=3)) == "3:success:2:success:1:success:bottom"
+
+
+def test_under_load_no_run_waits_for_ever(client: Client) -> None:
+    asked = [ask(client, "chain", depth=3) for _ in range(8)]
+
+    texts = {text_of(client, run) for run in asked}
+
+    assert texts == {"3:success:2:success:1:success:bottom"}
+
+
+@pytest.mark.parametrize("way", ["gather", "threads", "ahead"])
+def test_calls_are_made_at_once(client: Client, way: str) -> None:
+    assert text_of(client, ask(client, way, count=6)) == "n0,n1,n2,n3,n4,n5"
+
+
+@pytest.mark.parametrize("way", ["follow", "astream"])
+def test_the_text_of_a_call_comes_as_it_is_written(client: Client, way: str) -> None:
+    args = {"last": SAY} if way == "follow" else {"said": "one two three"}
+
+    said = text_of(client, ask(client, way, **args))
+
+    assert said == ("said: one two three ." if way == "follow" else "one two three ")
+
+
+def test_a_piece_of_text_arrives_before_the_sub_run_has_ended(client: Client, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    last = {"way": "follow", "last": {"way": "hold", "until": str(gate)}}
+    run = ask(client, "follow", last=last)
+    with client.stream(f"/api/runs/{run['id']}/events") as events:
+        so_far = ""
+        for event in events:
+            so_far += event.data.get("text", "") if event.type == "message.delta" else ""
+            if so_far == "said: said: ":
+                gate.touch()
+    assert so_far == "said: said: held.."
+
+
+def test_a_failure_comes_back_as_a_value(client: Client) -> None:
+    run = ask(client, "chain", depth=1, last={"way": "fail"})
+
+    assert text_of(client, run) == "1:error:"
+
+
+@pytest.mark.parametrize("worker", ["nobody", "program"])
+def test_what_cannot_be_called_comes_back_as_a_value(client: Client, worker: str) -> None:
+    config = None if worker == "nobody" else {"steps": "many"}
+
+    assert text_of(client, ask(client, "unknown", worker=worker, config=config)) == "error None call_refused"
+
+
+def test_sub_runs_that_would_be_too_deep_are_refused_as_a_value(client: Client) -> None:
+    said = text_of(client, ask(client, "chain", depth=6))
+
+    assert said == "6:success:5:success:4:success:3:success:2:success:1:error:"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_later_attempt_finds_the_sub_run_and_its_result(client: Client, tmp_path: Path, when: str) -> None:
+    run = ask(client, "die", marker=str(tmp_path / "marker"), last=SAY, when=when)
+
+    ended = client.wait(run, WITHIN)["run"]
+    assert (ended["status"], ended["attempt"]) == ("success", 2)
+
+
+def test_a_call_that_asks_for_something_else_in_a_later_attempt_ends_the_run(client: Client) -> None:
+    run = ask(client, "changed")
+
+    ended = client.wait(run, WITHIN)["run"]
+    assert ended["status"] == "error"
+    assert "asked for something else" in ended["error"]["message"]
+
+
+def test_cancelling_the_top_leaves_nothing_alive(client: Client, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = ask(client, "chain", depth=3, last={"way": "hold", "until": str(gate)})
+    until(lambda: list(tmp_path.iterdir()), WITHIN, "the deepest one has begun")
+    [begun] = tmp_path.iterdir()
+    deepest = {"id": begun.name.removeprefix("gate.")}
+
+    client.post(f"/api/runs/{run['id']}/cancel", json={"wait": 10})
+
+    assert client.wait(run, WITHIN)["run"]["status"] == "cancelled"
+    until(lambda: client.run(deepest)["status"] == "cancelled", WITHIN, "the deepest one has ended")
+    assert text_of(client, ask(client, "say", "again")) == "again ", "the slot is free again"
