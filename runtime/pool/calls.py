@@ -42,6 +42,7 @@ T = TypeVar("T")
 
 _RETRY_PAUSE = 0.25
 """Seconds between two tries while the database is away."""
+_DEAF = b"[branchline] this worker is a web service, which cannot be answered, so it cannot call\n"
 _LEAST_TIME = 1.0
 """Seconds that a sub-run is given at least."""
 
@@ -107,6 +108,11 @@ class Calls:
 
     def handle(self, asked: protocol.Call | protocol.Follow | protocol.Refused) -> None:
         """Do what the worker asks. Waits until a sub-run is committed, and not for its end."""
+        child, transcript = self._attempt.child, self._attempt.transcript
+        if child is None or not child.listens:
+            return transcript.log.write(_DEAF)
+        if transcript.result is not None or self._closed:
+            return
         match asked:
             case protocol.Call():
                 self._call(asked)
