@@ -16,6 +16,7 @@ from runtime.settings import CHECKOUT, current
 
 _TEMPLATES = Path(__file__).parent / "worker_templates"
 _TYPES = [kind.value for kind in WorkerType]
+_LIBRARIES = ["langgraph", "openai-agents", "pydantic-ai", "openai"]
 
 
 @click.command("new-worker")
@@ -29,14 +30,22 @@ _TYPES = [kind.value for kind in WorkerType]
     help="How it is started.",
 )
 @click.option(
+    "--from",
+    "library",
+    type=click.Choice(_LIBRARIES),
+    help="What its agent is made with (type python).",
+)
+@click.option(
     "--path", type=click.Path(path_type=Path), help="The folder to make (default: NAME in workers/)."
 )
-def new_worker(name: str, kind: str, path: Path | None) -> None:
+def new_worker(name: str, kind: str, library: str | None, path: Path | None) -> None:
     """Make a folder with a worker called NAME, to begin with.
 
-    It has a worker.toml, a schema of its configuration, and what is started; in Python a test,
-    too. A folder that exists is not touched.
+    It has a worker.toml and what is started; in Python a test, too. A folder that exists is not
+    touched.
     """
+    if library and kind != WorkerType.PYTHON:
+        raise Invalid(f"A worker of {library} has the type python; leave out --type.")
     try:
         NAME(name)
     except ValidationError as error:
@@ -44,9 +53,9 @@ def new_worker(name: str, kind: str, path: Path | None) -> None:
     folder = (path or CHECKOUT / "workers" / name).absolute()
     if folder.exists():
         raise Invalid(f"{folder} exists already; choose another name, or --path.")
-    _write(_TEMPLATES / kind, folder, name)
+    _write(_TEMPLATES / (library or kind).replace("-", "_"), folder, name)
     load(folder)
-    say(_next_steps(folder, kind, name))
+    say(_next_steps(folder, kind, library, name))
 
 
 def _write(template: Path, folder: Path, name: str) -> None:
@@ -63,9 +72,11 @@ def _write(template: Path, folder: Path, name: str) -> None:
         shutil.copymode(source, target)
 
 
-def _next_steps(folder: Path, kind: str, name: str) -> str:
+def _next_steps(folder: Path, kind: str, library: str | None, name: str) -> str:
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     steps = [f"Made {shown}. Next:"]
+    if library:
+        steps.append(f"  cat {shown}/README.md     see which libraries it needs, and which key")
     if kind == WorkerType.HTTP:
         steps.append(f"  python {shown}/{name.replace('-', '_')}.py &     serve it")
     steps.append(f'  branchline run {shown} "hello"     try it on this terminal; --reload tries again')

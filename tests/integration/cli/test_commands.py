@@ -27,6 +27,7 @@ from runtime.store import Database, outbox, states, threads, users
 from runtime.store import runs as stored
 from runtime.testing.ports import free_port
 from tests.support.command_line import Command
+from tests.support.frameworks import need
 
 
 def printed(result: subprocess.CompletedProcess[str]) -> Any:
@@ -422,6 +423,38 @@ def test_a_new_worker_is_valid_and_answers(branchline: Command, tmp_path: Path, 
         subprocess.run(test, cwd=folder, env=environ, check=True, capture_output=True)
         again = branchline("new-worker", "my-worker", "--path", str(folder))
         assert (again.returncode, "exists already" in again.stderr) == (2, True)
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(
+    ("library", "module"),
+    [
+        ("langgraph", "langgraph"),
+        ("openai-agents", "agents"),
+        ("pydantic-ai", "pydantic_ai"),
+        ("openai", "openai"),
+    ],
+)
+def test_a_new_worker_of_a_librarys_agent_is_valid_and_passes_its_test(
+    branchline: Command, tmp_path: Path, library: str, module: str
+) -> None:
+    need(module)
+    folder = tmp_path / "my-worker"
+    made = branchline("new-worker", "my-worker", "--from", library, "--path", str(folder))
+    assert (made.returncode, "see which libraries it needs" in made.stdout) == (0, True)
+    found = discover([tmp_path])
+    assert (list(found.workers), dict(found.broken)) == (["my-worker"], {})
+    assert not [file for file in folder.iterdir() if "xample" in file.name + file.read_text()]
+    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(folder)]
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT)}
+    subprocess.run(test, cwd=folder, env=environ, check=True, timeout=60)
+
+
+def test_a_worker_of_a_librarys_agent_is_a_python_worker(branchline: Command, tmp_path: Path) -> None:
+    refused = branchline(
+        "new-worker", "x", "--from", "openai", "--type", "exec", "--path", str(tmp_path / "x")
+    )
+    assert (refused.returncode, "leave out --type" in refused.stderr) == (2, True)
 
 
 def test_what_was_given_up_is_listed_and_tried_again(migrated: Command, home: Path) -> None:
