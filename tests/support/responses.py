@@ -80,6 +80,8 @@ class Provider:
         """Behind which event each further stream was to begin."""
         self.cancelled: list[str] = []
         self.too_old_to_stream = False
+        self.away = False
+        """Whether streams end where the text does, and nothing can be read."""
         self.fails_after: int | None = None
         """After how many tokens the next response fails, for the moment."""
         self._allowed = 0
@@ -123,7 +125,7 @@ class Provider:
                 response.status = "cancelled"
             for noted in (self.responses, self.ledger, self.resumed, self.cancelled):
                 noted.clear()
-            self.too_old_to_stream, self.fails_after, self._allowed = False, None, 0
+            self.too_old_to_stream, self.away, self.fails_after, self._allowed = False, False, None, 0
             self.changed.notify_all()
 
     def create(self, request: dict[str, Any]) -> Response:
@@ -174,7 +176,7 @@ class Provider:
             events = self._wait_for_events(response, first)
             yield from events
             first += len(events)
-            if self._closed or response.status == "cancelled" or _ends(events):
+            if (self.away and not events) or self._closed or response.status == "cancelled" or _ends(events):
                 return
             yield {}  # by which a connection is noticed that has ended
 
@@ -205,7 +207,9 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
             url = urlsplit(self.path)
             query = parse_qs(url.query)
             response = provider.responses.get(url.path.rpartition("/")[2])
-            if response is None:
+            if provider.away:
+                self._answer({"error": {"message": "Overloaded."}}, 503)
+            elif response is None:
                 self._answer({"error": {"message": "Response not found."}}, 404)
             elif "stream" not in query:
                 self._answer(response.fields())
@@ -221,6 +225,7 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("Retry-After-Ms", "1")
             self.end_headers()
             self.wfile.write(body)
 

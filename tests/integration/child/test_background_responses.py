@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from runtime import settings
 from runtime.child import Child, Children, protocol
 from runtime.model import Channel
 from runtime.registry import discover
+from runtime.sdk.loader import Function, load
+from runtime.sdk.testing import execute
 from runtime.settings import CHECKOUT
 from tests.support.responses import THOUGHT, TOKENS, Provider
 
@@ -138,7 +141,7 @@ def test_an_answer_is_streamed_with_its_reasoning_and_usage(provider: Provider, 
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("tokens", [0, 1, 3, 4, 9, ALL])
+@pytest.mark.parametrize("tokens", [0, 1, 3, 9])
 def test_a_later_attempt_shows_only_what_no_earlier_one_has(
     provider: Provider, start: Start, tokens: int
 ) -> None:
@@ -159,6 +162,50 @@ def test_a_later_attempt_shows_only_what_no_earlier_one_has(
     assert continued == ([] if text else ["reasoning"] if thought else [None])
     assert provider.ledger == [*THOUGHT, *TOKENS]
     assert provider.resumed == [None]
+
+
+@pytest.fixture
+def function(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Function:
+    """The worker in this process."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+    monkeypatch.syspath_prepend(WORKER.folder)
+    return load(f"{WORKER.folder}/openai_worker.py")
+
+
+def test_an_attempt_may_be_lost_behind_any_of_its_lines(provider: Provider, function: Function) -> None:
+    lines = 0
+    while True:
+        provider.reset()
+        provider.allow(ALL)
+        config = {"api": "responses"}
+        lost = execute(function, "Hello", config=config, resume="continue", crash_after=lines)
+        if lost.status != "queued":
+            break
+        again = lost.resume()
+        stored = [(message.content, message.status) for message in again.messages]
+        assert stored == [("".join(THOUGHT), "complete"), (ANSWER, "complete")], lines
+        assert again.usage["output_tokens"] == len(TOKENS), lines
+        assert provider.ledger == [*THOUGHT, *TOKENS], lines
+        lines += 1
+    assert lines > ALL
+
+
+def test_a_provider_that_stays_away_is_read_by_the_next_attempt(
+    provider: Provider, function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["background_responses"], "_PAUSES", (0, 0))
+    provider.allow(5)
+    provider.away = True
+    lost = execute(function, "Hello", config={"api": "responses"}, resume="continue")
+    assert (lost.status, lost.text) == ("queued", "".join(TOKENS[:2]))
+    assert lost.error is not None and "127.0.0.1 answered 503" in lost.error.message
+
+    provider.away = False
+    provider.allow(ALL)
+    again = lost.resume()
+    assert (again.status, again.text) == ("success", ANSWER)
+    assert provider.ledger == [*THOUGHT, *TOKENS]
 
 
 def test_a_lost_connection_is_taken_up_behind_the_last_event(provider: Provider, start: Start) -> None:
