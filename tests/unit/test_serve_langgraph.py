@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -245,6 +246,22 @@ def test_what_a_graph_keeps_follows_the_branch() -> None:
     assert execute(worker, longer, state=left.state).text == "turn 3 after human: on"
 
 
+def test_graphs_of_several_workers_take_turns_on_a_branch(tmp_path: Path) -> None:
+    state: Any = {}
+    for worker, said in (("one", "turn 1"), ("two", "turn 1"), ("one", "turn 2"), ("two", "turn 2")):
+        folder = tmp_path / worker
+        folder.mkdir(exist_ok=True)
+        (folder / "worker.toml").write_text(
+            f'id = "{worker}"\ntype = "python"\nentrypoint_path = "graph.py"\n'
+        )
+        (folder / "graph.py").write_text(
+            "from tests.unit.test_serve_langgraph import counting\n\nrun = counting()\n"
+        )
+        result = execute(folder, "hi", state=state)
+        assert result.text.startswith(said)
+        state = result.state
+
+
 def test_a_graph_is_told_what_others_have_answered_since() -> None:
     asked = model(lambda messages: AIMessage("fine"))
     worker = serve(agent(asked))
@@ -267,7 +284,7 @@ def test_a_graph_that_was_cancelled_keeps_what_it_had_before() -> None:
 
 def test_a_state_that_is_too_large_is_not_kept() -> None:
     worker = serve(one_node(lambda state: {"messages": [AIMessage("long " * 300_000)]}))
-    result = execute(worker, "hi", state={"langgraph": None, "other": 1})
+    result = execute(worker, "hi", state={"langgraph run": None, "other": 1})
     assert (result.status, result.state) == ("success", {"other": 1})
 
 

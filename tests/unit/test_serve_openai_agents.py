@@ -169,3 +169,14 @@ def test_what_is_used_adds_up_over_questions() -> None:
 def test_a_failure_of_the_model_fails_the_run() -> None:
     result = execute(serve(agent(RuntimeError("out of ink"))), "hi")
     assert (result.status, str(result.error)) == ("error", "RuntimeError: out of ink")
+
+
+def test_a_lost_attempt_that_continues_says_nothing_twice() -> None:
+    lost = execute(
+        serve(agent([assistant_message("one two three")], [assistant_message("one two three")])),
+        "hi",
+        crash_after=2,
+        resume="continue",
+    )
+    assert lost.status == "queued"
+    assert lost.resume().text == "one two three"

@@ -184,3 +184,11 @@ def test_a_call_that_has_failed_is_shown_as_failed() -> None:
     results = [m.data for m in execute(serve(agent), "go").messages if m.role == "tool"]
     assert results[0].get("is_error") is True
     assert "once more" in results[0]["result"]
+
+
+def test_a_lost_attempt_that_continues_says_nothing_twice() -> None:
+    lost = execute(
+        serve(Agent(TestModel(custom_output_text="one two three"))), "hi", crash_after=2, resume="continue"
+    )
+    assert lost.status == "queued"
+    assert lost.resume().text == "one two three"

@@ -34,7 +34,12 @@ class Journal:
 
     async def replay(self) -> AsyncIterator[tuple[Json, list[Question]]]:
         """What earlier attempts have saved, one after the other: after it was said again, what the agent
-        needs, and what it asks. From the end on, what is said is noted."""
+        needs, and what it asks. From the end on, what is said is noted.
+
+        A worker that goes on with the text of a lost attempt begins anew instead: an agent says all
+        of it again, as it was saved or as its model says it now.
+        """
+        self._run.discard()
         while (entry := await self._saved()) is not None:
             for meaning in entry["said"]:
                 if meaning["kind"] != "usage":  # the attempt that used it has reported it

@@ -31,8 +31,7 @@ from .shapes import LANGCHAIN
 if TYPE_CHECKING:
     from ..run import Run
 
-_KEPT = "langgraph"
-"""Where the run's state has the graph's, and how the keys of what is saved begin."""
+_NAME = "langgraph"
 _LARGEST_STATE = 1_000_000
 """Bytes of JSON; the rest of a run's state has some room beside it."""
 _NEW = object()
@@ -63,7 +62,9 @@ class _Execution:
         self._run = run
         self._output = output
         self._input = input
-        self._journal = Journal(run, output, _KEPT)
+        self._journal = Journal(run, output, _NAME)
+        self._kept = f"{_NAME} {run.fields.get('worker_id', '')}"
+        """Where the run's state has the graph's: several workers may take turns on a branch."""
         self._saves = True
         """Whether there is room for what later attempts go on with."""
         self._checkpoints = Checkpoints(self._save)
@@ -74,7 +75,6 @@ class _Execution:
 
     async def execute(self) -> None:
         """Execute it, or go on where an earlier attempt was."""
-        self._run.discard()  # what was said is said again, as far as it was saved
         input = await self._restored()
         while input is not _STOP:
             await self._stream(input)
@@ -90,7 +90,7 @@ class _Execution:
 
     async def _restored(self) -> Any:
         """What the graph is given, once everything is as the last attempt has left it."""
-        kept = self._run.state.get(_KEPT) if isinstance(self._run.state, dict) else None
+        kept = self._run.state.get(self._kept) if isinstance(self._run.state, dict) else None
         if kept:
             self._checkpoints.restore(kept["checkpoint"])
         input = _NEW
@@ -139,9 +139,9 @@ class _Execution:
         kept = {"checkpoint": self._checkpoints.latest(), "last": last}
         state = dict(self._run.state) if isinstance(self._run.state, dict) else {}
         if len(json.dumps(kept)) <= _LARGEST_STATE:
-            self._run.state = {**state, _KEPT: kept}
+            self._run.state = {**state, self._kept: kept}
         else:
-            state.pop(_KEPT, None)
+            state.pop(self._kept, None)
             self._run.state = state
             self._run.log(
                 "The graph's state is too large to be kept: the next run begins with the conversation.",

@@ -22,6 +22,7 @@ def worker(runnable: Any, rules: Sequence[Rule], input: Callable[[Run], Any] | N
     given = input or _input_of(runnable)
 
     async def run(run: Run) -> None:
+        run.discard()  # a Runnable does not go on with half an answer
         stream = runnable.astream(given(run), {"configurable": {**run.config, "run": run}})
         with Output(run, rules, LANGCHAIN) as output:
             async with aclosing(stream):
