@@ -441,3 +441,14 @@ def test_a_file_has_one_worker(tmp_path: Path, other: str) -> None:
 def test_the_adapters_cost_a_worker_nothing_that_serves_no_agent() -> None:
     code = "import sys, runtime.sdk; sys.exit(any('adapters' in name for name in sys.modules))"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_serve_imports_no_library_that_the_worker_has_not_imported() -> None:
+    code = """
+import sys
+from runtime.sdk import serve
+
+serve(lambda run: "")
+sys.exit(any(name in sys.modules for name in ("langgraph", "langchain_core", "agents", "pydantic_ai", "mcp")))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -17,6 +17,7 @@ need("langgraph", "langchain_core")
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
+from langgraph.channels import DeltaChannel
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.types import interrupt
@@ -244,6 +245,32 @@ def test_what_a_graph_keeps_follows_the_branch() -> None:
 
     longer = [*turn(first, "left"), *left.messages, {"role": "user", "content": "on", "id": "u3"}]
     assert execute(worker, longer, state=left.state).text == "turn 3 after human: on"
+
+
+def joined(before: list[str], writes: list[list[str]]) -> list[str]:
+    return [*before, *(word for write in writes for word in write)]
+
+
+class Words(MessagesState):
+    words: Annotated[list[str], DeltaChannel(joined)]
+
+
+def test_a_channel_that_keeps_only_what_was_written_follows_the_branch() -> None:
+    def node(state: Words) -> dict[str, Any]:
+        said = str(state["messages"][-1].content)
+        return {"words": [said], "messages": [AIMessage(" ".join([*state.get("words", ()), said]))]}
+
+    graph = StateGraph(Words)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    worker = serve(graph)
+    state, conversation = None, []
+    for word, said in (("one", "one"), ("two", "one two"), ("three", "one two three")):
+        conversation.append({"role": "user", "content": word, "id": word})
+        result = execute(worker, conversation, state=state)
+        assert result.text == said, result.error
+        state = result.state
+        conversation += result.messages
 
 
 def test_graphs_of_several_workers_take_turns_on_a_branch(tmp_path: Path) -> None:

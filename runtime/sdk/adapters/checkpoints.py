@@ -61,6 +61,18 @@ class Checkpoints(BaseCheckpointSaver[int]):
         values = [self._values.get(("", name, version)) for name, version in versions.items()]
         return [record, *(value for value in values if value is not None)]
 
+    def history(self) -> list[Record]:
+        """All of the graph itself: for channels whose value is what was ever written to them."""
+        checkpoints = list(self._checkpoints.get("", {}).values())
+        values = [record for (namespace, *_), record in self._values.items() if not namespace]
+        writes = [
+            record
+            for (namespace, _), records in self._writes.items()
+            if not namespace
+            for record in records.values()
+        ]
+        return [*checkpoints, *values, *writes]
+
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """See the base class."""
         namespace = config["configurable"].get("checkpoint_ns", "")

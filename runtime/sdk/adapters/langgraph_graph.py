@@ -136,7 +136,10 @@ class _Execution:
     def _keep(self) -> None:
         """Keep the last checkpoint for the next run on the branch."""
         last = self._run.messages[-1].id if self._run.messages else None
-        kept = {"checkpoint": self._checkpoints.latest(), "last": last}
+        # A DeltaChannel has no value in a checkpoint, but is made of what was written since an earlier one.
+        deltas = any(type(channel).__name__ == "DeltaChannel" for channel in self._graph.channels.values())
+        records = self._checkpoints.history() if deltas else self._checkpoints.latest()
+        kept = {"checkpoint": records, "last": last}
         state = dict(self._run.state) if isinstance(self._run.state, dict) else {}
         if len(json.dumps(kept)) <= _LARGEST_STATE:
             self._run.state = {**state, self._kept: kept}
