@@ -180,3 +180,28 @@ def test_a_lost_attempt_that_continues_says_nothing_twice() -> None:
     )
     assert lost.status == "queued"
     assert lost.resume().text == "one two three"
+
+
+def test_what_was_called_before_the_model_answered_again_is_not_called_twice() -> None:
+    calls: list[int] = []
+
+    @function_tool
+    def count(a: int, b: int) -> int:
+        calls.append(a)
+        return a + b
+
+    first = [assistant_message("Let me see."), function_call("count", {"a": 1, "b": 2}, call_id="call_1")]
+    last = [assistant_message("It is 3.")]
+    saved = 0
+    for lines in range(12):
+        calls.clear()
+        one = agent(first, last, tools=[count])
+        lost = execute(serve(one), "go", crash_after=lines)
+        before = len(calls)
+        if lost.status == "queued":
+            one.model = ScriptedModel([last] if lost.saved else [first, last])
+            lost, saves = lost.resume(), bool(lost.saved)
+            assert [text for _, _, text in shown(lost)] == ["Let me see.", '{"a":1,"b":2}', "3", "It is 3."]
+            assert len(calls) == (1 if saves else before + 1)
+            saved += saves
+    assert saved > 2

@@ -192,3 +192,25 @@ def test_a_lost_attempt_that_continues_says_nothing_twice() -> None:
     )
     assert lost.status == "queued"
     assert lost.resume().text == "one two three"
+
+
+def test_what_was_called_before_the_model_answered_again_is_not_called_twice() -> None:
+    calls: list[int] = []
+
+    def count(a: int, b: int) -> int:
+        calls.append(a)
+        return a + b
+
+    undisturbed = execute(serve(Agent(calling(("count", '{"a": 1, "b": 2}')), tools=[count])), "go")
+    saved = 0
+    for lines in range(len(undisturbed.events)):
+        calls.clear()
+        worker = serve(Agent(calling(("count", '{"a": 1, "b": 2}')), tools=[count]))
+        lost = execute(worker, "go", crash_after=lines)
+        before = len(calls)
+        again = lost.resume() if lost.status == "queued" else lost
+        assert shown(again) == shown(undisturbed)
+        if lost.saved:
+            saved += 1
+            assert len(calls) == before == 1
+    assert saved > 2

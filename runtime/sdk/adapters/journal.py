@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Failure
@@ -31,6 +31,8 @@ class Journal:
         self._output = output
         self._name = name
         self._next = 1
+        self._full = False
+        """Whether there is no room for more."""
 
     async def replay(self) -> AsyncIterator[tuple[Json, list[Question]]]:
         """What earlier attempts have saved, one after the other: after it was said again, what the agent
@@ -48,8 +50,30 @@ class Journal:
             yield entry["agent"], [Question(*one) for one in entry["asked"]]
         self._output.said = []
 
-    async def add(self, agent: Json, questions: Iterable[Question] = ()) -> None:
-        """Save where the agent is. Raises ValueError and Failure where that is too large."""
+    async def save(self, agent: Json) -> None:
+        """Save where the agent is, if there is room; else a later attempt goes on from an earlier entry."""
+        if not self._full:
+            try:
+                await self._add(agent, ())
+            except (ValueError, Failure) as error:
+                self._full = True
+                self._run.log(f"A later attempt begins with an earlier step: {error}", level="warning")
+
+    async def ask(self, agent: Json, questions: Sequence[Question]) -> list[Json]:
+        """Save where the agent is, and ask the user. Raises Failure where there is no room."""
+        if self._full:
+            raise Failure("The agent cannot wait for an answer: it has saved too much.")
+        try:
+            await self._add(agent, questions)
+        except ValueError as error:
+            raise Failure(f"The agent cannot wait for an answer: {error}") from error
+        return self.answers(questions)
+
+    def answers(self, questions: Iterable[Question]) -> list[Json]:
+        """The user's answers. The process ends at the first that is not answered yet."""
+        return [question.ask(self._run) for question in questions]
+
+    async def _add(self, agent: Json, questions: Sequence[Question]) -> None:
         entry = {"said": self._output.said, "agent": agent, "asked": [list(one) for one in questions]}
         self._output.said = []
 
@@ -58,19 +82,6 @@ class Journal:
 
         await self._run.once(self._key, value)
         self._next += 1
-
-    async def ask(self, agent: Json, questions: Iterable[Question]) -> list[Json]:
-        """Save where the agent is, and ask the user. Raises Failure where it cannot be saved."""
-        questions = list(questions)
-        try:
-            await self.add(agent, questions)
-        except ValueError as error:
-            raise Failure(f"The agent cannot wait for an answer: {error}") from error
-        return self.answers(questions)
-
-    def answers(self, questions: Iterable[Question]) -> list[Json]:
-        """The user's answers. The process ends at the first that is not answered yet."""
-        return [question.ask(self._run) for question in questions]
 
     async def _saved(self) -> Any:
         try:

@@ -17,7 +17,6 @@ from langchain_core.messages import convert_to_messages
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from ..errors import Failure
 from ..loader import Function
 from ..messages import Json
 from .checkpoints import Checkpoints
@@ -65,8 +64,6 @@ class _Execution:
         self._journal = Journal(run, output, _NAME)
         self._kept = f"{_NAME} {run.fields.get('worker_id', '')}"
         """Where the run's state has the graph's: several workers may take turns on a branch."""
-        self._saves = True
-        """Whether there is room for what later attempts go on with."""
         self._checkpoints = Checkpoints(self._save)
         self._graph = graph.copy(update={"checkpointer": self._checkpoints})
         self._config: RunnableConfig = {
@@ -81,8 +78,6 @@ class _Execution:
             state = await self._graph.aget_state(self._config)
             if not state.next:
                 break
-            if not self._saves:
-                raise Failure("The graph cannot wait for an answer: it has saved too much.")
             questions = _questions(state)
             answers = await self._journal.ask(self._checkpoints.take(), questions)
             input = _resumed(state.interrupts, answers)
@@ -124,14 +119,8 @@ class _Execution:
                     self._output.chunk(data)
 
     async def _save(self) -> None:
-        """Save what the last step has come to, if there is room for it."""
-        records = self._checkpoints.take()
-        if self._saves:
-            try:
-                await self._journal.add(records)
-            except (ValueError, Failure) as error:
-                self._saves = False
-                self._run.log(f"A later attempt begins with an earlier step: {error}", level="warning")
+        """Save what the last step has come to."""
+        await self._journal.save(self._checkpoints.take())
 
     def _keep(self) -> None:
         """Keep the last checkpoint for the next run on the branch."""

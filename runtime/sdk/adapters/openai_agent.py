@@ -1,7 +1,8 @@
 """Agents of OpenAI Agents (the library ``agents``).
 
 An agent is given the conversation. Its context is the run, for its tools. What it wants to have approved
-is asked of the run's user, and its state is saved meanwhile.
+is asked of the run's user, and its state is saved meanwhile. When the model answers after functions
+were called, what has happened is saved, and a later attempt goes on there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ..messages import Json
 from .journal import Journal
 from .output import Output
 from .questions import call_to_approve
-from .rules import Rule, at
+from .rules import Rule, at, plain
 from .shapes import OPENAI_AGENTS, OPENAI_RESPONSES
 
 if TYPE_CHECKING:
@@ -40,28 +41,37 @@ async def _execute(agent: Any, run: Run, output: Output, input: Callable[[Run], 
     journal = Journal(run, output, "openai agents")
     given: Any = None
     async for saved, questions in journal.replay():
-        given = await RunState.from_json(agent, saved, context_override=RunContextWrapper(run))
-        _decide(given, journal.answers(questions))
+        if "items" in saved:
+            given = saved["items"]
+        else:
+            given = await RunState.from_json(agent, saved["state"], context_override=RunContextWrapper(run))
+            _decide(given, journal.answers(questions))
     if given is None:
         given = run.as_openai("responses") if input is None else input(run)
     while True:
         result = Runner.run_streamed(agent, given, context=run)
-        await _stream(agent, output, result)
+        await _stream(agent, output, journal, result)
         if not result.interruptions:
             break
         given = result.to_state()
         questions = [call_to_approve(one.name or "a tool", one.arguments) for one in result.interruptions]
-        saved = given.to_json(context_serializer=lambda context: {})
+        saved = {"state": given.to_json(context_serializer=lambda context: {})}
         _decide(given, await journal.ask(saved, questions))
 
 
-async def _stream(agent: Any, output: Output, result: Any) -> None:
+async def _stream(agent: Any, output: Output, journal: Journal, result: Any) -> None:
     before = _used(result)
     streamed = set()
     """The messages that were streamed: a model may give one as a whole only."""
+    called = False
+    """Whether functions have been called since the model answered."""
     try:
         async for event in result.stream_events():
             if event.type == "raw_response_event":
+                if called and result.current_agent is agent:
+                    _report(output, result, before)
+                    await journal.save({"items": plain(result.to_input_list())})
+                called = False
                 streamed.add(at(event, "data.item_id"))
                 output.chunk(event.data)
             elif event.type == "agent_updated_stream_event":
@@ -70,11 +80,10 @@ async def _stream(agent: Any, output: Output, result: Any) -> None:
             elif event.name == "message_output_created" and event.item.raw_item.id not in streamed:
                 output.say({"kind": "text", "text": ItemHelpers.text_message_output(event.item)})
             else:
+                called = called or event.name == "tool_output"
                 output.chunk(event)
     finally:
-        used = {name: amount - before[name] for name, amount in _used(result).items()}
-        amounts = {name: amount for name, amount in used.items() if amount}
-        output.say({"kind": "usage", "of": str(id(result)), "amounts": amounts})
+        _report(output, result, before)
 
 
 def _decide(state: Any, answers: Sequence[Json]) -> None:
@@ -84,6 +93,13 @@ def _decide(state: Any, answers: Sequence[Json]) -> None:
             state.approve(item)
         else:
             state.reject(item)
+
+
+def _report(output: Output, result: Any, before: dict[str, int]) -> None:
+    """Say what this attempt has used: a state that was saved counts what was used ``before``."""
+    used = {name: amount - before[name] for name, amount in _used(result).items()}
+    amounts = {name: amount for name, amount in used.items() if amount}
+    output.say({"kind": "usage", "of": str(id(result)), "amounts": amounts})
 
 
 def _used(result: Any) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """Agents of pydantic-ai.
 
 An agent is given the conversation as its history, and the run as its dependencies, if it wants those.
-Calls that wait for an approval or for a result are asked of the run's user.
+Calls that wait for an approval or for a result are asked of the run's user. When the model answers
+after functions were called, what has happened is saved, and a later attempt goes on there.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ async def _execute(agent: Any, run: Run, output: Output, input: Callable[[Run], 
     first = _given(run, None if input is None else input(run))
     given = {**first, **given} if given else first
     while True:
-        result = await _stream(agent, output, {**fixed, **given})
+        result = await _stream(agent, output, journal, {**fixed, **given})
         if not isinstance(result.output, DeferredToolRequests):
             break
         calls, questions = _deferred(result.output)
@@ -120,25 +121,36 @@ def _content(turn: Turn) -> Any:
     return parts[0] if len(parts) == 1 and isinstance(parts[0], str) else parts
 
 
-async def _stream(agent: Any, output: Output, given: Mapping[str, Any]) -> Any:
+async def _stream(agent: Any, output: Output, journal: Journal, given: Mapping[str, Any]) -> Any:
     """The result of a part of the run, whose events are said."""
     result = None
+    called = False
+    """Whether functions have been called since the model answered."""
     async with agent.run_stream_events(**given) as events:
         async for event in events:
             if event.event_kind == "agent_run_result":
                 result = event.result
             else:
+                if called and event.event_kind == "part_start":
+                    _report(output, events.usage)
+                    messages = ModelMessagesTypeAdapter.dump_python(events.all_messages(), mode="json")
+                    await journal.save({"messages": messages, "calls": []})
+                called = event.event_kind == "function_tool_result"
                 output.chunk(event)
     assert result is not None, "the last event is the result"
-    usage = result.usage
+    _report(output, result.usage)
+    return result
+
+
+def _report(output: Output, usage: Any) -> None:
+    """Say what this attempt has used so far."""
     amounts = {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cached_input_tokens": usage.cache_read_tokens,
     }
     used = {name: amount for name, amount in amounts.items() if amount}
-    output.say({"kind": "usage", "of": str(id(result)), "amounts": used})
-    return result
+    output.say({"kind": "usage", "of": "agent", "amounts": used})
 
 
 def _deferred(requests: DeferredToolRequests) -> tuple[list[_Call], list[Question]]:
@@ -158,8 +170,9 @@ def _resumed(saved: Json, answers: Sequence[Json]) -> dict[str, Any]:
             results.approvals[call_id] = answer == "approve"
         else:
             results.calls[call_id] = answer
+    history = ModelMessagesTypeAdapter.validate_python(saved["messages"])
     return {
         "user_prompt": None,
-        "message_history": ModelMessagesTypeAdapter.validate_python(saved["messages"]),
-        "deferred_tool_results": results,
+        "message_history": history,
+        "deferred_tool_results": results if saved["calls"] else None,
     }
