@@ -334,9 +334,12 @@ ASKS = """
 import sys
 from runtime.sdk import Failure
 
+def pay(run):
+    run.step("Paying")
+
 def run(run):
     print("for the log")
-    run.once("pay", lambda: run.step("Paying"))
+    run.once("pay", pay, run)
     if run.attempt == 1:
         raise Failure("Busy.", retryable=True)
     yield "Here. "
