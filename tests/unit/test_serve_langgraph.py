@@ -348,6 +348,21 @@ def test_nodes_that_run_at_the_same_time_write_messages_of_their_own() -> None:
     assert sorted(text for _, _, text in shown(result)) == ["a b c", "x y z"]
 
 
+def test_an_answer_that_a_node_copies_is_shown_once() -> None:
+    asked = model(lambda messages: AIMessage("only once"))
+
+    async def node(state: MessagesState) -> dict[str, Any]:
+        answer = await asked.ainvoke(state["messages"])
+        return {"messages": [AIMessage(answer.content)]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("node", node)
+    graph.add_node("other", lambda state: {"messages": [AIMessage("only once")]})
+    graph.add_edge(START, "node")
+    graph.add_edge("node", "other")
+    assert [text for _, _, text in shown(execute(serve(graph), "hi"))] == ["only once", "only once"]
+
+
 class Topic(TypedDict):
     topic: str
 

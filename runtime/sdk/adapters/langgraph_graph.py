@@ -65,6 +65,8 @@ class _Execution:
         self._kept = f"{_NAME} {run.fields.get('worker_id', '')}"
         """Where the run's state has the graph's: several workers may take turns on a branch."""
         self._checkpoints = Checkpoints(self._save)
+        self._streamed: dict[tuple[str | None, str | None], str] = {}
+        """What models have streamed since the last step: by the task of a node, and the message's id."""
         self._graph = graph.copy(update={"checkpointer": self._checkpoints})
         self._config: RunnableConfig = {
             "configurable": {**run.config, "run": run, "thread_id": run.thread_id or "thread"}
@@ -112,14 +114,29 @@ class _Execution:
         async with aclosing(stream):
             async for _, mode, data in stream:
                 if mode == "messages":
-                    self._output.chunk(data[0])
+                    self._say(*data)
                 elif isinstance(data, str):
                     self._run.step(data)
                 else:
                     self._output.chunk(data)
 
+    def _say(self, message: Any, about: dict[str, Any]) -> None:
+        """Say a message or a piece of one; not what a node has copied from an answer that was streamed."""
+        task = about.get("langgraph_checkpoint_ns")
+        if message.type == "AIMessageChunk":
+            if isinstance(message.content, str):
+                place = task, message.id
+                self._streamed[place] = self._streamed.get(place, "") + message.content
+        elif message.type == "ai" and (task, str(message.content)) in self._told():
+            return
+        self._output.chunk(message)
+
+    def _told(self) -> set[tuple[str | None, str]]:
+        return {(task, text) for (task, _), text in self._streamed.items() if text}
+
     async def _save(self) -> None:
         """Save what the last step has come to."""
+        self._streamed.clear()
         await self._journal.save(self._checkpoints.take())
 
     def _keep(self) -> None:
