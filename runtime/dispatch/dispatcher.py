@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from runtime import logs
@@ -21,7 +22,7 @@ from runtime.errors import Invalid, NotFound, StreamUnavailable, Unavailable, Wo
 from runtime.model import Json, Run, RunStatus, Thread, User
 from runtime.registry.config_schema import ConfigSchema
 from runtime.services import Services
-from runtime.store import Connection, backlog, queued_messages, requests, runs, states, threads
+from runtime.store import Connection, backlog, calls, queued_messages, requests, runs, states, threads
 from runtime.store.states import NewMessage
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ class Dispatcher:
         workspace_id = user.workspace_id if user else None
         run, changed = self._services.database.write(runs.cancel, workspace_id, run_id)
         if changed:
-            after_commit(self.announce_cancelled, [run])
+            below = self._services.database.read(calls.below, run)
+            after_commit(self.announce_cancelled, [run, *below])
         return run
 
     def delete_thread(self, user: User, thread_id: str) -> None:
@@ -85,9 +87,10 @@ class Dispatcher:
         if asked and asked.get("schema") and confirmation_id in (None, asked["id"]):
             answer = _checked(answer, asked["schema"], user)
             confirmation_id = asked["id"]  # that it was checked for
-        run = self._services.database.write(runs.answer, user.workspace_id, run_id, confirmation_id, answer)
-        after_commit(self._requeue, run)
-        return run
+        given = (user.workspace_id, run_id, confirmation_id, answer)
+        answered = self._services.database.write(calls.answer, *given)
+        after_commit(self._requeue, answered)
+        return next(run for run in answered if run.id == run_id)
 
     def send(
         self, user: User, run_id: str, new: Sequence[NewMessage], idempotency: IdempotencyKey | None = None
@@ -149,12 +152,22 @@ class Dispatcher:
         except StreamUnavailable:
             pass
 
-    def _requeue(self, run: Run) -> None:
-        self._services.announcer.requeued(run)
-        if run.call_id is None:
-            self._publish(self._services.publisher.publish_next, run.pool)
-        else:
-            self.wake_pool(run.pool)
+    def tell_caller(self, run: Run) -> None:
+        """Tell the process that executes the caller of a sub-run to look at it; else it does in a moment."""
+        if run.call_id is None or run.parent_run_id is None:
+            return
+        with suppress(Unavailable):
+            holder = self._services.database.read(calls.holder, run.parent_run_id)
+            if holder is not None:
+                self._services.notices.to_pool(holder, {"type": "child", "run_id": run.parent_run_id})
+
+    def _requeue(self, answered: Sequence[Run]) -> None:
+        for run in answered:
+            self._services.announcer.requeued(run)
+            if run.call_id is None:
+                self._publish(self._services.publisher.publish_next, run.pool)
+            else:
+                self.wake_pool(run.pool)
 
     def _announce_deleted(self, thread: Thread, cancelled: Sequence[Run]) -> None:
         self.announce_cancelled(cancelled)
@@ -173,6 +186,10 @@ class Dispatcher:
                     self._services.notices.to_pool(run.claimed_by, {"type": "cancel", "run_id": run.id})
                 except StreamUnavailable:
                     pass  # the pool learns of it when it renews the lease
+        ids = {run.id for run in cancelled}
+        for run in ended:
+            if run.parent_run_id not in ids:
+                self.tell_caller(run)
         for pool in {run.pool for run in ended if run.published_at}:
             self._publish(self._services.publisher.publish_after, pool)
 

@@ -241,17 +241,10 @@ class Executor:
             if run.parent_run_id in self._runners:
                 self.look_after_calls(run.parent_run_id)
             else:
-                gevent.spawn(self._tell_parent, run.parent_run_id)
+                gevent.spawn(self._dispatcher.tell_caller, run)
         runner = self._runners.get(run.id)
         if run.status.terminal and runner is not None and (runner.calls.were_made or run.attempt > 1):
             gevent.spawn(self._announce_below, run)
-
-    def _tell_parent(self, run_id: str) -> None:
-        """Tell the process that executes it; else it would look in a moment."""
-        with suppress(Unavailable):
-            holder = self._services.database.read(calls.holder, run_id)
-            if holder is not None:
-                self._services.notices.to_pool(holder, {"type": "child", "run_id": run_id})
 
     def _announce_below(self, run: Run) -> None:
         with suppress(Unavailable):

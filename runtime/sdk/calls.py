@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Said = str | Message | Mapping[str, Json]
 """What may be said to another worker; a text is one of the user."""
 _LONGEST_ID = 200
+_GAP = "\n\n"
+"""Between two messages of an answer."""
 
 
 class Calls:
@@ -74,6 +76,7 @@ class Call:
         """Characters of its text that were given out."""
         self._questions: list[dict[str, Json]] = []
         self._is_followed = False
+        self._is_after_question = False
         self._waiting: list[Callable[[], object]] = []
         wire.listen(("call", id), self._receive)
         wire.write(json.dumps(line, allow_nan=False).encode() + b"\n")
@@ -201,9 +204,14 @@ class Call:
             if len(before) > self._given:
                 return self._give(before)
             self._put_question(self._questions.pop(0))
+            self._is_after_question = True
         return self._give(self._known())
 
     def _give(self, text: str) -> str:
+        if self._is_after_question and len(text) > self._given:
+            # The question stands between the two messages, and no blank line has to.
+            self._given += len(_GAP) * text.startswith(_GAP, self._given)
+            self._is_after_question = False
         piece, self._given = text[self._given :], max(self._given, len(text))
         return piece
 
@@ -263,7 +271,7 @@ def text_of(messages: Iterable[Mapping[str, Json]]) -> str:
     """The answer in messages of a run: those that are text, a blank line between them."""
     kind = ("assistant", "text", "answer")
     texts = [m["content"] for m in messages if (m["role"], m["type"], m["channel"]) == kind]
-    return "\n\n".join(filter(None, texts))
+    return _GAP.join(filter(None, texts))
 
 
 def _conversation(messages: Said | Iterable[Said]) -> list[dict[str, Json]]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from runtime.errors import CallChanged, CallRefused, StaleAttempt
-from runtime.model import Message, Run, RunStatus, State
+from runtime.model import Json, Message, Run, RunStatus, State
 from runtime.store import backlog, messages, runs, states, threads
 from runtime.store.backlog import Ticket
 from runtime.store.page import Page, after, start_of, within_bytes
@@ -131,15 +131,54 @@ def pools_with_waiting(c: Connection) -> list[str]:
     return list(c.execute(query).scalars())
 
 
-def below(c: Connection, root: Run) -> list[Run]:
+def below(c: Connection, run: Run) -> list[Run]:
     """What was cancelled with a run, and is not announced or still runs."""
+    walk = sa.select(table.c.id).where(table.c.parent_run_id == run.id, IS_CALL).cte("walk", recursive=True)
+    called = table.alias("called")
+    further = sa.select(called.c.id).where(called.c.parent_run_id == walk.c.id, called.c.call_id.is_not(None))
     query = sa.select(*runs.COLUMNS).where(
-        table.c.root_run_id == (root.root_run_id or root.id),
-        table.c.call_depth > root.call_depth,
+        table.c.id.in_(sa.select(walk.union_all(further).c.id)),
         table.c.cancel_requested_at.is_not(None),
         table.c.announced_at.is_(None),
     )
     return [runs.record(row) for row in c.execute(query)]
+
+
+def answer(
+    c: Connection, workspace_id: str, run_id: str, confirmation_id: str | None, given: Json
+) -> list[Run]:
+    """Give a waiting run what it waits for: the run, and those above and below that wait for the same.
+
+    A question of a sub-run is asked by its caller as well, and by that one's. The answer is given to
+    all of them, whichever is answered; each is queued again. Raises what :func:`runs.answer` raises.
+    """
+    asked = runs.get(c, workspace_id, run_id)
+    if confirmation_id is not None and confirmation_id != (asked.confirmation or {}).get("id"):
+        return [runs.answer(c, workspace_id, run_id, confirmation_id, given)]  # which says why not
+    top = asked
+    while (above := _asks_for(c, top)) is not None:
+        top = above
+    # From the top down, as all lock them.
+    answered = []
+    following: Run | None = top
+    while following is not None:
+        waits_for = (following.confirmation or {}).get("run_id")
+        answered.append(runs.answer(c, workspace_id, following.id, None, given))
+        called = runs.find(c, waits_for) if waits_for else None
+        if called and (called.parent_run_id, called.status) != (following.id, RunStatus.WAITING):
+            called = None
+        following = called
+    if all(run.id != run_id for run in answered):  # it was answered, or has ended, since we looked
+        answered.append(runs.answer(c, workspace_id, run_id, confirmation_id, given))
+    return answered
+
+
+def _asks_for(c: Connection, run: Run) -> Run | None:
+    """The caller of a run, if it waits for the answer to a question of that."""
+    caller = runs.find(c, run.parent_run_id) if run.call_id and run.parent_run_id else None
+    if caller is None or caller.status is not RunStatus.WAITING:
+        return None
+    return caller if (caller.confirmation or {}).get("run_id") == run.id else None
 
 
 def children(c: Connection, run_id: str, *, limit: int = 20, cursor: str | None = None) -> Page[Run]:

@@ -40,7 +40,8 @@ GET /api/trash · DELETE /api/trash · DELETE /api/trash/{}
 GET /api/threads/{}/states · POST /api/threads/{}/states · GET /api/states/{} · PATCH /api/states/{}
 GET /api/states/{}/messages · GET /api/threads/{}/snapshot · GET /api/threads/{}/events
 POST /api/threads/{}/runs · POST /api/runs · GET /api/runs · GET /api/runs/{} · GET /api/runs/{}/events
-GET /api/runs/{}/wait · GET /api/runs/{}/log · GET /api/runs/{}/attempts · POST /api/runs/{}/cancel
+GET /api/runs/{}/wait · GET /api/runs/{}/log · GET /api/runs/{}/attempts · GET /api/runs/{}/children
+POST /api/runs/{}/cancel
 POST /api/runs/{}/answer · POST /api/runs/{}/messages
 GET /api/runs/{}/messages · DELETE /api/runs/{}/messages/{}
 GET /worker/runs/{} · GET /worker/runs/{}/messages · POST /worker/runs/{}/events

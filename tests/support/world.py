@@ -135,6 +135,7 @@ class World:
             "GET /api/runs/{run_id}/wait": Call(run, {"timeout": "0"}),
             "GET /api/runs/{run_id}/log": Call(run),
             "GET /api/runs/{run_id}/attempts": Call(run),
+            "GET /api/runs/{run_id}/children": Call(run, {"limit": "2"}),
             "GET /api/runs/{run_id}/events": Call(run),
             "POST /api/runs/{run_id}/messages": Call(
                 works, body={"messages": prompt}, headers={"Idempotency-Key": "another one"}

@@ -9,7 +9,7 @@ from flask import Response, request, url_for
 from runtime.dispatch import Accepted, NewThread, RunRequest, after_commit, encode_wait
 from runtime.errors import FieldError, Invalid, TooMany, Unavailable
 from runtime.model import Json, Message, Run, RunStatus, encode_time
-from runtime.store import backlog, messages, runs
+from runtime.store import backlog, calls, messages, runs
 from web.api import body_limits, idempotency
 from web.api.events import stream_run
 from web.api.openapi import Blueprint
@@ -33,6 +33,7 @@ _CANCEL_WAIT = 30.0
 """Seconds to wait for ``wait: true``."""
 
 _RunAnswer = outputs.wrapped("RunAnswer", run=outputs.Run)
+_RunPage = outputs.page_of(outputs.Run)
 _RunDetail = outputs.wrapped("RunDetail", run=outputs.RunWithQueue)
 _RunResult = outputs.wrapped("RunResult", run=outputs.RunWithQueue, messages=[outputs.Message])
 _Accepted = outputs.wrapped("Accepted", runs=[outputs.Run], states=[outputs.State], input_state=outputs.State)
@@ -78,7 +79,7 @@ def create_runs_on_new_thread(given: dict[str, Any]) -> Response:
 
 @views.route("")
 @views.arguments(queries.RunsQuery, location="query")
-@views.response(200, outputs.page_of(outputs.Run))
+@views.response(200, _RunPage)
 def list_runs(given: dict[str, Any]) -> Response:
     """Your runs, newest first."""
     status = given.pop("status")
@@ -151,6 +152,19 @@ def list_attempts(run_id: str) -> Response:
 
     with core.exports.hold(auth.current_user().id):
         return json_response({"items": core.database.read(read), "next": None})
+
+
+@views.route("/<id:run_id>/children")
+@views.arguments(queries.ChildrenQuery, location="query")
+@views.response(200, _RunPage)
+def list_children(given: dict[str, Any], run_id: str) -> Response:
+    """The runs that its worker has called, newest first. They are in no other list.
+
+    Each is read by its id as any run, with its stream and its output state.
+    """
+    _get(run_id)
+    page = core.database.read(calls.children, run_id, **given)
+    return json_response({"items": [run.encode() for run in page.items], "next": page.next})
 
 
 @views.route("/<id:run_id>/cancel", methods=["POST"])

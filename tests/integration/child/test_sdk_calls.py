@@ -147,5 +147,5 @@ def test_after_the_answer_only_what_comes_after_the_question_is_said(execute: Ex
 
     said = worker.end()
 
-    assert "".join(event.get("text", "") for event in said) == "\n\ntwo after"
+    assert "".join(event.get("text", "") for event in said) == "two after"
     assert json.dumps(said[-1]) == '{"type": "done"}'

@@ -139,3 +139,121 @@ def test_cancelling_the_top_leaves_nothing_alive(client: Client, tmp_path: Path)
     assert client.wait(run, WITHIN)["run"]["status"] == "cancelled"
     until(lambda: client.run(deepest)["status"] == "cancelled", WITHIN, "the deepest one has ended")
     assert text_of(client, ask(client, "say", "again")) == "again ", "the slot is free again"
+
+
+def waiting(client: Client, run: dict[str, Any]) -> dict[str, Any]:
+    """The question that a run waits with."""
+    until(lambda: client.run(run)["status"] == "waiting", WITHIN, "the run waits")
+    return client.run(run)["confirmation"]  # type: ignore[no-any-return]
+
+
+def children(client: Client, run: dict[str, Any]) -> list[dict[str, Any]]:
+    return client.get(f"/api/runs/{run['id']}/children").json()["items"]  # type: ignore[no-any-return]
+
+
+def answer(client: Client, run: dict[str, Any], given: str = "yes") -> None:
+    client.post(f"/api/runs/{run['id']}/answer", json={"answer": given}).raise_for_status()
+
+
+@pytest.mark.parametrize("whom", ["top", "bottom"])
+def test_a_question_from_below_waits_at_the_top_and_its_answer_goes_down(client: Client, whom: str) -> None:
+    run = ask(client, "chain", depth=2, last={"way": "ask", "prompt": "Shall I?"})
+
+    question = waiting(client, run)
+    [child] = children(client, run)
+    [bottom] = children(client, child)
+    assert (question["prompt"], question["options"], question["run_id"]) == (
+        "Shall I?",
+        ["yes", "no"],
+        child["id"],
+    )
+    assert [client.run(one)["status"] for one in (child, bottom)] == ["waiting", "waiting"]
+    assert text_of(client, ask(client, "say", "meanwhile")) == "meanwhile ", "no slot is held"
+    answer(client, run if whom == "top" else bottom)
+
+    assert text_of(client, run) == "2:success:1:success:answered yes"
+    assert len(children(client, run)) == 1
+
+
+def test_what_was_said_before_a_question_from_below_is_said_once(client: Client) -> None:
+    last = {"way": "follow", "last": {"way": "ask", "prompt": "Shall I?", "before": "let me see: "}}
+    run = ask(client, "follow", last=last)
+    waiting(client, run)
+    answer(client, run, "no")
+
+    ended = client.wait(run, WITHIN)["messages"]
+    said = [(message["type"], message["content"]) for message in ended]
+    assert said == [
+        ("text", "said: said: let me see: "),
+        ("confirmation", "Shall I?"),
+        ("text", "answered no.."),
+    ]
+
+
+def test_several_questions_from_below_are_asked_one_after_the_other(client: Client) -> None:
+    asks = [{"way": "ask", "prompt": f"Question {number}?"} for number in (1, 2)]
+    run = ask(client, "both", last=asks)
+
+    for number in (1, 2):
+        until(
+            lambda n=number: (client.run(run)["confirmation"] or {}).get("prompt") == f"Question {n}?",
+            WITHIN,
+            "it asks",
+        )
+        answer(client, run, f"a{number}")
+    assert text_of(client, run) == "[0| answered a1][1| answered a2]"
+
+
+def test_questions_of_calls_at_once_are_all_answered(client: Client) -> None:
+    run = ask(client, "gather", count=3, below={"way": "ask", "prompt": "Shall I?"})
+    answered = 0
+
+    def answer_all() -> bool:
+        nonlocal answered
+        found = client.run(run)
+        if found["status"] == "waiting":
+            answer(client, run)
+            answered += 1
+        return found["finished_at"] is not None
+
+    until(answer_all, WITHIN, "it has ended")
+    assert text_of(client, run) == "answered yes,answered yes,answered yes"
+    assert answered == 3
+
+
+def test_sub_runs_are_shown_below_their_run_and_nowhere_else(stack: Stack, client: Client) -> None:
+    run = ask(client, "chain", depth=2)
+    events = [event for event in client.follow(run) if event.type == "run.child"]
+    [child] = children(client, run)
+
+    [told] = events
+    assert (told.data["child_run_id"], told.data["call_id"]) == (child["id"], "team#1")
+    assert (child["parent_run_id"], child["status"]) == (run["id"], "success")
+    assert client.follow(child)[-1].type == "run.completed"
+    said = client.get(f"/api/states/{child['output_state_id']}/messages").json()["items"]
+    assert said[-1]["content"] == "1:success:bottom"
+    assert child["id"] not in client.get("/api/runs").text
+    assert child["thread_id"] not in client.get("/api/threads", params={"limit": 100}).text
+    assert client.get("/api/threads", params={"query": "bottom"}).json()["items"][0]["id"] == run["thread_id"]
+    assert len(client.get("/api/threads", params={"query": "bottom"}).json()["items"]) == 1
+    assert client.get(f"/api/threads/{child['thread_id']}").status_code == 404
+    assert child["id"] not in client.get(f"/api/threads/{run['thread_id']}/export").text
+    stranger = stack.client()
+    paths = (
+        f"/api/runs/{run['id']}/children",
+        f"/api/runs/{child['id']}",
+        f"/api/runs/{child['id']}/children",
+    )
+    assert [stranger.get(path).status_code for path in paths] == [404, 404, 404]
+    stranger.close()
+
+
+def test_a_cancelled_sub_run_is_a_result_of_its_caller_at_once(client: Client, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = ask(client, "chain", depth=1, last={"way": "hold", "until": str(gate)})
+    until(lambda: list(tmp_path.iterdir()), WITHIN, "the sub-run has begun")
+    [child] = children(client, run)
+
+    client.post(f"/api/runs/{child['id']}/cancel", json={})
+
+    assert text_of(client, run) == "1:cancelled:"

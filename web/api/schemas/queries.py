@@ -104,6 +104,10 @@ class RunsQuery(_Limited):
         return _renamed(values, {"worker": "worker_id", "thread": "thread_id"})
 
 
+class ChildrenQuery(_Limited):
+    """Which page of the sub-runs of a run."""
+
+
 class WaitQuery(Query):
     """How long."""
 
