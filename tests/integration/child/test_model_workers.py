@@ -8,11 +8,14 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from runtime import settings as settings_module
 from runtime.child import Children, protocol
 from runtime.model import Channel
 from runtime.registry import discover
@@ -21,18 +24,14 @@ from runtime.settings import CHECKOUT, Settings
 REGISTRY = discover([CHECKOUT / "workers"])
 WITHIN = 30.0
 
+Say = Callable[..., list[protocol.WorkerEvent]]
+
 
 class FakeModel:
     """An HTTP server that answers every request with what ``answer`` yields, and notes requests."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.status = 200
-        self.answer: Callable[[], Iterator[Any]] = lambda: iter(())
-        self.hung_up = threading.Event()
-        self.owner = "system"
-        """Whose models these are, by the list of them."""
+        self.reset()
         model = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -66,6 +65,16 @@ class FakeModel:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
+    def reset(self) -> None:
+        """Know nothing of what has been."""
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.status = 200
+        self.answer: Callable[[], Iterator[Any]] = lambda: iter(())
+        self.hung_up = threading.Event()
+        self.owner = "system"
+        """Whose models these are, by the list of them."""
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -75,59 +84,70 @@ class FakeModel:
         self.answer = lambda: iter([json.dumps({"type": "error", "error": error}).encode()])
 
 
-@pytest.fixture
-def model() -> Iterator[FakeModel]:
+def environ_of(url: str, **more: str) -> dict[str, str]:
+    """That of a pool whose models are at that address."""
+    return {
+        **{name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ},
+        "OPENAI_API_KEY": "sk-test",
+        "OPENAI_BASE_URL": f"{url}/v1",
+        "OPENAI_OTHER_BASE_URLS": f"http://other.invalid {url}/other/v1",
+        "ANTHROPIC_API_KEY": "sk-ant-test",
+        "ANTHROPIC_BASE_URL": url,
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeModel]:
     model = FakeModel()
     yield model
     model.close()
 
 
 @pytest.fixture
-def environ(model: FakeModel) -> dict[str, str]:
-    """The pool's; changes count until the first run."""
-    return {
-        **{name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ},
-        "OPENAI_API_KEY": "sk-test",
-        "OPENAI_BASE_URL": f"{model.url}/v1",
-        "OPENAI_OTHER_BASE_URLS": f"http://other.invalid {model.url}/other/v1",
-        "ANTHROPIC_API_KEY": "sk-ant-test",
-        "ANTHROPIC_BASE_URL": model.url,
-    }
+def model(server: FakeModel) -> FakeModel:
+    server.reset()
+    return server
+
+
+@pytest.fixture(scope="module")
+def children(server: FakeModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
+    """Shared, for each host imports the library of a model's maker, which takes long."""
+    settings = settings_module.load({"BRANCHLINE_HOME": str(tmp_path_factory.mktemp("home"))})
+    with closing(Children(settings, environ_of(server.url))) as children:
+        yield children
 
 
 @pytest.fixture
-def children(settings: Settings, environ: dict[str, str]) -> Iterator[Children]:
-    children = Children(settings, environ)
-    yield children
-    children.close()
-
-
-@pytest.fixture
-def say(children: Children) -> Callable[..., list[protocol.WorkerEvent]]:
+def say(children: Children) -> Say:
     """Run a worker on messages, and on what a ``lost`` attempt has left; all that it says."""
+    return partial(said_by, children)
 
-    def say(
-        worker_id: str, *messages: dict[str, Any], lost: dict[str, Any] | None = None, **config: Any
-    ) -> list[protocol.WorkerEvent]:
-        worker = REGISTRY.get(worker_id)
-        child = children.start(worker, run_id="r", environ={})
-        line = {
-            "type": "run",
-            "run": {"id": "r"},
-            "config": worker.check_config(config),
-            "messages": messages,
-            **({"continued": True, **lost} if lost else {}),
-        }
-        child.send(json.dumps(line).encode())
-        decoder, said = protocol.Decoder(), []
-        while chunk := child.read():
-            said += decoder.feed(chunk)
-        said += decoder.end()
-        assert child.wait(WITHIN) in (0, 1)
-        child.close()
-        return said
 
-    return say
+def said_by(
+    children: Children,
+    worker_id: str,
+    *messages: dict[str, Any],
+    lost: dict[str, Any] | None = None,
+    **config: Any,
+) -> list[protocol.WorkerEvent]:
+    worker = REGISTRY.get(worker_id)
+    child = children.start(worker, run_id="r", environ={})
+    line = {
+        "type": "run",
+        "run": {"id": "r"},
+        "config": worker.check_config(config),
+        "messages": messages,
+        **({"continued": True, **lost} if lost else {}),
+    }
+    child.send(json.dumps(line).encode())
+    decoder, said = protocol.Decoder(), []
+    while chunk := child.read():
+        said += decoder.feed(chunk)
+    said += decoder.end()
+    assert child.wait(WITHIN) in (0, 1)
+    child.close()
+    return said
 
 
 HELLO = {"role": "user", "type": "text", "content": "Hello"}
@@ -335,13 +355,14 @@ def test_models_are_not_asked_again_for_a_whole_answer_nor_to_go_on_with_a_thoug
 
 
 def test_openai_gives_its_key_only_to_servers_that_the_installation_trusts(
-    model: FakeModel, environ: dict[str, str], say: Any
+    model: FakeModel, settings: Settings
 ) -> None:
-    environ["OPENAI_PRIVATE_BASE_URLS"] = "true"
+    environ = environ_of(model.url, OPENAI_PRIVATE_BASE_URLS="true")
     model.answer = lambda: iter([chunk({"content": "ok"}), b"data: [DONE]\n\n"])
 
-    for url in (f"{model.url}/v1", f"{model.url}/other/v1/", f"{model.url}/strange/v1"):
-        assert text(say("openai_worker", HELLO, base_url=url)) == "ok"
+    with closing(Children(settings, environ)) as children:
+        for url in (f"{model.url}/v1", f"{model.url}/other/v1/", f"{model.url}/strange/v1"):
+            assert text(said_by(children, "openai_worker", HELLO, base_url=url)) == "ok"
 
     assert [headers["authorization"] for headers in model.headers] == [
         "Bearer sk-test",
@@ -418,9 +439,12 @@ def test_nothing_to_answer_is_told(say: Any) -> None:
     assert say("anthropic_worker")[-1] == protocol.Failed("There is no message to answer.", retryable=False)
 
 
-def test_a_server_that_is_away_may_be_tried_again(model: FakeModel, say: Any) -> None:
-    model.close()
-    failed = say("openai_worker", HELLO)[-1]
+def test_a_server_that_is_away_may_be_tried_again(settings: Settings) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        environ = environ_of(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        with closing(Children(settings, environ)) as children:
+            failed = said_by(children, "openai_worker", HELLO)[-1]
     assert isinstance(failed, protocol.Failed)
     assert failed.retryable and "could not be reached" in failed.message
 
