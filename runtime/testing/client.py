@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import httpx
@@ -13,6 +15,12 @@ from runtime.testing.sse import Received, parse
 
 PASSWORD = "correct horse battery"  # noqa: S105
 """Of every account that is made here."""
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The authorities that httpx brings along; to read them takes longer than most requests."""
+    return httpx.create_ssl_context()
 
 
 class Away(httpx.TransportError):
@@ -24,13 +32,18 @@ class Client(httpx.Client):
 
     def __init__(self, url: str, **options: Any) -> None:
         """``options``: further ones of httpx."""
-        super().__init__(base_url=url, timeout=30, **options)
+        super().__init__(base_url=url, timeout=30, **{"verify": _trusted(), **options})
         self.headers["Origin"] = f"{self.base_url.scheme}://{self.base_url.netloc.decode()}"
 
     def register(self) -> None:
         """Make an account with a random address, and keep its cookie."""
         account = {"email": f"{uuid.uuid4()}@example.com", "password": PASSWORD}
         self.post("/api/auth/register", json=account).raise_for_status()
+
+    def sign_in(self, email: str) -> None:
+        """Sign in to an account that is there, and keep its cookie."""
+        account = {"email": email, "password": PASSWORD}
+        self.post("/api/auth/login", json=account).raise_for_status()
 
     def thread(self, **body: Any) -> dict[str, Any]:
         """A new thread."""
