@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 from .. import driver
 from ..loader import Function, load
 from ..messages import Json, Message
+from ..protocol import Call
 from ..run import Run
 from ..version import PROTOCOL
+from .calls import Called, Refused, SubRuns
 from .transcript import Error, Fields, Question, SavedValue, Transcript, WrittenMessage
 from .wire import Killed, LocalWire
 
@@ -35,6 +37,12 @@ class _Order:
     inbox: Sequence[Fields | None]
     continues: bool
     max_attempts: int
+    calls: Mapping[str, Worker]
+    """The workers that it may call beside those in the folders next to its own, by id."""
+    given: Worker
+    """What the test was given: a folder, where ``worker`` is the file in it."""
+    depth: int = 0
+    """How many runs are above it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class _Past:
     usage: Fields = field(default_factory=dict)
     looks: int = 0
     """Looks into the inbox whose results count: later attempts find the same."""
+    called: Mapping[str, Called] = field(default_factory=dict)
+    """The sub-runs, by call."""
 
     @property
     def answered_by(self) -> int:
@@ -118,6 +128,7 @@ def execute(
     thread: Mapping[str, Json] | None = None,
     answers: Mapping[str, Json] | None = None,
     inbox: Iterable[Said | None] = (),
+    calls: Mapping[str, Worker] | None = None,
     resume: str | None = None,
     max_attempts: int | None = None,
     crash_after: int | None = None,
@@ -129,7 +140,8 @@ def execute(
     ``messages`` is one of the user. ``config`` and answers are given to it as they are: only a
     server checks them, and fills in the defaults of a schema. ``answers``: by the id of the
     question, which is ``"1"`` for the first where the worker names none. ``inbox``: what each look
-    of the worker into its inbox finds, in order, None being nothing. ``resume``,
+    of the worker into its inbox finds, in order, None being nothing. ``calls``: the workers that it
+    calls, by id; those in folders beside its own, and itself, are found. ``resume``,
     ``max_attempts``: as in worker.toml, where they count otherwise.
 
     ``crash_after``: the process dies after that many lines of it, each event and each saved
@@ -137,6 +149,30 @@ def execute(
 
     An exception of the worker is the error of the result, its traceback on stderr.
     """
+    order = _order(worker, messages, config, args, calls or {})
+    line = {**order.line, "thread": {**order.line["thread"], **(thread or {})}}
+    order = replace(
+        order,
+        line=_copy(line),
+        state=_copy(state),
+        answers=_copy(dict(answers or {})),
+        inbox=[
+            None if said is None else {**_fields(said), "id": f"inbox-{number}"}
+            for number, said in enumerate(inbox, 1)
+        ],
+        continues=resume == "continue" if resume else order.continues,
+        max_attempts=max_attempts or order.max_attempts,
+    )
+    return _go_on(order, _Past(), crash_after, cancel_after)
+
+
+def _order(
+    worker: Worker,
+    messages: Said | Iterable[Said],
+    config: Mapping[str, Json] | None,
+    args: Json,
+    calls: Mapping[str, Worker],
+) -> _Order:
     manifest = _manifest(worker)
     name = str(manifest.get("id") or getattr(worker, "__name__", "worker"))
     run_id, thread_id = str(uuid.uuid4()), str(uuid.uuid4())
@@ -145,22 +181,20 @@ def execute(
         "config": dict(config or {}),
         "args": args,
         "messages": _conversation(messages),
-        "thread": {"id": thread_id, "title": None, "metadata": {}, **(thread or {})},
+        "thread": {"id": thread_id, "title": None, "metadata": {}},
     }
-    order = _Order(
+    return _Order(
         worker=manifest.get("path", worker),
         name=name,
         line=_copy(line),
-        state=_copy(state),
-        answers=_copy(dict(answers or {})),
-        inbox=[
-            None if said is None else {**_fields(said), "id": f"inbox-{number}"}
-            for number, said in enumerate(inbox, 1)
-        ],
-        continues=(resume or manifest.get("resume")) == "continue",
-        max_attempts=max_attempts or manifest.get("max_attempts", 3),
+        state=None,
+        answers={},
+        inbox=[],
+        continues=manifest.get("resume") == "continue",
+        max_attempts=manifest.get("max_attempts", 3),
+        calls=calls,
+        given=worker,
     )
-    return _go_on(order, _Past(), crash_after, cancel_after)
 
 
 def _go_on(order: _Order, past: _Past, crash_after: int | None, cancel_after: int | None) -> Result:
@@ -178,6 +212,7 @@ def _go_on(order: _Order, past: _Past, crash_after: int | None, cancel_after: in
 
 def _attempt(order: _Order, past: _Past, crash_after: int | None, cancel_after: int | None) -> Result:
     messages = [message.copy() for message in past.messages]
+    sub_runs = SubRuns(lambda asked: _call(order, asked), dict(past.called), order.depth)
     transcript = Transcript(
         attempt=past.attempt + 1,
         author=order.name,
@@ -185,6 +220,7 @@ def _attempt(order: _Order, past: _Past, crash_after: int | None, cancel_after: 
         messages=messages,
         saved=dict(past.saved),
         earlier_usage=past.usage,
+        sub_runs=sub_runs,
         inbox=order.inbox,
         looked_before=past.looks,
     )
@@ -269,6 +305,7 @@ def _result(order: _Order, past: _Past, transcript: Transcript, wire: LocalWire)
         saved=transcript.saved,
         usage=transcript.usage,
         looks=max(past.looks, transcript.looks),
+        called=transcript.sub_runs.made,
     )
     read = {message.id for message in messages}
     return Result(
@@ -316,7 +353,39 @@ def _answered(past: _Past, question: Question, answer: Json) -> _Past:
         "attempt": past.attempt,
         "digest": question.digest,
     }
-    return replace(past, answers=[*past.answers, reply], messages=messages)
+    called = {
+        id: replace(one, result=one.result.answer(answer)) if one.run_id == question.call else one
+        for id, one in past.called.items()
+    }
+    return replace(past, answers=[*past.answers, reply], messages=messages, called=called)
+
+
+def _call(order: _Order, asked: Call) -> Result:
+    """Execute a sub-run until it ends or asks. Raises Refused where there is no such worker."""
+    worker = order.calls.get(asked.worker_id) or _neighbour(order, asked.worker_id)
+    if worker is None:
+        raise Refused(f"There is no worker named {asked.worker_id!r}; give the test one, by `calls`.")
+    said = [
+        {"role": m.role, "type": m.type, "channel": m.channel, "author": m.author, "data": m.data,
+         "content": m.content} for m in asked.messages
+    ]  # fmt: skip
+    below = _order(worker, said, asked.config, asked.args, order.calls)
+    line = {**below.line, "run": {**below.line["run"], "worker_id": asked.worker_id}}
+    below = replace(below, name=asked.worker_id, line=line, depth=order.depth + 1)
+    result = _go_on(below, _Past(), None, None)
+    while result.status == "queued":
+        result = result.resume()
+    return result
+
+
+def _neighbour(order: _Order, worker_id: str) -> Worker | None:
+    """The worker itself, or the one in the folder beside its own."""
+    if worker_id == order.name:
+        return order.given
+    if callable(order.given) or not os.path.isdir(order.given):
+        return None
+    folder = os.path.join(os.path.dirname(os.path.abspath(order.given)), worker_id)
+    return folder if os.path.isfile(os.path.join(folder, "worker.toml")) else None
 
 
 def _manifest(worker: Worker) -> Fields:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ..messages import Json, Message
 from ..protocol import (
     MAX_LINE,
+    Call,
     CompleteMessage,
     Confirm,
     Delta,
@@ -21,6 +22,7 @@ from ..protocol import (
     End,
     Event,
     Failed,
+    Follow,
     ProtocolError,
     Reader,
     ReadInbox,
@@ -34,6 +36,7 @@ from ..protocol import (
     size_of,
 )
 from ..protocol.values import Channel, MessageType, Role
+from .calls import SubRuns
 
 Fields = dict[str, Json]
 
@@ -93,6 +96,8 @@ class Question:
     options: list[str]
     schema: dict[str, Json] | None
     digest: str
+    call: str | None = None
+    """The sub-run that has asked it, if one has."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ class Transcript:
     saved: dict[str, SavedValue]
     """By all attempts."""
     earlier_usage: Fields
+    sub_runs: SubRuns
     inbox: Sequence[Fields | None] = ()
     """What each look into the inbox finds, in all attempts."""
     looked_before: int = 0
@@ -141,6 +147,8 @@ class Transcript:
         """What an earlier attempt was writing, and this one has not gone on with yet."""
         self._sizes: dict[str | None, int] = {}
         self._remaining = _MAX_OUTPUT
+        self.told: list[Fields] = []
+        """What the worker is to be told of its sub-runs."""
 
     @property
     def usage(self) -> Fields:
@@ -179,6 +187,10 @@ class Transcript:
                 found = None if self.ended is not None else self._look(only_earlier=earlier)
                 message = found and found.fields()
                 return {"type": "message", "id": message and message["id"], "message": message}
+            case Call():
+                self.told += self.sub_runs.call(event) if self.ended is None else ()
+            case Follow():
+                pass  # its result has come already, with all of its text
             case Delta(ref, text):
                 self._delta(ref, text)
             case _ if self.ended is not None:
@@ -267,7 +279,7 @@ class Transcript:
         message = self._new(type=MessageType.CONFIRMATION, data=data)
         message.content, message.status = event.prompt, "complete"
         self.ended = "confirm"
-        self.question = Question(event.id, event.prompt, event.options, event.schema, digest)
+        self.question = Question(event.id, event.prompt, event.options, event.schema, digest, event.call)
 
     def _save(self, event: Save) -> Fields:
         new = SavedValue(event.value, event.digest)

@@ -49,6 +49,7 @@ class LocalWire:
         self._main = _thread.get_ident()
         self._lock = _thread.allocate_lock()
         self._asked: set[Tag] = set()
+        self._listening: dict[Tag, Receiver] = {}
         self._stop: Callable[[], object] = self._raise_cancelled
         self._to_stop = False
         """Whether the run was cancelled while another thread was writing."""
@@ -92,14 +93,19 @@ class LocalWire:
         return answer
 
     def listen(self, tag: Tag, receive: Receiver) -> None:
-        """Nobody is called here."""
-        raise NotImplementedError("sub-runs")
+        """Have ``receive`` called with what the worker is told of that call."""
+        if tag in self._listening:
+            raise RuntimeError(f"{tag[1]!r} is under way already")
+        self._listening[tag] = receive
 
     def forget(self, tag: Tag) -> None:
-        """Nothing is expected."""
+        """Nothing more is expected for this."""
+        self._listening.pop(tag, None)
 
     def wait(self, arrived: Callable[[], object]) -> None:
-        """Everything has arrived that will."""
+        """Everything has arrived that will: where that is not so, the run was cancelled meanwhile."""
+        if not arrived():
+            raise Cancelled
 
     @property
     def in_main_thread(self) -> bool:
@@ -127,6 +133,11 @@ class LocalWire:
             except TooLarge as error:
                 self.killed, self.too_large = True, str(error)
                 raise Killed from error
+            told = self._transcript.told[:]
+            self._transcript.told.clear()
+        for fields in told:
+            if receive := self._listening.get(("call", str(fields["id"]))):
+                receive(fields)
         self._strike()
         return answer
 
