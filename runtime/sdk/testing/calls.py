@@ -5,15 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..calls import text_of
 from ..messages import Json
 from ..protocol import Call
 from ..steps import digest_of
-
-if TYPE_CHECKING:
-    from .execution import Result
 
 Fields = dict[str, Json]
 _DEEPEST = 5
@@ -29,13 +26,14 @@ class Called:
 
     digest: str
     run_id: str
-    result: Result
+    result: Any
+    """A :class:`~runtime.sdk.testing.Result`."""
 
 
 class SubRuns:
     """The sub-runs of one run, in all its attempts."""
 
-    def __init__(self, execute: Callable[[Call], Result], made: dict[str, Called], depth: int) -> None:
+    def __init__(self, execute: Callable[[Call], object], made: dict[str, Called], depth: int) -> None:
         """``execute``: executes a sub-run, or raises Refused. ``made``: by call. ``depth``: runs above."""
         self._execute = execute
         self.made = made

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from ..messages import Json, Message
 from ..protocol import (
@@ -36,7 +37,7 @@ from ..protocol import (
     size_of,
 )
 from ..protocol.values import Channel, MessageType, Role
-from .calls import SubRuns
+from .calls import Refused, SubRuns
 
 Fields = dict[str, Json]
 
@@ -122,7 +123,7 @@ class Transcript:
     saved: dict[str, SavedValue]
     """By all attempts."""
     earlier_usage: Fields
-    sub_runs: SubRuns
+    sub_runs: SubRuns = field(default_factory=lambda: SubRuns(_no_worker, {}, 0))
     inbox: Sequence[Fields | None] = ()
     """What each look into the inbox finds, in all attempts."""
     looked_before: int = 0
@@ -368,6 +369,10 @@ class Transcript:
         self._remaining -= size
         if self._remaining < 0:
             raise TooLarge(f"The whole output of the worker is larger than {_MAX_OUTPUT} bytes.")
+
+
+def _no_worker(asked: Call) -> NoReturn:
+    raise Refused(f"There is no worker named {asked.worker_id!r} here.")
 
 
 def _is_answer(message: Message) -> bool:
