@@ -15,7 +15,10 @@ from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 
 PROGRAMS = 12
-KINDS = ("delta", "delta", "message", "stream", "once", "once", "once", "confirm", "state", "usage")
+KINDS = (
+    "delta", "delta", "message", "stream", "once", "once", "once", "confirm", "state", "usage", "call", "ask",
+)  # fmt: skip
+ASKS = ("confirm", "ask")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ class Program:
 
     def __init__(self, rng: random.Random) -> None:
         self.steps = [(rng.choice(KINDS), f"s{number}") for number in range(rng.randint(1, 9))]
-        attempts = 1 + sum(kind == "confirm" for kind, _ in self.steps) + rng.randint(0, 3)
+        attempts = 1 + sum(kind in ASKS for kind, _ in self.steps) + rng.randint(0, 3)
         self.losses = [
             (attempt, rng.randint(0, len(self.steps)), rng.choice(("fail", "fail", "host")))
             for attempt in range(1, attempts + 1)
@@ -49,13 +52,19 @@ class Program:
         stored: list[tuple[str, str]] = []
         joins = False
         for kind, text in self.steps:
-            if kind == "confirm":
+            if kind in ASKS:
                 stored.append(("confirmation", text))
-            said = {"delta": text, "once": f"paid {text} ", "confirm": f"answer to {text}"}.get(kind)
+            said = {
+                "delta": text,
+                "once": f"paid {text} ",
+                "confirm": f"answer to {text}",
+                "ask": f"answer to {text}",
+                "call": f"below paid {text} ",
+            }.get(kind)
             if kind in ("message", "stream"):
                 stored.append(("text", text) if kind == "message" else ("code", text * 2))
             elif said is not None:
-                if joins and kind != "confirm":
+                if joins and kind not in ASKS:
                     stored[-1] = ("text", stored[-1][1] + said)
                 else:
                     stored.append(("text", said))

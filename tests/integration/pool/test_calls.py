@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ def stack(
         "BROKER_URL": broker_url,
         "BRANCHLINE_POOL_SLOTS": "1",
         "BRANCHLINE_RUN_RETRY_BACKOFF": "0",
+        "BRANCHLINE_POOL_LEASE": "4",
+        "BRANCHLINE_POOL_RENEW": "1",
     }
     with Stack(home, stack_database_url, stack_redis.url, **settings) as stack:
         yield stack
@@ -257,3 +261,29 @@ def test_a_cancelled_sub_run_is_a_result_of_its_caller_at_once(client: Client, t
     client.post(f"/api/runs/{child['id']}/cancel", json={})
 
     assert text_of(client, run) == "1:cancelled:"
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_pool_process_that_is_killed_in_a_sub_run_costs_no_sub_run(
+    stack: Stack, client: Client, tmp_path: Path, asks: bool
+) -> None:
+    gate = tmp_path / "gate"
+    last: dict[str, Any] = {"way": "hold", "until": str(gate)}
+    if asks:
+        last = {"way": "both", "last": [last, {"way": "ask", "prompt": "Shall I?"}]}
+    run = ask(client, "chain", depth=2, last=last)
+    until(lambda: list(tmp_path.iterdir()), WITHIN, "the deepest one has begun")
+    [child] = children(client, run)
+    [grandchild] = children(client, child)
+
+    os.kill(stack.pool_process(), signal.SIGKILL)
+    gate.touch()
+
+    if asks:
+        waiting(client, run)
+        answer(client, run)
+    held = "[0 held][1\n\n answered yes]" if asks else "held"
+    assert text_of(client, run) == f"2:success:1:success:{held}"
+    assert [one["id"] for one in children(client, run)] == [child["id"]]
+    assert [one["id"] for one in children(client, child)] == [grandchild["id"]]
+    assert client.run(grandchild)["failures"] == 1

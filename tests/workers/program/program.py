@@ -33,10 +33,20 @@ def _do(run: Run, kind: str, text: str) -> None:
             run.delta(run.once(text, lambda: _pay(run, text)))
         case "confirm":
             run.delta(str(run.confirm(text)))
+        case "call":
+            run.delta(_call(run, [["delta", "below "], ["once", text]], text))
+        case "ask":
+            run.delta(_call(run, [["confirm", text]], text))
         case "state":
             run.state.setdefault("kept", []).append(text)
         case "usage":
             run.usage(**{text: 1})
+
+
+def _call(run: Run, steps: list[list[str]], text: str) -> str:
+    called = run.call("program", "Go", config={"steps": steps}, args={"ledger": run.args["ledger"]}, id=text)
+    assert called.status == "success", called.error
+    return called.text
 
 
 def _pay(run: Run, text: str) -> str:
