@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import orjson
+from rich.console import Console
 
 from runtime import events
 from runtime.child import Child, Children, protocol
 from runtime.cli.api import StreamEvent
 from runtime.cli.reply import Reply
-from runtime.errors import ChildFailed, OutputTooLarge
+from runtime.errors import ChildFailed, Invalid, OutputTooLarge, WorkerUnavailable
 from runtime.logs import printable
-from runtime.model import Json, Message, MessageStatus, Role, Run, RunError, RunStatus, State, new_id, utc_now
+from runtime.model import Json, Message, MessageStatus, Run, RunError, RunStatus, State, new_id, utc_now
 from runtime.pool.attempt import StopReason
 from runtime.pool.first_line import first_line
 from runtime.pool.outcome import AttemptEnd, Finish, HandBack, Outcome, Wait, decide, exit_error
 from runtime.pool.transcript import Transcript
-from runtime.registry import Worker
+from runtime.registry import Worker, discover
+from runtime.sdk.testing.calls import Refused, SubRuns
 from runtime.settings import Settings
 from runtime.store.attempts import Claim
 from runtime.store.messages import divided
@@ -41,19 +43,23 @@ class LocalRun:
     def __init__(
         self,
         worker: Worker,
-        text: str,
+        messages: Sequence[Message],
         config: Mapping[str, Json],
         settings: Settings,
         children: Children,
         reply: Reply,
+        depth: int = 0,
     ) -> None:
-        """``text``: what the user says. ``config`` is checked already. ``reply`` shows what it says."""
+        """``messages``: its input. ``config`` is checked already. ``reply`` shows what it says.
+        ``depth``: how many runs are above it."""
         self._worker = worker
         self._settings = settings
         self._children = children
         self._reply = reply
         self.run = _new_run(worker, config, settings)
-        self._input = [Message(id=new_id(), state_id="input", position=0, role=Role.USER, content=text)]
+        self._input = list(messages)
+        self._depth = depth
+        self._calls = SubRuns(self._execute_call, {}, depth)
         self._written: dict[str, Message] = {}
         """By id, what the run has written and that counts."""
         self._saved: dict[str, SavedValue] = {}
@@ -78,6 +84,14 @@ class LocalRun:
             confirmation=None,
             answers=(*self.run.answers, {**reply, "digest": asked["digest"]}),
         )
+        for call_id, called in self._calls.made.items():
+            if called.run_id == asked.get("run_id"):
+                self._calls.made[call_id] = replace(called, result=called.result.answer(answer))
+
+    @property
+    def written(self) -> list[Message]:
+        """What it has written and that counts, in order."""
+        return sorted(self._written.values(), key=lambda message: message.position)
 
     def cancel(self) -> None:
         """End it while it waits."""
@@ -85,7 +99,7 @@ class LocalRun:
 
     def _attempt(self) -> None:
         self.run = replace(self.run, attempt=self.run.attempt + 1, status=RunStatus.RUNNING)
-        earlier, left_open = divided(sorted(self._written.values(), key=lambda m: m.position))
+        earlier, left_open = divided(self.written)
         claim = Claim(
             run=self.run, output_state=_state(self.run), messages=self._input, earlier=earlier,
             open=left_open, saved=list(self._saved.values()), data=None,
@@ -174,6 +188,11 @@ class LocalRun:
                     child.send(orjson.dumps(self._save(event)))
                 case protocol.ReadInbox():
                     child.send(protocol.NO_MESSAGE)
+                case protocol.Call() if self._transcript.result is None:
+                    for line in self._calls.call(event):
+                        child.send(orjson.dumps(line))
+                case protocol.Call() | protocol.Follow():
+                    pass  # its text comes with its end
                 case protocol.Refused(type, key, reason):
                     child.send(orjson.dumps(_refusal(key, reason, type)))
                 case protocol.Log(text):
@@ -210,6 +229,26 @@ class LocalRun:
         answer: dict[str, Json] = {"type": "saved", "key": new.key}
         return answer if counts.value == new.value else {**answer, "value": orjson.Fragment(counts.value)}
 
+    def _execute_call(self, asked: protocol.Call) -> _SubRun:
+        """Execute a sub-run: of a worker beside this one, or of an installed one. Raises Refused."""
+        try:
+            worker = discover([self._worker.folder.parent, *self._settings.worker_folders]).get(
+                asked.worker_id
+            )
+            config = worker.check_config(asked.config or {})
+        except (WorkerUnavailable, Invalid) as error:
+            raise Refused(str(error)) from error
+        messages = [
+            Message(
+                id=new_id(), state_id="input", position=position, role=said.role, content=said.content,
+                type=said.type, channel=said.channel, author=said.author, data=said.data or {},
+            )
+            for position, said in enumerate(asked.messages)
+        ]  # fmt: skip
+        silent = Reply(Console(quiet=True))
+        local = LocalRun(worker, messages, config, self._settings, self._children, silent, self._depth + 1)
+        return _SubRun(local).executed()
+
     def _settle(self, outcome: Outcome) -> None:
         """What becomes of the run, and of what the attempt has written."""
         complete = isinstance(outcome, Wait) or (isinstance(outcome, Finish) and outcome.complete)
@@ -239,6 +278,49 @@ class LocalRun:
 
     def _tell(self, event: events.Event) -> None:
         self._reply.follow([StreamEvent(event.type, orjson.loads(event.payload))])
+
+
+@dataclass(frozen=True)
+class _Written:
+    message: Message
+
+    def fields(self) -> dict[str, Json]:
+        return self.message.encode()
+
+
+class _SubRun:
+    """A sub-run, as its caller is told of it."""
+
+    def __init__(self, local: LocalRun) -> None:
+        self._local = local
+
+    @property
+    def status(self) -> str:
+        return str(self._local.run.status)
+
+    @property
+    def messages(self) -> list[_Written]:
+        return [_Written(message) for message in self._local.written]
+
+    @property
+    def usage(self) -> dict[str, Json]:
+        return dict(self._local.run.usage or {})
+
+    @property
+    def error(self) -> RunError | None:
+        return self._local.run.error
+
+    def answer(self, answer: Json) -> _SubRun:
+        """The same after an answer to what it has asked."""
+        self._local.answer(answer)
+        return self.executed()
+
+    def executed(self) -> _SubRun:
+        """Execute it. Raises KeyboardInterrupt where that has cancelled it: it is for its caller too."""
+        self._local.execute()
+        if self._local.run.status is RunStatus.CANCELLED:
+            raise KeyboardInterrupt
+        return self
 
 
 _TERMINAL = tuple(status for status in RunStatus if status.terminal)

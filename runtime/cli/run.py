@@ -17,7 +17,7 @@ from runtime.cli.prompts import given, hint, json_object, read_line
 from runtime.cli.reply import Reply
 from runtime.cli.terminal import console
 from runtime.errors import Invalid, Unavailable, WorkerInvalid, WorkerUnavailable
-from runtime.model import Json, RunStatus
+from runtime.model import Json, Message, Role, RunStatus, new_id
 from runtime.registry import Worker, discover, load
 from runtime.registry.config_schema import ConfigSchema
 from runtime.registry.digest import FolderDigest
@@ -37,7 +37,7 @@ def run(worker: str, text: str, config: dict[str, Json], reload: bool) -> None:
 
     Without a server: the worker is started as a pool starts it, in its sandbox; nothing is stored.
     The answer goes to stdout, its log to stderr. Its questions are asked here. Exit code 0 if the
-    run succeeds, else 1.
+    run succeeds, else 1. A worker that it calls is looked for beside it, and among those installed.
     """
     settings = current()
     folder = _folder(worker, settings)
@@ -82,7 +82,7 @@ def _run(
     if reason := replace(worker, enabled=True).unavailable(os.environ):
         raise WorkerUnavailable(worker.id, reason)
     reply = Reply(console)
-    local = LocalRun(worker, text, worker.check_config(config), settings, children, reply)
+    local = LocalRun(worker, [_said(text)], worker.check_config(config), settings, children, reply)
     local.execute()
     while reply.question is not None:
         _answer(local, reply.question)
@@ -92,6 +92,10 @@ def _run(
         message = local.run.error.message if local.run.error else ""
         console.print(f"{local.run.status}: {message}".rstrip(": "), style="red", markup=False)
     return local.run.status
+
+
+def _said(text: str) -> Message:
+    return Message(id=new_id(), state_id="input", position=0, role=Role.USER, content=text)
 
 
 def _answer(local: LocalRun, question: Mapping[str, Json]) -> None:

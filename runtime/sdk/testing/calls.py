@@ -1,11 +1,11 @@
-"""Sub-runs in a test: each is executed in place, when it is called, and its result is there at once."""
+"""Sub-runs without a server: each is executed in place, when it is called; its result is there at once."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from ..calls import text_of
 from ..messages import Json
@@ -20,20 +20,52 @@ class Refused(Exception):
     """There is no such sub-run; the message says why."""
 
 
+class Written(Protocol):
+    """A message that a sub-run has written."""
+
+    def fields(self) -> Fields:
+        """It as JSON."""
+
+
+class Failure(Protocol):
+    """Why a sub-run has failed."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def retryable(self) -> bool: ...
+
+
+class Outcome(Protocol):
+    """How a sub-run stands: it has ended, or waits for an answer."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def messages(self) -> Sequence[Written]: ...
+    @property
+    def usage(self) -> Fields: ...
+    @property
+    def error(self) -> Failure | None: ...
+    def answer(self, answer: Json) -> Outcome:
+        """How it stands after that answer."""
+
+
 @dataclass(frozen=True)
 class Called:
     """A sub-run that was made, and how it stands."""
 
     digest: str
     run_id: str
-    result: Any
-    """A :class:`~runtime.sdk.testing.Result`."""
+    result: Outcome
 
 
 class SubRuns:
     """The sub-runs of one run, in all its attempts."""
 
-    def __init__(self, execute: Callable[[Call], object], made: dict[str, Called], depth: int) -> None:
+    def __init__(self, execute: Callable[[Call], Outcome], made: dict[str, Called], depth: int) -> None:
         """``execute``: executes a sub-run, or raises Refused. ``made``: by call. ``depth``: runs above."""
         self._execute = execute
         self.made = made

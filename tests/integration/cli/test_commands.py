@@ -376,6 +376,33 @@ def test_a_worker_is_run_in_the_terminal_and_asks_there(branchline: Command, ask
     assert (left.returncode, left.stdout.splitlines()[-1]) == (1, "cancelled")
 
 
+CALLS = """
+def run(run):
+    found = run.call("asks", "hi")
+    yield f"{found.status}: {found.text!r}. "
+    yield run.call("echo", "And an echo").text
+    yield f" {run.call('nowhere').error['message']}"
+"""
+
+
+def test_a_worker_that_is_run_in_the_terminal_calls_those_beside_it_and_installed_ones(
+    branchline: Command, asks: Path
+) -> None:
+    caller = asks.parent / "caller"
+    caller.mkdir()
+    (caller / "worker.toml").write_text(
+        'id = "caller"\nname = "Caller"\ntype = "python"\nentrypoint_path = "caller.py"\n'
+    )
+    (caller / "caller.py").write_text(CALLS)
+
+    done = branchline("run", str(caller), "hi", stdin='{"name": "Ada"}\n')
+
+    assert done.returncode == 0, done.stderr
+    assert "Name?" in done.stdout
+    assert "success: 'Here. \\n\\nHello Ada.'. And an echo" in done.stdout
+    assert "There is no worker 'nowhere'." in done.stdout
+
+
 def test_a_worker_that_is_not_there_is_named_in_one_sentence(branchline: Command, tmp_path: Path) -> None:
     assert branchline("run", "nowhere").stderr.startswith("There is no worker 'nowhere'.")
     missing = branchline("run", str(tmp_path / "nowhere"))
