@@ -332,6 +332,8 @@ class Run:
     """Of a sub-run: the run that a client has asked for, above it and all between them."""
     call_depth: int = 0
     """How many runs are above it."""
+    calls: int = 0
+    """How many sub-runs it has made; where it is none itself, with all that those have made."""
     inbox_reads: int = 0
     """How often its worker has looked for such messages, in all attempts."""
 
@@ -353,6 +355,7 @@ class Run:
             "thread_id": self.thread_id,
             "parent_run_id": self.parent_run_id,
             "call_id": self.call_id,
+            "has_children": self.calls > 0,
             "input_state_id": self.input_state_id,
             "output_state_id": self.output_state_id,
             "worker_id": self.worker_id,

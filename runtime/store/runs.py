@@ -338,7 +338,7 @@ def cancel_all(c: Connection, thread_id: str) -> list[Run]:
 
 
 def _cancel(c: Connection, *which: Any) -> list[Run]:
-    changed = list(c.execute(below.CANCEL.where(*which).returning(*COLUMNS, runs.c.calls)))
+    changed = list(c.execute(below.CANCEL.where(*which).returning(*COLUMNS)))
     callers = [row.id for row in changed if row.calls]
     if callers:
         changed += below.cancel(c, callers, *COLUMNS)

@@ -306,3 +306,29 @@ def test_keys_scroll_from_fork_to_fork_without_animation_if_motion_is_reduced(
         assert abs(turn(page, forks[fork]).evaluate(top) - view) < 40, (key, fork)
     assert page.evaluate("document.getAnimations().filter(one => one.playState === 'running').length") == 0
     visitor.leave()
+
+
+def test_the_workers_that_a_run_calls_are_a_card_that_opens_live(visitor: Visitor, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    thread = visitor.client.thread()
+    last = {"way": "both", "last": [{"way": "say"}, {"way": "hold", "until": str(gate)}]}
+    args = {"way": "chain", "depth": 1, "last": last}
+    asked = visitor.client.ask(thread, "Go", worker_id="team", args=args)
+    page = visitor.open(thread, asked["states"][0])
+    answer = turn(page, asked["states"][0])
+
+    answer.get_by_text("Sub-runs", exact=True).click()
+    children = answer.get_by_role("list", name="Sub-runs").first
+    expect(children.get_by_text("working …").first).to_be_visible()
+    children.get_by_text("Team", exact=True).first.click()
+    children.get_by_text("Sub-runs", exact=True).click()
+    expect(children.get_by_role("list", name="Sub-runs").get_by_text("done")).to_have_count(1)
+    assert axe(page) == []
+    opened(gate)
+
+    expect(children.get_by_text("held]")).to_be_visible()
+    expect(answer).to_have_attribute("data-status", "success")
+    expect(children.get_by_text("done")).to_have_count(3)
+    page.reload()
+    answer.get_by_text("Sub-runs", exact=True).click()
+    expect(answer.get_by_role("list", name="Sub-runs").get_by_text("done")).to_be_visible()

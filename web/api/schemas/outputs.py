@@ -204,6 +204,7 @@ class Run(Output):
     call_id = fields.String(
         allow_none=True, metadata=says("of a sub-run: by what its parent, `parent_run_id`, calls it")
     )
+    has_children = fields.Boolean(metadata=says("whether its worker has called others"))
     input_state_id = _id()
     output_state_id = _id()
     worker_id = fields.String()

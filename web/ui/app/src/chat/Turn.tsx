@@ -9,6 +9,7 @@ import { RunFooter } from '../runs/RunFooter';
 import { RunHeader } from '../runs/RunHeader';
 import { RunStatus } from '../runs/RunStatus';
 import { Steps } from '../runs/Steps';
+import { SubRuns } from '../runs/SubRuns';
 import { editOf, keptText } from '../stores/keptText';
 import { useThread } from '../stores/thread';
 import { BranchPicker } from './BranchPicker';
@@ -54,6 +55,7 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
         <AtOnce value={isTarget ? 'all' : atOnce}><Messages parts={parts} /></AtOnce>
       )}
       {run && <Steps run={run} />}
+      {run && <SubRuns run={run} />}
       {node.runId && <RunStatus node={node} run={run} isEmpty={!messages.some((message) => message.content)} />}
       {!editing && (
         <footer className="turn-footer">

@@ -13,6 +13,7 @@ import type {
   MessageInput,
   Page,
   Run,
+  RunResult,
   RunWithQueue,
   Snapshot,
   State,
@@ -108,5 +109,8 @@ export const api = {
       (given) => given.run,
     ),
   runLog: (run: string) => request<Page<AttemptLog>>('GET', `/api/runs/${run}/log`).then((page) => page.items),
+  runChildren: (run: string) => request<Page<Run>>('GET', withQuery(`/api/runs/${run}/children`, { limit: 100 })).then((page) => page.items),
+  /** A run and its messages, as they are now. */
+  runResult: (run: string) => request<RunResult>('GET', withQuery(`/api/runs/${run}/wait`, { timeout: 0 })),
   runAttempts: (run: string) => request<Page<Attempt>>('GET', `/api/runs/${run}/attempts`).then((page) => page.items),
 };

@@ -18,6 +18,7 @@ export type MessageInput = Pick<Message, 'role' | 'content'> & Partial<Pick<Mess
 export type Run = Schemas['Run'];
 export type RunStatus = Run['status'];
 export type RunWithQueue = Schemas['RunWithQueue'];
+export type RunResult = Schemas['RunResult'];
 export type Worker = Schemas['Worker'];
 export type TreeNode = Schemas['TreeNode'];
 /** Where a state is among its siblings. */

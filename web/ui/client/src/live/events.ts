@@ -32,6 +32,7 @@ export type LogEvent = EventHeader &
     | { type: 'run.retried'; run: Run; discarded: string[] }
     | { type: 'run.step'; description: string }
     | { type: 'run.message_delivered'; message_id: string }
+    | { type: 'run.child'; child_run_id: string; child_thread_id: string; call_id: string; worker_id: string }
     | { type: 'run.waiting'; confirmation: Confirmation }
     | { type: 'run.completed'; status: Run['status']; error: Run['error']; usage: Run['usage']; output_state_id: string }
     | { type: 'message.created' | 'message.completed'; message: Message }
@@ -50,6 +51,7 @@ export const EVENT_TYPES: readonly EventType[] = [
   'run.retried',
   'run.step',
   'run.message_delivered',
+  'run.child',
   'run.waiting',
   'run.completed',
   'message.created',

@@ -62,6 +62,10 @@ function applyEvent(state: ThreadState, event: LogEvent): ThreadState {
       return withStep(state, event.run_id ?? '', { description: event.description, at: event.at, attempt: event.attempt });
     case 'run.message_delivered':
       return state; // the message itself has come before
+    case 'run.child': {
+      const run = state.runs.get(event.run_id ?? '');
+      return run ? withRun(state, { ...run, has_children: true }) : state;
+    }
     case 'run.waiting': {
       const run = state.runs.get(event.run_id ?? '');
       return run ? withRun(state, { ...run, status: 'waiting', attempt: event.attempt, confirmation: { ...event.confirmation } }) : state;

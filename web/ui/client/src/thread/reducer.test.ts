@@ -17,7 +17,7 @@ function message(id: string, more: Partial<Message> = {}): Message {
 
 function run(more: Partial<Run> = {}): Run {
   return {
-    id: 'run', thread_id: THREAD, parent_run_id: null, call_id: null, input_state_id: 'question',
+    id: 'run', thread_id: THREAD, parent_run_id: null, call_id: null, has_children: false, input_state_id: 'question',
     output_state_id: 'answer', worker_id: 'echo',
     worker_digest: '', pool: 'python', config: {}, args: null, status: 'queued', attempt: 0, failures: 0, max_attempts: 3,
     timeout_seconds: 60, priority: 0, error: null, last_failure: null, usage: null, confirmation: null, sandbox: null, cancel_requested_at: null,
