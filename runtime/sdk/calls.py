@@ -247,7 +247,7 @@ class Call:
         self._waiting.append(wake)
         try:
             if not self._lines:
-                woken.acquire()
+                self._wire.wait_in_thread(woken)
         finally:
             self._waiting.remove(wake)
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         def listen(self, tag: Tag, receive: Receiver) -> None: ...
         def forget(self, tag: Tag) -> None: ...
         def wait(self, arrived: Callable[[], object]) -> None: ...
+        def wait_in_thread(self, arrived: _thread.LockType) -> None: ...
         @property
         def in_main_thread(self) -> bool: ...
 
@@ -57,6 +58,10 @@ _SIGTERM, _SIGIO = map(int, SIGNALS)
 _scan: Callable[[str, int], tuple[Json, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 """The core of ``json.loads``; the rest of that function costs a child forty pages."""
 
+
+_SIGNAL_AGAIN, _LONGEST_PAUSE = 0.2, 5.0
+"""Seconds after which a thread that waits for an answer has the main thread read once more; doubled each
+time, up to the second."""
 
 Tag = tuple[str, str]
 """What an answer is expected by: the type of what was asked, and its key."""
@@ -200,7 +205,7 @@ class Wire:
 
             with self._expecting(tag, receive):
                 self.write(line)
-                arrived.acquire()
+                self.wait_in_thread(arrived)
         return answer[0]
 
     def listen(self, tag: Tag, receive: Receiver) -> None:
@@ -223,6 +228,17 @@ class Wire:
         wait for whatever ``arrived`` looks at.
         """
         self._read_until(arrived)
+
+    def wait_in_thread(self, arrived: _thread.LockType) -> None:
+        """Wait outside of the main thread for a lock, which the main thread releases when it has read.
+
+        A signal that comes just before the main thread begins to wait for a lock of its own does not
+        wake it: Python handles signals between two instructions. So it is sent again now and then.
+        """
+        pause = _SIGNAL_AGAIN
+        while not arrived.acquire(timeout=pause):
+            signal.pthread_kill(self._main, _SIGIO)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     @property
     def in_main_thread(self) -> bool:

@@ -107,6 +107,10 @@ class LocalWire:
         if not arrived():
             raise Cancelled
 
+    def wait_in_thread(self, arrived: _thread.LockType) -> None:
+        """Everything has arrived that will, and so this has."""
+        arrived.acquire()
+
     @property
     def in_main_thread(self) -> bool:
         """Whether the caller is in the thread in which the worker began."""

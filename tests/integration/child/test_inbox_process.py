@@ -72,6 +72,17 @@ def test_a_worker_is_cancelled_while_it_looks(execute: Execute, source: str) -> 
     assert executed.code == 143
 
 
+def test_a_thread_gets_its_answer_though_the_signal_for_it_was_lost(execute: Execute) -> None:
+    """As where it comes just before the main thread begins to wait for the thread."""
+    no_signals = "__import__('fcntl').fcntl(run._wire._input, 8, 0)  # F_SETOWN: nobody"
+    executed = execute(THREADED.replace("with Thr", f"{no_signals}\n        with Thr"))
+    said: list[str] = []
+
+    answer(executed, message("one"), NOTHING, NOTHING, said=said)
+
+    assert [*said, *(line.get("text") for line in executed.end())] == ["one", "None", None]
+
+
 def test_looks_before_an_answered_question_ask_for_what_was_read_before(execute: Execute) -> None:
     executed = execute(
         "def run(run):\n    run.inbox.poll()\n    run.confirm('Go on?')\n    run.inbox.poll()",
