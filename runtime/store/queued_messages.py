@@ -93,10 +93,11 @@ def look(c: Connection, run: Run, number: int) -> bool:
 
     Where none does, that look has found none, in later attempts too. Raises StaleAttempt.
     """
-    if _is_read(c, run, number) or c.execute(_WAITING_OF.limit(1), {"run": run.id}).first() is not None:
-        return True
-    c.execute(runs.update().where(runs.c.id == run.id).values(inbox_reads=number))
-    return False
+    found_none = guarded(runs.update(), run).where(runs.c.inbox_reads < number, ~_ANY_WAITS)
+    if c.execute(found_none.values(inbox_reads=number)).rowcount:
+        return False
+    _hold(c, run)
+    return True
 
 
 def read(c: Connection, run: Run, number: int, position: int, before: Sequence[Message]) -> Message | None:
@@ -156,8 +157,11 @@ def in_tree(message: QueuedMessage, run: Run, position: int) -> Message:
 
 
 def ended(c: Connection, run: Run) -> None:
-    """A run that is marked as steered has ended; to be called in the transaction that ends it."""
-    if run.status is RunStatus.SUCCESS:
+    """A run that is marked as steered has ended; to be called in the transaction that ends it.
+
+    What is left of a sub-run rests: its caller has its result, and would learn of no other run.
+    """
+    if run.status is RunStatus.SUCCESS and run.call_id is None:
         outbox.put(c, NEXT_RUN, run.id, {"run_id": run.id})
 
 
@@ -254,6 +258,7 @@ _WAITING_OF = (
     .where(queued_messages.c.run_id == sa.bindparam("run", type_=queued_messages.c.run_id.type), _WAITS)
     .order_by(queued_messages.c.number)
 )
+_ANY_WAITS = sa.exists().where(queued_messages.c.run_id == runs.c.id, _WAITS).correlate(runs)
 _CLAIM = _WAITING_OF.with_for_update(of=queued_messages)
 _READ_BY = sa.select(*COLUMNS).where(
     queued_messages.c.run_id == sa.bindparam("run", type_=queued_messages.c.run_id.type),

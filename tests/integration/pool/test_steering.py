@@ -90,7 +90,7 @@ def begin(core: Core, run_id: str) -> Relay:
     claim = core.database.engine.claim(run_id, INCARNATION, LEASE, {"": 200}, isolated=True)
     assert claim is not None
     transcript = Transcript(claim.run, claim.first_position, core.settings.run)
-    relay = Relay(Attempt(claim, transcript, float("inf")), core)
+    relay = Relay(Attempt(claim, transcript, float("inf")), core, None)  # type: ignore[arg-type]
     taken = continuation(claim, core)
     if taken is not None:
         transcript.go_on_with(taken.open)

@@ -12,7 +12,20 @@ import pytest
 
 from runtime.errors import CallChanged, CallRefused, NotFound, StaleAttempt
 from runtime.model import Role, Run, RunError, RunStatus, Thread, User
-from runtime.store import Database, attempts, backlog, calls, pools, recovery, runs, states, threads, users
+from runtime.store import (
+    Database,
+    attempts,
+    backlog,
+    calls,
+    outbox,
+    pools,
+    queued_messages,
+    recovery,
+    runs,
+    states,
+    threads,
+    users,
+)
 
 LEASE = 10.0
 POOL = "python@here-1"
@@ -350,3 +363,14 @@ def test_the_deepest_sub_run_is_taken_first_and_its_position_says_so(database, r
 
     assert places == [2, 1]
     assert [ticket.run_id for ticket in database.write(calls.take, "python", 1, {})] == [deep.id]
+
+
+def test_messages_that_are_left_of_a_sub_run_rest(database, root):
+    run = claim(database, call(database, root()))
+    message = states.NewMessage(Role.USER, "And birds?")
+    database.write(queued_messages.add, run.workspace_id, run.id, [message])
+
+    database.engine.finish(run, RunStatus.SUCCESS, NOTHING)
+
+    assert database.read(outbox.counts) == []
+    assert [left.content for left in database.read(queued_messages.waiting, run.id)] == ["And birds?"]
