@@ -17,6 +17,7 @@ from runtime.testing.waiting import until
 PROGRAMS = 12
 KINDS = (
     "delta", "delta", "message", "stream", "once", "once", "once", "confirm", "state", "usage", "call", "ask",
+    "inbox", "inbox",
 )  # fmt: skip
 ASKS = ("confirm", "ask")
 
@@ -36,6 +37,8 @@ class Program:
 
     def __init__(self, rng: random.Random) -> None:
         self.steps = [(rng.choice(KINDS), f"s{number}") for number in range(rng.randint(1, 9))]
+        self.inbox = [f"m{number}" for number in range(rng.randint(0, len(self.of("inbox"))))]
+        """What its user sends before it begins; all of it is read."""
         attempts = 1 + sum(kind in ASKS for kind, _ in self.steps) + rng.randint(0, 3)
         self.losses = [
             (attempt, rng.randint(0, len(self.steps)), rng.choice(("fail", "fail", "host")))
@@ -51,7 +54,12 @@ class Program:
         """What an undisturbed run stores: the type of each message, and its text."""
         stored: list[tuple[str, str]] = []
         joins = False
+        inbox = list(self.inbox)
         for kind, text in self.steps:
+            found = inbox.pop(0) if kind == "inbox" and inbox else None
+            if found is not None:
+                stored.append(("text", found))
+                joins = False
             if kind in ASKS:
                 stored.append(("confirmation", text))
             said = {
@@ -60,6 +68,7 @@ class Program:
                 "confirm": f"answer to {text}",
                 "ask": f"answer to {text}",
                 "call": f"below paid {text} ",
+                "inbox": f"{text} found {found or 'nothing'} ",
             }.get(kind)
             if kind in ("message", "stream"):
                 stored.append(("text", text) if kind == "message" else ("code", text * 2))
@@ -78,13 +87,19 @@ def test_lost_attempts_leave_no_trace_in_what_is_stored(stack: Stack, client: Cl
     rng = random.Random(seed)
     ledger = tmp_path / "ledger"
     ledger.touch()
+    begin = tmp_path / "begin"
     under_way: dict[str, Program] = {}
     for program in (Program(rng) for _ in range(PROGRAMS)):
+        args = {"losses": program.losses, "ledger": str(ledger), "begin": str(begin)}
         asked = client.ask(
-            client.thread(), "Go", worker_id="program",
-            config={"steps": program.steps}, args={"losses": program.losses, "ledger": str(ledger)},
-        )  # fmt: skip
-        under_way[asked["runs"][0]["id"]] = program
+            client.thread(), "Go", worker_id="program", config={"steps": program.steps}, args=args
+        )
+        run_id = asked["runs"][0]["id"]
+        if program.inbox:
+            sent = {"messages": [{"role": "user", "content": text} for text in program.inbox]}
+            assert client.post(f"/api/runs/{run_id}/messages", json=sent).status_code == 202
+        under_way[run_id] = program
+    begin.touch()
 
     ended: dict[str, dict[str, Any]] = {}
     until(lambda: _answer_all(client, set(under_way), ended), 90, "all runs have ended")

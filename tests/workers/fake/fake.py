@@ -321,6 +321,25 @@ def once(run: Run) -> Iterator[str]:
 
 
 @mode
+def listen(run: Run) -> Iterator[str]:
+    """Says the text ``count`` times, and after each time what is in its inbox.
+
+    With a ``path`` it first waits until that file exists. With a ``gap`` it kills its pool in its first
+    attempt so many seconds after it has begun to look, without waiting for what it is given.
+    """
+    while run.config["path"] and not Path(run.config["path"]).exists():
+        time.sleep(0.005)
+    for _ in range(run.config.get("count", 1)):
+        yield run.config.get("text", "Hello, world! ")
+        if run.attempt == 1 and run.config["gap"]:
+            run.emit({"type": "inbox"})
+            time.sleep(run.config["gap"])
+            _kill_pool()
+        for message in run.inbox():
+            yield f"I read {message.content}. "
+
+
+@mode
 def images(run: Run) -> None:
     """Shows a picture, and tries what must not be shown."""
     run.image(_PNG, "A red dot")

@@ -1,4 +1,7 @@
-"""Does the steps of its configuration, one after the other; where its arguments say, the attempt is lost."""
+"""Does the steps of its configuration, one after the other; where its arguments say, the attempt is lost.
+
+``begin`` in its arguments is a file that it waits for.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,9 @@ from runtime.sdk import Failure, Run
 def run(run: Run) -> None:
     """Each step is its kind and a text."""
     losses = {(attempt, number): how for attempt, number, how in (run.args or {}).get("losses", ())}
+    begin = (run.args or {}).get("begin")
+    while begin and not Path(begin).exists():
+        time.sleep(0.005)
     for number, (kind, text) in enumerate(run.config["steps"]):
         _lose(losses.get((run.attempt, number)))
         _do(run, kind, text)
@@ -37,6 +43,9 @@ def _do(run: Run, kind: str, text: str) -> None:
             run.delta(_call(run, [["delta", "below "], ["once", text]], text))
         case "ask":
             run.delta(_call(run, [["confirm", text]], text))
+        case "inbox":
+            message = run.inbox.poll()
+            run.delta(f"{text} found {message.content if message else 'nothing'} ")
         case "state":
             run.state.setdefault("kept", []).append(text)
         case "usage":
