@@ -33,7 +33,7 @@ from runtime.sandbox.rules import Level
 from runtime.services import Services
 from runtime.settings import current
 from runtime.settings.database_address import Address, SQLiteFile
-from runtime.store import migrate, pools, recovery
+from runtime.store import migrate, outbox, pools, recovery
 from runtime.stream import rights
 from runtime.stream.address import is_redis
 from runtime.tokens import CLOCK_SKEW
@@ -62,8 +62,8 @@ def doctor(json: bool) -> None:
     """Find problems and how to fix them; exit code 1 if there are any.
 
     Checks the settings, the database and its migrations, Redis, the broker, the
-    worker folders, the pools, the clocks, the reaper, and the web process, as
-    this environment's settings name them.
+    worker folders, the pools, the clocks, the reaper, the outbox, and the web
+    process, as this environment's settings name them.
     """
     findings = list(_examine())
     if json:
@@ -90,7 +90,7 @@ def _examine() -> Iterator[Finding]:
     for check in (_redis, _broker, _workers):
         yield from _run(check, services)
     if all(finding.remedy is None for finding in database):
-        for check in (_pools, _clocks, _sandbox, _reaper):
+        for check in (_pools, _clocks, _sandbox, _reaper, _outbox):
             yield from _run(check, services)
     yield from _run(_web, services)
 
@@ -262,6 +262,21 @@ def _reaper(services: Services) -> Iterator[Finding]:
         )
     else:
         yield Finding("reaper", "nothing waits for it")
+
+
+def _outbox(services: Services) -> Iterator[Finding]:
+    kinds = services.database.read(outbox.counts)
+    dead = sum(waiting.dead for waiting in kinds)
+    if dead:
+        yield Finding(
+            "outbox",
+            f"{dead} tasks were tried for half an hour and given up",
+            "branchline outbox list says why. Once that is mended: branchline outbox replay --all",
+        )
+    else:
+        yield Finding(
+            "outbox", f"nothing was given up, {sum(waiting.due for waiting in kinds)} tasks are due"
+        )
 
 
 def _web(services: Services) -> Iterator[Finding]:

@@ -15,14 +15,14 @@ import pytest
 
 from runtime import settings
 from runtime.cli import doctor
-from runtime.store import migrate
+from runtime.store import Database, migrate, outbox
 from runtime.testing.ports import free_port
 from tests.support.certificates import certificate_for, server_context
 from tests.support.command_line import Command
 from tests.support.rabbitmq import RabbitMQ
 
 Examine = Callable[..., dict[str, doctor.Finding]]
-STORED = {"pool", "pools", "clocks", "sandbox", "reaper"}
+STORED = {"pool", "pools", "clocks", "sandbox", "reaper", "outbox"}
 
 
 @pytest.fixture
@@ -251,3 +251,16 @@ def test_a_command_says_that_the_database_is_not_migrated(branchline: Command, c
     done = branchline(*command.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("Run: branchline migrate\n")
+
+
+def test_tasks_that_were_given_up_are_a_finding(examine: Examine, sqlite_url: str) -> None:
+    assert examine(DATABASE_URL=sqlite_url)["outbox"].remedy is None
+    database = Database(sqlite_url, settings.load({}).database)
+    database.write(outbox.put, "greet", "ada")
+    (task,) = database.write(outbox.take, ["greet"])
+    database.write(outbox.failed, task, "Conflict: not today", None)
+    database.close()
+
+    found = examine(DATABASE_URL=sqlite_url)["outbox"]
+
+    assert_remedy(found, "1 tasks were tried", "branchline outbox list")
