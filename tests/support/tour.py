@@ -75,6 +75,15 @@ class Tour:
         visitor.open(self._thread, again["states"][0])
         expect(page.get_by_text("Trying again")).to_be_visible()
         yield "retried"
+        steered = visitor.client.thread(title="Steered")
+        busy = visitor.fake(steered, "Tell me of cats", count=600, gap=0.1)["runs"][0]
+        waiting = [{"role": "user", "content": text} for text in ("And birds?", ARABIC)]
+        sent = visitor.client.post(f"/api/runs/{busy['id']}/messages", json={"messages": waiting})
+        sent.raise_for_status()
+        visitor.open(steered, busy["output_state_id"])
+        expect(page.get_by_role("region", name="Queued messages").get_by_role("listitem")).to_have_count(2)
+        yield "queued"
+        visitor.client.post(f"/api/runs/{busy['id']}/cancel").raise_for_status()
 
     def _dialogs(self) -> Iterator[str]:
         """What opens above a thread."""

@@ -233,6 +233,7 @@ class Run(Output):
             "null before the first one, and where the worker runs elsewhere"
         ),
     )
+    steered = fields.Boolean(metadata=says("whether messages were sent to it while it was under way"))
     cancel_requested_at = _time(allow_none=True)
     created_at = _time()
     started_at = _time(allow_none=True)

@@ -1,13 +1,14 @@
 import { STORAGE_PREFIX } from '@branchline/client/api/basePath';
 import { errorMessage, Problem } from '@branchline/client/api/request';
-import { ACTIVE_STATUSES, type FieldProblem } from '@branchline/client/api/types';
-import { cancelRun } from '@branchline/client/thread/actions';
+import { ACTIVE_STATUSES, type FieldProblem, type Run } from '@branchline/client/api/types';
+import { cancelRun, queueMessages } from '@branchline/client/thread/actions';
 import { ArrowUp, Square } from 'lucide-react';
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import { openBranch } from '../navigation/openBranch';
 import { navigate, threadPath } from '../navigation/routes';
 import { send } from '../runs/send';
 import { setPreferences, usePreferences } from '../stores/preferences';
+import { addQueued } from '../stores/queued';
 import { useThread } from '../stores/thread';
 import { useWorkers } from '../stores/workers';
 import { isComposing } from '../ui/keys';
@@ -16,6 +17,7 @@ import { configsOf } from '../workers/configs';
 import { useChosenWorkers } from '../workers/useChosenWorkers';
 import { WorkerPicker } from '../workers/WorkerPicker';
 import { focusWhenShown, hasTouchKeyboard, takesFocus } from './focus';
+import { QueuedMessages } from './QueuedMessages';
 
 const NO_FIELDS: readonly FieldProblem[] = [];
 
@@ -29,7 +31,8 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
   const [waiting, setWaiting] = useState<Problem | null>(null);
   const [problem, setProblem] = useState<{ text: string; fields: readonly FieldProblem[] } | null>(null);
   const chosen = useChosenWorkers(threadId, parent);
-  const activeRun = useActiveRun(parent);
+  const run = useRunOf(parent);
+  const activeRun = run && ACTIVE_STATUSES.has(run.status) ? run : null;
   const below = useThread((state) => (parent && threadId ? (state.data.children.get(parent)?.length ?? 0) : 0));
   const area = useRef<HTMLTextAreaElement>(null);
   useAutoHeight(area, text);
@@ -38,7 +41,7 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
     if (takesFocus(threadId)) area.current?.focus();
   }, [threadId]);
 
-  const ready = text.trim() !== '' && !sending && !activeRun && chosen.length > 0 && (!threadId || !!parent);
+  const ready = text.trim() !== '' && !sending && (!!activeRun || (chosen.length > 0 && (!threadId || !!parent)));
   // What is sent before the workers are known goes as soon as they are.
   const [early, setEarly] = useState(false);
   const unknown = useWorkers().isPending;
@@ -55,6 +58,10 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
     setProblem(null);
     const keepsFocus = document.activeElement === area.current || !hasTouchKeyboard();
     try {
+      if (activeRun && (await queue(activeRun, abort.signal))) {
+        if (keepsFocus) area.current?.focus();
+        return;
+      }
       const sent = await send(
         { threadId, parentId: parent, messages: [{ role: 'user', content: text }], workers: chosen, configs: configsOf(threadId, chosen), n },
         { signal: abort.signal, onWaiting: setWaiting },
@@ -79,6 +86,18 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
     }
   };
 
+  /** Queue the message for a run that is under way; false if it has ended meanwhile. */
+  const queue = async (under: Run, signal: AbortSignal) => {
+    try {
+      addQueued(under.id, await queueMessages(under, [{ role: 'user', content: text }], { signal, onWaiting: setWaiting }));
+      setText((now) => withoutSent(now, text));
+      return true;
+    } catch (error) {
+      if (error instanceof Problem && error.status === 409) return false;
+      throw error;
+    }
+  };
+
   return (
     <form
       className="composer"
@@ -88,6 +107,16 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
         void submit();
       }}
     >
+      {run && (
+        <QueuedMessages
+          key={run.id}
+          run={run}
+          onEdit={(queued) => {
+            setText((now) => (now.trim() ? `${queued}\n\n${now}` : queued));
+            area.current?.focus();
+          }}
+        />
+      )}
       {below > 0 && (
         <p className="composer-note">
           {below === 1 ? 'The thread already continues from here.' : `The thread already continues from here in ${below} branches.`} Your message starts a new branch.
@@ -125,12 +154,13 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
         <div className="composer-tools">
           <WorkerPicker threadId={threadId} chosen={chosen} n={n} onN={setN} problems={problem?.fields ?? NO_FIELDS} />
           <span className="grow" />
-          {activeRun ? (
+          {activeRun && (
             <button type="button" className="send" aria-label="Stop generating" onClick={() => void cancelRun(activeRun).catch(notifyError)}>
               <Square aria-hidden="true" />
             </button>
-          ) : (
-            <button type="submit" className="send" aria-label="Send" disabled={!ready}>
+          )}
+          {(!activeRun || text.trim() !== '') && (
+            <button type="submit" className="send" aria-label={activeRun ? 'Queue message' : 'Send'} disabled={!ready}>
               <ArrowUp aria-hidden="true" />
             </button>
           )}
@@ -170,12 +200,11 @@ function storeDraft(threadId: string | null, text: string): void {
   }
 }
 
-/** The run that is filling the state to reply to, if one is. */
-function useActiveRun(parent: string | null) {
+/** The run that fills the state to reply to, or has filled it. */
+function useRunOf(parent: string | null): Run | null {
   return useThread((state) => {
     const node = parent ? state.data.nodes.get(parent) : undefined;
-    const run = node?.runId ? state.data.runs.get(node.runId) : undefined;
-    return run && ACTIVE_STATUSES.has(run.status) ? run : null;
+    return (node?.runId && state.data.runs.get(node.runId)) || null;
   });
 }
 

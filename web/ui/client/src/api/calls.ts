@@ -12,6 +12,7 @@ import type {
   ListedThread,
   MessageInput,
   Page,
+  QueuedMessage,
   Run,
   RunResult,
   RunWithQueue,
@@ -103,7 +104,15 @@ export const api = {
   createThreadWithRun: (wish: RunRequest, key: string) => request<AcceptedWithThread>('POST', '/api/runs', wish, { key }),
   runs: (query: { status?: string; thread?: string; limit?: number }) => request<Page<Run>>('GET', withQuery('/api/runs', query)),
   run: (id: string) => request<{ run: RunWithQueue }>('GET', `/api/runs/${id}`).then((answer) => answer.run),
-  cancelRun: (run: string) => request<{ run: Run }>('POST', `/api/runs/${run}/cancel`, {}).then((answer) => answer.run),
+  /** Cancel a run; `wait`: seconds to wait for its end. */
+  cancelRun: (run: string, wait = 0) =>
+    request<{ run: Run }>('POST', `/api/runs/${run}/cancel`, wait ? { wait } : {}).then((answer) => answer.run),
+  sendToRun: (run: string, messages: MessageInput[], key: string) =>
+    request<{ messages: QueuedMessage[] }>('POST', `/api/runs/${run}/messages`, { messages }, { key }).then(
+      (answer) => answer.messages,
+    ),
+  queuedMessages: (run: string) => request<Page<QueuedMessage>>('GET', `/api/runs/${run}/messages`).then((page) => page.items),
+  removeQueuedMessage: (run: string, message: string) => request<void>('DELETE', `/api/runs/${run}/messages/${message}`),
   answer: (run: string, answer: unknown, confirmation_id?: string) =>
     request<{ run: Run }>('POST', `/api/runs/${run}/answer`, { answer, ...(confirmation_id ? { confirmation_id } : {}) }).then(
       (given) => given.run,

@@ -15,6 +15,8 @@ export type Hit = Schemas['Hit'];
 export type State = Schemas['State'];
 export type Message = Schemas['Message'];
 export type MessageInput = Pick<Message, 'role' | 'content'> & Partial<Pick<Message, 'type' | 'channel' | 'author' | 'data'>>;
+/** A message to a run that is under way, which waits to be read. */
+export type QueuedMessage = Schemas['QueuedMessage'];
 export type Run = Schemas['Run'];
 export type RunStatus = Run['status'];
 export type RunWithQueue = Schemas['RunWithQueue'];

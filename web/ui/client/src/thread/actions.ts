@@ -5,7 +5,16 @@
 import { api, type RunRequest } from '../api/calls';
 import { randomId } from '../api/randomId';
 import { Problem } from '../api/request';
-import type { Accepted, Config, MessageInput, Run, State, Thread } from '../api/types';
+import {
+  type Accepted,
+  ACTIVE_STATUSES,
+  type Config,
+  type MessageInput,
+  type QueuedMessage,
+  type Run,
+  type State,
+  type Thread,
+} from '../api/types';
 import { withConfigs } from './configs';
 import { applyAccepted, applyThread, dispatch, threadStore } from './store';
 
@@ -143,6 +152,57 @@ export async function saveBranch(threadId: string, parentId: string, messages: M
   const state = await api.addState(threadId, parentId, messages);
   dispatch({ type: 'state', state });
   return state.id;
+}
+
+/** Queue messages for a run that is under way. Throws what the server says, 409 where the run has ended. */
+export function queueMessages(
+  run: Pick<Run, 'id'>,
+  messages: MessageInput[],
+  options: Pick<SendOptions, 'signal' | 'onWaiting'>,
+): Promise<QueuedMessage[]> {
+  const key = randomId();
+  return retryUntilSent(() => api.sendToRun(run.id, messages, key), options);
+}
+
+/** Remove a queued message; false if it does not wait any more, because it was read or has begun a run. */
+export async function removeQueued({ run_id, id }: QueuedMessage): Promise<boolean> {
+  try {
+    await api.removeQueuedMessage(run_id, id);
+    return true;
+  } catch (error) {
+    if (error instanceof Problem && (error.status === 404 || error.status === 409)) return false;
+    throw error;
+  }
+}
+
+/** Seconds to wait for the end of a run that is stopped for a message. */
+const STOP_WITHIN = 30;
+
+/**
+ * Stop a run, if it has not ended, and have the messages that wait for it answered at once, by the same worker.
+ *
+ * Null where none waits any more: the worker has read them, or the run has succeeded and they begin the next
+ * one by themselves. Done twice, as in two tabs, it begins one run.
+ */
+export async function sendQueuedNow(run: Run): Promise<Sent | null> {
+  const ended = ACTIVE_STATUSES.has(run.status) ? await api.cancelRun(run.id, STOP_WITHIN) : run;
+  dispatch({ type: 'run', run: ended });
+  if (ACTIVE_STATUSES.has(ended.status)) throw new Error('The answer could not be stopped yet. Try again in a moment.');
+  const queued = ended.status === 'success' ? [] : await api.queuedMessages(run.id);
+  const [first, last] = [queued[0], queued.at(-1)];
+  if (!first || !last) return null;
+  const accepted = await api.createRun(
+    run.thread_id,
+    { input_state_id: run.output_state_id, messages: queued.map(asInput), worker_id: run.worker_id, config: run.config },
+    `queued ${first.id} ${last.id} ${queued.length}`,
+  );
+  applyAccepted(run.thread_id, accepted);
+  await Promise.all(queued.map(removeQueued));
+  return { threadId: run.thread_id, outputIds: accepted.states.map((state) => state.id), inputId: accepted.input_state.id };
+}
+
+function asInput({ role, content, type, channel, author, data }: QueuedMessage): MessageInput {
+  return { role, content, type, channel, author, data };
 }
 
 export async function cancelRun(run: Pick<Run, 'id'>): Promise<void> {

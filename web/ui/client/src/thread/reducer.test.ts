@@ -20,7 +20,7 @@ function run(more: Partial<Run> = {}): Run {
     id: 'run', thread_id: THREAD, parent_run_id: null, call_id: null, has_children: false, input_state_id: 'question',
     output_state_id: 'answer', worker_id: 'echo',
     worker_digest: '', pool: 'python', config: {}, args: null, status: 'queued', attempt: 0, failures: 0, max_attempts: 3,
-    timeout_seconds: 60, priority: 0, error: null, last_failure: null, usage: null, confirmation: null, sandbox: null, cancel_requested_at: null,
+    timeout_seconds: 60, priority: 0, error: null, last_failure: null, usage: null, confirmation: null, sandbox: null, steered: false, cancel_requested_at: null,
     created_at: '2026-01-01T00:00:00Z', started_at: null, finished_at: null, ...more,
   };
 }
@@ -232,6 +232,22 @@ describe('an attempt that was lost', () => {
     expect(at.streaming.size).toBe(0);
     expect(at.runs.get('run')?.status).toBe('queued');
     expect(at.nodes.get('answer')?.preview).toBe('');
+  });
+
+  test('loses what it has read of its inbox until the next one reads it again', () => {
+    const read = (attempt: number): PartialEvent[] => {
+      const sent = message('sent', { role: 'user', content: 'And birds?', status: 'complete' });
+      return [
+        { type: 'message.created', attempt, message: { ...sent, content: '', status: 'partial' } },
+        { type: 'message.completed', attempt, message: sent },
+        { type: 'run.message_delivered', attempt, message_id: 'sent' },
+      ];
+    };
+    const lost = reduceAll(started(), numbered([...read(1), { ...retried, discarded: ['sent'] }]));
+    expect(lost.messages.get('answer')).toEqual([]);
+    const again = reduceAll(lost, numbered(read(2), 5));
+    expect(again.messages.get('answer')?.map(({ content }) => content)).toEqual(['And birds?']);
+    expect(again.stale).toBe(false);
   });
 
   test('loses its steps', () => {
