@@ -25,6 +25,7 @@ from bench import branchline, postgresql, prototype
 from bench.branchline import Branchline
 from bench.figures import Figures
 from bench.measure import Measure
+from bench.measures.calls import Calls
 from bench.measures.deltas import Deltas, Flood
 from bench.measures.floors import Floors
 from bench.measures.history import History
@@ -53,6 +54,7 @@ _HERE: Plan = (
     (Rate(), 22),
     (Stored(), 10),
     (Steps(), 4),
+    (Calls(), 4),
     (History(), 20),
     (Watchers(1000, ("≤ 20", "≤ 60")), 22),
     (Watchers(3000, ("", "≤ 200")), 28),
@@ -66,6 +68,7 @@ _ON_SQLITE: Plan = (
     (Deltas(20, 50, 2.0, ("", "")), 8),
     (Rate(), 8),
     (Steps(), 3),
+    (Calls(), 3),
 )
 """What differs there, when there is a PostgreSQL for the rest."""
 _FLOORS = 14.0

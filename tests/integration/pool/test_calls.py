@@ -14,6 +14,7 @@ from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
+from tests.support.databases import ON_BOTH_DATABASES
 
 WITHIN = 60
 SAY = {"way": "say"}
@@ -57,10 +58,12 @@ def text_of(client: Client, run: dict[str, Any]) -> str:
     return "|".join(message["content"] for message in ended["messages"] if message["type"] == "text")
 
 
+@ON_BOTH_DATABASES
 def test_sub_runs_below_each_other_need_no_more_than_one_slot(client: Client) -> None:
     assert text_of(client, ask(client, "chain", depth=3)) == "3:success:2:success:1:success:bottom"
 
 
+@ON_BOTH_DATABASES
 def test_under_load_no_run_waits_for_ever(client: Client) -> None:
     asked = [ask(client, "chain", depth=3) for _ in range(8)]
 
@@ -159,6 +162,7 @@ def answer(client: Client, run: dict[str, Any], given: str = "yes") -> None:
     client.post(f"/api/runs/{run['id']}/answer", json={"answer": given}).raise_for_status()
 
 
+@ON_BOTH_DATABASES
 @pytest.mark.parametrize("whom", ["top", "bottom"])
 def test_a_question_from_below_waits_at_the_top_and_its_answer_goes_down(client: Client, whom: str) -> None:
     run = ask(client, "chain", depth=2, last={"way": "ask", "prompt": "Shall I?"})
