@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runtime.settings import CHECKOUT
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
@@ -291,3 +293,52 @@ def test_a_pool_process_that_is_killed_in_a_sub_run_costs_no_sub_run(
     assert [one["id"] for one in children(client, run)] == [child["id"]]
     assert [one["id"] for one in children(client, child)] == [grandchild["id"]]
     assert client.run(grandchild)["failures"] == 1
+
+
+@pytest.fixture
+def two_pools(
+    tmp_path: Path, stack_redis: RedisServer, broker_url: str, stack_database_url: str
+) -> Iterator[Stack]:
+    """Two pools of one slot each, the second with a worker that is the first one's in all but its name."""
+    team, folder = CHECKOUT / "tests" / "workers" / "team", tmp_path / "workers" / "team2"
+    shutil.copytree(team, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    manifest = (folder / "worker.toml").read_text().replace('id = "team"', 'id = "team2"\npool = "second"')
+    (folder / "worker.toml").write_text(manifest)
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = {
+        "BROKER_URL": broker_url,
+        "BRANCHLINE_POOL_SLOTS": "1",
+        "BRANCHLINE_INSTALLATION": "two-pools",
+        "WORKERS_PATH": f"{team.parent}:{folder.parent}",
+    }
+    pools = ("python", "second")
+    with Stack(home, stack_database_url, stack_redis.url, pools, **settings) as stack:
+        yield stack
+
+
+def test_two_pools_of_one_slot_that_call_each_other_do_not_wait_for_ever(two_pools: Stack) -> None:
+    client = two_pools.client()
+    downs = [["team2", "team", "team2"], ["team", "team2", "team"]]
+    asked = [
+        client.ask(client.thread(), "go", worker_id=worker, args={"way": "zigzag", "way_down": down})["runs"][
+            0
+        ]
+        for _ in range(4)
+        for worker, down in zip(("team", "team2"), downs, strict=True)
+    ]
+
+    texts = {text_of(client, run) for run in asked}
+
+    client.close()
+    assert texts == {f"{' '.join(down)} bottom" for down in downs}
+
+
+def test_several_processes_of_one_slot_share_the_sub_runs(stack: Stack, client: Client) -> None:
+    stack.start("pool python", "second pool")
+    try:
+        asked = [ask(client, "gather", count=5, below={"way": "chain", "depth": 2}) for _ in range(4)]
+        texts = {text_of(client, run) for run in asked}
+    finally:
+        stack.kill("second pool", signal.SIGTERM)
+    assert texts == {",".join(["2:success:1:success:bottom"] * 5)}

@@ -22,7 +22,7 @@ def run(run: Run) -> Any:
     way = {
         "say": say, "chain": chain, "follow": follow, "gather": gather, "threads": threads, "hold": hold,
         "ask": ask, "fail": fail, "die": die, "changed": changed, "ahead": ahead, "astream": astream,
-        "unknown": unknown, "both": both,
+        "unknown": unknown, "both": both, "zigzag": zigzag,
     }[args["way"]]  # fmt: skip
     return way(run, **{name: value for name, value in args.items() if name != "way"})
 
@@ -40,6 +40,14 @@ def chain(run: Run, depth: int, last: dict[str, Any] | None = None) -> Iterator[
     below = {"way": "chain", "depth": depth - 1, "last": last} if depth > 1 or not last else last
     called = run.call(ME, "go", args=below)
     yield f"{depth}:{called.status}:{called.text}"
+
+
+def zigzag(run: Run, way_down: list[str]) -> str:
+    """One below the other, each of the next worker."""
+    if not way_down:
+        return "bottom"
+    below = {"way": "zigzag", "way_down": way_down[1:]}
+    return f"{way_down[0]} {run.call(way_down[0], 'go', args=below).text}"
 
 
 def follow(run: Run, last: dict[str, Any], text: str = "one two three") -> Iterator[str]:
