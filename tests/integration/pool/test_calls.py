@@ -299,18 +299,21 @@ def test_a_pool_process_that_is_killed_in_a_sub_run_costs_no_sub_run(
 def two_pools(
     tmp_path: Path, stack_redis: RedisServer, broker_url: str, stack_database_url: str
 ) -> Iterator[Stack]:
-    """Two pools of one slot each, the second with a worker that is the first one's in all but its name."""
-    team, folder = CHECKOUT / "tests" / "workers" / "team", tmp_path / "workers" / "team2"
-    shutil.copytree(team, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    manifest = (folder / "worker.toml").read_text().replace('id = "team"', 'id = "team2"\npool = "second"')
-    (folder / "worker.toml").write_text(manifest)
+    """Two pools of one slot each; the second has the same worker, with ten attempts and with two."""
+    team, folder = CHECKOUT / "tests" / "workers" / "team", tmp_path / "workers"
+    for id, attempts in (("team2", 10), ("team3", 2)):
+        shutil.copytree(team, folder / id, ignore=shutil.ignore_patterns("__pycache__"))
+        manifest = (team / "worker.toml").read_text().replace('id = "team"', f'id = "{id}"\npool = "second"')
+        manifest = manifest.replace("max_attempts = 10", f"max_attempts = {attempts}")
+        (folder / id / "worker.toml").write_text(manifest)
     home = tmp_path / "home"
     home.mkdir()
     settings = {
         "BROKER_URL": broker_url,
         "BRANCHLINE_POOL_SLOTS": "1",
         "BRANCHLINE_INSTALLATION": "two-pools",
-        "WORKERS_PATH": f"{team.parent}:{folder.parent}",
+        "BRANCHLINE_RUN_RETRY_BACKOFF": "0",
+        "WORKERS_PATH": f"{team.parent}:{folder}",
     }
     pools = ("python", "second")
     with Stack(home, stack_database_url, stack_redis.url, pools, **settings) as stack:
@@ -332,6 +335,16 @@ def test_two_pools_of_one_slot_that_call_each_other_do_not_wait_for_ever(two_poo
 
     client.close()
     assert texts == {f"{' '.join(down)} bottom" for down in downs}
+
+
+def test_a_run_in_an_isolated_process_calls_into_a_pool_of_one_slot(two_pools: Stack, tmp_path: Path) -> None:
+    client = two_pools.client()
+    args = {"way": "later", "marker": str(tmp_path / "marker")}
+    run = client.ask(client.thread(), "go", worker_id="team3", args=args)["runs"][0]
+
+    assert text_of(client, run) == "below "
+    assert client.run(run)["attempt"] == 2
+    client.close()
 
 
 def test_several_processes_of_one_slot_share_the_sub_runs(stack: Stack, client: Client) -> None:

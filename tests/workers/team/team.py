@@ -22,7 +22,7 @@ def run(run: Run) -> Any:
     way = {
         "say": say, "chain": chain, "follow": follow, "gather": gather, "threads": threads, "hold": hold,
         "ask": ask, "fail": fail, "die": die, "changed": changed, "ahead": ahead, "astream": astream,
-        "unknown": unknown, "both": both, "zigzag": zigzag,
+        "unknown": unknown, "both": both, "zigzag": zigzag, "later": later,
     }[args["way"]]  # fmt: skip
     return way(run, **{name: value for name, value in args.items() if name != "way"})
 
@@ -132,6 +132,15 @@ def die(run: Run, marker: str, last: dict[str, Any], when: str) -> Iterator[str]
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(3600)
     yield f"{called.run_id} {called.text}"
+
+
+def later(run: Run, marker: str) -> str:
+    """Has its host killed once, and calls then."""
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(3600)
+    return run.call(run.fields["worker_id"], "below", args={"way": "say"}).text
 
 
 def changed(run: Run) -> str:
