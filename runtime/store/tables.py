@@ -370,7 +370,7 @@ queued_messages = sa.Table(
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("created_at", Time, nullable=False),
     sa.Column("read_at", Time),  # by its run's worker
-    sa.Column("read_number", sa.Integer),  # the how-manieth look into the inbox has found it
+    sa.Column("read_number", sa.Integer),  # of the look into the inbox that has found it, from 1
     sa.Column("next_run_id", Id),  # the run that it has begun, because nobody had read it
     sa.Index("ix_queued_messages_run", "run_id", "number", unique=True),
 )
