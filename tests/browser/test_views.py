@@ -39,6 +39,7 @@ SHAPES: dict[str, list[tuple[str, Shape, Shape]]] = {
 """The first one is that in which a view is opened, and which axe examines."""
 
 
+@pytest.mark.timeout(400)  # some forty views, each in four or five shapes
 @pytest.mark.parametrize("kind", SHAPES)
 def test_every_view_is_accessible_and_nothing_in_it_is_cut_covered_or_too_small(
     chromium: Browser, stack: Stack, kind: str
