@@ -164,7 +164,9 @@ class Calls:
         digest = _digest(asked)
         try:
             left = max(_LEAST_TIME, self._attempt.deadline - time.monotonic())
-            spec = self._acceptance.call_spec(caller, asked.worker_id, asked.config or {}, asked.args, left)
+            spec = self._persist(
+                self._acceptance.call_spec, caller, asked.worker_id, asked.config or {}, asked.args, left
+            )
         except (RequestError, Unavailable):
             # An earlier attempt may have been luckier, and its sub-run is what counts.
             found = self._persist(self._database.read, calls.called, caller.id, asked.id)

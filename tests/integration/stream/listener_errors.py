@@ -63,7 +63,9 @@ def main(url: str) -> None:
     stage, duties = Stage(url, reread=0.2), Duties(given_up.append)
     stage.hub._duties = stage.hub._subscriber._duties = duties
     notices, revoked, hinted = list[Any](), list[str](), list[Any]()
-    duties.start("receive notices", lambda: map(notices.append, Notices(stage.link).pool_messages(POOL, "python")))
+    duties.start(
+        "receive notices", lambda: map(notices.append, Notices(stage.link).pool_messages(POOL, "python"))
+    )
     Revocations(stage.link).listen(revoked.append, lambda: None, lambda: None, duties)
     gevent.spawn(lambda: [hinted.append(batch) for batch in stage.hub.hints(WORKSPACE)])
     reader = stage.watch()

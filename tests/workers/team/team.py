@@ -47,7 +47,8 @@ def zigzag(run: Run, way_down: list[str]) -> str:
     if not way_down:
         return "bottom"
     below = {"way": "zigzag", "way_down": way_down[1:]}
-    return f"{way_down[0]} {run.call(way_down[0], 'go', args=below).text}"
+    called = run.call(way_down[0], "go", args=below)
+    return f"{way_down[0]} {called.text or called.error}"
 
 
 def follow(run: Run, last: dict[str, Any], text: str = "one two three") -> Iterator[str]:
