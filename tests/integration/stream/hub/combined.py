@@ -70,8 +70,12 @@ def a_combined_stream_has_every_thread_and_hint_in_order(url: str) -> None:
         assert all(reader.texts_of(one) == written[one] for one in threads)
 
     stage.intercept(lambda deliver, *message: deliver(*message))
-    notices.to_workspace("mine", {"type": "run.changed"})
-    until(lambda: all(reader.events[-1] == {"type": "run.changed"} for reader in readers))
+
+    def all_are_told() -> bool:
+        notices.to_workspace("mine", {"type": "run.changed"})  # before anybody listens it is lost
+        return all(reader.events[-1] == {"type": "run.changed"} for reader in readers)
+
+    until(all_are_told)
     assert stage.hub.stats()[:2] == (len(readers), len(threads))
     for reader in readers:
         reader.stop()
