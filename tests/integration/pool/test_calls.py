@@ -297,9 +297,12 @@ def test_a_pool_process_that_is_killed_in_a_sub_run_costs_no_sub_run(
 
 @pytest.fixture
 def two_pools(
-    tmp_path: Path, stack_redis: RedisServer, broker_url: str, stack_database_url: str
+    tmp_path: Path, stack_redis: RedisServer, broker_url: str, empty_postgresql_url: str
 ) -> Iterator[Stack]:
-    """Two pools of one slot each; the second has the same worker, with ten attempts and with two."""
+    """Two pools of one slot each; the second has the same worker, with ten attempts and with two.
+
+    Their database is their own: the pool of the other tests knows neither these workers nor their queues.
+    """
     team, folder = CHECKOUT / "tests" / "workers" / "team", tmp_path / "workers"
     for id, attempts in (("team2", 10), ("team3", 2)):
         shutil.copytree(team, folder / id, ignore=shutil.ignore_patterns("__pycache__"))
@@ -316,7 +319,7 @@ def two_pools(
         "WORKERS_PATH": f"{team.parent}:{folder}",
     }
     pools = ("python", "second")
-    with Stack(home, stack_database_url, stack_redis.url, pools, **settings) as stack:
+    with Stack(home, empty_postgresql_url, stack_redis.url, pools, **settings) as stack:
         yield stack
 
 
