@@ -72,9 +72,12 @@ def wanted(extras: Iterable[str]) -> set[str]:
 
 
 def locked() -> dict[str, str]:
-    """What the lock says of each package, by its name."""
-    entries = re.split(r"^(?=[A-Za-z0-9])", LOCK.read_text(), flags=re.MULTILINE)
-    return {normal(entry): entry for entry in entries if _NAME.match(entry)}
+    """What the lock says of each package, by its name: one entry, or several for different Pythons."""
+    found: dict[str, str] = {}
+    for entry in re.split(r"^(?=[A-Za-z0-9])", LOCK.read_text(), flags=re.MULTILINE):
+        if _NAME.match(entry):
+            found[normal(entry)] = found.get(normal(entry), "") + entry
+    return found
 
 
 def parents(entry: str) -> set[str]:

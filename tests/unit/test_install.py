@@ -44,6 +44,13 @@ def test_every_package_of_the_lock_is_checked_by_its_hashes() -> None:
     assert len(re.findall("--hash", entries["gevent"])) > 20
 
 
+def test_a_package_that_is_another_one_for_another_python_is_installed_for_each() -> None:
+    entry = OURS["locked"]()["numpy"]
+
+    found = re.findall(r"^numpy==\S+ ; python_full_version (\S+) '3.12'", entry, re.MULTILINE)
+    assert found == ["<", ">="]
+
+
 @pytest.mark.parametrize("extra", extras())
 def test_the_lock_has_what_an_extra_needs(extra: str) -> None:
     assert names(extra) >= OURS["wanted"]([extra])
