@@ -8,13 +8,14 @@ it drains (:mod:`runtime.pool.drain`); SIGUSR2 cuts the drain short.
 # ruff: noqa: E402 - nothing may be imported before gevent has patched it
 from __future__ import annotations
 
-from runtime.system import collector
+from runtime.system import collector, greenlets
 
 collector.pause()
 
 from gevent import monkey
 
-monkey.patch_all()
+with greenlets.plugins_read_once():
+    monkey.patch_all()
 
 import logging
 import os

@@ -26,7 +26,7 @@ from gunicorn.http.errors import LimitRequestHeaders, NoMoreData, ParseException
 from gunicorn.workers import ggevent
 from gunicorn.workers.ggevent import GeventWorker
 
-from runtime.system import collector
+from runtime.system import collector, greenlets
 from web.http.clients import REST, Client, Clients, HeadTooLarge, TooSlow
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     clients: ClassVar[Clients]
     """Set by the configuration; each process has its own from its fork on."""
+
+    def patch(self) -> None:
+        """Have gevent patch the standard library."""
+        with greenlets.plugins_read_once():
+            super().patch()
 
     def load_wsgi(self) -> None:
         """Import the app."""
