@@ -24,6 +24,7 @@ from web.core import Core
 from web.http import base_path, problems, request_ids, responses
 from web.http.hosts import Hosts
 from web.http.proxies import TrustedProxies
+from web.http.rules import Rule
 from web.ops import health
 from web.security import auth
 
@@ -32,8 +33,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The app. ``settings``: this process's own if None. Connects to nothing."""
     settings = settings or settings_module.current()
     app = Flask("web", static_folder="assets", static_url_path="/static")
+    app.url_rule_class = Rule
     app.url_map.strict_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # OPTIONS would answer without authentication
+    Core(settings).init_app(app)
     request_ids.init_app(app)
     Hosts.of(settings).init_app(app)
     if settings.base_path:

@@ -10,7 +10,7 @@ import inspect
 
 import flask_smorest
 from flask_smorest.error_handler import ErrorHandlerMixin
-from flask_smorest.spec import DocBlueprintMixin
+from flask_smorest.spec import APISpecMixin, DocBlueprintMixin
 from marshmallow import fields
 from webargs import core
 from webargs.flaskparser import FlaskParser
@@ -42,6 +42,12 @@ def test_a_blueprint_is_served_and_described_by_these_steps_of_its_registration(
         "name",
         "parameters",
     ]
+
+
+def test_the_responses_of_every_status_are_described_by_one_method_of_the_api() -> None:
+    assert inspect.getsource(APISpecMixin._init_spec).count("self._register_responses()") == 1
+    described = inspect.getsource(APISpecMixin._register_responses)
+    assert described.count("self.spec.components.response(") == described.count("lazy=True") == 2
 
 
 def test_the_document_is_served_and_errors_are_answered_by_methods_of_the_api() -> None:

@@ -106,6 +106,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     _undescribed: list[Blueprint]
     """Blueprints whose views are served, and not described in ``spec`` yet."""
 
+    _has_responses = False
+    """Whether the responses of every status are in ``spec``."""
+
     def init_app(self, app: Flask, **options: Any) -> None:
         """Serve the document and its page; blueprints are registered afterwards."""
         self._undescribed = []
@@ -118,10 +121,10 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         for kind in (Part, Object, Config):
             self.register_field(kind, "object", None)
         self.ma_plugin.converter.add_attribute_function(bounds.of_field)
-        bounds.register(self.spec)
+        bounds.register(self._spec)
         cookie = {**_SECURITY["cookie"], "name": app.config["SESSION_COOKIE_NAME"]}
         for name, scheme in {**_SECURITY, "cookie": cookie}.items():
-            self.spec.components.security_scheme(name, scheme)
+            self._spec.components.security_scheme(name, scheme)
         app.add_url_rule("/api/docs", "api_docs", _page)
         app.add_url_rule("/api/docs/<path:file>", "api_docs_file", _file)
 
@@ -135,6 +138,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     def spec(self) -> Any:
         """What apispec knows of the views: all of them, from the first time on that somebody asks."""
         blueprints, self._undescribed = self._undescribed, []
+        if blueprints and not self._has_responses:
+            self._has_responses = True
+            super()._register_responses()
         for blueprint in blueprints:
             blueprint.register_views_in_doc(self, self._app, self._spec, name=blueprint.name, parameters=None)
             self._spec.tag({"name": blueprint.name, "description": blueprint.description})
@@ -143,6 +149,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     @spec.setter
     def spec(self, spec: Any) -> None:
         self._spec = spec
+
+    def _register_responses(self) -> None:
+        """Nothing yet: see ``spec``, for there are sixty."""
 
     def handle_http_exception(self, error: HTTPException) -> Any:
         """Errors are answered by :mod:`web.http.problems`."""
