@@ -20,6 +20,7 @@ from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.support.browser import Visitor, turn, write
+from tests.support.more_workers import with_workers
 
 THREADS = 10_000
 
@@ -28,7 +29,11 @@ THREADS = 10_000
 def stack(tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer) -> Iterator[Stack]:
     """The stack, with a worker that makes titles."""
     folder = tmp_path_factory.mktemp("stack")
-    more = {"BRANCHLINE_POOL_DRAIN": "1", "BRANCHLINE_RUN_TITLE_WORKER": "titler"}
+    more = {
+        "BRANCHLINE_POOL_DRAIN": "1",
+        "BRANCHLINE_RUN_TITLE_WORKER": "titler",
+        "WORKERS_PATH": with_workers(folder, "titler"),
+    }
     with Stack(folder, f"sqlite:///{folder}/branchline.db", stack_redis.url, **more) as stack:
         yield stack
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from runtime.settings import CHECKOUT
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.support.metrics import figure
+from tests.support.more_workers import with_workers
 from tests.support.reader import Reader
 
 WORDS = " ".join(f"word{number}" for number in range(60))
@@ -31,7 +31,8 @@ def whole_stack(
     tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_database_url: str
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
-    with Stack(home, stack_database_url, stack_redis.url, **QUICK) as stack:
+    paths = with_workers(home, "tally")
+    with Stack(home, stack_database_url, stack_redis.url, WORKERS_PATH=paths, **QUICK) as stack:
         yield stack
 
 
@@ -209,11 +210,11 @@ def test_a_reaper_that_hangs_is_replaced(stack):
 
 
 def test_runs_that_one_machine_cannot_start_are_executed_by_another(stack, client, tmp_path):
-    workers = shutil.copytree(CHECKOUT / "tests" / "workers", tmp_path / "workers")
     before = slots(client)
-    broken = stack.start("pool python", key="broken pool", WORKERS_PATH=str(workers))
+    broken = stack.start("pool python", key="broken pool", TMPDIR=str(tmp_path))
     until(lambda: slots(client) == 2 * before, 40, "the second pool is there")
-    shutil.rmtree(workers)
+    [copies] = tmp_path.glob("branchline-runs-*/versions")
+    shutil.rmtree(copies)
     ended: list[dict] = []
 
     def broken_has_tried() -> bool:

@@ -38,7 +38,8 @@ def make(tmp_path: Path) -> Make:
 
 
 def test_the_projects_own_workers_are_all_usable() -> None:
-    registry = discover([CHECKOUT / "workers", CHECKOUT / "tests" / "workers"])
+    rooms = ("workers", "tests/workers", "tests/more_workers")
+    registry = discover([CHECKOUT / room for room in rooms])
     assert dict(registry.broken) == {}
     assert set(registry.workers) >= {"echo", "openai_worker", "anthropic_worker", "fake", "shell"}
     assert list(registry.workers) == sorted(registry.workers)

@@ -10,7 +10,7 @@ from typing import Any
 from runtime.sdk import Failure, Run
 from runtime.sdk.testing import execute
 
-TEAM = Path(__file__).parents[1] / "workers" / "team"
+TEAM = Path(__file__).parents[1] / "more_workers" / "team"
 
 
 def caller(run: Run) -> Iterator[str]:

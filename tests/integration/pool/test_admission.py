@@ -20,6 +20,7 @@ from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.support.databases import ON_BOTH_DATABASES
+from tests.support.more_workers import with_workers
 
 SLOTS = 4
 LIMIT = 2 * SLOTS
@@ -43,7 +44,8 @@ def stack(
     limits = (
         {} if stack_database_url.startswith("sqlite") else {"BRANCHLINE_LIMITS_RUNNING_PER_USER": str(LIMIT)}
     )
-    with Stack(home, stack_database_url, stack_redis.url, **SETTINGS, **limits) as stack:
+    paths = with_workers(home, "narrow")
+    with Stack(home, stack_database_url, stack_redis.url, WORKERS_PATH=paths, **SETTINGS, **limits) as stack:
         yield stack
 
 

@@ -6,28 +6,62 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
-from runtime.settings import CHECKOUT
 from runtime.testing.client import Client
+from runtime.testing.postgresql_server import temporary_database
 from runtime.testing.redis_server import RedisServer
+from runtime.testing.sse import Received, Text
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.support.databases import ON_BOTH_DATABASES
+from tests.support.more_workers import FOLDER, with_workers
 
 WITHIN = 60
 SAY = {"way": "say"}
 
 
+@pytest.fixture(
+    scope="module",
+    params=[
+        "redis-postgresql",
+        pytest.param("rabbitmq-sqlite", marks=pytest.mark.rabbitmq),
+        pytest.param("redis-sqlite", marks=pytest.mark.soak),
+        pytest.param("rabbitmq-postgresql", marks=[pytest.mark.rabbitmq, pytest.mark.soak]),
+    ],
+)
+def services(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The kinds of broker and database; each of them is in one of two, and `make soak` tries all four."""
+    broker, database = request.param.split("-")
+    return broker, database
+
+
+@pytest.fixture(scope="module")
+def broker_url(request: pytest.FixtureRequest, stack_redis: RedisServer, services: tuple[str, str]) -> str:
+    return stack_redis.url if services[0] == "redis" else request.getfixturevalue("rabbitmq").url
+
+
+@contextmanager
+def database_in(home: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a new database of the kind that is tried."""
+    if request.getfixturevalue("services")[1] == "sqlite":
+        yield f"sqlite:///{home}/branchline.db"
+        return
+    with temporary_database(request.getfixturevalue("postgresql_server"), durable=False) as url:
+        yield url
+
+
 @pytest.fixture(scope="module")
 def stack(
+    request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     stack_redis: RedisServer,
     broker_url: str,
-    stack_database_url: str,
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
     settings = {
@@ -36,8 +70,12 @@ def stack(
         "BRANCHLINE_RUN_RETRY_BACKOFF": "0",
         "BRANCHLINE_POOL_LEASE": "4",
         "BRANCHLINE_POOL_RENEW": "1",
+        "WORKERS_PATH": with_workers(home, "team", "program"),
     }
-    with Stack(home, stack_database_url, stack_redis.url, **settings) as stack:
+    with (
+        database_in(home, request) as database_url,
+        Stack(home, database_url, stack_redis.url, **settings) as stack,
+    ):
         yield stack
 
 
@@ -60,12 +98,10 @@ def text_of(client: Client, run: dict[str, Any]) -> str:
     return "|".join(message["content"] for message in ended["messages"] if message["type"] == "text")
 
 
-@ON_BOTH_DATABASES
 def test_sub_runs_below_each_other_need_no_more_than_one_slot(client: Client) -> None:
     assert text_of(client, ask(client, "chain", depth=3)) == "3:success:2:success:1:success:bottom"
 
 
-@ON_BOTH_DATABASES
 def test_under_load_no_run_waits_for_ever(client: Client) -> None:
     asked = [ask(client, "chain", depth=3) for _ in range(8)]
 
@@ -269,6 +305,42 @@ def test_a_cancelled_sub_run_is_a_result_of_its_caller_at_once(client: Client, t
     assert text_of(client, run) == "1:cancelled:"
 
 
+def told(events: list[Received]) -> dict[str, list[object]]:
+    """What a stream tells, by type of event, the deltas of a message as one."""
+    found: dict[str, list[object]] = {}
+    text = Text()
+    for event in events:
+        text.apply(event)
+        data = event.data
+        names = ("attempt", "child_run_id", "message_id", "description", "status", "message", "confirmation")
+        about = {name: data[name] for name in names if name in data}
+        about |= {"message": data["message"]["id"]} if "message" in data else {}
+        about |= {"confirmation": data["confirmation"]["prompt"]} if "confirmation" in data else {}
+        if event.type != "message.delta":
+            found.setdefault(event.type, []).append(about)
+    return {**found, "text": sorted(text.complete.items())}
+
+
+def test_a_stream_that_is_told_again_from_the_database_tells_the_same(
+    client: Client, stack_redis: RedisServer
+) -> None:
+    run = ask(client, "everything")
+    body = {"messages": [{"role": "user", "content": "And birds?"}]}
+    client.post(f"/api/runs/{run['id']}/messages", json=body).raise_for_status()
+    waiting(client, run)
+    answer(client, run)
+    live = client.follow(run)
+    with redis.Redis.from_url(stack_redis.url) as connection:
+        connection.delete(*connection.keys(f"*{run['thread_id']}*"))
+
+    again = client.follow(run)
+
+    assert again[0].id != live[0].id
+    assert told(again) == told(live)
+    assert {len(found) for type, found in told(live).items() if type in ("run.child", "run.step")} == {2}
+    assert len(told(live)["run.message_delivered"]) == 1
+
+
 @pytest.mark.parametrize("asks", [False, True])
 def test_a_pool_process_that_is_killed_in_a_sub_run_costs_no_sub_run(
     stack: Stack, client: Client, tmp_path: Path, asks: bool
@@ -297,29 +369,34 @@ def test_a_pool_process_that_is_killed_in_a_sub_run_costs_no_sub_run(
 
 @pytest.fixture
 def two_pools(
-    tmp_path: Path, stack_redis: RedisServer, broker_url: str, empty_postgresql_url: str
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    stack_redis: RedisServer,
+    broker_url: str,
 ) -> Iterator[Stack]:
     """Two pools of one slot each; the second has the same worker, with ten attempts and with two.
 
     Their database is their own: the pool of the other tests knows neither these workers nor their queues.
     """
-    team, folder = CHECKOUT / "tests" / "workers" / "team", tmp_path / "workers"
+    home = tmp_path_factory.mktemp("two-pools")
+    team, folder = FOLDER / "team", home / "workers"
     for id, attempts in (("team2", 10), ("team3", 2)):
         shutil.copytree(team, folder / id, ignore=shutil.ignore_patterns("__pycache__"))
         manifest = (team / "worker.toml").read_text().replace('id = "team"', f'id = "{id}"\npool = "second"')
         manifest = manifest.replace("max_attempts = 10", f"max_attempts = {attempts}")
         (folder / id / "worker.toml").write_text(manifest)
-    home = tmp_path / "home"
-    home.mkdir()
     settings = {
         "BROKER_URL": broker_url,
         "BRANCHLINE_POOL_SLOTS": "1",
         "BRANCHLINE_INSTALLATION": "two-pools",
         "BRANCHLINE_RUN_RETRY_BACKOFF": "0",
-        "WORKERS_PATH": f"{team.parent}:{folder}",
+        "WORKERS_PATH": with_workers(home, "team"),
     }
     pools = ("python", "second")
-    with Stack(home, empty_postgresql_url, stack_redis.url, pools, **settings) as stack:
+    with (
+        database_in(home, request) as database_url,
+        Stack(home, database_url, stack_redis.url, pools, **settings) as stack,
+    ):
         yield stack
 
 

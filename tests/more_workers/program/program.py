@@ -43,6 +43,9 @@ def _do(run: Run, kind: str, text: str) -> None:
             run.delta(_call(run, [["delta", "below "], ["once", text]], text))
         case "ask":
             run.delta(_call(run, [["confirm", text]], text))
+        case "gone":
+            below = {"steps": [["confirm", text]]}
+            run.delta(f"{text} {run.call('program', 'Go', config=below, id=text).status} ")
         case "inbox":
             message = run.inbox.poll()
             run.delta(f"{text} found {message.content if message else 'nothing'} ")
@@ -50,6 +53,8 @@ def _do(run: Run, kind: str, text: str) -> None:
             run.state.setdefault("kept", []).append(text)
         case "usage":
             run.usage(**{text: 1})
+        case "pause":
+            time.sleep(float(text))
 
 
 def _call(run: Run, steps: list[list[str]], text: str) -> str:

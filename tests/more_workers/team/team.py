@@ -23,6 +23,7 @@ def run(run: Run) -> Any:
         "say": say, "chain": chain, "follow": follow, "gather": gather, "threads": threads, "hold": hold,
         "ask": ask, "fail": fail, "die": die, "changed": changed, "ahead": ahead, "astream": astream,
         "unknown": unknown, "both": both, "zigzag": zigzag, "later": later,
+        "everything": everything, "spend": spend, "checklist": checklist,
     }[args["way"]]  # fmt: skip
     return way(run, **{name: value for name, value in args.items() if name != "way"})
 
@@ -95,6 +96,17 @@ def hold(run: Run, until: str, text: str = "held") -> str:
     return text
 
 
+def checklist(run: Run, below: dict[str, dict[str, Any]]) -> str:
+    """A task for each title, at the same time, and a list of them."""
+    tasks = [{"call_id": f"task {title}", "title": title} for title in below]
+    shown = run.start(data={"checklist": tasks})
+    shown.delta("\n".join(f"- [ ] {title}" for title in below))
+    calls = [run.call(ME, title, args=args, id=f"task {title}") for title, args in below.items()]
+    ended = [{**task, "status": call.status} for task, call in zip(tasks, calls, strict=True)]
+    shown.end({"checklist": ended})
+    return "That was all."
+
+
 def ask(run: Run, prompt: str, before: str = "") -> Iterator[str]:
     """Asks its user."""
     if before:
@@ -108,6 +120,28 @@ def both(run: Run, last: list[dict[str, Any]]) -> Iterator[str]:
         yield f"[{number}"
         called = run.call(ME, "go", args=args)
         yield f" {called.text}]"
+
+
+def everything(run: Run) -> Iterator[str]:
+    """All that a stream tells of."""
+    run.step("asking others")
+    yield "before"
+    yield run.call(ME, "go", args={"way": "say"}).text
+    while (message := run.inbox.poll()) is None:
+        time.sleep(0.01)
+    yield message.content
+    yield str(run.confirm("Shall I?", options=["yes", "no"]))
+    run.step("ending")
+    yield from run.call(ME, "go", args={"way": "say"}, id="second")
+
+
+def spend(run: Run, depth: int) -> str:
+    """Says what the one below it has used, and all below that."""
+    run.usage(tokens=1)
+    if depth == 0:
+        return "spent"
+    called = run.call(ME, "go", args={"way": "spend", "depth": depth - 1})
+    return f"spent {called.usage} below {called.usage_below}"
 
 
 def fail(run: Run) -> str:
