@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.1
+"""Seconds between two looks: what takes long is looked at less often, for most looks are requests
+that cost the machine more than what is waited for."""
+
 
 def until(check: Callable[[], Any], within: float = 20.0, what: str = "") -> Any:
     """Wait until ``check`` returns something true, and return that.
@@ -13,10 +17,12 @@ def until(check: Callable[[], Any], within: float = 20.0, what: str = "") -> Any
     Raises AssertionError with ``what`` was waited for, after ``within`` seconds.
     """
     deadline = time.monotonic() + within
+    pause = _FIRST_PAUSE
     while True:
         found = check()
         if found:
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within:g} s: {what or check}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.25, _LONGEST_PAUSE)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
@@ -21,6 +17,7 @@ from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.databases import own_postgresql
+from tests.support.namespace import Namespace, existing
 from tests.support.reader import Reader
 
 SELECT = sql.SQL("SELECT {} FROM runs WHERE id = %s")
@@ -35,62 +32,14 @@ SETTINGS = {
 }
 
 
-class Machine:
-    """A network namespace with a line to the database and another to Redis."""
-
-    def __init__(self) -> None:
-        self.name = f"branchline-{secrets.token_hex(3)}"
-        number = secrets.randbelow(250)
-        self._lines = {"database": f"bld{number}", "redis": f"blr{number}"}
-        self._networks = {"database": f"10.213.{number}", "redis": f"10.214.{number}"}
-
-    def __enter__(self) -> Machine:
-        _ip("netns", "add", self.name)
-        for what, line in self._lines.items():
-            network = self._networks[what]
-            _ip("link", "add", line, "type", "veth", "peer", "name", f"{line}p", "netns", self.name)
-            _ip("address", "add", f"{network}.1/30", "dev", line)
-            _ip("link", "set", line, "up")
-            _ip("-n", self.name, "address", "add", f"{network}.2/30", "dev", f"{line}p")
-            _ip("-n", self.name, "link", "set", f"{line}p", "up")
-        _ip("-n", self.name, "link", "set", "lo", "up")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _ip("netns", "delete", self.name)
-
-    def address(self, what: str) -> str:
-        """Where it sees the server, which is here."""
-        return f"{self._networks[what]}.1"
-
-    def cut(self, what: str) -> None:
-        """Drop every packet of that line."""
-        _ip("link", "set", self._lines[what], "down")
-
-    def join(self) -> None:
-        """Let packets pass again."""
-        for line in self._lines.values():
-            _ip("link", "set", line, "up")
-
-
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("only root, with iproute2, can make network namespaces")
-    with ExitStack() as undo:
-        try:
-            made = undo.enter_context(Machine())
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"this root may not make network namespaces: {error.stderr.decode().strip()}")
+def machine() -> Iterator[Namespace]:
+    with existing(Namespace("database", "redis")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def site(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, str]]:
+def site(machine: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, str]]:
     addresses = ("127.0.0.1", machine.address("database"))
     with ExitStack() as undo:
         postgresql = undo.enter_context(own_postgresql(addresses=addresses))
@@ -101,7 +50,7 @@ def site(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         stack = undo.enter_context(Stack(home, url, server.url, pools=(), **SETTINGS))
         stack.start(
             "pool python",
-            through=("ip", "netns", "exec", machine.name),
+            through=machine.through,
             DATABASE_URL=url.replace("127.0.0.1", addresses[1]),
             REDIS_URL=server.url.replace("127.0.0.1", machine.address("redis")),
         )

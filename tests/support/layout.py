@@ -67,6 +67,7 @@ _ERRORS = """async () => {
     const above = '.backdrop, .popover, .menu, .dialog, .notifications, .scroll-to-end, .sidebar, .outline';
     const modal = document.querySelector('.dialog[open], [role="menu"]');
     const controls = [...document.querySelectorAll(kinds)].filter(shown);
+    const boxes = controls.map(seen);
     for (const element of controls) {
         const target = element.matches('input') ? (element.closest('label') ?? element) : element;
         const {width, height} = target.getBoundingClientRect();
@@ -87,16 +88,17 @@ _ERRORS = """async () => {
         wrong.add(`covered by ${hit.localName}.${hit.className}: ` + name(target));
     }
     for (const [at, element] of controls.entries()) {
-        const a = seen(element);
-        for (const other of controls.slice(at + 1)) {
+        const a = boxes[at];
+        for (let next = at + 1; next < controls.length; next += 1) {
+            const [other, b] = [controls[next], boxes[next]];
+            const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+            const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+            if (wide <= 3 || high <= 3) continue;
             if (element.contains(other) || other.contains(element)) continue;
             if (element.closest(above) !== other.closest(above)) continue;
             // The menu of a row is in the room that its link, which is all of the row, leaves for it.
             if (other.matches('.row-menu')) continue;
-            const b = seen(other);
-            const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-            const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-            if (wide > 3 && high > 3) wrong.add('overlap: ' + name(element) + ' / ' + name(other));
+            wrong.add('overlap: ' + name(element) + ' / ' + name(other));
         }
     }
     return [...wrong];

@@ -49,6 +49,7 @@ class Tour:
 
     def __iter__(self) -> Iterator[str]:
         yield from self._turns()
+        yield from self._session()
         yield from self._dialogs()
         yield from self._views()
         yield from self._new_thread()
@@ -84,6 +85,25 @@ class Tour:
         expect(page.get_by_role("region", name="Queued messages").get_by_role("listitem")).to_have_count(2)
         yield "queued"
         visitor.client.post(f"/api/runs/{busy['id']}/cancel").raise_for_status()
+
+    def _session(self) -> Iterator[str]:
+        """A thread that goes on by itself, and what its bar opens."""
+        page, visitor = self._page, self._visitor
+        thread = visitor.client.thread(title="On and on", worker_id="fake")
+        path = f"/api/threads/{thread['id']}/session"
+        visitor.client.post(path, json={"auto": {"enabled": True}}).raise_for_status()
+        body = {"messages": [{"role": "user", "content": "Go on until you are done"}]}
+        visitor.client.post(f"{path}/messages", json=body).raise_for_status()
+        visitor.open(thread)
+        bar = page.get_by_role("region", name="Session")
+        expect(bar).to_contain_text("It has answered the same twice.")
+        expect(page.get_by_role("article", name="Asked by itself")).to_be_visible()
+        yield "session"
+        actions = bar.get_by_role("button", name="Session actions")
+        for item in ("Limits and prompt", "History"):
+            actions.click()
+            page.get_by_role("menuitem", name=item).click()
+            yield from self._dialog(item)
 
     def _dialogs(self) -> Iterator[str]:
         """What opens above a thread."""
