@@ -146,7 +146,8 @@ class MessageInput(Input):
         )
 
 
-def _messages(least: int = 0, most: int = 1000, **options: Any) -> fields.List[Any]:
+def message_list(least: int = 0, most: int = 1000, **options: Any) -> fields.List[Any]:
+    """New messages."""
     length = validate.Length(least, most, error="must have {min} to {max} messages")
     return Several(fields.Nested(MessageInput), validate=length, **options)
 
@@ -155,7 +156,7 @@ class NewState(Input):
     """A new state below another, without a run."""
 
     parent_id = Id(required=True)
-    messages = _messages(1, required=True)
+    messages = message_list(1, required=True)
 
 
 def _parts() -> fields.List[Any]:
@@ -185,7 +186,7 @@ class StateChanges(Input):
 
 
 class _RunOptions(Input):
-    messages = _messages(
+    messages = message_list(
         load_default=list,
         metadata=says("added below the input state first; the run then works on the new state"),
     )
@@ -243,7 +244,7 @@ class Cancel(Input):
 class MessagesToRun(Input):
     """Messages to a run that is under way."""
 
-    messages = _messages(1, MAX_WAITING, required=True)
+    messages = message_list(1, MAX_WAITING, required=True)
 
 
 class Answer(Input):

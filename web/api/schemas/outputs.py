@@ -22,16 +22,18 @@ class Output(ma.Schema):
         field_obj.required = not field_obj.metadata.get("optional", False)
 
 
-def _time(**options: Any) -> fields.String:
+def moment(**options: Any) -> fields.String:
+    """A time."""
     return fields.String(metadata={"format": "date-time"}, **options)
 
 
-def _id(**options: Any) -> fields.String:
+def identifier(**options: Any) -> fields.String:
+    """The id of something."""
     metadata = {"format": "uuid", **options.pop("metadata", {})}
     return fields.String(metadata=metadata, **options)
 
 
-def _marks(what: str) -> fields.List[Any]:
+def marks(what: str) -> fields.List[Any]:
     pair = fields.List(fields.Integer(), validate=ma.validate.Length(equal=2))
     how = f"{what}: pairs of the first and the one after the last, counted in Unicode code points"
     return fields.List(pair, metadata=says(how))
@@ -40,19 +42,19 @@ def _marks(what: str) -> fields.List[Any]:
 class User(Output):
     """An account."""
 
-    id = _id()
+    id = identifier()
     email = fields.String()
     name = fields.String(allow_none=True)
-    created_at = _time()
+    created_at = moment()
 
 
 class Token(Output):
     """An API token; its secret is shown once, when it is made."""
 
-    id = _id()
+    id = identifier()
     name = fields.String()
-    created_at = _time()
-    last_used_at = _time(allow_none=True)
+    created_at = moment()
+    last_used_at = moment(allow_none=True)
 
 
 class TokenWithSecret(Token):
@@ -64,8 +66,8 @@ class TokenWithSecret(Token):
 class Message(Output):
     """One message of a state."""
 
-    id = _id()
-    state_id = _id()
+    id = identifier()
+    state_id = identifier()
     position = fields.Integer()
     role = one_of(Role)
     type = one_of(MessageType)
@@ -83,37 +85,37 @@ class Message(Output):
         MessageStatus,
         metadata=says("`partial`: it is being written, or its run was cut off while it was"),
     )
-    run_id = _id(allow_none=True)
-    created_at = _time(allow_none=True)
+    run_id = identifier(allow_none=True)
+    created_at = moment(allow_none=True)
 
 
 class QueuedMessage(Output):
     """A message to a run, that waits to be read."""
 
-    id = _id(metadata=says("of the message in the tree as well, where the worker of the run reads it"))
-    run_id = _id()
+    id = identifier(metadata=says("of the message in the tree as well, where the worker of the run reads it"))
+    run_id = identifier()
     role = one_of(Role)
     type = one_of(MessageType)
     channel = one_of(Channel)
     author = fields.String(allow_none=True)
     content = fields.String()
     data = Object()
-    created_at = _time()
+    created_at = moment()
 
 
 class State(Output):
     """A node of a thread."""
 
-    id = _id()
-    thread_id = _id()
-    parent_id = _id(allow_none=True)
+    id = identifier()
+    thread_id = identifier()
+    parent_id = identifier(allow_none=True)
     depth = fields.Integer()
     ordinal = fields.Integer(metadata=says("position among its siblings, from 0"))
     children = fields.Integer()
-    run_id = _id(allow_none=True, metadata=says("the run that fills it"))
+    run_id = identifier(allow_none=True, metadata=says("the run that fills it"))
     label = fields.String(allow_none=True)
     starred = fields.Boolean()
-    created_at = _time()
+    created_at = moment()
     messages = fields.List(fields.Nested(Message), metadata={"optional": True})
 
 
@@ -126,29 +128,29 @@ class StateWithData(State):
 class Thread(Output):
     """A conversation."""
 
-    id = _id()
+    id = identifier()
     title = fields.String(allow_none=True)
     worker_id = fields.String(allow_none=True)
     config = Object()
     metadata = Object()
     status = one_of(ThreadStatus)
-    root_state_id = _id()
-    latest_state_id = _id(metadata=says("created last"))
-    created_at = _time()
-    updated_at = _time()
+    root_state_id = identifier()
+    latest_state_id = identifier(metadata=says("created last"))
+    created_at = moment()
+    updated_at = moment()
 
 
 class Hit(Output):
     """Where a thread has what was searched."""
 
-    title_marks = _marks("characters of the title that were found")
-    state_id = _id(
+    title_marks = marks("characters of the title that were found")
+    state_id = identifier(
         allow_none=True,
         metadata=says("the newest state with a message that was found; null where only the title was"),
     )
-    message_id = _id(allow_none=True)
+    message_id = identifier(allow_none=True)
     snippet = fields.String(allow_none=True, metadata=says("some of the message, on one line"))
-    marks = _marks("characters of the snippet that were found")
+    marks = marks("characters of the snippet that were found")
 
 
 class ListedThread(Thread):
@@ -160,8 +162,8 @@ class ListedThread(Thread):
 class DeletedThread(Thread):
     """A conversation in the trash."""
 
-    deleted_at = _time()
-    restorable_until = _time()
+    deleted_at = moment()
+    restorable_until = moment()
 
 
 class RunError(Output):
@@ -171,9 +173,9 @@ class RunError(Output):
         metadata=says(
             "`worker_error`: the worker reported it; `worker_crashed`: its process ended without a result; "
             "`output_too_large`, `timeout`: over a limit; `internal_error`: by a fault of Branchline; "
-            "`start_failed`, `worker_unknown`: it could not be started; `lost`: each attempt was lost with "
-            "its pool or host, or its machine could not make it; `cancelled`: it had not ended when its "
             "thread was exported"
+            "`start_failed`, `worker_unknown`: it could not be started; `lost`: each attempt was lost with "
+            "machine could not make it; `cancelled`: it had not ended when its thread was exported"
         )
     )
     message = fields.String()
@@ -191,22 +193,22 @@ class Queue(Output):
     busy = fields.Integer()
     reason = one_of(QueueReason)
     message = fields.String(metadata=says("the reason as a sentence"))
-    not_before = _time(allow_none=True)
+    not_before = moment(allow_none=True)
     retry_after = fields.Float(allow_none=True, metadata=says("seconds until `not_before`"))
 
 
 class Run(Output):
     """One execution of a worker."""
 
-    id = _id()
-    thread_id = _id()
-    parent_run_id = _id(allow_none=True)
+    id = identifier()
+    thread_id = identifier()
+    parent_run_id = identifier(allow_none=True)
     call_id = fields.String(
         allow_none=True, metadata=says("of a sub-run: by what its parent, `parent_run_id`, calls it")
     )
     has_children = fields.Boolean(metadata=says("whether its worker has called others"))
-    input_state_id = _id()
-    output_state_id = _id()
+    input_state_id = identifier()
+    output_state_id = identifier()
     worker_id = fields.String()
     worker_digest = fields.String()
     pool = fields.String()
@@ -234,10 +236,10 @@ class Run(Output):
         ),
     )
     steered = fields.Boolean(metadata=says("whether messages were sent to it while it was under way"))
-    cancel_requested_at = _time(allow_none=True)
-    created_at = _time()
-    started_at = _time(allow_none=True)
-    finished_at = _time(allow_none=True)
+    cancel_requested_at = moment(allow_none=True)
+    created_at = moment()
+    started_at = moment(allow_none=True)
+    finished_at = moment(allow_none=True)
 
 
 class RunWithQueue(Run):
@@ -259,24 +261,29 @@ class Worker(Output):
     reason = fields.String(allow_none=True, metadata=says("why it is not available"))
     slots = fields.Integer(metadata=says("of its pool"))
     busy = fields.Integer()
+    digest = fields.String(metadata=says("identifies the version that is described"))
+    note = fields.String(
+        allow_none=True,
+        metadata=says("what its author should know, such as that its import keeps its runs from being forks"),
+    )
 
 
 class TreeNode(Output):
     """A state as the tree shows it."""
 
-    id = _id()
-    parent_id = _id(allow_none=True)
+    id = identifier()
+    parent_id = identifier(allow_none=True)
     depth = fields.Integer()
     ordinal = fields.Integer()
     children = fields.Integer()
     preview = fields.String(allow_none=True)
     author = fields.String(allow_none=True)
-    run_id = _id(allow_none=True)
+    run_id = identifier(allow_none=True)
     run_status = fields.String(allow_none=True)
     worker_id = fields.String(allow_none=True)
     label = fields.String(allow_none=True)
     starred = fields.Boolean()
-    created_at = _time()
+    created_at = moment()
 
 
 class SiblingPosition(Output):
@@ -284,8 +291,8 @@ class SiblingPosition(Output):
 
     ordinal = fields.Integer()
     sibling_count = fields.Integer()
-    previous_id = _id(allow_none=True)
-    next_id = _id(allow_none=True)
+    previous_id = identifier(allow_none=True)
+    next_id = identifier(allow_none=True)
 
 
 def sibling_positions() -> fields.Dict:
@@ -331,7 +338,7 @@ class Step(Output):
 
     number = fields.Integer()
     description = fields.String()
-    at = _time()
+    at = moment()
 
 
 class Attempt(Output):
@@ -345,7 +352,7 @@ class Attempt(Output):
 class Structure(Output):
     """The shape of a tree."""
 
-    ids = fields.List(_id())
+    ids = fields.List(identifier())
     parents = fields.List(fields.Integer(), metadata=says("for each id the index of its parent; -1: none"))
 
 

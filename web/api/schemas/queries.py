@@ -22,12 +22,14 @@ class Query(ma.Schema):
         unknown = ma.EXCLUDE
 
 
-class _Limited(Query):
+class Limited(Query):
+    """Which page of a list."""
+
     limit = QueryInteger(load_default=20, validate=validate.Range(1, MAX_PAGE))
     cursor = fields.String(load_default=None, metadata=says("`next` of the page before"))
 
 
-class ThreadsQuery(_Limited):
+class ThreadsQuery(Limited):
     """Which threads."""
 
     query = text(
@@ -45,25 +47,25 @@ class ThreadsQuery(_Limited):
         return _renamed(values, {"q": "query", "search": "query"})
 
 
-class TrashQuery(_Limited):
+class TrashQuery(Limited):
     """Which deleted threads."""
 
 
-class TreeQuery(_Limited):
+class TreeQuery(Limited):
     """How much of the tree."""
 
     limit = QueryInteger(load_default=200, validate=validate.Range(1, MAX_PAGE))
     structure = Switch("only ids and parents, of the whole tree")
 
 
-class HistoryQuery(_Limited):
+class HistoryQuery(Limited):
     """Which window of the history."""
 
     limit = QueryInteger(load_default=50, validate=validate.Range(1, MAX_PAGE))
     runs = Switch("also the runs that fill these states")
 
 
-class WorkerHistoryQuery(_Limited):
+class WorkerHistoryQuery(Limited):
     """Which window of the history."""
 
     limit = QueryInteger(
@@ -92,7 +94,7 @@ class ExportQuery(Query):
     )
 
 
-class RunsQuery(_Limited):
+class RunsQuery(Limited):
     """Which runs."""
 
     status = one_of(RunStatus, load_default=None)
@@ -104,7 +106,7 @@ class RunsQuery(_Limited):
         return _renamed(values, {"worker": "worker_id", "thread": "thread_id"})
 
 
-class ChildrenQuery(_Limited):
+class ChildrenQuery(Limited):
     """Which page of the sub-runs of a run."""
 
 
