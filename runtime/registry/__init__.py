@@ -1,10 +1,18 @@
-"""The installed workers, and whether they can run.
+"""The workers: those in the folders of this machine, and those that pools have registered.
 
-:mod:`~runtime.registry.availability` needs the database, which a child's host must not
+:mod:`~runtime.registry.catalogue` needs the database, which a child's host must not
 import; so it is not part of what is exported here.
 """
 
-from runtime.registry.manifest import Worker, WorkerLimits, WorkerType, load
+from runtime.registry.manifest import Manifest, Worker, WorkerLimits, WorkerType, load
 from runtime.registry.registry import Registry, discover
 
-__all__ = ["Registry", "Worker", "WorkerLimits", "WorkerType", "discover", "load"]
+__all__ = [
+    "Manifest",
+    "Registry",
+    "Worker",
+    "WorkerLimits",
+    "WorkerType",
+    "discover",
+    "load",
+]

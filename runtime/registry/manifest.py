@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -46,21 +46,25 @@ class WorkerLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
-    """One worker, as its worker.toml describes it."""
+class WindowRules:
+    """What of a conversation its runs are given."""
+
+    messages: int | None = None
+    """How many of the newest messages, besides the goal; None: as the settings say."""
+
+
+_CONNECT_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a worker.toml and its schema say, for any process, whether the folder is there or not."""
 
     id: str
     name: str
     description: str
     type: WorkerType
     pool: str
-    folder: Path
-    entrypoint: Path | None
-    """Set for python and node."""
-    command: tuple[str, ...]
-    """Set for exec; run in ``folder``."""
-    url: str | None
-    """Set for http."""
     config_schema: Mapping[str, Json]
     timeout_seconds: float | None
     max_attempts: int | None
@@ -86,6 +90,20 @@ class Worker:
         checked: dict[str, Json] = self.schema.check(config, caller)
         return checked
 
+
+@dataclass(frozen=True, slots=True)
+class Worker(Manifest):
+    """A worker whose folder is on this machine."""
+
+    source: Path
+    """Its folder, as its author knows it."""
+    entrypoint: Path | None
+    """Set for python and node."""
+    command: tuple[str, ...]
+    """Set for exec; run in ``folder``."""
+    url: str | None
+    """Set for http."""
+
     def unavailable(self, environ: Mapping[str, str]) -> str | None:
         """Why it cannot run in the environment ``environ``; None: it can."""
         if not self.enabled:
@@ -101,6 +119,11 @@ class Worker:
         return None
 
     @property
+    def written(self) -> frozenset[str]:
+        """Paths in its folder that its runs write to, by its worker.toml."""
+        return _written(self.source, self.sandbox.write)
+
+    @property
     def program(self) -> str | None:
         """The program that is executed for each run; None if there is none."""
         if self.type is WorkerType.NODE:
@@ -108,49 +131,67 @@ class Worker:
         return self.command[0] if self.command else None
 
 
-def load(folder: Path) -> Worker:
-    """The worker in ``folder``. Raises WorkerInvalid that says what is wrong."""
+def load(folder: Path, digest: str | None = None) -> Worker:
+    """The worker in ``folder``. Raises WorkerInvalid that says what is wrong.
+
+    ``digest``: that of the folder, where it is known.
+    """
     try:
-        return _load(folder)
+        return _load(folder, digest)
     except OSError as error:
         raise WorkerInvalid(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
-def _load(folder: Path) -> Worker:
-    manifest = _manifest(folder)
-    limits = manifest.get("limits", {})
-    path = manifest.get("config_schema_path")
+def _load(folder: Path, digest: str | None) -> Worker:
+    declared = _manifest(folder)
+    path = declared.get("config_schema_path")
     schema = ConfigSchema.read(_inside(folder, path)) if path else ConfigSchema(ANYTHING)
-    entrypoint = manifest.get("entrypoint_path")
-    command = tuple(manifest.get("command", ()))
-    sandbox = manifest.get("sandbox", {})
-    variables = (*manifest.get("env", ()), *sandbox.get("env", ()))
+    entrypoint = declared.get("entrypoint_path")
+    command, sandbox = tuple(declared.get("command", ())), declared.get("sandbox", {})
     if command and "/" in command[0] and not command[0].startswith("/"):
         command = (str(_inside(folder, command[0])), *command[1:])
+    if digest is None:
+        digest = digest_of(folder, _written(folder, sandbox.get("write", ())))
     return Worker(
-        id=manifest["id"],
-        name=manifest["name"],
-        description=manifest.get("description", ""),
-        type=WorkerType(manifest["type"]),
-        pool=manifest.get("pool", manifest["type"]),
+        **_fields(declared, schema, digest),
         folder=folder,
         entrypoint=_inside(folder, entrypoint) if entrypoint else None,
         command=command,
-        url=manifest.get("url"),
-        config_schema=schema.document,
-        timeout_seconds=manifest.get("timeout_seconds"),
-        max_attempts=manifest.get("max_attempts"),
-        max_running=manifest.get("max_running"),
-        env=tuple(name for name in variables if not name.endswith("?")),
-        optional_env=tuple(name[:-1] for name in variables if name.endswith("?")),
-        history=manifest.get("history"),
-        limits=WorkerLimits(limits.get("memory_bytes"), limits.get("open_files")),
-        sandbox=_rules(sandbox),
-        continues=manifest.get("resume") == "continue",
-        enabled=manifest.get("enabled", True),
-        digest=digest_of(folder),
-        schema=schema,
+        url=declared.get("url"),
     )
+
+
+def _written(folder: Path, paths: Iterable[str]) -> frozenset[str]:
+    """Those of the paths, as a worker.toml has them, that are in the folder."""
+    inside = (os.path.normpath(os.path.join(folder, os.path.expanduser(path))) for path in paths)
+    return frozenset(path for path in inside if Path(path).is_relative_to(folder))
+
+
+def _fields(declared: Mapping[str, Any], schema: ConfigSchema, digest: str) -> dict[str, Any]:
+    """What a manifest says, by the names of its fields."""
+    limits, sandbox = declared.get("limits", {}), declared.get("sandbox", {})
+    variables = (*declared.get("env", ()), *sandbox.get("env", ()))
+    return {
+        "id": declared["id"],
+        "name": declared["name"],
+        "description": declared.get("description", ""),
+        "type": WorkerType(declared["type"]),
+        "pool": declared.get("pool", declared["type"]),
+        "config_schema": schema.document,
+        "timeout_seconds": declared.get("timeout_seconds"),
+        "max_attempts": declared.get("max_attempts"),
+        "max_running": declared.get("max_running"),
+        "env": tuple(name for name in variables if not name.endswith("?")),
+        "optional_env": tuple(name[:-1] for name in variables if name.endswith("?")),
+        "history": declared.get("history"),
+        "limits": WorkerLimits(limits.get("memory_bytes"), limits.get("open_files")),
+        "sandbox": _rules(sandbox),
+        "continues": declared.get("resume") == "continue",
+        "enabled": declared.get("enabled", True),
+        "digest": digest,
+        "schema": schema,
+        "declared": declared,
+    }
 
 
 def _rules(table: Mapping[str, Any]) -> Rules:
@@ -267,6 +308,7 @@ class _ManifestSchema(Schema):
     type = fields.String(required=True, validate=validate.OneOf(list(WorkerType)))
     entrypoint_path = _text(1, 500)
     command = fields.List(_text(), validate=validate.Length(min=1))
+    python = _text(1, 500)
     url = fields.Url(schemes={"http", "https"}, require_tld=False)
     config_schema_path = _text(1, 500)
     pool = fields.String(validate=NAME)
@@ -298,7 +340,7 @@ class _ManifestSchema(Schema):
         needed = _NEEDS.get(data.get("type", ""))
         if needed is None:
             return
-        if needed not in data:
+        if needed is not None and needed not in data:
             raise ValidationError(f"is missing; a worker of type {data['type']} needs it", needed)
         for other in sorted(set(_NEEDS.values()) - {needed}):
             if other in data:
