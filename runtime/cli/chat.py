@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import click
 from rich.markup import escape
 
-from runtime.cli.api import Api, Refused
 from runtime.cli.conversation import Conversation
 from runtime.cli.prompts import given, hint, json_object, read_line
 from runtime.cli.reply import Reply
@@ -15,6 +14,7 @@ from runtime.cli.terminal import console, print_table
 from runtime.errors import Invalid, NotFound, Unavailable
 from runtime.model import Json
 from runtime.settings import current
+from runtime.thread_api.client import Api, Refused
 
 _HELP = """\
 /edit N      edit question N of this branch; the original stays on its own branch

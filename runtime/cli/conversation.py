@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtime.cli.api import Api
 from runtime.errors import NotFound
 from runtime.model import Json
+from runtime.thread_api.client import Api
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ import httpx
 import redis.exceptions
 from rich.markup import escape
 
-from runtime.cli.api import trusted
 from runtime.cli.output import as_json, print_json
 from runtime.cli.terminal import console
 from runtime.errors import (
@@ -36,6 +35,7 @@ from runtime.settings.database_address import Address, SQLiteFile
 from runtime.store import migrate, outbox, pools, recovery
 from runtime.stream import rights
 from runtime.stream.address import is_redis
+from runtime.thread_api.client import trusted
 from runtime.tokens import CLOCK_SKEW
 
 _TIMEOUT = 3.0

@@ -17,7 +17,6 @@ from rich.console import Console
 
 from runtime import events
 from runtime.child import Child, Children, protocol
-from runtime.cli.api import StreamEvent
 from runtime.cli.reply import Reply
 from runtime.errors import ChildFailed, Invalid, OutputTooLarge, WorkerUnavailable
 from runtime.logs import printable
@@ -32,6 +31,7 @@ from runtime.settings import Settings
 from runtime.store.attempts import Claim
 from runtime.store.messages import divided
 from runtime.store.saved_values import MAX_SIZE, SavedValue
+from runtime.thread_api.streams import StreamEvent
 
 _LAST_SECONDS = 0.5
 """That a child is given to exit after its last event."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from runtime import events
-from runtime.cli.api import StreamEvent
 from runtime.logs import printable
 from runtime.model import Json
+from runtime.thread_api.streams import StreamEvent
 
 
 @dataclass(slots=True)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from runtime.cli.api import StreamEvent, parse_stream
 from runtime.cli.reply import Reply
+from runtime.thread_api.streams import StreamEvent, parse_stream
 
 
 def message(id: str = "m1", content: str = "", **more: Any) -> dict[str, Any]:

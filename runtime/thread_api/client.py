@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import httpx
 import orjson
@@ -13,6 +12,7 @@ import orjson
 from runtime.errors import BranchlineError, Unauthenticated, Unavailable
 from runtime.events import RUN_COMPLETED
 from runtime.model import Json
+from runtime.thread_api.streams import StreamEvent, parse_stream
 
 _MAX_RECONNECTS = 20
 """Connections in a row without an event after which a stream is given up."""
@@ -37,16 +37,6 @@ def trusted() -> ssl.SSLContext:
     return context
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEvent:
-    """One event of a stream."""
-
-    type: str
-    data: dict[str, Json]
-    id: str = ""
-    """Where a stream can go on from; empty for a reset."""
-
-
 class Api:
     """A signed-in user of one server."""
 
@@ -69,6 +59,14 @@ class Api:
     def post(self, path: str, body: Json) -> Json:
         """The answer to a POST."""
         return self._request("POST", path, json=body)
+
+    def delete(self, path: str) -> None:
+        """Send a DELETE."""
+        self._request("DELETE", path)
+
+    def upload(self, path: str, content: bytes, **query: Json) -> Json:
+        """The answer to a POST of one file."""
+        return self._request("POST", path, params=query, files={"file": ("file", content)})
 
     def run_events(self, run_id: str, after: str = "") -> Iterator[StreamEvent]:
         """Every event of a run after the one with the id ``after``, up to the run's end.
@@ -98,7 +96,7 @@ class Api:
                 return
             if answer.is_error:
                 answer.read()
-                _raise(answer)
+                raise refusal(answer)
             yield from parse_stream(answer.iter_lines())
 
     def _request(self, method: str, path: str, **more: Json) -> Json:
@@ -107,7 +105,7 @@ class Api:
             self._sign_in()  # a sign-in's token expires after an hour
             answer = self._send(method, path, **more)
         if answer.is_error:
-            _raise(answer)
+            raise refusal(answer)
         return orjson.loads(answer.content) if answer.content else None
 
     def _send(self, method: str, path: str, **more: Json) -> httpx.Response:
@@ -127,7 +125,7 @@ class Api:
                 "Use --email for another account, or --token."
             )
         if answer.is_error:
-            _raise(answer)
+            raise refusal(answer)
         self._set_token(answer.json()["token"])
 
     def _set_token(self, token: str) -> None:
@@ -135,33 +133,15 @@ class Api:
         self._http.cookies.clear()
 
 
-def parse_stream(lines: Iterator[str]) -> Iterator[StreamEvent]:
-    """The events of a text/event-stream."""
-    event_id, kind, data = "", "", []
-    for line in lines:
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if field == "id":
-            event_id = value
-        elif field == "event":
-            kind = value
-        elif field == "data":
-            data.append(value)
-        elif not line:
-            if data:
-                yield StreamEvent(kind, orjson.loads("\n".join(data)), event_id)
-            event_id, kind, data = "", "", []
-
-
-def _raise(answer: httpx.Response) -> None:
-    """Raise Refused with the text of a problem document (RFC 9457)."""
+def refusal(answer: httpx.Response) -> Refused:
+    """What a problem document (RFC 9457) says, as an error."""
     try:
         problem = orjson.loads(answer.content)
         detail = problem.get("detail") or problem["title"]
         fields = [f"{error['path']}: {error['message']}" for error in problem.get("errors", [])]
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        raise Refused(
+        return Refused(
             f"The server answered {answer.status_code} {answer.reason_phrase}.", answer.status_code
-        ) from None
+        )
     text = "\n  ".join([detail, *(field for field in fields if not field.endswith(detail))])
-    raise Refused(text, answer.status_code)
+    return Refused(text, answer.status_code)

@@ -1,0 +1,1 @@
+"""Clients of the Thread API: what the command line and the Gradio page share."""
