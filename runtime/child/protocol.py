@@ -38,6 +38,7 @@ from runtime.sdk.protocol import (
     Usage,
     asked_for,
     decode_line,
+    is_utf16,
 )
 
 __all__ = [
@@ -65,6 +66,10 @@ __all__ = [
 
 CANCEL: Final = b'{"type":"cancel"}'
 """The line by which a worker is asked to end."""
+_OTHER_ENCODING: Final = (
+    "The worker writes UTF-16, and a line of the protocol is UTF-8. Set the encoding of its output; in "
+    "PowerShell: [Console]::OutputEncoding = [Text.UTF8Encoding]::new($false)"
+)
 NO_MESSAGE: Final = b'{"type":"message","id":null,"message":null}'
 """The line by which a worker is told that its inbox is empty."""
 
@@ -175,7 +180,9 @@ class Decoder:
         for line in filter(None, lines.split(b"\n")):
             fields = _object(line)
             if fields is None:
-                if line.strip():
+                if is_utf16(line):
+                    self._add(events, {"type": "error", "message": _OTHER_ENCODING})
+                elif line.strip():
                     _log(events, line.decode("utf-8", "replace").rstrip("\r"))
             else:
                 self._add(events, fields)

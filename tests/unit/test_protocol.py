@@ -127,6 +127,13 @@ def test_a_line_that_is_no_object_is_for_the_log(line: str) -> None:
     assert decode(f"{line}\n".encode()) == [Log(f"{line}\n")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_an_error_that_says_so(encoding: str) -> None:
+    written = '{"type":"delta","text":"a"}\n{"type":"done"}\n'.encode(encoding)
+    first = next(one for one in decode(written) if not isinstance(one, Log))
+    assert isinstance(first, Failed) and "UTF-16" in first.message
+
+
 def test_lines_for_the_log_come_together_and_empty_ones_not_at_all() -> None:
     assert decode(b"one\r\n\n  \ntwo\xff\x00\n") == [Log("one\ntwo\ufffd\ufffd\n")]
 

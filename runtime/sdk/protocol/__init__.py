@@ -31,7 +31,7 @@ from .events import (
     Step,
     Usage,
 )
-from .fields import MAX_LINE, ProtocolError, asked_for, decode_line, size_of
+from .fields import MAX_LINE, ProtocolError, asked_for, decode_line, is_utf16, size_of
 from .reader import Reader
 from .values import Channel, MessageType, Role
 
@@ -60,5 +60,6 @@ __all__ = [
     "Usage",
     "asked_for",
     "decode_line",
+    "is_utf16",
     "size_of",
 ]

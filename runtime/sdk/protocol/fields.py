@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Mapping
 from enum import StrEnum
@@ -37,6 +38,7 @@ _MAX_OPTIONS: Final = 100
 _MAX_MESSAGES: Final = 1000
 _ANSWERED_BY: Final = {"save": "key", "call": "id"}
 """The lines that the pool answers, and the field by which."""
+_UTF16: Final = (b"\xff\xfe{\0", b"\xfe\xff\0{", b'{\0"\0', b"\0{\0")
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _ASCII_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -47,14 +49,31 @@ class ProtocolError(Exception):
 
 
 def decode_line(line: bytes) -> dict[str, Any] | None:
-    """The JSON object on a line; None where it is something else."""
+    """The JSON object on a line; None where it is something else.
+
+    A byte order mark before it is skipped, and bytes that are no UTF-8 are U+FFFD: some programs
+    write such lines, and what is said in them is not to be missing.
+    """
+    line = line.removeprefix(codecs.BOM_UTF8)
     if not line.lstrip().startswith(b"{"):
         return None
     try:
-        value = json.loads(line, parse_constant=_no_constant, parse_int=_number)
+        value = json.loads(_text_of(line), parse_constant=_no_constant, parse_int=_number)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def is_utf16(line: bytes) -> bool:
+    """Whether a line begins as an object does in UTF-16, which cannot be read line by line."""
+    return line.startswith(_UTF16)
+
+
+def _text_of(line: bytes) -> str:
+    try:
+        return line.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return line.decode("utf-8", "replace")
 
 
 def _no_constant(name: str) -> None:
