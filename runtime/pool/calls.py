@@ -30,7 +30,7 @@ from runtime.errors import (
     StreamUnavailable,
     Unavailable,
 )
-from runtime.model import Channel, Json, Message, MessageType, Role, Run, RunError, RunStatus
+from runtime.model import Channel, Json, Message, MessageType, Role, Run, RunStatus
 from runtime.pool.attempt import Attempt, StopReason
 from runtime.services import Services
 from runtime.store import calls
@@ -190,16 +190,6 @@ class Calls:
             elif reserved:
                 self._host.release()
         return called, is_new
-
-    def _fail(self, call_id: str, error: Exception) -> None:
-        """There is no sub-run; the worker gets that as a result, as it gets any other failure."""
-        retryable = isinstance(error, Unavailable)
-        failure = RunError("call_refused", str(error), retryable=retryable).encode()
-        nothing: dict[str, Json] = {"run_id": None, "messages": [], "usage": None}
-        self._send({"type": "result", "id": call_id, **nothing, "status": RunStatus.ERROR, "error": failure})
-
-    def _refuse(self, call_id: str, reason: str) -> None:
-        self._send({"type": "refused", "of": "call", "id": call_id, "message": reason})
 
     # ── what becomes of them ────────────────────────────────────────────────
 

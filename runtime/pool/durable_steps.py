@@ -62,9 +62,6 @@ class DurableSteps:
                     raise StaleAttempt from None
                 gevent.sleep(_RETRY_PAUSE)
 
-    def _refuse(self, key: str, reason: str) -> None:
-        self._send({"type": "refused", "of": "save", "key": key, "message": reason})
-
     def _send(self, answer: Mapping[str, Json]) -> None:
         child = self._attempt.child
         if child is not None:

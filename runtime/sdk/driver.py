@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .errors import Cancelled, Failure, Suspended
+from .errors import Cancelled, Failure, Misspelt, Suspended
 from .loader import Function
 from .messages import Json
 from .run import Run
@@ -41,6 +41,8 @@ def execute(function: Function, wire: Connection) -> int:
             print(f"failed: {failure}", file=sys.stderr)
             run._fail(str(failure), failure.retryable)
         except Exception as error:
+            from . import mistakes
+
             _print_traceback()
             run._fail(f"{type(error).__name__}: {error}", bool(getattr(error, "retryable", False)))
         return 1
@@ -80,6 +82,9 @@ def _drive_iterator(result: Iterator[Any], run: Run) -> None:
             if isinstance(result, Generator):
                 result.throw(cancelled)
             raise
+        except Misspelt as error:
+            _note_place(error, result)
+            raise
 
 
 def _drive_async(result: Any, run: Run, wire: Connection) -> None:
@@ -90,7 +95,11 @@ def _drive_async(result: Any, run: Run, wire: Connection) -> None:
             run._emit_output(await result)
             return
         async for output in result:
-            run._emit_output(output)
+            try:
+                run._emit_output(output)
+            except Misspelt as error:
+                _note_place(error, result)
+                raise
 
     async def until_cancelled() -> None:
         loop = asyncio.get_running_loop()
@@ -108,6 +117,12 @@ def _drive_async(result: Any, run: Run, wire: Connection) -> None:
             wire.detach(loop)
 
     asyncio.run(until_cancelled())
+
+
+def _note_place(error: Misspelt, source: object) -> None:
+    from . import mistakes
+
+    error.place = mistakes.place_of(source)
 
 
 def _print_traceback() -> None:

@@ -16,5 +16,12 @@ class Failure(Exception):
         self.retryable = retryable
 
 
+class Misspelt(ValueError):
+    """The worker says something that the protocol does not have."""
+
+    place: tuple[str, int] | None = None
+    """File and line of the ``yield``; None where it was sent by a call, which its traceback has."""
+
+
 class Suspended(BaseException):
     """The worker has asked its user a question; this process ends until the answer is there."""

@@ -28,6 +28,27 @@ _ALLOWED_IN_STEPS = ("step", "error")
 """What the function of a durable step may say: it is missing in a later attempt, and nothing is lost."""
 
 
+_REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "delta": ("text",),
+    "start": ("ref",),
+    "end": ("ref",),
+    "message": (),
+    "step": ("description",),
+    "usage": (),
+    "confirm": ("id", "prompt"),
+    "save": ("key", "value"),
+    "inbox": (),
+    "call": ("id", "worker_id"),
+    "follow": ("id",),
+    "state": ("value",),
+    "finish": (),
+    "discard": (),
+    "done": (),
+    "error": (),
+}
+"""The events of the protocol, and what each must have."""
+
+
 class OpenMessage:
     """A message that the worker streams. As a context manager it ends itself."""
 
@@ -466,6 +487,17 @@ class Run:
             refuse_within("what the worker says")
         if not self._unconsumed and not self._ended:
             self._output(_encode(json.dumps(event, ensure_ascii=False, allow_nan=False)))
+
+    @staticmethod
+    def _refuse(event: Mapping[str, Json]) -> NoReturn:
+        """It is misspelt, and would be missing in the answer."""
+        from . import mistakes
+
+        kind: Any = event.get("type")
+        if not isinstance(kind, str) or kind not in _REQUIRED:
+            raise mistakes.unknown_event(kind, _REQUIRED)
+        missing = next(name for name in _REQUIRED[kind] if name not in event)
+        raise mistakes.missing_field(kind, missing, event)
 
     def _delta(self, text: str, ref: str | None) -> None:
         if not isinstance(text, str):
