@@ -32,8 +32,8 @@ from runtime.model import (
     new_id,
     utc_now,
 )
-from runtime.pool.usage import add
 from runtime.settings import RunSettings
+from runtime.store.usage import add
 
 _OVERHEAD = 256
 """Bytes that every message and step counts in addition to its text, so that empty ones are bounded too."""

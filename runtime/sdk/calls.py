@@ -104,8 +104,13 @@ class Call:
 
     @property
     def usage(self) -> dict[str, Json]:
-        """What it has used."""
+        """What it has used itself."""
         return self.result.get("usage") or {}
+
+    @property
+    def usage_below(self) -> dict[str, Json]:
+        """What all that it has called itself have used, and those below them."""
+        return self.result.get("usage_below") or {}
 
     @property
     def error(self) -> dict[str, Json] | None:

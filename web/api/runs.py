@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, request, url_for
@@ -9,7 +10,7 @@ from flask import Response, request, url_for
 from runtime.dispatch import Accepted, NewThread, RunRequest, after_commit, encode_wait
 from runtime.errors import FieldError, Invalid, TooMany, Unavailable
 from runtime.model import Json, Message, Run, RunStatus, encode_time
-from runtime.store import backlog, calls, messages, runs
+from runtime.store import backlog, calls, messages, runs, usage
 from web.api import body_limits, idempotency
 from web.api.events import stream_run
 from web.api.openapi import Blueprint
@@ -34,6 +35,7 @@ _CANCEL_WAIT = 30.0
 
 _RunAnswer = outputs.wrapped("RunAnswer", run=outputs.Run)
 _RunPage = outputs.page_of(outputs.Run)
+_SubRunPage = outputs.page_of(outputs.RunWithUsage)
 _RunDetail = outputs.wrapped("RunDetail", run=outputs.RunWithQueue)
 _RunResult = outputs.wrapped("RunResult", run=outputs.RunWithQueue, messages=[outputs.Message])
 _Accepted = outputs.wrapped("Accepted", runs=[outputs.Run], states=[outputs.State], input_state=outputs.State)
@@ -156,15 +158,20 @@ def list_attempts(run_id: str) -> Response:
 
 @views.route("/<id:run_id>/children")
 @views.arguments(queries.ChildrenQuery, location="query")
-@views.response(200, _RunPage)
+@views.response(200, _SubRunPage)
 def list_children(given: dict[str, Any], run_id: str) -> Response:
     """The runs that its worker has called, newest first. They are in no other list.
 
     Each is read by its id as any run, with its stream and its output state.
     """
     _get(run_id)
-    page = core.database.read(calls.children, run_id, **given)
-    return json_response({"items": [run.encode() for run in page.items], "next": page.next})
+
+    def read(c: Any) -> dict[str, Json]:
+        page = calls.children(c, run_id, **given)
+        below = usage.below(c, page.items)
+        return {"items": [_with_usage(run, below) for run in page.items], "next": page.next}
+
+    return json_response(core.database.read(read))
 
 
 @views.route("/<id:run_id>/cancel", methods=["POST"])
@@ -250,7 +257,11 @@ def _get(run_id: str) -> Run:
 def _with_queue(c: Any, run: Run) -> dict[str, Json]:
     settings = core.settings
     wait = backlog.explain_wait(c, run, settings.pool.lease, settings.limits.running_per_user)
-    return {**run.encode(), "queue": encode_wait(wait)}
+    return {**_with_usage(run, usage.below(c, [run])), "queue": encode_wait(wait)}
+
+
+def _with_usage(run: Run, below: Mapping[str, Mapping[str, Json]]) -> dict[str, Json]:
+    return {**run.encode(), "usage_below": below.get(run.id)}
 
 
 def _attempt(number: int, written: list[Message], steps: list[dict[str, Json]]) -> dict[str, Json]:

@@ -19,7 +19,6 @@ from runtime.testing.redis_server import RedisServer
 from runtime.testing.sse import Received, Text
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
-from tests.support.databases import ON_BOTH_DATABASES
 from tests.support.more_workers import FOLDER, with_workers
 
 WITHIN = 60
@@ -200,7 +199,6 @@ def answer(client: Client, run: dict[str, Any], given: str = "yes") -> None:
     client.post(f"/api/runs/{run['id']}/answer", json={"answer": given}).raise_for_status()
 
 
-@ON_BOTH_DATABASES
 @pytest.mark.parametrize("whom", ["top", "bottom"])
 def test_a_question_from_below_waits_at_the_top_and_its_answer_goes_down(client: Client, whom: str) -> None:
     run = ask(client, "chain", depth=2, last={"way": "ask", "prompt": "Shall I?"})
@@ -294,6 +292,16 @@ def test_sub_runs_are_shown_below_their_run_and_nowhere_else(stack: Stack, clien
     stranger.close()
 
 
+def test_a_run_shows_what_all_below_it_have_used(client: Client) -> None:
+    run = ask(client, "spend", depth=2)
+
+    assert text_of(client, run) == "spent {'tokens': 1} below {'tokens': 1}"
+    shown, [child] = client.run(run), children(client, run)
+    [grandchild] = children(client, child)
+    used = [(one["usage"], one["usage_below"]) for one in (shown, child, grandchild)]
+    assert used == [({"tokens": 1}, {"tokens": 2}), ({"tokens": 1}, {"tokens": 1}), ({"tokens": 1}, None)]
+
+
 def test_a_cancelled_sub_run_is_a_result_of_its_caller_at_once(client: Client, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     run = ask(client, "chain", depth=1, last={"way": "hold", "until": str(gate)})
@@ -303,6 +311,12 @@ def test_a_cancelled_sub_run_is_a_result_of_its_caller_at_once(client: Client, t
     client.post(f"/api/runs/{child['id']}/cancel", json={})
 
     assert text_of(client, run) == "1:cancelled:"
+
+
+def line_of(client: Client, run: dict[str, Any]) -> list[dict[str, Any]]:
+    """A run and what is below it, one below the other."""
+    below = children(client, run)
+    return [run, *line_of(client, below[0])] if below else [run]
 
 
 def told(events: list[Received]) -> dict[str, list[object]]:

@@ -242,7 +242,16 @@ class Run(Output):
     finished_at = moment(allow_none=True)
 
 
-class RunWithQueue(Run):
+class RunWithUsage(Run):
+    """A run, and what those below it have used."""
+
+    usage_below = Object(
+        allow_none=True,
+        metadata=says("what all sub-runs below it have used, at any depth; numbers add up. null: nothing"),
+    )
+
+
+class RunWithQueue(RunWithUsage):
     """A run, and why it has not started."""
 
     queue = fields.Nested(Queue, allow_none=True, metadata=says("null unless the run is queued"))
