@@ -90,7 +90,8 @@ def decide(end: AttemptEnd, limits: RunSettings, stderr: LogTail) -> Outcome:
     if end.failed and end.error is not None:
         error = replace(end.error, log_tail=stderr.tail())
         if error.retryable and run.failures + 1 < run.max_attempts:
-            return Retry(limits.retry_backoff * 2**run.failures, error)
+            backoff = limits.retry_backoff * 2**run.failures
+            return Retry(max(backoff, (result and result.retry_after) or 0.0), error)
         return Finish(RunStatus.ERROR, error)
     if result is not None and result.discarded:
         return HandBack()

@@ -79,6 +79,8 @@ class WorkerResult:
     confirmation: dict[str, Json] | None = None
     discarded: bool = False
     """Whether it wants to begin anew."""
+    retry_after: float | None = None
+    """Seconds in which it is of no use to try again, if the worker says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +171,10 @@ class Transcript:
                 case protocol.Done():
                     self._end_all(MessageStatus.COMPLETE)
                     self.result = WorkerResult()
-                case protocol.Failed(message, retryable):
-                    self.result = WorkerResult(RunError("worker_error", message, retryable))
+                case protocol.Failed(message, retryable, retry_after, code):
+                    if code == "lost":
+                        message = f"Attempt {self.run.attempt} was lost: {message}."
+                    self.result = WorkerResult(RunError(code, message, retryable), retry_after=retry_after)
 
     def note_child(self, child: Run) -> None:
         """The run has called another worker."""

@@ -141,6 +141,10 @@ class Failed:
 
     message: str
     retryable: bool
+    retry_after: float | None = None
+    """Seconds in which it is of no use to try again."""
+    code: str = "worker_error"
+    """What kind of error it is."""
 
 
 Event = (

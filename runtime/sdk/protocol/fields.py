@@ -36,6 +36,8 @@ _MAX_NAME: Final = 200
 _MAX_SENTENCE: Final = 4000
 _MAX_OPTIONS: Final = 100
 _MAX_MESSAGES: Final = 1000
+_LONGEST_PAUSE: Final = 3600.0
+"""Seconds that a worker may ask to wait before it is tried again."""
 _ANSWERED_BY: Final = {"save": "key", "call": "id"}
 """The lines that the pool answers, and the field by which."""
 _UTF16: Final = (b"\xff\xfe{\0", b"\xfe\xff\0{", b'{\0"\0', b"\0{\0")
@@ -278,6 +280,13 @@ def _message(message: Mapping[str, Any]) -> CompleteMessage:
     role = _choice(fields, "role", Role.USER)
     _, type, channel, author = _head({**fields, "role": role})
     return CompleteMessage(role, type, channel, author, _text(fields, "content", ""), _data(fields) or {})
+
+
+def _retry_after(fields: Mapping[str, Any]) -> float | None:
+    seconds = fields.get("retry_after")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
+        return None
+    return float(min(seconds, _LONGEST_PAUSE))
 
 
 def _options(fields: Mapping[str, Any]) -> list[str]:
