@@ -2,29 +2,38 @@
 
 The run is POSTed to the worker's URL, as the line that a process would read. The
 response is what a process would write: lines of JSON, or Server-Sent Events whose
-data are such lines. To stop the worker, the connection is closed.
+data are such lines. To stop the worker, the connection is closed. Where the service answers 202
+there is no such response: it sends its lines by the Worker API, until one ends the run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import queue
+import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 
 import httpx
 
-from runtime.child import protocol
+from runtime.child import http_answer, protocol
 from runtime.child.egress.routes import Access
+from runtime.child.http_answer import Failure
+from runtime.child.signing import signature
 from runtime.registry import Worker
 
 log = logging.getLogger(__name__)
 
-_CONNECT_TIMEOUT = 10.0
 _CHUNKS = 16
 """Chunks that are buffered. When so many wait to be read, no more is read from the service."""
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """What services are known by. To load it takes tens of milliseconds, so all requests share it."""
+    return httpx.create_ssl_context()
 
 
 class HttpChild:
@@ -34,16 +43,22 @@ class HttpChild:
     pid = 0
     oom_killed = False
     lost: str | None = None
-    digest: str | None = None
     exceeded: str | None = None
 
-    def __init__(self, worker: Worker, environ: Mapping[str, str]) -> None:
-        """``environ``: the variables of the run, which are sent as headers."""
+    def __init__(self, worker: Worker, environ: Mapping[str, str], secret: str | None = None) -> None:
+        """``environ``: the variables of the run, which are sent as headers.
+
+        ``secret``: by which the request is signed; None: it is not.
+        """
         assert worker.url is not None
         self._url = worker.url
+        self._rules = worker.http
+        self._secret = secret
+        self._pushes = False
+        """Whether the service has accepted the run, and sends its events by the Worker API."""
         self._headers = {
             "Content-Type": "application/json",
-            "Accept": "application/x-ndjson, text/event-stream",
+            "Accept": http_answer.ACCEPT,
             "Authorization": f"Bearer {environ['BRANCHLINE_RUN_TOKEN']}",
             "X-Branchline-Run-Id": environ["BRANCHLINE_RUN_ID"],
             "X-Branchline-Api-Url": environ["BRANCHLINE_API_URL"],
@@ -101,42 +116,51 @@ class HttpChild:
         """There are no pipes."""
 
     def _run(self, request: bytes) -> None:
-        timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT)
+        timeout = httpx.Timeout(None, connect=self._rules.connect_timeout, read=self._rules.idle_timeout)
         try:
-            with httpx.Client(timeout=timeout) as self._client:
+            with httpx.Client(timeout=timeout, verify=_certificates()) as self._client:
                 self._exchange(self._client, request)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             if not self._stopped.is_set():
-                unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-                what = "could not be reached" if unreachable else "broke off its answer"
-                self._fail(f"The worker at {self._url} {what}: {error}", unreachable)
+                self._fail(self._failure_of(error))
         except Exception:  # else its answer would seem to have ended well
             if not self._stopped.is_set():
                 log.exception("the answer of the worker at %s could not be read", self._url)
-                self._fail(f"The answer of the worker at {self._url} could not be read.", retryable=False)
+                self._fail(Failure(f"The answer of the worker at {self._url} could not be read."))
         finally:
             self._ended.set()
-            self._put(b"")
+            if not self._pushes:
+                self._put(b"")
+
+    def _failure_of(self, error: Exception) -> Failure:
+        if isinstance(error, httpx.ReadTimeout):
+            seconds = self._rules.idle_timeout
+            return Failure(f"The worker at {self._url} sent nothing for {seconds:g} seconds.")
+        unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        what = "could not be reached" if unreachable else "broke off its answer"
+        why = str(error) or type(error).__name__
+        return Failure(f"The worker at {self._url} {what}: {why}", retryable=unreachable)
 
     def _exchange(self, client: httpx.Client, request: bytes) -> None:
-        with client.stream("POST", self._url, content=request, headers=self._headers) as response:
-            if response.status_code >= 300:
-                text = response.read()[:500].decode("utf-8", "replace").strip()
-                self._fail(
-                    f"The worker at {self._url} answered {response.status_code}: {text}",
-                    response.status_code in (429, 502, 503, 504),
-                )
+        signed = signature(self._secret, request) if self._secret else {}
+        with client.stream("POST", self._url, content=request, headers=self._headers | signed) as response:
+            if problem := http_answer.problem_of(response, self._url):
+                return self._fail(problem)
+            if response.status_code == http_answer.ACCEPTED:
+                self._pushes = True
                 return
-            events = response.headers.get("content-type", "").startswith("text/event-stream")
-            chunks = response.iter_bytes()
-            for chunk in _lines_of_events(chunks) if events else chunks:
+            last = http_answer.LastLine()
+            for chunk in http_answer.lines_of(response):
                 if self._stopped.is_set():
                     return
+                last.feed(chunk)
                 self._chunks.put(chunk)
+            if not last.ends_run:
+                message = f"The worker at {self._url} ended its answer without `done`, so it may be cut off."
+                self._fail(Failure(message))
 
-    def _fail(self, message: str, retryable: bool) -> None:
-        line = json.dumps({"type": "error", "message": message, "retryable": retryable})
-        self._put(b"\n" + line.encode() + b"\n")
+    def _fail(self, failure: Failure) -> None:
+        self._put(failure.encode())
 
     def _put(self, chunk: bytes) -> None:
         """Queue a chunk, unless the child was stopped and nobody reads any more."""
@@ -146,13 +170,3 @@ class HttpChild:
             except queue.Full:
                 if self._stopped.is_set():
                     return
-
-
-def _lines_of_events(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The data of Server-Sent Events, a line each; other fields are skipped."""
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).replace(b"\r\n", b"\n").split(b"\n")
-        data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
-        if data:
-            yield b"\n".join(data) + b"\n"

@@ -57,6 +57,18 @@ _CONNECT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class HttpRules:
+    """How a web service is reached."""
+
+    connect_timeout: float = _CONNECT_TIMEOUT
+    """Seconds to connect."""
+    idle_timeout: float | None = None
+    """Seconds in which something comes; None: as long as the run may take."""
+    secret: str | None = None
+    """The environment variable with the secret by which requests are signed; None: they are not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What a worker.toml and its schema say, for any process, whether the folder is there or not."""
 
@@ -103,6 +115,8 @@ class Worker(Manifest):
     """Set for exec; run in ``folder``."""
     url: str | None
     """Set for http."""
+    http: HttpRules = HttpRules()
+    """Used for http."""
 
     def unavailable(self, environ: Mapping[str, str]) -> str | None:
         """Why it cannot run in the environment ``environ``; None: it can."""
@@ -158,6 +172,15 @@ def _load(folder: Path, digest: str | None) -> Worker:
         entrypoint=_inside(folder, entrypoint) if entrypoint else None,
         command=command,
         url=declared.get("url"),
+        http=_http_rules(declared.get("http", {})),
+    )
+
+
+def _http_rules(table: Mapping[str, Any]) -> HttpRules:
+    return HttpRules(
+        table.get("connect_timeout_seconds", _CONNECT_TIMEOUT),
+        table.get("idle_timeout_seconds"),
+        table.get("secret"),
     )
 
 
@@ -249,6 +272,12 @@ class _LimitsSchema(Schema):
     open_files = fields.Integer(strict=True, validate=validate.Range(min=16, max=_MAX_LIMIT))
 
 
+class _HttpSchema(Schema):
+    connect_timeout_seconds = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=600))
+    idle_timeout_seconds = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=7 * 86400))
+    secret = fields.String(validate=_SECRET)
+
+
 def _destination(text: str) -> None:
     try:
         Destination.parse(text)
@@ -320,6 +349,7 @@ class _ManifestSchema(Schema):
     resume = fields.String(validate=validate.OneOf(("restart", "continue")))
     limits = fields.Nested(_LimitsSchema, unknown=RAISE)
     sandbox = fields.Nested(_SandboxSchema, unknown=RAISE)
+    http = fields.Nested(_HttpSchema, unknown=RAISE)
     enabled = fields.Boolean(truthy={True}, falsy={False})
 
     @validates_schema
@@ -334,6 +364,14 @@ class _ManifestSchema(Schema):
                 raise ValidationError(message, "env")
         if "sandbox" in data and data.get("type") == WorkerType.HTTP:
             raise ValidationError("is not allowed for a worker of type http, which runs elsewhere", "sandbox")
+
+    @validates_schema
+    def check_http(self, data: dict[str, Any], **_: Any) -> None:
+        if "http" in data and data.get("type") != WorkerType.HTTP:
+            raise ValidationError("means something for a worker of type http only", "http")
+        secret = data.get("http", {}).get("secret")
+        if secret is not None and secret not in data.get("env", ()):
+            raise ValidationError(f"must be one of the variables in env: add {secret} there", "http.secret")
 
     @validates_schema
     def check_start_keys(self, data: dict[str, Any], **_: Any) -> None:

@@ -19,17 +19,24 @@ class WorkerService:
         self.type = "application/x-ndjson"
         self.answer: Answer = lambda body, headers: iter(())
         """The parts of a response, from the request's body and headers."""
+        self.headers: dict[str, str] = {}
+        """Further headers of its responses."""
+        self.bodies: list[bytes] = []
         self.requests: list[tuple[dict[str, str], dict[str, Any]]] = []
         self.disconnected = threading.Event()
         service = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                body = json.loads(content)
+                service.bodies.append(content)
                 headers = dict(self.headers.items())
                 service.requests.append((headers, body))
                 self.send_response(service.status)
                 self.send_header("Content-Type", service.type)
+                for name, value in service.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 try:
                     for part in service.answer(body, headers):

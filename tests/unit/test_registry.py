@@ -12,6 +12,7 @@ import pytest
 
 from runtime.errors import Invalid, UnknownWorker, WorkerInvalid
 from runtime.registry import Worker, WorkerType, discover, load
+from runtime.registry.manifest import HttpRules
 from runtime.settings import CHECKOUT
 
 PYTHON = 'id = "w"\nname = "W"\ntype = "python"\nentrypoint_path = "w.py"\n'
@@ -55,6 +56,16 @@ def test_what_is_left_out_has_a_default(make: Make) -> None:
     assert worker.timeout_seconds is worker.max_attempts is worker.max_running is worker.history is None
     assert worker.limits.memory_bytes is worker.limits.open_files is None
     assert worker.check_config({"anything": 1}) == {"anything": 1}
+
+
+def test_a_web_service_says_how_it_is_reached(make: Make) -> None:
+    table = '[http]\nconnect_timeout_seconds = 3\nidle_timeout_seconds = 60\nsecret = "KEY"\n'
+    assert load(make(HTTP)).http == HttpRules(10.0, None, None)
+    assert load(make(f'{HTTP}env = ["KEY"]\n{table}')).http == HttpRules(3.0, 60.0, "KEY")
+    with pytest.raises(WorkerInvalid, match="add KEY there"):
+        load(make(f"{HTTP}{table}"))
+    with pytest.raises(WorkerInvalid, match="type http only"):
+        load(make(f"{EXEC}[http]\n"))
 
 
 def test_everything_can_be_set(make: Make) -> None:

@@ -16,7 +16,8 @@ class HttpLauncher:
     """Posts the run to the worker's URL."""
 
     def __init__(self, context: LaunchContext) -> None:
-        """Needs nothing of ``context``: no process is started here."""
+        """Needs only the variables: no process is started here."""
+        self._environ = context.environ
 
     def warm(self, worker: Worker) -> None:
         """There is nothing to prepare."""
@@ -26,7 +27,8 @@ class HttpLauncher:
         # Only pools of such workers need an HTTP client in memory.
         from runtime.child.http_child import HttpChild
 
-        child = HttpChild(worker, environ)
+        secret = worker.http.secret and self._environ.get(worker.http.secret)
+        child = HttpChild(worker, environ, secret)
         if line:
             child.send(line)
         return child
