@@ -24,6 +24,7 @@
     ├── LimitExceeded              a computation needs more time or memory than it may
     ├── AttemptEnded               this attempt may no longer write
     │   └── StaleAttempt           a later attempt has begun, or the run has ended
+    ├── LinesMissing               of numbered lines some have not come
     ├── LogLost                    the event log has lost the attempt; open it again
     └── WorkerError                a worker or its child failed
         ├── WorkerInvalid          the folder cannot be used as a worker
@@ -202,6 +203,15 @@ class StaleAttempt(AttemptEnded):
 
 class LogLost(BranchlineError):
     """The event log has lost this attempt and must be opened again."""
+
+
+class LinesMissing(BranchlineError):
+    """Lines before these have not come; send them first."""
+
+    def __init__(self, expected: int) -> None:
+        super().__init__(f"Lines are missing: the next one is to have the number {expected}. Send it first.")
+        self.expected = expected
+        """The number of the line that is to come next."""
 
 
 class WorkerError(BranchlineError):

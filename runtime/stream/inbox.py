@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from secrets import token_hex
 
-from runtime.errors import OutputLost, StaleAttempt
+from runtime.errors import LinesMissing, OutputLost, StaleAttempt
 from runtime.stream.connection import Argument, Link, Script
 
 PUSH = Script("inbox_push")
@@ -25,10 +25,14 @@ class Inbox:
         self._tokens: dict[str, str] = {}
         """Identifies a run's present ``pop``, so that Redis recognises it if it is sent again."""
 
-    def push(self, thread_id: str, run_id: str, attempt: int, lines: Sequence[bytes]) -> bool:
+    def push(
+        self, thread_id: str, run_id: str, attempt: int, lines: Sequence[bytes], first: int | None = None
+    ) -> bool:
         """Leave a worker's ``lines`` for the executor; False if the inbox is full now.
 
-        Raises StaleAttempt when a later attempt has begun or the run has ended.
+        ``first`` is the number of the first one, where the worker numbers them, from 1 and without a
+        gap: those that came before are skipped. Raises StaleAttempt when a later attempt has begun or
+        the run has ended, LinesMissing where lines before ``first`` have not come.
         """
         names = (
             self._link.keys.inbox(thread_id, run_id, attempt),
@@ -37,8 +41,10 @@ class Inbox:
         )
         args: list[Argument] = [attempt, INBOX_LINES, INBOX_BYTES, INBOX_TTL, *lines]
         answer = self._link.call(PUSH, names, args, resend=False)
-        if answer < 0:
+        if answer == -1:
             raise StaleAttempt
+        if answer < -1:
+            raise LinesMissing(-answer - 1)
         return bool(answer)
 
     def pop(self, thread_id: str, run_id: str, attempt: int, count: int) -> list[bytes]:

@@ -49,7 +49,10 @@ class Keys:
         return f"{self.prefix}:{{{thread_id}}}:inbox:{run_id}:{attempt}"
 
     def inbox_state(self, thread_id: str, run_id: str, attempt: int) -> str:
-        """Hash: ``bytes`` and ``lines`` in the inbox, ``token`` and ``taken`` (lines) of the latest pop."""
+        """Hash: ``bytes`` and ``lines`` in the inbox, ``token`` and ``taken`` (lines) of the latest pop.
+
+        And ``seen``: the number of the newest line, where the worker numbers them.
+        """
         return f"{self.prefix}:{{{thread_id}}}:inbox-state:{run_id}:{attempt}"
 
     def wake(self, thread_id: str) -> str:

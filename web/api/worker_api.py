@@ -114,6 +114,7 @@ def list_own_messages(given: dict[str, Any], run_id: str) -> Response:
 
 @worker_api.route("/events", methods=["POST"])
 @worker_api.doc(**_EVENTS)
+@worker_api.arguments(queries.NumberedQuery, location="query")
 @worker_api.response(202, _Accepted)
 def post_events(run_id: str) -> Response:
     """Send events of the worker's protocol: one JSON array, or NDJSON for as long as the worker works."""

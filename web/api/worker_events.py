@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import TypeVar
 
 import gevent
 import orjson
@@ -15,6 +16,8 @@ from runtime.stream import Inbox, Notices
 from web.http import ndjson
 from web.http.parsing import load_json, read_body
 
+T = TypeVar("T")
+
 INBOX_PATIENCE = 10.0
 """Seconds to wait for a full inbox to have room."""
 _RETRY_INTERVAL = 0.02
@@ -25,10 +28,11 @@ def read_events(request: Request) -> Iterator[list[bytes]]:
     return _from_array(request) if request.is_json else _from_ndjson(request)
 
 
-def push(inbox: Inbox, notices: Notices, run: Run, batch: list[bytes]) -> int:
-    """Append events to the run's inbox; how many.
+def push(inbox: Inbox, notices: Notices, run: Run, batch: list[bytes], first: int | None = None) -> int:
+    """Append events to the run's inbox; how many. ``first``: the number of the first, if they have any.
 
-    Raises TooMany if the inbox stays full, Unauthenticated if the attempt has ended.
+    Raises TooMany if the inbox stays full, Unauthenticated if the attempt has ended, LinesMissing
+    where events before these have not come.
     """
     deadline = time.monotonic() + INBOX_PATIENCE
     try:

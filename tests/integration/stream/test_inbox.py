@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.errors import OutputLost, StaleAttempt
+from runtime.errors import LinesMissing, OutputLost, StaleAttempt
 from runtime.settings import Settings
 from runtime.stream import EventLog, Inbox, Link
 from runtime.stream.inbox import INBOX_BYTES, INBOX_LINES, POP
@@ -42,6 +42,31 @@ def test_lines_whose_reply_was_lost_are_returned_again(inbox: Inbox, thread: str
     link.call = call  # type: ignore[method-assign]
     assert inbox.pop(thread, RUN, 1, 1) == [b"a"]
     assert inbox.pop(thread, RUN, 1, 1) == [b"b"]
+
+
+def test_numbered_lines_count_once_however_often_they_are_sent(inbox: Inbox, thread: str) -> None:
+    assert inbox.push(thread, RUN, 1, [b"a", b"b"], first=1)
+    assert inbox.push(thread, RUN, 1, [b"a", b"b"], first=1)
+    assert inbox.push(thread, RUN, 1, [b"b", b"c"], first=2)
+    with pytest.raises(LinesMissing) as missing:
+        inbox.push(thread, RUN, 1, [b"e"], first=5)
+
+    assert missing.value.expected == 4
+    assert inbox.push(thread, RUN, 1, [b"d", b"e"], first=4)
+    assert inbox.pop(thread, RUN, 1, 10) == [b"a", b"b", b"c", b"d", b"e"]
+    assert inbox.push(thread, RUN, 2, [b"of the next attempt"], first=1)
+
+
+def test_numbered_lines_that_found_the_inbox_full_are_taken_when_they_come_again(
+    inbox: Inbox, thread: str
+) -> None:
+    inbox.push(thread, RUN, 1, [b"x"] * INBOX_LINES)
+    assert not inbox.push(thread, RUN, 1, [b"a"], first=1)
+    inbox.pop(thread, RUN, 1, INBOX_LINES)
+    inbox.pop(thread, RUN, 1, 1)
+
+    assert inbox.push(thread, RUN, 1, [b"a"], first=1)
+    assert inbox.pop(thread, RUN, 1, 10) == [b"a"]
 
 
 def test_an_inbox_is_bounded_in_lines_and_in_bytes(inbox: Inbox, thread: str) -> None:

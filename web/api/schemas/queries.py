@@ -118,6 +118,16 @@ class WaitQuery(Query):
     )
 
 
+class NumberedQuery(Query):
+    """Numbers of what is sent."""
+
+    first = QueryInteger(
+        load_default=None,
+        validate=validate.Range(1, 1 << 53),
+        metadata=says("the number of the first event, from 1"),
+    )
+
+
 class StreamQuery(Query):
     """From where."""
 
