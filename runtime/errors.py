@@ -20,6 +20,8 @@
     │   ├── StoreUnavailable       the database
     │   ├── StreamUnavailable      Redis
     │   ├── BrokerUnavailable      the Celery broker
+    │   ├── FilesUnavailable       where the contents of files are kept
+    │   ├── PoolSilent             the pool process that executes a run
     │   └── WorkerElsewhere        a pool has the worker, and this process does not
     ├── LimitExceeded              a computation needs more time or memory than it may
     ├── AttemptEnded               this attempt may no longer write
@@ -175,6 +177,10 @@ class StreamUnavailable(Unavailable):
 
 class BrokerUnavailable(Unavailable):
     """The broker is not reachable; the runs stay queued and are published later."""
+
+
+class PoolSilent(Unavailable):
+    """The pool that executes the run does not answer; ask again. What was asked counts once."""
 
 
 class WorkerElsewhere(Unavailable):

@@ -17,6 +17,7 @@ from web.api import (
     threads,
     trash,
     worker_api,
+    worker_requests,
     workers,
 )
 from web.api.openapi import Api
@@ -70,5 +71,6 @@ def _register_api(app: Flask) -> None:
         queued_messages.views,
         events.streams,
         worker_api.worker_api,
+        worker_requests.views,
     ):
         api.register_blueprint(blueprint)

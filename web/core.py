@@ -39,7 +39,7 @@ LARGE_BODIES = 32
 LARGE_BODIES_PER_USER = 4
 EXPORTS = 2
 """Answers at a time that have all that a thread or a run has; there is no bound to that."""
-COMMANDS_PER_RUN = 4
+COMMANDS_PER_RUN = 16
 SEARCHES = 4
 """Searches at a time. Each keeps a connection to the database from all other requests."""
 SEARCHES_PER_USER = 2

@@ -18,7 +18,7 @@ import gevent
 import gevent.lock
 import orjson
 
-from runtime import events, logs
+from runtime import logs
 from runtime.child import protocol
 from runtime.dispatch.accept import Acceptance
 from runtime.errors import (
@@ -30,10 +30,11 @@ from runtime.errors import (
     StreamUnavailable,
     Unavailable,
 )
-from runtime.model import Channel, Json, Message, MessageType, Role, Run, RunStatus
+from runtime.model import Channel, Json, Message, MessageType, Role, Run, RunError, RunStatus
 from runtime.pool.attempt import Attempt, StopReason
+from runtime.sdk.protocol import Answer
 from runtime.services import Services
-from runtime.store import calls
+from runtime.store import calls, usage
 from runtime.store.states import NewMessage
 from runtime.stream import Hub
 
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 _RETRY_PAUSE = 0.25
 """Seconds between two tries while the database is away."""
-_DEAF = b"[branchline] this worker is a web service, which cannot be answered, so it cannot call\n"
+_DEAF = b"[branchline] this worker is a web service, which calls by the Worker API\n"
 _LEAST_TIME = 1.0
 """Seconds that a sub-run is given at least."""
 
@@ -106,16 +107,21 @@ class Calls:
         """Whether it has called any."""
         return bool(self._runs)
 
-    def handle(self, asked: protocol.Call | protocol.Follow | protocol.Refused) -> None:
-        """Do what the worker asks. Waits until a sub-run is committed, and not for its end."""
-        child, transcript = self._attempt.child, self._attempt.transcript
-        if child is None or not child.listens:
+    def handle(
+        self, asked: protocol.Call | protocol.Follow | protocol.Refused, send: Callable[[bytes], None] | None
+    ) -> None:
+        """Do what the worker asks, and answer it. Waits until a sub-run is committed, not for its end.
+
+        ``send`` is None where the worker reads no answer.
+        """
+        transcript = self._attempt.transcript
+        if send is None:
             return transcript.log.write(_DEAF)
         if transcript.result is not None or self._closed:
             return
         match asked:
             case protocol.Call():
-                self._call(asked)
+                self._call(asked, send)
             case protocol.Follow(call_id):
                 self._follow(call_id)
             case protocol.Refused(_, call_id, reason):
@@ -135,11 +141,11 @@ class Calls:
 
     # ── calling ─────────────────────────────────────────────────────────────
 
-    def _call(self, asked: protocol.Call) -> None:
+    def _call(self, asked: protocol.Call, send: Callable[[bytes], None]) -> None:
         try:
             called, is_new = self._make(asked)
         except (CallRefused, RequestError, Unavailable) as error:
-            return self._fail(asked.id, error)
+            return send(_failure(asked.id, error))
         except CallChanged:
             return self._refuse(asked.id, "this call was made before, and asked for something else")
         except StaleAttempt:
@@ -149,7 +155,7 @@ class Calls:
         run = called.run
         self._runs[asked.id] = run
         self._open[run.id] = _OpenCall(asked.id, run)
-        self._send({"type": "called", "id": asked.id, "run_id": run.id})
+        send(orjson.dumps({"type": "called", "id": asked.id, "run_id": run.id}))
         self._attempt.transcript.note_child(run)
         self._attempt.wake.set()
         self._host.calls_changed()
@@ -256,44 +262,26 @@ def texts(hub: Hub, run: Run) -> Iterator[str]:
     follower = hub.follow_run(run.thread_id, run.id)
     if follower is None:
         return
-    answer = _Answer()
+    answer = Answer()
     try:
         for batch in follower:
             for entry in batch.records if batch is not None else ():
-                fields = entry.fields
-                if entry.type == events.RUN_RETRIED and fields.get("discarded"):
+                if answer.is_void(entry.type, entry.fields):
                     return
-                if text := answer.add(entry.type, fields):
+                if text := answer.add(entry.type, entry.fields):
                     yield text
     finally:
         follower.close()
 
 
-class _Answer:
-    """The answer of a run, from the events of its messages."""
-
-    def __init__(self) -> None:
-        self._silent: dict[str, bool] = {}
-        """Its messages, and whether there is no text of each yet."""
-        self._said = False
-
-    def add(self, type: str, fields: Mapping[str, Json]) -> str:
-        """What an event adds to it."""
-        match type:
-            case events.MESSAGE_CREATED if _is_answer(fields["message"]):
-                self._silent[fields["message"]["id"]] = True
-            case events.MESSAGE_DELTA if fields["message_id"] in self._silent:
-                return self._say(fields["message_id"], fields["text"])
-            case events.MESSAGE_COMPLETED if self._silent.get(fields["message"]["id"]):
-                return self._say(fields["message"]["id"], fields["message"]["content"])
-        return ""
-
-    def _say(self, message_id: str, text: str) -> str:
-        if not text:
-            return ""
-        gap = "\n\n" if self._said and self._silent[message_id] else ""
-        self._silent[message_id], self._said = False, True
-        return gap + text
+def _failure(call_id: str, error: Exception) -> bytes:
+    """There is no sub-run; the worker gets that as a result, as it gets any other failure."""
+    retryable = isinstance(error, Unavailable)
+    failure = RunError("call_refused", str(error), retryable=retryable).encode()
+    nothing: dict[str, Json] = {"run_id": None, "messages": [], "usage": None, "usage_below": None}
+    return orjson.dumps(
+        {"type": "result", "id": call_id, **nothing, "status": RunStatus.ERROR, "error": failure}
+    )
 
 
 def _is_answer(message: Mapping[str, Json]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import gevent
 import orjson
@@ -25,32 +25,32 @@ class DurableSteps:
         self._attempt = attempt
         self._database = database
 
-    def handle(self, asked: protocol.Save | protocol.Refused) -> None:
-        """Do what the worker asks and answer it. Waits until that is committed."""
+    def handle(self, asked: protocol.Save | protocol.Refused, send: Callable[[bytes], None]) -> None:
+        """Do what the worker asks and answer it by ``send``. Waits until that is committed."""
         if isinstance(asked, protocol.Refused):
-            self._refuse(asked.key, asked.reason)
-        else:
-            self._save(asked)
+            return send(orjson.dumps(_refusal(asked.key, asked.reason)))
+        answer = self._save(asked)
+        if answer is not None:
+            send(orjson.dumps(answer))
 
-    def _save(self, asked: protocol.Save) -> None:
+    def _save(self, asked: protocol.Save) -> dict[str, Json] | None:
+        """The answer; None where the run is lost."""
         transcript = self._attempt.transcript
         usage = transcript.usage_with(asked.usage) if asked.usage else None
         new = SavedValue(asked.key, asked.value, asked.digest)
         try:
             counts = self._commit(new, usage)
         except TooMuchSaved as error:
-            return self._refuse(asked.key, str(error))
+            return _refusal(asked.key, str(error))
         except StaleAttempt:
-            return self._attempt.stop(StopReason.LOST)
+            self._attempt.stop(StopReason.LOST)
+            return None
         if counts.digest != new.digest:
-            return self._refuse(asked.key, "this key was saved before for something else")
+            return _refusal(asked.key, "this key was saved before for something else")
         if counts is new and usage is not None:
             transcript.mark_used(usage)
-        answer = {"type": "saved", "key": new.key}
-        if counts.value != new.value:
-            self._send({**answer, "value": orjson.Fragment(counts.value)})
-        else:
-            self._send(answer)
+        answer: dict[str, Json] = {"type": "saved", "key": new.key}
+        return answer if counts.value == new.value else {**answer, "value": orjson.Fragment(counts.value)}
 
     def _commit(self, new: SavedValue, usage: Mapping[str, Json] | None) -> SavedValue:
         """Commit, and retry while the database is away and the lease is held."""
@@ -62,7 +62,6 @@ class DurableSteps:
                     raise StaleAttempt from None
                 gevent.sleep(_RETRY_PAUSE)
 
-    def _send(self, answer: Mapping[str, Json]) -> None:
-        child = self._attempt.child
-        if child is not None:
-            child.send(orjson.dumps(answer))
+
+def _refusal(key: str, reason: str) -> dict[str, Json]:
+    return {"type": "refused", "of": "save", "key": key, "message": reason}

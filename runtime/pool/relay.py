@@ -14,6 +14,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import groupby
 
 import gevent
 import gevent.lock
@@ -43,7 +45,7 @@ from runtime.queue import announcer
 from runtime.registry.config_schema import ConfigSchema
 from runtime.services import Services
 from runtime.store import attempts
-from runtime.stream import Hint, OpenMessage
+from runtime.stream import Hint, Line, OpenMessage
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,9 @@ _ASKED = (protocol.Save, protocol.ReadInbox, protocol.Refused, *_CALLS)
 """Events that the worker waits for an answer to."""
 _RETRY_PAUSE = 0.25
 """Seconds between two tries while Redis or the database is away."""
+
+Send = Callable[[bytes], None]
+"""Sends a line to the worker that has asked for something."""
 
 
 class Relay:
@@ -246,10 +251,27 @@ class Relay:
 
     def _receive_inbox(self) -> None:
         run = self.attempt.run
-        while lines := self._worker_lines.pop(run.thread_id, run.id, run.attempt, _INBOX_LINES):
-            chunk = b"\n".join(lines) + b"\n"
-            self._receive_and_answer(self._inbox.feed(chunk), len(chunk))
+        attempt = run.thread_id, run.id, run.attempt
+        while kept := self._worker_lines.pop(*attempt, _INBOX_LINES):
+            for token, lines in groupby(map(Line.decode, kept), lambda line: line.token):
+                chunk = b"\n".join(line.content for line in lines) + b"\n"
+                send = partial(self._answer_request, token) if token else self._to_child
+                self._receive_and_answer(self._inbox.feed(chunk), len(chunk), send)
             self._room.wait()
+
+    def _answer_request(self, token: str, answer: bytes) -> None:
+        """Answer the request by which a worker has asked. Who gets no answer asks again."""
+        run = self.attempt.run
+        try:
+            self._worker_lines.answer(run.thread_id, run.id, run.attempt, token, answer)
+        except StreamUnavailable:
+            log.warning("run %s: a request of its worker could not be answered", run.id)
+
+    @property
+    def _to_child(self) -> Send | None:
+        """How the child is answered; None where it reads nothing but its run."""
+        child = self.attempt.child
+        return child.send if child is not None and child.listens else None
 
     def _read(self, reader: Callable[[Child], None], child: Child) -> None:
         try:
@@ -279,9 +301,11 @@ class Relay:
                 self.read_inbox()
             except StreamUnavailable:
                 log.warning("run %s: its inbox could not be read before its end", self.attempt.run.id)
-        self._receive_and_answer(worker_events, size)
+        self._receive_and_answer(worker_events, size, self._to_child)
 
-    def _receive_and_answer(self, worker_events: Sequence[protocol.WorkerEvent], size: int) -> None:
+    def _receive_and_answer(
+        self, worker_events: Sequence[protocol.WorkerEvent], size: int, send: Send | None
+    ) -> None:
         """Receive events, in order; what asks for something is answered before more is received."""
         rest: list[protocol.WorkerEvent] = []
         for event in worker_events:
@@ -292,18 +316,21 @@ class Relay:
                 continue
             self.receive(rest, 0)
             rest = []
-            self._answer(event)
+            self._answer(event, send)
         self.receive(rest, size)
 
-    def _answer(self, asked: protocol.WorkerEvent) -> None:
-        """Have that answered what the worker asks for. Waits until it is done, but for no sub-run."""
+    def _answer(self, asked: protocol.WorkerEvent, send: Send | None) -> None:
+        """Have that answered what the worker asks for. Waits until it is done, but for no sub-run.
+
+        ``send`` is None where the worker reads no answer.
+        """
         match asked:
             case protocol.Call() | protocol.Follow() | protocol.Refused("call"):
-                self._calls.handle(asked)
+                self._calls.handle(asked, send)
             case protocol.ReadInbox():
-                self._steering.handle(asked)
+                self._steering.handle(asked, send)
             case protocol.Save() | protocol.Refused():
-                self._steps.handle(asked)
+                self._steps.handle(asked, send or _nobody)
 
     def _report_access(self, access: Access) -> None:
         """Show once as a step of the run where a strict worker connects, or is refused."""
@@ -376,13 +403,13 @@ class Relay:
         deltas = Counter(event.message_id for event in batch if event.type == events.MESSAGE_DELTA)
         created = {event.message_id for event in batch if event.type == events.MESSAGE_CREATED}
         open_messages = []
-        for partial in self.attempt.transcript.emitted_messages():
-            message_id = partial.message.id
+        for written in self.attempt.transcript.emitted_messages():
+            message_id = written.message.id
             if message_id not in created:
-                n = (partial.emitted or 0) - deltas[message_id]
-                text = "".join(partial.deltas[:n])
+                n = (written.emitted or 0) - deltas[message_id]
+                text = "".join(written.deltas[:n])
                 open_messages.append(
-                    OpenMessage(message_id, run.id, run.attempt, partial.message.encode(), text, n)
+                    OpenMessage(message_id, run.id, run.attempt, written.message.encode(), text, n)
                 )
         committed = self.attempt.transcript.committed
         self._log.reopen(run.thread_id, run.id, run.attempt, self._appended, open_messages, committed)
@@ -399,6 +426,10 @@ class Relay:
                 gevent.sleep(_RETRY_PAUSE)
             else:
                 return
+
+
+def _nobody(answer: bytes) -> None:
+    """Nobody reads the answer."""
 
 
 def _checked(asked: protocol.Confirm, schema: Mapping[str, Json]) -> protocol.Confirm | protocol.Failed:

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import gevent
+import gevent.lock
 import orjson
 
 from runtime.child import protocol
 from runtime.errors import StaleAttempt, StoreUnavailable
 from runtime.model import Message, QueuedMessage
 from runtime.pool.attempt import Attempt, StopReason
+from runtime.settings import Settings
 from runtime.store import Database, queued_messages
 
 T = TypeVar("T")
@@ -30,30 +32,43 @@ _DEAF = b"[branchline] this worker is a web service, which cannot read its inbox
 class Steering:
     """Gives the worker of one attempt what is in its inbox."""
 
-    def __init__(self, attempt: Attempt, database: Database) -> None:
+    def __init__(self, attempt: Attempt, database: Database, settings: Settings) -> None:
         self._attempt = attempt
+        self._settings = settings
         self._database = database
         self._looks = 0
         """How often this attempt's worker has looked."""
+        self._latest: Message | None = None
+        """What the latest look has found."""
         self._before: list[QueuedMessage | None] | None = None
         """What each look of the earlier attempts has found; None: not loaded yet."""
 
-    def handle(self, asked: protocol.ReadInbox) -> None:
-        """Answer the worker with the next message, or that there is none. Waits until it is committed."""
-        child = self._attempt.child
-        if child is None or not child.listens:
+    def handle(self, asked: protocol.ReadInbox, send: Callable[[bytes], None] | None) -> None:
+        """Answer with the next message, or that there is none. Waits until it is committed.
+
+        ``send`` is None where the worker reads no answer.
+        """
+        if send is None:
             return self._attempt.transcript.log.write(_DEAF)
-        if self._attempt.transcript.result is not None:
-            return child.send(protocol.NO_MESSAGE)
-        try:
-            found = self._look(only_earlier=asked.earlier)
-        except StaleAttempt:
-            return self._attempt.stop(StopReason.LOST)
-        if found is None:
-            return child.send(protocol.NO_MESSAGE)
-        child.send(orjson.dumps({"type": "message", "id": found.id, "message": found.encode()}))
+        with self._turn:
+            if self._attempt.transcript.result is not None:
+                return send(protocol.NO_MESSAGE)
+            if asked.number is not None and not 0 <= asked.number - self._looks <= 1:
+                return send(_out_of_turn(self._looks))
+            try:
+                found = (
+                    self._latest if asked.number == self._looks else self._look(only_earlier=asked.earlier)
+                )
+            except StaleAttempt:
+                return self._attempt.stop(StopReason.LOST)
+            send(self._answer(asked, found))
 
     def _look(self, *, only_earlier: bool) -> Message | None:
+        looks = self._looks
+        found = self._find(only_earlier=only_earlier)
+        if self._looks > looks:
+            self._latest = found
+        return found
         run = self._attempt.run
         if self._before is None:
             load = (self._database.read, queued_messages.reads_before, run)
@@ -102,3 +117,10 @@ class Steering:
                 if self._attempt.lost:
                     raise StaleAttempt from None
                 gevent.sleep(_RETRY_PAUSE)
+
+
+def _out_of_turn(looks: int) -> bytes:
+    message = (
+        f"the inbox was looked into {looks} times; only the latest look may be repeated, or the next made"
+    )
+    return orjson.dumps({"type": "refused", "of": "inbox", "message": message})

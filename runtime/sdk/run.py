@@ -482,8 +482,12 @@ class Run:
             raise Suspended
 
     def emit(self, event: Mapping[str, Json]) -> None:
-        """Send an event of the protocol."""
-        if event.get("type") not in _ALLOWED_IN_STEPS:
+        """Send an event of the protocol. Raises ValueError where the protocol has none such."""
+        kind = event.get("type")
+        required = _REQUIRED.get(kind) if isinstance(kind, str) else None
+        if required is None or not event.keys() >= {*required}:
+            self._refuse(event)
+        if kind not in _ALLOWED_IN_STEPS:
             refuse_within("what the worker says")
         if not self._unconsumed and not self._ended:
             self._output(_encode(json.dumps(event, ensure_ascii=False, allow_nan=False)))

@@ -195,6 +195,12 @@ def children(c: Connection, run_id: str, *, limit: int = 20, cursor: str | None 
     return Page.of(rows, limit, runs.record, lambda row: (row.created_at, row.id))
 
 
+def all_children(c: Connection, run_id: str) -> list[Run]:
+    """The sub-runs that a run has called itself, oldest first: as many as it may have."""
+    query = sa.select(*runs.COLUMNS).where(table.c.parent_run_id == run_id, IS_CALL)
+    return [runs.record(row) for row in c.execute(query.order_by(table.c.created_at, table.c.id))]
+
+
 def _lock(c: Connection, parent: Run, root_id: str) -> tuple[Any, Any]:
     """The parent and the root, locked from the top down as :func:`below.cancel` does. Raises StaleAttempt."""
     locked = (

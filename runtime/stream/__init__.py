@@ -5,7 +5,7 @@ from runtime.stream.entries import Batch, Chunk, Entry, Record, Signal, reset_si
 from runtime.stream.follower import DirectWriter, Follower
 from runtime.stream.hints import Hint
 from runtime.stream.hub import Hub
-from runtime.stream.inbox import Inbox
+from runtime.stream.inbox import Inbox, Line
 from runtime.stream.log import Appended, EventLog, OpenMessage, Span
 from runtime.stream.notices import Notices
 from runtime.stream.revocations import Revocations
@@ -23,6 +23,7 @@ __all__ = [
     "Hint",
     "Hub",
     "Inbox",
+    "Line",
     "Link",
     "Notices",
     "OpenMessage",

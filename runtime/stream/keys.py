@@ -55,6 +55,10 @@ class Keys:
         """
         return f"{self.prefix}:{{{thread_id}}}:inbox-state:{run_id}:{attempt}"
 
+    def answer(self, thread_id: str, run_id: str, attempt: int, token: str) -> str:
+        """String: the answer to a line that a worker sent over HTTP, for the process that waits for it."""
+        return f"{self.prefix}:{{{thread_id}}}:answer:{run_id}:{attempt}:{token}"
+
     def wake(self, thread_id: str) -> str:
         """Channel: the cursor of a thread's newest entry, as a wake-up; then the entries, if small."""
         return f"{self.prefix}:wake:{thread_id}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.model import Json
 from runtime.services import Services
-from runtime.store import attempts
+from runtime.store import attempts, runs
 from runtime.testing.client import PASSWORD, Client
 from runtime.tokens import run_token
 from tests.support.attempt import Attempt
@@ -148,6 +148,13 @@ class World:
             "GET /worker/runs/{run_id}/messages": Call(works, {"limit": "2"}),
             "POST /worker/runs/{run_id}/events": Call(works, body=[{"type": "delta", "text": "x"}]),
             "GET /worker/runs/{run_id}/commands": Call(works),
+            "POST /worker/runs/{run_id}/requests": Call(
+                works, body={"type": "save", "key": "plan", "value": {"a": 1}}
+            ),
+            "GET /worker/runs/{run_id}/calls/{sub_run_id}": Call(
+                {**works, "sub_run_id": self.called}, {"timeout": "0"}
+            ),
+            "GET /worker/runs/{run_id}/calls/{sub_run_id}/events": Call({**works, "sub_run_id": self.called}),
             "DELETE /api/tokens/{token_id}": Call({"token_id": token["id"]}),
             "DELETE /api/threads/{thread_id}": Call(thread),
             "POST /api/threads/{thread_id}/restore": Call(thread),

@@ -116,9 +116,16 @@ def list_own_messages(given: dict[str, Any], run_id: str) -> Response:
 @worker_api.doc(**_EVENTS)
 @worker_api.arguments(queries.NumberedQuery, location="query")
 @worker_api.response(202, _Accepted)
-def post_events(run_id: str) -> Response:
-    """Send events of the worker's protocol: one JSON array, or NDJSON for as long as the worker works."""
-    accepted = sum(push(core.inbox, core.notices, g.run, batch) for batch in read_events(request))
+def post_events(given: dict[str, Any], run_id: str) -> Response:
+    """Send events of the worker's protocol: one JSON array, or NDJSON for as long as the worker works.
+
+    With `first`, the number of the first of them, they are numbered, from 1 in each attempt and
+    without a gap. Those that came before are skipped, so that a request that may have failed can be
+    sent again. 409 where events before the first one have not come.
+    """
+    number, accepted = given["first"], 0
+    for batch in read_events(request):
+        accepted += push(core.inbox, core.notices, g.run, batch, number and number + accepted)
     return json_response({"accepted": accepted}, 202)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import gevent
@@ -12,6 +12,7 @@ from flask import Request
 
 from runtime.errors import FieldError, Invalid, StaleAttempt, StreamUnavailable, TooMany, Unauthenticated
 from runtime.model import Json, Run
+from runtime.sdk.protocol import decode_line
 from runtime.stream import Inbox, Notices
 from web.http import ndjson
 from web.http.parsing import load_json, read_body
@@ -34,16 +35,36 @@ def push(inbox: Inbox, notices: Notices, run: Run, batch: list[bytes], first: in
     Raises TooMany if the inbox stays full, Unauthenticated if the attempt has ended, LinesMissing
     where events before these have not come.
     """
+    _until_there_is_room(lambda: inbox.push(run.thread_id, run.id, run.attempt, batch, first))
+    wake_pool(notices, run)
+    return len(batch)
+
+
+def ask(inbox: Inbox, notices: Notices, run: Run, line: bytes) -> str:
+    """Append a line that is to be answered; the token for its answer. Raises TooMany, Unauthenticated."""
+    token = _until_there_is_room(lambda: inbox.ask(run.thread_id, run.id, run.attempt, line))
+    wake_pool(notices, run)
+    return token
+
+
+def wake_pool(notices: Notices, run: Run) -> None:
+    """Tell the pool that something waits for it."""
+    try:
+        notices.to_pool(run.claimed_by or "", {"type": "inbox", "run_id": run.id})
+    except StreamUnavailable:
+        pass  # when the pool reaches Redis again, it looks into every inbox
+
+
+def _until_there_is_room(append: Callable[[], T | None]) -> T:
     deadline = time.monotonic() + INBOX_PATIENCE
     try:
-        while not inbox.push(run.thread_id, run.id, run.attempt, batch):
+        while not (appended := append()):
             if time.monotonic() > deadline:
                 raise TooMany("Events arrive faster than the run handles them. Send the rest later.")
             gevent.sleep(_RETRY_INTERVAL)
     except StaleAttempt as error:
         raise Unauthenticated("The attempt has ended. No more of its events are accepted.") from error
-    _wake_pool(notices, run)
-    return len(batch)
+    return appended
 
 
 def _from_array(request: Request) -> Iterator[list[bytes]]:
@@ -69,6 +90,8 @@ def _parsed(index: int, line: bytes) -> Json:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
+        if (event := decode_line(line)) is not None:
+            return event  # half of a surrogate pair, which the pool puts together
         raise Invalid(
             f"Line {index + 1} is not valid JSON: {error}", [FieldError((index,), str(error))]
         ) from error
@@ -78,10 +101,3 @@ def _check(index: int, event: Json) -> None:
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         problem = "must be a JSON object with a `type`"
         raise Invalid(f"Event {index + 1} {problem}.", [FieldError((index,), problem)])
-
-
-def _wake_pool(notices: Notices, run: Run) -> None:
-    try:
-        notices.to_pool(run.claimed_by or "", {"type": "inbox", "run_id": run.id})
-    except StreamUnavailable:
-        pass  # when the pool reaches Redis again, it looks into every inbox

@@ -17,6 +17,7 @@ import gevent
 from flask import Response, request, stream_with_context
 
 from runtime.errors import StreamUnavailable
+from runtime.events import RUN_WAITING
 from runtime.model import Run
 from runtime.stream.entries import EMPTY
 from web.core import Core
@@ -38,8 +39,21 @@ def answer_when_ended(core: Core, run: Run, seconds: float, make: Callable[[Run]
     with the ``status`` in it, since that of the response has been sent.
     """
     leave = core.open_streams.enter(auth.current_user().id)
+    return answer_when(core, run, seconds, make, leave)
+
+
+def answer_when(
+    core: Core,
+    run: Run,
+    seconds: float,
+    make: Callable[[Run], Response],
+    leave: Callable[[], None],
+    enough: Callable[[Run], bool] = lambda run: run.status.terminal,
+) -> Response:
+    """The same for a run that is ``enough`` by whatever measure. ``leave`` is called at its end."""
     try:
-        wait = _Wait(core, run, time.monotonic() + seconds, gunicorn.socket_of(request.environ))
+        connection = gunicorn.socket_of(request.environ)
+        wait = _Wait(core, run, time.monotonic() + seconds, connection, enough)
         wait.follow(core.settings.stream.heartbeat)
         response = make(wait.run)
     except BaseException:
@@ -66,11 +80,13 @@ class _Wait:
     """When the time is over, on the monotonic clock."""
     connection: Any
     """The client's socket; None under another server."""
+    enough: Callable[[Run], bool]
+    """Whether the run is what is waited for; one that has ended always is."""
 
     def goes_on(self) -> bool:
-        """Whether the run has not ended, and there is time to wait for it and somebody who waits."""
+        """Whether the run is not there yet, and there is time to wait for it and somebody who waits."""
         return (
-            not self.run.status.terminal
+            not self.enough(self.run)
             and time.monotonic() < self.until
             and not self.core.stopping
             and not disconnected(self.connection)
@@ -94,9 +110,9 @@ class _Wait:
                 on_disconnect(self.connection, follower.end),
                 gevent.Timeout(max(0.001, until - time.monotonic()), False),  # type: ignore[arg-type]
             ):
-                while not self.run.status.terminal:
+                while not self.enough(self.run):
                     batch = next(follower, EMPTY)
-                    if batch is None:
+                    if batch is None or any(record.type == RUN_WAITING for record in batch.records):
                         self._reload()
                     elif batch is EMPTY:
                         break

@@ -9,10 +9,12 @@ line is a record in ``events`` and its fields in ``fields``; docs/reference/prot
     events    what a worker may say, one record a line
     fields    a line's fields, checked, as a record
     reader    lines in their order: which messages are open, characters that were cut in half
+    answer    what readers of a run's events are told of its answer
 
 Nothing of a worker's process imports it.
 """
 
+from .answer import Answer
 from .events import (
     Call,
     CompleteMessage,
@@ -31,12 +33,13 @@ from .events import (
     Step,
     Usage,
 )
-from .fields import MAX_LINE, ProtocolError, asked_for, decode_line, is_utf16, size_of
+from .fields import MAX_LINE, ProtocolError, asked_for, decode, decode_line, is_utf16, size_of
 from .reader import Reader
 from .values import Channel, MessageType, Role
 
 __all__ = [
     "MAX_LINE",
+    "Answer",
     "Call",
     "Channel",
     "CompleteMessage",
@@ -59,6 +62,7 @@ __all__ = [
     "Step",
     "Usage",
     "asked_for",
+    "decode",
     "decode_line",
     "is_utf16",
     "size_of",

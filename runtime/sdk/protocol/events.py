@@ -110,6 +110,8 @@ class ReadInbox:
 
     earlier: bool = False
     """Whether only what an earlier attempt has read is wanted."""
+    number: int | None = None
+    """Which look it is in this attempt, from 1, where who asks may ask again."""
 
 
 @dataclass(frozen=True, slots=True)

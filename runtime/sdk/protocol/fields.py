@@ -143,7 +143,7 @@ def decode(fields: Mapping[str, Any]) -> Event:
                 _data(fields, "usage"),
             )
         case "inbox":
-            return ReadInbox(fields.get("earlier") is True)
+            return ReadInbox(fields.get("earlier") is True, _number_of(fields))
         case "call":
             return Call(
                 _key(fields, "id"),
@@ -287,6 +287,15 @@ def _retry_after(fields: Mapping[str, Any]) -> float | None:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
         return None
     return float(min(seconds, _LONGEST_PAUSE))
+
+
+def _number_of(fields: Mapping[str, Any]) -> int | None:
+    number = fields.get("number")
+    if number is None:
+        return None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ProtocolError(f'"number" of {fields["type"]} must be a whole number from 1')
+    return number
 
 
 def _options(fields: Mapping[str, Any]) -> list[str]:

@@ -9,10 +9,12 @@ import pytest
 
 from runtime.model import new_id
 from runtime.settings import Settings
+from runtime.store import runs
 from runtime.store.page import encode_cursor
 from runtime.tokens import run_token, session_token
 from tests.support.attempt import Attempt
 from tests.support.web import Client
+from web.api import worker_requests
 from web.core import Core
 
 DELTA = {"type": "delta", "text": "Hello"}
@@ -30,8 +32,14 @@ class Worker:
     def get(self, rest: str = "") -> Any:
         return self._client.get(self._path + rest, headers=self._headers)
 
+    def post(self, rest: str, **body: Any) -> Any:
+        return self._client.post(self._path + rest, headers=self._headers, **body)
+
+    def ask(self, **line: Any) -> Any:
+        return self.post("/requests", json=line)
+
     def send(self, **body: Any) -> Any:
-        return self._client.post(f"{self._path}/events", headers=self._headers, **body)
+        return self.post("/events", **body)
 
 
 @pytest.fixture
@@ -114,6 +122,35 @@ def test_events_are_accepted_as_lines(worker: Worker, core: Core) -> None:
 def test_an_invalid_event_is_refused(worker: Worker, core: Core, body: dict[str, Any], status: int) -> None:
     assert worker.send(**body).status_code == status
     assert sent(core, worker) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ({"type": "delta", "text": "x"}, "type"),
+        ({"type": "save", "value": 1}, "key"),
+        ({"type": "save", "key": "plan"}, "value"),
+        ({"type": "inbox"}, "number"),
+        ({"type": "inbox", "number": 0}, "number"),
+        ({"type": "call", "id": "a"}, "worker_id"),
+    ],
+)
+def test_what_no_pool_could_answer_is_refused_at_once(
+    worker: Worker, core: Core, line: dict[str, Any], field: str
+) -> None:
+    answer = worker.ask(**line)
+
+    assert (answer.status_code, answer.json["errors"][0]["path"]) == (422, field)
+    assert sent(core, worker) == []
+
+
+def test_a_pool_that_does_not_answer_is_unavailable(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_requests, "PATIENCE", 0.1)
+
+    answer = worker.ask(type="save", key="plan", value=1)
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert "does not answer; ask again" in answer.json["detail"]
 
 
 def test_a_run_token_is_refused_for_another_run(worker: Worker, ada: Client, core: Core) -> None:

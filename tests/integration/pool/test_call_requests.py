@@ -64,7 +64,7 @@ def test_a_call_waits_for_a_database_that_is_away(
 
     monkeypatch.setattr(core.availability, "refresh", fails_twice)
 
-    Calls(attempt, core, None, Host()).handle(protocol.Call("a", "echo", []))  # type: ignore[arg-type]
+    Calls(attempt, core, None, Host()).handle(protocol.Call("a", "echo", []), child.send)  # type: ignore[arg-type]
 
     [called] = child.sent
     assert (called["type"], away) == ("called", [])

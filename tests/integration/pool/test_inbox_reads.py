@@ -397,5 +397,5 @@ def test_a_web_service_cannot_read_its_inbox(ada: Client, core: Core, run_id: st
     relay.run(child)  # type: ignore[arg-type]
 
     assert child.found == []
-    assert "cannot read its inbox" in relay.attempt.transcript.log.text()
+    assert "reads its inbox by the Worker API" in relay.attempt.transcript.log.text()
     assert waiting(ada, run_id) == ["And birds?"]
