@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -330,6 +330,7 @@ class AttemptRunner:
             transcript.since_first_delta(),
             transcript.usage,
             transcript.data,
+            self._relay.looks_to_keep,
         )
 
     def _persist(self, write: Callable[..., T], *args: object, **kwargs: object) -> T:

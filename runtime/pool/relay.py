@@ -102,6 +102,11 @@ class Relay:
         self._readers: list[gevent.Greenlet[..., None]] = []
         self._fault: Exception | None = None
 
+    @property
+    def looks_to_keep(self) -> int | None:
+        """How often the worker has looked into its inbox, if more looks are committed."""
+        return self._steering.looks_to_keep
+
     def go_on_with(self, continued: Continuation) -> None:
         """This attempt goes on with the text of the one before, of which the log already knows."""
         self._continued = continued

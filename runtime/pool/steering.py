@@ -4,6 +4,7 @@ Each look into the inbox is numbered and committed with what it has found, nothi
 the worker is answered. So a later attempt finds the same in the same order, and only then what is
 new. A message that is found is committed into the output state at the place where it was read.
 Where it stands there from an earlier attempt it stays; where that attempt's text is void, it moves.
+What a worker costs that looks very often is bounded (:mod:`runtime.pool.empty_looks`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from runtime.child import protocol
 from runtime.errors import StaleAttempt, StoreUnavailable
 from runtime.model import Message, QueuedMessage
 from runtime.pool.attempt import Attempt, StopReason
+from runtime.pool.empty_looks import EmptyLooks
 from runtime.settings import Settings
 from runtime.store import Database, queued_messages
 
@@ -26,7 +28,9 @@ T = TypeVar("T")
 
 _RETRY_PAUSE = 0.25
 """Seconds between two tries while the database is away."""
-_DEAF = b"[branchline] this worker is a web service, which cannot read its inbox\n"
+_PAUSE = 0.001
+"""Seconds that a worker waits for the answer to a look that needs no write: it may look in a tight loop."""
+_DEAF = b"[branchline] this worker is a web service, which reads its inbox by the Worker API\n"
 
 
 class Steering:
@@ -42,6 +46,14 @@ class Steering:
         """What the latest look has found."""
         self._before: list[QueuedMessage | None] | None = None
         """What each look of the earlier attempts has found; None: not loaded yet."""
+        self._empty = EmptyLooks()
+        self._turn = gevent.lock.BoundedSemaphore()
+        """A worker may look from two sides at once: as a process, and by the Worker API."""
+
+    @property
+    def looks_to_keep(self) -> int | None:
+        """How many looks were made, if more than these are committed."""
+        return self._looks if self._empty.committed > self._looks else None
 
     def handle(self, asked: protocol.ReadInbox, send: Callable[[bytes], None] | None) -> None:
         """Answer with the next message, or that there is none. Waits until it is committed.
@@ -69,6 +81,8 @@ class Steering:
         if self._looks > looks:
             self._latest = found
         return found
+
+    def _find(self, *, only_earlier: bool) -> Message | None:
         run = self._attempt.run
         if self._before is None:
             load = (self._database.read, queued_messages.reads_before, run)
@@ -79,10 +93,18 @@ class Steering:
             return self._find_again(found) if found is not None else None
         if only_earlier:
             return None
-        self._looks += 1
-        number = self._looks
-        if not self._persist(self._database.write, queued_messages.look, run, number):
+        number = self._looks + 1
+        if self._empty.contain(number):
+            gevent.sleep(_PAUSE)
+            self._looks = number
             return None
+        ahead = self._empty.ahead(number)
+        waits = self._persist(self._database.write, queued_messages.look, run, number, ahead)
+        self._looks = number
+        if not waits:
+            self._empty.add(number, ahead)
+            return None
+        self._empty.forget()
         return self._deliver(
             lambda position, before: self._database.write(queued_messages.read, run, number, position, before)
         )

@@ -183,6 +183,8 @@ class AttemptResult:
     """What the run has used by now; None leaves it as it was."""
     data: Sequence[Json] = ()
     """What its worker keeps for the next one, if it does: one value, of which None is nothing."""
+    inbox_reads: int | None = None
+    """How often it has looked into its inbox; None where no more looks than that are committed."""
 
 
 def finish(
@@ -322,6 +324,8 @@ def _is_to_end(c: Connection, run: Run) -> bool:
 def _end(c: Connection, run: Run, remains: AttemptResult, **values: Any) -> Run:
     if remains.usage is not None:
         values["usage"] = remains.usage
+    if remains.inbox_reads is not None:
+        values["inbox_reads"] = remains.inbox_reads
     row = c.execute(
         guarded(runs.update(), run).values(lease_until=None, claimed_by=None, **values).returning(*COLUMNS)
     ).one_or_none()

@@ -88,13 +88,14 @@ def remove(c: Connection, workspace_id: str, run_id: str, message_id: str) -> Ru
     raise Conflict("The worker has read the message." if row.read_at else "The message has begun a run.")
 
 
-def look(c: Connection, run: Run, number: int) -> bool:
+def look(c: Connection, run: Run, number: int, ahead: int = 0) -> bool:
     """Whether a message waits for the worker of an attempt, which looks for the ``number``-th time.
 
-    Where none does, that look has found none, in later attempts too. Raises StaleAttempt.
+    Where none does, that look has found none, in later attempts too, nor have those ``ahead`` that
+    follow it, unless they :func:`read` something. Raises StaleAttempt.
     """
-    found_none = guarded(runs.update(), run).where(runs.c.inbox_reads < number, ~_ANY_WAITS)
-    if c.execute(found_none.values(inbox_reads=number)).rowcount:
+    found_none = guarded(runs.update(), run).where(~_ANY_WAITS)
+    if c.execute(found_none.values(inbox_reads=number + ahead)).rowcount:
         return False
     _hold(c, run)
     return True
@@ -104,22 +105,18 @@ def read(c: Connection, run: Run, number: int, position: int, before: Sequence[M
     """Give the worker of an attempt the first message that waits, in its ``number``-th look.
 
     It is committed into the run's output state at ``position``, after the messages ``before``.
-    None where it was removed meanwhile. A look that was committed before has found the same.
-    Raises StaleAttempt.
+    None where it was removed meanwhile. A look that was committed with a message before has found
+    the same. Raises StaleAttempt.
     """
-    if _is_read(c, run, number):
-        found = c.execute(_READ_BY.where(queued_messages.c.read_number == number), {"run": run.id})
-    else:
+    _hold(c, run)
+    this = {"run": run.id}
+    row = c.execute(_READ_BY.where(queued_messages.c.read_number == number), this).one_or_none()
+    if row is None:
         c.execute(runs.update().where(runs.c.id == run.id).values(inbox_reads=number))
         first = _CLAIM.with_only_columns(queued_messages.c.id).limit(1).scalar_subquery()
-        found = c.execute(
-            queued_messages.update()
-            .where(queued_messages.c.id == first)
-            .values(read_at=now(), read_number=number)
-            .returning(*COLUMNS),
-            {"run": run.id},
-        )
-    row = found.one_or_none()
+        reading = queued_messages.update().where(queued_messages.c.id == first)
+        reading = reading.values(read_at=now(), read_number=number)
+        row = c.execute(reading.returning(*COLUMNS), this).one_or_none()
     return _into_tree(c, run, record(row), position, before) if row else None
 
 
@@ -216,18 +213,11 @@ def _mark(c: Connection, workspace_id: str, run_id: str) -> Run:
     raise Conflict(f"The run has ended: {run.status}. Begin another run with the messages.")
 
 
-def _hold(c: Connection, run: Run) -> int:
-    """Keep the run as it is until this transaction ends; how often it was looked. Raises StaleAttempt."""
-    held = guarded(sa.select(runs.c.inbox_reads), run).with_for_update()
-    row = c.execute(held).one_or_none()
-    if row is None:
+def _hold(c: Connection, run: Run) -> None:
+    """Keep the run as it is until this transaction ends. Raises StaleAttempt."""
+    held = guarded(sa.select(runs.c.id), run).with_for_update()
+    if c.execute(held).one_or_none() is None:
         raise StaleAttempt
-    return int(row[0])
-
-
-def _is_read(c: Connection, run: Run, number: int) -> bool:
-    """Whether this look was committed before. Raises StaleAttempt."""
-    return _hold(c, run) >= number
 
 
 def _into_tree(

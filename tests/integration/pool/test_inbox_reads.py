@@ -399,3 +399,34 @@ def test_a_web_service_cannot_read_its_inbox(ada: Client, core: Core, run_id: st
     assert child.found == []
     assert "reads its inbox by the Worker API" in relay.attempt.transcript.log.text()
     assert waiting(ada, run_id) == ["And birds?"]
+
+
+class LoopingChild(ScriptedChild):
+    """Looks until it has found a message, and does then what it was given."""
+
+    def read(self) -> bytes:
+        if not self.found or self.found[-1] is None:
+            return orjson.dumps(LOOK) + b"\n"
+        return super().read()
+
+
+def loop(relay: Relay, *lines: Line) -> list[str | None]:
+    child = LoopingChild(*lines)
+    relay.attempt.child = child  # type: ignore[assignment]
+    relay.run(child)  # type: ignore[arg-type]
+    return child.found
+
+
+def test_looks_ahead_are_taken_back_where_the_attempt_ends_by_itself(
+    ada: Client, core: Core, run_id: str
+) -> None:
+    relay = begin(core, run_id)
+    execute(relay, *[LOOK] * 50, {"type": "confirm", "id": "1", "prompt": "Go on?"})
+    transcript = relay.attempt.transcript
+    question = transcript.result and transcript.result.confirmation
+    left = transcript.close(MessageStatus.COMPLETE)
+    result = attempts.AttemptResult(left, inbox_reads=relay.looks_to_keep)
+
+    waits = core.database.write(attempts.wait, relay.attempt.run, question, result)
+
+    assert waits.inbox_reads == 50

@@ -6,7 +6,7 @@ import pytest
 
 from runtime.errors import LinesMissing, OutputLost, StaleAttempt
 from runtime.settings import Settings
-from runtime.stream import EventLog, Inbox, Link
+from runtime.stream import EventLog, Inbox, Line, Link
 from runtime.stream.inbox import INBOX_BYTES, INBOX_LINES, POP
 from runtime.stream.keys import Keys
 
@@ -67,6 +67,21 @@ def test_numbered_lines_that_found_the_inbox_full_are_taken_when_they_come_again
 
     assert inbox.push(thread, RUN, 1, [b"a"], first=1)
     assert inbox.pop(thread, RUN, 1, 10) == [b"a"]
+
+
+def test_a_line_that_asks_is_read_in_its_turn_and_answered(inbox: Inbox, thread: str) -> None:
+    inbox.push(thread, RUN, 1, [b"before"])
+    token = inbox.ask(thread, RUN, 1, b'{"type":"save"}')
+    assert token is not None
+    inbox.push(thread, RUN, 1, [b"after"])
+
+    lines = [Line.decode(kept) for kept in inbox.pop(thread, RUN, 1, 10)]
+
+    assert lines == [Line(b"before"), Line(b'{"type":"save"}', token), Line(b"after")]
+    assert inbox.answered(thread, RUN, 1, token) is None
+    inbox.answer(thread, RUN, 1, token, b"saved")
+    assert inbox.answered(thread, RUN, 1, token) == b"saved"
+    assert inbox.answered(thread, RUN, 2, token) is None
 
 
 def test_an_inbox_is_bounded_in_lines_and_in_bytes(inbox: Inbox, thread: str) -> None:
