@@ -59,11 +59,11 @@ class Dispatcher:
         ``user``: whose run it must be; None for an operator. Raises NotFound.
         """
         workspace_id = user.workspace_id if user else None
-        run, changed = self._services.database.write(runs.cancel, workspace_id, run_id)
-        if changed:
-            below = self._services.database.read(calls.below, run)
-            after_commit(self.announce_cancelled, [run, *below])
-        return run
+        cancelled = self._services.database.write(runs.cancel, workspace_id, run_id)
+        if cancelled.changed:
+            below = self._services.database.read(calls.below, cancelled.run)
+            after_commit(self._announce_ends, [cancelled.run, *below], cancelled.released)
+        return cancelled.run
 
     def delete_thread(self, user: User, thread_id: str) -> None:
         """Put a thread out of sight and cancel its runs. Raises NotFound."""
@@ -161,13 +161,18 @@ class Dispatcher:
             if holder is not None:
                 self._services.notices.to_pool(holder, {"type": "child", "run_id": run.parent_run_id})
 
-    def _requeue(self, answered: Sequence[Run]) -> None:
-        for run in answered:
+    def _requeue(self, settled: Sequence[Run]) -> None:
+        """Announce runs whose questions are settled, and have them executed."""
+        for run in settled:
             self._services.announcer.requeued(run)
             if run.call_id is None:
                 self._publish(self._services.publisher.publish_next, run.pool)
             else:
                 self.wake_pool(run.pool)
+
+    def _announce_ends(self, cancelled: Sequence[Run], released: Sequence[Run]) -> None:
+        self.announce_cancelled(cancelled)
+        self._requeue(released)
 
     def _announce_deleted(self, thread: Thread, cancelled: Sequence[Run]) -> None:
         self.announce_cancelled(cancelled)

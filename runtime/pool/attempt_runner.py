@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -61,6 +61,20 @@ class _Committed:
     result: attempts.AttemptResult
     voided: Sequence[str] = ()
     """Ids of the messages that no longer count; empty unless the run is queued again."""
+    asked: Mapping[str, Json] | None = None
+    """What it asks its user; where that was settled meanwhile, the run is queued again."""
+
+
+def _last_events(committed: _Committed) -> list[events.Event]:
+    """The last events of the attempt."""
+    run, asked = committed.run, committed.asked
+    match run.status:
+        case RunStatus.WAITING:
+            return [events.run_waiting(run)]
+        case RunStatus.QUEUED:
+            waited = replace(run, status=RunStatus.WAITING, confirmation=asked)
+            return [events.run_waiting(waited), events.run_queued(run)]
+    return [events.run_completed(run)]
 
 
 class AttemptRunner:
@@ -288,7 +302,7 @@ class AttemptRunner:
             case Wait(confirmation):
                 result = self._close(MessageStatus.COMPLETE)
                 waiting = self._persist(database.write, attempts.wait, run, confirmation, result)
-                return _Committed(waiting, result)
+                return _Committed(waiting, result, asked=confirmation)
             case Retry(backoff, error, lost):
                 if lost:
                     self._transcript.log.write(f"[branchline] {error.message}\n".encode())
@@ -384,7 +398,7 @@ class AttemptRunner:
         greenlet of this process a question.
         """
         run, left = committed.run, committed.result.messages
-        if run.status is RunStatus.QUEUED:
+        if run.status is RunStatus.QUEUED and committed.asked is None:
             # Text that is not appended yet is void; nothing else of this attempt is to follow.
             if self._continued:
                 self._services.announcer.requeued(run)
@@ -392,8 +406,7 @@ class AttemptRunner:
                 self._services.announcer.retried(run, committed.voided)
             return
         self._transcript.mark_committed(left)
-        last = events.run_waiting(run) if run.status is RunStatus.WAITING else events.run_completed(run)
-        announced = self._relay.close([last], run_hint(run))
+        announced = self._relay.close(_last_events(committed), run_hint(run))
         if announced and run.status.terminal:
             self._announced.add(run.id)
         elif not announced and run.status is RunStatus.WAITING:

@@ -408,8 +408,13 @@ class Transcript:
         self._end_all(MessageStatus.COMPLETE)
         digest = event.digest or _digest(event)
         answered = {answer["confirmation_id"]: answer.get("digest", digest) for answer in self.run.answers}
+        problem = None
         if answered.get(event.id, digest) != digest:
             problem = f"The question {event.id!r} asks something else than was answered."
+        elif event.call is not None and event.id in answered:
+            # A sub-run asks each question once, so this one would be settled at once, again and again.
+            problem = f"The question {event.id!r} of a sub-run is asked again, though `answers` has it."
+        if problem is not None:
             self.result = WorkerResult(RunError("worker_error", problem))
             return
         data: dict[str, Json] = {"id": event.id, "options": event.options}

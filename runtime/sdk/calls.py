@@ -24,10 +24,19 @@ _GAP = "\n\n"
 class Calls:
     """The calls of one run."""
 
-    def __init__(self, wire: Connection, ask: Callable[[str, Mapping[str, Json]], object]) -> None:
-        """``ask``: what asks the user a question of a sub-run, by its id for this run."""
+    def __init__(
+        self,
+        wire: Connection,
+        ask: Callable[[str, Mapping[str, Json]], object],
+        is_settled: Callable[[str], bool],
+    ) -> None:
+        """``ask``: what asks the user a question of a sub-run, by its id for this run.
+
+        ``is_settled``: whether an earlier attempt of this run has asked it.
+        """
         self._wire = wire
         self._ask = ask
+        self._is_settled = is_settled
         self._counts: dict[str, int] = {}
 
     def call(
@@ -59,6 +68,7 @@ class Call:
         self,
         wire: Connection,
         ask: Callable[[str, Mapping[str, Json]], object],
+        is_settled: Callable[[str], bool],
         id: str,
         line: Mapping[str, Json],
     ) -> None:
@@ -66,6 +76,7 @@ class Call:
         """By what it is called: the same in every attempt."""
         self._wire = wire
         self._ask = ask
+        self._is_settled = is_settled
         self._lines: list[dict[str, Json]] = []
         """What has come from the pool and was not looked at."""
         self._run_id: str | None = None

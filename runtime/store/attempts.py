@@ -253,7 +253,8 @@ def wait(
 ) -> Run:
     """The worker asks its user something; the attempt ends and holds nothing.
 
-    Where its user wants it to end, it ends; so do :func:`retry` and :func:`hand_back`.
+    Where its user wants it to end, it ends; so do :func:`retry` and :func:`hand_back`. A question of
+    a sub-run that is settled meanwhile is not asked: the run is queued again, and has the outcome.
     """
     if _is_to_end(c, run):
         return finish(c, run, RunStatus.CANCELLED, remains)

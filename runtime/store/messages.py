@@ -94,13 +94,12 @@ def voided(c: Connection, run: Run) -> list[str]:
     return list(c.execute(query).scalars())
 
 
-def set_answer(c: Connection, message_id: str | None, answer: Json) -> None:
-    """Write the answer into the message that asked for it."""
-    row = c.execute(sa.select(messages.c.data).where(messages.c.id == message_id)).one_or_none()
+def add_data(c: Connection, message_id: str | None, more: Mapping[str, Json]) -> None:
+    """Add to the data of a message, if it is there."""
+    this = messages.c.id == message_id
+    row = c.execute(sa.select(messages.c.data).where(this)).one_or_none()
     if row is not None:
-        c.execute(
-            messages.update().where(messages.c.id == message_id).values(data={**row.data, "answer": answer})
-        )
+        c.execute(messages.update().where(this).values(data={**row.data, **more}))
 
 
 def _state_of(run_id: str) -> Any:

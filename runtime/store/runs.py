@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from runtime.errors import Conflict, NotFound, QueueFull
 from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
-from runtime.store import backlog, below, messages, states
+from runtime.store import backlog, below, messages, questions, states
 from runtime.store.page import Page, after, start_of, within_bytes
 from runtime.store.tables import IS_CALL, IS_QUEUED, Id, now, run_logs, run_steps, runs, threads
 from runtime.store.tables import states as states_table
@@ -314,22 +314,38 @@ def steps(c: Connection, run_id: str) -> list[dict[str, Json]]:
     ]
 
 
-def cancel(c: Connection, workspace_id: str | None, run_id: str) -> tuple[Run, bool]:
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What came of a request to cancel a run."""
+
+    run: Run
+    """As it is now."""
+    changed: bool
+    """Whether it had not ended before."""
+    released: Sequence[Run] = ()
+    """Runs above it that waited for the answer to its question, and go on without."""
+
+
+def cancel(c: Connection, workspace_id: str | None, run_id: str) -> Cancelled:
     """End a run that holds no process; ask a running one to end; leave an ended one.
 
     ``workspace_id``: whose user asks for it; None for the system itself, which finds any run.
-    Returns the run as it is now, and whether it had not ended before. Raises NotFound.
+    Raises NotFound.
     """
-    if workspace_id is None:
-        changed = _cancel(c, runs.c.id == run_id)
-    else:
-        changed = _cancel(c, runs.c.id == run_id, runs.c.workspace_id == workspace_id, IS_SHOWN)
-    if changed:
-        return changed[0], True
-    found = find(c, run_id) if workspace_id is None else get(c, workspace_id, run_id)
-    if found is None:
-        raise NotFound("There is no such run.")
-    return found, False
+    which = [runs.c.id == run_id]
+    if workspace_id is not None:
+        which += [runs.c.workspace_id == workspace_id, IS_SHOWN]
+    above = questions.lock_above(c, run_id)
+    changed = _cancel(c, *which)
+    if not changed:
+        found = find(c, run_id) if workspace_id is None else get(c, workspace_id, run_id)
+        if found is None:
+            raise NotFound("There is no such run.")
+        return Cancelled(found, changed=False)
+    run = changed[0]
+    withdrawn = questions.withdraw_above(c, above, run_id, *COLUMNS) if run.status.terminal else ()
+    released = [record(row) for row in withdrawn]
+    return Cancelled(run, changed=True, released=released)
 
 
 def cancel_all(c: Connection, thread_id: str) -> list[Run]:
@@ -354,21 +370,19 @@ def answer(c: Connection, workspace_id: str, run_id: str, confirmation_id: str |
     run = record_or_raise(c.execute(query.with_for_update()).one_or_none())
     asked = run.confirmation or {}
     if run.status is not RunStatus.WAITING:
-        raise Conflict(f"The run is not waiting for an answer; it is {run.status}.")
+        raise Conflict(_why_not_waiting(run, confirmation_id))
     if confirmation_id not in (None, asked.get("id")):
         raise Conflict("The run waits for the answer to another question.")
-    messages.set_answer(c, asked.get("message_id"), given)
-    reply = {"confirmation_id": asked.get("id"), "answer": given, "attempt": run.attempt}
-    if "digest" in asked:
-        reply["digest"] = asked["digest"]
-    values = {
-        "status": RunStatus.QUEUED,
-        "confirmation": None,
-        "published_at": None,
-        "answers": [*run.answers, reply],
-    }
-    changed = c.execute(runs.update().where(runs.c.id == run_id).values(values).returning(*COLUMNS)).one()
-    return record(changed)
+    answered = record(questions.settle(c, run_id, run, {"answer": given}, *COLUMNS))
+    return answered
+
+
+def _why_not_waiting(run: Run, confirmation_id: str | None) -> str:
+    last = run.answers[-1] if run.answers else {}
+    is_meant = not run.status.terminal and confirmation_id in (None, last.get("confirmation_id"))
+    if last.get("withdrawn") and is_meant:
+        return "The question was withdrawn: the sub-run that asked it has ended."
+    return f"The run is not waiting for an answer; it is {run.status}."
 
 
 def oldest_queued(c: Connection) -> dict[str, float]:

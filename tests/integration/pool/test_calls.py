@@ -355,6 +355,50 @@ def test_a_stream_that_is_told_again_from_the_database_tells_the_same(
     assert len(told(live)["run.message_delivered"]) == 1
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_sub_run_that_is_cancelled_takes_its_question_back_from_all_above_it(
+    stack: Stack, client: Client, killed: bool
+) -> None:
+    last = {"way": "ask", "prompt": "Shall I?", "before": "let me see: "}
+    run = ask(client, "follow", last={"way": "follow", "last": {"way": "follow", "last": last}})
+    question = waiting(client, run)
+    line = line_of(client, run)
+
+    if killed:
+        os.kill(stack.pool_process(), signal.SIGKILL)
+    client.post(f"/api/runs/{line[-1]['id']}/cancel", json={}).raise_for_status()
+    late = client.post(
+        f"/api/runs/{run['id']}/answer", json={"answer": "yes", "confirmation_id": question["id"]}
+    )
+
+    assert late.status_code == 409, late.text
+    ended = client.wait(run, WITHIN)
+    assert ended["run"]["status"] == "success", ended["run"]["error"]
+    said = [(m["type"], m["content"], m["data"].get("withdrawn")) for m in ended["messages"]]
+    assert said == [
+        ("text", "said: said: said: let me see: ", None),
+        ("confirmation", "Shall I?", True),
+        ("text", "...", None),
+    ]
+    assert [client.run(one)["status"] for one in line] == ["success"] * 3 + ["cancelled"]
+    assert [one["id"] for one in line_of(client, run)] == [one["id"] for one in line]
+    asked = [event for event in client.follow(run) if event.type == "run.waiting"]
+    assert len(asked) == 1
+
+
+def test_a_run_that_is_cancelled_between_others_ends_what_is_below_and_frees_what_is_above(
+    client: Client,
+) -> None:
+    run = ask(client, "chain", depth=3, last={"way": "ask", "prompt": "Shall I?"})
+    waiting(client, run)
+    line = line_of(client, run)
+
+    client.post(f"/api/runs/{line[1]['id']}/cancel", json={}).raise_for_status()
+
+    assert text_of(client, run) == "3:cancelled:"
+    assert [client.run(one)["status"] for one in line] == ["success"] + ["cancelled"] * 3
+
+
 @pytest.mark.parametrize("asks", [False, True])
 def test_a_pool_process_that_is_killed_in_a_sub_run_costs_no_sub_run(
     stack: Stack, client: Client, tmp_path: Path, asks: bool

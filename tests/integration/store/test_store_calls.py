@@ -226,10 +226,10 @@ def test_a_run_that_is_asked_to_end_asks_what_is_below_and_calls_no_more(databas
     line = chain(database, root(), 2)
     waits = call(database, line[1], "b")
 
-    run, changed = database.write(runs.cancel, user.workspace_id, line[0].id)
+    cancelled = database.write(runs.cancel, user.workspace_id, line[0].id)
 
-    assert changed
-    assert run.id == line[0].id
+    assert cancelled.changed
+    assert cancelled.run.id == line[0].id
     assert now_is(database, *line, waits) == [RunStatus.RUNNING] * 3 + [RunStatus.CANCELLED]
     assert make(database, line[0], "b") is None
     assert make(database, line[2], "b") is None

@@ -354,15 +354,15 @@ def test_an_attempt_that_asks_or_is_handed_back_has_not_failed(database, make):
 def test_cancelling_ends_what_waits_and_asks_what_runs(database, user, make):
     queued, running = make().runs[0], claim(database, make().runs[0]).run
 
-    ended, _ = database.write(runs.cancel, user.workspace_id, queued.id)
-    asked, _ = database.write(runs.cancel, user.workspace_id, running.id)
+    ended = database.write(runs.cancel, user.workspace_id, queued.id).run
+    asked = database.write(runs.cancel, user.workspace_id, running.id).run
 
     assert ended.status is RunStatus.CANCELLED
     assert asked.status is RunStatus.RUNNING
     assert asked.cancel_requested_at is not None
     assert database.engine.claim(queued.id, POOL, LEASE, HISTORY) is None
     again = database.write(runs.cancel, user.workspace_id, queued.id)
-    assert again == (ended, False), "cancelling twice changes nothing"
+    assert again == runs.Cancelled(ended, changed=False), "cancelling twice changes nothing"
 
 
 def test_another_workspace_can_neither_see_nor_cancel(database, make):
