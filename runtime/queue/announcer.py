@@ -37,10 +37,15 @@ def history_events(run: Run, state: State, earlier: Sequence[Message]) -> list[e
         then = replace(run, attempt=message.attempt)
         history += _message_events(then, message)
         if message.type is MessageType.CONFIRMATION:
-            asked = {"id": message.data.get("id"), "options": message.data.get("options")}
-            question = {**asked, "prompt": message.content, "message_id": message.id}
-            history += [events.run_waiting(replace(then, confirmation=question)), events.run_queued(then)]
+            history += question_events(then, message)
     return history
+
+
+def question_events(run: Run, asked: Message) -> list[events.Event]:
+    """That a run waited for the answer to a question, and has it."""
+    known = {name: asked.data[name] for name in ("id", "options", "schema") if name in asked.data}
+    question = {**known, "prompt": asked.content, "message_id": asked.id}
+    return [events.run_waiting(replace(run, confirmation=question)), events.run_queued(run)]
 
 
 def _message_events(run: Run, message: Message) -> list[events.Event]:

@@ -135,6 +135,11 @@ def reads_before(c: Connection, run: Run) -> list[QueuedMessage | None]:
     return [found.get(number) for number in range(1, run.inbox_reads + 1)]
 
 
+def ids_of_read(c: Connection, run_id: str) -> set[str]:
+    """Ids of the messages that the worker of a run has read, in any attempt."""
+    return {row.id for row in c.execute(_READ_BY, {"run": run_id})}
+
+
 def in_tree(message: QueuedMessage, run: Run, position: int) -> Message:
     """A message that was read, as it is in the output state of its run."""
     return Message(

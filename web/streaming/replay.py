@@ -1,29 +1,26 @@
 """A run's stream, replayed from the database where the event log no longer has it.
 
-The events are those that the log had, with one delta per message. Their ids are
+The events are those of its history (:mod:`web.streaming.history`). Their ids are
 ``db-<run>-<attempt>:<n>``: positions in the replay, not in the log.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from runtime import events
-from runtime.events import Event, one_line
-from runtime.model import Json, Message, MessageStatus, Run, RunStatus, encode_time
-from runtime.queue.announcer import creation_events
-from runtime.store import Connection, messages, runs
+from runtime.events import one_line
+from runtime.model import encode_time
 from runtime.stream import Entry, OpenMessage, Record
+from web.streaming.history import StoredRun, history
 
-_Dated = tuple[datetime | None, Event]
-"""An event, and when it happened."""
-
+_ONCE = (events.RUN_QUEUED, events.RUN_STARTED, events.RUN_WAITING, events.RUN_STEP)
+"""What an attempt has once, or is stored of it all at once."""
 _CURSOR = re.compile(r"db-([0-9a-f-]{36})-([0-9]{1,9}):([0-9]{1,9})")
 
 
@@ -42,21 +39,6 @@ class ReplayCursor:
         return cls(match[1], int(match[2]), int(match[3])) if match else None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """What the database knows of a run."""
-
-    run: Run
-    messages: Sequence[Message]
-    steps: Sequence[Mapping[str, Json]]
-
-
-def load_run(c: Connection, workspace_id: str, run_id: str) -> StoredRun:
-    """Read a run with all that its stream consists of. Raises NotFound."""
-    run = runs.get(c, workspace_id, run_id)
-    return StoredRun(run, messages.of_state(c, run.output_state_id), runs.steps(c, run_id))
-
-
 @dataclass(slots=True)
 class Replay:
     """What was sent from the database, so that what the log sends next continues it."""
@@ -67,14 +49,25 @@ class Replay:
     """Ids of messages that were sent with all of their text."""
     deltas: dict[str, int] = field(default_factory=dict)
     """Number of the last delta of each open message."""
+    children: set[str] = field(default_factory=set)
+    """Ids of the sub-runs that were told of."""
 
     def entries(self, stored: StoredRun, partials: Sequence[OpenMessage]) -> list[Entry]:
         """The events of the run so far. ``partials`` have the text of what is being written."""
         run = stored.run
-        open_now = {partial.message_id: partial for partial in partials if partial.attempt == run.attempt}
-        dated = [*_start_events(stored), *self._messages(stored, open_now), *_end_events(run)]
+        self.complete = {message.id for message in stored.written}
+        open_now = [
+            partial
+            for partial in partials
+            if partial.attempt == run.attempt
+            and not run.status.terminal
+            and partial.message_id not in self.complete
+        ]
+        self.deltas = {partial.message_id: partial.n for partial in open_now}
+        self.children = {child.id for child in stored.children}
         replayed = [
-            (event.type, {**orjson.loads(event.payload), "at": encode_time(at)}) for at, event in dated
+            (event.type, {**orjson.loads(event.payload), "at": encode_time(at)})
+            for at, event in history(stored, open_now)
         ]
         self.sent = {(type, data["attempt"]) for type, data in replayed}
         epoch = f"db-{run.id}-{run.attempt}"
@@ -91,18 +84,6 @@ class Replay:
                 new.append(entry)
         return new
 
-    def _messages(self, stored: StoredRun, open_now: Mapping[str, OpenMessage]) -> Iterator[_Dated]:
-        run = stored.run
-        for message in stored.messages:
-            if run.status.terminal or message.status is MessageStatus.COMPLETE:
-                self.complete.add(message.id)
-                yield from _message_events(run, message, 1 if message.content else 0)
-                yield message.created_at, events.message_completed(run, message)
-        for partial in () if run.status.terminal else open_now.values():
-            if partial.message_id not in self.complete:
-                self.deltas[partial.message_id] = partial.n
-                yield from _message_events(run, _as_message(partial), partial.n)
-
     def _is_new(self, data: Mapping[str, Any]) -> bool | None:
         kind, message_id = data["type"], data.get("message_id", "")
         if kind == events.MESSAGE_DELTA:
@@ -114,38 +95,10 @@ class Replay:
             self.deltas[message_id] = data["n"]
         elif kind == events.MESSAGE_CREATED:
             return data["message"]["id"] not in self.complete and data["message"]["id"] not in self.deltas
-        elif kind in (events.RUN_QUEUED, events.RUN_STARTED, events.RUN_WAITING):
+        elif kind == events.RUN_CHILD:
+            return data["child_run_id"] not in self.children
+        elif kind == events.RUN_MESSAGE_DELIVERED:
+            return message_id not in self.complete
+        elif kind in _ONCE:
             return (kind, data["attempt"]) not in self.sent
         return True
-
-
-def _start_events(stored: StoredRun) -> Iterator[_Dated]:
-    run = stored.run
-    yield run.created_at, creation_events(run)[-1]
-    if run.started_at is None:
-        return
-    started = replace(run, status=RunStatus.RUNNING, error=None, usage=None, finished_at=None)
-    yield run.started_at, events.run_started(started)
-    for step in stored.steps:
-        if step["attempt"] == run.attempt:
-            yield step["at"], events.run_step(run, step["number"], step["description"])
-
-
-def _message_events(run: Run, message: Message, n: int) -> Iterator[_Dated]:
-    """A message that begins, and its text as one delta: its ``n``-th, so that the next follows it."""
-    yield message.created_at, events.message_created(run, message)
-    if n:
-        yield message.created_at, events.message_delta(run, message.id, n, message.content)
-
-
-def _as_message(partial: OpenMessage) -> Message:
-    created_at = datetime.fromisoformat(partial.message["created_at"])
-    known = {**partial.message, "content": partial.text, "created_at": created_at}
-    return Message(**known, attempt=partial.attempt)
-
-
-def _end_events(run: Run) -> Iterator[_Dated]:
-    if run.status is RunStatus.WAITING:
-        yield run.started_at, events.run_waiting(run)
-    elif run.status.terminal:
-        yield run.finished_at, events.run_completed(run)

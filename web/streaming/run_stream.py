@@ -10,7 +10,8 @@ from runtime.events import Cursor
 from runtime.model import Run
 from runtime.stream import Batch, DirectWriter, Follower, OpenMessage, reset_signal
 from web.core import Core
-from web.streaming.replay import Replay, ReplayCursor, load_run
+from web.streaming.history import load_run
+from web.streaming.replay import Replay, ReplayCursor
 
 BEGINNING = (None, "0")
 """The event ids of a reader who has seen nothing: no Last-Event-ID, or ``after=0``."""
