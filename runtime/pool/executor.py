@@ -90,6 +90,9 @@ class Executor:
         self._claims = gevent.lock.BoundedSemaphore(_CLAIMS_AT_ONCE)
         self._runners: dict[str, AttemptRunner] = {}
         """By run."""
+        self.left_calls = True
+        """Whether sub-runs may wait for this process to have room, as far as it knows. Of those of
+        others it is told."""
         self._not_started: dict[str, int] = {}
         """Runs that could not be started here → how many messages of each are still left to others."""
 
@@ -194,6 +197,7 @@ class Executor:
         if reserved:
             gevent.spawn(self._execute_call, run.id)
         else:
+            self.left_calls |= run.pool == self._pool
             gevent.spawn(self._dispatcher.wake_pool, run.pool)
 
     def calls_changed(self) -> None:
@@ -237,7 +241,9 @@ class Executor:
 
     def _note_commit(self, run: Run) -> None:
         """It is committed what becomes of a run: tell the one above it, and those below."""
-        if run.call_id is not None and run.parent_run_id is not None and run.status is not RunStatus.QUEUED:
+        if run.call_id is not None and run.parent_run_id is not None and run.status is RunStatus.QUEUED:
+            self.left_calls = True
+        elif run.call_id is not None and run.parent_run_id is not None:
             if run.parent_run_id in self._runners:
                 self.look_after_calls(run.parent_run_id)
             else:

@@ -173,7 +173,8 @@ class PoolProcess:
 
     def _change_capacity(self) -> None:
         self._capacity_changed.set()
-        self._calls_wait.set()
+        if self.executor.left_calls:
+            self._calls_wait.set()
 
     # ── duties ──────────────────────────────────────────────────────────────
 

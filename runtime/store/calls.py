@@ -8,7 +8,7 @@ runs than slots are at work (``docs/explanation/scheduling.md``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,21 +108,41 @@ def holder(c: Connection, run_id: str) -> str | None:
     return c.execute(sa.select(table.c.claimed_by).where(table.c.id == run_id)).scalar_one_or_none()
 
 
-def take(
-    c: Connection, pool: str, count: int, worker_limits: Mapping[str, int], per_user: int = 0
-) -> list[Ticket]:
-    """Mark up to ``count`` waiting sub-runs of a pool as taken, and return them; who calls this claims them.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Waiting sub-runs that were marked as taken; who has marked them claims them."""
 
-    ``worker_limits`` and ``per_user`` as for :func:`backlog.claim_for_publish`.
+    tickets: list[Ticket]
+    left: bool
+    """Whether more of them may wait, for room or because a limit keeps them."""
+
+
+def take(
+    c: Connection,
+    pool: str,
+    count: int,
+    worker_limits: Mapping[str, int],
+    per_user: int = 0,
+    *,
+    workers: Collection[str] | None = None,
+) -> Taken:
+    """Take up to ``count`` waiting sub-runs of a pool.
+
+    ``worker_limits`` and ``per_user`` as for :func:`backlog.claim_for_publish`. ``workers``: those
+    that the caller has; None: any.
     """
+    known = [] if workers is None else [table.c.worker_id.in_(list(workers))]
     if not (per_user or worker_limits):
-        return _take(c, pool, count)
+        tickets = _take(c, pool, count, *known)
+        return Taken(tickets, len(tickets) == count)
+    if not _any_waits(c, pool):
+        return Taken([], False)
     # One process at a time counts what is at work and takes, as for what is published.
     backlog.lock(c)
     taken: list[Ticket] = []
-    while len(taken) < count and (more := _take(c, pool, 1, *_within(worker_limits, per_user))):
+    while len(taken) < count and (more := _take(c, pool, 1, *known, *_within(worker_limits, per_user))):
         taken += more
-    return taken
+    return Taken(taken, _any_waits(c, pool))
 
 
 def pools_with_waiting(c: Connection) -> list[str]:
@@ -244,6 +264,10 @@ def _add(
     made = runs.create(c, thread, parent.user_id, root_state, new_messages, spec, published=published)
     new = [made.input_state] if made.input_is_new else []
     return Called(made.runs[0], [*new, *made.states])
+
+
+def _any_waits(c: Connection, pool: str) -> bool:
+    return bool(c.execute(sa.select(sa.exists().where(*_WAITS, table.c.pool == pool))).scalar())
 
 
 def _take(c: Connection, pool: str, count: int, *within: Any) -> list[Ticket]:

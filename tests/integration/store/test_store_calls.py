@@ -305,9 +305,12 @@ def test_a_sub_run_is_taken_past_the_backlog_and_only_once(database, root):
 
     assert database.engine.claim_for_publish("python", LEASE) == []
     taken = database.write(calls.take, "python", 2, {})
-    assert [ticket.run_id for ticket in taken] == [run.id for run in made[:2]]
-    assert [ticket.run_id for ticket in database.write(calls.take, "python", 5, {})] == [made[2].id]
-    assert database.write(calls.take, "python", 5, {}) == []
+    assert [ticket.run_id for ticket in taken.tickets] == [run.id for run in made[:2]]
+    assert taken.left
+    taken = database.write(calls.take, "python", 5, {})
+    assert [ticket.run_id for ticket in taken.tickets] == [made[2].id]
+    assert not taken.left
+    assert database.write(calls.take, "python", 5, {}).tickets == []
     assert database.read(calls.pools_with_waiting) == []
 
 
@@ -343,14 +346,15 @@ def test_with_a_limit_of_one_a_chain_of_sub_runs_goes_on_and_nothing_else_begins
     parent = top
     for _ in range(3):
         child, _ = call(database, parent), call(database, parent, "second")
-        [ticket] = database.write(calls.take, "python", 5, by_worker, per_user)
+        [ticket] = database.write(calls.take, "python", 5, by_worker, per_user).tickets
         assert ticket.run_id == child.id
-        assert database.write(calls.take, "python", 5, by_worker, per_user) == [], "it is about to start"
+        none = calls.Taken([], left=True)
+        assert database.write(calls.take, "python", 5, by_worker, per_user) == none, "it is about to start"
         parent = claim(database, child)
-        assert database.write(calls.take, "python", 5, by_worker, per_user) == [], "it is at work"
+        assert database.write(calls.take, "python", 5, by_worker, per_user) == none, "it is at work"
         assert database.engine.claim_for_publish("python", LEASE, per_user) == []
     database.engine.finish(parent, RunStatus.SUCCESS, NOTHING)
-    assert len(database.write(calls.take, "python", 5, by_worker, per_user)) == 1
+    assert len(database.write(calls.take, "python", 5, by_worker, per_user).tickets) == 1
 
 
 def test_the_deepest_sub_run_is_taken_first_and_its_position_says_so(database, root):
@@ -362,7 +366,7 @@ def test_the_deepest_sub_run_is_taken_first_and_its_position_says_so(database, r
     places = [database.read(backlog.explain_wait, run, LEASE).position for run in (shallow, deep)]
 
     assert places == [2, 1]
-    assert [ticket.run_id for ticket in database.write(calls.take, "python", 1, {})] == [deep.id]
+    assert [ticket.run_id for ticket in database.write(calls.take, "python", 1, {}).tickets] == [deep.id]
 
 
 def test_messages_that_are_left_of_a_sub_run_rest(database, root):
