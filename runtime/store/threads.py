@@ -285,7 +285,8 @@ _FORGET_TITLE = (
     .where(threads.c.titles == _THREAD, threads.c.deleted_at.is_(None))
     .values(deleted_at=now())
 )
-_DELETE = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(deleted_at=now())
+_LIVE_UPDATE = _of(threads.update()).where(threads.c.deleted_at.is_(None), *_IS_LISTED)
+_DELETE = _LIVE_UPDATE.values(deleted_at=now())
 _RESTORE = (
     _of(threads.update())
     .where(threads.c.deleted_at.is_(None) | (threads.c.deleted_at > now(_KEPT)), *_IS_LISTED)

@@ -287,6 +287,15 @@ def test_hidden_threads_and_sub_runs_are_in_no_list(database, root, user, thread
     assert database.read(calls.children, run.id).items == []
 
 
+def test_the_thread_of_a_sub_run_is_neither_changed_nor_deleted_by_itself(database, root, user):
+    run = call(database, root())
+
+    with pytest.raises(NotFound):
+        database.write(threads.update, user.workspace_id, run.thread_id, title="x")
+    with pytest.raises(NotFound):
+        database.write(threads.delete, user.workspace_id, run.thread_id)
+
+
 def test_children_are_paged(database, root):
     parent = root()
     made = [call(database, parent, str(number)).id for number in range(5)]
