@@ -10,6 +10,7 @@
     │   ├── Forbidden              a write from a foreign origin
     │   ├── NotFound               does not exist, or belongs to somebody else
     │   ├── Conflict               exists, but its state does not allow this
+    │   ├── FileTooLarge           more bytes than a file may have
     │   ├── Invalid                a field is wrong
     │   │   ├── SearchTooLong      it was ended before it had found everything
     │   │   ├── UnknownWorker
@@ -81,6 +82,17 @@ class NotFound(RequestError):
 
 class Conflict(RequestError):
     """The current state does not allow this."""
+
+
+class FileTooLarge(RequestError):
+    """The file is too large."""
+
+    def __init__(self, largest: int) -> None:
+        """``largest``: bytes that a file may have."""
+        super().__init__(
+            f"The file is too large: a file may have {largest} bytes ({largest / (1 << 20):g} MiB)."
+        )
+        self.largest = largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +189,10 @@ class StreamUnavailable(Unavailable):
 
 class BrokerUnavailable(Unavailable):
     """The broker is not reachable; the runs stay queued and are published later."""
+
+
+class FilesUnavailable(Unavailable):
+    """The contents of files cannot be reached; try again in a moment."""
 
 
 class PoolSilent(Unavailable):
