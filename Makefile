@@ -127,6 +127,7 @@ $(VENV)/installed-audit: EXTRAS := $(LOCAL),test,audit
 $(VENV)/installed-bench: EXTRAS := $(LOCAL),test,bench
 $(VENV)/installed-real-model: EXTRAS := $(LOCAL),test,real-model
 $(VENV)/installed-frameworks: EXTRAS := $(LOCAL),test,frameworks
+$(VENV)/installed-s3: EXTRAS := $(LOCAL),test,s3,s3-server
 
 $(VENV)/installed $(VENV)/installed-test $(VENV)/installed-audit $(VENV)/installed-bench $(VENV)/installed-real-model $(VENV)/installed-frameworks: $(SOURCE) | $(BIN)/python
 	@echo "Installing what Branchline needs into $(VENV) (the first time takes about a minute) ..."

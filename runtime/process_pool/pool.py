@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -23,8 +23,19 @@ class ProcessPool:
     ended, and the others' take turns.
     """
 
-    def __init__(self, function: Function, size: int, seconds: float, patience: float) -> None:
-        """``seconds``: of the processor that a call may need; ``patience``: that it may wait to begin."""
+    def __init__(
+        self,
+        function: Function,
+        size: int,
+        seconds: float,
+        patience: float,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """``seconds``: of the processor that a call may need; ``patience``: that it may wait to begin.
+
+        ``environ``: the environment of the processes, beside what they need themselves.
+        """
+        self._environ = dict(environ or {})
         self._name = f"{function.__module__}:{function.__qualname__}"
         self._size = size
         self._seconds = seconds
@@ -59,7 +70,7 @@ class ProcessPool:
         self._owner = os.getpid()
         # Not a threading.Semaphore, see the pool of connections in runtime.stream.connection.
         self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._idle = [_Place(self._name, self._seconds) for _ in range(self._size)]
+        self._idle = [_Place(self._name, self._seconds, self._environ) for _ in range(self._size)]
         """The one that was used last comes last: it is warm, and others need not be started."""
         for _ in self._idle:
             self._free.put(None)
@@ -110,9 +121,10 @@ class _Turn:
 class _Place:
     """Room for one process, which is started when it is first needed."""
 
-    def __init__(self, name: str, seconds: float) -> None:
+    def __init__(self, name: str, seconds: float, environ: Mapping[str, str]) -> None:
         self._name = name
         self._seconds = seconds
+        self._environ = environ
         self._process: Process | None = None
 
     def call(self, argument: Any) -> Any:
@@ -128,7 +140,7 @@ class _Place:
 
     def start(self) -> Process:
         """The process, which may still be starting. Raises Unavailable."""
-        self._process = self._process or Process(self._name, self._seconds)
+        self._process = self._process or Process(self._name, self._seconds, self._environ)
         return self._process
 
     def _call(self, argument: Any) -> Any:

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class ProcessEnded(Exception):
 class Process:
     """A process that calls the function for one argument after the other."""
 
-    def __init__(self, name: str, seconds: float) -> None:
+    def __init__(self, name: str, seconds: float, environ: Mapping[str, str]) -> None:
         """Start it. Raises Unavailable."""
         self._socket, theirs = socket.socketpair()
         self._ready = False
@@ -41,7 +41,7 @@ class Process:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "runtime.process_pool", *arguments],
                     cwd=_CHECKOUT,
-                    env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                    env={**environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],

@@ -44,6 +44,7 @@ class Service:
     broker_url: str
     workers_path: str
     api_url: str
+    files_url: str
     log_format: str
 
 
@@ -372,6 +373,12 @@ def stored_secret(path: Path, length: int = 43) -> str:
     return _read_stored(path)
 
 
+def storage_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What of the environment is for the stores that FILES_URL may name: credentials, regions, proxies."""
+    environ = os.environ if environ is None else environ
+    return {name: value for name, value in environ.items() if name.startswith(_OF_STORAGE) or name == "HOME"}
+
+
 def variable(section: str, name: str) -> str:
     """The environment variable of a setting."""
     return name.upper() if section == "service" else f"BRANCHLINE_{section}_{name}".upper()
@@ -427,6 +434,11 @@ def _section(
     return kind(**values)
 
 
+_OF_STORAGE = (
+    "AWS_", "FSSPEC_", "S3_", "GOOGLE_", "GCSFS_", "AZURE_", "SSL_CERT_", "REQUESTS_CA_", "HTTP_PROXY",
+    "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
+"""How the names of variables begin that libraries of stores read."""
 _WRITE_TIMEOUT = 2.0
 """Seconds that another process may take to write a secret's file after creating it."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

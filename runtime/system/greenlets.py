@@ -78,6 +78,43 @@ class ThreadPool:
         return Threads(self._size)
 
 
+class Home:
+    """The thread whose greenlets made this; others have their calls made there.
+
+    For what greenlets share, such as a socket: a thread of a :class:`ThreadPool`, in which a
+    transaction of SQLite runs, cannot wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._ident = original("_thread", "get_ident")()
+        self._hub: Any = None
+        if patched():
+            import gevent
+
+            self._hub = gevent.get_hub()
+
+    def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What ``function`` returns. Raises what it raises."""
+        if self._hub is None or original("_thread", "get_ident")() == self._ident:
+            return function(*args, **kwargs)
+        import gevent
+
+        done = original("_thread", "allocate_lock")()
+        done.acquire()
+        found: list[tuple[Any, Exception | None]] = []
+
+        def work() -> None:
+            found.append(_outcome(function, args, kwargs))
+            done.release()
+
+        self._hub.loop.run_callback_threadsafe(gevent.spawn, work)
+        done.acquire()
+        result, error = found[0]
+        if error is not None:
+            raise error
+        return cast(T, result)
+
+
 def _outcome(function: Any, args: Any, kwargs: Any) -> tuple[Any, Exception | None]:
     """The result or the error: gevent prints whatever a thread raises, a user's mistakes too."""
     try:
