@@ -18,7 +18,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as AnyWorker
 
 from runtime import logs
-from runtime.duties import EXIT_CODE
+from runtime.duties import EXIT_CODE, every
 from runtime.logs import log_uncaught
 from runtime.settings import current
 from runtime.system import collector, processes
@@ -31,6 +31,8 @@ collector.settle()
 _HURRY = 5
 """Seconds that a process whose duties fail may take to stop beyond those for its requests."""
 
+_FILES_CLEANED_UP = 300.0
+"""Seconds between two looks for files that nobody needs."""
 _CLOCK_COMPARED = 10.0
 """Seconds between two looks how far the clock is from the database's."""
 
@@ -113,6 +115,7 @@ def post_worker_init(worker: AnyWorker) -> None:
 
     core.duties.start("watch for the stop", end_streams, once=True)
     core.duties.start("compare clocks", compare_clocks, essential=False)
+    core.duties.start("delete unused files", every(_FILES_CLEANED_UP, core.files.clean_up), essential=False)
     core.warm_up()
     # What was imported stays for good. Thousands of streams allocate many objects, but few
     # cycles, so the collector looks for those less often than by default.

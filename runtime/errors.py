@@ -127,6 +127,19 @@ class SearchTooLong(Invalid):
         self.seconds = seconds
 
 
+class QuotaExceeded(Invalid):
+    """Your files have as much room as they may."""
+
+    def __init__(self, used: int, size: int, quota: int) -> None:
+        """Bytes: all files of the user have, the new one has, and all together may have."""
+        super().__init__(
+            f"Your files have {used >> 20} of {quota >> 20} MiB, and this one of {size} bytes does not fit "
+            "beside them. Delete files, or threads that name some for good.",
+            [FieldError(("file",), "does not fit into your quota")],
+        )
+        self.used, self.size, self.quota = used, size, quota
+
+
 class UnknownWorker(Invalid):
     """There is no such worker."""
 

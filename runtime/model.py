@@ -423,6 +423,39 @@ class ApiToken:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """What a user has uploaded, or a run has made. Its content is kept apart, by its hash."""
+
+    id: str
+    """Random, so that nobody can guess it."""
+    workspace_id: str
+    user_id: str
+    name: str
+    """What its owner calls it; no path."""
+    type: str
+    """What its content is, as ``image/png``; found by looking at it."""
+    size: int
+    """Bytes."""
+    hash: str
+    """SHA-256 of the content, in hexadecimal digits. It stays inside: who knows it may not have the file."""
+    run_id: str | None = None
+    """The run that has made it."""
+    created_at: datetime | None = None
+
+    def mention(self) -> dict[str, Json]:
+        """The file as messages name it."""
+        return {"id": self.id, "name": self.name, "type": self.type, "size": self.size}
+
+    def encode(self) -> dict[str, Json]:
+        """The file as the API shows it."""
+        return {
+            **self.mention(),
+            "run_id": self.run_id,
+            "created_at": encode_time(self.created_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """A pool process, as it has reported itself."""
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from celery import Celery
 
 from runtime.errors import UnknownWorker, WorkerElsewhere
+from runtime.files import Files
 from runtime.queue.announcer import Announcer
 from runtime.queue.app import make_celery
 from runtime.queue.publisher import Publisher
@@ -34,13 +35,18 @@ class Services:
 
     @cached_property
     def registry(self) -> Registry:
-        """The workers found in the worker folders."""
+        """The workers in the folders of this machine."""
         return discover(self.settings.worker_folders)
 
     @cached_property
     def database(self) -> Database:
         """The database."""
         return Database(self.settings.database_url, self.settings.database)
+
+    @cached_property
+    def files(self) -> Files:
+        """What users and runs add to conversations."""
+        return Files(self.database, self.settings)
 
     @cached_property
     def link(self) -> Link:

@@ -176,6 +176,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesSettings:
+    """What users and runs add to conversations; bytes."""
+
+    max_size: int
+    quota: int
+    unused_days: float
+
+
+@dataclass(frozen=True, slots=True)
 class Trash:
     """Threads that were deleted."""
 
@@ -223,6 +232,7 @@ class Settings:
     run: RunSettings
     sandbox: SandboxSettings
     limits: Limits
+    files: FilesSettings
     trash: Trash
     reaper: Reaper
     flower: Flower

@@ -211,6 +211,7 @@ messages = sa.Table(
     sa.Column("status", sa.String(10), nullable=False, default=MessageStatus.COMPLETE),
     sa.Column("run_id", Id),
     sa.Column("created_at", Time, nullable=False),
+    sa.Column("files", Json),  # those that it names: id, name, type, size of each
     sa.Index("ix_messages_state", "state_id", "position"),
 )
 
@@ -372,8 +373,47 @@ queued_messages = sa.Table(
     sa.Column("read_at", Time),  # by its run's worker
     sa.Column("read_number", sa.Integer),  # of the look into the inbox that has found it, from 1
     sa.Column("next_run_id", Id),  # the run that it has begun, because nobody had read it
+    sa.Column("files", Json),  # as of a message
     sa.Index("ix_queued_messages_run", "run_id", "number", unique=True),
 )
+
+files = sa.Table(
+    "files",
+    metadata,
+    sa.Column("id", Id, primary_key=True),  # random: it does not tell those of others
+    sa.Column("workspace_id", Id, sa.ForeignKey("workspaces.id"), nullable=False),
+    sa.Column("user_id", Id, nullable=False),
+    sa.Column("run_id", Id),  # that has made it
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),  # SHA-256 of the content, by which it is kept
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("ready_at", Time),  # the content is there
+    sa.Column("deleted_at", Time),  # nobody reaches it; its content is about to go
+    sa.Index("ix_files_content", "workspace_id", "hash"),
+    sa.Index("ix_files_user", "user_id"),
+    sa.Index("ix_files_created", "created_at"),
+    _partial_index(
+        "ix_files_deleted",
+        "deleted_at",
+        where="deleted_at IS NOT NULL",
+    ),
+)
+
+file_uses = sa.Table(
+    "file_uses",
+    metadata,
+    sa.Column("file_id", Id, sa.ForeignKey("files.id"), primary_key=True),
+    sa.Column(
+        "thread_id",
+        Id,
+        sa.ForeignKey("threads.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+)
+"""In which threads messages name a file: it stays for as long as one of them does."""
 
 requests = sa.Table(
     "requests",

@@ -24,6 +24,8 @@ _STATUS: Mapping[type[Exception], tuple[int, str]] = {
     errors.Misdirected: (421, "Misdirected request"),
     errors.NotFound: (404, "Not found"),
     errors.Conflict: (409, "Conflict"),
+    errors.FileTooLarge: (413, "File too large"),
+    errors.QuotaExceeded: (422, "Quota exceeded"),
     errors.LinesMissing: (409, "Lines are missing"),
     errors.SearchTooLong: (422, "Search took too long"),
     errors.UnknownWorker: (422, "Unknown worker"),
