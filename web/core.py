@@ -35,6 +35,9 @@ IMPORTS = 2
 """Imports at a time: one of 10 MB takes 200 MB of memory and half a minute."""
 
 
+UPLOADS = 64
+UPLOADS_PER_USER = 8
+"""Files at a time that are received. They cost little memory; a connection may be slow."""
 LARGE_BODIES = 32
 LARGE_BODIES_PER_USER = 4
 EXPORTS = 2
@@ -96,6 +99,12 @@ class Core(Services):
         """How many large bodies are received and handled at once; each needs several times its size."""
         full = "Too many large requests are being sent at once; try again in a moment."
         return Lane(LARGE_BODIES, LARGE_BODIES_PER_USER, self.settings.database.pool_timeout, full)
+
+    @cached_property
+    def uploads(self) -> Lane:
+        """How many files are received at once."""
+        full = "Too many files are being sent at once; try again in a moment."
+        return Lane(UPLOADS, UPLOADS_PER_USER, self.settings.database.pool_timeout, full)
 
     @cached_property
     def exports(self) -> Lane:

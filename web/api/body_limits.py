@@ -38,16 +38,19 @@ _LIMITS: Mapping[str, int | None] = {
     "worker.post_events": _LARGEST,
 }
 """By endpoint. ``worker.post_events`` takes NDJSON of any length: it is handled line by line."""
+_BESIDE_FILE = 64 * 1024
+"""Bytes that such a body may have beside the file."""
 
 
-def init_app(app: Flask, largest: int) -> None:
-    """Refuse larger bodies before anything else is done. ``largest``: bytes that any body may have."""
+def init_app(app: Flask, largest: int, largest_file: int) -> None:
+    """Refuse larger bodies before anything else is done. ``largest``: bytes that any other body may have."""
     app.config["MAX_CONTENT_LENGTH"] = largest
-    app.before_request(partial(_check, largest))
+    app.config["MAX_FILE_SIZE"] = largest_file
+    app.before_request(partial(_check, largest, largest_file))
     app.teardown_request(_leave_lane)
 
 
-def limit(endpoint: str | None, largest: int) -> int:
+def limit(endpoint: str | None, largest: int, largest_file: int) -> int:
     """Bytes that a body for this endpoint may have; None is a path that no route has."""
     found = _LIMITS.get(endpoint or "", USUAL)
     return largest if found is None else min(found, largest)
@@ -80,8 +83,8 @@ def larger_than_usual() -> Iterator[str]:
     return iter(_LIMITS)
 
 
-def _check(largest: int) -> None:
-    allowed = limit(request.endpoint, largest)
+def _check(largest: int, largest_file: int) -> None:
+    allowed = limit(request.endpoint, largest, largest_file)
     request.max_content_length = allowed
     if (request.content_length or 0) > allowed and not _is_endless():
         raise too_large(allowed)

@@ -170,12 +170,15 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
 
     def _describe_body_limits(self, paths: dict[str, Any]) -> None:
-        largest = self._app.config["MAX_CONTENT_LENGTH"]
+        largest = (
+            self._app.config["MAX_CONTENT_LENGTH"],
+            self._app.config["MAX_FILE_SIZE"],
+        )
         for rule in self._app.url_map.iter_rules():
             operations = paths.get(_PARAMETER.sub(r"{\1}", rule.rule), {})
             for method in (rule.methods or set()) & {"POST", "PATCH"}:
                 if body := operations.get(method.lower(), {}).get("requestBody"):
-                    bytes_allowed = body_limits.limit(rule.endpoint, largest)
+                    bytes_allowed = body_limits.limit(rule.endpoint, *largest)
                     body["description"] = f"At most {bytes_allowed} bytes, else 413."
 
     def _openapi_json(self) -> Response:

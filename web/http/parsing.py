@@ -7,6 +7,7 @@ store (a NUL character, endless nesting) is refused here, for every call alike.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -28,6 +29,8 @@ MAX_DEPTH = 64
 """How many levels of arrays and objects a body may have."""
 _LARGE = 256 * 1024
 """Bytes from which on a body is parsed in a thread: 10 MB of small values need over a second."""
+_PIECE = 64 * 1024
+"""Bytes of a body that are taken at once."""
 
 _threads = ThreadPool(1)
 
@@ -72,16 +75,38 @@ def read_body(request: Request, keep: bool = False) -> bytes:
 
     Raises RequestEntityTooLarge, BadRequest, RequestTimeout.
     """
-    try:
+    with _told():
         raw = request.get_data(cache=keep)
-    except (ClientDisconnected, *BODY_ERRORS) as error:
-        if isinstance(error, TooSlow) or isinstance(error.__context__, TooSlow):
-            raise RequestTimeout("The body did not arrive in time.") from error
-        raise BadRequest("The body ended too early, or is not what its headers say.") from error
     # werkzeug cuts a body that does not say its length at the limit, and raises nothing.
     if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):
         raise too_large(request.max_content_length or 0)
     return raw
+
+
+def pieces(request: Request) -> Iterator[bytes]:
+    """The request's body as it comes. Raises what :func:`read_body` raises."""
+    received = 0
+    while True:
+        with _told():
+            piece = request.stream.read(_PIECE)
+        if not piece:
+            break
+        received += len(piece)
+        yield piece
+    allowed = request.max_content_length
+    if request.content_length is None and allowed is not None and received >= allowed:
+        raise too_large(allowed)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Within it, what goes wrong while a body is read is told its client."""
+    try:
+        yield
+    except (ClientDisconnected, *BODY_ERRORS) as error:
+        if isinstance(error, TooSlow) or isinstance(error.__context__, TooSlow):
+            raise RequestTimeout("The body did not arrive in time.") from error
+        raise BadRequest("The body ended too early, or is not what its headers say.") from error
 
 
 def too_large(allowed: int) -> RequestEntityTooLarge:

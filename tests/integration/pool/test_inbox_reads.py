@@ -388,7 +388,7 @@ def test_explicit_answers_go_on_below_the_message_and_other_messages_stay_open(
     assert [text for _, text in tree(core, run_id)] == ["Cats.", "1 + 1", "And birds?", "Birds."]
 
 
-def test_a_web_service_cannot_read_its_inbox(ada: Client, core: Core, run_id: str) -> None:
+def test_a_web_service_that_asks_in_its_answer_is_told_how(ada: Client, core: Core, run_id: str) -> None:
     send(ada, run_id, "And birds?")
     relay = begin(core, run_id)
     child = ScriptedChild(LOOK, {"type": "done"})

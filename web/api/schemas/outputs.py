@@ -63,6 +63,22 @@ class TokenWithSecret(Token):
     secret = fields.String(metadata=says("send it as `Authorization: Bearer`"))
 
 
+class NamedFile(Output):
+    """A file as messages name it."""
+
+    id = identifier()
+    name = fields.String()
+    type = fields.String(metadata=says("as `image/png`; found by looking at the content"))
+    size = fields.Integer(metadata=says("bytes"))
+
+
+class File(NamedFile):
+    """What you have uploaded, or a run of yours has made."""
+
+    run_id = identifier(allow_none=True, metadata=says("the run that has made it"))
+    created_at = moment()
+
+
 class Message(Output):
     """One message of a state."""
 

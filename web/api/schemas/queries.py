@@ -51,6 +51,10 @@ class TrashQuery(Limited):
     """Which deleted threads."""
 
 
+class FilesQuery(Limited):
+    """Which files."""
+
+
 class TreeQuery(Limited):
     """How much of the tree."""
 
