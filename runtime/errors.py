@@ -13,6 +13,8 @@
     │   ├── FileTooLarge           more bytes than a file may have
     │   ├── Invalid                a field is wrong
     │   │   ├── SearchTooLong      it was ended before it had found everything
+    │   │   ├── FileRefused        of a type that the worker does not take
+    │   │   ├── QuotaExceeded      a user's files have as much room as they may
     │   │   ├── UnknownWorker
     │   │   └── WorkerUnavailable
     │   └── TooMany                a limit is reached; try again later
@@ -138,6 +140,19 @@ class QuotaExceeded(Invalid):
             [FieldError(("file",), "does not fit into your quota")],
         )
         self.used, self.size, self.quota = used, size, quota
+
+
+class FileRefused(Invalid):
+    """The worker does not take the file."""
+
+    def __init__(self, worker_id: str, accepts: Sequence[str], name: str, type: str) -> None:
+        """``accepts``: the types that the worker takes; ``name`` and ``type`` of the file."""
+        takes = f"takes {', '.join(accepts)} only" if accepts else "takes no files"
+        message = (
+            f"The worker {worker_id!r} {takes}, and {name!r} is {type}. "
+            "Choose another worker, or send the message without it."
+        )
+        super().__init__(message, [FieldError(("messages",), "names a file that the worker does not take")])
 
 
 class UnknownWorker(Invalid):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -136,6 +136,8 @@ class Message:
     run_id: str | None = None
     attempt: int = 0
     created_at: datetime | None = None
+    files: Sequence[Mapping[str, Json]] | None = None
+    """The files that it names, each as :meth:`File.mention` has it; None where it names none."""
 
     def encode(self) -> dict[str, Json]:
         """The message as API and events show it."""
@@ -149,6 +151,7 @@ class Message:
             "author": self.author,
             "content": self.content,
             "data": dict(self.data),
+            "files": list(self.files or ()),
             "status": self.status,
             "run_id": self.run_id,
             "created_at": encode_time(self.created_at),
@@ -168,6 +171,7 @@ class QueuedMessage:
     author: str | None = None
     data: Mapping[str, Json] = field(default_factory=dict)
     created_at: datetime | None = None
+    files: Sequence[Mapping[str, Json]] | None = None
 
     def encode(self) -> dict[str, Json]:
         """The message as the API shows it."""
@@ -180,6 +184,7 @@ class QueuedMessage:
             "author": self.author,
             "content": self.content,
             "data": dict(self.data),
+            "files": list(self.files or ()),
             "created_at": encode_time(self.created_at),
         }
 

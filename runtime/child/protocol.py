@@ -231,7 +231,7 @@ def _log(events: list[WorkerEvent], line: str) -> None:
 def _object(line: bytes) -> dict[str, Any] | None:
     """The JSON object on a line; None where it is something else.
 
-    What orjson rejects is tried with the standard library, which accepts half a surrogate pair.
+    What orjson rejects is tried with the standard library: half a surrogate pair, or bytes that are no UTF-8.
     """
     try:
         value = orjson.loads(line)

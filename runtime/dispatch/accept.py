@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from runtime.dispatch.request import IdempotencyKey, NewThread, RunRequest
 from runtime.dispatch.titles import first_words
-from runtime.errors import FieldError, Invalid, StoreUnavailable, WorkerUnavailable
-from runtime.model import Json, Run, State, Thread, User
-from runtime.registry import Worker
+from runtime.errors import FieldError, FileRefused, Invalid, StoreUnavailable, WorkerUnavailable
+from runtime.model import File, Json, Run, State, Thread, User
+from runtime.registry import Manifest, Worker
 from runtime.services import Services
-from runtime.store import Connection, queued_messages, requests, runs, states, threads, users
+from runtime.store import Connection, files, queued_messages, requests, runs, states, threads, users
 
 _ACCEPTED_AT_ONCE = 3
 """In a burst, who came first is to be served first: all at once would all be served last."""
@@ -52,7 +52,7 @@ class Acceptance:
                 return before, None
         checked = self._check(user, target, request)
         with self._admitted():
-            if key is None and checked.thread is not None:
+            if key is None and checked.thread is not None and not files.ids_of(request.messages):
                 created = database.engine.accept(*self._arguments(user, checked.thread, request, checked))
                 return _answer(created), created
             return database.write(self._accept, user, target, request, key, checked)
@@ -123,6 +123,15 @@ class Acceptance:
             config = thread.config if thread and worker.id == of_thread else {}
         return _Checked(thread, worker, worker.check_config(config, user.id))
 
+    def _files_for(self, user: User, thread: Thread | None, request: RunRequest) -> Collection[File]:
+        """The files that a run is asked about: those of its new messages, or of the state that it answers."""
+        database = self._services.database
+        if ids := files.ids_of(request.messages):
+            return database.read(files.find, user.workspace_id, ids).values()
+        if thread is None or request.messages or request.input_state_id is None:
+            return ()
+        return database.read(files.of_state, thread.id, request.input_state_id)
+
     def _accept(
         self,
         c: Connection,
@@ -174,7 +183,7 @@ class Acceptance:
             c,
             workspace_id=user.workspace_id,
             user_id=user.id,
-            title=first_words(request.messages) if untitled else target.title,
+            title=_title(c, user, request) if untitled else target.title,
             worker_id=request.worker_id,
             config=dict(request.config or {}),
             metadata=dict(target.metadata),
@@ -207,6 +216,22 @@ class Acceptance:
         if availability.refused:
             raise WorkerUnavailable(worker_id, availability.reason or "it cannot run now")
         return worker
+
+
+def check_files(worker: Manifest, named: Collection[File]) -> None:
+    """Check that a worker takes these files. Raises FileRefused."""
+    for file in named:
+        if not worker.takes(file.type):
+            raise FileRefused(worker.id, worker.accepts, file.name, file.type)
+
+
+def _title(c: Connection, user: User, request: RunRequest) -> str | None:
+    """What a thread is called that begins with these messages: their first words, or else the first file."""
+    title = first_words(request.messages)
+    if title is None and (ids := files.ids_of(request.messages)):
+        found = files.find(c, user.workspace_id, ids[:1])
+        title = next((file.name for file in found.values()), None)
+    return title
 
 
 def _answer(created: runs.Created) -> dict[str, Json]:

@@ -98,7 +98,7 @@ class Dispatcher:
         """Queue messages for a run that is under way. Returns the answer to the request, as JSON.
 
         A request whose key was seen before gets the first answer again. Raises NotFound, Conflict
-        where the run has ended, and TooMany.
+        where the run has ended, FileRefused, and TooMany.
         """
 
         def queue(c: Connection) -> tuple[dict[str, Json], Run | None]:

@@ -34,7 +34,7 @@ from runtime.model import Channel, Json, Message, MessageType, Role, Run, RunErr
 from runtime.pool.attempt import Attempt, StopReason
 from runtime.sdk.protocol import Answer
 from runtime.services import Services
-from runtime.store import calls, usage
+from runtime.store import calls, files, usage
 from runtime.store.states import NewMessage
 from runtime.stream import Hub
 
@@ -168,18 +168,19 @@ class Calls:
         """The sub-run, and whether it is new; it is under way then."""
         caller = self._attempt.run
         digest = _digest(asked)
+        said = [_new_message(message) for message in asked.messages]
         try:
             left = max(_LEAST_TIME, self._attempt.deadline - time.monotonic())
             spec = self._persist(
-                self._acceptance.call_spec, caller, asked.worker_id, asked.config or {}, asked.args, left
-            )
+                self._acceptance.call_spec,
+                caller, asked.worker_id, asked.config or {}, asked.args, files.ids_of(said), left,
+            )  # fmt: skip
         except (RequestError, Unavailable):
             # An earlier attempt may have been luckier, and its sub-run is what counts.
             found = self._persist(self._database.read, calls.called, caller.id, asked.id)
             if found is None or found.call_digest != digest:
                 raise
             return calls.Called(found), False
-        said = [_new_message(message) for message in asked.messages]
         reserved = self._host.reserve(spec.pool, waits=self.are_open)
         called = None
         try:
@@ -304,10 +305,14 @@ _ANSWER = (Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER)
 
 
 def _new_message(said: Any) -> NewMessage:
-    return NewMessage(said.role, said.content, said.type, said.channel, said.author, said.data)
+    named = [{"id": file_id} for file_id in said.files] or None
+    return NewMessage(said.role, said.content, said.type, said.channel, said.author, said.data, files=named)
 
 
 def _digest(asked: protocol.Call) -> str:
-    said = [[m.role, m.type, m.channel, m.author, m.content, m.data] for m in asked.messages]
+    said = [
+        [m.role, m.type, m.channel, m.author, m.content, m.data, *([m.files] if m.files else [])]
+        for m in asked.messages
+    ]
     request = [asked.worker_id, said, asked.config, asked.args]
     return hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()

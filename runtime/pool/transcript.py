@@ -374,6 +374,9 @@ class Transcript:
         message = self._message(
             event.role, event.type, event.channel, event.author, event.content, event.data
         )
+        if event.files:
+            # Ids alone are not what readers get: nobody has looked them up, for there is no server.
+            message = replace(message, files=[file for file in event.files if isinstance(file, dict)] or None)
         self._enqueue(events.message_created(self.run, message))
         self._enqueue(message)
         self._note_delta()

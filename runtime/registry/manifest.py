@@ -90,6 +90,8 @@ class Manifest:
     """How many messages of the conversation it gets."""
     limits: WorkerLimits
     sandbox: Rules
+    accepts: tuple[str, ...]
+    """The types of files that it takes, as ``image/*``; none: it takes no files."""
     continues: bool
     """Whether an attempt goes on with the text of a lost one, which is void otherwise."""
     enabled: bool
@@ -101,6 +103,11 @@ class Manifest:
         """``config`` with defaults filled in, as :meth:`ConfigSchema.check` does it."""
         checked: dict[str, Json] = self.schema.check(config, caller)
         return checked
+
+    def takes(self, type: str) -> bool:
+        """Whether it takes files of a type, as ``image/png``."""
+        kind = type.partition("/")[0]
+        return any(accepted in (type, f"{kind}/*", "*/*") for accepted in self.accepts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +216,7 @@ def _fields(declared: Mapping[str, Any], schema: ConfigSchema, digest: str) -> d
         "history": declared.get("history"),
         "limits": WorkerLimits(limits.get("memory_bytes"), limits.get("open_files")),
         "sandbox": _rules(sandbox),
+        "accepts": tuple(declared.get("accepts", ())),
         "continues": declared.get("resume") == "continue",
         "enabled": declared.get("enabled", True),
         "digest": digest,
@@ -255,6 +263,10 @@ def _text(least: int = 0, most: int | None = None, **options: Any) -> fields.Str
 
 _MAX_LIMIT = 2**62
 """The highest limit that the kernel accepts."""
+_TYPE = validate.Regexp(
+    r"(\*/\*|[a-z]+/(\*|[a-z0-9][a-z0-9.+-]*))\Z",
+    error='must be the type of a file, such as "image/*" or "*/*"',
+)
 _VARIABLE = validate.Regexp(
     r"(?!BRANCHLINE_)[A-Za-z_][A-Za-z0-9_]{0,127}\??\Z",
     error='must be the name of an environment variable, with "?" after it if it is optional; '
@@ -346,6 +358,7 @@ class _ManifestSchema(Schema):
     max_running = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
     env = fields.List(fields.String(validate=_VARIABLE))
     history = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
+    accepts = fields.List(fields.String(validate=_TYPE), validate=validate.Length(max=100))
     resume = fields.String(validate=validate.OneOf(("restart", "continue")))
     limits = fields.Nested(_LimitsSchema, unknown=RAISE)
     sandbox = fields.Nested(_SandboxSchema, unknown=RAISE)

@@ -301,5 +301,6 @@ def _message(said: Said) -> dict[str, Json]:
         return {"role": "user", "content": said}
     if isinstance(said, Message):
         kind = {"role": said.role, "type": said.type, "channel": said.channel, "author": said.author}
-        return {**kind, "content": said.content, "data": dict(said.data)}
+        named = {"files": [file.id for file in said.files]} if said.files else {}
+        return {**kind, "content": said.content, "data": dict(said.data), **named}
     return dict(said)

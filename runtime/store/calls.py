@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from runtime.errors import CallChanged, CallRefused, StaleAttempt
 from runtime.model import Json, Message, Run, RunStatus, State
-from runtime.store import backlog, messages, runs, states, threads
+from runtime.store import backlog, files, messages, runs, states, threads
 from runtime.store.backlog import Ticket
 from runtime.store.page import Page, after, start_of, within_bytes
 from runtime.store.tables import IS_CALL, IS_QUEUED, Id, is_at_work, now
@@ -260,6 +260,7 @@ def _add(
         worker_id=spec.worker_id,
         called_from=from_thread,
     )
+    new_messages = files.name(c, parent.workspace_id, thread.id, new_messages)
     root_state = thread.root_state_id
     made = runs.create(c, thread, parent.user_id, root_state, new_messages, spec, published=published)
     new = [made.input_state] if made.input_is_new else []

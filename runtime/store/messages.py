@@ -123,6 +123,7 @@ def _values(message: Message) -> dict[str, Any]:
         "status": message.status,
         "run_id": message.run_id,
         "created_at": message.created_at or utc_now(),
+        "files": list(message.files) if message.files else None,
     }
 
 

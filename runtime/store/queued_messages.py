@@ -20,8 +20,8 @@ from sqlalchemy import Connection
 
 from runtime.errors import Conflict, NotFound, StaleAttempt, TooMany
 from runtime.model import Channel, Message, MessageType, QueuedMessage, Role, Run, RunStatus, new_id, utc_now
+from runtime.store import files, outbox
 from runtime.store import messages as tree
-from runtime.store import outbox
 from runtime.store import runs as all_runs
 from runtime.store.fence import guarded
 from runtime.store.states import NewMessage
@@ -44,6 +44,7 @@ def add(
     Raises NotFound, Conflict where the run has ended, and TooMany.
     """
     run = _mark(c, workspace_id, run_id)
+    new = files.name(c, workspace_id, run.thread_id, new)
     before = c.execute(_BEFORE.where(queued_messages.c.run_id == run_id)).one()
     sizes = [_size(message) for message in new]
     if before.waiting + len(new) > MAX_WAITING:
@@ -64,6 +65,7 @@ def add(
             "data": dict(message.data),
             "size": size,
             "created_at": before.moment,
+            "files": message.files or None,
         }
         for offset, (message, size) in enumerate(zip(new, sizes, strict=True), 1)
     ]
@@ -152,6 +154,7 @@ def in_tree(message: QueuedMessage, run: Run, position: int) -> Message:
         channel=message.channel,
         author=message.author,
         data=message.data,
+        files=message.files,
         run_id=run.id,
         attempt=run.attempt,
         created_at=utc_now(),
@@ -190,7 +193,13 @@ def next_run(c: Connection, run_id: str) -> Run | None:
 def as_new(message: QueuedMessage) -> NewMessage:
     """A message as it is added to a state."""
     return NewMessage(
-        message.role, message.content, message.type, message.channel, message.author, message.data
+        message.role,
+        message.content,
+        message.type,
+        message.channel,
+        message.author,
+        message.data,
+        files=message.files,
     )
 
 

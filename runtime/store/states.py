@@ -58,6 +58,9 @@ class NewMessage:
     status: MessageStatus = MessageStatus.COMPLETE
     id: str | None = None
     """Made where it is None."""
+    files: Sequence[Mapping[str, Json]] | None = None
+    """Those that it names. Of what a client sends each has an ``id``, until
+    :func:`runtime.store.files.name` has found it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +328,7 @@ def _message(
         status=new.status,
         run_id=run_id,
         created_at=created_at,
+        files=new.files or None,
     )
 
 

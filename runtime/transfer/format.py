@@ -19,6 +19,7 @@ from marshmallow import fields, validate
 
 from runtime.errors import FieldError, Invalid
 from runtime.model import Channel, Json, MessageStatus, MessageType, Role, RunStatus, ThreadStatus
+from runtime.store.files import MOST as MOST_FILES
 from runtime.transfer import kinds
 from runtime.transfer.kinds import (
     Config,
@@ -70,6 +71,15 @@ def _reference() -> fields.Field[Any]:
     return named(load_default=None, allow_none=True)
 
 
+class FilePart(_Part):
+    """A file that a message of an export names; its content is elsewhere."""
+
+    id = _id(required=True)
+    name = named(1000, required=True)
+    type = named(required=True)
+    size = integer(0, _GREATEST_INTEGER, required=True)
+
+
 class MessagePart(_Part):
     """A message of an export."""
 
@@ -81,6 +91,7 @@ class MessagePart(_Part):
     content = fields.String(required=True)
     data = Object(load_default=dict)
     status = fields.Enum(MessageStatus, by_value=True, load_default=MessageStatus.COMPLETE)
+    files = Several(fields.Nested(FilePart), load_default=list, validate=validate.Length(max=MOST_FILES))
     created_at = _time(load_default=None, allow_none=True)
 
 

@@ -25,10 +25,16 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Json = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    file: bytes | None = None
+    content: bytes | None = None
 
     def arguments(self) -> dict[str, Any]:
         """For httpx, but for the path."""
         body = {} if self.body is None else {"json": self.body}
+        if self.file is not None:
+            body = {"files": {"file": ("a.txt", self.file)}}
+        if self.content is not None:
+            body = {"content": self.content}
         return {"params": dict(self.query), "headers": dict(self.headers), **body}
 
 

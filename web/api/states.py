@@ -10,7 +10,7 @@ from marshmallow import fields
 
 from runtime.dispatch import after_commit
 from runtime.model import Json, State, encode_time
-from runtime.store import runs, states, threads
+from runtime.store import files, runs, states, threads
 from web.api import body_limits
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
@@ -62,7 +62,8 @@ def add_state(given: dict[str, Any], thread_id: str) -> Response:
 
     def add(c: Any) -> State:
         threads.get(c, workspace_id, thread_id)
-        return states.add(c, thread_id=thread_id, **given)[0]
+        new = files.name(c, workspace_id, thread_id, given["messages"])
+        return states.add(c, thread_id=thread_id, parent_id=given["parent_id"], messages=new)[0]
 
     state = core.database.write(add)
     after_commit(core.announcer.state, state)

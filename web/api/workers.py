@@ -50,6 +50,7 @@ def _encode(worker: Worker) -> dict[str, Any]:
         "type": worker.type,
         "pool": worker.pool,
         "config_schema": worker.config_schema,
+        "accepts": list(worker.accepts),
         "available": availability.available,
         "reason": availability.reason,
         "slots": availability.slots,

@@ -25,6 +25,7 @@ _STATUS: Mapping[type[Exception], tuple[int, str]] = {
     errors.NotFound: (404, "Not found"),
     errors.Conflict: (409, "Conflict"),
     errors.FileTooLarge: (413, "File too large"),
+    errors.FileRefused: (422, "File not accepted"),
     errors.QuotaExceeded: (422, "Quota exceeded"),
     errors.LinesMissing: (409, "Lines are missing"),
     errors.SearchTooLong: (422, "Search took too long"),

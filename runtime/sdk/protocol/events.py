@@ -48,6 +48,8 @@ class CompleteMessage:
     author: str | None
     content: str
     data: dict[str, Json]
+    files: list[Json] = field(default_factory=list)
+    """The ids of those that it names; of one that a run says, the pool puts in what they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -36,6 +37,8 @@ _MAX_NAME: Final = 200
 _MAX_SENTENCE: Final = 4000
 _MAX_OPTIONS: Final = 100
 _MAX_MESSAGES: Final = 1000
+_MAX_FILES: Final = 20
+_FILE_ID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST_PAUSE: Final = 3600.0
 """Seconds that a worker may ask to wait before it is tried again."""
 _ANSWERED_BY: Final = {"save": "key", "call": "id"}
@@ -280,6 +283,17 @@ def _message(message: Mapping[str, Any]) -> CompleteMessage:
     role = _choice(fields, "role", Role.USER)
     _, type, channel, author = _head({**fields, "role": role})
     return CompleteMessage(role, type, channel, author, _text(fields, "content", ""), _data(fields) or {})
+
+
+def _files(fields: Mapping[str, Any]) -> list[Json]:
+    """The ids of files, which may be given as a message of the API names them."""
+    given = fields.get("files") or []
+    if not isinstance(given, list) or len(given) > _MAX_FILES:
+        raise ProtocolError(f'"files" of {fields["type"]} must be a list of at most {_MAX_FILES} ids')
+    ids = [str(file.get("id") if isinstance(file, dict) else file).lower() for file in given]
+    if not all(_FILE_ID.fullmatch(id) for id in ids):
+        raise ProtocolError(f'"files" of {fields["type"]} must be a list of ids')
+    return [*dict.fromkeys(ids)]
 
 
 def _retry_after(fields: Mapping[str, Any]) -> float | None:

@@ -215,7 +215,9 @@ def _connections(settings: Settings, connector: postgresql_connection.Connector)
 
 
 def _fits(written: Sequence[states.NewMessage] | Sequence[Message]) -> bool:
-    """Whether these messages go into one statement."""
+    """Whether these messages go into one statement. Those that name files are rare, and never do."""
+    if any(message.files for message in written):
+        return False
     return sum(len(message.content) for message in written) <= _MAX_TEXT
 
 

@@ -37,6 +37,7 @@ def export() -> dict[str, Any]:
     message = {
         "id": "m", "role": "user", "type": "text", "channel": "answer", "author": "Ada", "content": "Hello",
         "data": {"a": 1}, "status": "complete", "created_at": TIME,
+        "files": [{"id": "f", "name": "a.txt", "type": "text/plain", "size": 1}],
     }  # fmt: skip
     run = {
         "id": "run", "parent_run_id": None, "input_state_id": "s", "output_state_id": "s",
@@ -227,3 +228,4 @@ def test_the_fields_of_the_export_above_are_those_of_the_format() -> None:
     assert set(data["states"][0]) == set(parts.StatePart().fields)
     assert set(data["thread"]) == set(parts.ThreadPart().fields)
     assert set(data["states"][1]["messages"][0]) == set(parts.MessagePart().fields)
+    assert set(data["states"][1]["messages"][0]["files"][0]) == set(parts.FilePart().fields)

@@ -8,6 +8,7 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from runtime.model import Channel, MessageType, Role, ThreadStatus
+from runtime.store.files import MOST as MOST_FILES
 from runtime.store.queued_messages import MAX_WAITING
 from runtime.store.states import NewMessage
 from runtime.transfer import kinds
@@ -133,6 +134,12 @@ class MessageInput(Input):
     channel = one_of(Channel, load_default=Channel.ANSWER.value)
     author = kinds.author(load_default=None, allow_none=True)
     data = Object(load_default=dict)
+    files = Several(
+        Id(),
+        load_default=list,
+        validate=validate.Length(max=MOST_FILES, error="may name {max} files"),
+        metadata=says("ids of files that you have uploaded"),
+    )
 
     @ma.post_load
     def _record(self, values: dict[str, Any], **_: Any) -> NewMessage:

@@ -282,6 +282,9 @@ class Worker(Output):
     type = fields.String()
     pool = fields.String()
     config_schema = Object(metadata=says("the JSON Schema of its configuration"))
+    accepts = fields.List(
+        fields.String(), metadata=says("the types of files that it takes, as `image/*`; empty: it takes none")
+    )
     available = fields.Boolean()
     reason = fields.String(allow_none=True, metadata=says("why it is not available"))
     slots = fields.Integer(metadata=says("of its pool"))

@@ -6,7 +6,7 @@ const RUN = { id: 'r', thread_id: 't', output_state_id: 'answer', worker_id: 'ec
 const WAITING = [queued('a', 'And birds?'), queued('b', 'And fish?')];
 
 function queued(id: string, content: string): QueuedMessage {
-  return { id, run_id: 'r', role: 'user', type: 'text', channel: 'answer', author: null, content, data: {}, created_at: '' };
+  return { id, run_id: 'r', role: 'user', type: 'text', channel: 'answer', author: null, content, data: {}, files: [], created_at: '' };
 }
 
 type Answers = Record<string, (body: unknown) => Response>;
