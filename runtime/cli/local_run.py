@@ -109,7 +109,7 @@ class LocalRun:
         if self._continued:
             self._transcript.go_on_with([(message, 1 if message.content else 0) for message in left_open])
         self._stopped = None
-        outcome = self._outcome(first_line(claim, left_open if self._continued else None))
+        outcome = self._outcome(first_line(claim, left_open if self._continued else None, self._settings))
         self._settle(outcome)
 
     def _new_transcript(self, position: int) -> Transcript:

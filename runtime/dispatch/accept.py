@@ -89,7 +89,13 @@ class Acceptance:
             return database.write(accept)
 
     def call_spec(
-        self, caller: Run, worker_id: str, config: Mapping[str, Json], args: Json, seconds: float
+        self,
+        caller: Run,
+        worker_id: str,
+        config: Mapping[str, Json],
+        args: Json,
+        file_ids: Sequence[str],
+        seconds: float,
     ) -> runs.RunSpec:
         """What a sub-run of ``caller`` is to be, which has ``seconds`` left.
 
@@ -97,6 +103,9 @@ class Acceptance:
         """
         self._services.availability.refresh()
         worker = self._worker(worker_id)
+        if file_ids:
+            found = self._services.database.read(files.of_thread, caller.thread_id, file_ids)
+            check_files(worker, found.values())
         checked = _Checked(None, worker, worker.check_config(config, caller.user_id))
         spec = self._spec(RunRequest(args=args), checked)
         return replace(spec, timeout_seconds=min(spec.timeout_seconds, seconds))

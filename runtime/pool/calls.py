@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +20,7 @@ import orjson
 
 from runtime import logs
 from runtime.child import protocol
+from runtime.dispatch import call_lines
 from runtime.dispatch.accept import Acceptance
 from runtime.errors import (
     CallChanged,
@@ -30,8 +31,9 @@ from runtime.errors import (
     StreamUnavailable,
     Unavailable,
 )
-from runtime.model import Channel, Json, Message, MessageType, Role, Run, RunError, RunStatus
+from runtime.model import Json, Message, MessageType, Run, RunError, RunStatus
 from runtime.pool.attempt import Attempt, StopReason
+from runtime.pool.first_line import encoded
 from runtime.sdk.protocol import Answer
 from runtime.services import Services
 from runtime.store import calls, files, usage
@@ -125,7 +127,7 @@ class Calls:
             case protocol.Follow(call_id):
                 self._follow(call_id)
             case protocol.Refused(_, call_id, reason):
-                self._refuse(call_id, reason)
+                send(_refusal(call_id, reason))
 
     def look(self) -> None:
         """Tell the worker what is new of the sub-runs that have not ended. Raises StoreUnavailable."""
@@ -147,7 +149,7 @@ class Calls:
         except (CallRefused, RequestError, Unavailable) as error:
             return send(_failure(asked.id, error))
         except CallChanged:
-            return self._refuse(asked.id, "this call was made before, and asked for something else")
+            return send(_refusal(asked.id, "this call was made before, and asked for something else"))
         except StaleAttempt:
             return self._attempt.stop(StopReason.LOST)
         if called is None:
@@ -210,19 +212,13 @@ class Calls:
         for place, message in enumerate(written):
             if message.type is MessageType.CONFIRMATION and message.id not in call.told:
                 call.told.add(message.id)
-                self._send(_question(call.call_id, message, written[:place]))
+                self._send(call_lines.question(call.call_id, message, written[:place]))
+        named = files.ids_of(written) if ended else []
+        if named:  # from now on the caller reads them as its own
+            self._database.write(files.use, self._attempt.run.thread_id, named)
         if ended and self._open.pop(run.id, None) is not None:
-            self._send(
-                {
-                    "type": "result",
-                    "id": call.call_id,
-                    "run_id": run.id,
-                    "status": run.status,
-                    "messages": [message.encode() for message in written],
-                    "usage": run.usage,
-                    "error": run.error.encode() if run.error else None,
-                }
-            )
+            below = self._database.read(usage.below, [run]).get(run.id)
+            self._send(call_lines.result(call.call_id, run, map(self._encoded, written), below))
             self._host.calls_changed()
 
     def _follow(self, call_id: str) -> None:
@@ -237,6 +233,9 @@ class Calls:
                 self._send({"type": "delta", "id": call_id, "text": text})
         except StreamUnavailable:
             log.info("the text of the sub-run %s is not followed: Redis is away", run.id)
+
+    def _encoded(self, message: Message) -> dict[str, Json]:
+        return encoded(message, self._attempt.run, self._services.settings)
 
     def _persist(self, access: Callable[..., T], *args: object, **kwargs: object) -> T:
         """Ask the database, and again while it is away and the lease is held. Raises StaleAttempt."""
@@ -285,23 +284,8 @@ def _failure(call_id: str, error: Exception) -> bytes:
     )
 
 
-def _is_answer(message: Mapping[str, Json]) -> bool:
-    return (message["role"], message["type"], message["channel"]) == _ANSWER
-
-
-def _question(call_id: str, asked: Message, before: Sequence[Message]) -> dict[str, Json]:
-    said = [m.content for m in before if (m.role, m.type, m.channel) == _ANSWER and m.content]
-    question = {"id": asked.data.get("id"), "prompt": asked.content, "options": asked.data.get("options")}
-    return {
-        "type": "question",
-        "id": call_id,
-        # The message stands for all that is asked, however often it is told.
-        "question": {**question, "schema": asked.data.get("schema"), "digest": asked.id},
-        "text": "\n\n".join(said),
-    }
-
-
-_ANSWER = (Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER)
+def _refusal(call_id: str, reason: str) -> bytes:
+    return orjson.dumps({"type": "refused", "of": "call", "id": call_id, "message": reason})
 
 
 def _new_message(said: Any) -> NewMessage:

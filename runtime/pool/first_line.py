@@ -6,13 +6,27 @@ from collections.abc import Sequence
 
 import orjson
 
-from runtime.model import Message
+from runtime.model import Json, Message, Run
 from runtime.sdk.version import PROTOCOL
+from runtime.settings import Settings
 from runtime.store.attempts import Claim
 
 
-def first_line(claim: Claim, open: Sequence[Message] | None) -> bytes:
+def encoded(message: Message, run: Run, settings: Settings) -> dict[str, Json]:
+    """A message as a worker gets it: each file that it names has the URL at which the run reads it."""
+    shown = message.encode()
+    if message.files:
+        base = f"{settings.api_url}/worker/runs/{run.id}/files"
+        shown["files"] = [{**file, "url": f"{base}/{file['id']}"} for file in message.files]
+    return shown
+
+
+def first_line(claim: Claim, open: Sequence[Message] | None, settings: Settings) -> bytes:
     """What begins an attempt. ``open``: what its worker goes on with; None: it begins anew."""
+
+    def shown(messages: Sequence[Message]) -> list[dict[str, Json]]:
+        return [encoded(message, claim.run, settings) for message in messages]
+
     return orjson.dumps(
         {
             "type": "run",
@@ -20,9 +34,9 @@ def first_line(claim: Claim, open: Sequence[Message] | None) -> bytes:
             "run": claim.run.encode(),
             "config": claim.run.config,
             "args": claim.run.args,
-            "messages": [message.encode() for message in claim.messages],
-            "earlier": [message.encode() for message in claim.earlier],
-            "open": [message.encode() for message in open or ()],
+            "messages": shown(claim.messages),
+            "earlier": shown(claim.earlier),
+            "open": shown(open or ()),
             "continued": open is not None,
             "answers": claim.run.answers,
             "saved": {saved.key: orjson.Fragment(saved.value) for saved in claim.saved},

@@ -316,6 +316,8 @@ class Relay:
         for event in worker_events:
             if isinstance(event, protocol.Confirm) and event.schema is not None:
                 event = _checked(event, event.schema)
+            if isinstance(event, protocol.CompleteMessage) and event.files:
+                event = self._made_files.name(event)
             if not isinstance(event, _ASKED):
                 rest.append(event)
                 continue

@@ -18,9 +18,10 @@ import orjson
 
 from runtime.child import protocol
 from runtime.errors import StaleAttempt, StoreUnavailable
-from runtime.model import Message, QueuedMessage
+from runtime.model import Json, Message, QueuedMessage
 from runtime.pool.attempt import Attempt, StopReason
 from runtime.pool.empty_looks import EmptyLooks
+from runtime.pool.first_line import encoded
 from runtime.settings import Settings
 from runtime.store import Database, queued_messages
 
@@ -74,6 +75,13 @@ class Steering:
             except StaleAttempt:
                 return self._attempt.stop(StopReason.LOST)
             send(self._answer(asked, found))
+
+    def _answer(self, asked: protocol.ReadInbox, found: Message | None) -> bytes:
+        if asked.number is None and found is None:
+            return protocol.NO_MESSAGE
+        answer: dict[str, Json] = {"type": "message", "id": found and found.id}
+        answer["message"] = found and encoded(found, self._attempt.run, self._settings)
+        return orjson.dumps(answer if asked.number is None else {**answer, "next": self._looks + 1})
 
     def _look(self, *, only_earlier: bool) -> Message | None:
         looks = self._looks

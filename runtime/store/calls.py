@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from runtime.errors import CallChanged, CallRefused, StaleAttempt
+from runtime.errors import CallChanged, CallRefused, NotFound, StaleAttempt
 from runtime.model import Json, Message, Run, RunStatus, State
 from runtime.store import backlog, files, messages, runs, states, threads
 from runtime.store.backlog import Ticket
@@ -58,7 +58,7 @@ def create(
 
     ``digest`` stands for all that is asked for. ``taken``: the caller is going to claim it at once.
     Raises StaleAttempt, CallChanged where the id was used for something else, CallRefused where
-    there would be too many.
+    there would be too many, and NotFound where the messages name a file that is not of the parent's thread.
     """
     root_id = parent.root_run_id or parent.id
     own, root = _lock(c, parent, root_id)
@@ -252,6 +252,7 @@ def _add(
     *,
     published: bool,
 ) -> Called:
+    _check_files(c, parent, files.ids_of(new_messages))
     from_thread = c.execute(sa.select(table.c.thread_id).where(table.c.id == root_id)).scalar_one()
     thread = threads.create(
         c,
@@ -265,6 +266,14 @@ def _add(
     made = runs.create(c, thread, parent.user_id, root_state, new_messages, spec, published=published)
     new = [made.input_state] if made.input_is_new else []
     return Called(made.runs[0], [*new, *made.states])
+
+
+def _check_files(c: Connection, parent: Run, file_ids: Sequence[str]) -> None:
+    """A run hands on what its own thread has. Raises NotFound for any other file."""
+    there = files.of_thread(c, parent.thread_id, file_ids) if file_ids else {}
+    for file_id in file_ids:
+        if file_id not in there:
+            raise NotFound(f"The thread has no file {file_id}.")
 
 
 def _any_waits(c: Connection, pool: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from runtime.model import Json, Message, Thread, encode_time
-from runtime.store import Connection, states, threads, transfer
+from runtime.store import Connection, files, states, threads, transfer
 from runtime.transfer import markdown
 from runtime.transfer.format import FORMAT, VERSION, MessagePart, RunPart, StatePart
 
@@ -86,7 +86,7 @@ def _path(parents: Mapping[str, str | None], end: str) -> Iterator[str]:
 
 def _message_part(message: Message) -> dict[str, Json]:
     encoded = message.encode()
-    return {name: encoded[name] for name in _MESSAGE_FIELDS}
+    return {name: encoded[name] for name in _MESSAGE_FIELDS if name != "files" or message.files}
 
 
 def _plain(row: Mapping[str, Json]) -> dict[str, Json]:

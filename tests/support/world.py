@@ -78,6 +78,9 @@ class World:
             self.message,
             self.unread,
             self.token["id"],
+            self.chat,
+            self.source,
+            self.document,
             *runs,
             *states,
         }
@@ -90,6 +93,7 @@ class World:
             "/api/threads",
             "/api/runs",
             "/api/trash",
+            "/api/files",
             f"/api/threads/{thread}/export",
             f"/api/threads/{thread}/states",
             *(f"/api/runs/{run}" for run in runs),
@@ -154,6 +158,13 @@ class World:
             "GET /worker/runs/{run_id}/messages": Call(works, {"limit": "2"}),
             "POST /worker/runs/{run_id}/events": Call(works, body=[{"type": "delta", "text": "x"}]),
             "GET /worker/runs/{run_id}/commands": Call(works),
+            "POST /worker/runs/{run_id}/files": Call(works, {"name": "a.txt"}, file=b"of a run"),
+            "GET /worker/runs/{run_id}/files/{file_id}": Call({**works, "file_id": self.made_file}),
+            "POST /api/files": Call(file=b"of a user"),
+            "GET /api/files": Call(query={"limit": "2"}),
+            "GET /api/files/{file_id}": Call({"file_id": self.file}),
+            "GET /api/files/{file_id}/content": Call({"file_id": self.file}),
+            "DELETE /api/files/{file_id}": Call({"file_id": self.file}),
             "POST /worker/runs/{run_id}/requests": Call(
                 works, body={"type": "save", "key": "plan", "value": {"a": 1}}
             ),

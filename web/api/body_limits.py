@@ -38,6 +38,8 @@ _LIMITS: Mapping[str, int | None] = {
     "worker.post_events": _LARGEST,
 }
 """By endpoint. ``worker.post_events`` takes NDJSON of any length: it is handled line by line."""
+_OF_FILES = frozenset({"files.upload_file", "worker.make_file"})
+"""What takes a file, which is never in memory as a whole: BRANCHLINE_FILES_MAX_SIZE."""
 _BESIDE_FILE = 64 * 1024
 """Bytes that such a body may have beside the file."""
 

@@ -7,6 +7,7 @@ stdout.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import orjson
@@ -15,14 +16,17 @@ from marshmallow import fields
 
 from runtime.errors import NotFound, Unauthenticated
 from runtime.model import Json, Run
-from runtime.store import runs, saved_values, states, threads
+from runtime.store import files, runs, saved_values, states, threads
 from runtime.store.page import no_cursor
 from runtime.tokens import read_run_cursor, read_run_token, run_cursor
 from runtime.transfer import kinds
+from web.api.files import CONTENT, RANGE
 from web.api.openapi import Blueprint
 from web.api.schemas import outputs, queries
 from web.api.worker_events import push, read_events
 from web.core import core, this_core
+from web.http.contents import content_response
+from web.http.parsing import pieces
 from web.http.responses import json_response
 from web.streaming.commands import Commands
 from web.streaming.sse import DOCUMENTED, send
@@ -42,6 +46,13 @@ _RunForWorker = outputs.wrapped(
 _Accepted = outputs.wrapped(
     "AcceptedEvents", accepted=fields.Integer(metadata={"description": "how many events were accepted"})
 )
+_FileAnswer = outputs.wrapped("MadeFileAnswer", file=outputs.File)
+CONTENT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 _EVENT = {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]}
 _EVENTS = {
     "requestBody": {
@@ -137,6 +148,33 @@ def commands(run_id: str) -> Response:
     response = send(this_core(), Commands(this_core(), g.run), lambda: True)
     response.call_on_close(leave)
     return response
+
+
+@worker_api.route("/files", methods=["POST"])
+@worker_api.arguments(queries.NewFileQuery, location="query")
+@worker_api.doc(**CONTENT_BODY)
+@worker_api.response(201, _FileAnswer)
+def make_file(given: dict[str, Any], run_id: str) -> Response:
+    """Add a file that the run has made, whose content is the body. Messages name it by its id.
+
+    What an attempt of the run has added before, of the same name and content, is not added again.
+    """
+    run: Run = g.run
+    with core.uploads.hold(run.user_id), core.files.stage() as staged:
+        for piece in pieces(request):
+            staged.write(piece)
+        file = core.files.add_of_run(staged, run, given["name"], given["type"])
+    return json_response({"file": file.encode()}, 201)
+
+
+@worker_api.route("/files/<id:file_id>", parameters=[RANGE])
+@worker_api.alt_response(200, description="Its content", **CONTENT)
+@worker_api.alt_response(206, description="The range that was asked for", **CONTENT)
+@worker_api.alt_response(304, description="You have it, by `If-None-Match`", success=True)
+def get_own_file(run_id: str, file_id: str) -> Response:
+    """The content of a file that messages of the run's thread name."""
+    file = core.database.read(files.of_run, g.run, file_id)
+    return content_response(file, partial(core.files.read, file))
 
 
 def _history_of(worker_id: str) -> int:

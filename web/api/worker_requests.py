@@ -26,7 +26,7 @@ from runtime.errors import (
 )
 from runtime.model import Json, MessageType, Role, Run, RunStatus
 from runtime.sdk.protocol import Call, ProtocolError, ReadInbox, Save, fields
-from runtime.store import calls, runs, usage
+from runtime.store import calls, files, runs, usage
 from web.api.openapi import Blueprint
 from web.api.schemas import queries
 from web.api.worker_api import run_token_required
@@ -227,6 +227,8 @@ def _told(thread_id: str, run: Run) -> Response:
         if message.type is MessageType.CONFIRMATION
     ]
     if run.status.terminal:
+        # The pool has the caller read them as its own, but it may not have come to that.
+        core.database.write(files.use, thread_id, files.ids_of(written))
         below = core.database.read(usage.below, [run]).get(run.id)
         shown = [message.encode() for message in written]
         told = call_lines.result(call_id, run, shown, below)

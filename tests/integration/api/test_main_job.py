@@ -14,6 +14,7 @@ import pytest
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.sse import Text
 from runtime.testing.stack import Stack
+from tests.support.more_workers import with_workers
 
 
 @pytest.fixture(
@@ -30,7 +31,8 @@ def stack(
         database_url = request.getfixturevalue("stack_postgresql_url")
         broker_url = request.getfixturevalue("rabbitmq").url
     pools = ("python", "exec")
-    with Stack(home, database_url, stack_redis.url, pools, BROKER_URL=broker_url) as stack:
+    more = {"BROKER_URL": broker_url, "WORKERS_PATH": with_workers(home, "filer")}
+    with Stack(home, database_url, stack_redis.url, pools, **more) as stack:
         yield stack
 
 
@@ -152,3 +154,95 @@ def test_every_cut_of_a_stream_can_be_resumed(client):
         assert [e.id for e in rest] == [e.id for e in whole[cut + 1 :]]
     ended = client.get(f"/api/runs/{run['id']}/events", headers={"Last-Event-ID": whole[-1].id})
     assert ended.status_code == 204
+
+
+def upload(client, content, name):
+    answer = client.post("/api/files", files={"file": (name, content)})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["file"]
+
+
+def filer(client, way, *files, thread=None, state=None):
+    """A run of the worker that handles files; once it has ended, with its messages."""
+    named = [file["id"] for file in files]
+    asked = client.ask(
+        thread or client.thread(), None, state, worker_id="filer", args={"way": way},
+        messages=[{"role": "user", "content": "go", "files": named}],
+    )  # fmt: skip
+    ended = client.wait(asked["runs"][0], 60)
+    assert ended["run"]["status"] == "success", ended["run"]
+    return ended
+
+
+def test_a_run_reads_the_files_that_its_messages_name(client):
+    files = [
+        upload(client, b"\x89PNG\r\n\x1a\n"[:4] + b"no picture", "a.png"),
+        upload(client, b"x,y\n", "b.csv"),
+    ]
+    assert files[0]["type"] == "application/octet-stream"
+
+    refused = client.post(
+        "/api/runs",
+        json={
+            "worker_id": "filer",
+            "messages": [{"role": "user", "content": "", "files": [files[0]["id"]]}],
+        },
+    )
+    assert refused.status_code == 422
+    assert "takes image/*, text/* only" in refused.json()["detail"]
+    ended = filer(client, "read", files[1])
+    assert [message["content"] for message in ended["messages"]] == ["b.csv text/csv 4 x,y\n;"]
+    history = client.get(f"/api/states/{ended['run']['output_state_id']}/messages").json()["items"]
+    assert history[0]["files"] == [{key: files[1][key] for key in ("id", "name", "type", "size")}]
+    assert client.delete(f"/api/files/{files[1]['id']}").status_code == 409
+
+
+def test_a_run_makes_files(client):
+    ended = filer(client, "make")
+
+    shown = [(m["content"], m["files"][0]["name"], m["files"][0]["type"]) for m in ended["messages"]]
+    assert shown == [("Here it is.", "notes.csv", "text/csv"), ("And this.", "made.txt", "text/plain")]
+    read = client.get(f"/api/files/{ended['messages'][1]['files'][0]['id']}/content")
+    assert read.content == b"from the disk"
+
+
+def test_what_a_lost_attempt_has_made_is_not_made_twice(client):
+    ended = filer(client, "crash")
+
+    assert ended["run"]["attempt"] > 1
+    [message] = ended["messages"]
+    assert [file["id"] for file in client.get("/api/files").json()["items"]] == [message["files"][0]["id"]]
+
+
+@pytest.mark.parametrize(
+    ("way", "text"),
+    [
+        ("call", "a.txt text/plain 5 asked;passed.txt text/plain 9 passed on;"),
+        ("from below", "notes.csv a,b\n"),
+    ],
+)
+def test_files_go_to_sub_runs_and_come_back(client, way, text):
+    ended = filer(client, way, upload(client, b"asked", "a.txt"))
+
+    assert [message["content"] for message in ended["messages"]] == [text]
+
+
+def test_a_message_to_a_run_under_way_brings_files(client):
+    file = upload(client, b"later", "a.txt")
+    [run] = client.ask(client.thread(), "go", worker_id="filer", args={"way": "inbox"})["runs"]
+    sent = {"messages": [{"role": "user", "content": "See", "files": [file["id"]]}]}
+
+    queued = client.post(f"/api/runs/{run['id']}/messages", json=sent).json()["messages"]
+
+    assert queued[0]["files"][0]["name"] == "a.txt"
+    ended = client.wait(run, 60)
+    assert [message["content"] for message in ended["messages"]] == ["See", "a.txt later"], ended["run"]
+    assert ended["messages"][0]["files"] == queued[0]["files"]
+
+
+def test_a_file_that_the_thread_does_not_have_is_left_out(client):
+    ended = filer(client, "stray")
+
+    assert [(m["content"], m["files"]) for m in ended["messages"]] == [("none", [])]
+    log = client.get(f"/api/runs/{ended['run']['id']}/log").json()["items"][0]["text"]
+    assert "its thread has no file" in log

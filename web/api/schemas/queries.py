@@ -55,6 +55,19 @@ class FilesQuery(Limited):
     """Which files."""
 
 
+class NewFileQuery(Query):
+    """What a run makes."""
+
+    name = text(1000, required=True, metadata=says("what the file is called"))
+    type = text(
+        200,
+        load_default=None,
+        metadata=says(
+            "what it is, as `text/csv`; counts only where the content may be of several kinds of text"
+        ),
+    )
+
+
 class TreeQuery(Limited):
     """How much of the tree."""
 
