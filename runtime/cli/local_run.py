@@ -26,6 +26,7 @@ from runtime.pool.first_line import first_line
 from runtime.pool.outcome import AttemptEnd, Finish, HandBack, Outcome, Wait, decide, exit_error
 from runtime.pool.transcript import Transcript
 from runtime.registry import Worker, discover
+from runtime.sdk.requests import NO_SERVER
 from runtime.sdk.testing.calls import Refused, SubRuns
 from runtime.settings import Settings
 from runtime.store.attempts import Claim
@@ -116,7 +117,7 @@ class LocalRun:
         return Transcript(self.run, position, self._settings.run)
 
     def _outcome(self, line: bytes) -> Outcome:
-        environ = {"BRANCHLINE_API_URL": self._settings.api_url, "BRANCHLINE_RUN_TOKEN": "no-server"}
+        environ = {"BRANCHLINE_API_URL": self._settings.api_url, "BRANCHLINE_RUN_TOKEN": NO_SERVER}
         error = None
         try:
             child = self._children.start(self._worker, run_id=self.run.id, environ=environ, line=line)

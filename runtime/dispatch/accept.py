@@ -120,9 +120,9 @@ class Acceptance:
         finally:
             self._semaphore.release()
 
-    def _check(self, user: User, target: str | NewThread, request: RunRequest) -> _Checked:
+    def _check(self, user: User, target: str | Thread | NewThread, request: RunRequest) -> _Checked:
         """What ``request`` asks for, checked. To be called in no transaction: a config may take a second."""
-        thread = None
+        thread = target if isinstance(target, Thread) else None
         if isinstance(target, str):
             thread = self._services.database.engine.get_thread(user.workspace_id, target)
         of_thread = thread.worker_id if thread else None
@@ -130,6 +130,7 @@ class Acceptance:
         config = request.config
         if config is None:
             config = thread.config if thread and worker.id == of_thread else {}
+        check_files(worker, self._files_for(user, thread, request))
         return _Checked(thread, worker, worker.check_config(config, user.id))
 
     def _files_for(self, user: User, thread: Thread | None, request: RunRequest) -> Collection[File]:

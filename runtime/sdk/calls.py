@@ -12,6 +12,7 @@ from .messages import Json, Message
 from .steps import digest_of
 
 if TYPE_CHECKING:
+    from .files import File
     from .wire import Connection
 
 Said = str | Message | Mapping[str, Json]
@@ -45,6 +46,7 @@ class Calls:
         messages: Said | Iterable[Said],
         config: Mapping[str, Json] | None,
         args: Json,
+        files: Iterable[File],
         id: str | None,
     ) -> Call:
         """See :meth:`runtime.sdk.run.Run.call`."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .files import File
 
 Json = Any
 
@@ -12,7 +15,7 @@ Json = Any
 class Message:
     """A message of the thread."""
 
-    __slots__ = ("author", "channel", "content", "data", "id", "role", "type")
+    __slots__ = ("_files", "_opened", "author", "channel", "content", "data", "id", "role", "type")
 
     def __init__(self, fields: Mapping[str, Json]) -> None:
         self.id: str | None = fields.get("id")
@@ -25,9 +28,26 @@ class Message:
         self.author: str | None = fields.get("author")
         self.content: str = fields.get("content", "")
         self.data: dict[str, Json] = fields.get("data") or {}
+        self._files: list[dict[str, Json]] = fields.get("files") or []
+        self._opened: list[File] | None = None
+
+    @property
+    def files(self) -> list[File]:
+        """The files that it names, each to be read with ``read()``, ``open()`` or by its ``path``."""
+        if self._opened is None:
+            if self._files:
+                from .files import File
+
+                self._opened = [File(fields) for fields in self._files]
+            else:
+                self._opened = []
+        return self._opened
 
     def as_text(self) -> str:
         """The message for a model that reads text only."""
+        if self._files and self.role != "user":
+            names = ", ".join(str(file.get("name")) for file in self._files)
+            return f"{self.content}\n(Made: {names})".strip()
         if self.type == "code":
             return f"```{self.data.get('language', '')}\n{self.content}\n```"
         if self.type == "console":

@@ -16,10 +16,12 @@ from .steps import MAX_VALUE, Steps, current_step, digest_of, refuse_within
 
 if TYPE_CHECKING:
     import logging
+    from os import PathLike
     from typing import Literal
 
     from .adapters.mcp_servers import Servers
     from .calls import Call, Calls, Said
+    from .files import File
     from .inbox import Inbox
     from .tools import ToolCall
     from .wire import Connection
@@ -269,10 +271,36 @@ class Run:
         channel: str = "answer",
         author: str | None = None,
         data: Mapping[str, Json] | None = None,
+        files: Iterable[File] = (),
     ) -> None:
-        """Emit a complete message."""
+        """Emit a complete message. ``files``: those that it names, of the thread or made by :meth:`file`."""
         head = _head(role, type, channel, author, data)
-        self.emit({"type": "message", "content": content, **head})
+        named = [file.id for file in files]
+        self.emit({"type": "message", "content": content, **head, **({"files": named} if named else {})})
+
+    def file(
+        self,
+        name: str,
+        content: bytes | str | PathLike[str],
+        type: str | None = None,
+        *,
+        text: str = "",
+        show: bool = True,
+    ) -> File:
+        """Make a file, and show it in a message, with a ``text`` if you like.
+
+        ``content``: bytes, or the path of a file that has them. ``type``: what a text is, as
+        ``text/csv``; everything else is found by looking. A later attempt that makes the same gets
+        the same file. Without ``show`` there is no message; name the file in one of your own, or
+        in a :meth:`call`. Raises Failure.
+        """
+        from .files import make
+
+        refuse_within("making a file")
+        file = make(name, content, type)
+        if show:
+            self.message(text, files=[file])
+        return file
 
     def image(self, picture: bytes, alt: str, media_type: str = "image/png") -> None:
         """Emit an image of at most 750 kB (PNG, JPEG, GIF, WebP or AVIF); ``alt`` describes it."""
@@ -451,13 +479,15 @@ class Run:
         *,
         config: Mapping[str, Json] | None = None,
         args: Json = None,
+        files: Iterable[File] = (),
         id: str | None = None,
     ) -> Call:
         """Have another worker run, as a run of its own below this one, which is under way at once.
 
         What is asked of the :class:`~runtime.sdk.calls.Call` waits for its end: ``text``,
         ``messages``, ``status``, ``usage``, ``error``. ``await`` it in an async worker. Iterate over
-        it for its text as it comes. A text among the ``messages`` is one of the user.
+        it for its text as it comes. A text among the ``messages`` is one of the user. ``files`` are
+        named by the last message.
 
         A later attempt of this run finds the same sub-run, and its result. ``id``: by what; without
         one, the worker's name and how many calls of it were before. Those that are made at the
@@ -467,8 +497,8 @@ class Run:
 
         refuse_within("a call")
         if self._sub_runs is None:
-            self._sub_runs = Calls(self._wire, self._ask)
-        return self._sub_runs.call(worker, messages, config, args, id)
+            self._sub_runs = Calls(self._wire, self._ask, self._answers.__contains__)
+        return self._sub_runs.call(worker, messages, config, args, files, id)
 
     def discard(self) -> None:
         """Begin anew, without what a lost attempt has left in ``open`` and ``earlier``.

@@ -12,9 +12,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .messages import Json, Message
+
+if TYPE_CHECKING:
+    from .files import File
 
 _NOT_FINISHED = "The call was not finished."
 _FAILED = "The call failed."
