@@ -21,8 +21,8 @@ from runtime.sandbox import landlock, namespaces, refusals, seccomp
 from runtime.sandbox.rules import Credential, Level, Rules
 from runtime.settings import CHECKOUT, Settings
 from runtime.settings import load as load_settings
-from tests.integration.child.test_model_workers import FakeModel, chunk, event, text
 from tests.support.certificates import certificate_for, server_context
+from tests.support.fake_model import FakeModel, chunk, event, text
 from tests.support.kernel import needs
 
 pytestmark = needs(landlock.missing(), seccomp.supported(), namespaces.missing())

@@ -5,175 +5,26 @@ from __future__ import annotations
 import json
 import os
 import socket
-import ssl
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from runtime import settings as settings_module
 from runtime.child import Children, protocol
 from runtime.model import Channel
-from runtime.registry import discover
-from runtime.settings import CHECKOUT, Settings
-
-REGISTRY = discover([CHECKOUT / "workers"])
-WITHIN = 30.0
-
-Say = Callable[..., list[protocol.WorkerEvent]]
-
-
-class FakeModel:
-    """An HTTP server that answers every request with what ``answer`` yields, and notes requests."""
-
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self.reset()
-        model = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                model.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                model.headers.append({name.lower(): value for name, value in self.headers.items()})
-                self.send_response(model.status)
-                kind = "text/event-stream" if model.status == 200 else "application/json"
-                self.send_header("Content-Type", kind)
-                self.end_headers()
-                try:
-                    for part in model.answer():
-                        self.wfile.write(part)
-                        self.wfile.flush()
-                except OSError:
-                    model.hung_up.set()
-
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.end_headers()
-                models = [{"id": "m", "object": "model", "created": 1, "owned_by": model.owner}]
-                self.wfile.write(json.dumps({"object": "list", "data": models}).encode())
-
-            def log_message(self, *_: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        if context is not None:
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def reset(self) -> None:
-        """Know nothing of what has been."""
-        self.requests: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.status = 200
-        self.answer: Callable[[], Iterator[Any]] = lambda: iter(())
-        self.hung_up = threading.Event()
-        self.owner = "system"
-        """Whose models these are, by the list of them."""
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def fails(self, status: int, **error: Any) -> None:
-        self.status = status
-        self.answer = lambda: iter([json.dumps({"type": "error", "error": error}).encode()])
-
-
-def environ_of(url: str, **more: str) -> dict[str, str]:
-    """That of a pool whose models are at that address."""
-    return {
-        **{name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ},
-        "OPENAI_API_KEY": "sk-test",
-        "OPENAI_BASE_URL": f"{url}/v1",
-        "OPENAI_OTHER_BASE_URLS": f"http://other.invalid {url}/other/v1",
-        "ANTHROPIC_API_KEY": "sk-ant-test",
-        "ANTHROPIC_BASE_URL": url,
-        **more,
-    }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeModel]:
-    model = FakeModel()
-    yield model
-    model.close()
-
-
-@pytest.fixture
-def model(server: FakeModel) -> FakeModel:
-    server.reset()
-    return server
-
-
-@pytest.fixture(scope="module")
-def children(server: FakeModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
-    """Shared, for each host imports the library of a model's maker, which takes long."""
-    settings = settings_module.load({"BRANCHLINE_HOME": str(tmp_path_factory.mktemp("home"))})
-    with closing(Children(settings, environ_of(server.url))) as children:
-        yield children
-
-
-@pytest.fixture
-def say(children: Children) -> Say:
-    """Run a worker on messages, and on what a ``lost`` attempt has left; all that it says."""
-    return partial(said_by, children)
-
-
-def said_by(
-    children: Children,
-    worker_id: str,
-    *messages: dict[str, Any],
-    lost: dict[str, Any] | None = None,
-    **config: Any,
-) -> list[protocol.WorkerEvent]:
-    worker = REGISTRY.get(worker_id)
-    child = children.start(worker, run_id="r", environ={})
-    line = {
-        "type": "run",
-        "run": {"id": "r"},
-        "config": worker.check_config(config),
-        "messages": messages,
-        **({"continued": True, **lost} if lost else {}),
-    }
-    child.send(json.dumps(line).encode())
-    decoder, said = protocol.Decoder(), []
-    while chunk := child.read():
-        said += decoder.feed(chunk)
-    said += decoder.end()
-    assert child.wait(WITHIN) in (0, 1)
-    child.close()
-    return said
-
-
-HELLO = {"role": "user", "type": "text", "content": "Hello"}
-
-
-def text(said: list[protocol.WorkerEvent], ref: str | None = None) -> str:
-    return "".join(one.text for one in said if isinstance(one, protocol.Delta) and one.ref == ref)
-
-
-def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, usage: Any = None) -> bytes:
-    """One event of a chat completion."""
-    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
-    data = {
-        "id": "c",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": "m",
-        "choices": choices,
-        "usage": usage,
-    }
-    return b"data: " + json.dumps(data).encode() + b"\n\n"
-
-
-def event(type: str, **more: Any) -> bytes:
-    """One event of Anthropic's messages."""
-    return f"event: {type}\ndata: {json.dumps({'type': type, **more})}\n\n".encode()
+from runtime.settings import Settings
+from tests.support.fake_model import (
+    HELLO,
+    REGISTRY,
+    WITHIN,
+    FakeModel,
+    chunk,
+    environ_of,
+    event,
+    said_by,
+    text,
+)
 
 
 def test_openai_passes_on_text_reasoning_and_usage(model: FakeModel, say: Any) -> None:
@@ -268,7 +119,8 @@ THOUGHT = {"id": "m2", "role": "assistant", "type": "text", "channel": "reasonin
 
 
 def of_openai(*pieces: str) -> list[bytes]:
-    return [*(chunk({"content": piece}) for piece in pieces), b"data: [DONE]\n\n"]
+    words = (chunk({"content": piece}) for piece in pieces)
+    return [*words, chunk({}, finish="stop"), b"data: [DONE]\n\n"]
 
 
 def of_anthropic(*pieces: str) -> list[bytes]:
@@ -358,7 +210,7 @@ def test_openai_gives_its_key_only_to_servers_that_the_installation_trusts(
     model: FakeModel, settings: Settings
 ) -> None:
     environ = environ_of(model.url, OPENAI_PRIVATE_BASE_URLS="true")
-    model.answer = lambda: iter([chunk({"content": "ok"}), b"data: [DONE]\n\n"])
+    model.answer = lambda: iter([chunk({"content": "ok"}, finish="stop"), b"data: [DONE]\n\n"])
 
     with closing(Children(settings, environ)) as children:
         for url in (f"{model.url}/v1", f"{model.url}/other/v1/", f"{model.url}/strange/v1"):
@@ -382,7 +234,7 @@ HOSTS = [
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_user_leads_openai_to_no_private_address(model: FakeModel, say: Any, host: str) -> None:
     port = model.url.rpartition(":")[2]
-    model.answer = lambda: iter([chunk({"content": "secret"}), b"data: [DONE]\n\n"])
+    model.answer = lambda: iter([chunk({"content": "secret"}, finish="stop"), b"data: [DONE]\n\n"])
 
     said = say("openai_worker", HELLO, base_url=f"http://{host}:{port}/strange/v1")
 
@@ -426,27 +278,9 @@ def test_openai_errors_are_told_in_words(
     assert failed.retryable is retryable
 
 
-def test_an_answer_that_breaks_off_may_be_tried_again(model: FakeModel, say: Any) -> None:
-    broken = b'data: {"error": {"message": "the GPU is gone"}}\n\n'
-    model.answer = lambda: iter([chunk({"content": "so far"}), broken])
-    said = say("openai_worker", HELLO)
-    assert text(said) == "so far"
-    assert said[-1] == protocol.Failed("127.0.0.1 broke off: the GPU is gone", retryable=True)
-
-
 def test_nothing_to_answer_is_told(say: Any) -> None:
     assert say("openai_worker")[-1] == protocol.Failed("There is no message to answer.", retryable=False)
     assert say("anthropic_worker")[-1] == protocol.Failed("There is no message to answer.", retryable=False)
-
-
-def test_a_server_that_is_away_may_be_tried_again(settings: Settings) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        environ = environ_of(f"http://127.0.0.1:{closed.getsockname()[1]}")
-        with closing(Children(settings, environ)) as children:
-            failed = said_by(children, "openai_worker", HELLO)[-1]
-    assert isinstance(failed, protocol.Failed)
-    assert failed.retryable and "could not be reached" in failed.message
 
 
 @pytest.mark.parametrize("worker_id", ["openai_worker", "anthropic_worker"])
@@ -512,7 +346,7 @@ def test_anthropic_passes_on_text_thinking_and_usage(model: FakeModel, say: Any)
     ("status", "words", "retryable"),
     [
         (401, "ANTHROPIC_API_KEY", False),
-        (404, "no model", False),
+        (404, "does not have the model", False),
         (429, "too often", True),
         (529, "529", True),
     ],
