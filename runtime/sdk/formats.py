@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from .messages import Json
-from .turns import Call, Picture, Turn
+from .turns import Call, Document, Part, Turn
 
 Item = dict[str, Json]
 
@@ -101,9 +101,11 @@ def _output(call: Call) -> str:
     return f"Error: {call.result}" if call.is_error else call.result
 
 
-def _chat_part(part: str | Picture) -> Item:
+def _chat_part(part: Part) -> Item:
     if isinstance(part, str):
         return _text(part)
+    if isinstance(part, Document):
+        return {"type": "file", "file": {"filename": part.name, "file_data": part.url}}
     return {"type": "image_url", "image_url": {"url": part.url}}
 
 
@@ -112,15 +114,20 @@ def _chat_call(call: Call) -> Item:
     return {"type": "function", "id": call.id, "function": function}
 
 
-def _response_part(part: str | Picture) -> Item:
+def _response_part(part: Part) -> Item:
     if isinstance(part, str):
         return {"type": "input_text", "text": part}
+    if isinstance(part, Document):
+        return {"type": "input_file", "filename": part.name, "file_data": part.url}
     return {"type": "input_image", "image_url": part.url, "detail": "auto"}
 
 
-def _block(part: str | Picture) -> Item:
+def _block(part: Part) -> Item:
     if isinstance(part, str):
         return _text(part)
+    if isinstance(part, Document):
+        source = {"type": "base64", "media_type": "application/pdf", "data": part.base64}
+        return {"type": "document", "source": source, "title": part.name}
     return {
         "type": "image",
         "source": {"type": "base64", "media_type": part.media_type, "data": part.base64},

@@ -8,6 +8,7 @@ that ran at the same time end in any order, and a picture and its question are t
 
 from __future__ import annotations
 
+import binascii
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,13 @@ _ID = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 """An id of a call that every API accepts."""
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_NAME = 64
+_SEEN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_PDF = "application/pdf"
+_TEXTS = frozenset(
+    {"application/json", "application/x-ndjson", "application/yaml", "application/xml", "application/toml"}
+)
+_MOST_TEXT = 400_000
+"""Bytes of a text file that a model is given."""
 _PICTURE = re.compile(r"data:(image/(?:png|jpeg|gif|webp));base64,([A-Za-z0-9+/]+=*)")
 """What models see. The browser interface shows AVIF as well, which no API takes."""
 
@@ -39,6 +47,22 @@ class Picture(NamedTuple):
     def url(self) -> str:
         """It as a ``data:`` URL."""
         return f"data:{self.media_type};base64,{self.base64}"
+
+
+class Document(NamedTuple):
+    """A PDF within a turn."""
+
+    name: str
+    base64: str
+
+    @property
+    def url(self) -> str:
+        """It as a ``data:`` URL."""
+        return f"data:{_PDF};base64,{self.base64}"
+
+
+Part = str | Picture | Document
+"""What a turn is made of, beside calls."""
 
 
 class Call(NamedTuple):
@@ -57,7 +81,7 @@ class Turn:
     def __init__(self, role: str) -> None:
         self.role = role
         """system, user or assistant."""
-        self.parts: list[str | Picture] = []
+        self.parts: list[Part] = []
         self.calls: list[Call] = []
         """Made after the parts were said."""
 
@@ -111,7 +135,9 @@ class _Turns:
     def _add_parts(self, message: Message) -> None:
         role = "assistant" if message.role == "tool" else message.role
         picture = _picture(message) if self._pictures and role == "user" else None
-        parts: list[str | Picture] = [picture] if picture else []
+        parts: list[Part] = [picture] if picture else []
+        if role == "user":
+            parts += (_of_file(file, self._pictures) for file in message.files)
         text = message.as_text()
         if text.strip():
             parts.append(text)
@@ -216,6 +242,23 @@ def _arguments(message: Message) -> dict[str, Json]:
     if isinstance(arguments, dict):
         return arguments
     return {} if arguments in (None, "") else {"arguments": arguments}
+
+
+def _of_file(file: File, seen: bool) -> Part:
+    """A file of the user for a model; ``seen``: whether it takes more than text."""
+    if seen and file.type in _SEEN:
+        return Picture(file.type, _base64(file))
+    if seen and file.type == _PDF:
+        return Document(file.name, _base64(file))
+    if file.type.startswith("text/") or file.type in _TEXTS:
+        text = file.read()[:_MOST_TEXT].decode("utf-8", "replace")
+        cut = "\n(The rest of the file is left out.)" if file.size > _MOST_TEXT else ""
+        return f"File {file.name}:\n\n{text}{cut}"
+    return f"(File {file.name}, {file.type}, {file.size} bytes, which cannot be shown here.)"
+
+
+def _base64(file: File) -> str:
+    return binascii.b2a_base64(file.read(), newline=False).decode()
 
 
 def _picture(message: Message) -> Picture | None:
