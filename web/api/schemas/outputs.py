@@ -97,6 +97,7 @@ class Message(Output):
             "confirmation: `options`, `answer`"
         )
     )
+    files = fields.List(fields.Nested(NamedFile), metadata=says("that it names"))
     status = one_of(
         MessageStatus,
         metadata=says("`partial`: it is being written, or its run was cut off while it was"),
@@ -116,6 +117,7 @@ class QueuedMessage(Output):
     author = fields.String(allow_none=True)
     content = fields.String()
     data = Object()
+    files = fields.List(fields.Nested(NamedFile))
     created_at = moment()
 
 

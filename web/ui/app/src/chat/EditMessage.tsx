@@ -44,12 +44,13 @@ export function EditMessage({ stateId, messages, onDone: close }: { stateId: str
     close();
   };
   const editedMessages = (): MessageInput[] =>
-    messages.map(({ id, role, type, channel, author, content, data }) => ({
+    messages.map(({ id, role, type, channel, author, content, data, files }) => ({
       role,
       type,
       channel,
       author,
       data,
+      files: (files ?? []).map((file) => file.id),
       content: id === editable?.id ? text : content,
     }));
   /** Save or run, then show the result, unless the form was closed meanwhile. */

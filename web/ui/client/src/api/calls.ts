@@ -67,6 +67,8 @@ export const api = {
     request<{ token: TokenWithSecret }>('POST', '/api/tokens', { name }).then((answer) => answer.token),
   revokeToken: (id: string) => request<void>('DELETE', `/api/tokens/${id}`),
 
+  deleteFile: (id: string) => request<void>('DELETE', `/api/files/${id}`),
+
   workers: () => request<Page<Worker>>('GET', '/api/workers').then((page) => page.items),
 
   threads: (query: { query?: string; status?: string; cursor?: string | null; limit?: number }, signal?: AbortSignal) =>

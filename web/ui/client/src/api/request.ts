@@ -22,7 +22,7 @@ export class Problem extends Error {
   }
 }
 
-const UNREACHABLE = 'The server cannot be reached.';
+export const UNREACHABLE = 'The server cannot be reached.';
 
 let unauthorized: () => void = () => {};
 
@@ -44,7 +44,7 @@ export async function request<T>(
   options: { key?: string; signal?: AbortSignal } = {},
 ): Promise<T> {
   const headers: Record<string, string> = { Accept: 'application/json' };
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (body !== undefined) headers['Content-Type'] = body instanceof Blob ? 'application/octet-stream' : 'application/json';
   if (options.key) headers['Idempotency-Key'] = options.key;
   let response: Response;
   const answered = awaitAnswer();
@@ -52,7 +52,7 @@ export async function request<T>(
     response = await fetch(BASE_PATH + path, {
       method,
       headers,
-      body: body === undefined ? null : JSON.stringify(body),
+      body: body === undefined ? null : body instanceof Blob ? body : JSON.stringify(body),
       signal: options.signal ?? null,
     });
   } catch (error) {

@@ -14,7 +14,12 @@ export type DeletedThread = Schemas['DeletedThread'];
 export type Hit = Schemas['Hit'];
 export type State = Schemas['State'];
 export type Message = Schemas['Message'];
-export type MessageInput = Pick<Message, 'role' | 'content'> & Partial<Pick<Message, 'type' | 'channel' | 'author' | 'data'>>;
+/** A new message; its `files` are ids. */
+export type MessageInput = Pick<Message, 'role' | 'content'> &
+  Partial<Pick<Message, 'type' | 'channel' | 'author' | 'data'>> & { files?: string[] };
+/** A file as messages name it. */
+export type NamedFile = Schemas['NamedFile'];
+export type UploadedFile = Schemas['File'];
 /** A message to a run that is under way, which waits to be read. */
 export type QueuedMessage = Schemas['QueuedMessage'];
 export type Run = Schemas['Run'];
