@@ -6,8 +6,8 @@ read; the SQL is in ``store.transfer``.
 
 from __future__ import annotations
 
-from runtime.transfer.exporter import export_path, export_thread, export_tree
+from runtime.transfer.exporter import export_path, export_thread, export_tree, files_of
 from runtime.transfer.format import load
-from runtime.transfer.importer import import_thread
+from runtime.transfer.importer import import_thread, named_files
 
-__all__ = ["export_path", "export_thread", "export_tree", "import_thread", "load"]
+__all__ = ["export_path", "export_thread", "export_tree", "files_of", "import_thread", "load", "named_files"]

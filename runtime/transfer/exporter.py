@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from runtime.model import Json, Message, Thread, encode_time
+from runtime.model import File, Json, Message, Thread, encode_time
 from runtime.store import Connection, files, states, threads, transfer
 from runtime.transfer import markdown
 from runtime.transfer.format import FORMAT, VERSION, MessagePart, RunPart, StatePart
@@ -87,6 +87,18 @@ def _path(parents: Mapping[str, str | None], end: str) -> Iterator[str]:
 def _message_part(message: Message) -> dict[str, Json]:
     encoded = message.encode()
     return {name: encoded[name] for name in _MESSAGE_FIELDS if name != "files" or message.files}
+
+
+def files_of(c: Connection, thread_id: str, exported: Mapping[str, Json]) -> list[File]:
+    """The files that an export of a thread names, each once."""
+    parts = (
+        file
+        for state in exported["states"]
+        for message in state["messages"]
+        for file in message.get("files", ())
+    )
+    ids = list(dict.fromkeys(file["id"] for file in parts))
+    return list(files.of_thread(c, thread_id, ids).values()) if ids else []
 
 
 def _plain(row: Mapping[str, Json]) -> dict[str, Json]:

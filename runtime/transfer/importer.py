@@ -6,20 +6,34 @@ all ended: one that had not when it was exported counts as cancelled.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
-from runtime.model import TERMINAL, Message, RunError, RunStatus, State, Thread, new_id
-from runtime.store import Connection, messages, states, threads, transfer
+from runtime.model import TERMINAL, Json, Message, RunError, RunStatus, State, Thread, new_id
+from runtime.store import Connection, files, messages, states, threads, transfer
 
 T = TypeVar("T")
+
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Of a file; in an export it may be anything."""
 
 _CUT_SHORT = RunError("cancelled", "The run had not ended when its thread was exported.")
 
 
-def import_thread(c: Connection, *, workspace_id: str, user_id: str, export: Mapping[str, Any]) -> Thread:
+def import_thread(
+    c: Connection,
+    *,
+    workspace_id: str,
+    user_id: str,
+    export: Mapping[str, Any],
+    brought: Mapping[str, str] | None = None,
+) -> Thread:
     """A new thread made of an export as :func:`format.load` returns it.
+
+    Its messages name the files that the workspace has: those that were ``brought`` along, by their
+    id in the export, or those of the same id. Others are left out.
 
     Each statement is small, so that under gevent other greenlets run in between, and the
     server need not wait long for the next one.
@@ -34,13 +48,15 @@ def import_thread(c: Connection, *, workspace_id: str, user_id: str, export: Map
         config=about["config"],
         metadata=about["metadata"],
     )
+    found = _files(c, workspace_id, export, brought or {})
+    files.use(c, thread.id, list({file["id"] for file in found.values()}))
     state_ids = {**_new_ids(parts[1:]), parts[0]["id"]: thread.root_state_id}
     run_ids = _new_ids(export["runs"])
     tree = _states(thread, parts, state_ids, run_ids)
     transfer.update_root(c, next(tree))
     for batch in _batches(tree):
         states.insert(c, batch)
-    for some_messages in _batches(_messages(parts, state_ids, run_ids)):
+    for some_messages in _batches(_messages(parts, state_ids, run_ids, found)):
         messages.save(c, some_messages)
     for rows in _batches(_run(thread, part, state_ids, run_ids) for part in export["runs"]):
         transfer.insert_runs(c, rows)
@@ -88,13 +104,35 @@ def _states(
         )
 
 
+def _files(
+    c: Connection, workspace_id: str, export: Mapping[str, Any], brought: Mapping[str, str]
+) -> dict[str, dict[str, Json]]:
+    """By their id in the export, the files that messages can name here, and that stay for now."""
+    ids = {file_id: brought.get(file_id, file_id) for file_id in named_files(export)}
+    there = files.hold(c, workspace_id, [own for own in ids.values() if _ID.fullmatch(own)])
+    return {file_id: there[own].mention() for file_id, own in ids.items() if own in there}
+
+
+def named_files(export: Mapping[str, Any]) -> list[str]:
+    """The ids of the files that an export names, each once."""
+    named = (
+        file["id"] for part in export["states"] for message in part["messages"] for file in message["files"]
+    )
+    return list(dict.fromkeys(named))
+
+
 def _messages(
-    parts: list[dict[str, Any]], state_ids: Mapping[str, str], run_ids: Mapping[str, str]
+    parts: list[dict[str, Any]],
+    state_ids: Mapping[str, str],
+    run_ids: Mapping[str, str],
+    found: Mapping[str, dict[str, Json]],
 ) -> Iterator[Message]:
     for part in parts:
         state_id, run_id = state_ids[part["id"]], run_ids.get(part["run_id"])
         for position, message in enumerate(part["messages"]):
-            fields = {**message, "id": new_id(), "created_at": message["created_at"] or part["created_at"]}
+            named = [found[file["id"]] for file in message["files"] if file["id"] in found]
+            created_at = message["created_at"] or part["created_at"]
+            fields = {**message, "id": new_id(), "created_at": created_at, "files": named or None}
             yield Message(**fields, state_id=state_id, position=position, run_id=run_id)
 
 

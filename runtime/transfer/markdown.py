@@ -49,8 +49,9 @@ def _heading(title: str | None) -> str:
 def _message(message: Message, level: str = "##") -> str:
     who = f"{message.author} ({message.role})" if message.author else str(message.role)
     aside = ", reasoning" if message.channel is Channel.REASONING else ""
+    named = [f"*(file)* {file['name']}" for file in message.files or ()]
     cut_off = ["*(cut off)*"] if message.status is MessageStatus.PARTIAL else []
-    return "\n\n".join([f"{level} {who}{aside}", _body(message), *cut_off])
+    return "\n\n".join([f"{level} {who}{aside}", _body(message), *named, *cut_off])
 
 
 def _body(message: Message) -> str:

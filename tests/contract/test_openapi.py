@@ -36,6 +36,7 @@ GET /api/tokens · POST /api/tokens · DELETE /api/tokens/{}
 GET /api/workers · GET /api/workers/{} · GET /api/events
 GET /api/threads · POST /api/threads · GET /api/threads/{} · PATCH /api/threads/{} · DELETE /api/threads/{}
 POST /api/threads/{}/restore · GET /api/threads/{}/export · POST /api/threads/import
+POST /api/threads/import/archive
 GET /api/trash · DELETE /api/trash · DELETE /api/trash/{}
 GET /api/threads/{}/states · POST /api/threads/{}/states · GET /api/states/{} · PATCH /api/states/{}
 GET /api/states/{}/messages · GET /api/threads/{}/snapshot · GET /api/threads/{}/events

@@ -110,6 +110,8 @@ class World:
         works = {"run_id": self.running.run.id}
         account = {"email": self.user["email"], "password": PASSWORD}
         export = self.client.get(f"/api/threads/{self.client.thread()['id']}/export").json()
+        path = f"/api/threads/{self.client.thread()['id']}/export"
+        archive = self.client.get(path, params={"format": "zip"}).content
         return {
             "POST /api/auth/register": Call(body={**account, "email": f"new.{account['email']}"}),
             "POST /api/auth/login": Call(body={**account, "token": True}),
@@ -122,6 +124,7 @@ class World:
             "GET /api/threads": Call(query={"q": SECRET_TEXT}),
             "POST /api/threads": Call(body={"title": "x", "worker_id": "echo", "config": {}}),
             "POST /api/threads/import": Call(body=export),
+            "POST /api/threads/import/archive": Call(content=archive),
             "GET /api/threads/{thread_id}": Call(thread),
             "PATCH /api/threads/{thread_id}": Call(thread, body={"metadata": {"a": 1}}),
             "GET /api/threads/{thread_id}/export": Call(thread, {"format": "markdown", **_state(state)}),
@@ -134,6 +137,7 @@ class World:
             "GET /api/states/{state_id}": Call(state),
             "PATCH /api/states/{state_id}": Call(state, body={"label": "here", "starred": True}),
             "GET /api/states/{state_id}/messages": Call(state),
+            **self._session_calls(),
             "POST /api/threads/{thread_id}/runs": Call(
                 thread,
                 body={"input_state_id": root, "messages": prompt, "worker_id": "echo"},

@@ -38,8 +38,11 @@ _LIMITS: Mapping[str, int | None] = {
     "worker.post_events": _LARGEST,
 }
 """By endpoint. ``worker.post_events`` takes NDJSON of any length: it is handled line by line."""
+_OF_ARCHIVES = "threads.import_archive"
 _OF_FILES = frozenset({"files.upload_file", "worker.make_file"})
 """What takes a file, which is never in memory as a whole: BRANCHLINE_FILES_MAX_SIZE."""
+ARCHIVE = 1 << 30
+"""Bytes of an export with its files."""
 _BESIDE_FILE = 64 * 1024
 """Bytes that such a body may have beside the file."""
 
@@ -54,6 +57,10 @@ def init_app(app: Flask, largest: int, largest_file: int) -> None:
 
 def limit(endpoint: str | None, largest: int, largest_file: int) -> int:
     """Bytes that a body for this endpoint may have; None is a path that no route has."""
+    if endpoint == _OF_ARCHIVES:
+        return ARCHIVE
+    if endpoint in _OF_FILES:
+        return largest_file + _BESIDE_FILE
     found = _LIMITS.get(endpoint or "", USUAL)
     return largest if found is None else min(found, largest)
 
@@ -82,7 +89,7 @@ def _leave_lane(error: BaseException | None) -> None:
 
 def larger_than_usual() -> Iterator[str]:
     """The endpoints that take more than the usual."""
-    return iter(_LIMITS)
+    return iter((*_LIMITS, *_OF_FILES, _OF_ARCHIVES))
 
 
 def _check(largest: int, largest_file: int) -> None:

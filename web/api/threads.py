@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any
 
@@ -13,10 +13,11 @@ from runtime import transfer
 from runtime.dispatch import after_commit
 from runtime.errors import Conflict, NotFound
 from runtime.events import THREAD_UPDATED
-from runtime.model import Json, Run, State, Thread, ThreadStatus
+from runtime.model import File, Json, Run, State, Thread, ThreadStatus, User
 from runtime.store import messages, runs, search, states, threads
 from runtime.stream import OpenMessage
 from runtime.system.greenlets import ThreadPool
+from runtime.transfer import archive
 from web.api import body_limits
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
@@ -43,6 +44,13 @@ _Snapshot = outputs.wrapped(
     steps=outputs.step_counts(),
 )
 
+_ZIP = "application/zip"
+_ARCHIVE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {_ZIP: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 _RECENT_RUNS = 100
 _threads = ThreadPool(IMPORTS)
 """Checking a large export needs seconds, which would hold up every other request."""
@@ -108,6 +116,24 @@ def import_thread(given: dict[str, Any]) -> Response:
     return _created(*core.database.write(make))
 
 
+def _brought(found: archive.Archive, export: Mapping[str, Any], user: User) -> Iterator[tuple[str, str]]:
+    """Keep the files of an archive: the id of each in the export, and here."""
+    names = {
+        file["id"]: file["name"]
+        for state in export["states"]
+        for m in state["messages"]
+        for file in m["files"]
+    }
+    for file_id, name in names.items():
+        content = found.content(file_id)
+        if content is None:
+            continue
+        with core.files.stage() as staged:
+            while piece := _threads.call(next, content, b""):
+                staged.write(piece)
+            yield file_id, core.files.add(staged, user.workspace_id, user.id, name).id
+
+
 @views.route("/<id:thread_id>")
 @views.response(200, _ThreadAnswer)
 def get_thread(thread_id: str) -> Response:
@@ -160,10 +186,11 @@ def restore_thread(thread_id: str) -> Response:
 @views.arguments(queries.ExportQuery, location="query")
 @views.response(200, inputs.Export)
 @views.alt_response(200, content_type="text/markdown", schema={"type": "string"}, success=True)
+@views.alt_response(200, content_type=_ZIP, schema={"type": "string", "format": "binary"}, success=True)
 def export_thread(given: dict[str, Any], thread_id: str) -> Response:
     """The whole tree, or the path to one state: as JSON for importing, or as Markdown for reading."""
     workspace_id = auth.current_user().workspace_id
-    as_json = given["format"] == "json"
+    as_json = given["format"] in ("json", "zip")
     whole_tree = (given["scope"] or ("tree" if as_json and not given["state"] else "path")) == "tree"
 
     def export(c: Any) -> Any:
@@ -175,6 +202,8 @@ def export_thread(given: dict[str, Any], thread_id: str) -> Response:
             return transfer.export_thread(c, workspace_id, thread_id, end)
         return transfer.export_path(c, workspace_id, end) if end else transfer.export_tree(c, thread)
 
+    if given["format"] == "zip":
+        return _as_attachment(_archive(export, thread_id), thread_id, "zip")
     with core.exports.hold(auth.current_user().id):
         exported = core.database.snapshot(export)
         if as_json:
@@ -258,6 +287,25 @@ def _created(thread: Thread, root: State) -> Response:
     after_commit(core.hint, thread.workspace_id, THREAD_UPDATED, thread.id)
     body = {"thread": thread.encode(), "root_state": root.encode()}
     return json_response(body, 201, Location=url_for("threads.get_thread", thread_id=thread.id))
+
+
+def _archive(export: Callable[[Any], Any], thread_id: str) -> Response:
+    """An export with the contents of its files, sent while it is made."""
+
+    def read(c: Any) -> tuple[Any, list[File]]:
+        exported = export(c)
+        return exported, transfer.files_of(c, thread_id, exported)
+
+    held = core.exports.hold(auth.current_user().id)
+    held.__enter__()
+    try:
+        exported, named = core.database.snapshot(read)
+        response = Response(archive.write(exported, named, core.files.read), mimetype=_ZIP)
+    except BaseException:
+        held.__exit__(None, None, None)
+        raise
+    response.call_on_close(lambda: held.__exit__(None, None, None))
+    return response
 
 
 def _as_attachment(response: Response, thread_id: str, extension: str) -> Response:

@@ -65,9 +65,20 @@ class Parser(FlaskParser):
     ) -> NoReturn:
         """Raise Invalid with the path of every field that is wrong."""
         [(location, messages)] = error.messages_dict.items()
-        fields = list(islice(_flattened(messages), MAX_FIELDS))
-        what = "body" if location == "json" else location
-        raise Invalid(f"The {what} is not valid: {_summary(fields)}", fields) from error
+        raise _invalid("body" if location == "json" else location, messages) from error
+
+
+def load_document(schema: ma.Schema, raw: bytes, what: str) -> Any:
+    """JSON that is a part of a body, as ``schema`` reads it. Raises Invalid, BadRequest."""
+    try:
+        return schema.load(load_json(raw))
+    except ma.ValidationError as error:
+        raise _invalid(what, error.messages) from error
+
+
+def _invalid(what: str, messages: Any) -> Invalid:
+    fields = list(islice(_flattened(messages), MAX_FIELDS))
+    return Invalid(f"The {what} is not valid: {_summary(fields)}", fields)
 
 
 def read_body(request: Request, keep: bool = False) -> bytes:

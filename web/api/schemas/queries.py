@@ -102,7 +102,11 @@ class SnapshotQuery(Query):
 class ExportQuery(Query):
     """In which form."""
 
-    format = one_of(("json", "markdown"), load_default="json")
+    format = one_of(
+        ("json", "markdown", "zip"),
+        load_default="json",
+        metadata=says("`zip`: JSON, and the contents of the files that it names"),
+    )
     state = Id(load_default=None, metadata=says("the end of a path; default: the state created last"))
     scope = one_of(
         ("path", "tree"),

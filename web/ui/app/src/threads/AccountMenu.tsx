@@ -28,7 +28,9 @@ export function AccountMenu({ archived, onArchive }: { archived: boolean; onArch
   const importFile = async (chosen: File | undefined) => {
     if (!chosen) return;
     try {
-      const { thread } = await api.importThread(JSON.parse(await chosen.text()));
+      const { thread } = /\.zip$/i.test(chosen.name)
+        ? await api.importArchive(chosen)
+        : await api.importThread(JSON.parse(await chosen.text()));
       threadListChanged(thread.id);
       navigate(`/t/${thread.id}`);
     } catch (error) {
@@ -38,7 +40,7 @@ export function AccountMenu({ archived, onArchive }: { archived: boolean; onArch
   const name = user?.name || user?.email || '';
   return (
     <>
-      <input ref={file} type="file" accept="application/json,.json" hidden onChange={(event) => void importFile(event.target.files?.[0])} />
+      <input ref={file} type="file" accept="application/json,.json,application/zip,.zip" hidden onChange={(event) => void importFile(event.target.files?.[0])} />
       <Menu
         align="start"
         trigger={

@@ -37,6 +37,7 @@ function Exports({ thread, state }: { thread: string; state?: string }) {
     <>
       <MenuItem icon={FileText} name={`Export ${what} as Markdown`} onSelect={() => location.assign(api.exportUrl(thread, 'markdown', state))}>Markdown</MenuItem>
       <MenuItem icon={FileJson} name={`Export ${what} as JSON`} onSelect={() => location.assign(api.exportUrl(thread, 'json', state))}>JSON</MenuItem>
+      <MenuItem icon={FileArchive} name={`Export ${what} with files`} onSelect={() => location.assign(api.exportUrl(thread, 'zip', state))}>With files (ZIP)</MenuItem>
     </>
   );
 }

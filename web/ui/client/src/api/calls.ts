@@ -83,8 +83,9 @@ export const api = {
   deleteForGood: (thread: string) => request<void>('DELETE', `/api/trash/${thread}`),
   emptyTrash: () => request<void>('DELETE', '/api/trash'),
   importThread: (exported: unknown) => request<{ thread: Thread }>('POST', '/api/threads/import', exported),
+  importArchive: (archive: Blob) => request<{ thread: Thread }>('POST', '/api/threads/import/archive', archive),
   /** The address of an export: the path to `state`, or the whole tree if there is no state. */
-  exportUrl: (id: string, format: 'json' | 'markdown', state?: string) =>
+  exportUrl: (id: string, format: 'json' | 'markdown' | 'zip', state?: string) =>
     BASE_PATH + withQuery(`/api/threads/${id}/export`, state ? { format, state } : { format, scope: 'tree' }),
 
   tree: (id: string, cursor: string | null, signal?: AbortSignal) =>
