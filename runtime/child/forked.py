@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn, TypeGuard
 
-from runtime.sdk import driver
+from runtime.sdk import driver, exits
 from runtime.sdk.loader import Function
 from runtime.sdk.wire import Wire, decode_json
 from runtime.system import processes
@@ -196,6 +196,9 @@ def _run_worker(worker: Function | None, wire: Wire) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
+        if exits.pending():
+            wire.ignore_signals()  # its pool kills it if that takes too long
+            exits.run()
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()

@@ -63,6 +63,7 @@ from runtime.child import forked
 from runtime.child.paths import known_folders, without_paths
 from runtime.sandbox.host_sandbox import HostSandbox, RunSandbox
 from runtime.sandbox.plan import Plan
+from runtime.sdk import exits
 from runtime.sdk.loader import Function, load
 from runtime.sdk.wire import line_buffer_stdout
 from runtime.system import processes
@@ -73,6 +74,8 @@ _POLL_MS = None if processes.LINUX else 1000
 """How often a host checks whether its pool lives, where the kernel does not signal its end."""
 _WATCH_MS = 1000
 """How often a host looks how much its children have written, and how many processes they have."""
+_EXIT_TIMEOUT = 3.0
+"""Seconds that handlers of atexit may take at the end of the host; then each of them has one more."""
 _CLEANUP_TIMEOUT = 5.0
 """Seconds that the host waits for killed processes to end before it ends itself."""
 
@@ -403,6 +406,7 @@ class Host:
         for pid in list(self._children):
             processes.signal_group(pid, signal.SIGKILL)
         self._children.clear()
+        self._run_exit_handlers()
         self._helpers = frozenset()
         self._sweep()
         while time.monotonic() < deadline:
@@ -414,6 +418,15 @@ class Host:
             self._sweep()
             if select.select([self._wake], [], [], 0.05)[0]:
                 os.read(self._wake, 4096)
+
+    @staticmethod
+    def _run_exit_handlers() -> None:
+        """What was registered for the end of this process, before what it has started is killed."""
+        if exits.pending():
+            signal.signal(signal.SIGALRM, _time_is_over)
+            signal.setitimer(signal.ITIMER_REAL, _EXIT_TIMEOUT, 1.0)
+            exits.run()
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     # ── the socket ──────────────────────────────────────────────────────────
 
@@ -429,6 +442,10 @@ class Host:
             self._control.send(json.dumps(message).encode())
         except OSError:
             pass  # the pool has ended; the closed socket ends the host
+
+
+def _time_is_over(*_: object) -> NoReturn:
+    raise TimeoutError(f"the handlers of atexit take longer than {_EXIT_TIMEOUT:g} seconds")
 
 
 class _Forked:

@@ -431,13 +431,16 @@ class AttemptRunner:
     # ── clean up ────────────────────────────────────────────────────────────
 
     def _clean_up(self) -> None:
-        """Give the child a moment to exit, kill all that it started, stop reading and close its pipes."""
+        """Give the child a moment to exit, kill all that it started, stop reading and close its pipes.
+
+        One that is not asked to end yet has the same grace as any: its last handlers may be running.
+        """
         self.calls.close()
         child = self._attempt.child
         if child is not None:
             if not self._attempt.stopped:
                 child.wait(_LAST_OUTPUT)
-            child.stop(0.0)
+            child.stop(0.0 if self._attempt.stopped else self._settings.pool.kill_grace)
         self._relay.stop_reading()
         if child is not None:
             child.close()
