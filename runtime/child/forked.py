@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TypeGuard
 
 from runtime.sdk import driver, exits
-from runtime.sdk.loader import Function
+from runtime.sdk.loader import Loaded
 from runtime.sdk.wire import Wire, decode_json
 from runtime.system import processes
 
@@ -115,7 +115,7 @@ def start_fresh(entrypoint: str) -> list[str]:
 
 
 def execute(
-    worker: Function | None, request: dict[str, Any], descriptors: list[int], host: socket.socket
+    worker: Loaded | None, request: dict[str, Any], descriptors: list[int], host: socket.socket
 ) -> NoReturn:
     """Execute the run: with ``worker``, or with the command that ``request`` names.
 
@@ -183,14 +183,14 @@ def _exec(command: list[str], host: socket.socket) -> NoReturn:
     os._exit(126)
 
 
-def _run_worker(worker: Function | None, wire: Wire) -> NoReturn:
+def _run_worker(worker: Loaded | None, wire: Wire) -> NoReturn:
     assert worker is not None
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed()  # else all children would draw the same numbers
     code = 70
     try:
-        code = driver.execute(worker, wire)
+        code = driver.execute(worker.function, wire, worker.choices)
     except SystemExit as end:
         code = _exit_code(end)
     except BaseException:

@@ -15,9 +15,10 @@ def main() -> int:
     path = os.path.abspath(sys.argv[1])
     sys.path.insert(0, os.path.dirname(path))
     wire = _redirect_stdio()
-    function = load(path)
+    loaded = load(path)
     os.chdir(os.path.dirname(path))
-    return execute(function, wire)
+    loaded.start_up()
+    return execute(loaded.function, wire)
 
 
 def _redirect_stdio() -> Wire:

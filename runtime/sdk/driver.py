@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +20,23 @@ if TYPE_CHECKING:
 _STOPPED = 128 + signal.SIGTERM
 
 
-def execute(function: Function, wire: Connection) -> int:
-    """Execute one run, which arrives as the first line of ``wire``. Returns an exit code."""
+def execute(
+    function: Function, wire: Connection, choices: Mapping[str, Callable[[], object]] | None = None
+) -> int:
+    """Execute one run, which arrives as the first line of ``wire``. Returns an exit code.
+
+    The line may also ask what can be chosen in the config, which ``choices`` say by field.
+    """
     line = wire.first_line()
     if line is None:
         print("stdin ended before a run arrived", file=sys.stderr)
         return 1
     if line.get("protocol", PROTOCOL) != PROTOCOL:
         return _refuse(line, wire)
+    if line.get("type") == "choices":
+        from . import choosing
+
+        return choosing.answer(choices or {}, wire)
     run = Run(line, wire)
     try:
         try:

@@ -412,7 +412,9 @@ def _loaded(worker: Worker) -> Iterator[Function]:
     sys.path.insert(0, folder)
     try:
         with chdir(folder):
-            yield load(path)
+            loaded = load(path)
+            loaded.start_up()
+            yield loaded.function
     finally:
         sys.path.remove(folder)
 
