@@ -15,8 +15,7 @@ import tempfile
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "fresh.py")
-"""fresh.py finds the checkout, and is of use there only."""
+_LEFT_OUT = shutil.ignore_patterns("__pycache__")
 
 
 def version() -> str:

@@ -7,6 +7,9 @@
     child          the contract of a child; child_process and http_child fulfil it
     hosts          the host processes of a pool; host_process is one, as the pool sees it
     host, forked   what runs in a host, and in its forked children
+    imported       the import of a worker; threads that it has begun
+    ahead          an interpreter that has imported the worker, where a fork would not do
+    bootstrap      runs these in any interpreter
     protocol       what a child writes, decoded and checked
 
 The host process imports this package too and must stay small, so what only the pool

@@ -36,10 +36,6 @@ class Child(Protocol):
     def exceeded(self) -> str | None:
         """Set once it has ended: of what it had so much that it was killed, as a part of a sentence."""
 
-    @property
-    def digest(self) -> str | None:
-        """The version of the worker whose code it executes; None where that is not on this machine."""
-
     def on_access(self, report: Callable[[Access], None]) -> None:
         """Have ``report`` called with each host that it connects to or is refused, where that is known."""
 

@@ -67,7 +67,6 @@ class ChildProcess:
         """Set once it is started."""
         self.oom_killed = False
         self.lost: str | None = None
-        self.digest: str | None = None
         self.exceeded: str | None = None
         self.left: str | None = None
         """The folder of its run, if it has left something there."""

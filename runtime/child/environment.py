@@ -20,6 +20,21 @@ def basic(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+_THREADS = (
+    "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+"""By which numerical libraries are told how many threads they may begin, many of them at their import."""
+
+
+def of_import() -> dict[str, str]:
+    """What a host gets that imports a worker, where its worker.toml says nothing else.
+
+    Without threads it can be forked. With several runs at once the processors are busy anyway.
+    """
+    return dict.fromkeys(_THREADS, "1")
+
+
 def of_worker(worker: Worker, environ: Mapping[str, str]) -> dict[str, str]:
     """What the worker's worker.toml names, and its children get beside the basics."""
     allowed = (*worker.env, *worker.optional_env)

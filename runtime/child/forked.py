@@ -25,7 +25,8 @@ from runtime.sdk.loader import Loaded
 from runtime.sdk.wire import Wire, decode_json
 from runtime.system import processes
 
-CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BOOTSTRAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap.py")
+"""Runs a module of ours in any interpreter."""
 MAX_MESSAGE = 256 * 1024
 """Bytes of a message between pool, host and child."""
 _BUFFER = bytearray(MAX_MESSAGE)
@@ -109,9 +110,11 @@ def _preload() -> None:
     decode_json('{"": [0, 0.5, null]}')
 
 
-def start_fresh(entrypoint: str) -> list[str]:
-    """The command that executes a Python worker in an interpreter of its own."""
-    return [sys.executable, f"{CHECKOUT}/runtime/sdk/fresh.py", entrypoint]
+def become_interpreter(entrypoint: str, host: socket.socket) -> NoReturn:
+    """Replace this fork by an interpreter that imports the worker itself; see :mod:`runtime.child.ahead`."""
+    os.set_inheritable(host.fileno(), True)
+    arguments = ["runtime.child.ahead", entrypoint, str(host.fileno())]
+    os.execv(sys.executable, [sys.executable, BOOTSTRAP, *arguments])
 
 
 def execute(
@@ -185,9 +188,9 @@ def _exec(command: list[str], host: socket.socket) -> NoReturn:
 
 def _run_worker(worker: Loaded | None, wire: Wire) -> NoReturn:
     assert worker is not None
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()  # else all children would draw the same numbers
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()  # else all children would draw the same numbers
     code = 70
     try:
         code = driver.execute(worker.function, wire, worker.choices)

@@ -3,8 +3,11 @@
 There is one for each worker. That of a Python worker imports it once, and each run is a
 fork of what is in memory already; the others execute a command for each run. While a host
 is idle it forks one process ahead, the spare, which becomes the next child without waiting
-for a fork. It is run as ``python -m runtime.child.host DESCRIPTOR``, with one end of
-a Unix socket that keeps message boundaries. Each message is a JSON object.
+for a fork. Where the import has begun threads, a fork would not be safe; there the spare is an
+interpreter that has imported the worker as well (:mod:`runtime.child.ahead`).
+
+It is run as ``python -m runtime.child.host DESCRIPTOR``, with one end of a Unix socket that
+keeps message boundaries. Each message is a JSON object.
 
 ============================  =====================================================
 to the host                   ``{"type": "serve", "entrypoint": path or null, "sandbox": plan or null}``,
@@ -16,7 +19,8 @@ to the host                   ``{"type": "serve", "entrypoint": path or null, "s
 ..                            ``{"type": "kill", "child", "signal"}``
 ..                            ``{"type": "ping"}``, to see whether it lives
 from the host                 ``{"type": "network"}`` with the socket that listens in its own network
-..                            ``{"type": "ready", "threads"}`` or ``{"type": "broken", "message", "lost"}``
+..                            ``{"type": "imported"}``, then ``{"type": "ready", "threads", "choices"}``, or
+                              ``{"type": "broken", "message", "lost"}``
 ..                            ``{"type": "started", "child", "pid"}`` or
                               ``{"type": "refused", "child", "message"}``
 ..                            ``{"type": "ended", "child", "code", "lost", "left", "exceeded"}``
@@ -28,11 +32,13 @@ reason. A forked process has a socket to its host. It tells the host through it 
 from executing the run, and closes it before anything of the author's is executed.
 
 Before it imports anything of a worker's author the host enters the worker's sandbox
-(:mod:`runtime.sandbox.host_sandbox`), and each child enters one inside it, with a folder of
-its own. A folder that a child leaves empty the host keeps for a further one; ``left`` is one
-with something in it, which the pool removes. Once a second the host looks how much its
-children have: one that has more files or processes than it may is killed, and ``exceeded``
-says of what.
+(:mod:`runtime.sandbox.host_sandbox`). Where the worker has an environment of its own, the host
+is then executed once more, by the interpreter of that, which is its author's as well.
+
+Each child enters a sandbox inside that of the host, with a folder of its own. A folder that a
+child leaves empty the host keeps for a further one; ``left`` is one with something in it, which
+the pool removes. Once a second the host looks how much its children have: one that has more
+files or processes than it may is killed, and ``exceeded`` says of what.
 
 Nothing that a child leaves behind survives it. Every child is a subreaper, so what
 descends from it stays below it while it lives. The host is one too, so what is left
@@ -55,16 +61,17 @@ import socket
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
 from runtime.child import forked
-from runtime.child.paths import known_folders, without_paths
+from runtime.child.imported import Imported, ImportFailed
 from runtime.sandbox.host_sandbox import HostSandbox, RunSandbox
 from runtime.sandbox.plan import Plan
 from runtime.sdk import exits
-from runtime.sdk.loader import Function, load
+from runtime.sdk.loader import Function
 from runtime.sdk.wire import line_buffer_stdout
 from runtime.system import processes
 
@@ -87,13 +94,16 @@ class Host:
         self._control = control
         self._pool = os.getppid()
         self._pid = os.getpid()
-        self._worker: Function | None = None
-        self._command: list[str] | None = None
-        """The command that starts a child of a worker that cannot be forked."""
+        self._imported: Imported | None = None
+        """Its worker, if that is one of Python."""
+        self._ahead: str | None = None
+        """The entrypoint of a worker that cannot be forked."""
         self._children: dict[int, _Forked] = {}
         """By pid."""
         self._spare: int | None = None
         """The pid of a process that waits for a start request."""
+        self._spare_died = False
+        """Whether one ended before it had a run, so that the next one is made for a run."""
         self._sandbox: HostSandbox | None = None
         self._watch_at = 0.0
         """When its children are looked at again, by the monotonic clock."""
@@ -115,7 +125,7 @@ class Host:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
-        wants_spare = self._command is None
+        wants_spare = True
         while self._pool == os.getppid():
             events = poll.poll(_IDLE_MS if wants_spare else self._patience())
             for descriptor, _ in events:
@@ -126,7 +136,7 @@ class Host:
                     return self._end()
             if wants_spare and not events:
                 self._fork_spare()
-            wants_spare = bool(events) and self._spare is None and self._command is None
+            wants_spare = bool(events) and self._spare is None
             self._watch()
         self._end()
 
@@ -173,38 +183,23 @@ class Host:
 
     def _prepare(self, entrypoint: str | None) -> bool:
         if entrypoint is None:
-            self._report(type="ready", threads=0)
+            self._report(type="ready", threads="", choices=False)
             return True
-        sys.path.insert(0, os.path.dirname(entrypoint))
         try:
-            self._worker = load(entrypoint)
-            # What the SDK imports when it is asked for, before every run that asks does so by itself.
-            from runtime.sdk import formats, logs, tools, turns  # noqa: F401
-        except BaseException as error:
-            traceback.print_exc()
-            self._report_broken(entrypoint, error)
+            self._imported = Imported(entrypoint)
+            self._report(type="imported")
+            self._imported.start_up()
+        except ImportFailed as error:
+            self._report(type="broken", message=str(error), lost=error.lost)
             return False
-        if _is_async(self._worker):
-            import asyncio  # noqa: F401  every run needs it, so it is imported once, here
         self._helpers = frozenset(processes.children_of(self._pid))
-        threads = processes.threads() - 1
+        threads = self._imported.threads()
         if threads:
             # A fork copies only one thread; locks that the others hold would stay locked.
-            self._command = forked.start_fresh(entrypoint)
-        self._report(type="ready", threads=threads)
+            self._ahead = entrypoint
+            warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)  # each executes a program
+        self._report(type="ready", threads=threads, choices=bool(self._imported.loaded.choices))
         return True
-
-    def _report_broken(self, entrypoint: str, error: BaseException) -> None:
-        """The import has failed: by the fault of the worker, or by that of this machine."""
-        if not os.path.exists(entrypoint):
-            return self._report(type="broken", message=forked.FOLDER_MISSING, lost=True)
-        if forked.is_of_machine(error):
-            return self._report(type="broken", message=f"its import failed: {error.strerror}", lost=True)
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        position = f"{os.path.basename(where.filename)}, line {where.lineno}"
-        text = without_paths(str(error)[:4000], known_folders(entrypoint))
-        message = f"{type(error).__name__}: {text} ({position})"
-        self._report(type="broken", message=message, lost=False)
 
     def _settle(self) -> None:
         """Set up what all children inherit."""
@@ -242,6 +237,7 @@ class Host:
 
     def _start(self, request: dict[str, Any], data: bytes, descriptors: list[int]) -> None:
         child = request["child"]
+        self._spare_died = False
         try:
             if len(descriptors) != (4 if request["group"] else 3):  # the kernel had no room for the others
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -267,6 +263,8 @@ class Host:
 
     def _fork_spare(self) -> None:
         """Fork the process that becomes the next child."""
+        if self._spare_died:
+            return
         try:
             self._spare = self._fork(None, [])
         except OSError:
@@ -305,6 +303,12 @@ class Host:
             forked.leave_host(self._pid, (self._wake, self._woken, self._control.fileno(), *siblings))
             if self._sandbox is not None and sandbox is not None:
                 self._enter_run_sandbox(self._sandbox, sandbox, descriptors, host)
+            if self._ahead is not None:
+                forked.become_interpreter(self._ahead, host)
+            worker = None
+            if self._imported is not None:
+                self._imported.handlers.take_over()
+                worker = self._imported.loaded
             if request is None:
                 request, descriptors = forked.await_request(host)
             if self._command:
@@ -495,4 +499,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

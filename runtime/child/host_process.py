@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 # gevent's os.close closes after the next event of whatever kind.
 from posix import close
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 _IMPORT_TIMEOUT = 60.0
 """Seconds that a worker's import may take."""
+_STARTUP_TIMEOUT = 600.0
+"""Seconds that what it calls before its first run may take: it may load a model."""
 _KILL_TIMEOUT = 10.0
 """Seconds that a host may take to end before it is killed."""
 _PING_AFTER = 2.0
@@ -71,6 +74,7 @@ class HostProcess:
         environ: Mapping[str, str],
         plan: Plan | None,
         allowed: Routes | None,
+        python: Path | None = None,
     ) -> None:
         """Start the host of a worker, with ``environ`` as its whole environment.
 
@@ -97,7 +101,12 @@ class HostProcess:
         self._used = time.monotonic()
         self._children: dict[int, ChildProcess] = {}
         self._retired = False
+        self._imported = threading.Event()
         self._ready = threading.Event()
+        self.threads = ""
+        """What its worker's import has begun, as half a sentence, if it cannot be forked for that."""
+        self.choices = False
+        """Whether its worker says what may be chosen in its config."""
         self._unanswered = 0
         self._error: ChildFailed | None = None
         try:
@@ -115,8 +124,10 @@ class HostProcess:
                 raise ChildLost(f"no process could be made: {error.strerror}") from error
         entrypoint = str(worker.entrypoint) if self.python else None
         sandbox = plan.encode() if plan else None
-        self._send({"type": "serve", "entrypoint": entrypoint, "sandbox": sandbox})
-        threading.Thread(target=self._listen, name="branchline-host", daemon=True).start()
+        serve = {"entrypoint": entrypoint, "sandbox": sandbox, "python": str(python) if python else None}
+        self._send({"type": "serve", **serve})
+        self._listener = threading.Thread(target=self._listen, name="branchline-host", daemon=True)
+        self._listener.start()
         self._logger = threading.Thread(target=self._log_output, daemon=True)
         self._logger.start()
 
@@ -136,10 +147,10 @@ class HostProcess:
 
     def wait_ready(self) -> None:
         """Wait until it has imported its worker. Raises ChildFailed where that fails."""
-        if not self._ready.wait(_IMPORT_TIMEOUT):
-            self._error = _import_failed(f"its import took longer than {_IMPORT_TIMEOUT:g} seconds")
-            self._process.kill()
-            self.close()
+        if not self._imported.wait(_IMPORT_TIMEOUT):
+            self._give_up(f"its import took longer than {_IMPORT_TIMEOUT:g} seconds")
+        elif not self._ready.wait(_STARTUP_TIMEOUT):
+            self._give_up(f"its startup took longer than {_STARTUP_TIMEOUT:g} seconds")
         if self._error is not None:
             raise self._error
 
@@ -200,7 +211,7 @@ class HostProcess:
         self._send({"type": "kill", "child": number, "signal": int(signal_number)})
 
     def retire(self) -> None:
-        """Start no more children; end when the last one has ended."""
+        """Start no more children; end when the last run has ended."""
         self._retired = True
         if not self._children:
             self.close()
@@ -267,12 +278,15 @@ class HostProcess:
         match message["type"]:
             case "network":
                 self._open_gateway(descriptors[0])
+            case "imported":
+                self._imported.set()
             case "ready":
-                self._ready.set()
+                self.threads, self.choices = message["threads"], message["choices"]
+                self._mark_ready()
             case "broken":
                 reason = message["message"]
-                self._error = ChildLost(reason) if message["lost"] else _import_failed(reason)
-                self._ready.set()
+                self._error = ChildLost(reason) if message["lost"] else import_failed(reason)
+                self._mark_ready()
             case "started":
                 self._children[message["child"]].mark_started(message["pid"])
             case "refused":
@@ -287,6 +301,10 @@ class HostProcess:
                 if self._retired and not self._children:
                     self.close()
 
+    def _mark_ready(self) -> None:
+        self._ready.set()
+        self._imported.set()
+
     def _handle_end(self) -> None:
         """The host has ended, and its children with it: it kills them, or the kernel does.
 
@@ -298,11 +316,12 @@ class HostProcess:
         if self._gateway is not None:
             self._gateway.close()
         self.wait()
+        processes.signal_group(self.pid, signal.SIGKILL)  # what its worker has started, if it was killed
         self._logger.join(_LAST_OUTPUT)
         self._output.close()
         if not self._ready.is_set():
             self._error = self._error or self._end_of_import()
-            self._ready.set()
+            self._mark_ready()
         for child in self._children.values():
             child.kill_group()
             child.mark_ended(_KILLED, "the process that had started it ended")
@@ -359,7 +378,7 @@ class HostProcess:
         if code in _FROM_OUTSIDE:
             return ChildLost("the process that imported the worker was killed")
         how = processes.describe_exit(code)
-        return _import_failed(f"its host process ended with {how}; see the pool's log")
+        return import_failed(f"its host process ended with {how}; see the pool's log")
 
 
 def _start(control: socket.socket, environ: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], ReadPipe]:
@@ -395,7 +414,8 @@ def _entrance(group: ControlGroup | None) -> AbstractContextManager[list[int]]:
     return group.entrance() if group is not None else nullcontext([])
 
 
-def _import_failed(reason: str) -> ChildFailed:
+def import_failed(reason: str) -> ChildFailed:
+    """``reason``: half a sentence."""
     return ChildFailed(f"The worker could not be imported: {reason}.")
 
 

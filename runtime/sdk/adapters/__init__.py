@@ -1,7 +1,8 @@
 """Agents of other libraries as workers.
 
-Imported by :func:`runtime.sdk.serve` and :meth:`runtime.sdk.Run.mcp` only. A library's own adapter
-is imported where an agent of that library is served, so the library is there already.
+Imported by :func:`runtime.sdk.serve`, :func:`runtime.sdk.connect` and :meth:`runtime.sdk.Run.mcp`
+only. A library's own adapter is imported where an agent of that library is served, so the
+library is there already.
 
 ::
 
