@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from runtime.registry import Worker
 
@@ -20,6 +22,7 @@ def basic(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+_OF_OTHER_PYTHON = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})
 _THREADS = (
     "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
@@ -33,6 +36,15 @@ def of_import() -> dict[str, str]:
     Without threads it can be forked. With several runs at once the processors are busy anyway.
     """
     return dict.fromkeys(_THREADS, "1")
+
+
+def of_interpreter(python: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` for an environment of a worker's own, into which nothing of the pool's is to leak."""
+    kept = {name: value for name, value in environ.items() if name not in _OF_OTHER_PYTHON}
+    kept["PATH"] = os.pathsep.join([str(python.parent), *filter(None, [environ.get("PATH")])])
+    if (python.parent.parent / "pyvenv.cfg").is_file():
+        kept["VIRTUAL_ENV"] = str(python.parent.parent)
+    return kept
 
 
 def of_worker(worker: Worker, environ: Mapping[str, str]) -> dict[str, str]:

@@ -10,8 +10,9 @@ It is run as ``python -m runtime.child.host DESCRIPTOR``, with one end of a Unix
 keeps message boundaries. Each message is a JSON object.
 
 ============================  =====================================================
-to the host                   ``{"type": "serve", "entrypoint": path or null, "sandbox": plan or null}``,
-                              first of all
+to the host                   ``{"type": "serve", "entrypoint": path or null, "sandbox": plan or null,
+                              "python": path or null}``, first of all; ``python`` is the interpreter
+                              of the worker's own environment
 ..                            ``{"type": "start", "child", "command", "folder", "environ",
                               "memory_bytes", "open_files", "group"}`` with stdin, stdout,
                               stderr and, if ``group`` is true, ``cgroup.procs`` of the control group
@@ -71,7 +72,6 @@ from runtime.child.imported import Imported, ImportFailed
 from runtime.sandbox.host_sandbox import HostSandbox, RunSandbox
 from runtime.sandbox.plan import Plan
 from runtime.sdk import exits
-from runtime.sdk.loader import Function
 from runtime.sdk.wire import line_buffer_stdout
 from runtime.system import processes
 
@@ -112,14 +112,21 @@ class Host:
         self._wake, self._woken = os.pipe()
         os.set_blocking(self._woken, False)
 
-    def serve(self) -> None:
-        """Work until the pool closes the socket or has ended; then kill what is left."""
+    def serve(self, again: str | None = None) -> None:
+        """Work until the pool closes the socket or has ended; then kill what is left.
+
+        ``again``: the first request, where the interpreter is the worker's and the sandbox is entered.
+        """
         self._adopt()
-        first = self._receive()
-        if first is None:
+        first = again.encode() if again is not None else (self._receive() or (b"",))[0]
+        if not first:
             return
-        request = forked.decode(first[0])
-        if not (self._enter_sandbox(request.get("sandbox")) and self._prepare(request["entrypoint"])):
+        request = forked.decode(first)
+        if not self._enter_sandbox(request["sandbox"], entered=again is not None):
+            return
+        if again is None and request["python"] is not None:
+            return self._become_host_of(request["python"], first)
+        if not self._prepare(request["entrypoint"]):
             return
         self._settle()
         poll = select.poll()
@@ -160,11 +167,25 @@ class Host:
         if self._pool != os.getppid() and not self._children:
             os._exit(0)
 
-    def _enter_sandbox(self, plan: dict[str, Any] | None) -> bool:
+    def _become_host_of(self, python: str, request: bytes) -> None:
+        """Go on with the interpreter of the worker's own environment."""
+        self._control.set_inheritable(True)
+        arguments = ["runtime.child.host", str(self._control.fileno()), request.decode()]
+        try:
+            os.chdir("/")
+            os.execv(python, [python, forked.BOOTSTRAP, *arguments])
+        except OSError as error:
+            message = f"its interpreter {os.path.basename(python)} could not be executed: {error.strerror}"
+            self._report(type="broken", message=message, lost=forked.is_of_machine(error))
+
+    def _enter_sandbox(self, plan: dict[str, Any] | None, entered: bool) -> bool:
         if plan is None:
             return True
         try:
             self._sandbox = HostSandbox(Plan.decode(plan))
+            if entered:
+                self._sandbox.resume()
+                return True
             self._hand_out(self._sandbox.leave_network())
             self._sandbox.enter()
         except OSError as error:
@@ -241,12 +262,22 @@ class Host:
         try:
             if len(descriptors) != (4 if request["group"] else 3):  # the kernel had no room for the others
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            pid = self._use_spare(data, descriptors) or self._fork(request, descriptors)
+            pid = self._use_spare(data, descriptors) or self._fork_now(request, data, descriptors)
         except OSError as error:
             message = f"no process could be made: {error.strerror}"
             return self._report(type="refused", child=child, message=message)
         self._children[pid].number = child
         self._report(type="started", child=child, pid=pid)
+
+    def _fork_now(self, request: dict[str, Any], data: bytes, descriptors: list[int]) -> int:
+        """A child for a run for which there is no spare. Raises OSError."""
+        if self._ahead is None:
+            return self._fork(request, descriptors)
+        self._spare = self._fork(None, [])
+        pid = self._use_spare(data, descriptors)
+        if pid is None:
+            raise OSError(errno.ECHILD, "the interpreter of the run has ended")
+        return pid
 
     def _use_spare(self, data: bytes, descriptors: list[int]) -> int | None:
         """Make the spare the child; its pid, or None where there is no living one."""
@@ -311,9 +342,7 @@ class Host:
                 worker = self._imported.loaded
             if request is None:
                 request, descriptors = forked.await_request(host)
-            if self._command:
-                request = {**request, "command": self._command}
-            forked.execute(self._worker, request, descriptors, host)
+            forked.execute(worker, request, descriptors, host)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -360,6 +389,8 @@ class Host:
                 more = {"lost": lost, "left": left, "exceeded": child.exceeded}
                 self._report(type="ended", child=child.number, code=code, **more)
         if self._spare not in self._children:
+            # An interpreter that ends by itself would end again, and again.
+            self._spare_died = self._spare_died or (self._spare is not None and self._ahead is not None)
             self._spare = None
 
     def _take_back(self, folder: str | None, alone: bool) -> str | None:
@@ -486,16 +517,12 @@ def _ended() -> Iterator[tuple[int, int]]:
         yield pid, status
 
 
-def _is_async(function: Function) -> bool:
-    code = getattr(function, "__code__", None)
-    return code is not None and bool(code.co_flags & 0x280)  # CO_COROUTINE | CO_ASYNC_GENERATOR
-
-
-def main() -> None:
-    """Serve the socket whose descriptor is the argument."""
-    with socket.socket(fileno=int(sys.argv[1])) as control:
+def main(descriptor: str, again: str | None = None) -> None:
+    """Serve the socket with that descriptor; for ``again`` see :meth:`Host.serve`."""
+    with socket.socket(fileno=int(descriptor)) as control:
         control.setblocking(True)  # a pool under gevent makes non-blocking sockets
-        Host(control).serve()
+        control.set_inheritable(False)
+        Host(control).serve(again)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from runtime.child.egress import Access, Client, Gateway, Routes, routes
 from runtime.child.pipes import ReadPipe, WritePipe, pipes
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker, WorkerType
-from runtime.registry.digest import FolderDigest
 from runtime.sandbox import folders
 from runtime.sandbox.plan import Plan
 from runtime.settings import CHECKOUT
@@ -40,6 +39,8 @@ _STARTUP_TIMEOUT = 600.0
 """Seconds that what it calls before its first run may take: it may load a model."""
 _KILL_TIMEOUT = 10.0
 """Seconds that a host may take to end before it is killed."""
+_REMOVAL_TIMEOUT = 5.0
+"""Seconds that the end of a host is waited for to be handled, and its folder to be removed."""
 _PING_AFTER = 2.0
 """Seconds of silence after which a host that has children is asked for a sign of life."""
 _MAX_UNANSWERED = 5
@@ -80,14 +81,9 @@ class HostProcess:
 
         It imports a Python worker and forks it; for all others it executes commands. First
         of all it enters the sandbox that ``plan`` describes; None: there is none. ``allowed``:
-        what it is let out to, if that has no network. Raises ChildLost where no process can
-        be made.
+        what it is let out to, if that has no network. ``python``: the interpreter of the worker's
+        own environment. Raises ChildLost where no process can be made.
         """
-        self.digest = worker.digest
-        """The version of the worker that the pool knows."""
-        self._folder = FolderDigest(worker.folder)
-        self._code = self._version()
-        """That of the folder, before anything of it was imported; see :meth:`import_worker`."""
         self.python = worker.type is WorkerType.PYTHON
         self.alive = True
         self.started = 0
@@ -154,20 +150,10 @@ class HostProcess:
         if self._error is not None:
             raise self._error
 
-    def import_worker(self) -> bool:
-        """Wait until the worker is imported. False where its folder was changed meanwhile.
-
-        Then nobody can tell which version of which file was read. Raises ChildFailed.
-        """
-        self.wait_ready()
-        return not self.python or self._code == self._version()
-
-    def _version(self) -> str:
-        """The version that the folder has now."""
-        try:
-            return self._folder.now()
-        except OSError as error:
-            raise ChildLost(f"its folder could not be read: {error.strerror}") from error
+    def _give_up(self, reason: str) -> None:
+        self._error = import_failed(reason)
+        self._process.kill()
+        self.close()
 
     def start(self, request: dict[str, Any], line: bytes, group: ControlGroup | None) -> ChildProcess:
         """Start a child that finds ``line`` on its stdin. Raises ChildLost.
@@ -176,14 +162,12 @@ class HostProcess:
         """
         if self._retired or not self.alive:
             raise HostGone
-        code = self._code if self.python else self._version()
         number = next(self._numbers)
         with pipes() as (ours, theirs):
             child = ChildProcess(
                 self, number, group, WritePipe(ours[0]), ReadPipe(ours[1]), ReadPipe(ours[2])
             )
             ours.clear()
-            child.digest = code
             self._children[number] = child
             self.started += 1
             if line:
@@ -230,6 +214,10 @@ class HostProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def wait_removed(self) -> None:
+        """Wait until nothing is left of it, as of its folder, once it has ended."""
+        self._listener.join(_REMOVAL_TIMEOUT)
 
     def _send(self, message: dict[str, Any]) -> None:
         try:

@@ -13,6 +13,7 @@ from typing import Any
 from runtime.child.egress import Routes
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker, WorkerType
+from runtime.registry.environments import Environments
 from runtime.sandbox.folders import PoolFolder
 from runtime.sandbox.plan import Plan
 from runtime.sandbox.policy import NETWORK, Bounds, Place, Policy, Subject
@@ -39,21 +40,22 @@ class Sandboxing:
             bounds=Bounds(settings.sandbox.disk_bytes, settings.sandbox.processes),
             search_path=self._path,
         )
-        self._policies: dict[str, tuple[str, Policy]] = {}
-        """By worker, with its digest."""
+        self.environments = Environments(settings.home)
+        self._policies: dict[tuple[str, str, bool], Policy] = {}
+        """By the id and the digest of a worker, and whether its environment is there."""
         self._folder: PoolFolder | None = None
         self._lock = Lock()
 
     def policy(self, worker: Worker) -> Policy:
         """What keeps the runs of a worker in their place."""
-        known = self._policies.get(worker.id)
-        if known is None or known[0] != worker.digest:
-            known = self._policies[worker.id] = worker.digest, self._decide(worker)
-        return known[1]
+        key = worker.id, worker.digest, self.environments.missing(worker) is None
+        if key not in self._policies:
+            self._policies[key] = self._decide(worker)
+        return self._policies[key]
 
     def refusal(self, worker: Worker) -> str | None:
         """Why a worker must not run on this machine; None: it may."""
-        return self.policy(worker).refusal
+        return self.environments.missing(worker) or self.policy(worker).refusal
 
     def report(self, worker: Worker) -> dict[str, Any] | None:
         """What is in force for a worker and what is not, as a pool reports it; None: it runs elsewhere."""
@@ -113,7 +115,8 @@ class Sandboxing:
         rules = Rules(level=Level.NONE) if worker.type is WorkerType.HTTP else worker.sandbox
         program = worker.program
         command = [shutil.which(program, path=self._path) or program] if program else []
-        return Policy(Subject(rules, worker.folder, command), self._place)
+        python = None if self.environments.missing(worker) else self.environments.python(worker)
+        return Policy(Subject(rules, worker.folder, command, python, worker.source), self._place)
 
 
 def _private(settings: Settings) -> tuple[Path, ...]:

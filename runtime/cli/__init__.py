@@ -25,6 +25,7 @@ _COMMANDS = {
     "Operate": {
         "doctor": ("runtime.cli.doctor:doctor", "Find problems and how to fix them."),
         "check": ("runtime.cli.check:check", "Check the settings and every worker folder."),
+        "install": ("runtime.cli.install:install", "Make the environments that workers require."),
         "migrate": ("runtime.cli.database:migrate", "Upgrade the database schema."),
         "runs": ("runtime.cli.runs:runs", "List, show and cancel runs."),
         "outbox": ("runtime.cli.outbox:outbox", "List and replay what could not be carried out."),

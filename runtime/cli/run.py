@@ -40,7 +40,7 @@ def run(worker: str, text: str, config: dict[str, Json], reload: bool) -> None:
     run succeeds, else 1. A worker that it calls is looked for beside it, and among those installed.
     """
     settings = current()
-    folder = _folder(worker, settings)
+    folder = folder_of(worker, settings)
     with closing(Children(settings)) as children:
         if reload:
             with suppress(KeyboardInterrupt):
@@ -50,8 +50,8 @@ def run(worker: str, text: str, config: dict[str, Json], reload: bool) -> None:
     raise SystemExit(0 if status is RunStatus.SUCCESS else 1)
 
 
-def _folder(named: str, settings: Settings) -> Path:
-    """Where the worker is: a folder, or one that is installed under that id."""
+def folder_of(named: str, settings: Settings) -> Path:
+    """Where a worker is: a folder, or one that is installed under that id. Raises UnknownWorker."""
     folder = Path(named)
     if os.sep in named or (folder / "worker.toml").exists():
         return folder.absolute()

@@ -120,6 +120,10 @@ class Worker(Manifest):
     """Set for python and node."""
     command: tuple[str, ...]
     """Set for exec; run in ``folder``."""
+    python: Path | None
+    """The interpreter of an environment of its own; for python."""
+    requirements: Path | None
+    """What is to be installed into an environment of its own; for python."""
     url: str | None
     """Set for http."""
     http: HttpRules = HttpRules()
@@ -178,6 +182,8 @@ def _load(folder: Path, digest: str | None) -> Worker:
         folder=folder,
         entrypoint=_inside(folder, entrypoint) if entrypoint else None,
         command=command,
+        python=Path(os.path.join(folder, declared["python"])) if "python" in declared else None,
+        requirements=_inside(folder, declared["requirements"]) if "requirements" in declared else None,
         url=declared.get("url"),
         http=_http_rules(declared.get("http", {})),
     )
@@ -350,6 +356,7 @@ class _ManifestSchema(Schema):
     entrypoint_path = _text(1, 500)
     command = fields.List(_text(), validate=validate.Length(min=1))
     python = _text(1, 500)
+    requirements = _text(1, 500)
     url = fields.Url(schemes={"http", "https"}, require_tld=False)
     config_schema_path = _text(1, 500)
     pool = fields.String(validate=NAME)
@@ -377,6 +384,14 @@ class _ManifestSchema(Schema):
                 raise ValidationError(message, "env")
         if "sandbox" in data and data.get("type") == WorkerType.HTTP:
             raise ValidationError("is not allowed for a worker of type http, which runs elsewhere", "sandbox")
+
+    @validates_schema
+    def check_environment(self, data: dict[str, Any], **_: Any) -> None:
+        given = [key for key in ("python", "requirements") if key in data]
+        if given and data.get("type") != WorkerType.PYTHON:
+            raise ValidationError("is allowed for a worker of type python only", given[0])
+        if len(given) > 1:
+            raise ValidationError("is not allowed beside python, whose environment is your own", given[1])
 
     @validates_schema
     def check_http(self, data: dict[str, Any], **_: Any) -> None:

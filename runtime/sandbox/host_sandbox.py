@@ -81,6 +81,11 @@ class HostSandbox:
         if plan.system_calls:
             seccomp.install(seccomp.program(seccomp.Profile(own_uid=plan.own_uid, strict=plan.strict)))
 
+    def resume(self) -> None:
+        """In a program that has replaced the process which has entered it. Raises OSError."""
+        if self.plan.landlock:
+            self._hold()
+
     def prepare(self) -> RunSandbox:
         """What the next child needs. Raises OSError."""
         folder = self._empty.pop() if self._empty else self._make_folder()
@@ -157,7 +162,12 @@ class HostSandbox:
         ruleset.close()
         for descriptor in _descriptors(held):
             os.close(descriptor)
-        self._held = [(rights, landlock.hold(paths)) for rights, paths in widened(allowed, plan.folder)]
+        self._hold()
+
+    def _hold(self) -> None:
+        """Open what the sandboxes of children allow, from inside of the host's."""
+        allowed = widened(self._allowed(), self.plan.folder)
+        self._held = [(rights, landlock.hold(paths)) for rights, paths in allowed]
         self._ranges = _ranges(_descriptors(self._held))
 
     def _allowed(self) -> list[tuple[int, list[str]]]:

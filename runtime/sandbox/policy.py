@@ -87,6 +87,8 @@ class Subject:
     folder: Path
     command: Sequence[str]
     """The program that is executed, and its arguments; empty for a worker that is forked."""
+    python: Path | None = None
+    """The interpreter of its own environment, of which the forks are."""
 
 
 class Policy:
@@ -154,7 +156,7 @@ class Policy:
 
     def _essential(self, subject: Subject) -> list[str]:
         """What a uid of its own must be able to reach for the worker to run at all."""
-        found = list(programs.resolved(programs.of_python(self._place.checkout), ()))
+        found = list(programs.resolved(programs.of_python(self._place.checkout, subject.python), ()))
         if subject.command:
             found += [str(program) for program in programs.with_interpreters(Path(subject.command[0]))]
             # It may start whatever is on its PATH.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,16 +29,36 @@ _PARTS = ("bin", "sbin", "lib", "lib64", "libexec", "pyvenv.cfg")
 _SHIMS = "shims"
 """How version managers (pyenv, rbenv, asdf) call a folder of scripts that find the program elsewhere."""
 _LONGEST_FIRST_LINE = 256
+_HOME = re.compile(r"^home\s*=(.*)$", re.MULTILINE)
+"""Where pyvenv.cfg names the folder of the interpreter that a virtual environment was made from."""
 
 
-def of_python(checkout: Path) -> list[str]:
-    """What this process's interpreter needs, and a worker that it executes."""
+def of_python(checkout: Path, other: Path | None = None) -> list[str]:
+    """What this process's interpreter needs, or another one, and a worker that it executes."""
+    if other is not None:
+        return [str(checkout / "runtime"), *_of_interpreter(other)]
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     found = [str(checkout / "runtime")]
     for prefix in sorted(prefixes):
         found += _parts(Path(prefix))
     # The checkout is on the path of a developer, and holds more than code.
     found += [path for path in sys.path if Path(path).is_absolute() and not checkout.is_relative_to(path)]
+    return found
+
+
+def _of_interpreter(python: Path) -> list[str]:
+    """Its installation, and if it is that of a virtual environment, the one that this was made from."""
+    found: list[str] = []
+    for program in with_interpreters(python):
+        found += [str(program), *_installation(program.parent)]
+        config = program.parent.parent / "pyvenv.cfg"
+        try:
+            home = _HOME.search(config.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
+        found.append(str(config.parent))
+        if home is not None:
+            found += _installation(Path(home[1].strip()))
     return found
 
 

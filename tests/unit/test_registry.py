@@ -122,6 +122,9 @@ def test_an_http_worker_needs_its_url_only(make: Make) -> None:
         (EXEC.replace('"cat"', '"./gone.sh"'), "'./gone.sh' does not exist"),
         (EXEC.replace('"cat"', '"../up.sh"'), "is outside the worker's folder"),
         (HTTP.replace("http://", "ftp://"), "url: Not a valid URL"),
+        (EXEC + 'python = "p"', "python: is allowed for a worker of type python only"),
+        (PYTHON + 'python = "p"\nrequirements = "w.py"', "requirements: is not allowed beside python"),
+        (PYTHON + 'requirements = "gone.txt"', "'gone.txt' does not exist"),
     ],
 )
 def test_a_broken_folder_is_told_what_is_wrong_and_skipped(make: Make, manifest: str, words: str) -> None:
