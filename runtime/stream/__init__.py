@@ -8,6 +8,7 @@ from runtime.stream.hub import Hub
 from runtime.stream.inbox import Inbox, Line
 from runtime.stream.log import Appended, EventLog, OpenMessage, Span
 from runtime.stream.notices import Notices
+from runtime.stream.offers import Offers
 from runtime.stream.revocations import Revocations
 from runtime.stream.sliding_window import SlidingWindow
 
@@ -26,6 +27,7 @@ __all__ = [
     "Line",
     "Link",
     "Notices",
+    "Offers",
     "OpenMessage",
     "Record",
     "Revocations",
