@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from runtime.child.child import Child
 from runtime.child.control_groups import ControlGroups
@@ -41,6 +42,10 @@ class Children:
     def warm(self, worker: Worker) -> None:
         """Start what the worker needs, such as its host, before its first run. Raises ChildFailed."""
         self._launchers[worker.type].warm(worker)
+
+    def copies(self) -> Path:
+        """The folder for copies of workers' folders. Raises OSError."""
+        return Path(self.sandboxing.pool_folder().versions())
 
     def close(self) -> None:
         """End all hosts and the processes they started. Requests of http workers end with their attempts."""

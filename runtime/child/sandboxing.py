@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
@@ -44,6 +45,7 @@ class Sandboxing:
         self._policies: dict[tuple[str, str, bool], Policy] = {}
         """By the id and the digest of a worker, and whether its environment is there."""
         self._folder: PoolFolder | None = None
+        self._closed = False
         self._lock = Lock()
 
     def policy(self, worker: Worker) -> Policy:
@@ -52,6 +54,11 @@ class Sandboxing:
         if key not in self._policies:
             self._policies[key] = self._decide(worker)
         return self._policies[key]
+
+    def forget(self, worker: Worker) -> None:
+        """This version has no further runs."""
+        for is_installed in (True, False):
+            self._policies.pop((worker.id, worker.digest, is_installed), None)
 
     def refusal(self, worker: Worker) -> str | None:
         """Why a worker must not run on this machine; None: it may."""
@@ -83,12 +90,13 @@ class Sandboxing:
     def plan(self, worker: Worker) -> Plan | None:
         """What the worker's next host is to do, with a folder of its own. Raises ChildFailed."""
         policy = self.policy(worker)
-        if policy.refusal is not None:
-            raise ChildFailed(f"The worker may not run here: {policy.refusal}.")
+        refusal = self.refusal(worker)
+        if refusal is not None:
+            raise ChildFailed(f"The worker may not run here: {refusal}.")
         if policy.in_force.level is Level.NONE:
             return None
         try:
-            return policy.plan(self._make_folder())
+            return policy.plan(self.pool_folder().make())
         except OSError as error:
             raise ChildLost(f"no folder could be made for its runs: {error.strerror}") from error
 
@@ -99,17 +107,24 @@ class Sandboxing:
         return Routes.of(worker, self._environ, self._api_url)
 
     def close(self) -> None:
-        """Remove the folders of all hosts, which have ended."""
+        """Remove the folders of all hosts, which have ended. What cannot be removed is logged."""
         with self._lock:
-            if self._folder is not None:
-                self._folder.remove()
-                self._folder = None
+            self._closed = True
+            folder, self._folder = self._folder, None
+        if folder is not None:
+            try:
+                folder.remove()
+            except OSError as error:
+                log.warning("the folder %s could not be removed: %s", folder.path, error.strerror)
 
-    def _make_folder(self) -> str:
+    def pool_folder(self) -> PoolFolder:
+        """The folder of this process, made when it is first needed. Raises OSError, also after its end."""
         with self._lock:
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "its pool was shutting down")
             if self._folder is None:
                 self._folder = PoolFolder()
-            return self._folder.make()
+            return self._folder
 
     def _decide(self, worker: Worker) -> Policy:
         rules = Rules(level=Level.NONE) if worker.type is WorkerType.HTTP else worker.sandbox

@@ -9,7 +9,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,15 @@ class Worker(Manifest):
         """Paths in its folder that its runs write to, by its worker.toml."""
         return _written(self.source, self.sandbox.write)
 
+    def in_copy(self, copy: Path) -> Worker:
+        """The same, with ``copy`` in place of its folder."""
+        command = self.command
+        if command:
+            command = (str(_moved(Path(command[0]), self.folder, copy)), *command[1:])
+        entrypoint = self.entrypoint and _moved(self.entrypoint, self.folder, copy)
+        requirements = self.requirements and _moved(self.requirements, self.folder, copy)
+        return replace(self, folder=copy, entrypoint=entrypoint, command=command, requirements=requirements)
+
     @property
     def program(self) -> str | None:
         """The program that is executed for each run; None if there is none."""
@@ -180,6 +189,7 @@ def _load(folder: Path, digest: str | None) -> Worker:
     return Worker(
         **_fields(declared, schema, digest),
         folder=folder,
+        source=folder,
         entrypoint=_inside(folder, entrypoint) if entrypoint else None,
         command=command,
         python=Path(os.path.join(folder, declared["python"])) if "python" in declared else None,
@@ -201,6 +211,14 @@ def _written(folder: Path, paths: Iterable[str]) -> frozenset[str]:
     """Those of the paths, as a worker.toml has them, that are in the folder."""
     inside = (os.path.normpath(os.path.join(folder, os.path.expanduser(path))) for path in paths)
     return frozenset(path for path in inside if Path(path).is_relative_to(folder))
+
+
+def _moved(path: Path, folder: Path, copy: Path) -> Path:
+    """Where a file of the folder is in its copy; any other path stays."""
+    for known in (folder, folder.resolve()):
+        if path.is_relative_to(known):
+            return copy / path.relative_to(known)
+    return path
 
 
 def _fields(declared: Mapping[str, Any], schema: ConfigSchema, digest: str) -> dict[str, Any]:

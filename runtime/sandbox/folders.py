@@ -3,6 +3,7 @@
 ::
 
     <temporary folder>/branchline-runs-XXXXXXXX/    of a pool process, which locks it
+        versions/                                   copies of workers' folders
         1/                                          of a host
             home/                                   of the host itself, while it imports its worker
             1/                                      of an attempt, or empty, for a further one
@@ -12,6 +13,7 @@ They are not in the data folder, through which a run's own uid could not pass.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import logging
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 
 _PREFIX = "branchline-runs-"
 _THREADS = ThreadPool(2)
+_CHANGED_MEANWHILE = (errno.ENOENT, errno.ENOTEMPTY)
+_MOST_DISTURBANCES = 1000
+"""How often a removal goes on with what is there after something has come or gone meanwhile."""
 
 
 class PoolFolder:
@@ -43,10 +48,18 @@ class PoolFolder:
         os.mkdir(f"{path}/{HOME}", 0o755)
         return path
 
+    def versions(self) -> str:
+        """The folder for copies of workers' folders. Raises OSError."""
+        path = f"{self.path}/versions"
+        os.makedirs(path, 0o711, exist_ok=True)
+        return path
+
     def remove(self) -> None:
-        """Remove it with all that is in it."""
-        remove(self.path)
-        os.close(self._lock)
+        """Remove it with all that is in it. Raises OSError where something stays, which nobody locks then."""
+        try:
+            remove(self.path)
+        finally:
+            os.close(self._lock)
 
 
 def remove(path: str) -> None:
@@ -54,15 +67,21 @@ def remove(path: str) -> None:
 
     However deep its folders are nested, no path here is long and nothing recurs: what is in
     a folder is moved up before the folder is removed. Not to be called while the worker runs.
+    A part of it may be removed by somebody else at the same time. Raises OSError.
     """
     numbers = itertools.count()
-    try:
-        while names := os.listdir(path):
+    disturbances = 0
+    while os.path.lexists(path):
+        try:
+            names = os.listdir(path)
             for name in names:
                 _remove_one(path, name, numbers)
-        os.rmdir(path)
-    except FileNotFoundError:
-        pass
+            if not names:
+                os.rmdir(path)
+        except OSError as error:
+            disturbances += 1
+            if error.errno not in _CHANGED_MEANWHILE or disturbances > _MOST_DISTURBANCES:
+                raise
 
 
 def remove_aside(path: str) -> None:
@@ -104,12 +123,15 @@ def _make_locked() -> tuple[str, int]:
     """
     while True:
         path = os.path.realpath(tempfile.mkdtemp(prefix=_PREFIX))
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # another pool has found it before it was locked
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         if os.path.isdir(path):
             os.chmod(path, 0o711)  # noqa: S103 - a run's own uid must get to its folder
             return path, descriptor
-        os.close(descriptor)  # another pool has found it before it was locked
+        os.close(descriptor)  # another pool has found it meanwhile
 
 
 def _remove_abandoned() -> None:

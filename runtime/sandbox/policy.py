@@ -89,6 +89,8 @@ class Subject:
     """The program that is executed, and its arguments; empty for a worker that is forked."""
     python: Path | None = None
     """The interpreter of its own environment, of which the forks are."""
+    source: Path | None = None
+    """The folder of which ``folder`` is a copy: what worker.toml says of paths is about this one."""
 
 
 class Policy:
@@ -101,13 +103,14 @@ class Policy:
         self.private = private = tuple(path.resolve() for path in place.private)
         """What nothing in a worker.toml allows."""
         needed = programs.of_command(subject.command, place.search_path) if subject.command else []
-        needed += programs.of_python(place.checkout)
-        asked = [str(subject.folder), *_expanded(subject.rules.read, subject.folder)]
+        needed += programs.of_python(place.checkout, subject.python)
+        source = subject.source or subject.folder
+        asked = [str(subject.folder), str(source), *_expanded(subject.rules.read, source)]
         self.own_read = programs.resolved(asked, private)
         """What it may read because it is this worker."""
         shared = programs.resolved([*programs.SYSTEM, *needed], private)
         self.read = programs.outermost([*shared, *self.own_read])
-        self.write = programs.outermost(programs.resolved(_expanded(subject.rules.write, subject.folder), ()))
+        self.write = programs.outermost(programs.resolved(_expanded(subject.rules.write, source), ()))
         self.connect = subject.rules.connect
         self._closed = None if self._machine.no_uids else identity.closed_to_others(self._essential(subject))
         self._revealing = [
