@@ -8,16 +8,15 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
-from runtime.errors import UnknownWorker, WorkerElsewhere
 from runtime.files import Files
 from runtime.queue.announcer import Announcer
 from runtime.queue.app import make_celery
 from runtime.queue.publisher import Publisher
-from runtime.registry import Registry, Worker, discover
-from runtime.registry.availability import Availability
+from runtime.registry import Registry, discover
+from runtime.registry.catalogue import Catalogue
 from runtime.settings import Settings
 from runtime.store import Database
-from runtime.stream import EventLog, Inbox, Link, Notices
+from runtime.stream import EventLog, Inbox, Link, Notices, Offers
 
 
 class Services:
@@ -70,24 +69,14 @@ class Services:
         return Inbox(self.link)
 
     @cached_property
-    def availability(self) -> Availability:
-        """Which workers can run."""
-        return Availability(self.database, self.settings.pool.lease)
+    def offers(self) -> Offers:
+        """What machines elsewhere offer to execute."""
+        return Offers(self.link)
 
-    def worker(self, worker_id: str) -> Worker:
-        """The worker with that id. Not to be called inside a transaction.
-
-        Raises UnknownWorker; WorkerElsewhere where a pool has it. While a new version is
-        installed, pools have its workers before the last web process does, and a client that
-        has learnt of one from another web process is not to be told that it does not exist.
-        """
-        try:
-            return self.registry.get(worker_id)
-        except UnknownWorker:
-            self.availability.refresh()
-            if self.availability.is_in_a_pool(worker_id):
-                raise WorkerElsewhere(worker_id) from None
-            raise
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The workers that there are, wherever their folders are, and which of them can run."""
+        return Catalogue(self.database, self.settings.pool.lease, lambda: self.registry)
 
     @cached_property
     def announcer(self) -> Announcer:

@@ -7,6 +7,7 @@ before gunicorn forks, or only to read its OpenAPI document.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import cast
 
@@ -15,7 +16,7 @@ from werkzeug.local import LocalProxy
 
 from runtime.dispatch import Dispatcher
 from runtime.duties import Duties
-from runtime.errors import StreamUnavailable
+from runtime.errors import StoreUnavailable, StreamUnavailable
 from runtime.model import Json
 from runtime.queue.publisher import refused_queues
 from runtime.registry import config_schema
@@ -146,8 +147,14 @@ class Core(Services):
     @cached_property
     def refused_queues(self) -> Recent[dict[str, str]]:
         """The pools whose queue the broker refuses. To ask takes a connection, and anybody may ask us."""
-        pools = sorted({worker.pool for worker in self.registry.workers.values()})
-        return Recent(partial(refused_queues, self.celery, pools, _BROKER_PATIENCE), _ASKED_AFTER)
+
+        def ask() -> dict[str, str]:
+            with suppress(StoreUnavailable):
+                self.catalogue.refresh()
+            names = sorted({worker.pool for worker in self.catalogue.workers.values()})
+            return refused_queues(self.celery, names, _BROKER_PATIENCE)
+
+        return Recent(ask, _ASKED_AFTER)
 
     @cached_property
     def missing_rights(self) -> Recent[list[str]]:

@@ -11,7 +11,7 @@ from runtime.dispatch.request import IdempotencyKey, NewThread, RunRequest
 from runtime.dispatch.titles import first_words
 from runtime.errors import FieldError, FileRefused, Invalid, StoreUnavailable, WorkerUnavailable
 from runtime.model import File, Json, Run, State, Thread, User
-from runtime.registry import Manifest, Worker
+from runtime.registry import Manifest
 from runtime.services import Services
 from runtime.store import Connection, files, queued_messages, requests, runs, states, threads, users
 
@@ -25,7 +25,7 @@ class _Checked:
 
     thread: Thread | None
     """None: one that is to be made."""
-    worker: Worker
+    worker: Manifest
     config: dict[str, Json]
     """With the defaults of the worker's schema."""
 
@@ -101,7 +101,6 @@ class Acceptance:
 
         Raises Invalid, or WorkerElsewhere where only another process has the worker.
         """
-        self._services.availability.refresh()
         worker = self._worker(worker_id)
         if file_ids:
             found = self._services.database.read(files.of_thread, caller.thread_id, file_ids)
@@ -173,7 +172,7 @@ class Acceptance:
         """The arguments of :func:`runs.accept`."""
         limits = self._settings.limits
         worker = checked.worker
-        near_capacity = self._services.availability.near_capacity(
+        near_capacity = self._services.catalogue.near_capacity(
             worker.pool, request.count, limits.queued_per_pool
         )
         queue_limits = runs.QueueLimits(
@@ -217,12 +216,12 @@ class Acceptance:
             count=request.count,
         )
 
-    def _worker(self, worker_id: str | None) -> Worker:
+    def _worker(self, worker_id: str | None) -> Manifest:
         if worker_id is None:
             message = "Name a worker: the thread has none of its own."
             raise Invalid(message, [FieldError(("worker_id",), message)])
-        worker = self._services.worker(worker_id)
-        availability = self._services.availability.of(worker)
+        worker = self._services.catalogue.find(worker_id)
+        availability = self._services.catalogue.availability(worker)
         if availability.refused:
             raise WorkerUnavailable(worker_id, availability.reason or "it cannot run now")
         return worker

@@ -15,14 +15,14 @@ from contextlib import suppress
 from typing import Any
 
 from runtime import logs
-from runtime.dispatch.accept import Acceptance
+from runtime.dispatch.accept import Acceptance, check_files
 from runtime.dispatch.after_commit import after_commit
 from runtime.dispatch.request import Accepted, IdempotencyKey, NewThread, RunRequest
 from runtime.errors import Invalid, NotFound, StreamUnavailable, Unavailable, WorkerInvalid
 from runtime.model import Json, Run, RunStatus, Thread, User
 from runtime.registry.config_schema import ConfigSchema
 from runtime.services import Services
-from runtime.store import Connection, backlog, calls, queued_messages, requests, runs, states, threads
+from runtime.store import Connection, backlog, calls, files, queued_messages, requests, runs, states, threads
 from runtime.store.states import NewMessage
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,6 @@ class Dispatcher:
         A request whose key was seen before gets the first answer again, and makes none.
         Raises NotFound, Conflict, Invalid, TooMany, StoreUnavailable.
         """
-        self._services.availability.refresh()
         answer, created = self._acceptance.accept(user, target, request, idempotency)
         if created is None:
             return Accepted(answer)
@@ -100,6 +99,12 @@ class Dispatcher:
         A request whose key was seen before gets the first answer again. Raises NotFound, Conflict
         where the run has ended, FileRefused, and TooMany.
         """
+        database = self._services.database
+        if ids := files.ids_of(new):
+            worker = self._services.catalogue.find(
+                database.engine.get_run(user.workspace_id, run_id).worker_id
+            )
+            check_files(worker, database.read(files.find, user.workspace_id, ids).values())
 
         def queue(c: Connection) -> tuple[dict[str, Json], Run | None]:
             if idempotency is not None:
@@ -131,7 +136,6 @@ class Dispatcher:
         run = database.read(runs.find, run_id)
         if run is None:
             return  # it was purged with its thread
-        self._services.availability.refresh()
         try:
             created = self._acceptance.accept_next(run)
         except NotFound:

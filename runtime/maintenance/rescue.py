@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 def rescue_lost_attempts(services: Services) -> int:
     """Decide about every run whose lease has run out. Returns how many."""
     lost = services.database.read(recovery.expired)
+    if lost:
+        services.catalogue.refresh()
     for_each(lost, lambda run: _rescue(services, run))
     return len(lost)
 
@@ -28,7 +30,7 @@ def _rescue(services: Services, run: Run) -> None:
     reason = f"Attempt {run.attempt} was lost: its pool process ({run.claimed_by}) stopped answering."
     backoff = services.settings.run.retry_backoff * (2**run.failures - 1)
     text = _open_text(services, run)
-    continued = services.registry.continues(run.worker_id)
+    continued = services.catalogue.continues(run.worker_id)
     verdict = services.database.write(recovery.take_over, run, text, backoff, reason, continued=continued)
     if verdict is None:
         return

@@ -38,7 +38,7 @@ def continuation(claim: Claim, services: Services) -> Continuation | None:
     """
     run = claim.run
     answered = run.answers[-1].get("attempt", run.attempt - 1) if run.answers else 0
-    if run.attempt == 1 or answered == run.attempt - 1 or not services.registry.continues(run.worker_id):
+    if run.attempt == 1 or answered == run.attempt - 1:
         return None
     found = _taken_over(claim, services)
     if not found.open and not found.void and not any(m.attempt > answered for m in claim.earlier):

@@ -98,6 +98,23 @@ class Manifest:
     digest: str
     """Identifies the version: SHA-256 over the folder's files."""
     schema: ConfigSchema = field(repr=False, compare=False)
+    declared: Mapping[str, Json] = field(repr=False, compare=False)
+    """worker.toml, as it was read."""
+
+    def encode(self) -> dict[str, Json]:
+        """As pools register it."""
+        return {"worker": dict(self.declared), "config_schema": dict(self.config_schema)}
+
+    @classmethod
+    def decode(cls, data: Mapping[str, Any], digest: str) -> Manifest:
+        """What a pool has registered of the version ``digest``. Raises WorkerInvalid.
+
+        Keys of later versions of Branchline are ignored.
+        """
+        try:
+            return cls(**_fields(data["worker"], ConfigSchema(data["config_schema"]), digest))
+        except (KeyError, TypeError, ValueError) as error:
+            raise WorkerInvalid(f"a pool of another version registered it ({error!r})") from error
 
     def check_config(self, config: Mapping[str, Json], caller: str = "") -> dict[str, Json]:
         """``config`` with defaults filled in, as :meth:`ConfigSchema.check` does it."""

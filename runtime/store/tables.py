@@ -456,6 +456,17 @@ pools = sa.Table(
     sa.Column("queue_refusal", sa.Text),  # why the broker refuses its queue
 )
 
+worker_versions = sa.Table(
+    "worker_versions",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("worker_id", sa.Text, nullable=False),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("manifest", sa.Text, nullable=False),  # JSON, whose order counts: forms follow the schema
+    sa.Column("registered_at", Time, nullable=False),
+    sa.Column("seen_at", Time, nullable=False),  # by a pool process that has it, to the hour
+)
+
 figures = sa.Table(
     "figures",
     metadata,

@@ -274,7 +274,7 @@ def _check_belongs(thread: Thread, state: State) -> None:
 def _check_config(worker_id: str | None, config: Mapping[str, Json] | None) -> None:
     if worker_id is None:
         return
-    worker = core.worker(worker_id)
+    worker = core.catalogue.find(worker_id)
     if config is not None:
         worker.check_config(config, auth.current_user().id)
 

@@ -178,5 +178,6 @@ def get_own_file(run_id: str, file_id: str) -> Response:
 
 
 def _history_of(worker_id: str) -> int:
-    worker = core.registry.workers.get(worker_id)
+    core.catalogue.refresh()
+    worker = core.catalogue.workers.get(worker_id)
     return (worker.history if worker else None) or core.settings.run.history

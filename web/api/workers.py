@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from runtime.errors import NotFound, UnknownWorker
-from runtime.registry import Worker
+from runtime.registry import Manifest
 from web.api.openapi import Blueprint
 from web.api.schemas import outputs
 from web.core import core
@@ -24,8 +24,8 @@ _WorkerAnswer = outputs.wrapped("WorkerAnswer", worker=outputs.Worker)
 @workers.response(200, outputs.page_of(outputs.Worker))
 def list_workers() -> Response:
     """All workers, also those that are not available, with the reason."""
-    core.availability.refresh()
-    found = sorted(core.registry.workers.values(), key=lambda worker: worker.id)
+    core.catalogue.refresh()
+    found = core.catalogue.workers.values()
     return json_response({"items": [_encode(worker) for worker in found], "next": None})
 
 
@@ -34,15 +34,14 @@ def list_workers() -> Response:
 def get_worker(worker_id: str) -> Response:
     """One worker."""
     try:
-        worker = core.worker(worker_id)
+        worker = core.catalogue.find(worker_id)
     except UnknownWorker:
         raise NotFound("There is no such worker.") from None
-    core.availability.refresh()
     return json_response({"worker": _encode(worker)})
 
 
-def _encode(worker: Worker) -> dict[str, Any]:
-    availability = core.availability.of(worker)
+def _encode(worker: Manifest) -> dict[str, Any]:
+    availability = core.catalogue.availability(worker)
     return {
         "id": worker.id,
         "name": worker.name,
@@ -55,4 +54,5 @@ def _encode(worker: Worker) -> dict[str, Any]:
         "reason": availability.reason,
         "slots": availability.slots,
         "busy": availability.busy,
+        "note": availability.note,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import gevent
 from flask import Blueprint, Flask, Response, request
@@ -45,7 +46,9 @@ def readyz() -> Response:
 def metrics() -> Response:
     """Metrics for Prometheus."""
     lease, lookups = core.settings.pool.lease, core.credentials.lookups
-    workers = core.registry.workers.values()
+    with suppress(Unavailable):  # what is rendered then says more of it
+        core.catalogue.refresh()
+    workers = core.catalogue.workers.values()
     text = core.metrics.render(core.database, workers, lease, core.hub.stats(), lookups, core.duties.ages())
     return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from runtime.events import MESSAGE_DELTA
 from runtime.model import Pool, new_id
-from runtime.registry import Worker
+from runtime.registry import Manifest
 from runtime.store import Connection, Database, duties, figures, outbox, pools, runs
 from runtime.store.duties import DutyAge
 from runtime.store.figures import ByWorker, Figures, Histogram
@@ -70,7 +70,7 @@ class Metrics:
     def render(
         self,
         database: Database,
-        workers: Iterable[Worker],
+        workers: Iterable[Manifest],
         lease: float,
         streams: hub.Stats,
         lookups: int,
@@ -125,7 +125,7 @@ def _written(batch: Batch) -> float | None:
 class _Labels:
     """What the labels of runs may say: workers that are installed, and their pools."""
 
-    def __init__(self, workers: Iterable[Worker]) -> None:
+    def __init__(self, workers: Iterable[Manifest]) -> None:
         self._pools = {worker.id: worker.pool for worker in workers}
 
     def worker(self, worker_id: str) -> str:

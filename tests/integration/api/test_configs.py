@@ -17,6 +17,7 @@ from runtime.testing.client import Client as HttpClient
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from tests.support.web import Client, write_worker
+from tests.support.web_process import web_only
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -75,7 +76,7 @@ def test_the_config_of_a_thread_is_checked_again_when_its_worker_runs(ada: Clien
 def test_a_config_is_checked_in_no_transaction(ada: Client, app: Flask, monkeypatch: Any) -> None:
     """A check that waits must not hold a connection or the place of a request that could be accepted."""
     core = app.extensions["branchline"]
-    assert "strict" in core.registry.workers
+    assert core.catalogue.find("strict")
     database = core.database
     open_transactions = 0
     transaction = type(database.engine).transaction
@@ -124,7 +125,7 @@ def test_a_replayed_request_is_answered_even_if_it_would_be_refused_now(
 ) -> None:
     body = {"worker_id": "parrot", "config": {"tone": "terse"}}
     first = ada.post("/api/runs", json=body, headers={"Idempotency-Key": "k"})
-    monkeypatch.setattr(app.extensions["branchline"].registry, "get", None)
+    monkeypatch.setattr(app.extensions["branchline"].catalogue, "find", None)
 
     again = ada.post("/api/runs", json=body, headers={"Idempotency-Key": "k"})
 
@@ -141,8 +142,8 @@ def test_one_users_slow_checks_hold_up_nobody_else(
         return client.post("/api/runs", json=body).status_code
 
     with (
-        Stack(
-            tmp_path, stack_database_url, stack_redis.url, pools=(), WORKERS_PATH=str(worker_folder)
+        web_only(
+            Stack(tmp_path, stack_database_url, stack_redis.url, pools=(), WORKERS_PATH=str(worker_folder))
         ) as stack,
         HttpClient(stack.url) as greedy,
         HttpClient(stack.url) as modest,

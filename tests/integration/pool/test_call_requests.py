@@ -54,7 +54,7 @@ def test_a_call_waits_for_a_database_that_is_away(
     assert claim is not None
     attempt = Attempt(claim, Transcript(claim.run, claim.first_position, core.settings.run), float("inf"))
     attempt.child = child = Child()  # type: ignore[assignment]
-    refresh, away = core.availability.refresh, [True, True]
+    refresh, away = core.catalogue.refresh, [True, True]
 
     def fails_twice() -> None:
         if away:
@@ -62,7 +62,7 @@ def test_a_call_waits_for_a_database_that_is_away(
             raise StoreUnavailable
         refresh()
 
-    monkeypatch.setattr(core.availability, "refresh", fails_twice)
+    monkeypatch.setattr(core.catalogue, "refresh", fails_twice)
 
     Calls(attempt, core, None, Host()).handle(protocol.Call("a", "echo", []), child.send)  # type: ignore[arg-type]
 

@@ -91,7 +91,7 @@ def begin(core: Core, run_id: str) -> Relay:
     assert claim is not None
     transcript = Transcript(claim.run, claim.first_position, core.settings.run)
     relay = Relay(Attempt(claim, transcript, float("inf")), core, None)  # type: ignore[arg-type]
-    taken = continuation(claim, core)
+    taken = continuation(claim, core) if core.catalogue.continues(claim.run.worker_id) else None
     if taken is not None:
         transcript.go_on_with(taken.open)
         relay.go_on_with(taken)
@@ -293,7 +293,7 @@ def test_an_answered_question_leads_to_the_same_reads_and_leaves_their_messages_
 def test_a_worker_that_continues_goes_on_below_the_message(
     ada: Client, core: Core, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.registry, "continues", lambda _: True)
+    monkeypatch.setattr(core.catalogue, "continues", lambda _: True)
     send(ada, run_id, "And birds?")
     relay = begin(core, run_id)
     execute(relay, say("Cats purr."), LOOK, say("Birds "))
@@ -311,7 +311,7 @@ def test_a_worker_that_continues_goes_on_below_the_message(
 def test_new_messages_end_the_answer_that_a_lost_attempt_left_open(
     ada: Client, core: Core, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.registry, "continues", lambda _: True)
+    monkeypatch.setattr(core.catalogue, "continues", lambda _: True)
     relay = begin(core, run_id)
     execute(relay, say("Cats purr."))
     send(ada, run_id, "And birds?")

@@ -24,6 +24,7 @@ from runtime.pool.transcript import Transcript
 from runtime.store import attempts, messages, recovery, runs
 from runtime.testing.waiting import until
 from tests.support.attempt import INCARNATION, LEASE
+from tests.support.talk import FAKE
 from tests.support.web import Client
 from web.core import Core
 
@@ -263,7 +264,7 @@ def go_on(core: Core, run_id: str) -> Relay:
         10,
         "it is due",
     )
-    taken = continuation(claim, core)
+    taken = continuation(claim, core) if core.catalogue.continues(claim.run.worker_id) else None
     transcript = Transcript(claim.run, claim.first_position, core.settings.run)
     relay = Relay(Attempt(claim, transcript, float("inf")), core, None)
     if taken is not None:
@@ -287,7 +288,7 @@ def finish(core: Core, relay: Relay) -> None:
 def continuing(core: Core, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """All workers go on with the text of a lost attempt, until this is cleared."""
     how = ["continue"]
-    monkeypatch.setattr(type(core.registry), "continues", lambda registry, worker_id: bool(how))
+    monkeypatch.setattr(type(core.catalogue), "continues", lambda catalogue, worker_id: bool(how))
     return how
 
 
@@ -378,7 +379,7 @@ def test_an_inbox_that_cannot_be_received_fails_the_attempt(
 ) -> None:
     claim = core.database.engine.claim(run_id, INCARNATION, LEASE, {"": 200})
     attempt = Attempt(claim, Transcript(claim.run, 0, core.settings.run), float("inf"))
-    runner = AttemptRunner(attempt, core, None, None, None, lambda _: None)
+    runner = AttemptRunner(attempt, FAKE, core, None, None, None, lambda _: None)
     attempt.child = Child()
     monkeypatch.setattr(runner._relay, "_worker_lines", None)
 
@@ -393,7 +394,7 @@ def test_a_question_is_announced_whatever_hindered_the_first_try(
     core: Core, run_id: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     relay = begin(core, run_id)
-    runner = AttemptRunner(relay.attempt, core, None, None, None, lambda _: None)
+    runner = AttemptRunner(relay.attempt, FAKE, core, None, None, None, lambda _: None)
     asked = wait(core, relay, announced=False)
     monkeypatch.setattr(attempt_runner, "_FAULT_PAUSE", 0.01)
     tries = iter([KeyError("nobody expected this"), False, True])

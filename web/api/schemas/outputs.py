@@ -275,6 +275,14 @@ class RunWithQueue(RunWithUsage):
     queue = fields.Nested(Queue, allow_none=True, metadata=says("null unless the run is queued"))
 
 
+class WorkerVersion(Output):
+    """A version of a worker, in the processes of its pool that are alive."""
+
+    digest = fields.String()
+    processes = fields.Integer(metadata=says("that have this version"))
+    reason = fields.String(allow_none=True, metadata=says("why it cannot run in any of them"))
+
+
 class Worker(Output):
     """A worker that can be asked to run."""
 
@@ -295,6 +303,9 @@ class Worker(Output):
     note = fields.String(
         allow_none=True,
         metadata=says("what its author should know, such as that its import keeps its runs from being forks"),
+    )
+    versions = fields.List(
+        fields.Nested(WorkerVersion), metadata=says("those that its pool has; several while it is replaced")
     )
 
 
