@@ -97,6 +97,8 @@ class QueueReason(StrEnum):
     """An attempt has failed; the next one waits a while."""
     POOL_NOT_SEEN = "pool_not_seen"
     """No process of its pool is alive."""
+    WORKER_NOT_SEEN = "worker_not_seen"
+    """Processes of its pool are alive, and none of them has its worker."""
     QUEUE_REFUSED = "queue_refused"
     """The broker refuses the queue of its pool."""
     USER_LIMIT = "user_limit"

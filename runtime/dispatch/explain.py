@@ -29,6 +29,11 @@ def _sentence(wait: Wait) -> str:
             return f"It is tried again after {encode_time(wait.not_before)}."
         case QueueReason.POOL_NOT_SEEN:
             return f"No pool named {wait.pool!r} is running. The run starts when one does."
+        case QueueReason.WORKER_NOT_SEEN:
+            return (
+                f"No process of the pool {wait.pool!r} has the worker {wait.worker_id!r}. "
+                "The run starts when one does; cancel it if the worker was removed."
+            )
         case QueueReason.QUEUE_REFUSED:
             return (
                 f"The broker refuses the queue of the pool {wait.pool!r}. "

@@ -41,6 +41,8 @@ _LEFT_TO_OTHERS = 10
 """How many messages are left to other pool processes of a run that this machine could not start."""
 _PAUSE_FOR_OTHERS = 0.5
 """Seconds until such a run is published again."""
+_FIRST_HOLD, _LONGEST_HOLD = 1.0, 30.0
+"""Seconds for which a run is held back whose worker no process of the pool has: at first, and at most."""
 _MOST_REMEMBERED = 1000
 """Runs that this machine could not start, and of which that is remembered."""
 _RETRY_PAUSE = 0.25
@@ -314,6 +316,7 @@ class Executor:
             self._history_limits(),
             isolated=self._isolated is None,
             only_published=self._has_limits(),
+            only_known=True,
             sandboxes=self._sandboxes,
         )
         if claim is None:
@@ -330,7 +333,7 @@ class Executor:
             return None
         self._slots.set_apart(1)
         try:
-            return self._isolated.execute(run_id)
+            return None if self._hold_back(run_id) else self._isolated.execute(run_id)
         except StoreUnavailable:
             log.warning("run %s was not passed on: the database is away; it is published again", run_id)
             return None

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from runtime.errors import StaleAttempt
 from runtime.model import Json, Message, Run, RunError, RunStatus, State
 from runtime.store import below, messages, queued_messages, saved_values, states, tables
-from runtime.store.dialects import member
+from runtime.store.dialects import has_member, member
 from runtime.store.fence import guarded
 from runtime.store.runs import COLUMNS, record
 from runtime.store.saved_values import SavedValue
@@ -87,6 +87,15 @@ def needs_isolation(c: Connection, run_id: str) -> bool:
     """Whether a run is due whose next attempt is to be made in a cell: its last one, after a lost one."""
     query = sa.select(runs.c.id).where(runs.c.id == run_id, _IS_DUE, _NEEDS_ISOLATION)
     return c.execute(query).one_or_none() is not None
+
+
+def due_worker(c: Connection, run_id: str) -> tuple[str, float] | None:
+    """The worker of a run that is due, and for how many seconds that waits; None for any other run."""
+    query = sa.select(runs.c.worker_id, runs.c.created_at, now().label("clock")).where(
+        runs.c.id == run_id, _IS_DUE
+    )
+    row = c.execute(query).one_or_none()
+    return row and (row.worker_id, (row.clock - row.created_at).total_seconds())
 
 
 def refuse(c: Connection, run_id: str, error: RunError) -> None:
@@ -368,6 +377,10 @@ CLAIM = (
         _IS_DUE,
         sa.or_(sa.bindparam("isolated", type_=sa.Boolean), sa.not_(_NEEDS_ISOLATION)),
         sa.or_(runs.c.published_at.is_not(None), ~sa.bindparam("only_published", type_=sa.Boolean)),
+        sa.or_(
+            ~sa.bindparam("only_known", type_=sa.Boolean),
+            has_member(sa.bindparam("sandboxes", type_=sa.Text), runs.c.worker_id),
+        ),
     )
     .values(
         status=RunStatus.RUNNING,

@@ -57,6 +57,8 @@ class Capacity:
     """Whether a run waits that is not published."""
     limits: Mapping[str, int]
     """Worker → how many of its runs may run at once, where its worker.toml says so."""
+    workers: frozenset[str] = frozenset()
+    """Those that some process has."""
     refused: bool = False
     """Whether the broker refuses the queue to every living process, so that none has slots."""
 
@@ -80,7 +82,11 @@ def capacity_of(rows: Iterable[Sequence[Any]]) -> Capacity:
         refusals.append(refusal is not None)
         usable = 0 if refusal else slots
         capacity = Capacity(
-            capacity.slots + usable, published, bool(waiting), {**capacity.limits, **stricter}
+            capacity.slots + usable,
+            published,
+            bool(waiting),
+            {**capacity.limits, **stricter},
+            capacity.workers | workers.keys(),
         )
     return replace(capacity, refused=bool(refusals) and all(refusals))
 
@@ -110,6 +116,15 @@ def unpublish(c: Connection, run_ids: Sequence[str], pause: float = 0.0) -> None
     """Return runs to the backlog; they may be published again after ``pause`` seconds."""
     values = {"published_at": None} | ({"not_before": now(pause)} if pause else {})
     c.execute(runs.update().where(runs.c.id.in_(run_ids), runs.c.status == "queued").values(**values))
+
+
+def release_held_back(c: Connection, pool: str, worker_ids: Sequence[str]) -> None:
+    """A process of the pool has these workers now: their runs wait no longer, but for a failed one's backoff.
+
+    They were held back because no process that was asked had the worker.
+    """
+    held_back = (IS_QUEUED, runs.c.pool == pool, runs.c.worker_id.in_(worker_ids), runs.c.not_before > now())
+    c.execute(runs.update().where(*held_back, runs.c.last_failure.is_(None)).values(not_before=None))
 
 
 def forget_unclaimed(c: Connection, grace: float, lease: float) -> int:
@@ -211,12 +226,16 @@ def explain_wait(c: Connection, run: Run, lease: float, per_user: int = 0) -> Wa
 
 def _reason(run: Run, room: Capacity, facts: sa.Row[Any], position: int, per_user: int) -> QueueReason:
     limit = room.limits.get(run.worker_id, 0)
-    if facts.later:
+    if facts.later and run.last_failure is not None:
         return QueueReason.BACKOFF
     if room.refused:
         return QueueReason.QUEUE_REFUSED
     if not room.slots:
         return QueueReason.POOL_NOT_SEEN
+    if run.worker_id not in room.workers:
+        return QueueReason.WORKER_NOT_SEEN
+    if facts.later:
+        return QueueReason.BACKOFF
     if not run.published_at and 0 < per_user <= facts.of_user:
         return QueueReason.USER_LIMIT
     if not run.published_at and 0 < limit <= facts.of_worker:

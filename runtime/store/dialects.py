@@ -72,6 +72,25 @@ def _member_sqlite(element: member, compiler: Any, **how: Any) -> str:
     return f"json_extract({document}, '$.\"' || {name} || '\"')"
 
 
+class has_member(FunctionElement[bool]):  # noqa: N801 - a function of SQL, as in sa.func
+    """Whether a JSON object, which is given as text, has a member whose name is a text without quotes."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+
+
+@compiles(has_member, "postgresql")
+def _has_member_postgresql(element: has_member, compiler: Any, **how: Any) -> str:
+    document, name = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"jsonb_exists(CAST({document} AS JSONB), {name})"
+
+
+@compiles(has_member, "sqlite")
+def _has_member_sqlite(element: has_member, compiler: Any, **how: Any) -> str:
+    document, name = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"(json_type({document}, '$.\"' || {name} || '\"') IS NOT NULL)"
+
+
 class microseconds(FunctionElement[int]):  # noqa: N801 - a function of SQL, as in sa.func
     """``microseconds(since, until)``: the sum of those between two times of each row, which is exact."""
 

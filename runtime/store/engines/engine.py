@@ -130,6 +130,7 @@ class Engine(ABC):
         *,
         isolated: bool = False,
         only_published: bool = False,
+        only_known: bool = False,
         sandboxes: str = "{}",
     ) -> attempts.Claim | None:
         """:func:`attempts.claim`."""
@@ -142,6 +143,7 @@ class Engine(ABC):
             history,
             isolated=isolated,
             only_published=only_published,
+            only_known=only_known,
             sandboxes=sandboxes,
         )
 

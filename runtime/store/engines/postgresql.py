@@ -115,6 +115,7 @@ class PostgreSQL(Engine):
         *,
         isolated: bool = False,
         only_published: bool = False,
+        only_known: bool = False,
         sandboxes: str = "{}",
     ) -> attempts.Claim | None:
         """Two statements: claim the run, then read its messages; more after a first attempt."""

@@ -160,6 +160,17 @@ def test_a_worker_of_a_pool_of_an_earlier_version_is_asked_again_later(ada: Clie
     until(lambda: answers()[0][0] == 422, what="no pool has it any more")
 
 
+def test_a_run_says_that_no_process_of_its_pool_has_its_worker(ada: Client, core: Core) -> None:
+    report_pool(core, "exec", 4, parrot=None)
+    run = ada.ask(ada.thread()).json["runs"][0]
+    report_pool(core, "exec", 4)
+
+    queue = ada.get(f"/api/runs/{run['id']}").json["run"]["queue"]
+
+    assert (queue["reason"], queue["pool_seen"]) == ("worker_not_seen", True)
+    assert "has the worker 'parrot'" in queue["message"]
+
+
 def test_the_input_must_be_a_state_of_the_thread_whose_run_has_ended(ada: Client) -> None:
     thread, other = ada.thread(), ada.thread()
     unfinished = ada.ask(thread).json["states"][0]["id"]

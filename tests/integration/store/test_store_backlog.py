@@ -73,7 +73,7 @@ def crowd(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def pool(database: Database, slots: int, name: str = "python", **limits: int) -> None:
-    report = {worker: {"max_running": limit} for worker, limit in limits.items()}
+    report = {"echo": {}} | {worker: {"max_running": limit} for worker, limit in limits.items()}
     database.write(pools.report, name, f"{name}@here-1", slots, report)
 
 
@@ -110,6 +110,38 @@ def explain(database: Database, run: Run, per_user: int = 0) -> tuple[int, str]:
     encoded = encode_wait(queue)
     assert encoded is not None and encoded["message"]
     return encoded["position"], encoded["reason"]
+
+
+def test_a_run_waits_for_a_process_that_has_its_worker(database, ask):
+    [run] = ask(0, 1, worker_id="newcomer")
+    pool(database, 2)
+    assert explain(database, run) == (1, "worker_not_seen")
+    assert publish_next(database) == [run.id]
+    [known] = ask(0)
+
+    known_here = {"only_known": True, "sandboxes": '{"echo": null}'}
+    assert database.engine.claim(run.id, POOL, LEASE, {"": 200}, **known_here) is None
+    assert database.read(attempts.due_worker, run.id)[0] == "newcomer"
+    database.write(backlog.unpublish, [run.id], 60.0)
+    assert explain(database, run)[1] == "worker_not_seen"
+    assert database.engine.claim(known.id, POOL, LEASE, {"": 200}, **known_here).run.sandbox is None
+
+    database.write(backlog.release_held_back, "python", ["newcomer"])
+    pool(database, 2, newcomer=9)
+    assert publish_next(database) == [run.id]
+    here = {"only_known": True, "sandboxes": '{"newcomer": {"level": "standard"}}'}
+    claimed = database.engine.claim(run.id, POOL, LEASE, {"": 200}, **here)
+    assert claimed.run.sandbox == {"level": "standard"}
+
+
+def test_a_worker_that_appears_ends_no_backoff_of_a_failed_run(database, ask):
+    [run] = ask(0)
+    pool(database, 2)
+    publish_next(database)
+    failed = claim(database, run.id)
+    database.write(attempts.retry, failed, 60.0, FAILED, attempts.AttemptResult())
+    database.write(backlog.release_held_back, "python", ["echo"])
+    assert explain(database, failed)[1] == "backoff"
 
 
 def test_users_take_turns_and_each_ones_turn_goes_to_their_most_urgent_run(database, ask, crowd):
@@ -289,8 +321,8 @@ def test_a_run_is_cancelled_while_it_waits_for_its_next_attempt_or_for_an_answer
     database.write(attempts.wait, asking, {"id": "q"}, attempts.AttemptResult())
 
     for run in (backing_off, asking):
-        ended, changed = database.write(runs.cancel, user.workspace_id, run.id)
-        assert (ended.status, changed, ended.attempt) == (RunStatus.CANCELLED, True, 2)
+        done = database.write(runs.cancel, user.workspace_id, run.id)
+        assert (done.run.status, done.changed, done.run.attempt) == (RunStatus.CANCELLED, True, 2)
 
 
 def test_a_cancellation_that_races_with_everything_else_never_says_what_is_false(database, ask, people):
@@ -317,7 +349,7 @@ def test_a_cancellation_that_races_with_everything_else_never_says_what_is_false
         for _ in range(60):
             [run] = ask(0)
             how = chance.randrange(4)
-            cancels = [lambda: database.write(runs.cancel, user.workspace_id, run.id)[0]] * 2  # noqa: B023
+            cancels = [lambda: database.write(runs.cancel, user.workspace_id, run.id).run] * 2  # noqa: B023
             jobs = [*cancels, lambda: attempt(run.id, how)]  # noqa: B023
             chance.shuffle(jobs)
             told = [job.result() for job in [pool_of_threads.submit(job) for job in jobs]]
