@@ -269,7 +269,7 @@ class RunError:
 
     code: str
     """One of: worker_error, worker_crashed, output_too_large, internal_error, start_failed,
-    worker_unknown, timeout, lost, cancelled (only of a run that an import ended)."""
+    config_invalid, timeout, lost, cancelled (only of a run that an import ended)."""
     message: str
     retryable: bool = False
     log_tail: str = ""

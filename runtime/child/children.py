@@ -47,6 +47,11 @@ class Children:
         """The folder for copies of workers' folders. Raises OSError."""
         return Path(self.sandboxing.pool_folder().versions())
 
+    def retire(self, worker: Worker) -> None:
+        """No run of this version follows; those that are under way end undisturbed."""
+        self.hosts.retire(worker)
+        self.sandboxing.forget(worker)
+
     def close(self) -> None:
         """End all hosts and the processes they started. Requests of http workers end with their attempts."""
         self.hosts.close()

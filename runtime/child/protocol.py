@@ -2,7 +2,8 @@
 
 No malformed output can break a run. A line that is not a JSON object goes to the run's
 log; so does an object that is not of the protocol, with a sentence about what is wrong.
-A worker may therefore use events of a later version.
+A worker may therefore use events of a later version. What its text is encoded as hides
+nothing: bytes that are no UTF-8 are U+FFFD, and UTF-16 is an error.
 
 Speed matters here: all runs of a pool are decoded on one core. A chunk of lines is
 decoded with one call, and line by line only where that fails.

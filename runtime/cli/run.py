@@ -62,13 +62,17 @@ def _run_again_and_again(
     folder: Path, text: str, config: Mapping[str, Json], settings: Settings, children: Children
 ) -> None:
     digest, seen = FolderDigest(folder), ""
+    worker: Worker | None = None
     while True:
         with suppress(OSError):  # a file was replaced just now
             now = digest.now()
             if now != seen:
                 seen = now
+                if worker is not None:
+                    children.retire(worker)
                 try:
-                    _run(load(folder), text, config, settings, children)
+                    worker = load(folder)
+                    _run(worker, text, config, settings, children)
                 except (WorkerInvalid, Invalid, Unavailable) as error:
                     console.print(str(error), style="red", markup=False)
                 console.print("Waiting for a change; Ctrl-C ends.", style="dim")

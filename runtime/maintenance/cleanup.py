@@ -6,7 +6,7 @@ import time
 
 from runtime.duties import for_each
 from runtime.services import Services
-from runtime.store import Connection, duties, pools, requests, saved_values, threads
+from runtime.store import Connection, duties, pools, requests, saved_values, threads, worker_versions
 
 _INTERVAL = 600.0
 """Seconds between two cleanups."""
@@ -24,7 +24,13 @@ class Cleanup:
         """Delete what has expired, if it is time. Threads go in small batches, one in each round."""
         if time.monotonic() - self._finished_at < _INTERVAL:
             return
-        forgets = (requests.forget_old, saved_values.forget, pools.forget, duties.forget)
+        forgets = (
+            requests.forget_old,
+            saved_values.forget,
+            pools.forget,
+            duties.forget,
+            worker_versions.forget_old,
+        )
         for_each((*forgets, self._purge), self._database.write)
 
     def _purge(self, c: Connection) -> None:

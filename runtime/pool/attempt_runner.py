@@ -23,9 +23,11 @@ from runtime.errors import (
     AttemptEnded,
     ChildFailed,
     ChildLost,
+    Invalid,
     StoreUnavailable,
     StreamUnavailable,
-    UnknownWorker,
+    TooMany,
+    Unavailable,
 )
 from runtime.model import Json, Message, MessageStatus, Run, RunError, RunStatus
 from runtime.pool.announced import AnnouncedEnds
@@ -36,6 +38,7 @@ from runtime.pool.first_line import first_line
 from runtime.pool.outcome import AttemptEnd, Finish, HandBack, Outcome, Retry, Wait, decide, exit_error
 from runtime.pool.relay import Relay
 from runtime.queue.announcer import run_hint
+from runtime.registry import Worker
 from runtime.sandbox import refusals
 from runtime.services import Services
 from runtime.store import Connection, attempts, messages
@@ -83,17 +86,21 @@ class AttemptRunner:
     def __init__(
         self,
         attempt: Attempt,
+        worker: Worker,
         services: Services,
         children: Children,
         announced: AnnouncedEnds,
         calls: Calls,
         on_commit: Callable[[Run], None],
     ) -> None:
-        """``announced`` collects the runs whose end is in the event log, to be marked in the database.
+        """``worker``: the version that executes it.
+
+        ``announced`` collects the runs whose end is in the event log, to be marked in the database.
 
         ``on_commit`` is called with the run once it is committed what becomes of it.
         """
         self._attempt = attempt
+        self._worker = worker
         self._run = attempt.run
         self._transcript = attempt.transcript
         self._services = services
@@ -159,25 +166,26 @@ class AttemptRunner:
         self._go_on()
         opening = gevent.spawn(logs.same(self._relay.open_log), [events.run_started(run)])
         try:
-            worker = self._services.registry.get(run.worker_id)
+            config = self._checked_config()
             attempt.child = self._children.start(
-                worker,
+                self._worker,
                 run_id=run.id,
                 environ=self._environ(),
-                line=first_line(self._attempt.claim, self._open),
+                line=first_line(self._with(config), self._open, self._settings),
             )
-        except UnknownWorker as error:
-            # Another pool process may have it: its machine may be up to date, and this one not.
-            message = f"{error} The pool does not have it."
-            self._transcript.fail(RunError("worker_unknown", message, retryable=True))
-            self.not_started = True
+        except Invalid as error:
+            problems = "; ".join(f"{'.'.join(map(str, e.path))} {e.message}" for e in error.errors)
+            message = f"The worker has changed, and the run's config does not fit it any more: {problems}."
+            self._transcript.fail(RunError("config_invalid", message))
+        except (TooMany, Unavailable) as error:  # it could not be checked now
+            self._lost = str(error)
         except ChildLost as error:
             self._lost = str(error)
             self.not_started = True
         except ChildFailed as error:
             self._transcript.fail(RunError("start_failed", str(error)))
         else:
-            self._record_version(attempt.child.digest)
+            self._record_version(config)
             attempt.on_stop = self._stop_child
             if attempt.stopped:  # before there was a child to stop
                 self._stop_child(attempt.stopped)
@@ -187,21 +195,33 @@ class AttemptRunner:
     def _go_on(self) -> None:
         """Where the worker goes on with the text of a lost attempt, take that over. Raises StaleAttempt."""
         claim = self._attempt.claim
-        taken = self._persist(continuation, claim, self._services)
+        taken = self._persist(continuation, claim, self._services) if self._worker.continues else None
         if taken is not None:
             self._transcript.go_on_with(taken.open)
             self._relay.go_on_with(taken)
             self._open = [message for message, _ in taken.open]
 
-    def _record_version(self, digest: str | None) -> None:
-        """Correct the version of the worker that was recorded when the run was accepted.
+    def _checked_config(self) -> Mapping[str, Json]:
+        """The run's config, checked again where it was accepted for another version of the worker.
 
-        Its folder may have changed since, or the web process may know another version.
+        Raises Invalid, TooMany, Unavailable.
         """
-        if digest is None or digest == self._run.worker_digest:
+        run = self._run
+        if run.worker_digest == self._worker.digest:
+            return run.config
+        return self._worker.check_config(run.config, run.user_id)
+
+    def _with(self, config: Mapping[str, Json]) -> attempts.Claim:
+        """The claim, with the config that its worker is given."""
+        return replace(self._attempt.claim, run=replace(self._run, config=config))
+
+    def _record_version(self, config: Mapping[str, Json]) -> None:
+        """Correct the version of the worker that was recorded when the run was accepted."""
+        digest = self._worker.digest
+        if digest == self._run.worker_digest:
             return
         try:
-            self._services.database.write(attempts.record_version, self._run, digest)
+            self._services.database.write(attempts.record_version, self._run, digest, config)
         except StoreUnavailable:
             log.warning("run %s: the version of its worker, %s, is not recorded", self._run.id, digest)
 
@@ -275,19 +295,17 @@ class AttemptRunner:
     def _explain_refusals(self, end: AttemptEnd) -> None:
         """Tell in the run's log what its sandbox refused, if that may be why it failed."""
         log, error = self._transcript.log, end.error
-        worker = self._services.registry.workers.get(self._run.worker_id)
-        if worker is None or error is None or self._attempt.child is None:
+        if error is None or self._attempt.child is None:
             return
         text = f"{error.message}\n{log.tail()}"
-        told = refusals.explain(text, self._children.sandboxing.policy(worker))
+        told = refusals.explain(text, self._children.sandboxing.policy(self._worker))
         if told is not None:
             log.write(told.encode("utf-8", "replace"))
 
     def _exit_error(self, child: Child) -> RunError | None:
         """The error of a child that ended without a report; None for exit code 0. Waits for its end."""
         code = child.wait(self._settings.pool.kill_grace)
-        limits = self._services.registry.get(self._run.worker_id).limits
-        return exit_error(code, child.oom_killed, limits, child.exceeded)
+        return exit_error(code, child.oom_killed, self._worker.limits, child.exceeded)
 
     # ── commit ──────────────────────────────────────────────────────────────
 
@@ -321,7 +339,7 @@ class AttemptRunner:
         """Whether the next attempt goes on with the text of this one."""
         result = self._transcript.result
         anew = result is not None and (result.discarded or result.confirmation is not None)
-        return not anew and self._services.registry.continues(self._run.worker_id)
+        return not anew and self._worker.continues
 
     def _requeue(self, change: Callable[[Connection, attempts.AttemptResult], Run]) -> _Committed:
         """Queue the run again, or end it if it was cancelled; ``change`` decides in its own transaction."""

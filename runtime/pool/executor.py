@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 
@@ -19,7 +19,7 @@ import gevent.lock
 from runtime import logs
 from runtime.child import Children
 from runtime.dispatch import Dispatcher
-from runtime.errors import StoreUnavailable, Unavailable
+from runtime.errors import StaleAttempt, StoreUnavailable, Unavailable
 from runtime.model import Run, RunError, RunStatus
 from runtime.pool.announced import AnnouncedEnds
 from runtime.pool.attempt import Attempt
@@ -29,6 +29,8 @@ from runtime.pool.isolation import IsolatedProcesses
 from runtime.pool.leases import Leases
 from runtime.pool.slots import Slots
 from runtime.pool.transcript import Transcript
+from runtime.pool.workers import PoolWorkers, Version
+from runtime.registry import Worker
 from runtime.services import Services
 from runtime.store import attempts, backlog, calls
 from runtime.stream import Hub
@@ -55,6 +57,7 @@ class Executor:
     def __init__(
         self,
         services: Services,
+        workers: PoolWorkers,
         children: Children,
         leases: Leases,
         announced: AnnouncedEnds,
@@ -90,6 +93,8 @@ class Executor:
         self._on_outbox_filled = on_outbox_filled
         self.draining = False
         self._claims = gevent.lock.BoundedSemaphore(_CLAIMS_AT_ONCE)
+        self._encoded: tuple[Mapping[str, Worker] | None, str] = None, ""
+        """Workers, and what is in force for them."""
         self._runners: dict[str, AttemptRunner] = {}
         """By run."""
         self.left_calls = True
@@ -101,7 +106,12 @@ class Executor:
     @cached_property
     def _sandboxes(self) -> str:
         """What keeps the runs of each worker in their place; the claim writes it to the run."""
-        return self._children.sandboxing.encode(self._services.registry.workers.values())
+        current, text = self._encoded
+        if current is not self._workers.current:
+            current = self._workers.current
+            text = self._children.sandboxing.encode(current.values())
+            self._encoded = current, text
+        return text
 
     @property
     def executing(self) -> int:
@@ -146,17 +156,63 @@ class Executor:
         if attempt is None:
             return self._pass_on(run_id)
         logs.begin(**attempt.run.about)
+        version = self._hold(attempt.claim)
+        if version is None:
+            self._hand_back(attempt.run)
+            return None
+        try:
+            return self._run(attempt, version)
+        finally:
+            self._workers.release(version)
+
+    def _hold(self, claim: attempts.Claim) -> Version | None:
+        """The version that is to execute a run; None where another process is to do it.
+
+        What an earlier attempt has saved is best read by the version that has saved it.
+        """
+        run = claim.run
+        version = self._workers.hold(run.worker_id, run.worker_digest if claim.saved else None)
+        if version is None or not claim.saved or version.worker.digest == run.worker_digest:
+            return version
+        passed_on = self._passed_on.pop(run.id, 0)
+        with suppress(StoreUnavailable):
+            self._services.catalogue.refresh()
+        elsewhere = self._services.catalogue.is_in_pool(self._pool, run.worker_id, run.worker_digest)
+        if elsewhere and passed_on < _LEFT_TO_OTHERS and self._isolated is not None:
+            self._passed_on[run.id] = passed_on + 1
+            self._workers.release(version)
+            return None
+        return version
+
+    def _hand_back(self, run: Run) -> None:
+        """Another process has its worker, or the version of it that it needs."""
+        database = self._services.database
+        try:
+            database.write(attempts.hand_back, run, attempts.AttemptResult(), continued=True)
+            database.write(backlog.unpublish, [run.id], _PAUSE_FOR_OTHERS)
+        except StaleAttempt:
+            pass
+        except StoreUnavailable:
+            log.warning("run %s was not handed back: the database is away; its lease runs out", run.id)
+        self._on_capacity_change()
+
+    def _run(self, attempt: Attempt, version: Version) -> str | None:
+        run_id = attempt.run.id
         called = Calls(attempt, self._services, self._hub, self)
         runner = AttemptRunner(
-            attempt, self._services, self._children, self._announced, called, self._note_commit
+            attempt,
+            version.worker,
+            self._services,
+            self._children,
+            self._announced,
+            called,
+            self._note_commit,
         )
         self._runners[run_id] = runner
         self._leases.add(attempt)
         self._on_capacity_change()
         try:
             runner.execute()
-            if runner.left_messages:
-                self._on_outbox_filled()
             return runner.failure
         finally:
             if runner.not_started:
@@ -209,12 +265,24 @@ class Executor:
 
     def take_calls(self) -> None:
         """Execute sub-runs that wait, as many as there is room for. Raises StoreUnavailable."""
-        if self.draining or self._slots.free <= 0:
+        if self.draining:
             return
-        limits = {w.id: w.max_running for w in self._services.registry.workers.values() if w.max_running}
+        if self._slots.free <= 0:
+            self.left_calls = True
+            return
+        limits = {w.id: w.max_running for w in self._workers.current.values() if w.max_running}
         per_user = self._settings.limits.running_per_user
         free = self._slots.free
-        for ticket in self._services.database.write(calls.take, self._pool, free, limits, per_user):
+        self.left_calls = False  # already now, or each end meanwhile would have us look once more
+        try:
+            taken = self._services.database.write(
+                calls.take, self._pool, free, limits, per_user, workers=self._workers.current.keys()
+            )
+        except BaseException:
+            self.left_calls = True
+            raise
+        self.left_calls |= taken.left
+        for ticket in taken.tickets:
             self._slots.take()
             gevent.spawn(self._execute_call, ticket.run_id)
 
@@ -347,11 +415,11 @@ class Executor:
 
     def _has_limits(self) -> bool:
         """Whether some runs may have to wait although slots are free."""
-        workers = self._services.registry.workers.values()
+        workers = self._workers.current.values()
         return bool(self._settings.limits.running_per_user or any(w.max_running for w in workers))
 
     def _history_limits(self) -> dict[str, int]:
         """How many messages each worker is given, by its id; "" is the default."""
-        workers = self._services.registry.workers.values()
+        workers = self._workers.current.values()
         default = {"": self._settings.run.history}
         return default | {worker.id: worker.history for worker in workers if worker.history is not None}

@@ -1,7 +1,8 @@
 """An isolated process: a pool process that executes one run and ends (see :mod:`runtime.pool.isolation`).
 
 It is run as ``python -m runtime.pool.isolated_process POOL INCARNATION RUN HEARTBEAT``. It consumes no
-queue and does not report itself, for it executes no other run. At SIGTERM it drains.
+queue and does not report itself, for it executes no other run. Its parent writes to its stdin which
+version of which worker is to execute it. At SIGTERM it drains.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from runtime.pool.process import PoolProcess  # first of all: it has gevent patch everything
 
 # ruff: isort: split
+import pickle
 import signal
 import time
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from runtime.duties import Body
 from runtime.errors import StoreUnavailable
 from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
+from runtime.registry import Worker
 from runtime.settings import current
 from runtime.store import pools
 from runtime.system import clock, collector, processes
@@ -37,8 +40,9 @@ class IsolatedProcess(PoolProcess):
         everything = super().duties()
         return {name: everything[name] for name in _DUTIES}
 
-    def run_one(self, run_id: str) -> None:
-        """Execute a run."""
+    def run_one(self, run_id: str, worker: Worker) -> None:
+        """Execute a run of this worker."""
+        self.workers.use(worker)
         self._start_duties()
         gevent.signal_handler(signal.SIGTERM, self.drain.start)
         gevent.signal_handler(signal.SIGUSR2, self.drain.hurry)
@@ -63,10 +67,11 @@ def main(arguments: list[str]) -> None:
     collector.settle()
     processes.hide()
     start_beating(int(heartbeat))
+    worker = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - of our parent, a pool process
     settings = current()
     configure(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the guardian decides what Ctrl-C means
-    IsolatedProcess(settings, pool, 1, incarnation, with_isolation=False).run_one(run_id)
+    IsolatedProcess(settings, pool, 1, incarnation, with_isolation=False).run_one(run_id, worker)
 
 
 if __name__ == "__main__":

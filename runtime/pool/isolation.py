@@ -8,13 +8,17 @@ run has lost an attempt, its last permitted attempt is made in a process of its 
 from __future__ import annotations
 
 import logging
+import pickle
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from secrets import token_hex
 
 from runtime.errors import StoreUnavailable
 from runtime.guardian.heartbeat import Heartbeat
+from runtime.pool.workers import PoolWorkers
+from runtime.registry import Worker
 from runtime.settings import PoolSettings
 from runtime.store import Database, attempts, backlog, recovery, runs
 from runtime.system import processes
@@ -28,9 +32,17 @@ _PAUSE = 1.0
 class IsolatedProcesses:
     """The isolated processes that one pool process has started."""
 
-    def __init__(self, database: Database, pool: str, incarnation: str, settings: PoolSettings) -> None:
-        """``incarnation``: that of the pool process."""
+    def __init__(
+        self,
+        database: Database,
+        workers: PoolWorkers,
+        pool: str,
+        incarnation: str,
+        settings: PoolSettings,
+    ) -> None:
+        """``incarnation``: that of the pool process, which has these ``workers``."""
         self._database = database
+        self._workers = workers
         self._limit = settings.isolated_processes
         self._silence = settings.silence
         self._pool = pool
@@ -46,27 +58,32 @@ class IsolatedProcesses:
 
         Returns how it has failed, if it has. Raises StoreUnavailable.
         """
-        if not self._database.read(attempts.needs_isolation, run_id) or run_id in self._processes:
+        worker_id = self._database.read(attempts.needs_isolation, run_id)
+        if worker_id is None or run_id in self._processes:
             log.info("run %s is not to be claimed; a message came twice or late", run_id)
-        elif len(self) >= self._limit:
+            return None
+        version = self._workers.hold(worker_id) if len(self) < self._limit else None
+        if version is None:
             self._database.write(backlog.unpublish, [run_id], _PAUSE)
-        else:
-            return self._run(run_id, f"{self._incarnation}-isolated-{token_hex(2)}")
-        return None
+            return None
+        try:
+            return self._run(run_id, version.worker, f"{self._incarnation}-isolated-{token_hex(2)}")
+        finally:
+            self._workers.release(version)
 
     def signal(self, number: int) -> None:
         """Send a signal to all of them."""
         for process in self._processes.values():
             process.send_signal(number)
 
-    def _run(self, run_id: str, incarnation: str) -> str | None:
+    def _run(self, run_id: str, worker: Worker, incarnation: str) -> str | None:
         try:
             heartbeat = Heartbeat(self._silence)
         except OSError as error:
             self._postpone(run_id, error)
             return None
         try:
-            process = self._start(run_id, incarnation, heartbeat)
+            process = self._start(run_id, worker, incarnation, heartbeat)
         except (OSError, subprocess.SubprocessError) as error:
             heartbeat.close()
             self._postpone(run_id, error)
@@ -82,14 +99,20 @@ class IsolatedProcesses:
             self._release(run_id, incarnation)
         return self._failure(run_id, code)
 
-    def _start(self, run_id: str, incarnation: str, heartbeat: Heartbeat) -> subprocess.Popen[bytes]:
+    def _start(
+        self, run_id: str, worker: Worker, incarnation: str, heartbeat: Heartbeat
+    ) -> subprocess.Popen[bytes]:
         module = [sys.executable, "-m", "runtime.pool.isolated_process"]
         process = subprocess.Popen(
             [*module, self._pool, incarnation, run_id, str(heartbeat.descriptor)],
             pass_fds=[heartbeat.descriptor],
+            stdin=subprocess.PIPE,
             preexec_fn=_drain_with_parent,
         )
         heartbeat.close_childs_end()
+        assert process.stdin is not None
+        with suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(pickle.dumps(worker))
         return process
 
     def _postpone(self, run_id: str, error: Exception) -> None:

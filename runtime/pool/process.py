@@ -24,6 +24,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 import gevent
 from celery.exceptions import SecurityWarning
@@ -32,7 +33,7 @@ from gevent.event import Event
 from runtime.child import Children
 from runtime.dispatch.outbox import outbox_of
 from runtime.duties import EXIT_CODE, Body, Duties, every
-from runtime.errors import ChildFailed, ConfigurationError, StoreUnavailable
+from runtime.errors import ConfigurationError, StoreUnavailable
 from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
 from runtime.pool.announced import AnnouncedEnds
@@ -63,8 +64,12 @@ _WATCH = 0.2
 """Seconds between two checks for leases that are about to end."""
 _DISCONNECT = 2.0
 """Seconds that Celery may take to disconnect from its broker, once no run is left here."""
+_CLEAN_UP = 5.0
+"""Seconds that hosts may take to end, and the folder of this process to be removed."""
 _MARK_ANNOUNCED = 0.5
 """Seconds between two times at which announced ends are marked in the database."""
+_LOOK_SHARE = 0.02
+"""Of the processor, looks at the folders of workers may take this part; large ones are looked at rarely."""
 _IDLE = 5.0
 """Seconds after which a duty that has nothing to do says that it is there."""
 
@@ -80,10 +85,10 @@ class PoolProcess:
         self.name = name
         self.incarnation = incarnation
         celery = make_celery(settings, [name])
+        self._renew_now = Event()
+        self._warmed = False
         self.services = services = Services(settings, celery)
         database = services.database
-        self.workers = [w for w in services.registry.workers.values() if w.pool == name]
-        """The workers that this pool runs."""
         self._duties = Duties(self._give_up)
         self.worker = QueueWorker(celery, name, slots, incarnation, self._give_up)
         self.children = Children(settings)
@@ -93,13 +98,16 @@ class PoolProcess:
             incarnation,
             slots,
             self.workers,
-            self.children.sandboxing,
             self.worker,
             self._duties.ages,
         )
         self.leases = Leases(database, incarnation, settings.pool.lease)
         self.announced = AnnouncedEnds(database)
-        isolated = IsolatedProcesses(database, name, incarnation, settings.pool) if with_isolation else None
+        isolated = (
+            IsolatedProcesses(database, self.workers, name, incarnation, settings.pool)
+            if with_isolation
+            else None
+        )
         self._capacity_changed = Event()
         self._renew_now = Event()
         self._outbox = outbox_of(services)
@@ -108,6 +116,7 @@ class PoolProcess:
         self._calls_wait = Event()
         self.executor = Executor(
             services,
+            self.workers,
             self.children,
             self.leases,
             self.announced,
@@ -144,6 +153,7 @@ class PoolProcess:
 
     def run(self) -> None:
         """Consume the pool's queue until the process is stopped."""
+        self.workers.load()
         self.registration.report()
         self._start_duties()
         self._duties.start("warm hosts", self._warm_hosts, essential=False, once=True)
@@ -241,18 +251,25 @@ class PoolProcess:
                 self._outbox.handle_due()
             yield
 
-    def _warm_hosts(self) -> Iterator[None]:
-        """Have the hosts of python workers import them before the first run."""
-        self.children.sandboxing.log(self.workers)
-        for sentence in self.services.open_to_runs():
-            log.warning("%s", sentence)
-        for worker in self.workers:
-            if worker.unavailable(os.environ) is None:
-                try:
-                    self.children.warm(worker)
-                except ChildFailed as error:
-                    log.warning("worker %s could not be warmed; its runs will say why: %s", worker.id, error)
-                yield
+    def _take_up_workers(self) -> Iterator[None]:
+        """Have the hosts import their workers before the first run, and take up changed folders."""
+        if not self._warmed:
+            self._warmed = True
+            self.children.sandboxing.log(self.workers.current.values())
+            for sentence in self.services.open_to_runs():
+                log.warning("%s", sentence)
+            yield from self.workers.warm()
+        while True:
+            if not self.executor.draining:
+                yield from self.workers.look()
+            gevent.sleep(max(self.settings.pool.settle, self.workers.cost / _LOOK_SHARE))
+            yield
+
+    def _report_soon(self) -> None:
+        """Report other workers, or versions; what waits for them may begin."""
+        self._renew_now.set()
+        self.executor.left_calls = True
+        self._change_capacity()
 
     # ── drain ───────────────────────────────────────────────────────────────
 
@@ -268,6 +285,11 @@ class PoolProcess:
             self.worker.stop()
             # Where the broker is away, Celery would try to reach it without end.
             gevent.sleep(_DISCONNECT)
+        try:
+            with suppress(gevent.Timeout), gevent.Timeout(_CLEAN_UP):
+                self.children.close()
+        except Exception:
+            log.exception("the children could not be ended in order; the kernel ends them")
         os._exit(self._exit_code)
 
 

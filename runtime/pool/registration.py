@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 
-from runtime.child.sandboxing import Sandboxing
 from runtime.errors import StoreUnavailable
 from runtime.model import Json
+from runtime.pool.workers import PoolWorkers
 from runtime.queue.worker import QueueWorker
-from runtime.registry import Worker
-from runtime.store import Connection, Database, duties, pools
+from runtime.store import Connection, Database, backlog, duties, pools, worker_versions
 from runtime.system import clock
 
 log = logging.getLogger(__name__)
@@ -27,38 +25,36 @@ class Registration:
         database: Database,
         pool: str,
         incarnation: str,
+        lease: float,
         slots: int,
-        workers: Sequence[Worker],
-        sandboxing: Sandboxing,
+        workers: PoolWorkers,
         queue: QueueWorker,
         duties: Callable[[], Mapping[str, float]],
     ) -> None:
-        """``workers`` are those of the pool, whether they can be run or not; ``queue`` consumes its queue.
+        """``workers`` are those of the pool; ``queue`` consumes its queue.
 
         ``duties`` returns for each duty of the process the seconds since its last success.
         """
-        self._sandboxing = sandboxing
         self._database = database
         self._pool = pool
         self._incarnation = incarnation
+        self._lease = lease
         self._slots = slots
         self._workers = workers
         self._queue = queue
         self._duties = duties
+        self._reported: Set[str] = frozenset()
+        """Ids of the workers that it has reported last."""
+        self._registered: Set[str] = frozenset()
+        """Digests of the versions that it has reported last."""
 
     def report(self) -> None:
-        """Report that the process is alive, and why it cannot run those workers that it cannot."""
-        workers = {
-            worker.id: {
-                "digest": worker.digest,
-                "reason": worker.unavailable(os.environ) or self._sandboxing.refusal(worker),
-                "max_running": worker.max_running,
-                "sandbox": self._sandboxing.report(worker),
-            }
-            for worker in self._workers
-        }
+        """Report that the process is alive, and which workers it has."""
+        report = self._workers.report()
+        manifests = {worker.digest: worker.encode() for worker in self._workers.current.values()}
         try:
-            self._database.write(self._write, workers)
+            self._database.write(self._write, report, manifests)
+            self._reported, self._registered = report.keys(), manifests.keys()
         except StoreUnavailable:
             log.warning("the database is away; this pool could not report itself")
 
@@ -68,7 +64,9 @@ class Registration:
             self._database.write(pools.withdraw, self._incarnation)
             self._database.write(duties.withdraw, self._incarnation)
 
-    def _write(self, c: Connection, workers: Mapping[str, Json]) -> None:
+    def _write(
+        self, c: Connection, report: Mapping[str, Json], manifests: Mapping[str, Mapping[str, Json]]
+    ) -> None:
         skew = pools.clock_skew(c, time.time)
         clock.note_skew(*skew)
         pools.report(
@@ -76,9 +74,14 @@ class Registration:
             self._pool,
             self._incarnation,
             self._slots,
-            workers,
+            report,
             clock_skew=skew.seconds,
             dropped_messages=self._queue.dropped,
             queue_refusal=self._queue.refusal,
         )
+        worker_versions.register(c, self._pool, manifests)
+        if manifests.keys() != self._registered:
+            worker_versions.forget_replaced(c, self._pool, self._lease)
+        if appeared := report.keys() - self._reported:
+            backlog.release_held_back(c, self._pool, sorted(appeared))
         duties.report(c, self._incarnation, duties.POOL, self._pool, self._duties())

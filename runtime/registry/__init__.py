@@ -5,7 +5,7 @@ import; so it is not part of what is exported here.
 """
 
 from runtime.registry.manifest import Manifest, Worker, WorkerLimits, WorkerType, load
-from runtime.registry.registry import Registry, discover
+from runtime.registry.registry import Registry, candidates, discover, id_taken
 
 __all__ = [
     "Manifest",
@@ -13,6 +13,8 @@ __all__ = [
     "Worker",
     "WorkerLimits",
     "WorkerType",
+    "candidates",
     "discover",
+    "id_taken",
     "load",
 ]

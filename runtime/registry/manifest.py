@@ -131,6 +131,8 @@ class Manifest:
 class Worker(Manifest):
     """A worker whose folder is on this machine."""
 
+    folder: Path
+    """In which its runs are started: a copy, where a pool has made one of this version."""
     source: Path
     """Its folder, as its author knows it."""
     entrypoint: Path | None

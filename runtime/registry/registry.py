@@ -30,10 +30,6 @@ class Registry:
         except KeyError:
             raise UnknownWorker(worker_id) from None
 
-    def continues(self, worker_id: str) -> bool:
-        """Whether an attempt of that worker goes on with the text of a lost one."""
-        return worker_id in self.workers and self.workers[worker_id].continues
-
 
 def discover(folders: Sequence[Path]) -> Registry:
     """The workers in ``folders``, each of which contains one folder per worker.
@@ -42,23 +38,30 @@ def discover(folders: Sequence[Path]) -> Registry:
     """
     workers: dict[str, Worker] = {}
     broken: dict[str, str] = {}
-    for folder in dict.fromkeys(Path(folder).absolute() for folder in folders):
+    for candidate in candidates(folders, broken):
         try:
-            candidates = list(_candidates(folder))
-        except (WorkerInvalid, OSError) as error:
-            broken[str(folder)] = str(error)
-            continue
-        for candidate in candidates:
-            try:
-                worker = load(candidate)
-                if worker.id in workers:
-                    other = workers[worker.id].folder
-                    raise WorkerInvalid(f"its id {worker.id!r} is already used by {other}; choose another")
-                workers[worker.id] = worker
-            except WorkerInvalid as error:
-                broken[str(candidate)] = str(error)
+            worker = load(candidate)
+            if worker.id in workers:
+                raise id_taken(worker.id, workers[worker.id].folder)
+            workers[worker.id] = worker
+        except WorkerInvalid as error:
+            broken[str(candidate)] = str(error)
     config_schema.processes.close()  # most of those who look for workers check no config afterwards
     return Registry(dict(sorted(workers.items())), broken)
+
+
+def candidates(folders: Sequence[Path], broken: dict[str, str]) -> Iterator[Path]:
+    """What may be workers in ``folders``; what is wrong with one of these is put into ``broken``."""
+    for folder in dict.fromkeys(Path(folder).absolute() for folder in folders):
+        try:
+            yield from list(_candidates(folder))
+        except (WorkerInvalid, OSError) as error:
+            broken[str(folder)] = str(error)
+
+
+def id_taken(worker_id: str, folder: Path) -> WorkerInvalid:
+    """Another folder, ``folder``, has a worker of that id already."""
+    return WorkerInvalid(f"its id {worker_id!r} is already used by {folder}; choose another")
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

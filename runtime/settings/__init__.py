@@ -131,6 +131,7 @@ class PoolSettings:
     drain: float
     kill_grace: float
     host_recycle: int
+    settle: float
 
     @property
     def silence(self) -> float:

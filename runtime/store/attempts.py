@@ -83,10 +83,13 @@ def claim(
     return Claim(run, State(*output), window, earlier, open_ones, saved, thread, data)
 
 
-def needs_isolation(c: Connection, run_id: str) -> bool:
-    """Whether a run is due whose next attempt is to be made in a cell: its last one, after a lost one."""
-    query = sa.select(runs.c.id).where(runs.c.id == run_id, _IS_DUE, _NEEDS_ISOLATION)
-    return c.execute(query).one_or_none() is not None
+def needs_isolation(c: Connection, run_id: str) -> str | None:
+    """The worker of a run that is due and whose next attempt is to be made in a process of its own.
+
+    That is its last one, after a lost one. None for any other run.
+    """
+    query = sa.select(runs.c.worker_id).where(runs.c.id == run_id, _IS_DUE, _NEEDS_ISOLATION)
+    return c.execute(query).scalar_one_or_none()
 
 
 def due_worker(c: Connection, run_id: str) -> tuple[str, float] | None:
@@ -164,9 +167,9 @@ def assert_current(c: Connection, run: Run) -> None:
         raise StaleAttempt
 
 
-def record_version(c: Connection, run: Run, digest: str) -> None:
-    """Say which version of its worker the attempt executes."""
-    c.execute(guarded(runs.update(), run).values(worker_digest=digest))
+def record_version(c: Connection, run: Run, digest: str, config: Mapping[str, Json]) -> None:
+    """Say which version of its worker the attempt executes, with its config as that has checked it."""
+    c.execute(guarded(runs.update(), run).values(worker_digest=digest, config=dict(config)))
 
 
 def save_messages(c: Connection, run: Run, done: Sequence[Message]) -> None:

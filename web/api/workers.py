@@ -54,5 +54,10 @@ def _encode(worker: Manifest) -> dict[str, Any]:
         "reason": availability.reason,
         "slots": availability.slots,
         "busy": availability.busy,
+        "rejected": availability.rejected,
         "note": availability.note,
+        "versions": [
+            {"digest": version.digest, "processes": version.processes, "reason": version.reason}
+            for version in availability.versions
+        ],
     }

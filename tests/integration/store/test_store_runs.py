@@ -180,7 +180,7 @@ def test_only_a_run_that_was_lost_makes_its_last_attempt_apart(database, make, l
     again = database.write(lambda c: attempts.retry(c, first, 0, FAILED, attempts.AttemptResult(), lost=lost))
 
     assert (again.status, again.failures) == (RunStatus.QUEUED, 1)
-    assert database.read(attempts.needs_isolation, run.id) is lost
+    assert bool(database.read(attempts.needs_isolation, run.id)) is lost
     assert (database.engine.claim(run.id, POOL, LEASE, HISTORY) is None) is lost
 
 

@@ -191,8 +191,8 @@ class RunError(Output):
         metadata=says(
             "`worker_error`: the worker reported it; `worker_crashed`: its process ended without a result; "
             "`output_too_large`, `timeout`: over a limit; `internal_error`: by a fault of Branchline; "
-            "thread was exported"
-            "`start_failed`, `worker_unknown`: it could not be started; `lost`: each attempt was lost with "
+            "`start_failed`: it could not be started; `config_invalid`: its worker has changed, and its "
+            "config does not fit any more; `lost`: each attempt was lost with its pool or host, or its "
             "machine could not make it; `cancelled`: it had not ended when its thread was exported"
         )
     )
@@ -300,6 +300,10 @@ class Worker(Output):
     slots = fields.Integer(metadata=says("of its pool"))
     busy = fields.Integer()
     digest = fields.String(metadata=says("identifies the version that is described"))
+    rejected = fields.String(
+        allow_none=True,
+        metadata=says("why a pool does not take up the last change of its folder, and runs the one before"),
+    )
     note = fields.String(
         allow_none=True,
         metadata=says("what its author should know, such as that its import keeps its runs from being forks"),

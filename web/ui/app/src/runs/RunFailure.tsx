@@ -19,7 +19,7 @@ const MEANING: Record<string, string> = {
   start_failed: 'The worker could not be started.',
   timeout: 'The run timed out.',
   lost: 'The run was interrupted.',
-  worker_unknown: 'The worker was not found.',
+  config_invalid: 'The worker has changed, and this configuration does not fit it any more.',
   internal_error: 'The run failed because of an error in Branchline.',
 };
 

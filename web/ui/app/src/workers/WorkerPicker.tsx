@@ -67,6 +67,7 @@ export function WorkerPicker({ threadId, chosen, n, onN, problems }: {
                       <strong>{worker.name}</strong>
                       <small>{worker.description}</small>
                       {!worker.available && <small className="reason">Unavailable: {worker.reason ?? 'it cannot run right now'}</small>}
+                      {worker.rejected && <small className="reason">Its last change is not in use: {worker.rejected}</small>}
                     </span>
                   </button>
                 </li>
