@@ -16,6 +16,8 @@ import pytest
 from runtime.guardian import heartbeat
 from runtime.model import Role
 from runtime.pool.isolation import IsolatedProcesses
+from runtime.pool.workers import PoolWorkers
+from runtime.registry import load as load_worker
 from runtime.settings import CHECKOUT, load
 from runtime.store import Database, attempts, backlog, recovery, runs, states, threads, users
 from runtime.testing.ports import free_port
@@ -29,9 +31,11 @@ from types import SimpleNamespace
 
 import gevent
 from runtime.pool.attempt import Attempt
-from runtime.settings import current
+from runtime.registry import load
+from runtime.settings import CHECKOUT, current
 
 settings = current()
+worker = load(CHECKOUT / "tests" / "workers" / "fake")
 process = IsolatedProcess(settings, "python", 1, "python@test-isolated", with_isolation=False)
 transcript = SimpleNamespace(unsaved_messages=list, forget_saved=lambda: None)
 claim = SimpleNamespace(run=SimpleNamespace(id="run", attempt=1))
@@ -44,7 +48,7 @@ def execute(run_id):
     print(attempt.stopped, time.monotonic() < attempt.lease_until)
 
 process.executor.execute = execute
-process.run_one("run")
+process.run_one("run", worker)
 """
 
 
@@ -72,6 +76,7 @@ import sys
 from runtime.settings import current
 
 process = PoolProcess(current(), "python", 1, "python@test")
+process.workers.load()
 process.registration.report()
 process.services.publisher.publish_next("python")
 print(process.executor.execute(sys.argv[1]))
@@ -124,8 +129,8 @@ class NoDatabase:
     def __init__(self) -> None:
         self.written: list[object] = []
 
-    def read(self, statement: object, *_: object) -> bool | None:
-        return True if statement is attempts.needs_isolation else None
+    def read(self, statement: object, *_: object) -> str | None:
+        return "fake" if statement is attempts.needs_isolation else None
 
     def write(self, statement: object, *_: object) -> None:
         self.written.append(statement)
@@ -140,7 +145,9 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[IsolatedP
     monkeypatch.setenv("BRANCHLINE_POOL_LEASE", "3")
     monkeypatch.setenv("BRANCHLINE_POOL_RENEW", "1")
     database = NoDatabase()
-    return IsolatedProcesses(database, "python", "python@test", load().pool), database
+    workers = PoolWorkers("python", [], None)
+    workers.use(load_worker(CHECKOUT / "tests" / "workers" / "fake"))
+    return IsolatedProcesses(database, workers, "python", "python@test", load().pool), database
 
 
 def test_an_isolated_process_that_is_stopped_is_killed_and_its_run_released(isolated, monkeypatch) -> None:
