@@ -15,6 +15,7 @@ import httpx
 import redis.exceptions
 from rich.markup import escape
 
+from runtime.cli import imports
 from runtime.cli.output import as_json, print_json
 from runtime.cli.terminal import console
 from runtime.errors import (
@@ -190,11 +191,18 @@ def _workers(services: Services) -> Iterator[Finding]:
     yield Finding("workers", ", ".join(sorted(found.workers)) or "none")
     for folder, problem in found.broken.items():
         yield Finding("workers", f"{folder} cannot be used", problem)
+    imported = imports.examine(found.workers.values(), services.settings)
+    for worker_id, note in imported.notes.items():
+        yield Finding("workers", f"{worker_id}: {note}")
+    for worker_id, problem in imported.failures.items():
+        remedy = None if imports.lacks_package(problem) else _NOT_IMPORTED
+        yield Finding("workers", f"{worker_id} cannot run here: {problem}", remedy)
 
 
 def _pools(services: Services) -> Iterator[Finding]:
     alive = [p for p in services.database.read(pools.listing, services.settings.pool.lease) if p.alive]
-    for name in sorted({worker.pool for worker in services.registry.workers.values()}):
+    services.catalogue.refresh()
+    for name in sorted({worker.pool for worker in services.catalogue.workers.values()}):
         of_name = [pool for pool in alive if pool.name == name]
         slots, busy = sum(pool.slots for pool in of_name), sum(pool.busy for pool in of_name)
         if of_name:
@@ -202,6 +210,10 @@ def _pools(services: Services) -> Iterator[Finding]:
         else:
             yield Finding("pool", f"{name}: not running, its runs wait", f"Start it: branchline pool {name}")
         for pool in of_name:
+            for worker_id, report in pool.workers.items():
+                if rejected := report.get("rejected"):
+                    found = f"{pool.incarnation} does not take up the change of {worker_id}: {rejected}"
+                    yield Finding("pool", found, "Correct the worker's folder; its version before runs on.")
             if pool.queue_refusal:
                 found = f"{pool.incarnation} is refused its queue: {pool.queue_refusal}"
                 yield Finding("pool", found, _REFUSED)
@@ -353,6 +365,7 @@ def _of_stored(services: Services, error: Exception) -> str:
     return "Its tables are not what its migrations made: restore a backup, or name a new one in DATABASE_URL."
 
 
+_NOT_IMPORTED = "Correct it; its pool then takes it up by itself."
 _SETTINGS = "Correct it in the environment of every process; docs/reference/settings.md has every setting."
 _THEN_AGAIN = " Then run doctor again: it finds pools, clocks, the sandbox and the reaper there."
 _REFUSED = (

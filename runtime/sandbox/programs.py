@@ -146,3 +146,17 @@ def with_interpreters(program: Path) -> Iterator[Path]:
         if not words:
             return
         program = Path(os.fsdecode(words[0]))
+
+
+def asked_of_env(program: Path) -> str | None:
+    """The program that a script has ``/usr/bin/env`` look for in its first line; None for any other one."""
+    try:
+        with program.open("rb") as file:
+            line = file.readline(_LONGEST_FIRST_LINE)
+    except OSError:
+        return None
+    words = line.removeprefix(b"#!").split() if line.startswith(b"#!") else []
+    if not words or os.path.basename(words[0]) != b"env":
+        return None
+    names = (word for word in words[1:] if not word.startswith(b"-") and b"=" not in word)
+    return next((os.fsdecode(name) for name in names), None)

@@ -22,7 +22,7 @@ from web.api import body_limits
 from web.api.openapi import Blueprint
 from web.api.schemas import inputs, outputs, queries
 from web.core import IMPORTS, core
-from web.http.parsing import read_body
+from web.http.parsing import load_document, pieces, read_body
 from web.http.responses import json_response, no_content
 from web.security import auth
 
@@ -114,6 +114,32 @@ def import_thread(given: dict[str, Any]) -> Response:
         return thread, states.get(c, user.workspace_id, thread.root_state_id)
 
     return _created(*core.database.write(make))
+
+
+@views.route("/import/archive", methods=["POST"])
+@views.doc(**_ARCHIVE_BODY)
+@views.response(201, _NewThreadAnswer)
+def import_archive() -> Response:
+    """Create a thread from an export with `format=zip`, with its files."""
+    user = auth.current_user()
+    with core.uploads.hold(user.id), core.files.stage(body_limits.ARCHIVE) as staged:
+        for piece in pieces(request):
+            staged.write(piece)
+        staged.close()
+        with core.imports.hold(user.id), archive.opened(staged.path, core.settings.web.max_body) as found:
+            raw = _threads.call(found.thread)
+            export = _threads.call(
+                lambda: transfer.load(load_document(inputs.Export(), raw, "archive's thread.json"))
+            )
+            brought = dict(_brought(found, export, user))
+
+            def make(c: Any) -> tuple[Thread, State]:
+                thread = transfer.import_thread(
+                    c, workspace_id=user.workspace_id, user_id=user.id, export=export, brought=brought
+                )
+                return thread, states.get(c, user.workspace_id, thread.root_state_id)
+
+            return _created(*core.database.write(make))
 
 
 def _brought(found: archive.Archive, export: Mapping[str, Any], user: User) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from runtime.child.child import Child
@@ -16,6 +17,7 @@ from runtime.child.host_process import HostGone
 from runtime.child.hosts import Hosts
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker
+from runtime.sandbox import programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +93,28 @@ class CommandLauncher(ProcessLauncher):
     """A process launcher that executes a program for each run."""
 
     def warm(self, worker: Worker) -> None:
-        """Nothing is prepared: its host is started in no time, and there may be many such workers."""
+        """See whether its program can be executed. Nothing is prepared: its host is started in no time,
+        and there may be many such workers."""
+        command = self.command(worker)
+        if command:
+            self._find_interpreter(command[0])
 
     def find(self, program: str) -> str:
         """The path of a program. Raises ChildFailed if there is none that may be executed."""
         path = shutil.which(program, path=self._context.environ.get("PATH"))
         if path is None:
             name = os.path.basename(program)
-            raise ChildFailed(f"The program {name!r} was not found, or is not executable.")
+            if os.path.isfile(program):
+                raise ChildFailed(f"The program {name!r} is not executable; allow it with chmod +x.")
+            raise ChildFailed(f"The program {name!r} was not found; install it where the pool runs.")
         return path
+
+    def _find_interpreter(self, program: str) -> None:
+        """Raises ChildFailed where the first line of a script names a program that is not there."""
+        name = os.path.basename(program)
+        *_, last = programs.with_interpreters(Path(program))
+        if not os.access(last, os.X_OK):
+            raise ChildFailed(f"The program {name!r} needs {last}, which is not there or not executable.")
+        wanted = programs.asked_of_env(Path(program))
+        if wanted and shutil.which(wanted, path=self._context.environ.get("PATH")) is None:
+            raise ChildFailed(f"The program {name!r} needs {wanted!r}, which is not on the PATH of the pool.")

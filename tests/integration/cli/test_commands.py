@@ -125,6 +125,38 @@ def test_check_names_a_broken_worker_and_fails(branchline: Command, tmp_path: Pa
     assert str(folder) in result.stdout.replace("\n", "")
 
 
+def test_check_imports_each_worker_and_says_what_it_lacks(branchline: Command, tmp_path: Path) -> None:
+    def write(worker_id: str, manifest: str, name: str, code: str, mode: int = 0o755) -> None:
+        folder = tmp_path / "workers" / worker_id
+        folder.mkdir(parents=True)
+        (folder / "worker.toml").write_text(f'id = "{worker_id}"\nname = "W"\n{manifest}\n')
+        (folder / name).write_text(code)
+        (folder / name).chmod(mode)
+
+    python, command = 'type = "python"\nentrypoint_path = "w.py"', 'type = "exec"\ncommand = ["./w.sh"]'
+    write("lacks", python, "w.py", "import nothing_like_this\n")
+    checked = branchline("check", "--json", WORKERS_PATH=str(tmp_path / "workers"))
+    assert (checked.returncode, "'nothing_like_this'" in printed(checked)["failed"]["lacks"]) == (0, True)
+
+    write("wrong", python, "w.py", "def run(run:\n")
+    write("closed", command, "w.sh", "#!/bin/sh\n", 0o644)
+    write("without", command, "w.sh", "#!/opt/nothing/like/this\n")
+    write("unknown", command, "w.sh", "#!/usr/bin/env nothing-like-this\n")
+    write("fine", command, "w.sh", "#!/usr/bin/env sh\n")
+    thread = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    write("threads", python, "w.py", f"{thread}def run(run): ...\n")
+    checked = branchline("check", "--json", WORKERS_PATH=str(tmp_path / "workers"))
+    failed, notes = printed(checked)["failed"], printed(checked)["notes"]
+
+    assert checked.returncode == 1
+    assert "SyntaxError" in failed["wrong"] and "w.py, line 1" in failed["wrong"]
+    assert "'w.sh' is not executable" in failed["closed"]
+    assert "needs /opt/nothing/like/this" in failed["without"]
+    assert "needs 'nothing-like-this'" in failed["unknown"]
+    assert not {"fine", "threads"} & failed.keys()
+    assert list(notes) == ["threads"] and "Its import starts threads" in notes["threads"]
+
+
 def test_an_account_and_its_token_are_created_by_command(
     migrated: Command, home: Path, settings: Any
 ) -> None:
