@@ -18,6 +18,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate, valida
 
 from runtime.errors import WorkerInvalid
 from runtime.model import Json
+from runtime.registry import node
 from runtime.registry.config_schema import ANYTHING, ConfigSchema
 from runtime.registry.digest import digest_of
 from runtime.sandbox.destinations import Destination
@@ -157,6 +158,12 @@ class Worker(Manifest):
         if missing:
             verb = "is" if len(missing) == 1 else "are"
             return f"{' and '.join(missing)} {verb} not set; set it where the pool runs"
+        if self.type is WorkerType.NODE and self.entrypoint is not None:
+            try:
+                node.command(self.entrypoint, environ)
+            except node.NodeMissing as missing_node:
+                return str(missing_node)
+            return None
         program = self.program
         if program and os.sep not in program and not shutil.which(program, path=environ.get("PATH")):
             return f"the program {program!r} is not on the PATH of the pool"
