@@ -21,7 +21,7 @@ help:
 	@echo 'make format       format the code'
 	@echo 'make audit        look for known vulnerabilities in what config/requirements.lock names'
 	@echo 'make ui           build the browser interface'
-	@echo 'make sdk          build the package branchline-sdk, for authors of workers, into dist'
+	@echo 'make sdk          build the packages branchline-sdk (Python) and branchline (JavaScript), for authors of workers, into dist'
 	@echo 'make frameworks   run the tests of agents that are made with other libraries'
 	@echo 'make real-model   run the tests that talk to a real language model'
 	@echo 'make bench        measure everything, in five minutes; ARGS="rate start" chooses'
@@ -42,9 +42,9 @@ test: lint
 lint: $(VENV)/installed-test $(UI)
 	@$(BIN)/ruff check --config config/ruff.toml .
 	@$(BIN)/ruff format --config config/ruff.toml --check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --config setup.cfg
-	@cd web/ui && ./with-node npm run --silent check
+	@$(BIN)/mypy & mypy=$$!; trap 'kill $$mypy' INT TERM; \
+	$(BIN)/lint-imports --config setup.cfg && (cd web/ui && ./with-node npm run --silent check); rest=$$?; \
+	wait $$mypy && exit $$rest
 
 format: $(VENV)/installed-test
 	@$(BIN)/ruff check --config config/ruff.toml --fix .
@@ -55,6 +55,7 @@ audit: $(VENV)/installed-audit
 
 sdk: $(VENV)/installed
 	@$(BIN)/python config/sdk/build.py dist
+	@$(BIN)/python config/sdk/pack.py dist
 
 frameworks: $(VENV)/installed-frameworks
 	@$(BIN)/python -m pytest -m frameworks $(ARGS)
