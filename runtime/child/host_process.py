@@ -96,6 +96,10 @@ class HostProcess:
         self._worker_id = worker.id
         self._used = time.monotonic()
         self._children: dict[int, ChildProcess] = {}
+        self.spares: list[ChildProcess] = []
+        """Children that wait for their runs, the oldest first; see :mod:`runtime.child.launchers.spare`."""
+        self.filling = threading.Lock()
+        """Held by whoever starts or ends spares, so that nobody counts those that another one has begun."""
         self._retired = False
         self._imported = threading.Event()
         self._ready = threading.Event()
@@ -135,7 +139,11 @@ class HostProcess:
     @property
     def idle(self) -> float:
         """For how many seconds it has been without use; 0 while it has children."""
-        return 0.0 if self._children else time.monotonic() - self._used
+        return 0.0 if self._has_runs else time.monotonic() - self._used
+
+    @property
+    def _has_runs(self) -> bool:
+        return any(child not in self.spares for child in self._children.values())
 
     def mark_used(self) -> None:
         """It is about to be asked for a child, or has just lost one."""
@@ -172,8 +180,7 @@ class HostProcess:
             self.started += 1
             if line:
                 child.send(line)
-            if self._allowed is not None:
-                request = {**request, "environ": {**request["environ"], "BRANCHLINE_API_URL": routes.API_URL}}
+            request = {**request, "environ": self.environ_of(request["environ"])}
             message = json.dumps({**request, "child": number, "group": group is not None}).encode()
             try:
                 with _entrance(group) as entrance:
@@ -190,14 +197,24 @@ class HostProcess:
             raise
         return child
 
+    def environ_of(self, run: Mapping[str, str]) -> dict[str, str]:
+        """What ``run`` adds to a child's environment, as it is in the host's network."""
+        return {**run, **({"BRANCHLINE_API_URL": routes.API_URL} if self._allowed is not None else {})}
+
     def kill(self, number: int, signal_number: int) -> None:
         """Signal a child's process group; SIGKILL reaches all that it has started."""
         self._send({"type": "kill", "child": number, "signal": int(signal_number)})
 
+    def keep(self, spare: ChildProcess) -> None:
+        """Have a spare ready for a run; it ends with the last one if this host is retired."""
+        self.spares.append(spare)
+        if self._retired and not self._has_runs:
+            self.close()
+
     def retire(self) -> None:
         """Start no more children; end when the last run has ended."""
         self._retired = True
-        if not self._children:
+        if not self._has_runs:
             self.close()
 
     def close(self) -> None:
@@ -286,7 +303,7 @@ class HostProcess:
                 child.mark_ended(message["code"], message["lost"])
                 if self._gateway is not None:
                     self._gateway.forget(child)
-                if self._retired and not self._children:
+                if self._retired and not self._has_runs:
                     self.close()
 
     def _mark_ready(self) -> None:

@@ -8,12 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from runtime.child.child import Child
-from runtime.child.control_groups import ControlGroup, ControlGroups
+from runtime.child.child_process import ChildProcess
+from runtime.child.control_groups import ControlGroups
 from runtime.child.forked import FOLDER_MISSING
-from runtime.child.host_process import HostGone
+from runtime.child.host_process import HostGone, HostProcess
 from runtime.child.hosts import Hosts
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker
@@ -60,33 +61,32 @@ class ProcessLauncher(ABC):
 
     def start(self, worker: Worker, environ: Mapping[str, str], line: bytes) -> Child:
         """Have the host start a child, in a control group if the worker's memory is limited."""
+        try:
+            return self.start_in(self._context.hosts.for_worker(worker), worker, environ, line)
+        except HostGone:  # it was ended just now; nothing of the run was started
+            return self.start_in(self._context.hosts.for_worker(worker), worker, environ, line)
+
+    def start_in(
+        self, host: HostProcess, worker: Worker, environ: Mapping[str, str], line: bytes
+    ) -> ChildProcess:
+        """The same in this host. Raises HostGone where that has ended."""
         if not worker.folder.is_dir():
             raise ChildLost(FOLDER_MISSING)
-        command = self.command(worker)
-        group = self._context.groups.make(worker.limits.memory_bytes)
         request = {
             "type": "start",
-            "command": command,
+            "command": self.command(worker),
             "folder": str(worker.folder),
             "environ": dict(environ),
             "memory_bytes": worker.limits.memory_bytes,
             "open_files": worker.limits.open_files,
         }
+        group = self._context.groups.make(worker.limits.memory_bytes)
         try:
-            return self._start_in_host(worker, request, line, group)
+            return host.start(request, line, group)
         except ChildFailed:
             if group is not None:
                 group.remove()
             raise
-
-    def _start_in_host(
-        self, worker: Worker, request: dict[str, Any], line: bytes, group: ControlGroup | None
-    ) -> Child:
-        hosts = self._context.hosts
-        try:
-            return hosts.for_worker(worker).start(request, line, group)
-        except HostGone:  # it was ended just now; nothing of the run was started
-            return hosts.for_worker(worker).start(request, line, group)
 
 
 class CommandLauncher(ProcessLauncher):

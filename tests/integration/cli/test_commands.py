@@ -22,13 +22,14 @@ from runtime.cli import up
 from runtime.cli.report import TextReport
 from runtime.cli.terminal import console
 from runtime.model import Role, User
-from runtime.registry import discover
+from runtime.registry import discover, node
 from runtime.settings import CHECKOUT, Settings
 from runtime.store import Database, outbox, states, threads, users
 from runtime.store import runs as stored
 from runtime.testing.ports import free_port
 from tests.support.command_line import Command
 from tests.support.frameworks import need
+from tests.support.node_sdk import needs_node
 
 
 def printed(result: subprocess.CompletedProcess[str]) -> Any:
@@ -155,6 +156,30 @@ def test_check_imports_each_worker_and_says_what_it_lacks(branchline: Command, t
     assert "needs 'nothing-like-this'" in failed["unknown"]
     assert not {"fine", "threads"} & failed.keys()
     assert list(notes) == ["threads"] and "Its import starts threads" in notes["threads"]
+
+
+@needs_node
+def test_check_loads_each_worker_in_javascript_and_says_what_it_lacks(
+    branchline: Command, tmp_path: Path
+) -> None:
+    for worker_id, code in {
+        "lacks": "import 'nothing-like-this';\n",
+        "wrong": "export default (run =>;\n",
+        "fine": "",
+    }.items():
+        folder = tmp_path / "workers" / worker_id
+        folder.mkdir(parents=True)
+        manifest = f'id = "{worker_id}"\nname = "W"\ntype = "node"\nentrypoint_path = "w.mjs"\n'
+        (folder / "worker.toml").write_text(manifest)
+        (folder / "w.mjs").write_text(f"{code}export default () => 'x';\n")
+
+    checked = branchline("check", "--json", WORKERS_PATH=str(tmp_path / "workers"))
+    failed = printed(checked)["failed"]
+
+    assert checked.returncode == 1
+    assert "SyntaxError" in failed["wrong"] and "w.mjs, line 1" in failed["wrong"]
+    assert "Cannot find package 'nothing-like-this'" in failed["lacks"]
+    assert "fine" not in failed
 
 
 def test_an_account_and_its_token_are_created_by_command(
