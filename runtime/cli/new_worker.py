@@ -15,7 +15,7 @@ from runtime.registry.manifest import NAME
 from runtime.settings import CHECKOUT, current
 
 _TEMPLATES = Path(__file__).parent / "worker_templates"
-_TYPES = [kind.value for kind in WorkerType]
+_TYPES = [kind.value for kind in WorkerType if kind is not WorkerType.REMOTE]
 _LIBRARIES = ["langgraph", "openai-agents", "pydantic-ai", "openai"]
 
 
@@ -35,15 +35,18 @@ _LIBRARIES = ["langgraph", "openai-agents", "pydantic-ai", "openai"]
     type=click.Choice(_LIBRARIES),
     help="What its agent is made with (type python).",
 )
+@click.option("--typescript", is_flag=True, help="Write it in TypeScript (type node).")
 @click.option(
     "--path", type=click.Path(path_type=Path), help="The folder to make (default: NAME in workers/)."
 )
-def new_worker(name: str, kind: str, library: str | None, path: Path | None) -> None:
+def new_worker(name: str, kind: str, library: str | None, typescript: bool, path: Path | None) -> None:
     """Make a folder with a worker called NAME, to begin with.
 
-    It has a worker.toml and what is started; in Python a test, too. A folder that exists is not
-    touched.
+    It has a worker.toml and what is started; in Python and JavaScript a test, too. A folder that
+    exists is not touched.
     """
+    if typescript and kind != WorkerType.NODE:
+        raise Invalid("A worker in TypeScript has the type node; add --type node.")
     if library and kind != WorkerType.PYTHON:
         raise Invalid(f"A worker of {library} has the type python; leave out --type.")
     try:
@@ -53,7 +56,10 @@ def new_worker(name: str, kind: str, library: str | None, path: Path | None) -> 
     folder = (path or CHECKOUT / "workers" / name).absolute()
     if folder.exists():
         raise Invalid(f"{folder} exists already; choose another name, or --path.")
-    _write(_TEMPLATES / (library or kind).replace("-", "_"), folder, name)
+    template = "node_typescript" if typescript else library or kind
+    _write(_TEMPLATES / template.replace("-", "_"), folder, name)
+    if kind == WorkerType.NODE:
+        _link_package(folder)
     load(folder)
     say(_next_steps(folder, kind, library, name))
 
@@ -72,6 +78,13 @@ def _write(template: Path, folder: Path, name: str) -> None:
         shutil.copymode(source, target)
 
 
+def _link_package(folder: Path) -> None:
+    """Let the worker's test and editors find the package branchline; a pool does without."""
+    packages = folder / "node_modules"
+    packages.mkdir()
+    (packages / "branchline").symlink_to(CHECKOUT / "runtime" / "node_sdk")
+
+
 def _next_steps(folder: Path, kind: str, library: str | None, name: str) -> str:
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     steps = [f"Made {shown}. Next:"]
@@ -82,7 +95,9 @@ def _next_steps(folder: Path, kind: str, library: str | None, name: str) -> str:
     steps.append(f'  branchline run {shown} "hello"     try it on this terminal; --reload tries again')
     if kind == WorkerType.PYTHON:
         steps.append(f"  pytest {shown}     run its test")
-    steps.append("  branchline check     see whether it is valid; then restart `branchline up`")
+    if kind == WorkerType.NODE:
+        steps.append(f"  (cd {shown} && node --test)     run its test")
+    steps.append("  branchline check     see whether it is valid; `branchline up` takes it up by itself")
     if folder.parent not in (place.absolute() for place in current().worker_folders):
-        steps.append(f"For the server to find it: WORKERS_PATH={folder.parent}")
+        steps.append(f"For the server to find it: WORKERS_PATH={folder.parent}, and restart `branchline up`")
     return "\n".join(steps)

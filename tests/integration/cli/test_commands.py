@@ -22,7 +22,7 @@ from runtime.cli import up
 from runtime.cli.report import TextReport
 from runtime.cli.terminal import console
 from runtime.model import Role, User
-from runtime.registry import discover, node
+from runtime.registry import discover, load, node
 from runtime.settings import CHECKOUT, Settings
 from runtime.store import Database, outbox, states, threads, users
 from runtime.store import runs as stored
@@ -512,6 +512,23 @@ def test_a_new_worker_is_valid_and_answers(branchline: Command, tmp_path: Path, 
         subprocess.run(test, cwd=folder, env=environ, check=True, capture_output=True)
         again = branchline("new-worker", "my-worker", "--path", str(folder))
         assert (again.returncode, "exists already" in again.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("language", [[], ["--typescript"]], ids=["JavaScript", "TypeScript"])
+def test_a_new_node_worker_passes_its_test(branchline: Command, tmp_path: Path, language: list[str]) -> None:
+    folder = tmp_path / "my-worker"
+    branchline("new-worker", "my-worker", "--type", "node", *language, "--path", str(folder))
+    worker = load(folder)
+    if reason := worker.unavailable(os.environ):
+        pytest.skip(reason)
+    assert worker.entrypoint is not None
+    program = node.command(worker.entrypoint, os.environ)
+
+    done = subprocess.run([*program, "--test"], cwd=folder, check=False, capture_output=True, text=True)
+
+    assert (done.returncode, "pass 1" in done.stdout) == (0, True), done.stdout
+    refused = branchline("new-worker", "x", "--typescript", "--path", str(tmp_path / "x"))
+    assert (refused.returncode, "add --type node" in refused.stderr) == (2, True)
 
 
 @pytest.mark.frameworks
