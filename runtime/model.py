@@ -430,6 +430,27 @@ class ApiToken:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolToken:
+    """The credential of a machine elsewhere that executes the runs of a pool."""
+
+    id: str
+    pool: str
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None = None
+
+    def encode(self) -> dict[str, Json]:
+        """The token as `branchline token list` has it."""
+        return {
+            "id": self.id,
+            "pool": self.pool,
+            "name": self.name,
+            "created_at": encode_time(self.created_at),
+            "last_used_at": encode_time(self.last_used_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class File:
     """What a user has uploaded, or a run has made. Its content is kept apart, by its hash."""
 

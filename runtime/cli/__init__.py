@@ -30,7 +30,7 @@ _COMMANDS = {
         "runs": ("runtime.cli.runs:runs", "List, show and cancel runs."),
         "outbox": ("runtime.cli.outbox:outbox", "List and replay what could not be carried out."),
         "user": ("runtime.cli.users:user", "Add accounts, and change passwords."),
-        "token": ("runtime.cli.users:token", "Create API tokens."),
+        "token": ("runtime.cli.tokens:token", "Create API tokens, and tokens of pools."),
     },
     "Develop": {
         "run": ("runtime.cli.run:run", "Execute a worker in this terminal, without a server."),

@@ -1,4 +1,4 @@
-"""Accounts, passwords and tokens, managed by an operator."""
+"""Accounts and passwords, managed by an operator."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def add(email: str, name: str | None, password: str | None, password_stdin: bool
     given = _given(password, password_stdin)
     chosen = given or secrets.token_urlsafe(_MADE_BYTES)
     _check(chosen, email)
-    user = register(_database(), email, chosen, name)
+    user = register(opened_database(), email, chosen, name)
     if json:
         print_json({"user": user.encode()} | ({} if given else {"password": chosen}))
         return
@@ -79,8 +79,8 @@ def password(email: str, password: str | None, password_stdin: bool) -> None:
     given = _given(password, password_stdin) or click.prompt(
         "Password", hide_input=True, confirmation_prompt=True
     )
-    database = _database()
-    owner = _owner(database, email)
+    database = opened_database()
+    owner = owner_of(database, email)
     _check(given, owner.email)
     database.write(users.set_password, owner.id, _hash(given))
     try:
@@ -88,28 +88,6 @@ def password(email: str, password: str | None, password_stdin: bool) -> None:
     except StreamUnavailable:
         pass  # without Redis the web processes cache no credentials
     say(f"The password of {owner.email} was changed; all its sessions are signed out.")
-
-
-@click.group()
-def token() -> None:
-    """Create API tokens."""
-
-
-@token.command("create")
-@click.argument("email")
-@click.option("--name", default="command line", show_default=True, help="What the token is for.")
-@as_json
-def create(email: str, name: str, json: bool) -> None:
-    """Create an API token for the account EMAIL and print it. It is not shown again.
-
-    Send it as: Authorization: Bearer TOKEN
-    """
-    database = _database()
-    made, secret = database.write(users.create_token, _owner(database, email).id, name)
-    if json:
-        print_json({"token": made.encode(), "secret": secret})
-    else:
-        click.echo(secret)
 
 
 def register(database: Database, email: str, password: str, name: str | None = None) -> User:
@@ -130,14 +108,16 @@ def _hash(password: str) -> str:
     return argon2.PasswordHasher().hash(password)
 
 
-def _owner(database: Database, email: str) -> User:
+def owner_of(database: Database, email: str) -> User:
+    """The account of an address. Raises NotFound."""
     found = database.read(users.by_email, email)
     if found is None:
         raise NotFound(f"There is no account for {email}. Create one: branchline user add {email}")
     return found[0]
 
 
-def _database() -> Database:
+def opened_database() -> Database:
+    """The installation's database. Raises ConfigurationError where it is not migrated."""
     settings = current()
     migrate.require(settings.database_url)
     return Database(settings.database_url, settings.database)

@@ -118,6 +118,17 @@ api_tokens = sa.Table(
     sa.Column("last_used_at", Time),
 )
 
+pool_tokens = sa.Table(
+    "pool_tokens",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("last_used_at", Time),
+)
+
 threads = sa.Table(
     "threads",
     metadata,
