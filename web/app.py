@@ -10,6 +10,7 @@ from web import pages
 from web.api import (
     accounts,
     body_limits,
+    claims,
     events,
     files,
     queued_messages,
@@ -74,5 +75,6 @@ def _register_api(app: Flask) -> None:
         events.streams,
         worker_api.worker_api,
         worker_requests.views,
+        claims.views,
     ):
         api.register_blueprint(blueprint)

@@ -15,6 +15,7 @@ from runtime.child.child import Child
 from runtime.child.control_groups import ControlGroups
 from runtime.child.hosts import Hosts
 from runtime.child.launchers import LAUNCHERS, LaunchContext
+from runtime.child.remote_child import RemoteMachines
 from runtime.child.sandboxing import Sandboxing
 from runtime.registry import Worker
 from runtime.settings import Settings
@@ -23,12 +24,20 @@ from runtime.settings import Settings
 class Children:
     """Starts children, each by the launcher of its worker's type."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
-        """``environ``: variables that children may inherit; those of this process if None."""
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str] | None = None,
+        machines: RemoteMachines | None = None,
+    ) -> None:
+        """``environ``: variables that children may inherit; those of this process if None.
+
+        ``machines``: those elsewhere that execute workers of type remote.
+        """
         environ = os.environ if environ is None else environ
         self.sandboxing = Sandboxing(settings, environ)
         self.hosts = Hosts(environ, settings.pool.host_recycle, self.sandboxing)
-        context = LaunchContext(self.hosts, ControlGroups(), environ)
+        context = LaunchContext(self.hosts, ControlGroups(), environ, machines)
         self._launchers = {type: launcher(context) for type, launcher in LAUNCHERS.items()}
 
     def start(self, worker: Worker, *, run_id: str, environ: Mapping[str, str], line: bytes = b"") -> Child:

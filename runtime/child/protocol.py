@@ -67,6 +67,8 @@ __all__ = [
 
 CANCEL: Final = b'{"type":"cancel"}'
 """The line by which a worker is asked to end."""
+TIMEOUT: Final = b'{"type":"timeout"}'
+"""The line by which a worker is told that its time is over; SIGTERM follows."""
 _OTHER_ENCODING: Final = (
     "The worker writes UTF-16, and a line of the protocol is UTF-8. Set the encoding of its output; in "
     "PowerShell: [Console]::OutputEncoding = [Text.UTF8Encoding]::new($false)"
@@ -98,12 +100,15 @@ WorkerEvent = Event | Refused | Log
 class Decoder:
     """Decodes the output of one child."""
 
-    def __init__(self, max_line: int = MAX_LINE) -> None:
-        """``max_line``: the longest line that is accepted, in bytes."""
+    def __init__(self, max_line: int = MAX_LINE, elsewhere: bool = False) -> None:
+        """``max_line``: the longest line that is accepted, in bytes.
+
+        ``elsewhere``: a machine elsewhere executes the child, and sends lines of its own with those of it.
+        """
         self._max_line = max_line
         self._rest: list[bytes] = []
         self._rest_size = 0
-        self._reader = Reader()
+        self._reader = Reader(elsewhere)
         self._open = self._reader.open
         self._surrogates = self._reader.surrogates
 
@@ -190,6 +195,10 @@ class Decoder:
         return events
 
     def _add(self, events: list[WorkerEvent], fields: dict[str, Any]) -> None:
+        if fields.get("type") == "alive":
+            return  # a sign of life of a machine elsewhere
+        if fields.get("type") == "log" and isinstance(fields.get("text"), str):
+            return _log(events, fields["text"].rstrip("\n"))
         try:
             said = self._reader.read(fields)
         except ProtocolError as error:

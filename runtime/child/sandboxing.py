@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime.child.egress import Routes
 from runtime.errors import ChildFailed, ChildLost
-from runtime.registry import Worker, WorkerType
+from runtime.registry import Worker
 from runtime.registry.environments import Environments
 from runtime.sandbox.folders import PoolFolder
 from runtime.sandbox.plan import Plan
@@ -66,21 +66,23 @@ class Sandboxing:
 
     def report(self, worker: Worker) -> dict[str, Any] | None:
         """What is in force for a worker and what is not, as a pool reports it; None: it runs elsewhere."""
-        if worker.type is WorkerType.HTTP:
+        if worker.type.elsewhere:
             return None
         in_force = self.policy(worker).in_force
         return {**in_force.encode(), "missing": dict(in_force.missing)}
 
     def encode(self, workers: Iterable[Worker]) -> str:
-        """What is in force for each worker, by its id, as JSON."""
-        local = (worker for worker in workers if worker.type is not WorkerType.HTTP)
-        return json.dumps({worker.id: self.policy(worker).in_force.encode() for worker in local})
+        """What is in force for each worker, by its id, as JSON; null for one that runs elsewhere."""
+        return json.dumps({worker.id: self._encode(worker) for worker in workers})
+
+    def _encode(self, worker: Worker) -> dict[str, Any] | None:
+        return None if worker.type.elsewhere else self.policy(worker).in_force.encode()
 
     def log(self, workers: Iterable[Worker]) -> None:
         """Log what is not in force for these workers, once for each reason."""
         lacking: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
         for worker in workers:
-            if worker.type is not WorkerType.HTTP:
+            if not worker.type.elsewhere:
                 for measure, why in self.policy(worker).in_force.missing.items():
                     ids, measures = lacking.setdefault(why, ({}, {}))
                     ids[worker.id] = measures[measure] = None
@@ -127,7 +129,7 @@ class Sandboxing:
             return self._folder
 
     def _decide(self, worker: Worker) -> Policy:
-        rules = Rules(level=Level.NONE) if worker.type is WorkerType.HTTP else worker.sandbox
+        rules = Rules(level=Level.NONE) if worker.type.elsewhere else worker.sandbox
         program = worker.program
         command = [shutil.which(program, path=self._path) or program] if program else []
         python = None if self.environments.missing(worker) else self.environments.python(worker)

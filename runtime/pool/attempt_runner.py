@@ -19,6 +19,7 @@ import gevent
 
 from runtime import events, logs
 from runtime.child import Child, Children, protocol
+from runtime.child.remote_child import RemoteChild
 from runtime.errors import (
     AttemptEnded,
     ChildFailed,
@@ -109,7 +110,7 @@ class AttemptRunner:
         self._announced = announced
         self.calls = calls
         self._on_commit = on_commit
-        self._relay = Relay(attempt, services, calls)
+        self._relay = Relay(attempt, services, calls, worker.type.elsewhere)
         self._lost: str | None = None
         """Why there is no child, where its worker is not to blame."""
         self.not_started = False
@@ -147,6 +148,9 @@ class AttemptRunner:
 
     def read_inbox(self) -> None:
         """Read what the worker sent over HTTP. Called on a notice, and once when its output has ended."""
+        child = self._attempt.child
+        if isinstance(child, RemoteChild):
+            child.note_contact()
         try:
             self._relay.read_inbox()
         except StreamUnavailable:
@@ -266,7 +270,7 @@ class AttemptRunner:
             child.send(protocol.CANCEL)
         if reason is StopReason.TIMEOUT:
             child.show_stack()
-            child.send(b'{"type":"timeout"}')
+            child.send(protocol.TIMEOUT)
         gevent.spawn(logs.same(child.stop), 0.0 if at_once else self._settings.pool.kill_grace)
 
     # ── decide ──────────────────────────────────────────────────────────────

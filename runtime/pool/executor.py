@@ -11,13 +11,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cached_property
 
 import gevent
 import gevent.lock
 
 from runtime import logs
 from runtime.child import Children
+from runtime.child.remote_child import RemoteMachines
 from runtime.dispatch import Dispatcher
 from runtime.errors import StaleAttempt, StoreUnavailable, Unavailable
 from runtime.model import Run, RunError, RunStatus
@@ -69,6 +69,7 @@ class Executor:
         isolated: IsolatedProcesses | None = None,
         on_outbox_filled: Callable[[], None] = lambda: None,
         on_room: Callable[[bool], None] = lambda _: None,
+        machines: RemoteMachines | None = None,
     ) -> None:
         """``incarnation`` names this process in the leases.
 
@@ -86,6 +87,7 @@ class Executor:
         self._pool = pool
         self._incarnation = incarnation
         self._hub = hub
+        self._machines = machines
         self._slots = Slots(slots, self._waiting, on_room)
         self._dispatcher = Dispatcher(services)
         self._on_capacity_change = on_capacity_change
@@ -102,8 +104,12 @@ class Executor:
         others it is told."""
         self._not_started: dict[str, int] = {}
         """Runs that could not be started here → how many messages of each are still left to others."""
+        self._passed_on: dict[str, int] = {}
+        """Runs whose version another process has → how often they were handed back for that."""
+        if machines is not None:
+            self._slots.offer(0)
 
-    @cached_property
+    @property
     def _sandboxes(self) -> str:
         """What keeps the runs of each worker in their place; the claim writes it to the run."""
         current, text = self._encoded
@@ -121,7 +127,7 @@ class Executor:
     def execute(self, run_id: str) -> str | None:
         """Execute a run of the queue, if it is still to be claimed. Returns how it has failed, if it has."""
         self._slots.take()
-        if self._slots.free < 0:  # a sub-run was quicker
+        if self._slots.free < 0 and self._machines is None:  # a sub-run was quicker
             self._slots.give_back()
             self._put_back(run_id)
             return None
@@ -131,10 +137,22 @@ class Executor:
         """Execute a run that has a slot, which is given back."""
         logs.begin(run_id=run_id)
         try:
+            if self._machines is not None and not self._machines.reserve(run_id):
+                self._slots.offer(0)  # another process was quicker
+                self.left_calls = True  # it may be one
+                self._put_back(run_id)
+                return None
             return self._claim_and_run(run_id)
         finally:
+            if self._machines is not None:
+                self._machines.release(run_id)
             logs.begin()
             self._slots.give_back()
+
+    def look_for_machines(self) -> None:
+        """See how many runs machines elsewhere would begin. Raises StreamUnavailable."""
+        if self._machines is not None:
+            self._slots.offer(self._machines.count())
 
     def _put_back(self, run_id: str) -> None:
         try:
@@ -408,6 +426,23 @@ class Executor:
         finally:
             self._slots.set_apart(-1)
             self._on_capacity_change()
+
+    def _hold_back(self, run_id: str) -> bool:
+        """Return a run to the backlog whose worker this process does not have; whether it is such a run.
+
+        Where no other process has it either, it is looked at more rarely the longer it waits; once one
+        has, it is there at once (:func:`backlog.release_held_back`).
+        """
+        due = self._services.database.read(attempts.due_worker, run_id)
+        if due is None or due[0] in self._workers.current:
+            return False
+        worker_id, age = due
+        self._services.catalogue.refresh()
+        elsewhere = self._services.catalogue.is_in_pool(self._pool, worker_id)
+        pause = _PAUSE_FOR_OTHERS if elsewhere else min(_LONGEST_HOLD, _FIRST_HOLD + age / 4)
+        self._services.database.write(backlog.unpublish, [run_id], pause)
+        log.info("run %s waits: its worker %s is not here", run_id, worker_id)
+        return True
 
     def _refuse(self, run_id: str) -> None:
         error = RunError("start_failed", "The run could not be read; the log of its pool says why.")

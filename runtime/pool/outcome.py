@@ -83,6 +83,9 @@ Outcome = Finish | Wait | Retry | HandBack
 def decide(end: AttemptEnd, limits: RunSettings, stderr: LogTail) -> Outcome:
     """What becomes of the run. ``stderr`` explains a failure to the user."""
     run, result = end.run, end.result
+    if end.error is not None and end.error.code == "timeout" and end.stopped not in _ENFORCED:
+        # A machine elsewhere keeps the time as well, and its clock may be the first.
+        end = replace(end, stopped=StopReason.TIMEOUT)
     if end.stopped in _ENFORCED:
         return _finish_stopped(end, limits, stderr)
     if end.lost is not None and not end.interrupted:

@@ -31,6 +31,7 @@ from celery.exceptions import SecurityWarning
 from gevent.event import Event
 
 from runtime.child import Children
+from runtime.child.remote_child import RemoteMachines
 from runtime.dispatch.outbox import outbox_of
 from runtime.duties import EXIT_CODE, Body, Duties, every
 from runtime.errors import ConfigurationError, StoreUnavailable
@@ -42,8 +43,10 @@ from runtime.pool.executor import Executor
 from runtime.pool.isolation import IsolatedProcesses
 from runtime.pool.leases import Leases
 from runtime.pool.registration import Registration
+from runtime.pool.workers import PoolWorkers
 from runtime.queue.app import make_celery
 from runtime.queue.worker import QueueWorker
+from runtime.registry import WorkerType
 from runtime.services import Services
 from runtime.settings import Settings, current
 from runtime.stream import Hub
@@ -70,6 +73,8 @@ _MARK_ANNOUNCED = 0.5
 """Seconds between two times at which announced ends are marked in the database."""
 _LOOK_SHARE = 0.02
 """Of the processor, looks at the folders of workers may take this part; large ones are looked at rarely."""
+_LOOK_FOR_MACHINES = 1.0
+"""Seconds between two looks whether machines elsewhere offer to execute runs."""
 _IDLE = 5.0
 """Seconds after which a duty that has nothing to do says that it is there."""
 
@@ -91,11 +96,23 @@ class PoolProcess:
         database = services.database
         self._duties = Duties(self._give_up)
         self.worker = QueueWorker(celery, name, slots, incarnation, self._give_up)
-        self.children = Children(settings)
+        machines = None
+        if any(
+            worker.type is WorkerType.REMOTE
+            for worker in services.registry.workers.values()
+            if worker.pool == name
+        ):
+            machines = RemoteMachines(services.offers, name, settings.pool.lease)
+            with_isolation = False  # no run of theirs can harm this process
+        self._has_machines = machines is not None
+        self._machines_ask = Event()
+        self.children = Children(settings, machines=machines)
+        self.workers = PoolWorkers(name, settings.worker_folders, self.children, self._report_soon)
         self.registration = Registration(
             database,
             name,
             incarnation,
+            settings.pool.lease,
             slots,
             self.workers,
             self.worker,
@@ -128,6 +145,7 @@ class PoolProcess:
             isolated,
             self._outbox_filled.set,
             self.worker.set_room,
+            machines,
         )
         self.drain = Drain(
             settings.pool,
@@ -165,6 +183,8 @@ class PoolProcess:
             self._close()
 
     def _start_duties(self) -> None:
+        if self._has_machines:
+            self._duties.start("look for machines", self._look_for_machines)
         for name, body in self.duties().items():
             self._duties.start(name, body)
 
@@ -216,6 +236,8 @@ class PoolProcess:
                     self.executor.look_after_calls(run_id)
                 case {"type": "calls"}:
                     self._calls_wait.set()
+                case {"type": "offer"}:
+                    self._machines_ask.set()
                 case {"type": "connected"}:  # notices since the connection was lost have not arrived
                     self.executor.read_inboxes()
                     self.executor.look_after_calls()
@@ -235,7 +257,10 @@ class PoolProcess:
             yield
 
     def _take_calls(self) -> Iterator[None]:
-        """Execute sub-runs that wait for this pool, whenever there is room."""
+        """Execute sub-runs that wait for this pool, whenever there is room for some that may wait.
+
+        Not whenever there is room: that would be two transactions more for every run.
+        """
         self._calls_wait.set()
         while True:
             self._calls_wait.wait(_IDLE)

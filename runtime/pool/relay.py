@@ -40,6 +40,7 @@ from runtime.pool.attempt import Attempt, StopReason
 from runtime.pool.calls import Calls
 from runtime.pool.continuation import Continuation
 from runtime.pool.durable_steps import DurableSteps
+from runtime.pool.made_files import MadeFiles
 from runtime.pool.steering import Steering
 from runtime.queue import announcer
 from runtime.registry.config_schema import ConfigSchema
@@ -70,7 +71,8 @@ Send = Callable[[bytes], None]
 class Relay:
     """Carries the output of one attempt."""
 
-    def __init__(self, attempt: Attempt, services: Services, calls: Calls) -> None:
+    def __init__(self, attempt: Attempt, services: Services, calls: Calls, elsewhere: bool = False) -> None:
+        """``elsewhere``: a machine elsewhere executes it, whose lines all come by the inbox."""
         self.attempt = attempt
         self._calls = calls
         self._database = services.database
@@ -78,8 +80,9 @@ class Relay:
         self._worker_lines = services.inbox
         self._coalesce_seconds = services.settings.run.coalesce_ms / 1000
         self._steps = DurableSteps(attempt, services.database)
-        self._steering = Steering(attempt, services.database)
-        self._inbox = protocol.Decoder()
+        self._steering = Steering(attempt, services.database, services.settings)
+        self._made_files = MadeFiles(attempt, services.database)
+        self._inbox = protocol.Decoder(elsewhere=elsewhere)
         self._inbox_lock = gevent.lock.BoundedSemaphore()
         self._appended = 0
         """Run-local number of the last event that was appended, or given up (see ``_in_sync``)."""

@@ -25,15 +25,25 @@ class Slots:
         self._apart = 0
         """Those of them that isolated processes execute; whether they wait is not known here."""
         self._had_room = True
+        self._offered: int | None = None
+        """How many more runs machines elsewhere would begin; None: runs are executed here."""
 
     @property
     def free(self) -> int:
         """How many more runs could be at work; negative where some go on that have waited."""
-        return self._total - (self.held - self._apart - self._waiting())
+        free = self._total - (self.held - self._apart - self._waiting())
+        return free if self._offered is None else min(free, self._offered)
+
+    def offer(self, count: int) -> None:
+        """So many more runs would be begun by machines elsewhere."""
+        self._offered = count
+        self.changed()
 
     def take(self) -> None:
         """One more run is in hand."""
         self.held += 1
+        if self._offered:
+            self._offered -= 1
         self.changed()
 
     def give_back(self) -> None:

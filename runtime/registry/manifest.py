@@ -36,6 +36,13 @@ class WorkerType(StrEnum):
     """A program, executed for each run."""
     HTTP = "http"
     """A web service: the pool posts the run to a URL."""
+    REMOTE = "remote"
+    """A machine elsewhere asks for its runs, and has its code."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its code is on another machine, and so in no sandbox of ours."""
+        return self in (WorkerType.HTTP, WorkerType.REMOTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,8 +433,9 @@ class _ManifestSchema(Schema):
                     f"gives the worker {credential['env']}, which the credential of {host} keeps from it"
                 )
                 raise ValidationError(message, "env")
-        if "sandbox" in data and data.get("type") == WorkerType.HTTP:
-            raise ValidationError("is not allowed for a worker of type http, which runs elsewhere", "sandbox")
+        if "sandbox" in data and data.get("type") in (WorkerType.HTTP, WorkerType.REMOTE):
+            problem = f"is not allowed for a worker of type {data['type']}, which runs elsewhere"
+            raise ValidationError(problem, "sandbox")
 
     @validates_schema
     def check_environment(self, data: dict[str, Any], **_: Any) -> None:
@@ -447,8 +455,9 @@ class _ManifestSchema(Schema):
 
     @validates_schema
     def check_start_keys(self, data: dict[str, Any], **_: Any) -> None:
-        needed = _NEEDS.get(data.get("type", ""))
-        if needed is None:
+        type = data.get("type", "")
+        needed = _NEEDS.get(type)
+        if needed is None and type != WorkerType.REMOTE:
             return
         if needed is not None and needed not in data:
             raise ValidationError(f"is missing; a worker of type {data['type']} needs it", needed)

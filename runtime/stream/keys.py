@@ -71,6 +71,14 @@ class Keys:
         """Channel: that a sub-run waits, to all processes of a pool."""
         return f"{self.prefix}:calls:{pool}"
 
+    def offers(self, pool: str) -> str:
+        """Hash: the offers of machines elsewhere to execute a run of a pool → until when each holds."""
+        return f"{self.prefix}:{{pool {pool}}}:offers"
+
+    def claim(self, pool: str, offer: str) -> str:
+        """String: the run that is given for an offer."""
+        return f"{self.prefix}:{{pool {pool}}}:claim:{offer}"
+
     def workspace(self, workspace_id: str) -> str:
         """Channel: hints to all who have a workspace open."""
         return f"{self.prefix}:workspace:{workspace_id}"

@@ -169,6 +169,9 @@ class World:
             "GET /api/files/{file_id}": Call({"file_id": self.file}),
             "GET /api/files/{file_id}/content": Call({"file_id": self.file}),
             "DELETE /api/files/{file_id}": Call({"file_id": self.file}),
+            "POST /worker/pools/{pool}/claims": Call(
+                {"pool": "python"}, body={"offer": "0123456789abcdef", "wait": 0}
+            ),
             "POST /worker/runs/{run_id}/requests": Call(
                 works, body={"type": "save", "key": "plan", "value": {"a": 1}}
             ),

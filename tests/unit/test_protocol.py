@@ -34,8 +34,8 @@ def lines(*objects: Any) -> bytes:
     return b"".join(json.dumps(one).encode() + b"\n" for one in objects)
 
 
-def decode(data: bytes) -> list[WorkerEvent]:
-    decoder = Decoder()
+def decode(data: bytes, elsewhere: bool = False) -> list[WorkerEvent]:
+    decoder = Decoder(elsewhere=elsewhere)
     return [*decoder.feed(data), *decoder.end()]
 
 
@@ -106,6 +106,21 @@ def test_what_waits_for_an_answer_is_told_what_is_wrong(fields: dict[str, Any], 
 def test_a_saved_value_is_kept_as_it_was_said() -> None:
     [said] = decode(b'{"type":"save","key":"k","value":"a\\u0000\\ud800"}\n')
     assert said == Save("k", '"a\\u0000\\ud800"')
+
+
+def test_a_machine_elsewhere_says_how_a_worker_has_ended_that_has_not() -> None:
+    crashed = {"type": "exit", "code": "worker_crashed", "message": "It fell."}
+    assert decode(lines(crashed), elsewhere=True) == [Failed("It fell.", False, None, "worker_crashed")]
+    lost = {**crashed, "code": "lost"}
+    assert decode(lines(lost), elsewhere=True) == [Failed("It fell.", True, None, "lost")]
+    [log] = decode(lines({**crashed, "code": ["cancelled"]}), elsewhere=True)
+    assert isinstance(log, Log) and '"code" of exit must be one of' in log.text
+
+
+def test_no_other_worker_says_that_it_was_lost_or_out_of_time() -> None:
+    log, done = decode(lines({"type": "exit", "code": "lost", "message": "It fell."}, {"type": "done"}))
+    assert isinstance(log, Log) and "the type 'exit' is unknown" in log.text
+    assert done == Done()
 
 
 def test_what_is_left_out_has_a_default() -> None:

@@ -53,6 +53,11 @@ _SECURITY = {
         "in": "cookie",
         "description": "Set by signing in. Its name ends with a digest of this deployment's secret key.",
     },
+    "pool": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The token of a pool, for a machine that executes its runs.",
+    },
     "run": {
         "type": "http",
         "scheme": "bearer",

@@ -13,6 +13,7 @@ from runtime.child.launchers.http import HttpLauncher
 from runtime.child.launchers.launcher import LaunchContext, Launcher
 from runtime.child.launchers.node import NodeLauncher
 from runtime.child.launchers.python import PythonLauncher
+from runtime.child.launchers.remote import RemoteLauncher
 from runtime.registry import WorkerType
 
 __all__ = ["LAUNCHERS", "LaunchContext", "Launcher"]
@@ -23,5 +24,6 @@ LAUNCHERS: Mapping[WorkerType, Callable[[LaunchContext], Launcher]] = MappingPro
         WorkerType.NODE: NodeLauncher,
         WorkerType.EXEC: ExecLauncher,
         WorkerType.HTTP: HttpLauncher,
+        WorkerType.REMOTE: RemoteLauncher,
     }
 )

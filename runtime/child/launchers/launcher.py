@@ -16,6 +16,7 @@ from runtime.child.control_groups import ControlGroups
 from runtime.child.forked import FOLDER_MISSING
 from runtime.child.host_process import HostGone, HostProcess
 from runtime.child.hosts import Hosts
+from runtime.child.remote_child import RemoteMachines
 from runtime.errors import ChildFailed, ChildLost
 from runtime.registry import Worker
 from runtime.sandbox import programs
@@ -29,6 +30,8 @@ class LaunchContext:
     groups: ControlGroups
     environ: Mapping[str, str]
     """The variables that children may get; see :mod:`runtime.child.environment`."""
+    machines: RemoteMachines | None = None
+    """Those elsewhere, for a pool whose workers they execute."""
 
 
 class Launcher(Protocol):

@@ -35,6 +35,8 @@ MAX_LINE: Final = 16 << 20
 _MAX_DATA: Final = 1 << 20
 _MAX_NAME: Final = 200
 _MAX_SENTENCE: Final = 4000
+_EXITS: Final = ("worker_crashed", "lost", "timeout", "output_too_large")
+"""Why a worker on a machine elsewhere has ended that has not said how."""
 _MAX_OPTIONS: Final = 100
 _MAX_MESSAGES: Final = 1000
 _MAX_FILES: Final = 20
@@ -172,6 +174,14 @@ def decode(fields: Mapping[str, Any]) -> Event:
             raise ProtocolError(f"the type {other[:_MAX_NAME]!r} is unknown")
         case _:
             raise ProtocolError('it has no "type"')
+
+
+def decode_exit(fields: Mapping[str, Any]) -> Failed:
+    """How a worker has ended that has not said so, by its machine elsewhere. Raises ProtocolError."""
+    code, message = fields.get("code"), _text(fields, "message", "The worker failed.")
+    if code not in _EXITS:
+        raise ProtocolError(f'"code" of exit must be one of {", ".join(_EXITS)}')
+    return Failed(message[:_MAX_SENTENCE], code == "lost", None, code)
 
 
 def _string(fields: Mapping[str, Any], key: str, default: str | None = None) -> str:

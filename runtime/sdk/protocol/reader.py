@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .events import CompleteMessage, Confirm, Delta, Done, End, Event, Failed, Start
-from .fields import ProtocolError, clean, decode
+from .fields import ProtocolError, clean, decode, decode_exit
 
 _MAX_OPEN: Final = 1000
 
@@ -14,7 +14,9 @@ _MAX_OPEN: Final = 1000
 class Reader:
     """Reads the lines of one attempt."""
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: bool = False) -> None:
+        """``elsewhere``: a machine elsewhere sends them, which also says how its worker has ended."""
+        self._elsewhere = elsewhere
         self.open: set[str] = set()
         """The messages that were started and have not ended, by their ``ref``."""
         self.surrogates: dict[str | None, str] = {}
@@ -22,7 +24,8 @@ class Reader:
 
     def read(self, fields: Mapping[str, Any]) -> list[Event]:
         """What a line says. Raises ProtocolError."""
-        event = decode(fields)
+        is_exit = self._elsewhere and fields.get("type") == "exit"
+        event = decode_exit(fields) if is_exit else decode(fields)
         match event:
             case Delta(ref, text):
                 self._check_open(ref)

@@ -63,7 +63,7 @@ def answer(body: dict[str, Any], headers: dict[str, str]) -> Iterator[bytes]:
     yield b'{"type":"done"}\n'
 
 
-@pytest.fixture(params=list(WorkerType))
+@pytest.fixture(params=[type for type in WorkerType if type is not WorkerType.REMOTE])
 def worker(request: pytest.FixtureRequest, tmp_path: Path, service: WorkerService) -> Worker:
     """The worker, as one of each type."""
     type: WorkerType = request.param

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from runtime.errors import CallChanged, CallRefused, NotFound, StaleAttempt
-from runtime.model import Role, Run, RunError, RunStatus, Thread, User
+from runtime.model import File, Role, Run, RunError, RunStatus, Thread, User, new_id
 from runtime.store import (
     Database,
     attempts,
     backlog,
     calls,
+    files,
     outbox,
     pools,
     queued_messages,
@@ -98,6 +99,30 @@ def chain(database: Database, top: Run, depth: int) -> list[Run]:
 def report(database: Database, slots: int, **limits: int) -> None:
     workers = {worker: {"max_running": limit} for worker, limit in limits.items()}
     database.write(pools.report, "python", POOL, slots, workers)
+
+
+def test_a_call_names_files_of_its_callers_thread_only(database, root, user, thread):
+    parent = root()
+    elsewhere = database.write(threads.create, workspace_id=user.workspace_id, user_id=user.id)
+    own, kept = (uploaded(database, user, in_thread.id) for in_thread in (thread, elsewhere))
+
+    def hand_on(id: str, file: str) -> calls.Called | None:
+        said = [states.NewMessage(Role.USER, "look", files=[{"id": file}])]
+        return database.write(calls.create, parent, id, "d", said, SPEC, LIMITS)
+
+    assert hand_on("a", own) is not None
+    for file in (kept, new_id()):
+        with pytest.raises(NotFound):
+            hand_on("b", file)
+
+
+def uploaded(database: Database, user: User, thread_id: str) -> str:
+    """A file that messages of a thread name."""
+    file = File(new_id(), user.workspace_id, user.id, "a.txt", "text/plain", 1, "0" * 64)
+    database.write(files.begin, file, 0)
+    database.write(files.finish, file, lambda: None)
+    database.write(files.use, thread_id, [file.id])
+    return file.id
 
 
 def test_a_call_makes_a_run_with_its_messages_on_a_hidden_thread_of_the_workspace(database, root, user):

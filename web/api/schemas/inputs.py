@@ -254,6 +254,21 @@ class MessagesToRun(Input):
     messages = message_list(1, MAX_WAITING, required=True)
 
 
+class NewClaim(Input):
+    """The offer of a machine to execute a run."""
+
+    offer = fields.String(
+        required=True,
+        validate=validate.Regexp(
+            r"[0-9a-zA-Z_-]{16,64}\Z", error="must be 16 to 64 of a-z, A-Z, 0-9, _ and -"
+        ),
+        metadata=says("random, and another one after each answer"),
+    )
+    wait = kinds.Number(
+        load_default=10.0, validate=validate.Range(0, 10), metadata=says("seconds to wait for a run at most")
+    )
+
+
 class Answer(Input):
     """The answer to a run's question."""
 
