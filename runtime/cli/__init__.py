@@ -19,6 +19,7 @@ _COMMANDS = {
         "up": ("runtime.cli.up:up", "Start everything on this machine."),
         "web": ("runtime.cli.processes:web", "Serve the API and the streams."),
         "pool": ("runtime.cli.processes:pool", "Execute the runs of one pool."),
+        "remote": ("runtime.cli.remote:remote", "Execute the runs of a pool elsewhere, over HTTPS."),
         "reaper": ("runtime.cli.processes:reaper", "Recover lost runs and messages."),
         "flower": ("runtime.cli.processes:flower", "Serve Flower, which monitors the pools."),
     },
