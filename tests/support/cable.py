@@ -11,13 +11,14 @@ import threading
 class Cable:
     """Forwards a port of this machine to a server's, for as long as it is joined."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, begin: str = "127.0.0.1") -> None:
+        """``host`` and ``port`` of the server; ``begin``: the address of this machine where it begins."""
         self._server = (host, port)
         self._ends: set[socket.socket] = set()
         self._joined = True
         self._flowing = threading.Event()
         self._flowing.set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((begin, 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
