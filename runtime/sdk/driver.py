@@ -53,7 +53,7 @@ def execute(
             from . import mistakes
 
             _print_traceback()
-            run._fail(f"{type(error).__name__}: {error}", bool(getattr(error, "retryable", False)))
+            run._fail(mistakes.described(error), bool(getattr(error, "retryable", False)))
         return 1
     except (Cancelled, BrokenPipeError):
         wire.ignore_signals()  # a second one must not change the exit code

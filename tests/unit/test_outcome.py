@@ -114,6 +114,12 @@ def test_a_retryable_failure_is_retried_with_a_growing_backoff(failures, backoff
     assert found == Retry(backoff, replace(RETRYABLE, log_tail="Traceback"))
 
 
+def test_a_retryable_failure_is_not_retried_before_the_worker_says():
+    result = WorkerResult(RETRYABLE, retry_after=30.0)
+
+    assert outcome(result=result, error=RETRYABLE) == Retry(30.0, replace(RETRYABLE, log_tail="Traceback"))
+
+
 def test_a_retryable_failure_of_the_last_attempt_ends_the_run():
     found = outcome(result=WorkerResult(RETRYABLE), error=RETRYABLE, run=replace(RUN, failures=2))
 

@@ -298,16 +298,20 @@ def test_text_is_said_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "chunk",
+    ("chunk", "retryable"),
     [
-        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
-        {"type": "error", "code": "server_error", "message": "Overloaded"},
-        {"type": "response.failed", "response": {"error": {"message": "Overloaded"}}},
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, True),
+        ({"type": "error", "error": {"type": "not_found_error", "message": "Overloaded"}}, False),
+        ({"type": "error", "code": "server_error", "message": "Overloaded"}, True),
+        ({"type": "response.failed", "response": {"error": {"message": "Overloaded"}}}, False),
     ],
 )
-def test_an_error_of_a_model_fails_the_run_and_leaves_no_call_open(chunk: dict[str, Any]) -> None:
-    result = execute(streaming([chat(call_of(0, "{}", "call_a", "add")), chunk]), "hi")
-
+def test_an_error_of_a_model_fails_the_run_and_leaves_no_call_open(
+    chunk: dict[str, Any], retryable: bool
+) -> None:
+    worker = streaming([chat(call_of(0, "{}", "call_a", "add")), chunk])
+    assert execute(worker, "hi").status == ("queued" if retryable else "error")
+    result = execute(worker, "hi", max_attempts=1)
     assert (result.status, str(result.error)) == ("error", "Overloaded")
     assert result.messages[-1].data == {
         "call_id": "call_a", "name": "add", "result": "Overloaded", "is_error": True,

@@ -16,6 +16,7 @@ except ImportError as error:
 
 from runtime.sdk import Failure, OpenMessage, Run
 from runtime.sdk.beginnings import beginning, go_on
+from runtime.sdk.model_errors import failure_of
 
 _MODEL = "claude-sonnet-5-5"
 
@@ -23,6 +24,7 @@ _MODEL = "claude-sonnet-5-5"
 _CLIENT = anthropic.Anthropic(
     api_key=os.environ.get("ANTHROPIC_API_KEY", ""), base_url=os.environ.get("ANTHROPIC_BASE_URL") or None
 )
+_SERVER = _CLIENT.base_url.host
 
 
 def run(run: Run) -> Iterator[str]:
@@ -34,10 +36,15 @@ def run(run: Run) -> Iterator[str]:
     try:
         with _CLIENT.messages.create(**request) as stream:
             yield from go_on(text, _relay(run, stream))
-    except anthropic.APIError as error:
+    except Failure:
+        raise
+    except Exception as error:
         if text and isinstance(error, anthropic.BadRequestError):
             run.discard()  # newer models do not go on with an answer
-        raise _failure(error, request["model"]) from error
+        raise (
+            failure_of(error, server=_SERVER, model=request["model"], key="the key in ANTHROPIC_API_KEY")
+            or error
+        ) from error
 
 
 def _request(run: Run, *, goes_on: bool) -> dict[str, Any]:
@@ -99,25 +106,3 @@ def _report_usage(run: Run, usage: Any) -> None:
         "cached_input_tokens": getattr(usage, "cache_read_input_tokens", None),
     }
     run.usage(**{name: amount for name, amount in amounts.items() if amount is not None})
-
-
-def _failure(error: anthropic.APIError, model: str) -> Failure:
-    """The library's error as a sentence for the user."""
-    detail = error.message.strip() or type(error).__name__
-    match error:
-        case anthropic.APITimeoutError():
-            return Failure("The model did not answer in time.", retryable=True)
-        case anthropic.APIConnectionError():
-            host = _CLIENT.base_url.host
-            return Failure(f"{host} could not be reached: {error.__cause__ or detail}", retryable=True)
-        case anthropic.AuthenticationError() | anthropic.PermissionDeniedError():
-            return Failure(f"The key in ANTHROPIC_API_KEY was refused: {detail}")
-        case anthropic.NotFoundError():
-            return Failure(f"There is no model {model!r}: {detail}")
-        case anthropic.RateLimitError():
-            return Failure(f"The model is asked too often: {detail}", retryable=True)
-        case anthropic.APIStatusError():
-            retryable = error.status_code >= 500
-            return Failure(f"The model's server answered {error.status_code}: {detail}", retryable=retryable)
-        case _:
-            return Failure(f"The model broke off: {detail}", retryable=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ..errors import Failure
+from ..errors import Failure, Suspended
 from ..messages import Json
 from .rules import Chunk, Meaning, Rule
 
@@ -19,7 +19,11 @@ _Kind = tuple[str, str, str]
 
 
 class Output:
-    """Says what chunks mean. As a context manager it ends what is open."""
+    """Says what chunks mean.
+
+    As a context manager it ends what is open, and makes a failure of what a model's provider
+    raises through an agent's library, so that the run is tried again where that may help.
+    """
 
     def __init__(self, run: Run, *tables: Iterable[Rule]) -> None:
         """``tables``: of rules. The first with one that fits a chunk says what it means."""
@@ -130,9 +134,9 @@ class Output:
         names = {name: None for one in self._used.values() for name in one}
         self._run.usage(**{name: sum(one.get(name, 0) for one in self._used.values()) for name in names})
 
-    def error(self, message: str) -> None:
+    def error(self, message: str, retryable: bool = False) -> None:
         """Fail the run."""
-        raise Failure(message)
+        raise Failure(message, retryable=retryable)
 
     def _end_text(self, of: str | None) -> None:
         if of in self._texts:
@@ -144,16 +148,30 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End what is open. A call without a result has none that we know of, unless an exception ends it."""
-        for of in list(self._texts):
+        """End what is open: a text that an exception ends stays half a text.
+
+        A call without a result has none that we know of, unless an exception ends it.
+        """
+        whole = error is None or isinstance(error, Suspended)
+        for of in list(self._texts) if whole else ():
             self._end_text(of)
         for call in self._waiting.values():
             if error is None:
                 call.called()
             else:
                 call.__exit__(kind, error, trace)
+        self._texts.clear()
         self._calls.clear()
         self._waiting.clear()
+        if isinstance(error, Exception) and not isinstance(error, Failure):
+            _raise_failure(error)
+
+
+def _raise_failure(error: Exception) -> None:
+    from ..model_errors import failure_of
+
+    if failure := failure_of(error):
+        raise failure from error
 
 
 def _note(said: list[Meaning], meaning: Meaning) -> None:

@@ -60,6 +60,8 @@ class Rule:
     """Whether these amounts add up in an answer. Otherwise the last of a name counts."""
     error: str | None = None
     """The path of the reason why it has failed: this ends the run."""
+    retryable: bool = False
+    """Whether another attempt may succeed then."""
     end: bool = False
     """Whether it ends the message, or the call, that it belongs to."""
 
@@ -109,7 +111,8 @@ class Rule:
         if self.end:
             yield {"kind": "end", "of": of}
         if self.error is not None:
-            yield {"kind": "error", "message": str(at(chunk, self.error) or "The model has failed.")}
+            message = str(at(chunk, self.error) or "The model has failed.")
+            yield {"kind": "error", "message": message, "retryable": self.retryable}
 
 
 def at(chunk: Chunk, path: str) -> Any:

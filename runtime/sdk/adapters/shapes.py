@@ -75,8 +75,13 @@ OPENAI_RESPONSES = (
             "reasoning_tokens": "response.usage.output_tokens_details.reasoning_tokens",
         },
     ),
+    Rule(
+        when={"type": "response.failed", "response.error.code": ("server_error", "rate_limit_exceeded")},
+        error="response.error.message",
+        retryable=True,
+    ),
     Rule(when={"type": "response.failed"}, error="response.error.message"),
-    Rule(when={"type": "error", "message": ...}, error="message"),
+    Rule(when={"type": "error", "message": ...}, error="message", retryable=True),
     Rule(when={"type": "function_call_output"}, result={"id": "call_id", "value": "output"}),
 )
 """The events of OpenAI's Responses API."""
@@ -117,6 +122,14 @@ ANTHROPIC = (
     ),
     Rule(when={"type": "content_block_stop"}, of="index", end=True),
     Rule(when={"type": "message_delta"}, usage={"output_tokens": "usage.output_tokens"}),
+    Rule(
+        when={
+            "type": "error",
+            "error.type": ("overloaded_error", "api_error", "rate_limit_error", "timeout_error"),
+        },
+        error="error.message",
+        retryable=True,
+    ),
     Rule(when={"type": "error", "error": ...}, error="error.message"),
     Rule(
         when={"type": "tool_result", "tool_use_id": ..., "is_error": (None, False)},

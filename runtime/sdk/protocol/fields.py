@@ -169,7 +169,7 @@ def decode(fields: Mapping[str, Any]) -> Event:
             return Done()
         case "error":
             message = _text(fields, "message", "The worker failed.")
-            return Failed(message[:_MAX_SENTENCE], fields.get("retryable") is True)
+            return Failed(message[:_MAX_SENTENCE], fields.get("retryable") is True, _retry_after(fields))
         case str(other):
             raise ProtocolError(f"the type {other[:_MAX_NAME]!r} is unknown")
         case _:

@@ -215,9 +215,9 @@ class Transcript:
             case Done():
                 self._end_all("complete")
                 self.ended = "done"
-            case Failed(message, retryable):
+            case Failed(message, retryable, _, code):
                 self.ended = "error"
-                self.error = Error("worker_error", message, retryable)
+                self.error = Error(code, message, retryable)
         return None
 
     def _delta(self, ref: str | None, text: str) -> None:

@@ -310,7 +310,7 @@ def test_print_and_input_do_not_touch_the_protocol(execute: Execute) -> None:
         ("def run(run):\n    raise ValueError('no')", "ValueError: no"),
         ("async def run(run):\n    raise ValueError('no')", "ValueError: no"),
         ("def run(run):\n    yield 5", "TypeError: a worker yields str or dict, not int"),
-        ("def run(run):\n    yield {'x': {1}}", "TypeError: Object of type set is not JSON serializable"),
+        ("def run(run):\n    run.usage(x={1})", "TypeError: Object of type set is not JSON serializable"),
         ("from runtime.sdk import Failure\ndef run(run):\n    raise Failure('busy')", "busy"),
     ],
     ids=["raise", "raise async", "bad yield", "no JSON", "failure"],
@@ -319,6 +319,45 @@ def test_what_goes_wrong_is_told(execute: Execute, source: str, error: str) -> N
     executed = execute(source)
     assert executed.end() == [{"type": "error", "message": error, "retryable": False}]
     assert executed.code == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (
+            "def run(run):\n    run.delta('a')\n    run.detla('b')",
+            "AttributeError: 'Run' object has no attribute 'detla'; did you mean 'delta'? "
+            "(worker_under_test.py, line 3)",
+        ),
+        (
+            "def run(run):\n    yield 'a'\n    yield {'type': 'dleta', 'text': 'b'}",
+            "there is no event of the type 'dleta'; did you mean 'delta'? (worker_under_test.py, line 3)",
+        ),
+        (
+            "def more():\n    yield 'a'\n    yield {'type': 'dleta'}\ndef run(run):\n    yield from more()",
+            "there is no event of the type 'dleta'; did you mean 'delta'? (worker_under_test.py, line 3)",
+        ),
+        (
+            "async def run(run):\n    yield 'a'\n    yield {'type': 'stpe'}",
+            "there is no event of the type 'stpe'; did you mean 'step'? (worker_under_test.py, line 3)",
+        ),
+        (
+            "def run(run):\n    run.delta('a')\n    run.emit({'type': 'delta', 'txt': 'b'})",
+            "an event of the type 'delta' needs 'text', not 'txt' (worker_under_test.py, line 3)",
+        ),
+        (
+            "def run(run):\n    run.delta('a')\n    run.emit({'text': 'b'})",
+            "an event needs a 'type' (worker_under_test.py, line 3)",
+        ),
+    ],
+    ids=["method", "yielded", "yielded from", "yielded async", "field", "no type"],
+)  # fmt: skip
+def test_what_is_misspelt_is_an_error_with_its_line(execute: Execute, source: str, error: str) -> None:
+    executed = execute(source)
+    assert executed.end() == [
+        {"type": "delta", "text": "a"},
+        {"type": "error", "message": error, "retryable": False},
+    ]
 
 
 SHAPES = {
