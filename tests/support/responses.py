@@ -36,6 +36,8 @@ class Response:
         self.error: dict[str, Any] | None = None
         self.events: list[dict[str, Any]] = []
         self.text = {"reasoning": "", "answer": ""}
+        self.call: tuple[str, dict[str, Any]] | None = None
+        """The function that it calls at its end, and the arguments."""
         self.add("response.created", response=self.fields())
 
     def add(self, type: str, **more: Any) -> None:
@@ -61,12 +63,20 @@ class Response:
                     "status": "completed",
                     "content": [part],
                 },
+                *self._calls(),
             ],
             "usage": USAGE if self.status == "completed" else None,
             "parallel_tool_calls": True,
             "tool_choice": "auto",
             "tools": [],
         }
+
+    def _calls(self) -> list[dict[str, Any]]:
+        if self.call is None:
+            return []
+        name, arguments = self.call
+        call = {"name": name, "arguments": json.dumps(arguments), "call_id": "call_1"}
+        return [{"type": "function_call", "id": "fc", "status": "completed", **call}]
 
 
 class Provider:
@@ -84,6 +94,8 @@ class Provider:
         """Whether streams end where the text does, and nothing can be read."""
         self.fails_after: int | None = None
         """After how many tokens the next response fails, for the moment."""
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        """Of which functions the next responses have calls, one each."""
         self._allowed = 0
         self._closed = False
         self._connections: set[socket.socket] = set()
@@ -133,6 +145,7 @@ class Provider:
         with self.changed:
             response = Response(f"resp_{len(self.responses) + 1}", request)
             self.responses[response.id] = response
+            response.call = self.calls.pop(0) if self.calls else None
         threading.Thread(target=self._generate, args=(response,), daemon=True).start()
         return response
 

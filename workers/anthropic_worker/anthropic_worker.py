@@ -16,7 +16,7 @@ except ImportError as error:
 
 from runtime.sdk import Failure, OpenMessage, Run
 from runtime.sdk.beginnings import beginning, go_on
-from runtime.sdk.model_errors import failure_of
+from runtime.sdk.model_errors import ended_early, events_of, failure_of
 
 _MODEL = "claude-sonnet-5-5"
 
@@ -69,7 +69,7 @@ def _request(run: Run, *, goes_on: bool) -> dict[str, Any]:
 
 def _relay(run: Run, stream: anthropic.Stream[Any]) -> Iterator[str]:
     thinking: OpenMessage | None = None
-    for event in stream:
+    for event in events_of(stream, _SERVER):
         match event.type:
             case "message_start":
                 _report_usage(run, event.message.usage)
@@ -85,6 +85,9 @@ def _relay(run: Run, stream: anthropic.Stream[Any]) -> Iterator[str]:
             case "message_delta":
                 _report_usage(run, event.usage)
                 _report_stop_reason(run, event.delta.stop_reason)
+            case "message_stop":
+                return
+    raise ended_early(stream, _SERVER)
 
 
 _REASONS = {

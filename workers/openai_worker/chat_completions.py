@@ -9,6 +9,7 @@ import openai
 
 from runtime.sdk import Failure, Run
 from runtime.sdk.beginnings import beginning, go_on
+from runtime.sdk.chat_answers import ChatAnswer
 
 _GOES_ON = {"vllm", "sglang", "llamacpp"}
 """Servers whose models go on with a last message of the assistant, as they call themselves in /models."""
@@ -27,7 +28,11 @@ def answer(run: Run, client: openai.OpenAI, model: str) -> Iterator[str]:
         return
     request = _request(run, client, model)
     with _going_on(run, client, request) if text else client.chat.completions.create(**request) as stream:
-        yield from go_on(text, _relay(run, stream, goes_on=bool(text)))
+        # What a model thinks before it goes on with an answer is no part of the conversation.
+        said = ChatAnswer(run, stream, client.base_url.host, thoughts=not text)
+        yield from go_on(text, said.pieces())
+        if said.usage:
+            run.usage(**said.usage)
 
 
 def _request(run: Run, client: openai.OpenAI, model: str) -> dict[str, Any]:

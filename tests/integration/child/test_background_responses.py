@@ -170,7 +170,7 @@ def function(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Function:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
     monkeypatch.syspath_prepend(WORKER.folder)
-    return load(f"{WORKER.folder}/openai_worker.py")
+    return load(f"{WORKER.folder}/openai_worker.py").function
 
 
 def test_an_attempt_may_be_lost_behind_any_of_its_lines(provider: Provider, function: Function) -> None:
