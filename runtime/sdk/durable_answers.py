@@ -1,0 +1,187 @@
+"""Answers of chat completions, each of them a durable step of its run.
+
+The worker brings its client of OpenAI's library; nothing of that is imported here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .chat_answers import ChatAnswer
+from .errors import Failure
+from .messages import Json
+from .model_errors import failure_of
+
+if TYPE_CHECKING:
+    from .run import OpenMessage, Run
+
+T = TypeVar("T")
+
+_LONGEST_PROBLEM = 500
+"""Characters of what a value does not fit, which may be as long as the value."""
+ChatMessage = dict[str, Json]
+"""A message as chat completions have it: role, content, tool_calls."""
+
+
+def ask(
+    run: Run,
+    key: str,
+    client: Any,
+    model: str,
+    messages: Sequence[ChatMessage],
+    *,
+    show: str | None = "answer",
+    **request: Any,
+) -> ChatMessage:
+    """The model's answer, as the next request has it among its ``messages``.
+
+    Its text is streamed in the channel ``show``, "answer" or "reasoning", or not at all (None); what
+    the model thinks is reasoning. ``request``: what else it is asked with, such as ``tools``.
+
+    It is the durable step ``key``: a later attempt shows it and asks nothing. An attempt that is
+    lost before the answer is whole and saved asks again. Raises Failure.
+    """
+    was_asked = run.has_step(key)
+    shown = _Shown(run, show)
+    said = None if was_asked else _stream(run, shown, client, model, messages, request)
+
+    def keep() -> dict[str, Json]:
+        assert said is not None, "it is called where nothing is kept"
+        run.usage(**said.usage)
+        message = {"role": "assistant", "content": said.text}
+        calls = {"tool_calls": said.calls} if said.calls else {}
+        return {"message": {**message, **calls}, "reasoning": said.reasoning}
+
+    kept: dict[str, Json] = run.once(key, keep)
+    answer: ChatMessage = kept["message"]
+    if was_asked:
+        if kept["reasoning"]:
+            run.message(kept["reasoning"], channel="reasoning")
+        shown.add(answer["content"])
+        shown.end()
+    return answer
+
+
+def json_schema(schema: Mapping[str, Json]) -> dict[str, Json]:
+    """What has a model of OpenAI's APIs answer with JSON of a schema.
+
+    It is not strict for a schema that leaves something open, which is refused as a strict one.
+    """
+    return {"name": "answer", "schema": schema, "strict": schema.get("additionalProperties") is False}
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def ask_for_json(
+    run: Run,
+    key: str,
+    client: Any,
+    model: str,
+    messages: Sequence[ChatMessage],
+    *,
+    schema: Mapping[str, Json],
+    read: Callable[[Any], T] = _as_it_is,
+    structured: bool = True,
+) -> T:
+    """What the model answers in JSON that fits the ``schema``, as ``read`` has it; the text is not shown.
+
+    ``read`` raises ValueError where the JSON is of no use for another reason. Where it is of none, the
+    model is told why and asked once more. ``structured``: the server is asked to hold the model to the
+    ``schema``, which some servers refuse; say in the messages what is wanted, too. It takes the library
+    jsonschema. Raises Failure.
+    """
+    problem_of = _checker(schema)
+    conversation = list(messages)
+    request: dict[str, Any] = {}
+    if structured:
+        request["response_format"] = {"type": "json_schema", "json_schema": json_schema(schema)}
+    problem = ""
+    for number in (1, 2):
+        answer = ask(run, f"{key} {number}", client, model, conversation, show=None, **request)
+        try:
+            value = _json_in(answer["content"])
+            if found := problem_of(value):
+                raise ValueError(found)
+            return read(value)
+        except ValueError as error:
+            problem = str(error)
+        again = f"That cannot be used: {problem}. Answer again, with nothing but JSON of the schema."
+        answered = {"role": "assistant", "content": answer["content"] or "(nothing)"}
+        conversation += [answered, {"role": "user", "content": again}]
+    raise Failure(f"The model has twice given an answer that cannot be used: {problem}.")
+
+
+class _Shown:
+    """The text of an answer, in a message that begins with its first piece."""
+
+    def __init__(self, run: Run, channel: str | None) -> None:
+        """``channel``: None where it is not shown."""
+        self._run = run
+        self._channel = channel
+        self._message: OpenMessage | None = None
+
+    def add(self, text: str) -> None:
+        if self._channel is not None and text:
+            self._message = self._message or self._run.start(channel=self._channel)
+            self._message.delta(text)
+
+    def end(self) -> None:
+        if self._message is not None:
+            self._message.end()
+
+
+def _stream(
+    run: Run,
+    shown: _Shown,
+    client: Any,
+    model: str,
+    messages: Sequence[ChatMessage],
+    request: Mapping[str, Any],
+) -> ChatAnswer:
+    server = client.base_url.host
+    options = {"stream": True, "stream_options": {"include_usage": True}, **request}
+    try:
+        with client.chat.completions.create(model=model, messages=list(messages), **options) as stream:
+            said = ChatAnswer(run, stream, server)
+            for piece in said.pieces():
+                shown.add(piece)
+    except Failure:
+        raise
+    except Exception as error:
+        raise failure_of(error, server=server, model=model) or error from error
+    shown.end()
+    return said
+
+
+def _checker(schema: Mapping[str, Json]) -> Callable[[Json], str]:
+    """What says why a value does not fit the schema; "" where it does."""
+    try:
+        from jsonschema import Draft202012Validator
+        from jsonschema.exceptions import best_match
+    except ImportError as error:
+        raise ImportError(
+            "the library jsonschema is not installed where the pool runs; "
+            "install it there: pip install jsonschema"
+        ) from error
+    validator = Draft202012Validator(schema)
+
+    def problem_of(value: Json) -> str:
+        problem = best_match(validator.iter_errors(value))
+        return "" if problem is None else f"{problem.json_path}: {problem.message[:_LONGEST_PROBLEM]}"
+
+    return problem_of
+
+
+def _json_in(text: str) -> Json:
+    """The JSON in a text: models put it into fences, and say something around it."""
+    begin, end = text.find("{"), text.rfind("}")
+    try:
+        return json.loads(text[begin : end + 1] if 0 <= begin < end else text)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"it is no JSON ({error})") from None
