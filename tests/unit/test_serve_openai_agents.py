@@ -12,8 +12,9 @@ from tests.support.frameworks import need
 
 need("agents")
 
-from agents import Agent, RunContextWrapper, function_tool, set_tracing_disabled
-from agents.testing import ScriptedModel, assistant_message, function_call
+from agents import Agent, RunContextWrapper, function_tool, handoff, set_tracing_disabled
+from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
+from agents.tool_context import ToolContext
 
 from runtime.sdk import Run, serve
 from runtime.sdk.testing import Result, execute
@@ -182,26 +183,64 @@ def test_a_lost_attempt_that_continues_says_nothing_twice() -> None:
     assert lost.resume().text == "one two three"
 
 
-def test_what_was_called_before_the_model_answered_again_is_not_called_twice() -> None:
-    calls: list[int] = []
+def test_no_function_whose_result_was_kept_is_called_again_and_no_model_asked() -> None:
+    called: list[str] = []
 
     @function_tool
-    def count(a: int, b: int) -> int:
-        calls.append(a)
-        return a + b
+    def count(context: ToolContext[Any], a: int) -> int:
+        called.append(context.tool_call_id)
+        return a
 
-    first = [assistant_message("Let me see."), function_call("count", {"a": 1, "b": 2}, call_id="call_1")]
-    last = [assistant_message("It is 3.")]
-    saved = 0
-    for lines in range(12):
-        calls.clear()
+    first = [
+        assistant_message("Let me see."),
+        function_call("count", {"a": 1}, call_id="call_1"),
+        function_call("count", {"a": 2}, call_id="call_2"),
+    ]
+    last = [assistant_message("They are 1 and 2.")]
+    undisturbed = shown(execute(serve(agent(first, last, tools=[count])), "go"))
+    between = 0
+    for lines in range(20):
+        called.clear()
         one = agent(first, last, tools=[count])
         lost = execute(serve(one), "go", crash_after=lines)
-        before = len(calls)
-        if lost.status == "queued":
-            one.model = ScriptedModel([last] if lost.saved else [first, last])
-            lost, saves = lost.resume(), bool(lost.saved)
-            assert [text for _, _, text in shown(lost)] == ["Let me see.", '{"a":1,"b":2}', "3", "It is 3."]
-            assert len(calls) == (1 if saves else before + 1)
-            saved += saves
-    assert saved > 2
+        if lost.status != "queued":
+            continue
+        kept = {key.rpartition(" ")[2] for key in lost.saved if " call " in key}
+        before = list(called)
+        one.model = ScriptedModel([last] if lost.saved else [first, last])
+        assert shown(lost.resume()) == undisturbed
+        assert sorted(called) == sorted([*before, *({"call_1", "call_2"} - kept)])
+        between += len(kept) == 1
+    assert between, "one of them was lost between the two results"
+
+
+def answering(*answers: list[Any]) -> ScriptedModel:
+    """A model that answers by how many results of functions it is given."""
+
+    def answer(call: Any) -> Any:
+        results = [item for item in call.input if item.get("type") == "function_call_output"]
+        return answers[len(results)]
+
+    return ScriptedModel([ModelStep.respond(answer)] * 9)
+
+
+def test_a_lost_attempt_goes_on_with_the_agent_that_has_taken_over() -> None:
+    call = function_call("add", {"a": 1, "b": 2}, call_id="call_2")
+    over = [assistant_message("One moment."), function_call("transfer_to_expert", {}, call_id="call_1")]
+    counts = []
+    for lines in (1000, *range(24)):
+        expert = agent(tools=[add])
+        expert.name, expert.model = "Expert", answering([], [call], [assistant_message("It is 3.")])
+        first = agent(handoffs=[handoff(expert) if lines % 2 else expert])
+        first.model = answering(over)
+        result = execute(serve(first), "go", crash_after=lines)
+        kept = len([key for key in result.saved if " answer " in key])
+        asked = len(first.model.calls) + len(expert.model.calls)
+        if result.status == "queued":
+            result = result.resume()
+        assert [text for _, _, text in shown(result)][-2:] == ["3", "It is 3."]
+        assert {"type": "step", "description": "Expert"} in result.events
+        if lines < 1000:
+            assert len(first.model.calls) + len(expert.model.calls) == asked + 3 - kept or asked == 3
+            counts.append(kept)
+    assert {0, 1, 2} <= set(counts)

@@ -13,7 +13,7 @@ from tests.support.frameworks import need
 need("pydantic_ai")
 
 from pydantic import BaseModel
-from pydantic_ai import Agent, CallDeferred, ModelRetry, RunContext
+from pydantic_ai import Agent, BinaryContent, CallDeferred, ModelRetry, RunContext
 from pydantic_ai.messages import ModelMessage, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
@@ -194,23 +194,56 @@ def test_a_lost_attempt_that_continues_says_nothing_twice() -> None:
     assert lost.resume().text == "one two three"
 
 
-def test_what_was_called_before_the_model_answered_again_is_not_called_twice() -> None:
-    calls: list[int] = []
+def test_no_function_whose_result_was_kept_is_called_again() -> None:
+    called: list[str] = []
 
-    def count(a: int, b: int) -> int:
-        calls.append(a)
-        return a + b
+    def first(a: int) -> dict[str, int]:
+        called.append("call_0")
+        return {"a": a}
 
-    undisturbed = execute(serve(Agent(calling(("count", '{"a": 1, "b": 2}')), tools=[count])), "go")
-    saved = 0
-    for lines in range(len(undisturbed.events)):
-        calls.clear()
-        worker = serve(Agent(calling(("count", '{"a": 1, "b": 2}')), tools=[count]))
-        lost = execute(worker, "go", crash_after=lines)
-        before = len(calls)
-        again = lost.resume() if lost.status == "queued" else lost
-        assert shown(again) == shown(undisturbed)
-        if lost.saved:
-            saved += 1
-            assert len(calls) == before == 1
-    assert saved > 2
+    def second(b: int) -> City:
+        called.append("call_1")
+        return City(name=str(b))
+
+    def worker() -> Any:
+        calls = ("first", '{"a": 1}'), ("second", '{"b": 2}')
+        return serve(Agent(calling(*calls), tools=[first, second]))
+
+    undisturbed = execute(worker(), "go")
+    results = {m.data["call_id"]: m.data["result"] for m in undisturbed.messages if m.role == "tool"}
+    assert results == {"call_0": {"a": 1}, "call_1": {"name": "2"}}
+    between = 0
+    for lines in range(len(undisturbed.events) + 3):
+        called.clear()
+        lost = execute(worker(), "go", crash_after=lines)
+        if lost.status != "queued":
+            continue
+        kept = {key.rpartition(" ")[2] for key in lost.saved if " call " in key}
+        before = list(called)
+        assert kept <= set(before)
+        again = lost.resume()
+        assert sorted(shown(again)) == sorted(shown(undisturbed))  # results come as they are there
+        assert again.usage["output_tokens"] >= undisturbed.usage["output_tokens"]
+        assert sorted(called) == sorted([*before, *({"call_0", "call_1"} - kept)])
+        between += len(kept) == 1
+    assert between, "one of them was lost between the two results"
+
+
+def test_a_result_that_is_no_json_reaches_the_model_as_it_is() -> None:
+    seen: list[Any] = []
+
+    async def answer(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
+        if len(messages) > 1:
+            seen.extend(messages[-1].parts)
+            yield "A dot."
+        else:
+            yield {0: DeltaToolCall(name="draw", json_args="{}", tool_call_id="call_0")}
+
+    agent = Agent(FunctionModel(stream_function=answer))
+
+    @agent.tool_plain
+    def draw() -> BinaryContent:
+        return BinaryContent(b"PNG", media_type="image/png")
+
+    assert execute(serve(agent), "draw").text == "A dot."
+    assert any(isinstance(getattr(one, "content", None), BinaryContent | list) for one in seen)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Failure
@@ -22,7 +23,8 @@ class Journal:
     """Where an agent was: entries that are saved once in a run, whatever becomes of its attempts.
 
     An entry has what was said since the one before, what the agent needs to go on, and what
-    it asks its user next.
+    it asks its user next. Between two entries values are kept: what a model has answered, what a
+    function has returned.
     """
 
     def __init__(self, run: Run, output: Output, name: str) -> None:
@@ -42,7 +44,7 @@ class Journal:
         of it again, as it was saved or as its model says it now.
         """
         self._run.discard()
-        while (entry := await self._saved()) is not None:
+        while (entry := await self._saved(self._key)) is not None:
             for meaning in entry["said"]:
                 if meaning["kind"] != "usage":  # the attempt that used it has reported it
                     self._output.say(meaning)
@@ -56,8 +58,42 @@ class Journal:
             try:
                 await self._add(agent, ())
             except (ValueError, Failure) as error:
-                self._full = True
-                self._run.log(f"A later attempt begins with an earlier step: {error}", level="warning")
+                self._is_full(error)
+
+    async def value(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
+        """What was kept under the ``key`` since the last entry; otherwise what is made, which is kept.
+
+        Unlike the function of a durable step, ``make`` may speak and call: what it says in an
+        attempt that is lost is void with that. What is no JSON is given as it is, and not kept.
+        """
+        found = await self.kept(key)
+        if found is not None:
+            return found[0]
+        value = await make()
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            return value
+        await self.keep(key, value)
+        return value
+
+    async def kept(self, key: str) -> list[Json] | None:
+        """The one value that an attempt has kept under the ``key`` since the last entry; None: none has."""
+        found: list[Json] | None = await self._saved(f"{self._key} {key}")
+        return found
+
+    async def keep(self, key: str, value: Json) -> None:
+        """Keep a value, if there is room for it and for all before."""
+        if self._full:
+            return
+
+        async def kept() -> Json:
+            return [value]
+
+        try:
+            await self._run.once(f"{self._key} {key}", kept)
+        except (ValueError, Failure) as error:
+            self._is_full(error)
 
     async def ask(self, agent: Json, questions: Sequence[Question]) -> list[Json]:
         """Save where the agent is, and ask the user. Raises Failure where there is no room."""
@@ -83,9 +119,13 @@ class Journal:
         await self._run.once(self._key, value)
         self._next += 1
 
-    async def _saved(self) -> Any:
+    def _is_full(self, error: Exception) -> None:
+        self._full = True
+        self._run.log(f"A later attempt begins with an earlier step: {error}", level="warning")
+
+    async def _saved(self, key: str) -> Any:
         try:
-            return await self._run.once(self._key, _not_saved)
+            return await self._run.once(key, _not_saved)
         except _NotSaved:
             return None
 

@@ -1,8 +1,8 @@
 """Agents of OpenAI Agents (the library ``agents``).
 
 An agent is given the conversation. Its context is the run, for its tools. What it wants to have approved
-is asked of the run's user, and its state is saved meanwhile. When the model answers after functions
-were called, what has happened is saved, and a later attempt goes on there.
+is asked of the run's user, and its state is saved meanwhile. What models have answered and what functions
+have returned is kept, and a later attempt asks and calls none of them again.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from agents import ItemHelpers, RunContextWrapper, Runner, RunState
 from ..loader import Function
 from ..messages import Json
 from .journal import Journal
+from .openai_replay import Replay
 from .output import Output
 from .questions import call_to_approve
-from .rules import Rule, at, plain
+from .rules import Rule, at
 from .shapes import OPENAI_AGENTS, OPENAI_RESPONSES
 
 if TYPE_CHECKING:
@@ -39,18 +40,17 @@ def worker(agent: Any, rules: Sequence[Rule], input: Callable[[Run], Any] | None
 
 async def _execute(agent: Any, run: Run, output: Output, input: Callable[[Run], Any] | None) -> None:
     journal = Journal(run, output, "openai agents")
+    replay = Replay(journal)
+    agent = replay.agent(agent)
     given: Any = None
     async for saved, questions in journal.replay():
-        if "items" in saved:
-            given = saved["items"]
-        else:
-            given = await RunState.from_json(agent, saved["state"], context_override=RunContextWrapper(run))
-            _decide(given, journal.answers(questions))
+        given = await RunState.from_json(agent, saved["state"], context_override=RunContextWrapper(run))
+        _decide(given, journal.answers(questions))
     if given is None:
         given = run.as_openai("responses") if input is None else input(run)
     while True:
-        result = Runner.run_streamed(agent, given, context=run)
-        await _stream(agent, output, journal, result)
+        result = Runner.run_streamed(agent, given, context=run, run_config=replay.config)
+        await _stream(agent, output, result)
         if not result.interruptions:
             break
         given = result.to_state()
@@ -59,19 +59,13 @@ async def _execute(agent: Any, run: Run, output: Output, input: Callable[[Run], 
         _decide(given, await journal.ask(saved, questions))
 
 
-async def _stream(agent: Any, output: Output, journal: Journal, result: Any) -> None:
+async def _stream(agent: Any, output: Output, result: Any) -> None:
     before = _used(result)
     streamed = set()
     """The messages that were streamed: a model may give one as a whole only."""
-    called = False
-    """Whether functions have been called since the model answered."""
     try:
         async for event in result.stream_events():
             if event.type == "raw_response_event":
-                if called and result.current_agent is agent:
-                    _report(output, result, before)
-                    await journal.save({"items": plain(result.to_input_list())})
-                called = False
                 streamed.add(at(event, "data.item_id"))
                 output.chunk(event.data)
             elif event.type == "agent_updated_stream_event":
@@ -80,8 +74,11 @@ async def _stream(agent: Any, output: Output, journal: Journal, result: Any) -> 
             elif event.name == "message_output_created" and event.item.raw_item.id not in streamed:
                 output.say({"kind": "text", "text": ItemHelpers.text_message_output(event.item)})
             else:
-                called = called or event.name == "tool_output"
                 output.chunk(event)
+                if (
+                    event.name == "tool_called"
+                ):  # a kill while it is executed forgets what was used until then
+                    _report(output, result, before)
     finally:
         _report(output, result, before)
 

@@ -1,8 +1,8 @@
 """Agents of pydantic-ai.
 
 An agent is given the conversation as its history, and the run as its dependencies, if it wants those.
-Calls that wait for an approval or for a result are asked of the run's user. When the model answers
-after functions were called, what has happened is saved, and a later attempt goes on there.
+Calls that wait for an approval or for a result are asked of the run's user. Before functions are
+called what has led to that is saved, and what each returns is kept: a later attempt goes on there.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from pydantic_ai.messages import (
 
 from ..loader import Function
 from ..messages import Json
-from ..turns import Picture, Turn, turns
+from ..turns import Document, Picture, Turn, turns
 from .journal import Journal
 from .output import Output
+from .pydantic_steps import Steps
 from .questions import Question, call_to_approve, result_of_call
 from .rules import Rule, plain
 from .shapes import PYDANTIC_AI
@@ -55,16 +56,20 @@ async def _execute(agent: Any, run: Run, output: Output, input: Callable[[Run], 
     given: dict[str, Any] = {}
     async for saved, questions in journal.replay():
         given = _resumed(saved, journal.answers(questions))
+    steps = Steps(journal)
+    steps.know(given.get("message_history", ()))
     fixed = _fixed(agent, run)
     first = _given(run, None if input is None else input(run))
     given = {**first, **given} if given else first
     while True:
-        result = await _stream(agent, output, journal, {**fixed, **given})
+        capabilities = [*given.get("capabilities", ()), steps]
+        result = await _stream(agent, output, steps, {**fixed, **given, "capabilities": capabilities})
         if not isinstance(result.output, DeferredToolRequests):
             break
         calls, questions = _deferred(result.output)
         saved = {"messages": json.loads(result.all_messages_json()), "calls": calls}
         given = {**given, **_resumed(saved, await journal.ask(saved, questions))}
+        steps.know(given["message_history"])
     if not isinstance(result.output, str):
         output.say({"kind": "text", "text": json.dumps(plain(result.output), ensure_ascii=False)})
 
@@ -115,27 +120,25 @@ def _messages(turn: Turn) -> list[ModelMessage]:
 
 
 def _content(turn: Turn) -> Any:
-    parts = [
-        BinaryContent.from_data_uri(part.url) if isinstance(part, Picture) else part for part in turn.parts
-    ]
+    parts = [part if isinstance(part, str) else _binary(part) for part in turn.parts]
     return parts[0] if len(parts) == 1 and isinstance(parts[0], str) else parts
 
 
-async def _stream(agent: Any, output: Output, journal: Journal, given: Mapping[str, Any]) -> Any:
+def _binary(part: Picture | Document) -> BinaryContent:
+    return BinaryContent.from_data_uri(part.url)
+
+
+async def _stream(agent: Any, output: Output, steps: Steps, given: Mapping[str, Any]) -> Any:
     """The result of a part of the run, whose events are said."""
     result = None
-    called = False
-    """Whether functions have been called since the model answered."""
     async with agent.run_stream_events(**given) as events:
         async for event in events:
             if event.event_kind == "agent_run_result":
                 result = event.result
             else:
-                if called and event.event_kind == "part_start":
+                if event.event_kind == "function_tool_call":
                     _report(output, events.usage)
-                    messages = ModelMessagesTypeAdapter.dump_python(events.all_messages(), mode="json")
-                    await journal.save({"messages": messages, "calls": []})
-                called = event.event_kind == "function_tool_result"
+                    await steps.save(event.part.tool_call_id, events.all_messages())
                 output.chunk(event)
     assert result is not None, "the last event is the result"
     _report(output, result.usage)
