@@ -115,6 +115,8 @@ class Run:
         self._unconsumed = set(self._answers)
         """Answered questions that this process has not reached yet. Until it has, it repeats what an
         earlier process of the run did, and emits nothing."""
+        self._reached: list[str] = []
+        """Answered questions that this process has reached, in order."""
         self._refs = 0
         self._calls = 0
         self._questions = 0
@@ -463,6 +465,7 @@ class Run:
         """The answer to a question; where there is none yet, the user is asked it, and the process ends."""
         if question in self._answers:
             self._unconsumed.discard(question)
+            self._reached.append(question)
             answer, digest = self._answers[question], asked["digest"]
             if answer.get("digest", digest) != digest:
                 raise Failure(f"The question {question!r} asks something else than was answered.")
@@ -471,6 +474,13 @@ class Run:
         self.emit({"type": "confirm", **_without_none({**asked, "id": question})})
         self._ended = True
         raise Suspended
+
+    def _pass(self, questions: Iterable[str]) -> None:
+        """Reach answered questions without asking them, where what came of them was saved."""
+        for question in questions:
+            self._questions += 1
+            self._unconsumed.discard(question)
+            self._reached.append(question)
 
     def call(
         self,

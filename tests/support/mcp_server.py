@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from typing import Annotated
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import AcceptedElicitation, Elicit, ElicitationResult, MCPServer, Resolve
 from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import BaseModel
 
 server = MCPServer("numbers")
 
@@ -34,6 +36,26 @@ def pid() -> int:
 def refuse() -> str:
     """Fail."""
     raise ToolError("out of ink")
+
+
+class Seat(BaseModel):
+    """What is asked before a table is booked."""
+
+    name: str
+    guests: int = 2
+
+
+def for_whom(place: str) -> Elicit[Seat]:
+    """Ask the user."""
+    return Elicit(f"For whom, at {place}?", Seat)
+
+
+@server.tool()
+def book(place: str, answer: Annotated[ElicitationResult[Seat], Resolve(for_whom)]) -> str:
+    """Book a table, for whom the user says."""
+    if not isinstance(answer, AcceptedElicitation):
+        return f"{answer.action}d"
+    return f"{answer.data.guests} at {place} for {answer.data.name}"
 
 
 @server.tool(name="sleep.long")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,9 +24,10 @@ except ImportError as error:
         "the library mcp, version 2, is not installed where the pool runs; install it there: pip install mcp"
     ) from error
 
-from ..errors import Failure
+from ..errors import Failure, Suspended
 from ..messages import Json
 from ..turns import function_name
+from .mcp_questions import Asker, Questions
 from .rules import plain
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
     from ..tools import ToolCall
 
-    class Run(Protocol):
-        """What shows the calls."""
+    class Run(Asker, Protocol):
+        """What shows the calls, and asks."""
 
         def tool(self, name: str, arguments: Json = ..., call_id: str | None = ...) -> ToolCall: ...
         def log(self, message: str, /, *, level: str = ..., **fields: Any) -> None: ...
@@ -82,6 +83,7 @@ class Tools(Mapping[str, Tool]):
     def __init__(self, run: Run, execute: Callable[..., Any] | None = None) -> None:
         """``execute``: what calls an async function in a worker that is not async."""
         self._run = run
+        self._questions = Questions(run)
         self._execute = execute or (lambda function, *arguments: function(*arguments))
         self._tools: dict[str, Tool] = {}
         self._calls: set[asyncio.Task[Any]] = set()
@@ -92,6 +94,10 @@ class Tools(Mapping[str, Tool]):
         ``arguments``: an object, or JSON as a model writes it. ``call_id``: the model's. ``await``
         it in an async worker.
         """
+        return self._execute(self._text_for_model, name, arguments, call_id)
+
+    def _outcome(self, name: str, arguments: Json, call_id: str | None) -> Any:
+        """The same, with whether the call has failed."""
         return self._execute(self._call_for_model, name, arguments, call_id)
 
     def as_openai(self, api: Literal["chat", "responses"] = "chat") -> list[dict[str, Json]]:
@@ -140,7 +146,7 @@ class Tools(Mapping[str, Tool]):
         self._calls.add(task)
         try:
             async with self._run.tool(tool.name, dict(arguments), call_id) as shown:
-                answer = await tool._request(arguments)
+                answer = await self._questions.until_asked(tool._request(arguments))
                 value = _value(answer)
                 shown.result(value, is_error=answer.is_error)
                 if answer.is_error:
@@ -149,15 +155,19 @@ class Tools(Mapping[str, Tool]):
         finally:
             self._calls.discard(task)
 
-    async def _call_for_model(self, name: str, arguments: Json, call_id: str | None) -> str:
+    async def _text_for_model(self, name: str, arguments: Json, call_id: str | None) -> str:
+        return (await self._call_for_model(name, arguments, call_id))[0]
+
+    async def _call_for_model(self, name: str, arguments: Json, call_id: str | None) -> tuple[str, bool]:
+        """The text that the model is given, and whether the call has failed."""
         try:
             given = _object(arguments)
             if name not in self._tools:
                 raise ToolFailed(f"There is no tool {name}.")
             value = await self._call(self._tools[name], given, call_id)
         except Exception as error:
-            return f"Error: {error}"
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            return f"Error: {error}", True
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), False
 
     async def _end_calls(self) -> None:
         """End those that nobody waits for any more."""
@@ -192,9 +202,10 @@ class Servers:
             asyncio.get_running_loop()
             raise TypeError("an async worker says: async with run.mcp(…) as tools")
         self._portal = start_blocking_portal()
-        self._execute = self._portal.__enter__().call
+        call = self._portal.__enter__().call
+        self._execute = lambda function, *arguments: _of(call(_outcome, function, *arguments))
         try:
-            return self._execute(self._open, Tools(self._run, self._execute))
+            return call(self._open_in_thread)
         except BaseException as error:
             self._portal.__exit__(type(error), error, error.__traceback__)
             raise
@@ -207,6 +218,9 @@ class Servers:
             self._execute(self._close)
         finally:
             self._portal.__exit__(kind, error, trace)
+
+    async def _open_in_thread(self) -> Tools:
+        return await self._open(Tools(self._run, self._execute))
 
     async def _open(self, tools: Tools) -> Tools:
         self._tools = tools
@@ -255,6 +269,21 @@ async def _transport(server: Mapping[str, Json], stack: AsyncExitStack) -> Any:
         headers=server.get("headers"), timeout=httpx2.Timeout(_OPEN_WITHIN, read=_READ_WITHIN)
     )
     return streamable_http_client(server["url"], http_client=await stack.enter_async_context(http))
+
+
+async def _outcome(function: Callable[..., Awaitable[Any]], *arguments: Any) -> tuple[Any, Suspended | None]:
+    """What a function returns, or the question that has ended it: raised here, that would end the loop."""
+    try:
+        return await function(*arguments), None
+    except Suspended as suspended:
+        return None, suspended
+
+
+def _of(outcome: tuple[Any, Suspended | None]) -> Any:
+    value, suspended = outcome
+    if suspended is not None:
+        raise suspended
+    return value
 
 
 def _check(name: str, server: Mapping[str, Json]) -> None:

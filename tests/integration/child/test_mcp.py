@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ need("mcp")
 from runtime.child import Children, protocol
 from runtime.registry import load
 from runtime.sdk import Run
+from runtime.sdk.adapters import mcp_servers
 from runtime.sdk.testing import Result, execute
 from runtime.settings import CHECKOUT
 from runtime.system.processes import has_ended
@@ -61,7 +63,7 @@ def called(result: Result) -> list[tuple[str, Any]]:
 
 async def adding(run: Run) -> AsyncIterator[str]:
     async with run.mcp(run.config["mcp_servers"]) as tools:
-        assert sorted(tools) == ["add", "environment", "pid", "refuse", "sleep_long"]
+        assert sorted(tools) == ["add", "book", "environment", "pid", "refuse", "sleep_long"]
         total, tide = await asyncio.gather(tools["add"](a=1, b=2), tools["environment"](name="TIDE"))
         yield f"{total} {tide}"
 
@@ -136,7 +138,7 @@ def test_a_tool_whose_name_is_taken_is_called_after_its_server(over_http: dict[s
         with run.mcp({"first": over_http["numbers"], "second": over_http["numbers"]}) as tools:
             return f"{tools['add'](a=1, b=1)} {tools['second_add'](a=2, b=2)} {len(tools)}"
 
-    assert execute(worker, "add").text == "2 4 10"
+    assert execute(worker, "add").text == "2 4 12"
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
@@ -157,6 +159,44 @@ def test_a_question_and_an_exception_leave_the_block_as_they_are(
     assert (waiting.status, waiting.error) == ("waiting", None)
     assert str(waiting.answer("yes").error) == "LookupError: as it was raised"
     assert waiting.answer("no").status == "success"
+
+
+async def booking(run: Run) -> AsyncIterator[str]:
+    async with run.mcp(run.config["mcp_servers"]) as tools:
+        yield await tools["book"](place="Nishiki")
+        yield await tools["book"](place="Gion")
+
+
+def booking_in_turn(run: Run) -> Iterator[str]:
+    with run.mcp(run.config["mcp_servers"]) as tools:
+        yield tools["book"](place="Nishiki")
+        yield tools["book"](place="Gion")
+
+
+@pytest.mark.parametrize("protocol", ["auto", "legacy"])
+@pytest.mark.parametrize("worker", [booking, booking_in_turn])
+def test_what_a_server_asks_is_asked_of_the_user(
+    worker: Any, protocol: Any, over_http: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A server answers a call with what it asks; one of an older protocol asks in the middle of it.
+    monkeypatch.setattr(mcp_servers, "Client", partial(mcp_servers.Client, mode=protocol))
+    config = {"mcp_servers": BY_PIPES if protocol == "legacy" else over_http}
+    waiting = execute(worker, "book", config=config)
+    question = waiting.question
+    assert waiting.status == "waiting" and question is not None, waiting.error
+    assert question.prompt == "For whom, at Nishiki?"
+    assert question.schema is not None
+    wanted, decline = question.schema["anyOf"]
+    assert wanted["required"] == ["name"] and set(wanted["properties"]) == {"name", "guests"}
+
+    second = waiting.answer({"name": "Ann", "guests": 3})
+    assert second.question is not None and second.question.prompt == "For whom, at Gion?", second.error
+    done = second.answer({decline["required"][0]: True})
+    assert (done.status, done.text) == ("success", "3 at Nishiki for Ann\n\ndeclined"), done.error
+    assert [name for name, _ in called(done)] == [
+        "book {'place': 'Nishiki'}",
+        "book {'place': 'Gion'}",
+    ]
 
 
 @pytest.mark.parametrize(
