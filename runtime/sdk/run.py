@@ -356,17 +356,18 @@ class Run:
         self._calls += 1
         return ToolCall(self, name, arguments, call_id or f"call_{self.id[-12:]}_{self._calls}")
 
-    def mcp(self, servers: Mapping[str, Mapping[str, Json]]) -> Servers:
+    def mcp(self, servers: Mapping[str, Mapping[str, Json]], *, public: bool = False) -> Servers:
         """The tools of MCP servers, as a block: ``async with run.mcp(servers) as tools``, or ``with``.
 
         ``servers``: by name, each with a ``command`` and its ``args``, ``env`` and ``cwd``, or
-        with a ``url`` and ``headers``. A call of ``tools["add"](a=1)`` is shown as one of
+        with a ``url`` and ``headers``. ``public``: a ``url`` must not lead into a private network.
+        A call of ``tools["add"](a=1)`` is shown as one of
         :meth:`tool`, and awaited in an async worker. The servers end with the block. It takes
         the library ``mcp``, and raises ImportError without.
         """
         from .adapters.mcp_servers import Servers
 
-        return Servers(self, servers)
+        return Servers(self, servers, public)
 
     def step(self, description: str) -> Progress:
         """Announce what the worker does next: "Searching the web".

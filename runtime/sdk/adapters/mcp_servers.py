@@ -13,6 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.request import getproxies
 
 try:
     import httpx2
@@ -24,6 +25,7 @@ except ImportError as error:
         "the library mcp, version 2, is not installed where the pool runs; install it there: pip install mcp"
     ) from error
 
+from ..addresses import public_address
 from ..errors import Failure, Suspended
 from ..messages import Json
 from ..turns import function_name
@@ -180,12 +182,16 @@ class Tools(Mapping[str, Tool]):
 class Servers:
     """The servers of a run, as a block: see :meth:`runtime.sdk.run.Run.mcp`."""
 
-    def __init__(self, run: Run, servers: Mapping[str, Mapping[str, Json]]) -> None:
-        """Raises ValueError where one of them is not described as it must be."""
+    def __init__(self, run: Run, servers: Mapping[str, Mapping[str, Json]], public: bool = False) -> None:
+        """``public``: connect to public addresses only.
+
+        Raises ValueError where one of them is not described as it must be.
+        """
         for name, server in servers.items():
             _check(name, server)
         self._run = run
         self._servers = servers
+        self._public = public
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._portal: AbstractContextManager[Any] | None = None
@@ -243,8 +249,10 @@ class Servers:
         try:
             async with AsyncExitStack() as stack:
                 for name, server in self._servers.items():
-                    transport = await _transport(server, stack)
-                    client = await stack.enter_async_context(Client(transport))
+                    transport = await _transport(server, stack, self._public)
+                    client = await stack.enter_async_context(
+                        Client(transport, elicitation_callback=tools._questions.of(name))
+                    )
                     await tools._add(name, client)
                 ready.set_result(None)
                 await self._stop.wait()
@@ -261,14 +269,27 @@ class Servers:
             await asyncio.wait([self._task])
 
 
-async def _transport(server: Mapping[str, Json], stack: AsyncExitStack) -> Any:
+async def _transport(server: Mapping[str, Json], stack: AsyncExitStack, public: bool) -> Any:
     if "command" in server:
         # The real stderr of the process is the run's log; sys.stderr may be something else in a test.
         return stdio_client(StdioServerParameters(**server), errlog=sys.__stderr__)
     http = httpx2.AsyncClient(
-        headers=server.get("headers"), timeout=httpx2.Timeout(_OPEN_WITHIN, read=_READ_WITHIN)
+        headers=server.get("headers"),
+        timeout=httpx2.Timeout(_OPEN_WITHIN, read=_READ_WITHIN),
+        follow_redirects=False,
+        event_hooks={"request": [_to_a_public_address] if public else []},
     )
     return streamable_http_client(server["url"], http_client=await stack.enter_async_context(http))
+
+
+async def _to_a_public_address(request: Any) -> None:
+    """Send a request to the address that was checked, whatever the name's next look-up would give."""
+    host, scheme = request.url.raw_host.decode(), request.url.scheme
+    port = request.url.port or {"http": 80, "https": 443}[scheme]
+    address = await asyncio.to_thread(public_address, host, port)
+    if scheme not in getproxies():  # a proxy resolves names itself
+        request.extensions["sni_hostname"] = host
+        request.url = request.url.copy_with(host=address)
 
 
 async def _outcome(function: Callable[..., Awaitable[Any]], *arguments: Any) -> tuple[Any, Suspended | None]:
