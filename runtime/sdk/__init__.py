@@ -15,6 +15,10 @@ What it yields or returns is a piece of the answer (str) or an event of the prot
     steps                    what is done once, whatever becomes of an attempt
     turns, formats, tools    the conversation for models, and calls; imported when they are asked for
     beginnings               half an answer, for workers that go on with it; imported by them
+    model_errors             what providers of models do wrong; imported where it happens
+    chat_answers             reads an answer of chat completions; imported by workers that ask a model
+    durable_answers          asks for such an answer once, whatever becomes of the attempt; imported likewise
+    tool_turns               a model that calls tools, turn by turn; imported by workers that have some
     logs, log_handler        lines of the run's log; they, too
     serving, adapters        make a worker of an agent of another library; imported by serve()
     version, alias           which pools it goes with; its other name, under a pool

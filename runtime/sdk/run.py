@@ -428,6 +428,10 @@ class Run:
         """
         return self._steps.once(key, function, args, kwargs)
 
+    def has_step(self, key: str) -> bool:
+        """Whether the step ``key`` was taken already, so that :meth:`once` calls nothing."""
+        return self._steps.has(key)
+
     def key(self, key: str) -> str:
         """An idempotency key for services: the same in every attempt of this run, and in no other run."""
         return f"{self.id}:{key}"

@@ -49,6 +49,10 @@ class Steps:
         self._wire = wire
         self._counts: dict[str, int] = {}
 
+    def has(self, key: str) -> bool:
+        """Whether the step was taken."""
+        return key in self._saved
+
     def once(self, key: Any, function: Callable[..., Any] | None, args: Any, kwargs: Any) -> Any:
         """See :meth:`runtime.sdk.run.Run.once`."""
         if callable(key):
