@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from typing import Any, NoReturn
 
@@ -19,6 +19,8 @@ import openai
 
 from runtime.sdk import Failure, Run
 from runtime.sdk.errors import Cancelled
+from runtime.sdk.model_errors import ended_early, events_of
+from runtime.sdk.tool_turns import MOST_TURNS, Toolbox, too_many_turns
 
 _PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Seconds before each further try to reach the provider, while nothing comes."""
@@ -43,27 +45,77 @@ Piece = tuple[str, str]
 
 def answer(run: Run, client: openai.OpenAI, model: str) -> Iterator[str]:
     """Stream the model's answer; its reasoning is a message of its own."""
-    request = _request(run, model)
-    for number in itertools.count(1):
+    final = yield from _respond(run, client, _request(run, model), itertools.count(1))
+    _settle(run, client, final)
+
+
+def answer_with_tools(run: Run, client: openai.OpenAI, model: str, toolbox: Toolbox) -> None:
+    """The same with functions that the model may call, as often as it takes."""
+    request = _request(run, model, tools=bool(toolbox))
+    if toolbox:  # an empty list is refused
+        request["tools"] = toolbox.as_openai("responses")
+    numbers = itertools.count(1)
+    for turn in range(1, run.config.get("max_turns", MOST_TURNS) + 1):
+        final = _as_message(run, _respond(run, client, request, numbers, repeats=True))
+        _settle(run, client, final)
+        calls = [item for item in final.output if item.type == "function_call"]
+        if not calls:
+            return
+        results = [
+            {
+                "type": "function_call_output",
+                "call_id": call.call_id,
+                "output": toolbox.call(f"{turn}.{number}", call.name, call.arguments, call.call_id),
+            }
+            for number, call in enumerate(calls, 1)
+        ]
+        request = {**request, "input": results, "previous_response_id": final.id}
+    raise too_many_turns()
+
+
+def _as_message(run: Run, pieces: Generator[str, None, Any]) -> Any:
+    """Show text as a message of its own, for calls may follow; what ``pieces`` returns."""
+    message = None
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            if message is not None:
+                message.end()
+            return end.value
+        message = message or run.start()
+        message.delta(piece)
+
+
+def _respond(
+    run: Run, client: openai.OpenAI, request: dict[str, Any], numbers: Iterator[int], *, repeats: bool = False
+) -> Generator[str, None, Any]:
+    """Stream one response, and return it as it is at its end.
+
+    ``numbers`` are those of the responses that the run has asked for. ``repeats``: what earlier attempts
+    have shown is shown again.
+    """
+    for number in numbers:
         response = BackgroundResponse(client)
         try:
             id = run.once(f"response {number}", lambda response=response: response.create(request))
             if not response.find(id):
                 run.discard()  # what is shown of it, for the next one has another text
                 continue
-            yield from _relay(run, response.pieces())
+            yield from _relay(run, response.pieces(), repeats=repeats)
         except Cancelled:
             if not run.handed_back:
                 response.cancel()
             raise
         run.once(f"usage {number}", _report_usage, run, response.final)
-        return _settle(run, client, response.final)
+        return response.final
+    return None
 
 
-def _request(run: Run, model: str) -> dict[str, Any]:
+def _request(run: Run, model: str, *, tools: bool = False) -> dict[str, Any]:
     config = run.config
     conversation = run.as_openai(
-        "responses", system=config.get("system_prompt"), tools=False, pictures=config.get("pictures", True)
+        "responses", system=config.get("system_prompt"), tools=tools, pictures=config.get("pictures", True)
     )
     if all(item.get("role") == "system" for item in conversation):
         raise Failure("There is no message to answer.")
@@ -88,6 +140,7 @@ class BackgroundResponse:
         self.final: Any = None
         """The response at its end."""
         self._client = client
+        self._server = client.base_url.host
         self._id = ""
         self._stream: openai.Stream[Any] | None = None
         self._last_event: int | None = None
@@ -97,13 +150,14 @@ class BackgroundResponse:
 
     def create(self, request: dict[str, Any]) -> str:
         """Ask for it; its id."""
-        self._stream = self._client.responses.create(**request)
-        for event in self._stream:
+        self._stream = stream = self._client.responses.create(**request)
+        for event in events_of(stream, self._server):
+            self._refuse_error(event)
             self._last_event = event.sequence_number
             if event.type == "response.created":
                 self._id = event.response.id
                 return self._id
-        raise Failure(f"{self._client.base_url.host} began no response.", retryable=True)
+        raise ended_early(stream, self._server)
 
     def find(self, id: str) -> bool:
         """Whether it can be read: it was just created, or the provider has it still and it has not failed."""
@@ -111,7 +165,7 @@ class BackgroundResponse:
             return True
         self._id = id
         try:
-            return self._client.responses.retrieve(id).status not in ("failed", "cancelled")
+            return self._retrieve().status not in ("failed", "cancelled")
         except openai.NotFoundError:
             return False
 
@@ -135,7 +189,9 @@ class BackgroundResponse:
                 error = lost
             if self.final is None:
                 if tries == len(_PAUSES):
-                    raise error or Failure(f"{self._client.base_url.host} broke off.", retryable=True)
+                    raise error or Failure(
+                        f"{self._server} broke off: the answer has no end.", retryable=True
+                    )
                 time.sleep(_PAUSES[tries])
                 tries += 1
 
@@ -147,17 +203,26 @@ class BackgroundResponse:
             yield from self._pieces_at_the_end()
             return
         except openai.NotFoundError as error:
-            raise Failure(f"{self._client.base_url.host} has lost the answer.", retryable=True) from error
+            raise Failure(f"{self._server} has lost the answer.", retryable=True) from error
         with closing(stream):
-            for event in stream:
+            for event in events_of(stream, self._server):
+                self._refuse_error(event)
                 self._last_event = event.sequence_number
                 if event.type in _LAST:
                     self.final = event.response
                     return
-                if event.type == "error":
-                    raise Failure(f"{self._client.base_url.host} broke off: {event.message}", retryable=True)
                 if piece := _piece(event):
                     yield piece
+
+    def _refuse_error(self, event: Any) -> None:
+        if event.type == "error":
+            raise Failure(f"{self._server} broke off: {event.message}", retryable=True)
+
+    def _retrieve(self) -> Any:
+        response = self._client.responses.retrieve(self._id)
+        if not hasattr(response, "status"):  # a page, which the library gives as its text
+            raise Failure(f"{self._server} gave no answer as a server of models does.", retryable=True)
+        return response
 
     def _resume(self) -> openai.Stream[Any]:
         """The events behind the last one that was read; all of them where there is none."""
@@ -166,7 +231,7 @@ class BackgroundResponse:
 
     def _pieces_at_the_end(self) -> Iterator[Piece]:
         """Wait for the whole response, and give what was not read of it."""
-        while (response := self._client.responses.retrieve(self._id)).status in _UNDER_WAY:
+        while (response := self._retrieve()).status in _UNDER_WAY:
             time.sleep(_POLL_PAUSE)
         for channel, text in _texts(response).items():
             yield channel, text[len(self._read[channel]) :]
@@ -196,9 +261,9 @@ def _texts(response: Any) -> dict[str, str]:
     return texts
 
 
-def _relay(run: Run, pieces: Iterator[Piece]) -> Iterator[str]:
-    """Show what the run has not shown yet."""
-    shown = {channel: _length(run, channel) for channel in ("answer", "reasoning")}
+def _relay(run: Run, pieces: Iterator[Piece], *, repeats: bool) -> Iterator[str]:
+    """Show what the run has not shown yet, or all of it."""
+    shown = {channel: 0 if repeats else _length(run, channel) for channel in ("answer", "reasoning")}
     open_thought = any(message.channel == "reasoning" for message in run.open)
     reasoning = None
     for channel, text in pieces:

@@ -10,6 +10,7 @@ import openai
 from runtime.sdk import Failure, Run
 from runtime.sdk.beginnings import beginning, go_on
 from runtime.sdk.chat_answers import ChatAnswer
+from runtime.sdk.tool_turns import Toolbox, converse
 
 _GOES_ON = {"vllm", "sglang", "llamacpp"}
 """Servers whose models go on with a last message of the assistant, as they call themselves in /models."""
@@ -35,13 +36,19 @@ def answer(run: Run, client: openai.OpenAI, model: str) -> Iterator[str]:
             run.usage(**said.usage)
 
 
-def _request(run: Run, client: openai.OpenAI, model: str) -> dict[str, Any]:
+def answer_with_tools(run: Run, client: openai.OpenAI, model: str, toolbox: Toolbox) -> None:
+    """The same with functions that the model may call, as often as it takes."""
+    request = _request(run, client, model, toolbox)
+    converse(run, client, request.pop("model"), request.pop("messages"), toolbox, **request)
+
+
+def _request(run: Run, client: openai.OpenAI, model: str, toolbox: Toolbox | None = None) -> dict[str, Any]:
     config = run.config
     # Calls of functions are told as text: many servers refuse them where no functions are offered.
     messages = run.as_openai(
-        messages=[*run.messages, *run.earlier, *run.open],
+        messages=run.messages if toolbox else [*run.messages, *run.earlier, *run.open],
         system=config.get("system_prompt"),
-        tools=False,
+        tools=bool(toolbox),
         pictures=config.get("pictures", True),
     )
     if all(message["role"] == "system" for message in messages):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.request import getproxies
 
@@ -15,11 +16,17 @@ except ImportError as error:
         "install it there: pip install 'branchline[workers]'"
     ) from error
 
+with suppress(ImportError):  # runs with MCP servers say what is missing
+    import mcp  # noqa: F401 - before the host forks, for it takes a second
+
 import background_responses
 import chat_completions
+import functions
 
 from runtime.sdk import Failure, Run
 from runtime.sdk.addresses import public_address
+from runtime.sdk.model_errors import failure_of
+from runtime.sdk.tool_turns import Toolbox, is_on, mcp_servers
 
 _MODEL = "gpt-5.4-mini"
 _NO_KEY = "none"
@@ -59,14 +66,22 @@ def run(run: Run) -> Iterator[str]:
     model = run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL
     try:
         api = background_responses if run.config.get("api") == "responses" else chat_completions
-        yield from api.answer(run, client, model)
-    except (openai.APIError, OSError) as error:
+        if not functions.has_some(run):
+            yield from api.answer(run, client, model)
+            return
+        run.discard()  # what it has said and called is in its durable steps
+        with mcp_servers(
+            run, commands="OPENAI_MCP_COMMANDS", private_urls="OPENAI_PRIVATE_MCP_URLS"
+        ) as servers:
+            api.answer_with_tools(run, client, model, Toolbox(run, functions.of(run), servers))
+    except Exception as raised:
+        error = raised.__cause__ if isinstance(raised, Failure) and raised.__cause__ else raised
         if strange and isinstance(error, openai.APIConnectionError | OSError):
             # From None: how it failed would tell open ports from closed ones, and the log is the user's.
             raise _unreachable(error, server) from None
-        if isinstance(error, openai.APIError):
-            raise _failure(error, server, model) from error
-        raise
+        if isinstance(raised, Failure):
+            raise
+        raise failure_of(error, server=server, model=model) or error from error
 
 
 def _is_trusted(url: str) -> bool:
@@ -81,8 +96,8 @@ def _strange_client(url: str) -> openai.OpenAI:
     It does not get the installation's key; otherwise anybody could have the key sent to a
     server of their own. Unless the installation allows it, the server's address is a public one.
     """
-    anywhere = os.environ.get("OPENAI_PRIVATE_BASE_URLS", "").lower() in ("true", "1", "yes", "on")
     client = _CLIENT.with_options(base_url=url, api_key=_NO_KEY)
+    anywhere = is_on("OPENAI_PRIVATE_BASE_URLS")
     return client if anywhere else client.with_options(http_client=_TO_STRANGERS)
 
 
@@ -99,27 +114,3 @@ def _unreachable(error: Exception, server: str) -> Failure:
             "Whoever operates it can name the server in OPENAI_OTHER_BASE_URLS."
         )
     return Failure(f"{server} gave no answer as a server of models does.", retryable=True)
-
-
-def _failure(error: openai.APIError, server: str, model: str) -> Failure:
-    """The library's error as a sentence for the user."""
-    detail = error.message.strip() or type(error).__name__
-    match error:
-        case openai.APITimeoutError():
-            return Failure(f"{server} did not answer in time.", retryable=True)
-        case openai.APIConnectionError():
-            return Failure(f"{server} could not be reached: {error.__cause__ or detail}", retryable=True)
-        case openai.AuthenticationError() | openai.PermissionDeniedError():
-            return Failure(f"{server} refused the key: {detail}")
-        case openai.NotFoundError():
-            return Failure(f"{server} does not have the model {model!r}: {detail}")
-        case openai.RateLimitError() if error.code == "insufficient_quota":
-            return Failure(f"The account's quota at {server} is used up: {detail}")
-        case openai.RateLimitError():
-            return Failure(f"{server} is asked too often: {detail}", retryable=True)
-        case openai.APIStatusError():
-            return Failure(
-                f"{server} answered {error.status_code}: {detail}", retryable=error.status_code >= 500
-            )
-        case _:  # in the middle of the answer
-            return Failure(f"{server} broke off: {detail}", retryable=True)
