@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from configparser import ConfigParser
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -12,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from runtime.cli import branchline
+from runtime.registry import load
+from runtime.sdk.adapters.rules import Rule
 from runtime.settings import CHECKOUT
 
 _DOCS = CHECKOUT / "docs"
@@ -23,6 +27,8 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _FILE = re.compile(r"\b(?:bench|config|docs|runtime|tests|web)/[\w./-]+\.(?:json|lua|md|py|toml|tsx?)\b")
 _GENERATED = {"web/ui/openapi.json", "web/ui/client/src/api/schema.d.ts"}
+_BEGINNING = 80
+"""Characters by which two entries of the changelog are one and the same."""
 _REQUIREMENT = re.compile(r"[\w-]+")
 
 
@@ -122,3 +128,28 @@ def test_the_architecture_page_lists_the_layers_of_import_linter() -> None:
     layers = setup()["importlinter:contract:layers"]["layers"].strip().split("\n")
     rows = re.findall(r"^\| \d+ \| (.+) \|$", (_DOCS / "architecture.md").read_text(), re.MULTILINE)
     assert [re.findall(r"`(\w+)`", row) for row in rows] == [layer.split(" : ") for layer in layers]
+
+
+def test_the_changelog_has_each_entry_once() -> None:
+    lines = (CHECKOUT / "CHANGELOG.md").read_text().split("\n")
+    beginnings = Counter(line[:_BEGINNING] for line in lines if line.startswith("- "))
+    assert [beginning for beginning, times in beginnings.items() if times > 1] == []
+
+
+def test_the_page_of_workers_says_which_of_them_take_files() -> None:
+    [(takers, any_file)] = re.findall(
+        r"^(.+) give their models the pictures.+? `(\w+)` takes any file;",
+        (_DOCS / "reference" / "workers.md").read_text(),
+        re.MULTILINE,
+    )
+    workers = [load(manifest.parent) for manifest in CHECKOUT.glob("workers/*/worker.toml")]
+    assert {*re.findall(r"`(\w+)`", takers), any_file} == {worker.id for worker in workers if worker.accepts}
+
+
+def test_the_page_of_javascript_names_the_rules_that_are_missing_there() -> None:
+    [names] = re.findall(
+        r"Of the rules of Python (.+) are missing", (_DOCS / "reference" / "sdk-javascript.md").read_text()
+    )
+    source = (CHECKOUT / "runtime" / "node_sdk" / "rules.js").read_text()
+    there = set(re.findall(r'"(\w+)"', source[: source.index("];")]))
+    assert set(re.findall(r"`(\w+)`", names)) == {field.name for field in fields(Rule)} - there
