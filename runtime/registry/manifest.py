@@ -16,7 +16,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
-from runtime.errors import WorkerInvalid
+from runtime.errors import Invalid, WorkerInvalid
 from runtime.model import Json
 from runtime.registry import node
 from runtime.registry.config_schema import ANYTHING, ConfigSchema
@@ -86,6 +86,8 @@ class Manifest:
     type: WorkerType
     pool: str
     config_schema: Mapping[str, Json]
+    presets: Mapping[str, Mapping[str, Json]]
+    """Configurations that its users may begin with, by name."""
     timeout_seconds: float | None
     max_attempts: int | None
     max_running: int | None
@@ -213,6 +215,7 @@ def _load(folder: Path, digest: str | None) -> Worker:
     declared = _manifest(folder)
     path = declared.get("config_schema_path")
     schema = ConfigSchema.read(_inside(folder, path)) if path else ConfigSchema(ANYTHING)
+    _check_presets(declared.get("presets", {}), schema)
     entrypoint = declared.get("entrypoint_path")
     command, sandbox = tuple(declared.get("command", ())), declared.get("sandbox", {})
     if command and "/" in command[0] and not command[0].startswith("/"):
@@ -265,6 +268,7 @@ def _fields(declared: Mapping[str, Any], schema: ConfigSchema, digest: str) -> d
         "type": WorkerType(declared["type"]),
         "pool": declared.get("pool", declared["type"]),
         "config_schema": schema.document,
+        "presets": declared.get("presets", {}),
         "timeout_seconds": declared.get("timeout_seconds"),
         "max_attempts": declared.get("max_attempts"),
         "max_running": declared.get("max_running"),
@@ -280,6 +284,15 @@ def _fields(declared: Mapping[str, Any], schema: ConfigSchema, digest: str) -> d
         "schema": schema,
         "declared": declared,
     }
+
+
+def _check_presets(presets: Mapping[str, Json], schema: ConfigSchema) -> None:
+    for name, config in presets.items():
+        try:
+            schema.check(config)
+        except Invalid as error:
+            problems = "; ".join(f"{'.'.join(map(str, one.path))} {one.message}" for one in error.errors)
+            raise WorkerInvalid(f"its preset {name!r} does not fit its config schema: {problems}") from error
 
 
 def _rules(table: Mapping[str, Any]) -> Rules:
@@ -410,6 +423,9 @@ class _ManifestSchema(Schema):
     requirements = _text(1, 500)
     url = fields.Url(schemes={"http", "https"}, require_tld=False)
     config_schema_path = _text(1, 500)
+    presets = fields.Dict(
+        keys=_text(1, 100), values=fields.Dict(keys=fields.String()), validate=validate.Length(max=50)
+    )
     pool = fields.String(validate=NAME)
     timeout_seconds = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=7 * 86400))
     max_attempts = fields.Integer(strict=True, validate=validate.Range(min=1, max=100))

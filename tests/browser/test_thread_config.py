@@ -66,6 +66,19 @@ def test_a_configuration_of_a_thread_is_used_for_new_threads_too(visitor: Visito
     expect(page.get_by_role("button", name="Configure, Piece: line")).to_be_visible()
 
 
+def test_a_configuration_may_begin_with_a_preset_of_the_worker(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(visitor.url)
+    visitor.configure(page, text="First")
+    page.get_by_role("button", name="Configure, Text: First").click()
+    dialog = page.get_by_role("dialog", name="Configure Fake")
+    dialog.get_by_role("group", name="Presets").get_by_role("button", name="Fails").click()
+    expect(dialog.get_by_role("button", name="Fails")).to_have_attribute("aria-pressed", "true")
+    expect(dialog.get_by_label("Text")).to_have_value("")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Configure, Mode: fail")).to_be_visible()
+
+
 def test_what_failed_is_asked_again_with_the_configuration_of_now(visitor: Visitor) -> None:
     thread = visitor.client.thread(worker_id="fake", config={"mode": "fail"})
     visitor.answered(thread, "Will it work?", mode="fail")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runtime.errors import Invalid, UnknownWorker, WorkerInvalid
-from runtime.registry import Worker, WorkerType, discover, load
+from runtime.registry import Manifest, Worker, WorkerType, discover, load
 from runtime.registry.manifest import HttpRules
 from runtime.settings import CHECKOUT
 
@@ -83,6 +83,19 @@ def test_everything_can_be_set(make: Make) -> None:
     assert (worker.env, worker.optional_env) == (("A",), ("B",))
     assert (worker.limits.memory_bytes, worker.limits.open_files) == (1_000_000_000, 64)
     assert not worker.enabled
+
+
+def test_presets_are_configurations_that_fit_the_schema(make: Make) -> None:
+    folder = make(PYTHON + 'config_schema_path = "s.json"\n[presets."Very loud"]\nloudness = 3\n')
+    schema = {"type": "object", "properties": {"loudness": {"type": "integer", "maximum": 3}}}
+    (folder / "s.json").write_text(json.dumps(schema))
+    worker = load(folder)
+    assert worker.presets == {"Very loud": {"loudness": 3}}
+    assert Manifest.decode(worker.encode(), worker.digest).presets == worker.presets
+
+    (folder / "s.json").write_text(json.dumps({**schema, "properties": {"loudness": {"maximum": 2}}}))
+    with pytest.raises(WorkerInvalid, match="its preset 'Very loud' does not fit its config schema"):
+        load(folder)
 
 
 def test_an_http_worker_needs_its_url_only(make: Make) -> None:

@@ -50,10 +50,12 @@ def _encode(worker: Manifest) -> dict[str, Any]:
         "pool": worker.pool,
         "config_schema": worker.config_schema,
         "accepts": list(worker.accepts),
+        "presets": [{"name": name, "config": config} for name, config in worker.presets.items()],
         "available": availability.available,
         "reason": availability.reason,
         "slots": availability.slots,
         "busy": availability.busy,
+        "digest": worker.digest,
         "rejected": availability.rejected,
         "note": availability.note,
         "versions": [

@@ -283,6 +283,13 @@ class WorkerVersion(Output):
     reason = fields.String(allow_none=True, metadata=says("why it cannot run in any of them"))
 
 
+class Preset(Output):
+    """A configuration of a worker to begin with."""
+
+    name = fields.String()
+    config = Object()
+
+
 class Worker(Output):
     """A worker that can be asked to run."""
 
@@ -295,6 +302,7 @@ class Worker(Output):
     accepts = fields.List(
         fields.String(), metadata=says("the types of files that it takes, as `image/*`; empty: it takes none")
     )
+    presets = fields.List(fields.Nested(Preset), metadata=says("configurations to begin with"))
     available = fields.Boolean()
     reason = fields.String(allow_none=True, metadata=says("why it is not available"))
     slots = fields.Integer(metadata=says("of its pool"))

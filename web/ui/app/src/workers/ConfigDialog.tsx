@@ -49,6 +49,10 @@ export function ConfigDialog({ threadId, workers, stored, problems, onClose }: {
     setConfigs({ ...configs, [at]: {} });
     setResets(resets + 1);
   };
+  const begin = (preset: Config) => {
+    setConfigs({ ...configs, [at]: preset });
+    setResets(resets + 1);
+  };
   const save = async () => {
     const invalid = workers.find(({ id, config_schema }) => check(config_schema, configs[id] ?? {}).length > 0);
     if (invalid) {
@@ -94,6 +98,16 @@ export function ConfigDialog({ threadId, workers, stored, problems, onClose }: {
         </div>
       )}
       <p className="lead">{worker.description}</p>
+      {worker.presets.length > 0 && (
+        <div className="presets" role="group" aria-label="Presets">
+          <span aria-hidden="true">Begin with</span>
+          {worker.presets.map((preset) => (
+            <Button key={preset.name} aria-pressed={JSON.stringify(preset.config) === JSON.stringify(config)} onClick={() => begin(preset.config as Config)}>
+              {preset.name}
+            </Button>
+          ))}
+        </div>
+      )}
       <div ref={form}>
         <ConfigForm
           key={`${at} ${resets}`}
