@@ -18,6 +18,7 @@ import httpx
 import openai
 
 from runtime.sdk import Failure, Run
+from runtime.sdk.durable_answers import json_schema
 from runtime.sdk.errors import Cancelled
 from runtime.sdk.model_errors import ended_early, events_of
 from runtime.sdk.tool_turns import MOST_TURNS, Toolbox, too_many_turns
@@ -128,6 +129,8 @@ def _request(run: Run, model: str, *, tools: bool = False) -> dict[str, Any]:
     }
     if "temperature" in config:
         request["temperature"] = config["temperature"]
+    if "answer_schema" in config:
+        request["text"] = {"format": {"type": "json_schema", **json_schema(config["answer_schema"])}}
     if "max_tokens" in config:
         request["max_output_tokens"] = config["max_tokens"]
     return request

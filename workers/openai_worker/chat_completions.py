@@ -10,6 +10,7 @@ import openai
 from runtime.sdk import Failure, Run
 from runtime.sdk.beginnings import beginning, go_on
 from runtime.sdk.chat_answers import ChatAnswer
+from runtime.sdk.durable_answers import json_schema
 from runtime.sdk.tool_turns import Toolbox, converse
 
 _GOES_ON = {"vllm", "sglang", "llamacpp"}
@@ -61,6 +62,11 @@ def _request(run: Run, client: openai.OpenAI, model: str, toolbox: Toolbox | Non
     }
     if "temperature" in config:
         request["temperature"] = config["temperature"]
+    if "answer_schema" in config:
+        request["response_format"] = {
+            "type": "json_schema",
+            "json_schema": json_schema(config["answer_schema"]),
+        }
     if "max_tokens" in config:
         # OpenAI's newer models know only the newer name, many other servers only the older one.
         openai_itself = client.base_url.host == "api.openai.com"

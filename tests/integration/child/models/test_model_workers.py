@@ -63,6 +63,28 @@ def test_openai_passes_on_text_reasoning_and_usage(model: FakeModel, say: Any) -
     ]
 
 
+def test_openai_is_asked_for_json_of_a_schema(model: FakeModel, say: Any) -> None:
+    model.answer = lambda: iter(of_openai('{"a": 1}'))
+    loose = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    strict = {**loose, "required": ["a"], "additionalProperties": False}
+    for schema in (loose, strict):
+        assert text(say("openai_worker", HELLO, answer_schema=schema)) == '{"a": 1}'
+    said = say("openai_worker", HELLO, answer_schema=strict, api="responses")
+    assert isinstance(said[-1], protocol.Failed), "the fake speaks chat completions"
+
+    formats = [request.get("response_format") for request in model.requests[:2]]
+    assert formats == [
+        {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": schema, "strict": schema is strict},
+        }
+        for schema in (loose, strict)
+    ]
+    assert model.requests[2]["text"] == {
+        "format": {"type": "json_schema", "name": "answer", "schema": strict, "strict": True}
+    }
+
+
 def test_models_are_told_the_conversation_as_text(model: FakeModel, say: Any) -> None:
     model.answer = lambda: iter([chunk({"content": "ok"}, finish="length"), b"data: [DONE]\n\n"])
     said = say(
