@@ -73,6 +73,8 @@ _MARK_ANNOUNCED = 0.5
 """Seconds between two times at which announced ends are marked in the database."""
 _LOOK_SHARE = 0.02
 """Of the processor, looks at the folders of workers may take this part; large ones are looked at rarely."""
+_CHOICES_PAUSE = 2.0
+"""Seconds between two looks whether a worker is to be asked what may be chosen in its config."""
 _LOOK_FOR_MACHINES = 1.0
 """Seconds between two looks whether machines elsewhere offer to execute runs."""
 _IDLE = 5.0
@@ -174,7 +176,8 @@ class PoolProcess:
         self.workers.load()
         self.registration.report()
         self._start_duties()
-        self._duties.start("warm hosts", self._warm_hosts, essential=False, once=True)
+        self._duties.start("take up workers", self._take_up_workers, essential=False)
+        self._duties.start("ask for choices", self._ask_for_choices, essential=False)
         self._duties.start("send task events", every(_SEND_EVENTS, self.worker.send_events), essential=False)
         gevent.signal_handler(signal.SIGUSR2, self.drain.hurry)
         try:
@@ -288,6 +291,14 @@ class PoolProcess:
             if not self.executor.draining:
                 yield from self.workers.look()
             gevent.sleep(max(self.settings.pool.settle, self.workers.cost / _LOOK_SHARE))
+            yield
+
+    def _ask_for_choices(self) -> Iterator[None]:
+        """Have workers say what may be chosen in their configs."""
+        while True:
+            if not self.executor.draining:
+                yield from self.workers.ask_for_choices()
+            gevent.sleep(_CHOICES_PAUSE)
             yield
 
     def _report_soon(self) -> None:

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from runtime.child import Children
 from runtime.errors import ChildFailed, ChildLost, WorkerInvalid
 from runtime.model import Json
+from runtime.pool.choices import OfferedChoices
 from runtime.registry import Worker, candidates, id_taken, versions
 from runtime.registry.digest import Identity
 
@@ -90,6 +91,7 @@ class PoolWorkers:
         self._folders: dict[Path, _Folder] = {}
         self._versions: dict[tuple[str, str], Version] = {}
         """All that this process has, by id and digest."""
+        self._choices = OfferedChoices(children)
         self.cost = 0.0
         """Seconds of the processor that the last look took."""
         self.current: Mapping[str, Worker] = MappingProxyType({})
@@ -118,6 +120,18 @@ class PoolWorkers:
         """What this process says of its workers, by id."""
         rejected = {folder.worker_id: folder.rejected for folder in self._folders.values()}
         sandboxing = self._children.sandboxing
+        return {
+            worker.id: {
+                "digest": worker.digest,
+                "reason": self._refusal(worker) or self._versions[worker.id, worker.digest].reason,
+                "rejected": rejected.get(worker.id),
+                "note": self._children.hosts.notes.get(worker.id),
+                "choices": self._choices.of(worker),
+                "max_running": worker.max_running,
+                "sandbox": sandboxing.report(worker),
+            }
+            for worker in self.current.values()
+        }
 
     # ── the beginning ───────────────────────────────────────────────────────
 
@@ -165,6 +179,10 @@ class PoolWorkers:
             if version.reason is not None and time.monotonic() >= version.again_at:
                 self._import_current(version)
                 yield
+
+    def ask_for_choices(self) -> Iterator[None]:
+        """Ask workers what may be chosen in their configs, those for which it is time."""
+        return self._choices.refresh(list(self.current.values()))
 
     def _candidates(self) -> list[Path]:
         return list(candidates(self._paths, {}))

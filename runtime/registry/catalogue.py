@@ -56,6 +56,8 @@ class WorkerAvailability:
     """Why a pool does not take up the last change of its folder; None: it has, or there is none."""
     note: str | None = None
     """What its author should know of how its pool starts it."""
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By field of its config, what may be chosen there, as the worker says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,17 @@ class Catalogue:
         versions = _versions(reports, worker.digest)
         reasons = [report["reason"] for report in reports] or ["no process of its pool has it"]
         blocked = all(reasons)
+        return WorkerAvailability(
+            not blocked,
+            reasons[0] if blocked else None,
+            blocked,
+            slots,
+            busy,
+            versions,
+            rejected,
+            note,
+            _first(reports, "choices") or {},
+        )
 
     def _age(self) -> float:
         return time.monotonic() - self._read_at

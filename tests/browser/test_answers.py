@@ -10,6 +10,7 @@ from typing import Any
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.browser import Visitor, axe, opened, turn, write
 from tests.support.layout import layout_errors
 
@@ -28,11 +29,21 @@ def received_config(page: Page) -> Any:
     return json.loads(answer.locator("pre").inner_text())
 
 
+def _of_form(visitor: Visitor) -> Any:
+    return visitor.client.get("/api/workers/form").json()["worker"]
+
+
 def test_a_form_has_a_field_for_every_kind_of_value(visitor: Visitor) -> None:
     page = visitor.page
+    until(lambda: _of_form(visitor)["choices"], 60, "the worker has said what may be chosen")
     asks(page, visitor, "Form")
     page.get_by_role("button", name="Configure").click()
     form = page.get_by_role("dialog", name="Configure Form")
+    offered = form.get_by_label("Word").get_attribute("list")
+    assert page.locator(f'[id="{offered}"] option').evaluate_all("all => all.map((one) => one.value)") == [
+        "tea",
+        "cup",
+    ]
     expect(form.get_by_label("Kind")).to_have_value("tea")
     expect(form.get_by_text("0 is cold.")).to_be_visible()
     expect(form.get_by_label("Instructions")).to_have_attribute("placeholder", "Be brief.")

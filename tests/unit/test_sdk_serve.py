@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.sdk import serve
+from runtime.sdk.loader import load
 from runtime.sdk.testing import Result, execute
 
 
@@ -440,6 +441,59 @@ def test_a_file_has_one_worker(tmp_path: Path, other: str) -> None:
     path = worker_file(tmp_path, f"def agent(run): ...\n\n\nrun = serve(agent)\n\n{other}\n")
     with pytest.raises(ImportError, match="several functions as its worker; leave one"):
         execute(path, "hi")
+
+
+MARKED = """
+import functools
+from runtime.sdk import worker
+
+class Anything:
+    \"\"\"What has an answer to every name, such as a client that sends them on.\"\"\"
+    __slots__ = ()
+    def __getattr__(self, name):
+        return ["no hash"]
+
+class Text(Anything):
+    def __getattr__(self, name):
+        return name
+
+class Unbound(Anything):
+    def __getattr__(self, name):
+        raise RuntimeError("outside of a request")
+    __dict__ = property(lambda self: self.context)
+
+anything, text, unbound = Anything(), Text(), Unbound()
+
+@worker.startup
+def start(): ...
+
+also_start = start
+
+@worker.choices("model")
+@functools.cache
+def models():
+    return ["m"]
+
+class Server:
+    @worker.choices("voice")
+    def voices(self):
+        return ["v"]
+
+voices = Server().voices
+
+@worker
+def answer(run):
+    return "yes"
+"""
+
+
+def test_what_is_marked_is_found_beside_things_that_answer_to_any_name(tmp_path: Path) -> None:
+    (tmp_path / "marked.py").write_text(MARKED)
+    loaded = load(str(tmp_path / "marked.py"))
+    assert [one.__name__ for one in loaded.startups] == ["start"]
+    offered = {field: function() for field, function in loaded.choices.items()}
+    assert offered == {"model": ["m"], "voice": ["v"]}
+    assert execute(tmp_path / "marked.py", "hi").text == "yes"
 
 
 def test_the_adapters_cost_a_worker_nothing_that_serves_no_agent() -> None:

@@ -58,6 +58,7 @@ def _encode(worker: Manifest) -> dict[str, Any]:
         "digest": worker.digest,
         "rejected": availability.rejected,
         "note": availability.note,
+        "choices": availability.choices,
         "versions": [
             {"digest": version.digest, "processes": version.processes, "reason": version.reason}
             for version in availability.versions

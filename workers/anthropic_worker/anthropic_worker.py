@@ -14,7 +14,7 @@ except ImportError as error:
         "install it there: pip install 'branchline[workers]'"
     ) from error
 
-from runtime.sdk import Failure, OpenMessage, Run
+from runtime.sdk import Failure, OpenMessage, Run, worker
 from runtime.sdk.beginnings import beginning, go_on
 from runtime.sdk.model_errors import ended_early, events_of, failure_of
 
@@ -25,6 +25,13 @@ _CLIENT = anthropic.Anthropic(
     api_key=os.environ.get("ANTHROPIC_API_KEY", ""), base_url=os.environ.get("ANTHROPIC_BASE_URL") or None
 )
 _SERVER = _CLIENT.base_url.host
+
+
+@worker.choices("model")
+def models() -> list[str]:
+    """Those that the key may use, the newest first."""
+    client = _CLIENT.with_options(timeout=10, max_retries=0)
+    return [model.id for model in client.models.list(limit=1000)]
 
 
 def run(run: Run) -> Iterator[str]:

@@ -45,7 +45,7 @@ def answer_with_tools(run: Run, client: openai.OpenAI, model: str, toolbox: Tool
 
 def _request(run: Run, client: openai.OpenAI, model: str, toolbox: Toolbox | None = None) -> dict[str, Any]:
     config = run.config
-    # Calls of functions are told as text: many servers refuse them where no functions are offered.
+    # Without functions calls are told as text: many servers refuse them where none are offered.
     messages = run.as_openai(
         messages=run.messages if toolbox else [*run.messages, *run.earlier, *run.open],
         system=config.get("system_prompt"),

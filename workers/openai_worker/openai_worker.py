@@ -23,7 +23,7 @@ import background_responses
 import chat_completions
 import functions
 
-from runtime.sdk import Failure, Run
+from runtime.sdk import Failure, Run, worker
 from runtime.sdk.addresses import public_address
 from runtime.sdk.model_errors import failure_of
 from runtime.sdk.tool_turns import Toolbox, is_on, mcp_servers
@@ -55,6 +55,13 @@ _TO_STRANGERS = openai.DefaultHttpxClient(
     follow_redirects=False, event_hooks={"request": [_to_a_public_address]}
 )
 """For servers that only a user has chosen: neither their name nor a redirect leads into a private network."""
+
+
+@worker.choices("model")
+def models() -> list[str]:
+    """Those of the server that this installation has chosen."""
+    client = _CLIENT.with_options(timeout=10, max_retries=0)
+    return sorted(model.id for model in client.models.list())
 
 
 def run(run: Run) -> Iterator[str]:

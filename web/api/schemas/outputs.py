@@ -303,6 +303,11 @@ class Worker(Output):
         fields.String(), metadata=says("the types of files that it takes, as `image/*`; empty: it takes none")
     )
     presets = fields.List(fields.Nested(Preset), metadata=says("configurations to begin with"))
+    choices = fields.Dict(
+        fields.String(),
+        fields.List(fields.String()),
+        metadata=says("by field of the configuration, what may be chosen there, such as a server's models"),
+    )
     available = fields.Boolean()
     reason = fields.String(allow_none=True, metadata=says("why it is not available"))
     slots = fields.Integer(metadata=says("of its pool"))

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import json
 
-from runtime.sdk import Run
+from runtime.sdk import Run, worker
+
+
+@worker.choices("word")
+def words() -> list[str]:
+    """Some of many."""
+    return ["tea", "cup"]
 
 
 def run(run: Run) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from runtime.child import Children, protocol
+from runtime.child.choosing import ask
+from runtime.errors import ChildFailed
 from runtime.model import Channel
 from runtime.settings import Settings
 from tests.support.fake_model import (
@@ -390,3 +392,12 @@ def test_model_workers_are_unavailable_without_their_key() -> None:
         == "OPENAI_API_KEY is not set; set it where the pool runs"
     )
     assert REGISTRY.get("anthropic_worker").unavailable({**environ, "ANTHROPIC_API_KEY": "x"}) is None
+
+
+@pytest.mark.parametrize("worker", ["openai_worker", "tool_agent", "anthropic_worker"])
+def test_the_models_of_the_server_may_be_chosen(model: FakeModel, children: Children, worker: str) -> None:
+    model.models = ["large", "small"]
+    assert ask(children, REGISTRY.get(worker)) == {"model": ["large", "small"]}
+    model.models_page = b"<html>Sign in</html>"
+    with pytest.raises(ChildFailed, match="could not say"):
+        ask(children, REGISTRY.get(worker))

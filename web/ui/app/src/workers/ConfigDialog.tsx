@@ -114,6 +114,7 @@ export function ConfigDialog({ threadId, workers, stored, problems, onClose }: {
           schema={worker.config_schema}
           value={config}
           errors={new Map(errors)}
+          choices={worker.choices}
           onChange={(next) => setConfigs({ ...configs, [at]: next as Config })}
         />
       </div>

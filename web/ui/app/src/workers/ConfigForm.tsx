@@ -6,6 +6,8 @@ import { branchName, branchOf, discriminators, fieldsOf, inBranch, isObject, joi
 
 type Change = (value: unknown) => void;
 type Errors = ReadonlyMap<string, string>;
+/** By field of the configuration, what may be chosen there. */
+type Choices = Readonly<Record<string, readonly string[]>>;
 
 interface FieldProps {
   name: string;
@@ -14,6 +16,7 @@ interface FieldProps {
   root: Schema;
   value: unknown;
   errors: Errors;
+  choices?: Choices | undefined;
   onChange: Change;
   required?: boolean;
   inList?: boolean;
@@ -23,7 +26,7 @@ interface FieldProps {
  * A form for a configuration that a JSON Schema describes. An empty field means the default. A part of
  * the schema that contains itself is edited as JSON.
  */
-export function ConfigForm({ schema, value, errors, onChange }: { schema: unknown; value: unknown; errors: Errors; onChange: Change }) {
+export function ConfigForm({ schema, value, errors, choices, onChange }: { schema: unknown; value: unknown; errors: Errors; choices?: Choices; onChange: Change }) {
   const root = schema as Schema;
   const resolved = resolve(root, root);
   const union = kindOf(resolved) === 'union';
@@ -32,15 +35,15 @@ export function ConfigForm({ schema, value, errors, onChange }: { schema: unknow
     <div className="config">
       {errors.get('') && <p className="field-error" role="alert">{errors.get('')}</p>}
       {union ? (
-        <Union name="kind" schema={resolved} root={root} path="" value={value} errors={errors} required onChange={onChange} />
+        <Union name="kind" schema={resolved} root={root} path="" value={value} errors={errors} choices={choices} required onChange={onChange} />
       ) : (
-        <Properties schema={resolved} root={root} path="" value={value} errors={errors} onChange={onChange} />
+        <Properties schema={resolved} root={root} path="" value={value} errors={errors} choices={choices} onChange={onChange} />
       )}
     </div>
   );
 }
 
-function Properties({ schema, root, path, value, errors, hidden, onChange }: Omit<FieldProps, 'name'> & { hidden?: string[] }) {
+function Properties({ schema, root, path, value, errors, choices, hidden, onChange }: Omit<FieldProps, 'name'> & { hidden?: string[] }) {
   const fields = isObject(value) ? value : {};
   const shown = fieldsOf(schema, root).filter(([name]) => !hidden?.includes(name));
   return shown.map(([name, part]) => (
@@ -52,6 +55,7 @@ function Properties({ schema, root, path, value, errors, hidden, onChange }: Omi
       root={root}
       value={fields[name]}
       errors={errors}
+      choices={choices}
       required={schema.required?.includes(name) ?? false}
       onChange={(next) => {
         const { [name]: _, ...rest } = fields;
@@ -120,14 +124,14 @@ function ConfigField(props: FieldProps) {
   return (
     <div className="field">
       <label htmlFor={id}>{title}{required && <span className="required"> (required)</span>}</label>
-      <ConfigInput {...props} id={id} about={about} invalid={!!error} />
+      <ConfigInput {...props} offered={props.choices?.[path] ?? []} id={id} about={about} invalid={!!error} />
       {notes}
     </div>
   );
 }
 
 /** One of several objects: which one, then its fields. What both have is kept when another one is chosen. */
-function Union({ name, schema, root, path, value, errors, required, inList, about, invalid, onChange }: FieldProps & { about?: string | undefined; invalid?: boolean }) {
+function Union({ name, schema, root, path, value, errors, choices, required, inList, about, invalid, onChange }: FieldProps & { about?: string | undefined; invalid?: boolean }) {
   const branches = schema.branches ?? [];
   // A value without fixed fields can be of several branches.
   const [preferred, setPreferred] = useState(-1);
@@ -160,6 +164,7 @@ function Union({ name, schema, root, path, value, errors, required, inList, abou
           path={path}
           value={shown}
           errors={errors}
+          choices={choices}
           hidden={discriminators(branches, root)}
           onChange={onChange}
         />

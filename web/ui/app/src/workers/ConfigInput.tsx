@@ -17,10 +17,12 @@ interface InputProps {
   /** The ids of the elements that describe the field. */
   about: string | undefined;
   invalid: boolean;
+  /** Values to choose from; others can be typed as well. */
+  offered?: readonly string[];
 }
 
 /** The input for a value that is no object and no list. */
-export function ConfigInput({ schema, value, onChange, required, inList, id, about, invalid }: InputProps) {
+export function ConfigInput({ schema, value, onChange, required, inList, id, about, invalid, offered = [] }: InputProps) {
   const common = { id, className: 'input', 'aria-describedby': about, 'aria-invalid': invalid };
   const preset = schema.default === undefined ? '' : String(schema.default);
   switch (kindOf(schema)) {
@@ -43,15 +45,19 @@ export function ConfigInput({ schema, value, onChange, required, inList, id, abo
       return isLong(schema) ? (
         <textarea {...common} dir="auto" rows={4} value={String(value ?? '')} placeholder={preset} onChange={(event) => onChange(event.target.value || undefined)} />
       ) : (
-        <input
-          {...common}
-          dir="auto"
-          type={schema.format === 'password' ? 'password' : 'text'}
-          value={String(value ?? '')}
-          placeholder={preset}
-          autoComplete="off"
-          onChange={(event) => onChange(event.target.value || undefined)}
-        />
+        <>
+          <input
+            {...common}
+            dir="auto"
+            type={schema.format === 'password' ? 'password' : 'text'}
+            value={String(value ?? '')}
+            placeholder={preset}
+            autoComplete="off"
+            list={offered.length ? `${id}-offered` : undefined}
+            onChange={(event) => onChange(event.target.value || undefined)}
+          />
+          {offered.length > 0 && <datalist id={`${id}-offered`}>{offered.map((one) => <option key={one} value={one} />)}</datalist>}
+        </>
       );
     default:
       return <JsonInput common={common} value={value} onChange={onChange} />;
