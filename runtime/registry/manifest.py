@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +19,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate, valida
 from runtime.errors import Invalid, WorkerInvalid
 from runtime.model import Json
 from runtime.registry import node
+from runtime.registry.agents import AgentRole, AgentStyle
 from runtime.registry.config_schema import ANYTHING, ConfigSchema
 from runtime.registry.digest import digest_of
 from runtime.sandbox.destinations import Destination
@@ -104,6 +105,8 @@ class Manifest:
     """The types of files that it takes, as ``image/*``; none: it takes no files."""
     continues: bool
     """Whether an attempt goes on with the text of a lost one, which is void otherwise."""
+    role: AgentRole
+    style: AgentStyle
     enabled: bool
     digest: str
     """Identifies the version: SHA-256 over the folder's files."""
@@ -279,6 +282,8 @@ def _fields(declared: Mapping[str, Any], schema: ConfigSchema, digest: str) -> d
         "sandbox": _rules(sandbox),
         "accepts": tuple(declared.get("accepts", ())),
         "continues": declared.get("resume") == "continue",
+        "role": AgentRole(declared.get("role", AgentRole.OTHER)),
+        "style": AgentStyle(declared.get("style", AgentStyle.STRUCTURED_CHAT)),
         "enabled": declared.get("enabled", True),
         "digest": digest,
         "schema": schema,
@@ -329,6 +334,18 @@ def _no_nul(text: str) -> None:
 
 def _text(least: int = 0, most: int | None = None, **options: Any) -> fields.String:
     return fields.String(validate=[validate.Length(least, most), _no_nul], **options)
+
+
+def _member_of(kind: type[StrEnum]) -> Callable[[str], None]:
+    """Checks for a value of ``kind``, by any of its names."""
+
+    def check(name: str) -> None:
+        try:
+            kind(name)
+        except ValueError:
+            raise ValidationError(f"must be one of: {', '.join(kind)}") from None
+
+    return check
 
 
 _MAX_LIMIT = 2**62
@@ -434,6 +451,8 @@ class _ManifestSchema(Schema):
     history = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
     accepts = fields.List(fields.String(validate=_TYPE), validate=validate.Length(max=100))
     resume = fields.String(validate=validate.OneOf(("restart", "continue")))
+    role = fields.String(validate=_member_of(AgentRole))
+    style = fields.String(validate=_member_of(AgentStyle))
     limits = fields.Nested(_LimitsSchema, unknown=RAISE)
     sandbox = fields.Nested(_SandboxSchema, unknown=RAISE)
     http = fields.Nested(_HttpSchema, unknown=RAISE)

@@ -98,6 +98,12 @@ def test_presets_are_configurations_that_fit_the_schema(make: Make) -> None:
         load(folder)
 
 
+def test_every_worker_has_one_role_and_one_style(make: Make) -> None:
+    worker = load(make(PYTHON))
+    assert (worker.role, worker.style) == ("other", "structured_chat")
+    assert load(make(PYTHON + 'style = "TOOL_CALLING"\n')).style == "tool_calling"
+
+
 def test_an_http_worker_needs_its_url_only(make: Make) -> None:
     worker = load(make(HTTP))
     assert worker.url == "http://localhost:9000/run"

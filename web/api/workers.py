@@ -49,6 +49,8 @@ def _encode(worker: Manifest) -> dict[str, Any]:
         "type": worker.type,
         "pool": worker.pool,
         "config_schema": worker.config_schema,
+        "role": worker.role,
+        "style": worker.style,
         "accepts": list(worker.accepts),
         "presets": [{"name": name, "config": config} for name, config in worker.presets.items()],
         "available": availability.available,

@@ -8,6 +8,7 @@ import marshmallow as ma
 from marshmallow import fields
 
 from runtime.model import Channel, MessageStatus, MessageType, QueueReason, Role, RunStatus, ThreadStatus
+from runtime.registry.agents import AgentRole, AgentStyle
 from runtime.transfer.kinds import Object, Value, one_of, says
 
 
@@ -299,6 +300,8 @@ class Worker(Output):
     type = fields.String()
     pool = fields.String()
     config_schema = Object(metadata=says("the JSON Schema of its configuration"))
+    role = one_of(AgentRole, metadata=says("what it is among agents"))
+    style = one_of(AgentStyle, metadata=says("how its model says what it wants done"))
     accepts = fields.List(
         fields.String(), metadata=says("the types of files that it takes, as `image/*`; empty: it takes none")
     )
