@@ -31,6 +31,17 @@ def test_a_worker_has_one_name_in_the_chat_the_outline_and_the_map(visitor: Visi
     expect(page.locator(".map-node small")).to_have_text(["Start", "You", "Fake"])
 
 
+def test_whoever_speaks_in_an_answer_is_named(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    asked = visitor.answered(thread, "Who?", mode="authors", text="Planner Planner form")
+    page = visitor.open(thread, asked["states"][0])
+    answer = turn(page, asked["states"][0])
+    expect(answer.locator(".author")).to_have_text(["Fake", "Planner", "Form", "Fake"])
+    expect(answer.locator(".message-list > *")).to_have_text(
+        ["Planner", "This is Planner.", "This is Planner.", "Form", "This is form.", "Fake", "This is me."]
+    )
+
+
 def test_saving_a_form_with_errors_shows_and_focuses_the_first(visitor: Visitor) -> None:
     page = open_form(visitor)
     dialog = page.get_by_role("dialog", name="Configure Form")

@@ -2,8 +2,8 @@ import { ACTIVE_STATUSES, type Message } from '@branchline/client/api/types';
 import { Star } from 'lucide-react';
 import { memo, useContext, useMemo, useState } from 'react';
 import { AtOnce } from '../markdown/useRange';
-import { MessageView } from '../messages/MessageView';
-import { groupParts, type Part } from '../messages/parts';
+import { MessageList } from '../messages/MessageList';
+import { groupParts } from '../messages/parts';
 import { useScrollTarget } from '../navigation/openBranch';
 import { RunFooter } from '../runs/RunFooter';
 import { RunHeader } from '../runs/RunHeader';
@@ -12,6 +12,7 @@ import { Steps } from '../runs/Steps';
 import { SubRuns } from '../runs/SubRuns';
 import { editOf, keptText } from '../stores/keptText';
 import { useThread } from '../stores/thread';
+import { useWorkerName } from '../stores/workers';
 import { BranchPicker } from './BranchPicker';
 import { EditMessage } from './EditMessage';
 import { TurnActions } from './TurnActions';
@@ -28,7 +29,8 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
   const isTarget = useScrollTarget(({ target }) => target?.state === stateId);
   const atOnce = useContext(AtOnce);
   const parts = useMemo(() => groupParts(messages), [messages]);
-  if (!node || node.parentId === null) return messages.length ? <Messages parts={parts} /> : null;
+  const workerName = useWorkerName();
+  if (!node || node.parentId === null) return messages.length ? <MessageList parts={parts} own={null} name="" /> : null;
   const isUser = !node.runId && (messages[0]?.role ?? 'user') === 'user';
   const status = run?.status ?? node.runStatus;
   const isRunning = status === 'running';
@@ -52,7 +54,7 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
       {editing ? (
         <EditMessage stateId={stateId} messages={messages} onDone={() => setEditing(false)} />
       ) : (
-        <AtOnce value={isTarget ? 'all' : atOnce}><Messages parts={parts} /></AtOnce>
+        <AtOnce value={isTarget ? 'all' : atOnce}><MessageList parts={parts} own={own} name={isUser ? 'You' : worker ? workerName(worker) : node.author} /></AtOnce>
       )}
       {run && <Steps run={run} />}
       {run && <SubRuns run={run} />}
@@ -69,11 +71,3 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
     </article>
   );
 });
-
-function Messages({ parts }: { parts: readonly Part[] }) {
-  return (
-    <div className="message-list">
-      {parts.map((part) => <MessageView key={part.message.id} part={part} />)}
-    </div>
-  );
-}

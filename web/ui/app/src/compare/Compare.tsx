@@ -6,7 +6,7 @@ import { branchOf, countDescendants, leafBelow } from '@branchline/client/thread
 import { ArrowLeft, Check, GitCompareArrows, RefreshCw, Square, Star } from 'lucide-react';
 import { useEffect, useMemo, useState } from 'react';
 import { Turn } from '../chat/Turn';
-import { MessageView } from '../messages/MessageView';
+import { MessageList } from '../messages/MessageList';
 import { groupParts } from '../messages/parts';
 import { openBranch } from '../navigation/openBranch';
 import { navigate, threadPath } from '../navigation/routes';
@@ -135,7 +135,7 @@ function Column({ stateId, number, against, isBase, onBase, showDiff }: {
         {against ? (
           <WordDiff before={answerText(other)} after={answerText(messages)} />
         ) : (
-          <div className="message-list">{parts.map((part) => <MessageView key={part.message.id} part={part} />)}</div>
+          <MessageList parts={parts} own={node.workerId ?? node.author} name={nodeAuthor(node, workerName)} />
         )}
         {run && <Steps run={run} />}
         {node.runId && <RunStatus node={node} run={run} isEmpty={!messages?.some((message) => message.content)} />}
