@@ -68,7 +68,7 @@ def _body(message: Message) -> str:
         case MessageType.CONFIRMATION:
             answer = message.data.get("answer")
             return message.content if answer is None else f"{message.content}\n\n> {answer}"
-        case MessageType.TEXT:
+        case _:
             return message.content
 
 

@@ -15,6 +15,7 @@ from runtime import settings as settings_module
 from runtime.model import (
     ApiToken,
     Message,
+    MessageType,
     Role,
     Run,
     RunError,
@@ -25,6 +26,7 @@ from runtime.model import (
     User,
     new_id,
 )
+from runtime.sdk.protocol.message_types import DATA
 from tests.support.contract import check_safe
 from web.app import create_app
 
@@ -227,3 +229,15 @@ def test_an_unavailable_database_is_reported_with_retry_after(tmp_path: Path) ->
 
     assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
     assert int(answer.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("type", MessageType)
+def test_the_document_says_what_the_data_of_a_message_is(document: dict[str, Any], type: MessageType) -> None:
+    schemas = document["components"]["schemas"]
+    assert schemas[f"{type.capitalize()}Data"] == {**DATA[type], "additionalProperties": True}
+    message = {"role": "user", "content": "", "type": type}
+    schema = {"components": document["components"], "$ref": "#/components/schemas/MessageInput"}
+    said = jsonschema.Draft202012Validator(schema)
+    assert said.is_valid({**message, "data": {"mine": 1}})
+    for name, of_name in DATA[type]["properties"].items():
+        assert said.is_valid({**message, "data": {name: 7}}) == ("type" not in of_name)

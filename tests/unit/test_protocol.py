@@ -47,6 +47,13 @@ def delta(text: str, ref: str | None = None) -> dict[str, Any]:
     return {"type": "delta", "text": text} | ({"ref": ref} if ref else {})
 
 
+@pytest.mark.parametrize("name", ["message", "MESSAGE"])
+def test_a_text_may_be_called_a_message(name: str) -> None:
+    said = decode(lines({"type": "message", "message_type": name, "content": "Hello"}))
+    [message] = said
+    assert isinstance(message, CompleteMessage) and message.type is MessageType.TEXT
+
+
 def test_every_kind_of_line_is_understood() -> None:
     start = {"type": "start", "ref": "a", "role": "tool", "message_type": "code", "channel": "reasoning"}
     said = decode(
@@ -140,6 +147,23 @@ def test_what_is_left_out_has_a_default() -> None:
 )
 def test_a_line_that_is_no_object_is_for_the_log(line: str) -> None:
     assert decode(f"{line}\n".encode()) == [Log(f"{line}\n")]
+
+
+@pytest.mark.parametrize("before", [b"", b'{"type":"delta","text":"x"}\n'], ids=["first", "later"])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'\xef\xbb\xbf{"type":"delta","text":"a"}', "a"),
+        (b'{"type":"delta","text":"caf\xe9 \xff!"}', "caf\ufffd \ufffd!"),
+        (b'{"type":"delta","text":"\xe2\x82"}', "\ufffd"),
+        (b'\xef\xbb\xbf{"type":"delta","text":"\xc3"}\r', "\ufffd"),
+    ],
+    ids=["byte order mark", "Latin-1", "half a character", "both"],
+)
+def test_no_line_is_missing_for_its_encoding(before: bytes, line: bytes, said: str) -> None:
+    decoded = decode(before + line + b'\n{"type":"done"}\n')
+    assert text(decoded).removeprefix("x") == said
+    assert [one for one in decoded if not isinstance(one, Delta)] == [Done()]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])

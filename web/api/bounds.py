@@ -13,6 +13,7 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from runtime.transfer.format import ThreadExport
+from web.api import message_data
 from web.api.schemas.outputs import Output
 
 NO_NUL = r"^[^\u0000]*$"
@@ -65,6 +66,7 @@ def complete(document: dict[str, Any]) -> None:
     schemas, answers = document["components"]["schemas"], document["components"]["responses"]
     # An export is checked in a thread of its own, by the schema that says what it holds.
     schemas[_EXPORT] = {**schemas.pop(_IMPORTED), "description": "A thread as an export contains it."}
+    message_data.describe(document)
     for status, description in _ERRORS.items():
         answers[f"ERROR_{status}"] = _error(status, description)
     for path in document["paths"].values():

@@ -6,6 +6,7 @@ line is a record in ``events`` and its fields in ``fields``; docs/reference/prot
 ::
 
     values    the values of a message's role, type and channel
+    message_types  what the data of each message type may hold
     events    what a worker may say, one record a line
     fields    a line's fields, checked, as a record
     reader    lines in their order: which messages are open, characters that were cut in half
@@ -34,6 +35,7 @@ from .events import (
     Usage,
 )
 from .fields import MAX_LINE, ProtocolError, asked_for, decode, decode_line, is_utf16, size_of
+from .message_types import fitting
 from .reader import Reader
 from .values import Channel, MessageType, Role
 
@@ -64,6 +66,7 @@ __all__ = [
     "asked_for",
     "decode",
     "decode_line",
+    "fitting",
     "is_utf16",
     "size_of",
 ]

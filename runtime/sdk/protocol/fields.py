@@ -28,6 +28,7 @@ from .events import (
     Step,
     Usage,
 )
+from .message_types import fitting, mistake
 from .values import MAX_LEVELS, Channel, MessageType, Role, nests_too_deeply
 
 MAX_LINE: Final = 16 << 20
@@ -113,19 +114,14 @@ def decode(fields: Mapping[str, Any]) -> Event:
         case "delta":
             return Delta(_name(fields, "ref"), _string(fields, "text"))
         case "start":
-            return Start(
-                _required_name(fields, "ref"),
-                *_head(fields),
-                _data(fields) or {},
-                _name(fields, "continues"),
-            )
+            ref, head = _required_name(fields, "ref"), _head(fields)
+            return Start(ref, *head, _data_of(head[1], fields), _name(fields, "continues"))
         case "end":
             return End(_required_name(fields, "ref"), _data(fields))
         case "message":
             role, type, channel, author = _head(fields)
-            return CompleteMessage(
-                role, type, channel, author, _text(fields, "content", ""), _data(fields) or {}
-            )
+            content, data = _text(fields, "content", ""), _data_of(type, fields)
+            return CompleteMessage(role, type, channel, author, content, data, _files(fields))
         case "step":
             return Step(_text(fields, "description")[:_MAX_SENTENCE])
         case "usage":
@@ -248,6 +244,14 @@ def _data(fields: Mapping[str, Any], key: str = "data") -> dict[str, Json] | Non
     return _bounded(data)
 
 
+def _data_of(type: MessageType, fields: Mapping[str, Any]) -> dict[str, Json]:
+    """The data of a message, if it is what one of its type has."""
+    data = _data(fields) or {}
+    if wrong := mistake(type, data):
+        raise ProtocolError(f'"data.{wrong[0]}" of a message of type {type} {wrong[1]}')
+    return data
+
+
 _Data = TypeVar("_Data")
 
 
@@ -292,7 +296,9 @@ def _message(message: Mapping[str, Any]) -> CompleteMessage:
     fields = {**message, "type": "a message of call", "message_type": message.get("type")}
     role = _choice(fields, "role", Role.USER)
     _, type, channel, author = _head({**fields, "role": role})
-    return CompleteMessage(role, type, channel, author, _text(fields, "content", ""), _data(fields) or {})
+    # It may be one that a conversation has had since before its type had a schema.
+    content, data = _text(fields, "content", ""), fitting(type, _data(fields) or {})[0]
+    return CompleteMessage(role, type, channel, author, content, data, _files(fields))
 
 
 def _files(fields: Mapping[str, Any]) -> list[Json]:

@@ -52,6 +52,11 @@ class MessageType(StrEnum):
     CONFIRMATION = "confirmation"
     """A question of the worker: ``data`` has options and, later, the answer."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> MessageType | None:
+        # What GuiAgentLoopCore and Open Interpreter call a text.
+        return cls.TEXT if str(value).lower() == "message" else None
+
 
 class Channel(StrEnum):
     """Whether a message is meant for the reader or is the model's thinking."""

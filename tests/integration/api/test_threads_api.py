@@ -162,6 +162,21 @@ def test_an_invalid_query_is_refused_with_the_field(ada: Client, path: str) -> N
     assert answer.json["errors"]
 
 
+def test_data_that_does_not_fit_the_type_of_a_message_is_refused_with_the_field(ada: Client) -> None:
+    made = ada.post("/api/threads", json={}).json
+    code = {"role": "user", "type": "code", "content": "1", "data": {"language": ["lua"], "mine": 1}}
+    body = {"parent_id": made["root_state"]["id"], "messages": [{"role": "user", "content": "See:"}, code]}
+
+    answer = ada.post(at(made["thread"], "/states"), json=body)
+    assert answer.status_code == 422
+    [error] = answer.json["errors"]
+    assert (error["path"], error["message"]) == ("messages.1.data.language", "must be a string")
+
+    code["data"] = {"language": "lua", "mine": 1}
+    state = ada.post(at(made["thread"], "/states"), json=body).json["state"]
+    assert [message["data"] for message in state["messages"]] == [{}, code["data"]]
+
+
 def test_a_search_says_where_it_has_found_it(ada: Client) -> None:
     thread = ada.post("/api/threads", json={"title": "Café 😀 oak"}).json["thread"]
     body = {

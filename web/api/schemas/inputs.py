@@ -8,6 +8,7 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from runtime.model import Channel, MessageType, Role, ThreadStatus
+from runtime.sdk.protocol.message_types import mistake
 from runtime.store.files import MOST as MOST_FILES
 from runtime.store.queued_messages import MAX_WAITING
 from runtime.store.states import NewMessage
@@ -133,13 +134,18 @@ class MessageInput(Input):
     type = one_of(MessageType, load_default=MessageType.TEXT.value)
     channel = one_of(Channel, load_default=Channel.ANSWER.value)
     author = kinds.author(load_default=None, allow_none=True)
-    data = Object(load_default=dict)
+    data = Object(load_default=dict, metadata=says("by type: `CodeData` is that of code, and so on"))
     files = Several(
         Id(),
         load_default=list,
         validate=validate.Length(max=MOST_FILES, error="may name {max} files"),
         metadata=says("ids of files that you have uploaded"),
     )
+
+    @ma.validates_schema
+    def _check_data(self, values: dict[str, Any], **_: Any) -> None:
+        if wrong := mistake(MessageType(values["type"]), values["data"]):
+            raise ma.ValidationError({wrong[0]: [wrong[1]]}, "data")
 
     @ma.post_load
     def _record(self, values: dict[str, Any], **_: Any) -> NewMessage:
@@ -150,6 +156,7 @@ class MessageInput(Input):
             channel=Channel(values["channel"]),
             author=values["author"],
             data=values["data"],
+            files=[{"id": file_id} for file_id in values["files"]] or None,
         )
 
 

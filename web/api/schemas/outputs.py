@@ -91,13 +91,7 @@ class Message(Output):
     channel = one_of(Channel)
     author = fields.String(allow_none=True)
     content = fields.String(metadata=says("for an image: what it shows, in words"))
-    data = Object(
-        metadata=says(
-            "by type; code: `language`, `title`; console: `command`; image: `url`, a `data:` URL in base64, "
-            "of image/png, jpeg, gif, webp or avif; function: `name`, `call_id`, `arguments`, `result`; "
-            "confirmation: `options`, `answer`"
-        )
-    )
+    data = Object(metadata=says("by type: `CodeData` is that of code, and so on; other names may be there"))
     files = fields.List(fields.Nested(NamedFile), metadata=says("that it names"))
     status = one_of(
         MessageStatus,
