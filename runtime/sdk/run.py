@@ -334,6 +334,24 @@ class Run:
             raise
         return message
 
+    def code(
+        self, language: str | None = None, *, format: str | None = None, title: str | None = None
+    ) -> OpenMessage:
+        """Start a code: ``with run.code("python") as code: code.delta(text)``.
+
+        ``format``: which form of its language. ``title``: what is written above it.
+        """
+        data = _without_none({"language": language, "format": format, "title": title})
+        return self.start(type="code", data=data)
+
+    def console(self, command: str | None = None) -> OpenMessage:
+        """Start the output of a program: ``with run.console("make test") as console``.
+
+        It is shown as a terminal would, with colours, and with lines that are written again
+        after a ``\\r``.
+        """
+        return self.start(role="tool", type="console", data=_without_none({"command": command}))
+
     def _left_open(self, role: str, type: str, channel: str) -> str | None:
         """The id of a message of that kind that a lost attempt was writing, each once."""
         for message in self.open:
