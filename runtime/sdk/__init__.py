@@ -21,6 +21,10 @@ What it yields or returns is a piece of the answer (str) or an event of the prot
     tool_turns               a model that calls tools, turn by turn; imported by workers that have some
     logs, log_handler        lines of the run's log; they, too
     serving, adapters        make a worker of an agent of another library; imported by serve()
+    interpreter              what connect() takes
+    mistakes                 what an author has misspelt, with its line
+    choosing                 what may be chosen in a config, for who is asked
+    exits                    what is registered with atexit, in forks
     version, alias           which pools it goes with; its other name, under a pool
     loader                   finds the worker's function in its file
     driver                   executes one run
@@ -37,9 +41,21 @@ expensive, because of what it does in each forked child.
 """
 
 from .errors import Cancelled, Failure
+from .interpreter import InterpreterABC, MappingRule
 from .loader import worker
 from .messages import Message
 from .run import OpenMessage, Run
-from .serving import serve
+from .serving import connect, serve
 
-__all__ = ["Cancelled", "Failure", "Message", "OpenMessage", "Run", "serve", "worker"]
+__all__ = [
+    "Cancelled",
+    "Failure",
+    "InterpreterABC",
+    "MappingRule",
+    "Message",
+    "OpenMessage",
+    "Run",
+    "connect",
+    "serve",
+    "worker",
+]

@@ -343,6 +343,26 @@ def test_an_author_says_what_other_chunks_mean() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ({}, "png"),
+        ({"format": None}, "png"),
+        ({"format": "base64"}, "png"),
+        ({"format": "base64.JPG"}, "jpeg"),
+        ({"format": "webp"}, "webp"),
+        ({"format": 7}, "png"),
+    ],
+    ids=["none", "null", "base64", "jpg", "webp", "number"],
+)
+def test_a_picture_has_a_type_that_is_known(more: dict[str, Any], kind: str) -> None:
+    rule = {"when": {"picture": ...}, "image": {"base64": "picture", "format": "format"}}
+    worker = serve(lambda _: iter([{"picture": "aGk=", **more}]), rules=[rule])
+    result = execute(worker, "draw")
+    assert result.error is None, result.error
+    assert [one.data["url"] for one in result.messages] == [f"data:image/{kind};base64,aGk="]
+
+
 def test_a_rule_of_the_author_counts_instead_of_a_known_one() -> None:
     def agent(run: Any) -> Iterator[dict[str, Any]]:
         yield chat({"content": "hush"})

@@ -10,6 +10,7 @@ library is there already.
     shapes     the rules of the chunks that are known
     output     says what chunks mean, in the run
     function, … one file a kind of agent
+    interpreter objects with a method chat
     mcp_servers tools of other programs, for any worker
 """
 

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 
 def worker(
-    agent: Callable[[Any], Any], rules: tuple[Rule, ...], input: Callable[[Run], Any] | None
+    agent: Callable[[Any], Any],
+    rules: tuple[Rule, ...],
+    input: Callable[[Run], Any] | None,
+    output_of: Callable[..., Output] = Output,
 ) -> Function:
-    """The worker's function: ``agent`` is called with the run, or with what ``input`` makes of it."""
+    """The worker's function: ``agent`` is called with the run, or with what ``input`` makes of it.
+
+    ``output_of``: what says what its chunks mean, given the run and tables of rules.
+    """
 
     def run(run: Run) -> Any:
-        output = Output(run, rules, KNOWN)
+        output = output_of(run, rules, KNOWN)
         result = agent(run if input is None else input(run))
         if hasattr(result, "__await__") or hasattr(result, "__aiter__"):
             return _say_later(output, result)
@@ -37,9 +43,11 @@ def _say(output: Output, result: Any) -> None:
     if not isinstance(result, Iterable) or isinstance(result, Mapping):
         raise _unknown(result)
     try:
-        for one in result:
+        for one in output.pieces(result):
             if not _say_one(output, one):
                 raise _unknown(one)
+            if output.declined:
+                break
     finally:
         getattr(result, "close", _nothing)()
 
@@ -54,6 +62,8 @@ async def _say_later(output: Output, result: Awaitable[Any] | AsyncIterable[Any]
             async for one in stream:
                 if not _say_one(output, one):
                     raise _unknown(one)
+                if output.declined:
+                    break
         finally:
             close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
             if close is not None:
@@ -74,8 +84,8 @@ def _say_one(output: Output, one: Any) -> bool:
 def _unknown(chunk: Any) -> TypeError:
     names = f"with {', '.join(map(str, chunk))}" if isinstance(chunk, Mapping) else f"of {type(chunk)}"
     return TypeError(
-        f"serve() does not know what a chunk {names} means; "
-        "say so with a rule: serve(…, rules=[{'when': …, 'text': …}])"
+        f"it is not known what a chunk {names} means; "
+        "say so with a rule: serve(…, rules=[{'when': …, 'text': …}]), or connect(…, mapping=[…])"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import Failure, Suspended
 from ..messages import Json
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from ..run import OpenMessage, Run
     from ..tools import ToolCall
 
-_Kind = tuple[str, str, str]
-"""Role, type and channel of a message."""
+_Kind = tuple[str, str, str, str | None]
+"""Role, type, channel and author of a message."""
+_LONGEST_NAME = 200
+_PICTURES = ("png", "jpeg", "gif", "webp", "avif")
+"""The types that a message may have."""
+ASKED = "chunk "
+"""What the ids of questions begin with that chunks ask."""
 
 
 class Output:
@@ -39,19 +44,27 @@ class Output:
         """What each answer has used."""
         self._answer: str | None = None
         """Whose usage was reported last."""
+        self._questions = 0
+        self.declined = False
+        """Whether the user does not want what comes next, so that the agent is not asked to go on."""
         self.said: list[Meaning] | None = None
         """Where what is said is noted, for :meth:`say` to say it again in a later attempt."""
 
     def chunk(self, chunk: Chunk) -> bool:
         """Say what a chunk means; whether it is of a known shape."""
-        for table in self._tables:
-            rules = [rule for rule in table if rule.fits(chunk)]
-            for rule in rules:
-                for meaning in rule.read(chunk):
-                    self.say(meaning)
-            if rules:
-                return True
-        return False
+        return any(self.by(table, chunk) for table in self._tables)
+
+    def by(self, table: Iterable[Rule], chunk: Chunk) -> bool:
+        """Say what a chunk means by all rules of ``table`` that fit it; whether there are any."""
+        rules = [rule for rule in table if rule.fits(chunk)]
+        for rule in rules:
+            for meaning in rule.read(chunk):
+                self.say(meaning)
+        return bool(rules)
+
+    def pieces(self, result: Iterable[Any]) -> Iterable[Any]:
+        """The texts and chunks of what an agent has returned."""
+        return result
 
     def say(self, meaning: Meaning) -> None:
         """Say what something means."""
@@ -68,13 +81,16 @@ class Output:
         type: str = "text",
         channel: str = "answer",
         data: dict[str, Json] | None = None,
+        author: str | None = None,
     ) -> None:
         """Append to the message that belongs to ``of``; a text of another kind begins another."""
-        kind = (role, type, channel)
+        author = author[:_LONGEST_NAME] if author else None
+        kind = (role, type, channel, author)
         if of in self._texts and self._texts[of][0] != kind:
             self._end_text(of)
         if of not in self._texts:
-            self._texts[of] = kind, self._run.start(role=role, type=type, channel=channel, data=data)
+            message = self._run.start(role=role, type=type, channel=channel, author=author, data=data)
+            self._texts[of] = kind, message
         self._texts[of][1].delta(text)
 
     def call(
@@ -111,11 +127,22 @@ class Output:
         for key in [key for key in self._calls if key[0] == of]:
             self._calls.pop(key).called()
 
-    def image(self, base64: str, alt: str = "") -> None:
-        """Show a picture."""
+    def image(self, base64: str, alt: str | None = "", format: str | None = None) -> None:
+        """Show a picture; the end of ``format`` says of which type: ``base64.jpeg``. Else it is a PNG."""
         import binascii
 
-        self._run.image(binascii.a2b_base64(base64), alt or "A picture.")
+        kind = str(format).lower().rpartition(".")[2].replace("jpg", "jpeg")
+        kind = kind if kind in _PICTURES else "png"
+        self._run.image(binascii.a2b_base64(base64), alt or "A picture.", f"image/{kind}")
+
+    def confirm(self, prompt: Json = None, code: Json = None, language: Json = None) -> None:
+        """Ask the user whether to go on, or whether a ``code`` is to be executed."""
+        self.end()
+        if code is not None:
+            prompt = f"Execute this {language} code?\n\n{code}"
+        self._questions += 1
+        id = f"{ASKED}{self._questions}"
+        self.declined = self._run.confirm(str(prompt or "Go on?"), ["yes", "no"], id=id) != "yes"
 
     def step(self, description: str) -> None:
         """Say what comes next."""

@@ -45,13 +45,18 @@ class Rule:
     """What the text is, if it is no answer: ``role`` and ``type`` of its message."""
     data: Mapping[str, str] = field(default_factory=dict)
     """Name → path: the data of that message."""
+    author: str | None = None
+    """The path of who says it, where that is not the worker."""
     call: Mapping[str, str] = field(default_factory=dict)
     """A call of a function: the paths ``key`` (what its later chunks have in common), ``id``, ``name``,
     and ``arguments``, a piece of JSON, or a value if they are whole. Only the first chunk needs all."""
     result: Mapping[str, str] = field(default_factory=dict)
     """What a call has resulted in: the paths ``id`` and ``value``, or ``error`` where it failed."""
     image: Mapping[str, str] = field(default_factory=dict)
-    """A picture: the paths ``base64`` and ``alt``."""
+    """A picture: the paths ``base64``, ``alt``, and ``format``, which ends with its type: ``base64.jpeg``."""
+    confirm: Mapping[str, str] = field(default_factory=dict)
+    """What happens next if the user agrees: the path ``prompt``, or those of the ``code`` that is
+    executed then and of its ``language``."""
     step: str | None = None
     """The path of a text that says what comes next."""
     usage: Mapping[str, str] = field(default_factory=dict)
@@ -95,12 +100,16 @@ class Rule:
         for channel, path in (("answer", self.text), ("reasoning", self.reasoning)):
             text = None if path is None else at(chunk, path)
             if isinstance(text, str) and text:
-                more = {"data": _values(self.data, chunk)} if self.data else {}
+                more: Meaning = {"data": _values(self.data, chunk)} if self.data else {}
+                if self.author is not None and (author := at(chunk, self.author)):
+                    more["author"] = str(author)
                 yield {"kind": "text", "of": of, "text": text, "channel": channel, **self.message, **more}
         if self.call:
             yield {"kind": "call", "of": of, **_values(self.call, chunk)}
         if self.result:
             yield {"kind": "result", **_values(self.result, chunk)}
+        if self.confirm:
+            yield {"kind": "confirm", **_values(self.confirm, chunk)}
         if self.image:
             yield {"kind": "image", **_values(self.image, chunk)}
         if self.step is not None and at(chunk, self.step):

@@ -194,29 +194,54 @@ LANGCHAIN = (
 )
 """LangChain's messages, whole and in chunks."""
 
+_MADE = {"role": ("assistant", "computer")}
+_SAYS = {"role": "assistant", "type": ("message", "text")}
 OPEN_INTERPRETER = (
     Rule(
         when={
-            "role": ("assistant", "computer"),
-            "type": ("message", "code", "console", "image", "confirmation"),
+            **_MADE,
+            "type": ("message", "text", "code", "console", "image", "confirmation", "review"),
         }
     ),
-    Rule(when={"role": "assistant", "type": "message"}, text="content"),
+    Rule(when={**_MADE, "start": True}, end=True),
+    Rule(when=_SAYS, text="content", author="agent_name"),
     Rule(
-        when={"role": "assistant", "type": "code"},
+        when={**_MADE, "type": "code", "language": None},
         text="content",
         message={"type": "code"},
         data={"language": "format"},
+        author="agent_name",
     ),
     Rule(
-        when={"role": "computer", "type": "console", "format": "output"},
+        when={**_MADE, "type": "code", "language": ...},
+        text="content",
+        message={"type": "code"},
+        data={"language": "language", "format": "format"},
+        author="agent_name",
+    ),
+    Rule(
+        when={"role": "computer", "type": "console", "format": (None, "output")},
         text="content",
         message={"role": "tool", "type": "console"},
+        author="agent_name",
     ),
-    Rule(when={"role": "computer", "type": "image", "format": "base64.png"}, image={"base64": "content"}),
-    Rule(when={"role": ("assistant", "computer"), "end": True}, end=True),
+    Rule(
+        when={"role": "computer", "type": "image", "format": "base64*"},
+        image={"base64": "content", "format": "format"},
+    ),
+    Rule(when={**_MADE, "end": True}, end=True),
 )
 """The chunks of ``interpreter.chat(…, stream=True)``."""
+
+INTERPRETER = (
+    *OPEN_INTERPRETER,
+    Rule(when={"type": "confirmation", "language": None}, confirm={"prompt": "content"}),
+    Rule(
+        when={"type": "confirmation", "language": ...},
+        confirm={"code": "content", "language": "language"},
+    ),
+)
+"""The same, flat, of an object that is connected: it goes on only if the user agrees."""
 
 _ITEM = {"type": "run_item_stream_event"}
 OPENAI_AGENTS = (
