@@ -171,8 +171,14 @@ class Core(Services):
         return clock.note_skew(*self.database.read(pools.clock_skew, time.time))
 
     def warm_up(self) -> None:
-        """Find the workers, and start the process that checks configs, before the first request."""
-        if any(worker.schema.needs_process for worker in self.registry.workers.values()):
+        """Find the workers, and start the process that checks configs, before the first request.
+
+        Raises ConfigurationError where what a session follows is not set as it should be.
+        """
+        self.outbox.take_own()
+        with suppress(StoreUnavailable):
+            self.catalogue.refresh()
+        if any(worker.schema.needs_process for worker in self.catalogue.workers.values()):
             config_schema.processes.start()
 
     def hint(self, workspace_id: str, event_type: str, thread_id: str | None = None) -> None:

@@ -1,27 +1,45 @@
 """The outbox's loop: takes tasks that are due and calls what carries them out.
 
-The reaper does it in each of its rounds, so a task waits a second for it if the process dies that
-has written it. That process does not wait: it calls :meth:`Outbox.handle_due` after the commit.
+The reaper does it in each of its rounds, so a task waits some seconds for it if the process dies that
+has written it. That process does not wait: it carries out its own tasks behind the commit, where
+:meth:`Outbox.take_own` was called.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+import gevent
+
+from runtime import logs
 from runtime.dispatch.dispatcher import Dispatcher
-from runtime.errors import BranchlineError, TooMany, Unavailable
+from runtime.errors import BranchlineError, TooMany, Unavailable, WorkerUnavailable
 from runtime.model import Json
 from runtime.services import Services
 from runtime.store import Database, outbox, queued_messages
 
 log = logging.getLogger(__name__)
 
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What carries out a task returns it where the task waits for something, such as the end of a run."""
+
+    seconds: float
+    """After which it is due again, unless it is woken before (:func:`runtime.store.outbox.wake`)."""
+    why: str
+    """A sentence for operators."""
+
+
 Handlers = Mapping[str, Callable[[Json], object]]
 """The kind of a task → what is called with its payload. It may be called again for the same task."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 600.0
 """Seconds until a task is tried again: twice as many after each try."""
+_NO_WORKER_PAUSE = 5.0
+"""Seconds until a task is tried again whose worker cannot run now."""
 _TRIES = 12
 """Tries after which a task is given up; the last ones are half an hour after the first."""
 
@@ -61,20 +79,38 @@ class Outbox:
                 raise away
         return handled
 
+    def take_own(self) -> None:
+        """From now on carry out what this process puts into the outbox, in a greenlet for each task."""
+        self._database.carry_out(lambda task: gevent.spawn(logs.same(self._handle_own), *task))
+
+    def _handle_own(self, kind: str, key: str, payload: Json) -> None:
+        """Nothing is raised: what cannot be done now is due in a moment, for whoever takes it then."""
+        try:
+            if not isinstance(self._handlers[kind](payload), Later):
+                self._database.change(outbox.forget, kind, key)
+        except (TooMany, WorkerUnavailable, Unavailable):
+            pass
+        except Exception:
+            log.exception("the task %s %s has failed; it is tried again in a moment", kind, key)
+
     def _handle(self, task: outbox.Task) -> bool:
         """Carry out one task. Returns whether that is done."""
         try:
-            self._handlers[task.kind](task.payload)
-        except Unavailable:
-            self._database.write(outbox.put_back, task, _FIRST_PAUSE)
+            later = self._handlers[task.kind](task.payload)
+        except Unavailable as away:
+            self._database.write(outbox.put_back, task, _FIRST_PAUSE, str(away))
             raise
-        except TooMany as error:
-            self._database.write(outbox.put_back, task, float(error.retry_after))
+        except (TooMany, WorkerUnavailable) as error:  # there is no room for it now, which is no failure
+            pause = float(error.retry_after) if isinstance(error, TooMany) else _NO_WORKER_PAUSE
+            self._database.write(outbox.put_back, task, pause, str(error))
             return False
         except Exception as error:
             self._note_failure(task, error)
             return False
-        self._database.write(outbox.done, task)
+        if isinstance(later, Later):
+            self._database.change(outbox.put_back, task, later.seconds, later.why)
+            return False
+        self._database.change(outbox.done, task)
         return True
 
     def _note_failure(self, task: outbox.Task, error: Exception) -> None:

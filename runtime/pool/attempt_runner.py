@@ -117,8 +117,6 @@ class AttemptRunner:
         """Whether this machine could not start a child, though another one may."""
         self._open: Sequence[Message] | None = None
         """What the worker is given to go on with; None: it begins anew."""
-        self.left_messages = False
-        """Whether the run has succeeded, and may have left messages for the next one."""
         self.failure: str | None = None
         """How the run has failed: its status and the code of its error."""
 
@@ -387,7 +385,6 @@ class AttemptRunner:
         if run.status.terminal and run.error is not None:
             known["code"] = run.error.code
         self.failure = run.failure
-        self.left_messages = run.steered and run.status is RunStatus.SUCCESS
         with logs.about(**known):
             log.info("the run ends" if run.status.terminal else "the attempt ends")
 

@@ -67,7 +67,6 @@ class Executor:
         hub: Hub,
         on_capacity_change: Callable[[], None],
         isolated: IsolatedProcesses | None = None,
-        on_outbox_filled: Callable[[], None] = lambda: None,
         on_room: Callable[[bool], None] = lambda _: None,
         machines: RemoteMachines | None = None,
     ) -> None:
@@ -76,10 +75,11 @@ class Executor:
         ``slots``: how many runs may be at work. ``hub``: follows what sub-runs say.
         ``on_capacity_change`` is called when a claim or an end has made room for the next run.
         ``isolated`` executes the runs that need a process of their own; None in such a process.
-        ``on_outbox_filled`` is called when the end of a run has left something in the outbox.
-        ``on_room`` is told whether there is room for a run of the queue.
+        ``on_room`` is told whether there is room for a run of the queue. ``machines``: those elsewhere
+        that execute the runs, if they do.
         """
         self._services = services
+        self._workers = workers
         self._settings = services.settings
         self._children = children
         self._leases = leases
@@ -92,7 +92,6 @@ class Executor:
         self._dispatcher = Dispatcher(services)
         self._on_capacity_change = on_capacity_change
         self._isolated = isolated
-        self._on_outbox_filled = on_outbox_filled
         self.draining = False
         self._claims = gevent.lock.BoundedSemaphore(_CLAIMS_AT_ONCE)
         self._encoded: tuple[Mapping[str, Worker] | None, str] = None, ""

@@ -34,7 +34,7 @@ from runtime.child import Children
 from runtime.child.remote_child import RemoteMachines
 from runtime.dispatch.outbox import outbox_of
 from runtime.duties import EXIT_CODE, Body, Duties, every
-from runtime.errors import ConfigurationError, StoreUnavailable
+from runtime.errors import ConfigurationError, StoreUnavailable, StreamUnavailable
 from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
 from runtime.pool.announced import AnnouncedEnds
@@ -145,7 +145,6 @@ class PoolProcess:
             Hub(services.log, services.link, settings.stream, self._duties),
             self._change_capacity,
             isolated,
-            self._outbox_filled.set,
             self.worker.set_room,
             machines,
         )
@@ -168,7 +167,6 @@ class PoolProcess:
             "take sub-runs": self._take_calls,
             "look after sub-runs": every(self.settings.pool.renew, self.executor.look_after_calls),
             "mark announced ends": every(_MARK_ANNOUNCED, self.announced.mark),
-            "handle the outbox": self._handle_outbox,
         }
 
     def run(self) -> None:
@@ -271,12 +269,19 @@ class PoolProcess:
             self.executor.take_calls()
             yield
 
-    def _handle_outbox(self) -> Iterator[None]:
-        """Carry out at once what ends of runs have left to do; the reaper does what this process cannot."""
+    def _look_for_machines(self) -> Iterator[None]:
+        """See what machines elsewhere offer to execute: when one asks, and now and then.
+
+        Sub-runs that had to wait for that may begin. Where none waits, as far as this process knows, no
+        machine that waits costs a transaction.
+        """
         while True:
-            if self._outbox_filled.wait(_IDLE):
-                self._outbox_filled.clear()
-                self._outbox.handle_due()
+            self._machines_ask.wait(_LOOK_FOR_MACHINES)
+            self._machines_ask.clear()
+            with suppress(StreamUnavailable):
+                self.executor.look_for_machines()
+            if self.executor.left_calls:
+                self._calls_wait.set()
             yield
 
     def _take_up_workers(self) -> Iterator[None]:

@@ -181,6 +181,8 @@ class Call:
                     self._questions.append(fields)
                 case "result":
                     self._result = fields
+                    # What it has asked meanwhile, and nobody was asked, is no question any more.
+                    self._questions = [q for q in self._questions if self._is_settled(self._name_of(q))]
                     self._wire.forget(("call", self.id))
                 case "refused":
                     self._wire.forget(("call", self.id))
@@ -192,9 +194,12 @@ class Call:
             self._put_question(self._questions.pop(0))
 
     def _put_question(self, line: Mapping[str, Json]) -> None:
-        asked = line["question"]
-        name = f"{self.id}/{asked['id']}"
-        self._ask(name if len(name) <= _LONGEST_ID else digest_of(name), {**asked, "call": self._run_id})
+        self._ask(self._name_of(line), {**line["question"], "call": self._run_id})
+
+    def _name_of(self, line: Mapping[str, Json]) -> str:
+        """The id of a question of it for this run."""
+        name = f"{self.id}/{line['question']['id']}"
+        return name if len(name) <= _LONGEST_ID else digest_of(name)
 
     # ── its text ────────────────────────────────────────────────────────────
 

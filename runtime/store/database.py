@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from runtime import settings as settings_module
 from runtime.settings import database_address
+from runtime.store import outbox
 from runtime.store.engines import Mode, open_engine
 
 P = ParamSpec("P")
@@ -65,6 +66,17 @@ class Database:
         if the connection broke during COMMIT itself.
         """
         return self.engine.transaction(Mode.WRITE, function, *args, **kwargs)
+
+    def change(
+        self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same as ``write``, for a function that executes one statement, which is then a transaction."""
+        return self.engine.transaction(Mode.STATEMENT, function, *args, **kwargs)
+
+    def carry_out(self, task: Callable[[outbox.Own], object]) -> None:
+        """Call ``task`` with what a transaction of this process has put into the outbox, once it is
+        committed. It must not wait; nobody else takes the task for :data:`outbox.HEAD_START` seconds."""
+        self.engine.carries_out = task
 
     def close(self) -> None:
         """Close all idle connections."""

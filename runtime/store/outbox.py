@@ -7,6 +7,9 @@ carries it out must tolerate to be called again.
 
 ``kind`` says who carries it out, and ``key`` what it is about. A key names something that happens
 once ("this run has ended"): a second task with the same kind and key is none.
+
+A process that carries out tasks has its own ones told once they are committed, and a head start:
+:meth:`Database.carry_out`.
 """
 
 from __future__ import annotations
@@ -27,6 +30,16 @@ PUT_OFF = 60.0
 """Seconds that whoever takes a task has for it, before another process may take it, too."""
 
 
+HEAD_START = 5.0
+"""Seconds that a process has for the tasks that it has written itself, if it carries out any: more than
+it needs, since a task that begins a run could begin two if another process took it meanwhile."""
+OWN = "own tasks"
+"""Where a transaction of such a process notes them, in the ``info`` of its connection."""
+
+Own = tuple[str, str, Json]
+"""Kind, key and payload."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """Something to do after a commit."""
@@ -39,7 +52,7 @@ class Task:
     created_at: datetime
     due_at: datetime
     error: str | None = None
-    """Why the last try has failed."""
+    """Why the last try has failed, or what it waits for."""
     dead_at: datetime | None = None
     """When it was given up; nobody takes it any more."""
 
@@ -70,6 +83,10 @@ class Waiting:
 def put(c: Connection, kind: str, key: str, payload: Json = None, *, delay: float = 0.0) -> None:
     """Have a task carried out once this transaction is committed, ``delay`` seconds later."""
     values = {"kind": kind, "key": key, "payload": payload}
+    own: list[Own] | None = c.info.get(OWN)
+    if own is not None and not delay:
+        own.append((kind, key, payload))
+        delay = HEAD_START
     c.execute(_PUT[c.dialect.name], {**values, "delay": delay})
 
 
@@ -102,9 +119,34 @@ def done(c: Connection, task: Task) -> None:
     c.execute(outbox.delete().where(*_is(task)))
 
 
-def put_back(c: Connection, task: Task, delay: float) -> None:
-    """It could not be tried now; it is due again in ``delay`` seconds, and this was no try."""
-    c.execute(outbox.update().where(*_is(task)).values(due_at=now(delay), tries=outbox.c.tries - 1))
+def forget(c: Connection, kind: str, key: str) -> None:
+    """It is carried out, by the process that has written it and has not taken it."""
+    c.execute(_FORGET, {"the_kind": kind, "the_key": key})
+
+
+def put_back(c: Connection, task: Task, delay: float, why: str) -> None:
+    """It could not be tried now, and ``why``; it is due again in ``delay`` seconds, and this was no try.
+
+    One that was woken since it was taken stays due: what it waits for has happened meanwhile.
+    """
+    due_at = sa.case((outbox.c.due_at <= now(), outbox.c.due_at), else_=now(delay))
+    values = {"due_at": due_at, "tries": outbox.c.tries - 1, "error": why}
+    c.execute(outbox.update().where(*_is(task)).values(**values))
+
+
+def name_of(kind: str, key: str) -> str:
+    """Both in one text, for :func:`wake`."""
+    return f"{kind}:{key}"
+
+
+def wake(c: Connection, name: str) -> None:
+    """What this task may wait for has happened: it is due once this transaction is committed."""
+    kind, _, key = name.partition(":")
+    this = (outbox.c.kind == kind, outbox.c.key == key, outbox.c.dead_at.is_(None), outbox.c.due_at > now())
+    woken = c.execute(outbox.update().where(*this).values(due_at=now()).returning(outbox.c.payload)).first()
+    own: list[Own] | None = c.info.get(OWN)
+    if woken is not None and own is not None:
+        own.append((kind, key, woken.payload))
 
 
 def failed(c: Connection, task: Task, error: str, delay: float | None) -> None:
@@ -145,6 +187,9 @@ def _is(task: Task) -> tuple[Any, ...]:
     return outbox.c.kind == task.kind, outbox.c.key == task.key, outbox.c.tries == task.tries
 
 
+_FORGET = outbox.delete().where(
+    outbox.c.kind == sa.bindparam("the_kind"), outbox.c.key == sa.bindparam("the_key")
+)
 _COLUMNS = [outbox.c[name] for name in Task.__dataclass_fields__]
 _PUT = insert_or_ignore(
     outbox,

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, event
 
 from runtime.errors import StoreUnavailable
 from runtime.model import Run, RunError, RunStatus, Thread
-from runtime.store import attempts, backlog, runs, threads
+from runtime.store import attempts, backlog, outbox, runs, threads
 from runtime.store.engines import failures
 from runtime.store.states import NewMessage
 
@@ -41,6 +41,8 @@ class Mode(Enum):
     """It changes nothing, and all that it reads is of one moment."""
     WRITE = "write"
     """It changes something."""
+    STATEMENT = "statement"
+    """It changes something by one statement, which is all or nothing by itself."""
 
 
 class Engine(ABC):
@@ -49,6 +51,8 @@ class Engine(ABC):
     def __init__(self, connections: sa.Engine) -> None:
         self.connections = connections
         self._outage = _Outage()
+        self.carries_out: Callable[[outbox.Own], object] | None = None
+        """What is called with each task that a transaction has put into the outbox, behind its commit."""
         event.listen(connections, "begin", _begin)
 
     @property
@@ -69,8 +73,24 @@ class Engine(ABC):
         What the function raises rolls everything back. Raises StoreUnavailable
         where the database is busy or away.
         """
+        if self.carries_out is None or mode is not Mode.WRITE:
+            with self._outage:
+                return self._run(mode, function, *args, **kwargs)
+        own: list[outbox.Own] = []
+
+        def noting(c: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            info = c.info  # of a connection that ends meanwhile nothing can be asked any more
+            info[outbox.OWN] = own
+            try:
+                return function(c, *args, **kwargs)
+            finally:
+                info.pop(outbox.OWN, None)
+
         with self._outage:
-            return self._run(mode, function, *args, **kwargs)
+            done = self._run(mode, noting, *args, **kwargs)
+        for task in own:
+            self.carries_out(task)
+        return done
 
     def search(
         self,

@@ -31,7 +31,12 @@ from runtime.system.private_files import private_database
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_BEGIN = {Mode.READ: "BEGIN", Mode.SNAPSHOT: "BEGIN", Mode.WRITE: "BEGIN IMMEDIATE"}
+_BEGIN = {
+    Mode.READ: "BEGIN",
+    Mode.SNAPSHOT: "BEGIN",
+    Mode.WRITE: "BEGIN IMMEDIATE",
+    Mode.STATEMENT: "BEGIN IMMEDIATE",
+}
 _THREADS = 8
 
 _CHECKED_AFTER = 100

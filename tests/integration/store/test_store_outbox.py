@@ -5,9 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
 
+import gevent
 import pytest
 
-from runtime.dispatch.outbox import Outbox
+from runtime.dispatch.outbox import Later, Outbox
 from runtime.errors import Conflict, StoreUnavailable, TooMany
 from runtime.model import Json
 from runtime.store import Connection, Database, outbox
@@ -51,6 +52,40 @@ def test_a_task_of_a_transaction_that_is_rolled_back_is_none(database: Database)
         database.write(fail)
 
     assert not database.read(outbox.is_due, ["greet"])
+
+
+def test_a_process_is_told_of_its_own_tasks_behind_the_commit_and_has_a_head_start(
+    database: Database,
+) -> None:
+    told: list[outbox.Own] = []
+    database.carry_out(told.append)
+
+    def fill(c: Connection, *, fails: bool = False) -> None:
+        outbox.put(c, "greet", "ada", 1)
+        outbox.put(c, "greet", "bob", 2, delay=60)
+        assert told == []
+        if fails:
+            raise RuntimeError("no luck")
+
+    with pytest.raises(RuntimeError):
+        database.write(fill, fails=True)
+    assert told == []
+    database.write(fill)
+
+    assert told == [("greet", "ada", 1)]
+    assert stored(database) == ["ada", "bob"]
+    assert not database.read(outbox.is_due, ["greet"])
+
+
+def test_a_process_carries_out_its_own_tasks(database: Database) -> None:
+    greeter = Greeter(StoreUnavailable())
+    Outbox(database, {"greet": greeter}).take_own()
+    put(database, "ada", "bob")
+    gevent.wait(timeout=10)
+
+    assert greeter.greeted == ["bob"]
+    assert stored(database) == ["ada"]  # the reaper tries it again
+    assert database.read(outbox.dead) == []
 
 
 def test_tasks_are_carried_out_once_and_are_gone(database: Database) -> None:
@@ -187,3 +222,42 @@ def test_who_was_too_slow_does_not_end_the_task_of_who_came_after(database: Data
     assert stored(database) == ["ada"]
     database.write(outbox.done, second)
     assert stored(database) == []
+
+
+def test_a_task_waits_for_what_it_has_begun_and_is_woken_by_it(database: Database) -> None:
+    outcomes: list[Later | None] = [Later(60, "Its run is under way."), Later(60, "Still."), None]
+    put(database, "ada")
+    loop = Outbox(database, {"greet": lambda _: outcomes.pop(0)})
+
+    assert (loop.handle_due(), loop.handle_due(), len(outcomes)) == (0, 0, 2)
+    database.write(outbox.wake, outbox.name_of("greet", "bob"))
+    assert (loop.handle_due(), len(outcomes)) == (0, 2)
+    for handled in (0, 1):
+        database.write(outbox.wake, outbox.name_of("greet", "ada"))
+        assert loop.handle_due() == handled
+    assert stored(database) == []
+
+
+def test_a_task_that_is_woken_before_it_waits_is_due(database: Database) -> None:
+    def begin(_: Json) -> Later | None:
+        if woken:
+            return None
+        woken.append(True)
+        database.write(outbox.wake, outbox.name_of("greet", "ada"))
+        return Later(60, "Its run is under way.")
+
+    woken: list[bool] = []
+    put(database, "ada")
+
+    assert Outbox(database, {"greet": begin}).handle_due() == 1
+    assert stored(database) == []
+
+
+def test_a_task_that_waits_says_for_what_and_that_is_no_try(database: Database) -> None:
+    put(database, "ada")
+    loop = Outbox(database, {"greet": lambda _: Later(5, "Its worker is not there.")})
+    for _ in range(20):
+        assert loop.handle_due() == 0
+        make_due(database)
+    (task,) = database.write(outbox.take, ["greet"])
+    assert (task.tries, task.error) == (1, "Its worker is not there.")
