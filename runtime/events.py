@@ -85,6 +85,11 @@ def _escape(match: re.Match[bytes]) -> bytes:
     return b"\\u%04x" % ord(match[0].decode())
 
 
+def of_thread(type: str, thread_id: str, key: str, /, **more: Any) -> Event:
+    """An event of a subsystem about a thread; ``key``: twice the same is appended once."""
+    return Event(type, _payload(type, thread_id, None, None, **more), key)
+
+
 def thread_updated(thread: Thread) -> Event:
     """The thread's own fields changed."""
     return Event(THREAD_UPDATED, _payload(THREAD_UPDATED, thread.id, None, None, thread=thread.encode()))

@@ -156,6 +156,15 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """Defaults of sessions, and what models cost."""
+
+    prompt: str
+    max_turns: int
+    prices: str
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSettings:
     """What a run may use where its worker.toml says nothing else."""
 
@@ -231,6 +240,7 @@ class Settings:
     web: Web
     pool: PoolSettings
     run: RunSettings
+    session: SessionSettings
     sandbox: SandboxSettings
     limits: Limits
     files: FilesSettings
