@@ -343,6 +343,10 @@ class Run:
     """How many sub-runs it has made; where it is none itself, with all that those have made."""
     inbox_reads: int = 0
     """How often its worker has looked for such messages, in all attempts."""
+    session_id: str | None = None
+    """Of a turn of a session: that."""
+    turn: int | None = None
+    """Which turn of its session it is, from 1."""
 
     @property
     def about(self) -> dict[str, Json]:
@@ -363,6 +367,8 @@ class Run:
             "parent_run_id": self.parent_run_id,
             "call_id": self.call_id,
             "has_children": self.calls > 0,
+            "session_id": self.session_id,
+            "turn": self.turn,
             "input_state_id": self.input_state_id,
             "output_state_id": self.output_state_id,
             "worker_id": self.worker_id,

@@ -16,7 +16,16 @@ from sqlalchemy import Connection
 
 from runtime.errors import StaleAttempt
 from runtime.model import Json, Message, Run, RunError, RunStatus, State
-from runtime.store import below, messages, queued_messages, saved_values, states, tables
+from runtime.store import (
+    below,
+    follow_ups,
+    messages,
+    questions,
+    queued_messages,
+    saved_values,
+    states,
+    tables,
+)
 from runtime.store.dialects import has_member, member
 from runtime.store.fence import guarded
 from runtime.store.runs import COLUMNS, record
@@ -107,10 +116,13 @@ def refuse(c: Connection, run_id: str, error: RunError) -> None:
         runs.update()
         .where(runs.c.id == run_id, IS_QUEUED)
         .values(status=RunStatus.ERROR, error=error.encode(), attempt=runs.c.attempt + 1, finished_at=now())
-        .returning(runs.c.calls)
+        .returning(*COLUMNS)
     )
-    if c.execute(refused).scalar_one_or_none():
-        below.cancel(c, [run_id])
+    row = c.execute(refused).one_or_none()
+    if row is not None:
+        if row.calls:
+            below.cancel(c, [run_id])
+        follow_ups.note(c, record(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +282,15 @@ def wait(
     """
     if _is_to_end(c, run):
         return finish(c, run, RunStatus.CANCELLED, remains)
+    confirmation, outcome = questions.before_asking(c, run, confirmation)
+    waiting = _wait(c, run, confirmation, remains)
+    if outcome:
+        return record(questions.settle(c, run.id, waiting, outcome, *COLUMNS))
+    follow_ups.note(c, waiting)
+    return waiting
+
+
+def _wait(c: Connection, run: Run, confirmation: Mapping[str, Json], remains: AttemptResult) -> Run:
     return _end(
         c,
         run,

@@ -165,8 +165,9 @@ def ended(c: Connection, run: Run) -> None:
     """A run that is marked as steered has ended; to be called in the transaction that ends it.
 
     What is left of a sub-run rests: its caller has its result, and would learn of no other run.
+    What is left of a turn belongs to its session, which learns of the end itself.
     """
-    if run.status is RunStatus.SUCCESS and run.call_id is None:
+    if run.status is RunStatus.SUCCESS and run.call_id is None and run.session_id is None:
         outbox.put(c, NEXT_RUN, run.id, {"run_id": run.id})
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from runtime.model import Message, MessageStatus, Run, RunError, RunStatus
-from runtime.store import below, messages
+from runtime.store import below, follow_ups, messages
 from runtime.store.attempts import AttemptResult, keep
 from runtime.store.fence import guarded
 from runtime.store.runs import COLUMNS, record
@@ -100,7 +100,10 @@ def take_over(
     void = messages.void(c, lost) if again and not continued else []
     keep(c, lost, AttemptResult(log=f"[branchline] {story}\n"))
     kept = [m for m in messages.of_state(c, lost.output_state_id) if m.status is MessageStatus.PARTIAL]
-    return Verdict(record(row), again, void, kept)
+    after = record(row)
+    if not again:
+        follow_ups.note(c, after)
+    return Verdict(after, again, void, kept)
 
 
 def release(c: Connection, incarnation: str) -> int:

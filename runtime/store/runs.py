@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from runtime.errors import Conflict, NotFound, QueueFull
 from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
-from runtime.store import backlog, below, messages, questions, states
+from runtime.store import backlog, below, follow_ups, messages, questions, states
 from runtime.store.page import Page, after, start_of, within_bytes
 from runtime.store.tables import IS_CALL, IS_QUEUED, Id, now, run_logs, run_steps, runs, threads
 from runtime.store.tables import states as states_table
@@ -69,6 +69,9 @@ class RunSpec:
     call_digest: str | None = None
     root_run_id: str | None = None
     call_depth: int = 0
+    session_id: str | None = None
+    """Of a turn of a session, as the following."""
+    turn: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,8 @@ def queued(
             call_digest=spec.call_digest,
             root_run_id=spec.root_run_id,
             call_depth=spec.call_depth,
+            session_id=spec.session_id,
+            turn=spec.turn,
         )
         for output in outputs
     ]
@@ -345,6 +350,7 @@ def cancel(c: Connection, workspace_id: str | None, run_id: str) -> Cancelled:
     run = changed[0]
     withdrawn = questions.withdraw_above(c, above, run_id, *COLUMNS) if run.status.terminal else ()
     released = [record(row) for row in withdrawn]
+    follow_ups.note(c, *released)
     return Cancelled(run, changed=True, released=released)
 
 
@@ -358,7 +364,9 @@ def _cancel(c: Connection, *which: Any) -> list[Run]:
     callers = [row.id for row in changed if row.calls]
     if callers:
         changed += below.cancel(c, callers, *COLUMNS)
-    return [record(row) for row in changed]
+    cancelled = [record(row) for row in changed]
+    follow_ups.note(c, *cancelled)
+    return cancelled
 
 
 def answer(c: Connection, workspace_id: str, run_id: str, confirmation_id: str | None, given: Json) -> Run:
@@ -374,6 +382,7 @@ def answer(c: Connection, workspace_id: str, run_id: str, confirmation_id: str |
     if confirmation_id not in (None, asked.get("id")):
         raise Conflict("The run waits for the answer to another question.")
     answered = record(questions.settle(c, run_id, run, {"answer": given}, *COLUMNS))
+    follow_ups.note(c, answered)
     return answered
 
 

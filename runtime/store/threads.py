@@ -9,22 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, TypedDict, Unpack
+from typing import Any, Final, TypedDict, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from runtime.errors import NotFound
 from runtime.model import Json, Thread, ThreadStatus, new_id
-from runtime.store import figures
+from runtime.store import figures, outbox
 from runtime.store.folding import stored
 from runtime.store.page import Page, after, start_of, within_bytes
 from runtime.store.tables import now, states, threads
 
+DELETED: Final = "thread_deleted"
+"""The kind of the task that a deleted thread leaves."""
 _DAY = 86400
 _PURGED_AT_ONCE = 20
 _IS_LISTED = (threads.c.titles.is_(None), threads.c.called_from.is_(None))
-"""That it is its user's own, and made neither to name another one nor for a sub-run."""
+"""That it is its user's own, and made neither for another one nor for a sub-run."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """When a thread was deleted that is deleted for good: its days in the trash are over at once."""
 
@@ -138,7 +140,9 @@ def delete(c: Connection, workspace_id: str, thread_id: str) -> Thread:
 
     Those of sub-runs follow with :func:`delete_called`, once no run can make one any more.
     """
-    return _returned(c, _DELETE, workspace_id, thread_id)
+    deleted = _returned(c, _DELETE, workspace_id, thread_id)
+    outbox.put(c, DELETED, thread_id, {"thread_id": thread_id})
+    return deleted
 
 
 def delete_called(c: Connection, thread_id: str) -> None:

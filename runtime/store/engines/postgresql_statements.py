@@ -110,3 +110,16 @@ WITH ended AS (
 SELECT finished_at, cancel_requested_at FROM ended
 """
 """No row: the attempt is stale, or the run was sent messages or has made calls: more is to be done."""
+
+FINISH_TURN = FINISH.replace(
+    b"\nSELECT finished_at,",
+    b""", noted AS (
+    INSERT INTO outbox (kind, key, payload, due_at, tries, created_at)
+    SELECT %(kind)s, %(key)s, %(payload)s::jsonb,
+           clock_timestamp() + make_interval(secs => %(delay)s::float8), 0, clock_timestamp()
+    FROM ended
+    ON CONFLICT DO NOTHING
+)
+SELECT finished_at,""",
+)
+"""The same, and the task that tells its session; see :func:`runtime.store.turns.note`."""

@@ -219,6 +219,8 @@ class Run(Output):
     call_id = fields.String(
         allow_none=True, metadata=says("of a sub-run: by what its parent, `parent_run_id`, calls it")
     )
+    session_id = identifier(allow_none=True, metadata=says("the session whose turn it is"))
+    turn = fields.Integer(allow_none=True, metadata=says("which one, from 1"))
     has_children = fields.Boolean(metadata=says("whether its worker has called others"))
     input_state_id = identifier()
     output_state_id = identifier()

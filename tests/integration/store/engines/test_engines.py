@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from runtime.errors import Conflict, NotFound, StaleAttempt, StoreUnavailable, TooMany
 from runtime.model import Message, MessageStatus, Role, Run, RunStatus, Thread, User, new_id
 from runtime.settings import Settings
-from runtime.store import Database, attempts, pools, runs, states, threads
+from runtime.store import Database, attempts, outbox, pools, runs, states, tables, threads, turns
 from runtime.store import messages as messages_module
 from runtime.store.engines import Engine
 from runtime.store.tables import messages as messages_table
@@ -148,7 +148,7 @@ class Executed(list[bytes]):
 
 
 def test_every_engine_leaves_the_same_as_the_general_functions(
-    database: Database, accept: Callable[..., runs.Created], monkeypatch: pytest.MonkeyPatch
+    database: Database, accept: Callable[..., runs.Created], thread: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def live() -> None:
         database.write(pools.report, "python", "python@here", 4, {})
@@ -169,7 +169,19 @@ def test_every_engine_leaves_the_same_as_the_general_functions(
             "hi\n",
             MESSAGES[1].content,
         ]
+        turn = accept(replace(SPEC, session_id=thread.id, turn=3, window={"size": 5}))
+        of_turn = claim(database, turn.runs[0].id).run
+        assert of_turn == database.read(runs.find, of_turn.id)
+        result = attempts.AttemptResult([reply(of_turn, "hi")], finish="The goal is reached.")
+        ended = database.engine.finish(of_turn, RunStatus.SUCCESS, result)
+        assert ended == database.read(runs.find, of_turn.id)
+        due_now = tables.outbox.update().values(due_at=tables.now(-1))
+        database.write(lambda c: c.execute(due_now))
+        [task] = database.write(outbox.take, [turns.CHANGED])
+        database.write(outbox.done, task)
+        noted.append((task.kind, task.key, task.payload) == turns.task(ended))
 
+    noted: list[bool] = []
     live()
     by_engine = rows(database)
     for table in reversed(metadata.sorted_tables):
@@ -180,6 +192,7 @@ def test_every_engine_leaves_the_same_as_the_general_functions(
     live()
     general = rows(database)
 
+    assert noted == [True, True]
     for name in general:
         shown = [_without_counters(row) for row in general[name]]
         assert [_without_counters(row) for row in by_engine[name]] == shown, name
