@@ -347,6 +347,8 @@ class Run:
     """Of a turn of a session: that."""
     turn: int | None = None
     """Which turn of its session it is, from 1."""
+    finish_reason: str | None = None
+    """Why its session is to go on no more, if its worker has said so."""
 
     @property
     def about(self) -> dict[str, Json]:
@@ -369,6 +371,7 @@ class Run:
             "has_children": self.calls > 0,
             "session_id": self.session_id,
             "turn": self.turn,
+            "finish_reason": self.finish_reason,
             "input_state_id": self.input_state_id,
             "output_state_id": self.output_state_id,
             "worker_id": self.worker_id,

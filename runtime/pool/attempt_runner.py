@@ -364,6 +364,7 @@ class AttemptRunner:
             transcript.since_first_delta(),
             transcript.usage,
             transcript.data,
+            transcript.finish,
             self._relay.looks_to_keep,
         )
 

@@ -109,6 +109,8 @@ class Transcript:
         self._usage_grown = False
         self.data: tuple[Json, ...] = ()
         """What the worker keeps for the next one; empty if it has not said so."""
+        self.finish: str | None = None
+        """Why its session is to go on no more, if the worker has said so."""
         self.result: WorkerResult | None = None
         self.committed: list[str] = []
         """Ids of the messages that are committed."""
@@ -166,6 +168,8 @@ class Transcript:
                     self.result = WorkerResult(discarded=True)
                 case protocol.State(value):
                     self.data = (value,)
+                case protocol.Finish(reason):
+                    self.finish = reason
                 case protocol.Confirm():
                     self._confirm(event)
                 case protocol.Done():

@@ -121,6 +121,7 @@ class Run:
         self._calls = 0
         self._questions = 0
         self._ended = False
+        self._finish: str | None = None
         self._output = wire.write
         self._wire = wire
         self._inbox: Inbox | None = None
@@ -533,6 +534,14 @@ class Run:
             self._sub_runs = Calls(self._wire, self._ask, self._answers.__contains__)
         return self._sub_runs.call(worker, messages, config, args, files, id)
 
+    def finish(self, reason: str = "") -> None:
+        """The goal is reached: the session that the run belongs to goes on no more by itself.
+
+        ``reason``: a sentence for its user. It counts once the run has succeeded; outside of a
+        session it does nothing.
+        """
+        self._finish = str(reason)
+
     def discard(self) -> None:
         """Begin anew, without what a lost attempt has left in ``open`` and ``earlier``.
 
@@ -589,6 +598,8 @@ class Run:
     def _done(self) -> None:
         if self._unconsumed:
             self._check_repeated()
+        if self._finish is not None:
+            self.emit({"type": "finish", "reason": self._finish})
         self._send_state()
         self.emit({"type": "done"})
         self._ended = True

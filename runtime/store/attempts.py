@@ -207,6 +207,8 @@ class AttemptResult:
     """What the run has used by now; None leaves it as it was."""
     data: Sequence[Json] = ()
     """What its worker keeps for the next one, if it does: one value, of which None is nothing."""
+    finish: str | None = None
+    """Why its session is to go on no more."""
     inbox_reads: int | None = None
     """How often it has looked into its inbox; None where no more looks than that are committed."""
 
@@ -230,6 +232,7 @@ def finish(
         "new_error": error.encode() if error else None,
         "new_usage": remains.usage,
         "first_delta": remains.first_delta,
+        "new_finish": remains.finish,
     }
     row = c.execute(_FINISH, change).one_or_none()
     if row is None:
@@ -265,6 +268,7 @@ def ended(
         claimed_by=None,
         finished_at=finished_at,
         cancel_requested_at=cancel_requested_at,
+        finish_reason=remains.finish,
         steered=steered,
     )
 
@@ -434,6 +438,7 @@ _FINISH = (
         finished_at=now(),
         lease_until=None,
         claimed_by=None,
+        finish_reason=sa.bindparam("new_finish", type_=sa.Text),
     )
     .returning(runs.c.finished_at, runs.c.cancel_requested_at, runs.c.steered, runs.c.calls)
 )

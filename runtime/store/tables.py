@@ -276,6 +276,7 @@ runs = sa.Table(
     sa.Column("inbox_reads", sa.Integer, nullable=False, server_default="0"),  # by its worker
     sa.Column("session_id", Id),  # of a turn of a session
     sa.Column("turn", sa.Integer),
+    sa.Column("finish_reason", sa.Text),
     sa.Index("ix_runs_of_thread", "thread_id", "created_at", "id"),
     sa.Index("ix_runs_of_workspace", "workspace_id", "created_at", "id"),
     # What is under way is little, however many runs have ended: partial indexes.

@@ -94,6 +94,7 @@ class Attempt:
         error: RunError | None = None,
         usage: Json = None,
         log: str = "",
+        finish: str | None = None,
     ) -> Run:
         """End the attempt and announce it; what is open stays partial."""
         left = [m for m in self._messages.values() if m.status is MessageStatus.PARTIAL]

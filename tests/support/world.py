@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.model import Json
+from runtime.model import Json, Role
 from runtime.services import Services
-from runtime.store import attempts, runs
+from runtime.store import attempts, calls, runs
+from runtime.store.states import NewMessage
 from runtime.testing.client import PASSWORD, Client
 from runtime.tokens import run_token
 from tests.support.attempt import Attempt
@@ -202,8 +203,20 @@ class World:
         sent = self.client.post(f"/api/runs/{self.running.run.id}/messages", json=body).json()
         return str(sent["messages"][0]["id"])
 
-    def _attempt(self, services: Services) -> Attempt:
-        return Attempt(services, self._run()["id"])
+    def _call(self, services: Services) -> str:
+        """A sub-run of the run that runs, which has ended; its id."""
+        limits = calls.CallLimits(depth=5, in_all=100)
+        spec = runs.RunSpec("echo", "digest", "python", {}, None, max_attempts=3, timeout_seconds=60)
+        said = [NewMessage(Role.USER, SECRET_TEXT)]
+        made = services.database.write(
+            calls.create, self.running.run, "a", "digest", said, spec, limits, taken=True
+        )
+        assert made is not None
+        Attempt(services, made.run.id).finish()
+        return made.run.id
+
+    def _attempt(self, services: Services, worker_id: str = "echo") -> Attempt:
+        return Attempt(services, self._run(worker_id)["id"])
 
 
 def _state(state: Mapping[str, str]) -> dict[str, str]:

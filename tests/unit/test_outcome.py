@@ -199,3 +199,15 @@ def test_a_worker_that_used_too_much_memory_is_told_its_limit():
     error = exit_error(-9, True, WorkerLimits(memory_bytes=64 << 20))
 
     assert error == RunError("worker_crashed", "The worker used more than the 64 MiB of memory that it may.")
+
+
+@pytest.mark.parametrize("stopped", [None, StopReason.DRAIN], ids=["at-work", "drained"])
+def test_a_run_whose_machine_elsewhere_saw_its_time_over_first_has_timed_out(
+    stopped: StopReason | None,
+) -> None:
+    seen = RunError("timeout", "The time of the run is over.")
+
+    found = outcome(stopped, WorkerResult(seen), seen)
+
+    assert isinstance(found, Finish) and found.status is RunStatus.TIMEOUT
+    assert error_of(found).message == "The run took longer than the 1.5 seconds that it may take."

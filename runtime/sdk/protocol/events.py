@@ -79,6 +79,13 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Finish:
+    """The goal of the session that the run belongs to is reached: its loop ends with this run."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Confirm:
     """The run waits for its user's answer."""
 
@@ -160,6 +167,7 @@ Event = (
     | Usage
     | State
     | Discard
+    | Finish
     | Confirm
     | Save
     | ReadInbox

@@ -20,6 +20,7 @@ from .events import (
     End,
     Event,
     Failed,
+    Finish,
     Follow,
     ReadInbox,
     Save,
@@ -159,6 +160,8 @@ def decode(fields: Mapping[str, Any]) -> Event:
             if "value" not in fields:
                 raise ProtocolError('"value" of state is missing')
             return State(_bounded(fields["value"]))
+        case "finish":
+            return Finish(_text(fields, "reason", "")[:_MAX_SENTENCE])
         case "discard":
             return Discard()
         case "done":

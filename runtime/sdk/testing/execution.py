@@ -103,6 +103,12 @@ class Result:
         kind = ("assistant", "text", "answer")
         return "\n\n".join(m.content for m in self.messages if (m.role, m.type, m.channel) == kind)
 
+    @property
+    def finish(self) -> str | None:
+        """Why the session that the run is a turn of goes on no more; None where it does."""
+        said = [event["reason"] for event in self.events if event["type"] == "finish"]
+        return str(said[-1]) if said and self.status == "success" else None
+
     def answer(
         self, answer: Json, *, crash_after: int | None = None, cancel_after: int | None = None
     ) -> Result:

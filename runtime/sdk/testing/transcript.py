@@ -23,6 +23,7 @@ from ..protocol import (
     End,
     Event,
     Failed,
+    Finish,
     Follow,
     ProtocolError,
     Reader,
@@ -210,6 +211,8 @@ class Transcript:
                 self.state = (value,)
             case Confirm():
                 self._confirm(event)
+            case Finish(reason):
+                self.finish = reason
             case Discard():
                 self.ended = "discard"
             case Done():

@@ -88,7 +88,7 @@ WITH ended AS (
     SET status = %(status)s, error = %(error)s::jsonb, usage = coalesce(%(usage)s::jsonb, usage),
         first_delta_at = coalesce(
             first_delta_at, clock_timestamp() - make_interval(secs => %(first_delta)s::float8)),
-        finished_at = clock_timestamp(), lease_until = NULL, claimed_by = NULL
+        finished_at = clock_timestamp(), lease_until = NULL, claimed_by = NULL, finish_reason = %(finish)s
     WHERE id = %(run)s::uuid AND attempt = %(attempt)s::int AND status = 'running' AND NOT steered
       AND calls = 0
     RETURNING finished_at, cancel_requested_at

@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from runtime.model import new_id
+from runtime.model import Message, Role, new_id
 from runtime.settings import Settings
-from runtime.store import runs
+from runtime.store import attempts, calls, runs
 from runtime.store.page import encode_cursor
 from runtime.tokens import run_token, session_token
 from tests.support.attempt import Attempt
@@ -151,6 +151,34 @@ def test_a_pool_that_does_not_answer_is_unavailable(worker: Worker, monkeypatch:
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     assert "does not answer; ask again" in answer.json["detail"]
+
+
+def test_a_caller_reads_the_files_of_a_sub_run_once_it_is_told_of_its_end(
+    worker: Worker, nobody: Client, core: Core, web_settings: Settings
+) -> None:
+    """Also where its pool has not heard of the end yet."""
+    spec = runs.RunSpec("echo", "digest", "python", {}, None, max_attempts=3, timeout_seconds=60)
+    limits = calls.CallLimits(depth=5, in_all=100)
+    called = core.database.write(
+        calls.create, worker.attempt.run, "a", "digest", [], spec, limits, taken=True
+    )
+    assert called is not None
+    below = Attempt(core, called.run.id)
+    run = below.run
+    sub_run = Worker(nobody, below, run_token(web_settings, run.id, run.attempt))
+    file = sub_run.post("/files?name=a.txt", data=b"made below").json["file"]
+    core.database.write(
+        attempts.save_messages,
+        run,
+        [Message(new_id(), run.output_state_id, 0, Role.ASSISTANT, "look", run_id=run.id, files=[file])],
+    )
+    assert worker.get(f"/files/{file['id']}").status_code == 404
+    below.finish()
+
+    result = worker.get(f"/calls/{run.id}?timeout=0").json
+
+    assert [one["id"] for one in result["messages"][0]["files"]] == [file["id"]]
+    assert worker.get(f"/files/{file['id']}").data == b"made below"
 
 
 def test_a_run_token_is_refused_for_another_run(worker: Worker, ada: Client, core: Core) -> None:

@@ -9,11 +9,11 @@ import orjson
 import pytest
 import redis
 
-from runtime.dispatch.outbox import outbox_of
 from runtime.errors import StoreUnavailable
 from runtime.events import run_completed, run_started
 from runtime.maintenance.rescue import rescue_lost_attempts
 from runtime.model import MessageStatus, Run, RunStatus
+from runtime.outboxes import outbox_of
 from runtime.pool.attempt import Attempt, StopReason
 from runtime.pool.continuation import continuation
 from runtime.pool.relay import Relay
@@ -415,6 +415,46 @@ def loop(relay: Relay, *lines: Line) -> list[str | None]:
     relay.attempt.child = child  # type: ignore[assignment]
     relay.run(child)  # type: ignore[arg-type]
     return child.found
+
+
+def test_a_worker_that_looks_in_a_loop_writes_seldom_and_finds_what_arrives(
+    ada: Client, core: Core, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, looks = core.database.write, []
+
+    def count(function: Any, *arguments: Any, **more: Any) -> Any:
+        if function is queued_messages.look:
+            looks.append(arguments[1])
+            if looks[-1] > 500:
+                monkeypatch.undo()
+                send(ada, run_id, "And birds?")
+        return write(function, *arguments, **more)
+
+    monkeypatch.setattr(core.database, "write", count)
+    relay = begin(core, run_id)
+
+    found = loop(relay, say("Birds sing."), {"type": "done"})
+    finish(core, relay)
+
+    assert [text for text in found if text] == ["And birds?"]
+    assert len(found) > 500
+    assert len(looks) < len(found) / 5
+    assert tree(core, run_id) == [("user", "And birds?"), ("assistant", "Birds sing.")]
+
+
+def test_after_a_loop_a_later_attempt_finds_the_same(ada: Client, core: Core, run_id: str) -> None:
+    relay = begin(core, run_id)
+    looks = [LOOK] * 50
+    assert execute(relay, *looks, lambda: send(ada, run_id, "one")) == [None] * 50
+    lose(core, relay)
+    again = begin(core, run_id)
+    ahead = stored_run(core, run_id).inbox_reads - 50
+
+    found = loop(again, {"type": "done"})
+    finish(core, again)
+
+    assert 0 < ahead <= 200
+    assert found == [None] * (50 + ahead) + ["one"]
 
 
 def test_looks_ahead_are_taken_back_where_the_attempt_ends_by_itself(

@@ -25,6 +25,7 @@ from runtime.store import (
     runs,
     states,
     threads,
+    usage,
     users,
 )
 
@@ -319,6 +320,26 @@ def test_the_thread_of_a_sub_run_is_neither_changed_nor_deleted_by_itself(databa
         database.write(threads.update, user.workspace_id, run.thread_id, title="x")
     with pytest.raises(NotFound):
         database.write(threads.delete, user.workspace_id, run.thread_id)
+
+
+def test_what_is_below_a_run_has_used_is_added_up(database, root):
+    top, child, grandchild = chain(database, root(), 2)
+    other = claim(database, call(database, top, "b"))
+    for run, used in (
+        (grandchild, {"tokens": 1, "model": "a"}),
+        (child, {"tokens": 20}),
+        (other, {"calls": 3}),
+    ):
+        used_by = replace(NOTHING, usage=used)
+        database.engine.finish(run, RunStatus.SUCCESS, used_by)
+    alone = root()
+
+    lines = [database.read(runs.find, run.id) for run in (top, child, grandchild, alone)]
+
+    assert database.read(usage.below, lines) == {
+        top.id: {"tokens": 21, "model": "a", "calls": 3},
+        child.id: {"tokens": 1, "model": "a"},
+    }
 
 
 def test_children_are_paged(database, root):

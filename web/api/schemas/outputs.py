@@ -221,6 +221,9 @@ class Run(Output):
     )
     session_id = identifier(allow_none=True, metadata=says("the session whose turn it is"))
     turn = fields.Integer(allow_none=True, metadata=says("which one, from 1"))
+    finish_reason = fields.String(
+        allow_none=True, metadata=says("why its session is to go on no more, if its worker has said so")
+    )
     has_children = fields.Boolean(metadata=says("whether its worker has called others"))
     input_state_id = identifier()
     output_state_id = identifier()
