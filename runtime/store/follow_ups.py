@@ -6,10 +6,15 @@ dies behind the commit. What follows from few runs costs the others no statement
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import Connection
 
 from runtime.model import Run
 from runtime.store import turns
+
+SUM_UP: Final = "summary"
+"""The kind of the task to sum up what the window of a run has left out."""
 
 
 def note(c: Connection, *changed: Run) -> None:

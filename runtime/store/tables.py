@@ -340,6 +340,22 @@ def is_at_work(of: Any = runs) -> sa.ColumnElement[bool]:
     )
 
 
+summaries = sa.Table(
+    "summaries",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("thread_id", Id, sa.ForeignKey("threads.id", ondelete="CASCADE"), nullable=False, index=True),
+    # Of the last message that it covers: it holds on every branch that leads through there.
+    sa.Column("state_id", Id, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("messages", sa.Integer, nullable=False),  # that it covers, all from the first one on
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("run_id", Id, nullable=False),  # that has made it
+    sa.Column("created_at", Time, nullable=False),
+    sa.Index("ix_summaries_state", "state_id", "position", unique=True),
+)
+"""What was said at the beginning of conversations, in the words of workers that sum it up."""
+
 run_steps = sa.Table(
     "run_steps",
     metadata,
