@@ -391,6 +391,7 @@ class Run:
             "confirmation": dict(self.confirmation) if self.confirmation is not None else None,
             "sandbox": dict(self.sandbox) if self.sandbox is not None else None,
             "steered": self.steered,
+            "window": self._shown_window(),
             "cancel_requested_at": encode_time(self.cancel_requested_at),
             "created_at": encode_time(self.created_at),
             "started_at": encode_time(self.started_at),

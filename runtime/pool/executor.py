@@ -399,6 +399,7 @@ class Executor:
             self._incarnation,
             lease,
             self._history_limits(),
+            windows=self._windows(),
             isolated=self._isolated is None,
             only_published=self._has_limits(),
             only_known=True,

@@ -32,6 +32,7 @@ from runtime.model import (
     new_id,
     utc_now,
 )
+from runtime.sdk.protocol import fitting
 from runtime.settings import RunSettings
 from runtime.store.usage import add
 
@@ -359,7 +360,9 @@ class Transcript:
             self._spend(len(orjson.dumps(data)))
         partial = self._open.pop(ref)
         if data:
-            partial.message = replace(partial.message, data={**partial.message.data, **data})
+            kept, left_out = fitting(partial.message.type, data)
+            self.log.write(left_out.encode())
+            partial.message = replace(partial.message, data={**partial.message.data, **kept})
         self._enqueue(partial.as_message(status))
 
     def _end_all(self, status: MessageStatus) -> None:

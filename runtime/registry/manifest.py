@@ -99,6 +99,8 @@ class Manifest:
     """Environment variables that it gets if they are set."""
     history: int | None
     """How many messages of the conversation it gets."""
+    window: WindowRules | None
+    """What it gets in place of that; None: its runs have no window."""
     limits: WorkerLimits
     sandbox: Rules
     accepts: tuple[str, ...]
@@ -238,6 +240,10 @@ def _load(folder: Path, digest: str | None) -> Worker:
     )
 
 
+def _window_rules(table: Mapping[str, Any] | None) -> WindowRules | None:
+    return None if table is None else WindowRules(table.get("messages"), table.get("summary"))
+
+
 def _http_rules(table: Mapping[str, Any]) -> HttpRules:
     return HttpRules(
         table.get("connect_timeout_seconds", _CONNECT_TIMEOUT),
@@ -278,6 +284,7 @@ def _fields(declared: Mapping[str, Any], schema: ConfigSchema, digest: str) -> d
         "env": tuple(name for name in variables if not name.endswith("?")),
         "optional_env": tuple(name[:-1] for name in variables if name.endswith("?")),
         "history": declared.get("history"),
+        "window": _window_rules(declared.get("window")),
         "limits": WorkerLimits(limits.get("memory_bytes"), limits.get("open_files")),
         "sandbox": _rules(sandbox),
         "accepts": tuple(declared.get("accepts", ())),
@@ -371,6 +378,10 @@ class _LimitsSchema(Schema):
     open_files = fields.Integer(strict=True, validate=validate.Range(min=16, max=_MAX_LIMIT))
 
 
+class _WindowSchema(Schema):
+    messages = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
+
+
 class _HttpSchema(Schema):
     connect_timeout_seconds = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=600))
     idle_timeout_seconds = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=7 * 86400))
@@ -449,6 +460,7 @@ class _ManifestSchema(Schema):
     max_running = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
     env = fields.List(fields.String(validate=_VARIABLE))
     history = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
+    window = fields.Nested(_WindowSchema, unknown=RAISE)
     accepts = fields.List(fields.String(validate=_TYPE), validate=validate.Length(max=100))
     resume = fields.String(validate=validate.OneOf(("restart", "continue")))
     role = fields.String(validate=_member_of(AgentRole))
@@ -479,6 +491,11 @@ class _ManifestSchema(Schema):
             raise ValidationError("is allowed for a worker of type python only", given[0])
         if len(given) > 1:
             raise ValidationError("is not allowed beside python, whose environment is your own", given[1])
+
+    @validates_schema
+    def check_window(self, data: dict[str, Any], **_: Any) -> None:
+        if "window" in data and "history" in data:
+            raise ValidationError("is not allowed beside window, which says the same", "history")
 
     @validates_schema
     def check_http(self, data: dict[str, Any], **_: Any) -> None:

@@ -14,6 +14,7 @@ What it yields or returns is a piece of the answer (str) or an event of the prot
     progress                 what the worker does, for its user
     steps                    what is done once, whatever becomes of an attempt
     turns, formats, tools    the conversation for models, and calls; imported when they are asked for
+    window                   the newest messages without losing the goal; for pools, too
     beginnings               half an answer, for workers that go on with it; imported by them
     model_errors             what providers of models do wrong; imported where it happens
     chat_answers             reads an answer of chat completions; imported by workers that ask a model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from json.encoder import encode_basestring as _quote
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -200,15 +200,18 @@ class Run:
         ]
         return [(role, text) for role, text in turns if text.strip()]
 
-    def window(self, size: int) -> list[Message]:
+    def window(
+        self, size: int, *, roles: Collection[str] | None = None, types: Collection[str] | None = None
+    ) -> list[Message]:
         """The newest ``size`` messages, and before them what must not be lost.
 
-        That is what the user said last, so that a long series of calls does not lose its goal,
-        and system messages. The result of a call that is not in the window is left out.
+        That is the goal, which is what a person said last, so that a long series of calls does
+        not lose it, and system messages. ``roles``, ``types``: only messages of these, such as
+        ``types={"text", "code"}``. A call and its result are both in the window, or neither is.
         """
-        from .turns import window
+        from .window import window
 
-        return window(self.messages, size)
+        return window(self.messages, size, roles=roles, types=types)
 
     def as_openai(
         self,

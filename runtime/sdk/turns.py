@@ -11,11 +11,12 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from .messages import Json, Message
+from .window import is_call, results_of
 
 if TYPE_CHECKING:
     from .files import File
@@ -163,64 +164,6 @@ class _Turns:
 def function_name(name: str) -> str:
     """The name of a function as every API accepts it."""
     return _NOT_IN_NAMES.sub("_", name)[:_LONGEST_NAME]
-
-
-def is_call(message: Message) -> bool:
-    """Whether it is a call of a function, with or without its result."""
-    return message.type == "function" and message.role == "assistant"
-
-
-def results_of(messages: Sequence[Message]) -> dict[int, int]:
-    """Where the results of calls are: the place of a call → that of the message with its result.
-
-    They belong together by their ``call_id``, or by the function's name where there is none.
-    """
-    found: dict[int, int] = {}
-    waiting: list[int] = []
-    for place, message in enumerate(messages):
-        if is_call(message) and "result" not in message.data:
-            waiting.append(place)
-        elif message.type == "function" and message.role == "tool":
-            calls = [call for call in waiting if _belongs(message.data, messages[call].data)]
-            if calls:
-                call = calls[0] if message.data.get("call_id") is None else calls[-1]
-                waiting.remove(call)
-                found[call] = place
-    return found
-
-
-def window(messages: Sequence[Message], size: int) -> list[Message]:
-    """See :meth:`runtime.sdk.run.Run.window`."""
-    if size < 0:
-        raise ValueError("a window has a size of at least 0 messages")
-    first = max(0, len(messages) - size)
-    goal = _last_turn_of_user(messages)
-    cut = {result for call, result in results_of(messages).items() if call < first}
-    while first < len(messages) and messages[first].role == "tool":  # where the pool has cut off the call
-        first += 1
-    return [
-        message
-        for place, message in enumerate(messages)
-        if (place >= first and place not in cut) or place in goal or message.role == "system"
-    ]
-
-
-def _last_turn_of_user(messages: Sequence[Message]) -> range:
-    """The places of what the user said last: a question may have its picture in a message before."""
-    end = len(messages)
-    while end and messages[end - 1].role != "user":
-        end -= 1
-    start = end
-    while start and messages[start - 1].role == "user":
-        start -= 1
-    return range(start, end)
-
-
-def _belongs(result: Mapping[str, Json], call: Mapping[str, Json]) -> bool:
-    if result.get("call_id") != call.get("call_id"):
-        return False
-    named = None if result.get("call_id") is not None else result.get("name")
-    return named is None or bool(named == call.get("name"))
 
 
 def _result(message: Message) -> tuple[str, bool]:

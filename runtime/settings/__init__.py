@@ -148,6 +148,8 @@ class RunSettings:
     max_attempts: int
     retry_backoff: float
     history: int
+    window: int
+    max_window: int
     max_message: int
     max_output: int
     max_log: int

@@ -31,6 +31,7 @@ from runtime.store.fence import guarded
 from runtime.store.runs import COLUMNS, record
 from runtime.store.saved_values import SavedValue
 from runtime.store.tables import IS_QUEUED, IS_RUNNING, Id, now, run_logs, run_steps, runs
+from runtime.store.windows import NO_WINDOWS, Windows, on, open_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Claim:
     run: Run
     output_state: State
     messages: list[Message]
-    """The path from the root to the input state, its newest part, oldest first."""
+    """The path from the root to the input state, its newest part, oldest first; before that the goal,
+    where the run has a window."""
     earlier: list[Message]
     """The complete messages that earlier attempts of this run wrote, and that count: what led to an
     answered question, and where the attempt goes on with the text of the one before, what that had."""
@@ -52,6 +54,8 @@ class Claim:
     """Its id, title and metadata."""
     data: Json
     """What the worker before has kept; None where there is nothing."""
+    title_wanted: bool = False
+    """Whether a worker is to name the thread."""
 
     @property
     def first_position(self) -> int:
@@ -66,30 +70,46 @@ def claim(
     lease: float,
     history: Mapping[str, int],
     *,
+    windows: Windows = NO_WINDOWS,
     isolated: bool = False,
     only_published: bool = False,
+    only_known: bool = False,
     sandboxes: str = "{}",
 ) -> Claim | None:
     """Begin the next attempt of a queued run; None where there is nothing to claim.
 
-    ``history`` says how many messages a worker is given, by worker id; "" is the default.
+    ``history`` says how many messages a worker is given, by worker id; "" is the default. ``windows``:
+    which runs have a window in place of that.
     Only ``isolated`` it begins an attempt that :func:`needs_isolation`. ``only_published``: leave
     a run whose message is late and that is back in the backlog; where limits hold, it is
-    not counted there. ``sandboxes``: JSON of what keeps the runs of each worker in their place.
+    not counted there. ``sandboxes``: JSON of what keeps the runs of each worker in their place, and
+    ``only_known``: leave a run whose worker is not in that.
     """
-    how = {"isolated": isolated, "only_published": only_published, "sandboxes": sandboxes}
+    how = {
+        "isolated": isolated,
+        "only_published": only_published,
+        "only_known": only_known,
+        "sandboxes": sandboxes,
+    }
     row = c.execute(CLAIM, {"this_run": run_id, "claimant": incarnation, "lease": lease, **how}).one_or_none()
     if row is None:
         return None
     run = record(row)
-    *output, data_of, title, metadata = c.execute(_CONTEXT, {"output": run.output_state_id}).one()
-    window = states.window(c, run.input_state_id, history.get(run.worker_id, history[""]))
+    *output, data_of, title, metadata, title_wanted = c.execute(
+        _CONTEXT, {"output": run.output_state_id}
+    ).one()
+    size = windows.of(run)
+    if size is None:
+        window = states.window(c, run.input_state_id, history.get(run.worker_id, history[""]))
+    else:
+        opened = open_window(on(c), c.dialect.name, run, State(*output).depth, size)
+        run, window = replace(run, window=opened.kept), opened.messages
     before = messages.of_state(c, run.output_state_id) if run.attempt > 1 else []
     earlier, open_ones = messages.divided(before)
     saved = saved_values.of_run(c, run.id) if run.attempt > 1 else []
     data = c.execute(states.DATA, {"state": data_of}).scalar_one_or_none() if data_of else None
     thread = {"id": run.thread_id, "title": title, "metadata": metadata}
-    return Claim(run, State(*output), window, earlier, open_ones, saved, thread, data)
+    return Claim(run, State(*output), window, earlier, open_ones, saved, thread, data, title_wanted)
 
 
 def needs_isolation(c: Connection, run_id: str) -> str | None:
@@ -211,6 +231,8 @@ class AttemptResult:
     """Why its session is to go on no more."""
     inbox_reads: int | None = None
     """How often it has looked into its inbox; None where no more looks than that are committed."""
+    title_wanted: bool = False
+    """Whether a worker is to name its thread, as that was when it began."""
 
 
 def finish(
@@ -420,7 +442,12 @@ CLAIM = (
     )
     .returning(*COLUMNS)
 )
-CONTEXT = (tables.states.c.data_of, tables.threads.c.title, tables.threads.c.metadata)
+CONTEXT = (
+    tables.states.c.data_of,
+    tables.threads.c.title,
+    tables.threads.c.metadata,
+    tables.threads.c.title_wanted,
+)
 """What a claim reads beside the output state."""
 _CONTEXT = (
     sa.select(*states.COLUMNS, *CONTEXT)

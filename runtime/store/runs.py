@@ -69,6 +69,8 @@ class RunSpec:
     call_digest: str | None = None
     root_run_id: str | None = None
     call_depth: int = 0
+    window: Mapping[str, Json] | None = None
+    """How much of the conversation it is given, see :meth:`windows.Size.encode`; None: as its worker says."""
     session_id: str | None = None
     """Of a turn of a session, as the following."""
     turn: int | None = None
@@ -187,6 +189,7 @@ def queued(
             call_digest=spec.call_digest,
             root_run_id=spec.root_run_id,
             call_depth=spec.call_depth,
+            window=spec.window,
             session_id=spec.session_id,
             turn=spec.turn,
         )

@@ -274,6 +274,7 @@ runs = sa.Table(
     # How many sub-runs it has made; of one that a client has asked for, with all that those have made.
     sa.Column("calls", sa.Integer, nullable=False, server_default="0"),
     sa.Column("inbox_reads", sa.Integer, nullable=False, server_default="0"),  # by its worker
+    sa.Column("window", Json, quote=True),  # what of the conversation its last attempt was not given
     sa.Column("session_id", Id),  # of a turn of a session
     sa.Column("turn", sa.Integer),
     sa.Column("finish_reason", sa.Text),

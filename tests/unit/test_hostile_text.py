@@ -167,7 +167,8 @@ TOML = st.one_of(
 MANIFESTS = st.dictionaries(
     st.sampled_from(
         ["id", "name", "description", "type", "entrypoint_path", "command", "url", "config_schema_path",
-         "pool", "timeout_seconds", "max_attempts", "env", "history", "enabled", "limits", "unknown"]
+         "pool", "timeout_seconds", "max_attempts", "env", "history", "window", "enabled", "limits",
+         "unknown"]
     ),
     TOML,
 )  # fmt: skip

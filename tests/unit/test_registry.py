@@ -12,7 +12,7 @@ import pytest
 
 from runtime.errors import Invalid, UnknownWorker, WorkerInvalid
 from runtime.registry import Manifest, Worker, WorkerType, discover, load
-from runtime.registry.manifest import HttpRules
+from runtime.registry.manifest import HttpRules, WindowRules
 from runtime.settings import CHECKOUT
 
 PYTHON = 'id = "w"\nname = "W"\ntype = "python"\nentrypoint_path = "w.py"\n'
@@ -66,6 +66,22 @@ def test_a_web_service_says_how_it_is_reached(make: Make) -> None:
         load(make(f"{HTTP}{table}"))
     with pytest.raises(WorkerInvalid, match="type http only"):
         load(make(f"{EXEC}[http]\n"))
+
+
+def test_a_window_is_a_table_of_its_own_and_stands_in_for_history(make: Make) -> None:
+    assert load(make(PYTHON)).window is None
+    assert load(make(PYTHON)).window_size(10) == 10
+    assert load(make(f"{PYTHON}history = 3\n")).window_size(10) == 3
+    assert load(make(f"{PYTHON}[window]\n")).window == WindowRules(None)
+    worker = load(make(f"{PYTHON}[window]\nmessages = 25\n"))
+    assert (worker.window, worker.window_size(10)) == (WindowRules(25), 25)
+    worker = load(make(f'{PYTHON}[window]\nsummary = "scribe"\n'))
+    assert (worker.window, worker.summary_worker) == (WindowRules(None, "scribe"), "scribe")
+    for wrong in ("messages = 0", "messages = 2.5", "turns = 3", 'summary = "No id"'):
+        with pytest.raises(WorkerInvalid, match=r"window\."):
+            load(make(f"{PYTHON}[window]\n{wrong}\n"))
+    with pytest.raises(WorkerInvalid, match="history: is not allowed beside window"):
+        load(make(f"{PYTHON}history = 3\n[window]\n"))
 
 
 def test_everything_can_be_set(make: Make) -> None:

@@ -143,6 +143,13 @@ def test_usage_of_a_step_beyond_the_bound_is_ignored_and_logged(transcript):
     assert transcript.usage_with({"saved": 1}) == {"saved": 1}
 
 
+def test_data_that_does_not_fit_a_message_is_left_out_at_its_end_and_logged(transcript):
+    transcript.apply([p.Start("x", type=MessageType.CODE), p.End("x", {"language": 3, "mine": 4})])
+    [message] = transcript.close(MessageStatus.COMPLETE)
+    assert message.data == {"mine": 4}
+    assert "of a message of type code: language" in transcript.log.text()
+
+
 def test_messages_are_written_at_the_same_time(transcript):
     transcript.apply(
         [

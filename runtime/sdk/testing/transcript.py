@@ -35,6 +35,7 @@ from ..protocol import (
     Usage,
     asked_for,
     decode_line,
+    fitting,
     size_of,
 )
 from ..protocol.values import Channel, MessageType, Role
@@ -353,7 +354,9 @@ class Transcript:
             return
         if data:
             self._spend(size_of(data))
-            message.data = {**message.data, **data}
+            kept, left_out = fitting(MessageType(message.type), data)
+            self.log += left_out
+            message.data = {**message.data, **kept}
         message.status = status
         del self._open[ref]
 

@@ -25,6 +25,7 @@ from runtime.model import Run, RunError, RunStatus, Thread
 from runtime.store import attempts, backlog, outbox, runs, threads
 from runtime.store.engines import failures
 from runtime.store.states import NewMessage
+from runtime.store.windows import NO_WINDOWS, Windows
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +149,7 @@ class Engine(ABC):
         lease: float,
         history: Mapping[str, int],
         *,
+        windows: Windows = NO_WINDOWS,
         isolated: bool = False,
         only_published: bool = False,
         only_known: bool = False,
@@ -161,6 +163,7 @@ class Engine(ABC):
             incarnation,
             lease,
             history,
+            windows=windows,
             isolated=isolated,
             only_published=only_published,
             only_known=only_known,

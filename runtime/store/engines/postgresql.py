@@ -14,6 +14,7 @@ says why not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -29,10 +30,24 @@ from runtime.errors import SearchTooLong, StoreUnavailable
 from runtime.model import Message, Run, RunError, RunStatus, State, Thread, new_id
 from runtime.settings import Database as Settings
 from runtime.settings.database_address import PostgreSQLServer
-from runtime.store import attempts, backlog, messages, runs, saved_values, states, tables, threads
+from runtime.store import (
+    attempts,
+    backlog,
+    messages,
+    outbox,
+    runs,
+    saved_values,
+    states,
+    summaries,
+    tables,
+    threads,
+    turns,
+    windows,
+)
 from runtime.store.engines import postgresql_connection, postgresql_statements
 from runtime.store.engines.engine import Engine, Mode, dumps, unavailable_if_away
 from runtime.store.folding import stored
+from runtime.store.windows import NO_WINDOWS, Execute, Windows, open_window
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,7 +70,10 @@ class PostgreSQL(Engine):
         event.listen(self.connections, "checkout", self._refuse_broken)
 
     def begin(self, mode: Mode) -> str | None:
-        """A read has no BEGIN: under READ COMMITTED each statement sees the latest commit anyway."""
+        """A read has no BEGIN: under READ COMMITTED each statement sees the latest commit anyway.
+
+        Nor has a single statement, which is a transaction by itself.
+        """
         statement = _BEGIN.get(mode)
         return statement and statement + self._connector.settings_of_transaction
 
@@ -113,24 +131,30 @@ class PostgreSQL(Engine):
         lease: float,
         history: Mapping[str, int],
         *,
+        windows: Windows = NO_WINDOWS,
         isolated: bool = False,
         only_published: bool = False,
         only_known: bool = False,
         sandboxes: str = "{}",
     ) -> attempts.Claim | None:
-        """Two statements: claim the run, then read its messages; more after a first attempt."""
-        how = {"isolated": isolated, "only_published": only_published, "sandboxes": sandboxes}
+        """Two statements: claim the run, then read its messages; more after a first attempt or a window."""
+        how = {
+            "isolated": isolated,
+            "only_published": only_published,
+            "only_known": only_known,
+            "sandboxes": sandboxes,
+        }
         with self._autocommit() as c:
             row = _CLAIM.row(c, {"this_run": run_id, "claimant": incarnation, "lease": lease, **how})
             if row is None:
                 return None
             try:
-                return _claimed(c, row, history)
+                return _claimed(c, row, history, windows)
             except Exception:
                 # No child was started: undo the claim, so that the attempt's number is used again.
                 # If the database is unavailable as well, the lease runs out.
                 with suppress(psycopg.Error):
-                    c.execute(postgresql_statements.UNCLAIM, {"run": run_id, "claimant": incarnation})
+                    _UNCLAIM.run(c, {"run": run_id, "claimant": incarnation})
                 raise
 
     def finish(
@@ -153,11 +177,19 @@ class PostgreSQL(Engine):
             "messages": dumps(list(result.messages)),
             "folded": _folded(result.messages),
             "first_delta": result.first_delta,
+            "finish": result.finish,
         }
+        statement, task = _FINISH, None
+        if run.session_id is not None:
+            statement, task = _FINISH_TURN, turns.task(replace(run, status=status))
+            delay = outbox.HEAD_START if self.carries_out else 0.0
+            values |= {"kind": task[0], "key": task[1], "payload": dumps(task[2]), "delay": delay}
         with self._autocommit() as c:
-            row = c.execute(postgresql_statements.FINISH, values).fetchone()
+            row = statement.row(c, values)
         if row is None:
             return super().finish(run, status, result, error=error)
+        if task is not None and self.carries_out is not None:
+            self.carries_out(task)
         finished_at, cancel_requested_at = row
         return attempts.ended(run, status, error, result, finished_at, cancel_requested_at)
 
@@ -184,15 +216,24 @@ class PostgreSQL(Engine):
             pooled = self.connections.raw_connection()
             connection = cast(Psycopg, pooled.driver_connection)
             try:
-                yield connection
-            except psycopg.Error as error:
-                if connection.closed:
-                    self._distrusted = True
-                    pooled.invalidate(error)
-                    raise StoreUnavailable from error  # whatever the server gave as the reason
-                raise
+                with self._noting_end(connection, pooled):
+                    yield connection
             finally:
                 pooled.close()
+
+    @contextmanager
+    def _noting_end(
+        self, connection: Psycopg, pooled: sa.Connection | sa.PoolProxiedConnection
+    ) -> Iterator[None]:
+        """Raises StoreUnavailable where the connection ends, whatever the server gives as the reason."""
+        try:
+            yield
+        except psycopg.Error as error:
+            if connection.closed:
+                self._distrusted = True
+                pooled.invalidate(error)
+                raise StoreUnavailable from error
+            raise
 
     def _refuse_broken(self, connection: Any, *pooled: Any) -> None:
         """On checkout: if this connection has ended, or another one broke in use, discard all idle ones."""
@@ -256,7 +297,7 @@ def _accept(
         "lease": limits.lease,
         "limited": limits.limited,
     }
-    row = c.execute(postgresql_statements.ACCEPT, values).fetchone()
+    row = _ACCEPT.row(c, values)
     if row is None:
         return None
     depth, children, moment, published, room = row
@@ -278,16 +319,26 @@ def _spec_values(spec: runs.RunSpec) -> dict[str, Any]:
         "timeout": spec.timeout_seconds,
         "priority": spec.priority,
         "count": spec.count,
+        "window": None if spec.window is None else dumps(spec.window),
+        "session": spec.session_id,
+        "turn": spec.turn,
     }
 
 
-def _claimed(c: Psycopg, row: tuple[Any, ...], history: Mapping[str, int]) -> attempts.Claim:
+def _claimed(
+    c: Psycopg, row: tuple[Any, ...], history: Mapping[str, int], windows: Windows
+) -> attempts.Claim:
     """The claim with its messages; ``row`` has the columns of the run, then of its output state."""
     width = len(runs.COLUMNS)
     run = runs.record(row[:width])
-    *output, data_of, title, metadata = row[width:]
-    newest = states.newest(run.input_state_id, history.get(run.worker_id, history[""]))
-    window = [messages.record(row) for row in reversed(_WINDOW.rows(c, newest))]
+    *output, data_of, title, metadata, title_wanted = row[width:]
+    size = windows.of(run)
+    if size is None:
+        newest = states.newest(run.input_state_id, history.get(run.worker_id, history[""]))
+        window = [messages.record(row) for row in reversed(_WINDOW.rows(c, newest))]
+    else:
+        opened = open_window(_of_window(c), "postgresql", run, State(*output).depth, size)
+        run, window = replace(run, window=opened.kept), opened.messages
     before = _MESSAGES.rows(c, {"state": run.output_state_id}) if run.attempt > 1 else []
     earlier, open_ones = messages.divided([messages.record(row) for row in before])
     saved = _SAVED.rows(c, {"this_run": run.id}) if run.attempt > 1 else []
@@ -301,36 +352,87 @@ def _claimed(c: Psycopg, row: tuple[Any, ...], history: Mapping[str, int]) -> at
         [saved_values.SavedValue(*row) for row in saved],
         {"id": run.thread_id, "title": title, "metadata": metadata},
         data and data[0],
+        title_wanted,
     )
 
 
-class _Compiled:
-    """A SQLAlchemy statement, compiled once to psycopg's SQL and default parameters."""
+def _of_window(c: Psycopg) -> Execute:
+    """Executes the statements of a window."""
 
-    def __init__(self, statement: sa.ClauseElement) -> None:
+    def execute(statement: Any, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        given = {
+            name: dumps(value) if isinstance(value, Mapping) else value for name, value in parameters.items()
+        }
+        return _OF_WINDOW[statement].rows(c, given)
+
+    return execute
+
+
+class _Statement:
+    """A statement with psycopg's named parameters, made once what the server takes.
+
+    psycopg does this at each execution, unless the statement is short and it has done it before.
+    """
+
+    def __init__(self, sql: bytes, defaults: Mapping[str, Any] | None = None) -> None:
+        self._names: list[str] = []
+        self._sql = _PARAMETER.sub(self._number, sql).replace(b"%%", b"%")
+        self._defaults = defaults or {}
+
+    @classmethod
+    def of(cls, statement: sa.ClauseElement) -> _Statement:
+        """What SQLAlchemy makes of it, with its default parameters."""
         compiled = statement.compile(dialect=_DIALECT)
-        self._sql = str(compiled).encode()
-        self._defaults = compiled.params
+        return cls(str(compiled).encode(), compiled.params)
 
     def rows(self, c: Psycopg, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it; all rows."""
-        return c.execute(self._sql, {**self._defaults, **parameters}).fetchall()
+        return self._execute(c, parameters).fetchall()
 
     def row(self, c: Psycopg, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Execute it; the only row, or None."""
-        return c.execute(self._sql, {**self._defaults, **parameters}).fetchone()
+        return self._execute(c, parameters).fetchone()
+
+    def run(self, c: Psycopg, parameters: Mapping[str, Any]) -> None:
+        """Execute it; it has no rows."""
+        self._execute(c, parameters)
+
+    def _execute(self, c: Psycopg, parameters: Mapping[str, Any]) -> psycopg.RawCursor[tuple[Any, ...]]:
+        given = {**self._defaults, **parameters}
+        return psycopg.RawCursor(c).execute(self._sql, [given[name] for name in self._names])
+
+    def _number(self, parameter: re.Match[bytes]) -> bytes:
+        name = parameter[1].decode()
+        if name not in self._names:
+            self._names.append(name)
+        return b"$%d" % (self._names.index(name) + 1)
 
 
+_PARAMETER = re.compile(rb"%\((\w+)\)s")
 _DIALECT: sa.Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-_GET_THREAD = _Compiled(threads.GET_LIVE)
-_GET_RUN = _Compiled(runs.GET)
-_CLAIM = _Compiled(
+_GET_THREAD = _Statement.of(threads.GET_LIVE)
+_GET_RUN = _Statement.of(runs.GET)
+_CLAIM = _Statement.of(
     attempts.CLAIM.where(
         tables.states.c.id == tables.runs.c.output_state_id, tables.threads.c.id == tables.runs.c.thread_id
     ).returning(*states.COLUMNS, *attempts.CONTEXT)
 )
-_WINDOW = _Compiled(states.WINDOW["postgresql"])
-_MESSAGES = _Compiled(messages.OF_STATE)
-_DATA = _Compiled(states.DATA)
-_SAVED = _Compiled(saved_values.OF_RUN)
-_CAPACITY = _Compiled(backlog.CAPACITY)
+_WINDOW = _Statement.of(states.WINDOW["postgresql"])
+_OF_WINDOW = {
+    statement: _Statement.of(statement)
+    for statement in (
+        states.WINDOW["postgresql"],
+        windows.PATH["postgresql"],
+        windows.MESSAGE,
+        windows.KEEP,
+        summaries.NEWEST,
+    )
+}
+_MESSAGES = _Statement.of(messages.OF_STATE)
+_DATA = _Statement.of(states.DATA)
+_SAVED = _Statement.of(saved_values.OF_RUN)
+_ACCEPT = _Statement(postgresql_statements.ACCEPT)
+_FINISH = _Statement(postgresql_statements.FINISH)
+_FINISH_TURN = _Statement(postgresql_statements.FINISH_TURN)
+_UNCLAIM = _Statement(postgresql_statements.UNCLAIM)
+_CAPACITY = _Statement.of(backlog.CAPACITY)

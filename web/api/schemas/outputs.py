@@ -210,6 +210,21 @@ class Queue(Output):
     retry_after = fields.Float(allow_none=True, metadata=says("seconds until `not_before`"))
 
 
+class RunWindow(Output):
+    """What of a conversation a run was given that did not fit its window."""
+
+    size = fields.Integer(metadata=says("how many of the newest messages it is given at most"))
+    given = fields.Integer(metadata=says("how many messages it was given, those that go ahead included"))
+    left_out = fields.Integer(metadata=says("how many messages before were left out"))
+    goal = fields.List(identifier(), metadata=says("the messages in which a person said last what to do"))
+    pinned = identifier(allow_none=True, metadata=says("the message that is the goal in place of these"))
+    system = fields.List(identifier(), metadata=says("the system messages, the newest of them"))
+    summary = fields.String(allow_none=True, metadata=says("the worker that sums up what is left out"))
+    summed_up = fields.Integer(
+        metadata=says("how many messages the summary covers that it was given, all from the first one on")
+    )
+
+
 class Run(Output):
     """One execution of a worker."""
 
@@ -254,6 +269,11 @@ class Run(Output):
         ),
     )
     steered = fields.Boolean(metadata=says("whether messages were sent to it while it was under way"))
+    window = fields.Nested(
+        RunWindow,
+        allow_none=True,
+        metadata=says("what of the conversation it was given; null where its window has left out nothing"),
+    )
     cancel_requested_at = moment(allow_none=True)
     created_at = moment()
     started_at = moment(allow_none=True)

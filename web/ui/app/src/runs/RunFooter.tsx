@@ -33,6 +33,7 @@ function RunDialog({ run, onClose }: { run: Run; onClose: () => void }) {
     ['Queued for', formatDuration(run.created_at, run.started_at)],
     ['Duration', formatDuration(run.started_at, run.finished_at)],
     ...(run.attempt > 1 ? ([['Attempts', String(run.attempt)]] as [string, string][]) : []),
+    ...(run.window ? ([['Messages given', messagesGiven(run.window)]] as [string, string][]) : []),
     ...Object.entries(run.usage ?? {}).map(([name, value]): [string, string] => [name.replaceAll('_', ' '), String(value)]),
   ];
   return (

@@ -20,7 +20,7 @@ function run(more: Partial<Run> = {}): Run {
     id: 'run', thread_id: THREAD, parent_run_id: null, call_id: null, has_children: false, input_state_id: 'question',
     output_state_id: 'answer', worker_id: 'echo',
     worker_digest: '', pool: 'python', config: {}, args: null, status: 'queued', attempt: 0, failures: 0, max_attempts: 3,
-    timeout_seconds: 60, priority: 0, error: null, last_failure: null, usage: null, confirmation: null, sandbox: null, steered: false, cancel_requested_at: null,
+    timeout_seconds: 60, priority: 0, error: null, last_failure: null, usage: null, confirmation: null, sandbox: null, steered: false, window: null, cancel_requested_at: null,
     created_at: '2026-01-01T00:00:00Z', started_at: null, finished_at: null, ...more,
   };
 }
