@@ -1,8 +1,32 @@
 """Where subsystems are registered: what carries out each kind of task, and further duties of the reaper."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from runtime.dispatch import Dispatcher
 from runtime.dispatch.outbox import Outbox
 from runtime.services import Services
+from runtime.sessions.service import Sessions
+from runtime.store import queued_messages, threads, turns
 
 
 def outbox_of(services: Services) -> Outbox:
     """The outbox of a process."""
+    dispatcher = Dispatcher(services)
+    sessions = _sessions(services, dispatcher)
+    handlers = {
+        queued_messages.NEXT_RUN: lambda task: dispatcher.begin_next(task["run_id"]),
+        turns.CHANGED: lambda task: sessions.follow(task["run_id"]),
+        threads.DELETED: lambda task: sessions.thread_deleted(task["thread_id"]),
+    }
+    return Outbox(services.database, handlers)
+
+
+def further_duties(services: Services) -> Mapping[str, Callable[[], object]]:
+    """The duties of a reaper that the core does not know, by name."""
+    dispatcher = Dispatcher(services)
+
+
+def _sessions(services: Services, dispatcher: Dispatcher) -> Sessions:
+    return Sessions(dispatcher, services.database, services.log, services.settings)

@@ -15,9 +15,11 @@ from flask import Flask, current_app
 from werkzeug.local import LocalProxy
 
 from runtime.dispatch import Dispatcher
+from runtime.dispatch.outbox import Outbox
 from runtime.duties import Duties
 from runtime.errors import StoreUnavailable, StreamUnavailable
 from runtime.model import Json
+from runtime.outboxes import outbox_of
 from runtime.queue.publisher import refused_queues
 from runtime.registry import config_schema
 from runtime.services import Services
@@ -83,6 +85,11 @@ class Core(Services):
     def dispatcher(self) -> Dispatcher:
         """Makes, cancels and answers runs."""
         return Dispatcher(self)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What is to happen after commits: what a request has left there is done at once."""
+        return outbox_of(self)
 
     @cached_property
     def passwords(self) -> Passwords:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TypedDict, Unpack
 
 from runtime.dispatch.request import IdempotencyKey, NewThread, RunRequest
 from runtime.dispatch.titles import first_words
@@ -28,6 +29,49 @@ class _Checked:
     worker: Manifest
     config: dict[str, Json]
     """With the defaults of the worker's schema."""
+
+
+class OfSession(TypedDict, total=False):
+    """What a run has that is a turn of a session; see :class:`runs.RunSpec`."""
+
+    session_id: str
+    turn: int
+    window: Mapping[str, Json]
+
+
+class Prepared:
+    """A run that may be queued: what is asked for is checked, and its messages and place are not."""
+
+    def __init__(self, acceptance: Acceptance, user: User, request: RunRequest, checked: _Checked) -> None:
+        self._acceptance = acceptance
+        self._user = user
+        self._request = request
+        self._checked = checked
+
+    def queue(
+        self,
+        c: Connection,
+        input_state_id: str,
+        messages: Sequence[states.NewMessage],
+        *,
+        args: Json = None,
+        **of_session: Unpack[OfSession],
+    ) -> runs.Created:
+        """Queue it with these messages below a state. Raises what :meth:`Dispatcher.create` raises."""
+        thread = self._checked.thread
+        assert thread is not None
+        messages = files.name(c, self._user.workspace_id, thread.id, messages)
+        request = replace(self._request, input_state_id=input_state_id, messages=messages, args=args)
+        return self._acceptance.queue(c, self._user, thread, request, self._checked, of_session)
+
+    def window_size(self, default: int) -> int:
+        """How many messages it is given of the conversation; ``default``: where its worker does not say."""
+        return self._checked.worker.window_size(default)
+
+    @property
+    def summary_worker(self) -> str | None:
+        """Which worker sums up what that leaves out, as its own says it; None: nobody does."""
+        return self._checked.worker.summary_worker
 
 
 class Acceptance:
@@ -81,12 +125,34 @@ class Acceptance:
             if not left or checked.thread is None:
                 return None
             asked = replace(request, messages=[*map(queued_messages.as_new, left)])
-            created = runs.accept(c, *self._arguments(user, checked.thread, asked, checked))
+            created = database.engine.accept_within(c, *self._arguments(user, checked.thread, asked, checked))
             queued_messages.begin(c, left, created.runs[0].id)
             return created
 
         with self._admitted():
             return database.write(accept)
+
+    def prepare(self, user: User, thread: str | Thread | NewThread, request: RunRequest) -> Prepared:
+        """Check what is asked for on a thread, in no transaction. What is for a new one is not queued.
+
+        Raises what :meth:`Dispatcher.create` raises.
+        """
+        return Prepared(self, user, request, self._check(user, thread, request))
+
+    def queue(
+        self,
+        c: Connection,
+        user: User,
+        thread: Thread,
+        request: RunRequest,
+        checked: _Checked,
+        of_session: OfSession,
+    ) -> runs.Created:
+        """Queue what was prepared."""
+        arguments = self._arguments(user, thread, request, checked)
+        spec = replace(arguments[4], **of_session)
+        engine = self._services.database.engine
+        return engine.accept_within(c, *arguments[:4], spec, arguments[5])
 
     def call_spec(
         self,

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from runtime import logs
-from runtime.dispatch.accept import Acceptance, check_files
+from runtime.dispatch.accept import Acceptance, Prepared, check_files
 from runtime.dispatch.after_commit import after_commit
 from runtime.dispatch.request import Accepted, IdempotencyKey, NewThread, RunRequest
 from runtime.errors import Invalid, NotFound, StreamUnavailable, Unavailable, WorkerInvalid
@@ -50,7 +50,14 @@ class Dispatcher:
         answer, created = self._acceptance.accept(user, target, request, idempotency)
         if created is None:
             return Accepted(answer)
-        return Accepted(answer, created.runs, after_commit(self._announce, created))
+        return Accepted(answer, created.runs, after_commit(self.announce, created))
+
+    def prepare(self, user: User, thread: str | Thread | NewThread, request: RunRequest) -> Prepared:
+        """Check a run that is to be queued in a transaction of the caller, and then announced.
+
+        ``thread``: its id, or the thread as it is now. Raises what :meth:`create` raises.
+        """
+        return self._acceptance.prepare(user, thread, request)
 
     def cancel(self, user: User | None, run_id: str) -> Run:
         """End a run that holds no process at once; have a running one ended. Idempotent.
@@ -141,13 +148,17 @@ class Dispatcher:
         except NotFound:
             return  # its thread was deleted
         if created is not None:
-            self._announce(created)
+            self.announce(created)
         elif (begun := database.read(queued_messages.next_run, run_id)) is not None:
             # Perhaps by a process that died before it could announce it. A second time changes nothing.
             made = (begun.input_state_id, begun.output_state_id)
             self._services.announcer.created(
                 begun, *(database.read(states.get, begun.workspace_id, state_id) for state_id in made)
             )
+
+    def hint(self, run: Run) -> None:
+        """Have lists that show this run be loaded again."""
+        self._services.announcer.hint_run(run)
 
     def wake_pool(self, pool: str) -> None:
         """Tell a pool that a sub-run waits for it; the reaper does that again."""
@@ -208,7 +219,8 @@ class Dispatcher:
         except Unavailable:
             pass  # what was asked for is committed; the reaper publishes
 
-    def _announce(self, created: runs.Created) -> None:
+    def announce(self, created: runs.Created) -> None:
+        """Have runs executed that are committed, and append them to the log."""
         # Published first, so that the pool starts while this process still announces. If the
         # pool is quicker, it has appended the same events already, and ours are refused.
         if created.published:

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 import gevent
 
 from runtime import logs
-from runtime.dispatch.dispatcher import Dispatcher
 from runtime.errors import BranchlineError, TooMany, Unavailable, WorkerUnavailable
 from runtime.model import Json
-from runtime.services import Services
-from runtime.store import Database, outbox, queued_messages
+from runtime.store import Database, outbox
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +40,6 @@ _NO_WORKER_PAUSE = 5.0
 """Seconds until a task is tried again whose worker cannot run now."""
 _TRIES = 12
 """Tries after which a task is given up; the last ones are half an hour after the first."""
-
-
-def outbox_of(services: Services) -> Outbox:
-    """The outbox of a process. What a task of a new kind is carried out by is registered here."""
-    dispatcher = Dispatcher(services)
-    handlers: Handlers = {
-        queued_messages.NEXT_RUN: lambda task: dispatcher.begin_next(task["run_id"]),
-    }
-    return Outbox(services.database, handlers)
 
 
 class Outbox:

@@ -11,7 +11,6 @@ import signal
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from runtime.dispatch.outbox import outbox_of
 from runtime.duties import Duties
 from runtime.errors import StoreUnavailable
 from runtime.guardian.heartbeat import start_beating
@@ -23,6 +22,7 @@ from runtime.maintenance.publish import publish_backlog
 from runtime.maintenance.report import Report
 from runtime.maintenance.rescue import rescue_lost_attempts
 from runtime.maintenance.titles import Titles
+from runtime.outboxes import further_duties, outbox_of
 from runtime.services import Services
 from runtime.settings import current
 from runtime.store import recovery
@@ -48,6 +48,7 @@ def duties_of(services: Services) -> Works:
         "request titles": titles.request_missing,
         "delete what has expired": Cleanup(services).delete_expired,
         "fold earlier texts": Fold(services.database).fold_earlier,
+        **further_duties(services),
     }
 
 

@@ -32,11 +32,11 @@ from gevent.event import Event
 
 from runtime.child import Children
 from runtime.child.remote_child import RemoteMachines
-from runtime.dispatch.outbox import outbox_of
 from runtime.duties import EXIT_CODE, Body, Duties, every
 from runtime.errors import ConfigurationError, StoreUnavailable, StreamUnavailable
 from runtime.guardian.heartbeat import start_beating
 from runtime.logs import configure
+from runtime.outboxes import outbox_of
 from runtime.pool.announced import AnnouncedEnds
 from runtime.pool.drain import Drain
 from runtime.pool.executor import Executor
@@ -128,9 +128,7 @@ class PoolProcess:
             else None
         )
         self._capacity_changed = Event()
-        self._renew_now = Event()
-        self._outbox = outbox_of(services)
-        self._outbox_filled = Event()
+        outbox_of(services).take_own()
         self._exit_code = 0
         self._calls_wait = Event()
         self.executor = Executor(

@@ -136,6 +136,12 @@ class Manifest:
         checked: dict[str, Json] = self.schema.check(config, caller)
         return checked
 
+    def window_size(self, default: int) -> int:
+        """How many messages the turns of a session are given that does not say so itself."""
+        if self.window is not None:
+            return self.window.messages or default
+        return min(default, self.history or default)
+
     def takes(self, type: str) -> bool:
         """Whether it takes files of a type, as ``image/png``."""
         kind = type.partition("/")[0]

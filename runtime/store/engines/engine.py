@@ -142,6 +142,19 @@ class Engine(ABC):
             Mode.WRITE, runs.accept, thread, user_id, input_state_id, new_messages, spec, limits
         )
 
+    def accept_within(
+        self,
+        c: Connection,
+        thread: Thread,
+        user_id: str,
+        input_state_id: str,
+        new_messages: Sequence[NewMessage],
+        spec: runs.RunSpec,
+        limits: runs.QueueLimits,
+    ) -> runs.Created:
+        """:func:`runs.accept`, as a part of a transaction."""
+        return runs.accept(c, thread, user_id, input_state_id, new_messages, spec, limits)
+
     def claim(
         self,
         run_id: str,

@@ -124,6 +124,26 @@ class PostgreSQL(Engine):
             return super().accept(thread, user_id, input_state_id, new_messages, spec, limits)
         return created
 
+    def accept_within(
+        self,
+        c: sa.Connection,
+        thread: Thread,
+        user_id: str,
+        input_state_id: str,
+        new_messages: Sequence[states.NewMessage],
+        spec: runs.RunSpec,
+        limits: runs.QueueLimits,
+    ) -> runs.Created:
+        """One statement where messages are given, as :meth:`accept`."""
+        created = None
+        if new_messages and _fits(new_messages):
+            connection = cast(Psycopg, c.connection.driver_connection)
+            with self._noting_end(connection, c):
+                created = _accept(connection, thread, user_id, input_state_id, new_messages, spec, limits)
+        if created is None:
+            return super().accept_within(c, thread, user_id, input_state_id, new_messages, spec, limits)
+        return created
+
     def claim(
         self,
         run_id: str,

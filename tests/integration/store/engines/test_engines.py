@@ -353,6 +353,30 @@ def test_connections_that_the_server_closed_are_not_used(
     assert accept().input_state.ordinal == 4
 
 
+@ON_POSTGRESQL
+@pytest.mark.parametrize("way", ["statement", "accept"])
+def test_a_connection_that_ends_within_a_transaction_is_unavailable(
+    database: Database, thread: Thread, user: User, postgresql_url: str, way: str
+) -> None:
+    told: list[outbox.Own] = []
+    database.carry_out(told.append)
+
+    def end(c: sa.Connection) -> None:
+        outbox.put(c, "greet", "ada")
+        pid = c.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with psycopg.connect(postgresql_url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        if way == "statement":
+            c.exec_driver_sql("SELECT 1")
+        database.engine.accept_within(c, thread, user.id, thread.root_state_id, MESSAGES, SPEC, LIMITS)
+
+    with pytest.raises(StoreUnavailable):
+        database.write(end)
+    assert told == []
+    database.write(outbox.put, "greet", "bob")
+    assert told == [("greet", "bob", None)]
+
+
 def test_a_database_that_is_away_is_unavailable(settings: Settings) -> None:
     database = Database("postgresql://127.0.0.1:1/none", settings.database)
 
