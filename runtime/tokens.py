@@ -1,4 +1,4 @@
-"""Signed tokens, by which a worker's run and a signed-in program authenticate to the API.
+"""Signed tokens, by which a worker's run, a signed-in program and whoever may use one thread authenticate.
 
 The cursors that a run's API hands out are signed too: what they point to is read directly,
 without a check that it belongs to the run's history.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -65,6 +66,50 @@ def read_session_token(settings: Settings, text: str) -> str | None:
     """Session id of a session's token; None if it is not genuine, or expired over a minute ago."""
     claims = _read(settings, "session", text, "sid")
     return claims["sid"] if claims else None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadGrant:
+    """What the token of a thread's session permits: that thread, and nothing else."""
+
+    session_id: str
+    thread_id: str
+    user_id: str
+    """Whom it stands for."""
+    writes: bool
+    """False: it only reads."""
+    generation: int
+    """Of the session's tokens; revoking them begins the next one."""
+    expires_at: int
+    """Seconds since 1970, by the database's clock."""
+
+    @property
+    def scope(self) -> str:
+        """``write`` or ``read``."""
+        return "write" if self.writes else "read"
+
+
+def thread_token(settings: Settings, grant: ThreadGrant) -> str:
+    """A bearer token for what ``grant`` permits."""
+    claims = {
+        "sid": grant.session_id,
+        "thread": grant.thread_id,
+        "sub": grant.user_id,
+        "scope": grant.scope,
+        "gen": grant.generation,
+        "exp": grant.expires_at,
+        "typ": "thread",
+    }
+    return jwt.encode(claims, _key(settings, "thread"), algorithm=_ALGORITHM)
+
+
+def read_thread_token(settings: Settings, text: str) -> ThreadGrant | None:
+    """What a token permits; None if it is not genuine, or expired over a minute ago."""
+    claims = _read(settings, "thread", text, "sid", "thread", "sub", "scope", "gen", "exp")
+    if claims is None:
+        return None
+    writes = claims["scope"] == "write"
+    return ThreadGrant(claims["sid"], claims["thread"], claims["sub"], writes, claims["gen"], claims["exp"])
 
 
 def _read(settings: Settings, kind: str, text: str, *needed: str) -> dict[str, Any] | None:
