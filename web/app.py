@@ -30,6 +30,7 @@ from web.http.proxies import TrustedProxies
 from web.http.rules import Rule
 from web.ops import health
 from web.security import auth
+from web.sessions import views as session_views
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -72,6 +73,7 @@ def _register_api(app: Flask) -> None:
         runs.on_thread,
         runs.views,
         queued_messages.views,
+        session_views.views,
         events.streams,
         worker_api.worker_api,
         worker_requests.views,

@@ -35,6 +35,9 @@ _LIMITS: Mapping[str, int | None] = {
     "runs.create_runs_on_new_thread": _LARGEST,
     "runs.answer_run": _OBJECTS,
     "queued messages.send_messages": _LARGEST,
+    "sessions.create_session": _OBJECTS,
+    "sessions.change_session": _OBJECTS,
+    "sessions.send_to_session": _LARGEST,
     "worker.post_events": _LARGEST,
 }
 """By endpoint. ``worker.post_events`` takes NDJSON of any length: it is handled line by line."""

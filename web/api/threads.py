@@ -14,6 +14,7 @@ from runtime.dispatch import after_commit
 from runtime.errors import Conflict, NotFound
 from runtime.events import THREAD_UPDATED
 from runtime.model import File, Json, Run, State, Thread, ThreadStatus, User
+from runtime.sessions import store as sessions
 from runtime.store import messages, runs, search, states, threads
 from runtime.stream import OpenMessage
 from runtime.system.greenlets import ThreadPool
@@ -25,6 +26,7 @@ from web.core import IMPORTS, core
 from web.http.parsing import load_document, pieces, read_body
 from web.http.responses import json_response, no_content
 from web.security import auth
+from web.sessions.schemas import Session
 
 views = Blueprint("threads", __name__, url_prefix="/api/threads", description="Conversations, each a tree")
 views.before_request(auth.sign_in_required)
@@ -40,6 +42,7 @@ _Snapshot = outputs.wrapped(
     next=fields.String(allow_none=True, metadata={"description": "cursor of the history before `messages`"}),
     open=[outputs.OpenMessage],
     runs=[outputs.Run],
+    session=fields.Nested(Session, allow_none=True),
     states=outputs.sibling_positions(),
     steps=outputs.step_counts(),
 )
@@ -268,6 +271,7 @@ def _snapshot_of(
     shown: Mapping[str, Run] = {run.id: run for run in runs.of_states(c, history.states)} | active
     filled = {run.output_state_id for run in active.values()} - history.states.keys()
     other_branches = messages.of_states(c, filled)
+    session = sessions.find_in(c, thread.id)
     committed = {message.id for message in [*history.items, *other_branches] if message.status == "complete"}
     open_now = {
         partial.message_id: partial
@@ -283,6 +287,7 @@ def _snapshot_of(
             for partial in open_now.values()
         ],
         "runs": [run.encode() for run in sorted(shown.values(), key=lambda run: run.id)],
+        "session": session and session.encode(),
         "states": history.states,
         "steps": runs.step_counts(c, shown),
     }

@@ -44,6 +44,7 @@ export type EventType = LogEvent['type'];
 export const EVENT_TYPES: readonly EventType[] = [
   'thread.updated',
   'thread.deleted',
+  'session.updated',
   'state.created',
   'state.updated',
   'run.queued',

@@ -1,0 +1,1 @@
+"""The routes of sessions: threads that go on by themselves."""
