@@ -43,6 +43,15 @@ class Text:
     void: set[str] = field(default_factory=set)
     _n: dict[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, snapshot: dict[str, Any]) -> Text:
+        """What a snapshot shows of messages that are being written: what comes behind it continues them."""
+        written = {one["message"]["id"]: one for one in snapshot["open"]}
+        return cls(
+            {id: one["message"]["content"] for id, one in written.items()},
+            _n={id: one["n"] for id, one in written.items()},
+        )
+
     def apply(self, event: Received) -> None:
         """Apply one event; a delta that is out of order is an error."""
         data = event.data

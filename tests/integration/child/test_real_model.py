@@ -157,3 +157,33 @@ def test_a_question_that_is_too_long_says_so(client):
     assert (result["run"]["status"], result["run"]["attempt"]) == ("error", 1)
     assert "exceeds the available context size" in result["run"]["error"]["message"]
     assert result["run"]["error"]["retryable"] is False
+
+
+def test_a_session_stops_after_the_turn_that_reaches_its_budget_of_tokens(client):
+    thread = client.thread(worker_id="openai_worker", config={"max_tokens": 12, "temperature": 2})
+    path = f"/api/threads/{thread['id']}/session"
+    begun = {"auto": {"enabled": True, "prompt": "Go on with the story."}, "limits": {"max_tokens": 200}}
+    client.post(path, json=begun).raise_for_status()
+
+    def stopped() -> dict | None:
+        session = client.get(path).json()["session"]
+        return session if session["status"] == "stop" else None
+
+    def used() -> list[int]:
+        runs = client.get("/api/runs", params={"thread": thread["id"]}).json()["items"]
+        runs.sort(key=lambda run: run["turn"])
+        return [run["usage"]["input_tokens"] + run["usage"]["output_tokens"] for run in runs]
+
+    message = {"role": "user", "content": "Tell me a story of a ship, word by word."}
+    client.post(f"{path}/messages", json={"messages": [message]}).raise_for_status()
+    session = until(stopped, 60, "the session stops")
+    assert session["stop_reason"]["code"] == "max_tokens"
+    turns = used()
+    assert len(turns) == session["turn"] == 3, (turns, session)
+    assert sum(turns[:-1]) < 200 <= sum(turns) == session["used"]["tokens"]
+
+    client.patch(path, json={"limits": {"max_tokens": sum(turns) + 1}}).raise_for_status()
+    client.post(f"{path}/resume").raise_for_status()
+    session = until(stopped, 60, "it stops after one more")
+    assert session["stop_reason"]["code"] == "max_tokens"
+    assert session["used"]["tokens"] == sum(used()) > sum(turns)
