@@ -1,4 +1,5 @@
 import { ACTIVE_STATUSES, type Message } from '@branchline/client/api/types';
+import { AUTO_AUTHOR } from '@branchline/client/thread/session';
 import { Star } from 'lucide-react';
 import { memo, useContext, useMemo, useState } from 'react';
 import { AtOnce } from '../markdown/useRange';

@@ -16,6 +16,8 @@ export function ThreadHeader({ view, outline, onOutline }: { view: string; outli
   const thread = useThread((state) => state.data.thread);
   const head = useThread((state) => state.head);
   const sidebar = usePreferences((state) => state.sidebar);
+  const hasSession = useThread((state) => !!state.data.session);
+  const [beginning, setBeginning] = useState(false);
   const [renaming, setRenaming] = useState(false);
   const id = thread?.id ?? '';
   return (

@@ -9,6 +9,7 @@ import type {
   Config,
   DeletedThread,
   History,
+  Limits,
   ListedThread,
   MessageInput,
   Page,
@@ -16,6 +17,8 @@ import type {
   Run,
   RunResult,
   RunWithQueue,
+  Session,
+  SessionTransition,
   Snapshot,
   State,
   Thread,
@@ -54,6 +57,21 @@ export interface ThreadChanges {
   metadata?: Record<string, unknown>;
   status?: Thread['status'];
 }
+
+export interface SessionChanges {
+  auto?: { enabled?: boolean; prompt?: string | null };
+  limits?: Partial<Limits>;
+  tip_state_id?: string;
+}
+
+export interface SessionRequest extends Omit<SessionChanges, 'tip_state_id'> {
+  worker_id?: string;
+  config?: Config;
+  /** Where it goes on; the newest ended state if it is left out. */
+  state_id?: string;
+}
+
+export type SessionAct = 'pause' | 'resume' | 'step' | 'stop' | 'close';
 
 export const api = {
   me: () => request<{ user: User }>('GET', '/api/me').then((answerRun) => answerRun.user),

@@ -30,12 +30,22 @@ export type Worker = Schemas['Worker'];
 export type TreeNode = Schemas['TreeNode'];
 /** Where a state is among its siblings. */
 export type SiblingInfo = Schemas['SiblingPosition'];
-export type Snapshot = Schemas['Snapshot'];
+export type Snapshot = Omit<Schemas['Snapshot'], 'session'> & { session: Session | null };
 export type History = Schemas['History'];
 export type Accepted = Schemas['Accepted'];
 export type AcceptedWithThread = Schemas['AcceptedWithThread'];
 export type Attempt = Schemas['Attempt'];
 export type AttemptLog = Schemas['AttemptLog'];
+/** What a session counts, and what it may use; null: not known, or no limit. */
+export type Limit = 'turns' | 'seconds' | 'tokens' | 'cost';
+export type Limits = Record<`max_${Limit}`, number | null>;
+/** The session of a thread, which has it go on by itself. */
+export type Session = Omit<Schemas['Session'], 'auto' | 'limits' | 'used'> & {
+  auto: { enabled: boolean; prompt: string | null };
+  limits: Limits;
+  used: Record<Limit, number | null>;
+};
+export type SessionTransition = Schemas['SessionTransition'];
 export type FieldProblem = Schemas['FieldProblem'];
 export type Page<T> = { items: T[]; next: string | null };
 export type Config = Record<string, unknown>;

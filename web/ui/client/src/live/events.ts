@@ -1,5 +1,5 @@
 /** The events of the streams, and cursors in a thread's log. */
-import type { Confirmation, Message, Run, State, Thread } from '../api/types';
+import type { Confirmation, Message, Run, Session, State, Thread } from '../api/types';
 
 /** The position of an event in a thread's log: `<epoch>:<seq>`. */
 export interface Cursor {
@@ -27,6 +27,7 @@ interface EventHeader {
 export type LogEvent = EventHeader &
   (
     | { type: 'thread.updated' | 'thread.deleted'; thread: Thread }
+    | { type: 'session.updated'; session: Session }
     | { type: 'state.created' | 'state.updated'; state: State }
     | { type: 'run.queued' | 'run.started'; run: Run }
     | { type: 'run.retried'; run: Run; discarded: string[] }

@@ -98,7 +98,7 @@ const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 5000;
 
 /** Send a request, and the same again for as long as the server cannot be reached or is too busy. */
-async function retryUntilSent<T>(send: () => Promise<T>, { signal, onWaiting }: SendOptions): Promise<T> {
+export async function retryUntilSent<T>(send: () => Promise<T>, { signal, onWaiting }: SendOptions): Promise<T> {
   for (let tries = 0; ; tries += 1) {
     signal.throwIfAborted();
     try {
@@ -201,8 +201,8 @@ export async function sendQueuedNow(run: Run): Promise<Sent | null> {
   return { threadId: run.thread_id, outputIds: accepted.states.map((state) => state.id), inputId: accepted.input_state.id };
 }
 
-function asInput({ role, content, type, channel, author, data }: QueuedMessage): MessageInput {
-  return { role, content, type, channel, author, data };
+function asInput({ role, content, type, channel, author, data, files }: QueuedMessage): MessageInput {
+  return { role, content, type, channel, author, data, files: files.map(({ id }) => id) };
 }
 
 export async function cancelRun(run: Pick<Run, 'id'>): Promise<void> {

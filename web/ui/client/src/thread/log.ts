@@ -5,6 +5,7 @@
 import type { Message, Run } from '../api/types';
 import { type Cursor, type LogEvent, parseCursor } from '../live/events';
 import { withEntry, withoutEntry } from './maps';
+import { laterSession } from './session';
 import type { ThreadState } from './state';
 import { latest, withMarks, withMessage, withNode, withoutMessage, withPreview, withRun, withState, withStep } from './updates';
 
@@ -47,6 +48,8 @@ function applyEvent(state: ThreadState, event: LogEvent): ThreadState {
       return { ...state, thread: latest(state.thread, event.thread) };
     case 'thread.deleted':
       return { ...state, deleted: true };
+    case 'session.updated':
+      return { ...state, session: laterSession(state.session, event.session) };
     case 'state.created':
       return withState(state, event.state);
     case 'state.updated':

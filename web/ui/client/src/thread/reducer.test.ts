@@ -11,13 +11,13 @@ const EPOCH = 'e';
 function message(id: string, more: Partial<Message> = {}): Message {
   return {
     id, state_id: 'answer', position: 0, role: 'assistant', type: 'text', channel: 'answer', author: null,
-    content: '', data: {}, status: 'partial', run_id: 'run', created_at: null, ...more,
+    content: '', data: {}, files: [], status: 'partial', run_id: 'run', created_at: null, ...more,
   };
 }
 
 function run(more: Partial<Run> = {}): Run {
   return {
-    id: 'run', thread_id: THREAD, parent_run_id: null, call_id: null, has_children: false, input_state_id: 'question',
+    id: 'run', thread_id: THREAD, parent_run_id: null, call_id: null, session_id: null, turn: null, finish_reason: null, has_children: false, input_state_id: 'question',
     output_state_id: 'answer', worker_id: 'echo',
     worker_digest: '', pool: 'python', config: {}, args: null, status: 'queued', attempt: 0, failures: 0, max_attempts: 3,
     timeout_seconds: 60, priority: 0, error: null, last_failure: null, usage: null, confirmation: null, sandbox: null, steered: false, window: null, cancel_requested_at: null,
@@ -60,7 +60,7 @@ const RUN_EVENTS: PartialEvent[] = [
 ];
 
 function snapshot(more: Partial<Snapshot> = {}): Snapshot {
-  return { cursor: `${EPOCH}:0`, messages: [], other_branches: [], next: null, open: [], runs: [], states: { root: siblingInfo() }, steps: {}, ...more };
+  return { cursor: `${EPOCH}:0`, messages: [], other_branches: [], next: null, open: [], runs: [], session: null, states: { root: siblingInfo() }, steps: {}, ...more };
 }
 
 function siblingInfo() {

@@ -1,11 +1,11 @@
 /** How what is read from the server changes what is known of a thread: snapshots, histories and pages of the tree. */
 import { ACTIVE_STATUSES, type History, type Message, type RunStatus, type SiblingInfo, type Snapshot, type TreeNode } from '../api/types';
 import { parseCursor } from '../live/events';
-import { drain } from './log';
+import { laterSession } from './session';
 import { placeholderNode, type ThreadState } from './state';
 import { addChildren, mergeMessage, withPreview, withRun, withRunStatus, withStepCounts } from './updates';
 
-/** Begin anew at the snapshot's cursor; messages that cannot change any more are kept. */
+/** Begin anew at the snapshot's cursor; messages that cannot change any more are kept, and so are later events. */
 export function applySnapshot(state: ThreadState, snapshot: Snapshot): ThreadState {
   const streaming = new Map(snapshot.open.map(({ message, n }) => [message.id, n]));
   const final = [...state.messages].filter(([id, messages]) => isFinal(state, id, messages));
@@ -19,6 +19,7 @@ export function applySnapshot(state: ThreadState, snapshot: Snapshot): ThreadSta
     ...state,
     cursor: parseCursor(snapshot.cursor),
     stale: false,
+    session: laterSession(state.session, snapshot.session),
     messages: new Map([...active, ...final]),
     streaming,
     runs,
@@ -32,7 +33,7 @@ export function applySnapshot(state: ThreadState, snapshot: Snapshot): ThreadSta
     const position = parseCursor(key);
     return position && cursor && position.epoch === cursor.epoch && position.seq > cursor.seq;
   });
-  return drain({ ...next, pending: new Map(later) });
+  return { ...next, pending: new Map(later) };
 }
 
 /** Whether the messages of a state cannot change any more. */

@@ -1,5 +1,5 @@
 /** What is known of a thread, as its events and what was read of it make it. */
-import type { Message, Run, RunStatus, Thread } from '../api/types';
+import type { Message, Run, RunStatus, Session, Thread } from '../api/types';
 import type { Cursor, LogEvent } from '../live/events';
 
 /** A state as the tree shows it. */
@@ -28,6 +28,8 @@ export interface ThreadState {
   readonly threadId: string;
   readonly thread: Thread | null;
   readonly deleted: boolean;
+  /** The session of the thread; null if it has none, or before the first snapshot. */
+  readonly session: Session | null;
   /** Everything up to here is applied; null before the first snapshot. */
   readonly cursor: Cursor | null;
   /** Whether the log cannot be followed from the cursor, so that a snapshot is needed. */
@@ -56,6 +58,7 @@ export function emptyThread(threadId: string): ThreadState {
     threadId,
     thread: null,
     deleted: false,
+    session: null,
     cursor: null,
     stale: false,
     pending: new Map(),

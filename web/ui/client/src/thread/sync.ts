@@ -195,10 +195,12 @@ class ThreadSync {
       }),
     ]);
     if (this.stopped) return;
-    dispatch({ type: 'thread', thread }, { type: 'snapshot', snapshot });
+    // A turn that has begun since is one that whoever sees the branch of the snapshot goes along to.
+    dispatch({ type: 'thread', thread }, { type: 'snapshot', snapshot, hold: true });
     const shown = get().head;
     const known = shown && get().data.nodes.has(shown);
     set({ head: known ? shown : (Object.keys(snapshot.states)[0] ?? thread.root_state_id), error: null });
+    dispatch({ type: 'drain' });
     if (reset) {
       this.setStatus('reloaded');
       this.reloadedTimer = setTimeout(() => set({ syncStatus: this.connection === 'open' ? 'live' : 'catching up' }), RELOADED_SHOWN);

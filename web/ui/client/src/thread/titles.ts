@@ -1,5 +1,6 @@
 /** What threads and states are called where there is room for a line. */
 import type { Thread } from '../api/types';
+import { AUTO_AUTHOR } from './session';
 import type { Node } from './state';
 import { withoutThoughts } from './thoughts';
 
@@ -25,9 +26,15 @@ export function isFromUser(node: Node): boolean {
   return !node.runId && (node.author === '' || node.author === 'user');
 }
 
+/** Whether a state is a prompt that the session of its thread has sent by itself. */
+export function isFromSession(node: Node): boolean {
+  return !node.runId && node.author === AUTO_AUTHOR;
+}
+
 /** Who has written a state. */
 export function nodeAuthor(node: Node, workerName: (id: string) => string): string {
   if (isFromUser(node)) return 'You';
+  if (isFromSession(node)) return 'Asked by itself';
   // A worker that names no author is the author, by its id.
   if (node.author && !ROLES.has(node.author) && node.author !== node.workerId) return node.author;
   return node.workerId ? workerName(node.workerId) : node.runId ? 'Answer' : `${ROLE_NAMES[node.author] ?? 'Message'}, added manually`;
