@@ -33,15 +33,18 @@ export const Turn = memo(function Turn({ stateId }: { stateId: string }) {
   const workerName = useWorkerName();
   if (!node || node.parentId === null) return messages.length ? <MessageList parts={parts} own={null} name="" /> : null;
   const isUser = !node.runId && (messages[0]?.role ?? 'user') === 'user';
+  const isAuto = isUser && messages[0]?.author === AUTO_AUTHOR;
+  const worker = run?.worker_id ?? node.workerId;
+  const own = node.runId ? worker : isUser ? null : node.author;
   const status = run?.status ?? node.runStatus;
   const isRunning = status === 'running';
   return (
     <article
-      className={`turn ${isUser ? 'turn-user' : 'turn-answer'}`}
+      className={`turn ${isUser ? 'turn-user' : 'turn-answer'}${isAuto ? ' turn-auto' : ''}`}
       data-state={stateId}
       data-status={status ?? undefined}
       tabIndex={-1}
-      aria-label={isUser ? 'You' : 'Answer'}
+      aria-label={isAuto ? 'Asked by itself' : isUser ? 'You' : 'Answer'}
       aria-busy={isRunning || undefined}
     >
       {(node.label || node.starred) && (

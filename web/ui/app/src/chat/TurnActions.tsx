@@ -2,8 +2,10 @@ import { BASE_PATH } from '@branchline/client/api/basePath';
 import { api } from '@branchline/client/api/calls';
 import type { Message } from '@branchline/client/api/types';
 import { updateState } from '@branchline/client/thread/actions';
+import { canGoOnFrom } from '@branchline/client/thread/session';
+import { changeSession } from '@branchline/client/thread/sessionActions';
 import type { Node } from '@branchline/client/thread/state';
-import { Columns2, Copy, Ellipsis, FileText, GitBranchPlus, Link2, MessagesSquare, Pencil, RefreshCw, Star, Tag } from 'lucide-react';
+import { Columns2, Copy, Ellipsis, FileText, GitBranchPlus, Link2, MapPin, MessagesSquare, Pencil, RefreshCw, Star, Tag } from 'lucide-react';
 import { useState } from 'react';
 import { asMarkdown, asPlainText } from '../messages/copied';
 import { openBranch } from '../navigation/openBranch';
@@ -14,7 +16,7 @@ import { useWorkers } from '../stores/workers';
 import { IconButton } from '../ui/Button';
 import { copy, CopyButton } from '../ui/CopyButton';
 import { Menu, MenuItem, MenuLabel, MenuSeparator } from '../ui/Menu';
-import { notifyError } from '../ui/notifications';
+import { notify, notifyError } from '../ui/notifications';
 import { editableMessage } from './EditMessage';
 import { LabelDialog } from './LabelDialog';
 import { ModelInput } from './ModelInput';
@@ -24,6 +26,7 @@ export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; me
   const threadId = useThread((state) => state.data.threadId);
   const head = useThread((state) => state.head);
   const siblings = useThread((state) => state.data.children.get(node.parentId ?? '')?.length ?? 0);
+  const goesOn = useThread((state) => canGoOnFrom(state.data, node.id));
   const [labeling, setLabeling] = useState(false);
   const [showingInput, setShowingInput] = useState(false);
   const workers = useWorkers().data?.filter((worker) => worker.available) ?? [];
@@ -64,6 +67,11 @@ export function TurnActions({ node, messages, isUser, onEdit }: { node: Node; me
         )}
         {siblings > 1 && (
           <MenuItem icon={Columns2} onSelect={() => navigate(threadPath(threadId, node.parentId ?? '', 'compare'))}>Compare branches</MenuItem>
+        )}
+        {goesOn && (
+          <MenuItem icon={MapPin} onSelect={() => void changeSession(threadId, { tip_state_id: node.id }).then(() => notify('The session goes on from here'), notifyError)}>
+            Let it go on from here
+          </MenuItem>
         )}
         {node.runId && <MenuItem icon={MessagesSquare} onSelect={() => setShowingInput(true)}>Show model input</MenuItem>}
         <MenuItem icon={Tag} onSelect={() => setLabeling(true)}>{node.label ? 'Edit label' : 'Add label'}</MenuItem>

@@ -1,23 +1,30 @@
 import { STORAGE_PREFIX } from '@branchline/client/api/basePath';
+import { isAccepted } from '@branchline/client/api/files';
 import { errorMessage, Problem } from '@branchline/client/api/request';
-import { ACTIVE_STATUSES, type FieldProblem, type Run } from '@branchline/client/api/types';
+import { ACTIVE_STATUSES, type FieldProblem, type MessageInput, type Run, type Worker } from '@branchline/client/api/types';
 import { cancelRun, queueMessages } from '@branchline/client/thread/actions';
-import { ArrowUp, Square } from 'lucide-react';
+import { isTip } from '@branchline/client/thread/session';
+import { sendToSession } from '@branchline/client/thread/sessionActions';
+import { ArrowUp, Paperclip, Square } from 'lucide-react';
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import { openBranch } from '../navigation/openBranch';
 import { navigate, threadPath } from '../navigation/routes';
 import { send } from '../runs/send';
 import { setPreferences, usePreferences } from '../stores/preferences';
-import { addQueued } from '../stores/queued';
+import { addQueued, queuedChanged } from '../stores/queued';
 import { useThread } from '../stores/thread';
-import { useWorkers } from '../stores/workers';
+import { useWorkerName, useWorkers } from '../stores/workers';
+import { IconButton } from '../ui/Button';
 import { isComposing } from '../ui/keys';
 import { notifyError } from '../ui/notifications';
 import { configsOf } from '../workers/configs';
 import { useChosenWorkers } from '../workers/useChosenWorkers';
 import { WorkerPicker } from '../workers/WorkerPicker';
+import { Attachments } from './Attachments';
 import { focusWhenShown, hasTouchKeyboard, takesFocus } from './focus';
 import { QueuedMessages } from './QueuedMessages';
+import { type Attachment, useAttachments } from './useAttachments';
+import { useDrop } from './useDrop';
 
 const NO_FIELDS: readonly FieldProblem[] = [];
 
@@ -30,7 +37,10 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
   const [sending, setSending] = useState<AbortController | null>(null);
   const [waiting, setWaiting] = useState<Problem | null>(null);
   const [problem, setProblem] = useState<{ text: string; fields: readonly FieldProblem[] } | null>(null);
-  const chosen = useChosenWorkers(threadId, parent);
+  const picked = useChosenWorkers(threadId, parent);
+  const inSession = useThread(({ data }) => data.threadId === threadId && isTip(data, parent));
+  const worker = useThread(({ data }) => data.session?.worker_id ?? data.thread?.worker_id);
+  const chosen = inSession && worker ? [worker] : picked;
   const run = useRunOf(parent);
   const activeRun = run && ACTIVE_STATUSES.has(run.status) ? run : null;
   const below = useThread((state) => (parent && threadId ? (state.data.children.get(parent)?.length ?? 0) : 0));
@@ -41,10 +51,19 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
     if (takesFocus(threadId)) area.current?.focus();
   }, [threadId]);
 
-  const ready = text.trim() !== '' && !sending && (!!activeRun || (chosen.length > 0 && (!threadId || !!parent)));
-  // What is sent before the workers are known goes as soon as they are.
+  const { attachments, add, remove, forget } = useAttachments();
+  const picker = useRef<HTMLInputElement>(null);
+  const drop = useDrop(add);
+  const names = useWorkerName();
+  const workers = useWorkers().data;
+  const refusal = refusalOf(attachments, activeRun ? [activeRun.worker_id] : chosen, workers ?? [], names);
+  const filled = text.trim() !== '' || attachments.length > 0;
+  const complete = attachments.every((attachment) => attachment.file) && !refusal;
+  // Whether the thread has a session, to which the message goes, is known with its first snapshot.
+  const unknown = useThread(({ data }) => !!threadId && !data.cursor) || !workers;
+  const ready = filled && complete && !unknown && !sending && (!!activeRun || (chosen.length > 0 && (!threadId || !!parent)));
+  // What is sent before all that is known goes as soon as it is.
   const [early, setEarly] = useState(false);
-  const unknown = useWorkers().isPending;
   useEffect(() => {
     if (!early || unknown) return;
     setEarly(false);
@@ -57,15 +76,29 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
     setSending(abort);
     setProblem(null);
     const keepsFocus = document.activeElement === area.current || !hasTouchKeyboard();
+    const sentFiles = attachments;
+    const messages = [{ role: 'user' as const, content: text, files: sentFiles.flatMap(({ file }) => (file ? [file.id] : [])) }];
     try {
-      if (activeRun && (await queue(activeRun, abort.signal))) {
+      if (threadId && inSession) {
+        const turn = await sendToSession(threadId, messages, { signal: abort.signal, onWaiting: setWaiting });
+        forget(sentFiles);
+        setText((now) => withoutSent(now, text));
+        queuedChanged(turn.id);
+        if (!area.current) return;
+        if (keepsFocus) area.current.focus();
+        if (turn.id !== activeRun?.id) openBranch(threadId, turn.output_state_id, { end: true });
+        return;
+      }
+      if (activeRun && (await queue(activeRun, messages, abort.signal))) {
+        forget(sentFiles);
         if (keepsFocus) area.current?.focus();
         return;
       }
       const sent = await send(
-        { threadId, parentId: parent, messages: [{ role: 'user', content: text }], workers: chosen, configs: configsOf(threadId, chosen), n },
+        { threadId, parentId: parent, messages, workers: chosen, configs: configsOf(threadId, chosen), n },
         { signal: abort.signal, onWaiting: setWaiting },
       );
+      forget(sentFiles);
       const rest = setText((now) => withoutSent(now, text));
       const [first = ''] = sent.outputIds;
       if (!threadId) setPreferences({ workersOf: { ...usePreferences.getState().workersOf, [sent.threadId]: chosen } });
@@ -87,9 +120,9 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
   };
 
   /** Queue the message for a run that is under way; false if it has ended meanwhile. */
-  const queue = async (under: Run, signal: AbortSignal) => {
+  const queue = async (under: Run, messages: MessageInput[], signal: AbortSignal) => {
     try {
-      addQueued(under.id, await queueMessages(under, [{ role: 'user', content: text }], { signal, onWaiting: setWaiting }));
+      addQueued(under.id, await queueMessages(under, messages, { signal, onWaiting: setWaiting }));
       setText((now) => withoutSent(now, text));
       return true;
     } catch (error) {
@@ -129,7 +162,9 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
         </p>
       )}
       {problem && <p className="alert" role="alert">{problem.text}</p>}
-      <div className="composer-box">
+      {refusal && <p className="alert" role="alert">{refusal}</p>}
+      <div className={`composer-box${drop.over ? ' drop' : ''}`} {...drop.handlers}>
+        <Attachments attachments={attachments} onRemove={remove} />
         <textarea
           ref={area}
           data-composer
@@ -152,14 +187,30 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
           }}
         />
         <div className="composer-tools">
-          <WorkerPicker threadId={threadId} chosen={chosen} n={n} onN={setN} problems={problem?.fields ?? NO_FIELDS} />
+          <IconButton label="Attach files" icon={Paperclip} onClick={() => picker.current?.click()} />
+          <input
+            ref={picker}
+            type="file"
+            multiple
+            hidden
+            aria-label="Files to attach"
+            onChange={(event) => {
+              add([...(event.target.files ?? [])]);
+              event.target.value = '';
+            }}
+          />
+          {inSession ? (
+            <span className="composer-note" title="The worker of the session">{worker ? names(worker) : 'Default worker'}</span>
+          ) : (
+            <WorkerPicker threadId={threadId} chosen={chosen} n={n} onN={setN} problems={problem?.fields ?? NO_FIELDS} />
+          )}
           <span className="grow" />
           {activeRun && (
             <button type="button" className="send" aria-label="Stop generating" onClick={() => void cancelRun(activeRun).catch(notifyError)}>
               <Square aria-hidden="true" />
             </button>
           )}
-          {(!activeRun || text.trim() !== '') && (
+          {(!activeRun || filled) && (
             <button type="submit" className="send" aria-label={activeRun ? 'Queue message' : 'Send'} disabled={!ready}>
               <ArrowUp aria-hidden="true" />
             </button>
@@ -168,6 +219,23 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
       </div>
     </form>
   );
+}
+
+/** Why the files cannot go to the workers that are to answer; null where they can. */
+function refusalOf(
+  attachments: readonly Attachment[],
+  asked: readonly string[],
+  workers: readonly Worker[],
+  nameOf: (id: string) => string,
+): string | null {
+  for (const id of asked) {
+    const accepts = workers.find((worker) => worker.id === id)?.accepts ?? [];
+    const refused = attachments.find(({ file }) => file && !isAccepted(accepts, file.type));
+    if (!refused || !workers.length) continue;
+    if (!accepts.length) return `${nameOf(id)} takes no files. Remove them, or choose another worker.`;
+    return `${nameOf(id)} does not take ${refused.name}. It takes ${accepts.join(', ')}. Remove it, or choose another worker.`;
+  }
+  return null;
 }
 
 /** What was typed in addition while a message was sent. */

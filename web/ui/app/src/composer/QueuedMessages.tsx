@@ -1,5 +1,6 @@
 import { ACTIVE_STATUSES, type QueuedMessage, type Run } from '@branchline/client/api/types';
 import { removeQueued, sendQueuedNow } from '@branchline/client/thread/actions';
+import { sendQueuedToSessionNow } from '@branchline/client/thread/sessionActions';
 import { ArrowUp, Pencil, X } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
 import { openBranch } from '../navigation/openBranch';
@@ -12,6 +13,7 @@ import { notifyError } from '../ui/notifications';
 export function QueuedMessages({ run, onEdit }: { run: Run; onEdit: (text: string) => void }) {
   const queued = useQueued(run);
   const [busy, setBusy] = useState(false);
+  const isTurn = useThread(({ data: { session } }) => session?.run_id === run.id && session.status !== 'closed');
   useFollowNext(run, queued.length);
   if (!queued.length) return null;
 
@@ -31,7 +33,7 @@ export function QueuedMessages({ run, onEdit }: { run: Run; onEdit: (text: strin
   const sendNow = async () => {
     setBusy(true);
     try {
-      const sent = await sendQueuedNow(run);
+      const sent = isTurn ? await sendQueuedToSessionNow(run) : await sendQueuedNow(run);
       if (sent) openBranch(sent.threadId, sent.outputIds[0] ?? sent.inputId, { end: true });
     } catch (error) {
       notifyError(error);

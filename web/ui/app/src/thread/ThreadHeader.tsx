@@ -2,6 +2,7 @@ import { threadTitle } from '@branchline/client/thread/titles';
 import { Ellipsis, GitBranch, type LucideIcon, Map as MapIcon, MessageSquare, PanelLeftOpen } from 'lucide-react';
 import { useState } from 'react';
 import { navigate, threadPath } from '../navigation/routes';
+import { SessionDialog } from '../sessions/SessionDialog';
 import { setPreferences, usePreferences } from '../stores/preferences';
 import { useThread } from '../stores/thread';
 import { RenameThread } from '../threads/RenameThread';
@@ -45,6 +46,7 @@ export function ThreadHeader({ view, outline, onOutline }: { view: string; outli
           <ThreadMenu thread={thread} head={head} onRename={() => setRenaming(true)} onGone={() => navigate('/')} />
         </Menu>
       )}
+      {thread && beginning && <SessionDialog threadId={thread.id} session={null} onClose={() => setBeginning(false)} />}
     </header>
   );
 }

@@ -2,13 +2,20 @@ import { api } from '@branchline/client/api/calls';
 import type { Thread } from '@branchline/client/api/types';
 import { applyThread } from '@branchline/client/thread/store';
 import { threadTitle } from '@branchline/client/thread/titles';
-import { Archive, ArchiveRestore, FileJson, FileText, Pencil, Trash2 } from 'lucide-react';
+import { Archive, ArchiveRestore, FileArchive, FileJson, FileText, Pencil, Repeat, Trash2 } from 'lucide-react';
 import { threadListChanged } from '../stores/threadLists';
 import { MenuItem, MenuLabel, MenuSeparator } from '../ui/Menu';
 import { notify, notifyError } from '../ui/notifications';
 
 /** What can be done with a thread, and with the branch to `head` if there is one. */
-export function ThreadMenu({ thread, head, onRename, onGone }: { thread: Thread; head?: string | null; onRename: () => void; onGone: () => void }) {
+export function ThreadMenu({ thread, head, onRename, onGone, onSession }: {
+  thread: Thread;
+  head?: string | null;
+  onRename: () => void;
+  onGone: () => void;
+  /** Where the thread can be given a session. */
+  onSession?: (() => void) | undefined;
+}) {
   const archived = thread.status === 'archived';
   return (
     <>
@@ -16,6 +23,7 @@ export function ThreadMenu({ thread, head, onRename, onGone }: { thread: Thread;
       <MenuItem icon={archived ? ArchiveRestore : Archive} onSelect={() => void setArchived(thread, !archived)}>
         {archived ? 'Unarchive' : 'Archive'}
       </MenuItem>
+      {onSession && <MenuItem icon={Repeat} onSelect={onSession}>Let it go on by itself …</MenuItem>}
       <MenuSeparator />
       {head && (
         <>

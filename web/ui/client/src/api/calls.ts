@@ -138,6 +138,18 @@ export const api = {
     request<{ run: Run }>('POST', `/api/runs/${run}/answer`, { answer, ...(confirmation_id ? { confirmation_id } : {}) }).then(
       (given) => given.run,
     ),
+
+  createSession: (thread: string, wish: SessionRequest) =>
+    request<{ session: Session }>('POST', `/api/threads/${thread}/session`, wish).then((answer) => answer.session),
+  changeSession: (thread: string, changes: SessionChanges) =>
+    request<{ session: Session }>('PATCH', `/api/threads/${thread}/session`, changes).then((answer) => answer.session),
+  actOnSession: (thread: string, act: SessionAct) =>
+    request<{ session: Session }>('POST', `/api/threads/${thread}/session/${act}`).then((answer) => answer.session),
+  sendToSession: (thread: string, messages: MessageInput[], key: string) =>
+    request<{ session: Session; run: Run }>('POST', `/api/threads/${thread}/session/messages`, { messages }, { key }),
+  sessionTransitions: (thread: string, cursor: string | null) =>
+    request<Page<SessionTransition>>('GET', withQuery(`/api/threads/${thread}/session/transitions`, { limit: 50, cursor })),
+
   runLog: (run: string) => request<Page<AttemptLog>>('GET', `/api/runs/${run}/log`).then((page) => page.items),
   runChildren: (run: string) => request<Page<Run>>('GET', withQuery(`/api/runs/${run}/children`, { limit: 100 })).then((page) => page.items),
   /** A run and its messages, as they are now. */
