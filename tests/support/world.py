@@ -102,6 +102,18 @@ class World:
         seen: dict[str, Any] = {path: self.client.get(path).json() for path in paths}
         return {**seen, "tokens": [token["id"] for token in self.client.get("/api/tokens").json()["items"]]}
 
+    def session_token(self, scope: str, thread_id: str) -> str:
+        """A token of the session of a thread, which has one from now on."""
+        path = f"/api/threads/{thread_id}/session"
+        self.client.post(path, json={})
+        return str(self.client.post(f"{path}/token", json={"scope": scope}).json()["token"])
+
+    def secret_for(self, operation: str) -> str | None:
+        """What a worker, or a machine that executes some, shows; None for what is the user's."""
+        if "/worker/pools/" in operation:
+            return self.pool_token
+        return self.run_token if "/worker/" in operation else None
+
     def calls(self) -> dict[str, Call]:
         """By method and OpenAPI path, in an order in which the owner can make them all."""
         thread, state, token = {"thread_id": self.thread["id"]}, {"state_id": self.state["id"]}, self.token
@@ -188,6 +200,24 @@ class World:
             "DELETE /api/trash": Call(),
             "POST /api/auth/password": Call(body={"current_password": PASSWORD, "new_password": PASSWORD}),
             "POST /api/auth/logout": Call(),
+        }
+
+    def _session_calls(self) -> dict[str, Call]:
+        path, talk = "/api/threads/{thread_id}/session", {"thread_id": self.talk["id"]}
+        said = {"messages": [{"role": "user", "content": "Hello"}]}
+        return {
+            f"POST {path}": Call({"thread_id": self.thread["id"]}, body={"auto": {"enabled": False}}),
+            f"GET {path}": Call(talk),
+            f"PATCH {path}": Call(talk, body={"limits": {"max_turns": 3}}),
+            f"POST {path}/messages": Call(talk, body=said, headers={"Idempotency-Key": "of a session"}),
+            f"POST {path}/pause": Call(talk),
+            f"POST {path}/stop": Call(talk),
+            f"POST {path}/step": Call(talk),
+            f"POST {path}/resume": Call(talk),
+            f"GET {path}/transitions": Call(talk, {"limit": "2"}),
+            f"POST {path}/token": Call(talk, body={"scope": "write", "ttl_seconds": 60}),
+            f"DELETE {path}/token": Call(talk),
+            f"POST {path}/close": Call(talk),
         }
 
     def _say(self, text: str) -> dict[str, Any]:

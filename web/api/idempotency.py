@@ -11,6 +11,7 @@ from flask import request
 
 from runtime.dispatch import IdempotencyKey
 from runtime.errors import FieldError, Invalid
+from web.security import auth
 
 _HEADER = "Idempotency-Key"
 _MAX = 255
@@ -38,4 +39,7 @@ def key_of(given: dict[str, Any]) -> IdempotencyKey | None:
         problem = f"must have 1 to {_MAX} printable characters"
         raise Invalid(f"{_HEADER}: {problem}", [FieldError((_HEADER,), problem)])
     body = orjson.dumps([request.path, given], option=orjson.OPT_SORT_KEYS)
+    grant = auth.current_credential().grant
+    if grant is not None:  # its keys are no keys of its user, who would find them used
+        key = hashlib.sha256(f"{grant.session_id} {key}".encode()).hexdigest()
     return IdempotencyKey(key, hashlib.sha256(body).hexdigest())

@@ -27,6 +27,7 @@ from web.api.schemas.outputs import Problem
 from web.http import problems
 from web.http.parsing import Parser
 from web.http.responses import with_etag
+from web.security import scope
 
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
 _PROBLEM = "application/problem+json"
@@ -46,7 +47,8 @@ _SECURITY = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API token, or the token that signing in with `token: true` returns.",
+        "description": "An API token, the token that signing in with `token: true` returns, or that of "
+        "a session, which is for one thread.",
     },
     "cookie": {
         "type": "apiKey",
@@ -78,10 +80,20 @@ class IdConverter(UUIDConverter):
         return str(value)
 
 
+class _ScopedParser(Parser):
+    """A parser of requests whose token may be for one thread."""
+
+    def parse(self, *args: Any, **kwargs: Any) -> Any:
+        """What the request says. Raises NotFound where it names files that its token does not reach."""
+        given = super().parse(*args, **kwargs)
+        scope.check_given(given)
+        return given
+
+
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     """Views that are part of the OpenAPI document."""
 
-    ARGUMENTS_PARSER = Parser()
+    ARGUMENTS_PARSER = _ScopedParser()
 
     def __init__(
         self, name: str, import_name: str, *, security: tuple[str, ...] = ("bearer", "cookie"), **options: Any

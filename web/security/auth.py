@@ -1,4 +1,4 @@
-"""Authentication: a browser by its cookie, a program by its bearer token.
+"""Authentication: a browser by its cookie, a program by its bearer token, which may be for one thread only.
 
 The user of a credential is looked up every few seconds, not at each request. A write
 with a cookie must come from our own pages: browsers send the origin, and any other
@@ -19,8 +19,9 @@ from runtime import logs
 from runtime.errors import Forbidden, Unauthenticated
 from runtime.model import User
 from runtime.settings import Settings
-from runtime.tokens import CLOCK_SKEW, read_session_token
+from runtime.tokens import CLOCK_SKEW, read_session_token, read_thread_token
 from web.core import core
+from web.security import scope
 from web.security.credentials import Credential
 
 _SESSION = "sid"
@@ -112,13 +113,15 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def sign_in_required() -> None:
-    """For ``before_request`` of a blueprint: authenticate. Raises Unauthenticated, Forbidden."""
+    """For ``before_request`` of a blueprint: authenticate. Raises Unauthenticated, Forbidden, NotFound."""
     credential = request_credential()
     user = core.credentials.resolve(credential) if credential else None
     if credential is None or user is None:
         raise Unauthenticated
     g.user, g.credential = user, credential
     logs.add(user_id=user.id)
+    if credential.grant is not None:
+        scope.check(credential.grant)
 
 
 def current_user() -> User:
@@ -186,7 +189,10 @@ def _bearer(header: str) -> Credential | None:
     if "." not in text:  # a JSON Web Token has two dots, an API token none
         return Credential("token", text)
     session_id = read_session_token(core.settings, text)
-    return Credential("session", session_id) if session_id else None
+    if session_id:
+        return Credential("session", session_id)
+    grant = read_thread_token(core.settings, text)
+    return Credential("thread", grant.session_id, grant) if grant else None
 
 
 def _is_own_origin(origin: str) -> bool:

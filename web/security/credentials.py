@@ -10,8 +10,10 @@ from runtime.dispatch import after_commit
 from runtime.duties import Duties
 from runtime.errors import StreamUnavailable
 from runtime.model import User
+from runtime.sessions import tokens
 from runtime.store import Database, users
 from runtime.stream import Revocations
+from runtime.tokens import ThreadGrant
 
 _CACHED_FOR = 5.0
 """Seconds. Also how long an expired session, or at worst a revoked one, is still accepted."""
@@ -22,14 +24,18 @@ _MAX_CACHED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An API token's secret, or a session's id."""
+    """An API token's secret, the id of a login, or that of a thread's session."""
 
     kind: str
-    """``token`` or ``session``."""
+    """``token``, ``session`` (a login), or ``thread``."""
     value: str
+    grant: ThreadGrant | None = None
+    """All that it permits, of kind ``thread``; None: all that its user may."""
 
     def user(self, database: Database) -> User | None:
         """Its user; None if it is unknown, expired or revoked. One query."""
+        if self.grant is not None:
+            return database.read(tokens.subject, self.grant)
         find = users.by_token if self.kind == "token" else users.by_login
         return database.read(find, self.value)
 

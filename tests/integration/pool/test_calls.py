@@ -425,7 +425,7 @@ def test_a_pool_process_that_is_killed_in_a_sub_run_costs_no_sub_run(
     assert client.run(grandchild)["failures"] == 1
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def two_pools(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
