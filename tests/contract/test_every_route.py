@@ -47,8 +47,34 @@ FOR_EACH_THEIR_OWN = {
     "GET /api/me", "GET /api/tokens", "POST /api/tokens", "GET /api/workers", "GET /api/workers/{worker_id}",
     "GET /api/events", "GET /api/threads", "POST /api/threads", "POST /api/threads/import", "GET /api/runs",
     "POST /api/runs", "POST /api/auth/password", "GET /api/trash", "DELETE /api/trash",
+    "GET /api/files", "POST /api/files", "POST /api/threads/import/archive",
+    "GET /api/agent-chat/sessions", "POST /api/agent-chat/sessions",
+    "GET /api/knowledge/sources", "POST /api/knowledge/sources", "GET /api/knowledge/search",
 }  # fmt: skip
 """What names nobody's things: whoever has an account is served, and is shown only what is theirs."""
+
+READ_BY_SESSION_TOKENS = {
+    "GET /api/threads/{thread_id}", "GET /api/threads/{thread_id}/export",
+    "GET /api/threads/{thread_id}/snapshot", "GET /api/threads/{thread_id}/events",
+    "GET /api/threads/{thread_id}/states", "GET /api/threads/{thread_id}/session",
+    "GET /api/threads/{thread_id}/session/transitions",
+    "GET /api/states/{state_id}", "GET /api/states/{state_id}/messages",
+    "GET /api/runs/{run_id}", "GET /api/runs/{run_id}/wait", "GET /api/runs/{run_id}/log",
+    "GET /api/runs/{run_id}/attempts", "GET /api/runs/{run_id}/children", "GET /api/runs/{run_id}/events",
+    "GET /api/runs/{run_id}/messages", "GET /api/files/{file_id}", "GET /api/files/{file_id}/content",
+}  # fmt: skip
+"""What a token of a session reads, of its thread."""
+
+WRITTEN_BY_SESSION_TOKENS = {
+    "PATCH /api/threads/{thread_id}", "POST /api/threads/{thread_id}/states",
+    "POST /api/threads/{thread_id}/runs", "PATCH /api/states/{state_id}",
+    "PATCH /api/threads/{thread_id}/session", "POST /api/threads/{thread_id}/session/messages",
+    "POST /api/threads/{thread_id}/session/pause", "POST /api/threads/{thread_id}/session/resume",
+    "POST /api/threads/{thread_id}/session/step", "POST /api/threads/{thread_id}/session/stop",
+    "POST /api/runs/{run_id}/messages", "DELETE /api/runs/{run_id}/messages/{message_id}",
+    "POST /api/runs/{run_id}/cancel", "POST /api/runs/{run_id}/answer", "POST /api/files",
+}  # fmt: skip
+"""What it writes, if that is its scope."""
 
 NOWHERE = "01900000-0000-7000-8000-000000000000"
 PAGE = Call(
@@ -69,6 +95,8 @@ class Somebody:
     headers: Mapping[str, str] = field(default_factory=dict)
     has_account: bool = False
     has_run: bool = False
+    has_another_thread: bool = False
+    """A session's token, that counts."""
 
 
 @pytest.fixture
@@ -148,6 +176,24 @@ def others(world: World, bob: Client, services: Services, client: Callable[[], C
     yield shows("the token of a run that has ended", run_token(services.settings, ended.id, ended.attempt))
     yield shows("a run token under the key of sessions", signed("session", **claims))
 
+    secret = world.session_token("write", world.client.thread(worker_id="echo")["id"])
+    yield shows("a session token of another thread", secret, has_another_thread=True)
+    thread = world.thread["id"]
+    secret = world.session_token("write", thread)
+    yield shows("an expired token of the thread", signed("thread", **{**claims_of(secret), "exp": past}))
+    yield shows("a forged token of the thread", jwt.encode(claims_of(secret), "x" * 32))
+    yield shows("a token of the thread under the key of logins", signed("session", **claims_of(secret)))
+    world.client.delete(f"/api/threads/{thread}/session/token")
+    yield shows("a revoked token of the thread", secret)
+    secret = world.session_token("write", thread)
+    world.client.post(f"/api/threads/{thread}/session/close")
+    yield shows("a token of a closed session", secret)
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    found: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return found
+
 
 def delete_user(c: Any, user_id: str) -> None:
     """As an operator would who has nothing but SQL."""
@@ -191,7 +237,8 @@ def test_every_route_serves_the_owner(world: World) -> None:
     """Else that others are refused would show nothing."""
     refused = {}
     for operation, call in world.calls().items():
-        headers = bearer(world.run_token) if "/worker/" in operation else {}
+        secret = world.secret_for(operation)
+        headers = bearer(secret) if secret else {}
         status, _ = send(Somebody("the owner", world.client, headers), operation, call)
         if not 200 <= status < 300:
             refused[operation] = status
@@ -216,6 +263,8 @@ def test_every_route_refuses_everybody_else(
                 operation = f"{'GET' if method == 'HEAD' else method} {path}"
                 if operation in FOR_EVERYBODY:
                     continue
+                if somebody.has_another_thread and operation == "POST /api/files":
+                    continue  # it uploads what only its own thread is to name
                 call = calls.get(operation, replace(example, body=None))
                 status, text = send(somebody, f"{method} {path}", call)
                 tried[somebody.name] += 1
@@ -229,6 +278,41 @@ def test_every_route_refuses_everybody_else(
     what = f"{len(routes)} routes, {len(tried)} identities, {tried.total()} requests"
     record_property("tried", what)
     print(what)
+
+
+@pytest.mark.parametrize("scope", ["read", "write"])
+def test_a_session_token_reaches_its_thread_and_nothing_else(
+    routes: Mapping[str, set[str]], world: World, client: Client, scope: str
+) -> None:
+    thread = world.thread["id"]
+    for body in ({"files": [world.file]}, {}):
+        said = [{"role": "user", "content": SECRET_TEXT, **body}]
+        at = {"parent_id": world.thread["root_state_id"], "messages": said}
+        world.client.post(f"/api/threads/{thread}/states", json=at)
+    served = READ_BY_SESSION_TOKENS | (WRITTEN_BY_SESSION_TOKENS if scope == "write" else set())
+    secret = world.session_token(scope, thread)
+    calls, before = world.calls(), world.picture()
+    wrong = []
+
+    with Client(str(client.base_url)) as guest:
+        somebody = Somebody("a guest", guest, bearer(secret))
+        for operation, call in calls.items():
+            if "/session" in operation and "agent-chat" not in operation:
+                call = replace(call, path={"thread_id": thread})
+            status, _ = send(somebody, operation, call)
+            if "/worker/" in operation:
+                right = status == 401
+            elif operation in served:
+                right = status not in (401, 403, 404)
+            else:
+                right = status == 403 or operation in FOR_EVERYBODY
+            if not right:
+                wrong.append(f"{operation}: {status}")
+
+    assert not wrong, "\n".join(wrong)
+    assert served <= calls.keys()
+    if scope == "read":
+        assert world.picture() == before
 
 
 def test_an_id_in_a_body_or_query_is_refused_if_it_is_another_users(
@@ -319,10 +403,16 @@ def until_silence(answer: httpx.Response) -> str:
 
 def expected(somebody: Somebody, operation: str) -> set[int]:
     """The statuses that ``operation`` may answer ``somebody`` who is not the owner."""
+    if "/worker/pools/" in operation:
+        return {401}
     if "/worker/" in operation:
         return {404} if somebody.has_run else {401}
+    if somebody.has_another_thread:
+        return {403, 404}
     if not somebody.has_account:
         return {401}
+    if operation == "POST /api/knowledge/sources":
+        return {201, 409}  # the same user comes by several ways, and has the name already
     return {200, 201, 202, 204} if operation in FOR_EACH_THEIR_OWN else {404}
 
 

@@ -14,6 +14,7 @@ from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.support.metrics import figure
+from tests.support.web_process import web_only
 
 AT_ONCE = 2.5
 """Seconds; much less than a credential is remembered, for this must not pass by forgetting."""
@@ -23,7 +24,8 @@ AT_ONCE = 2.5
 def stack(
     tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_database_url: str
 ) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("stack"), stack_database_url, stack_redis.url, pools=()) as stack:
+    folder = tmp_path_factory.mktemp("stack")
+    with web_only(Stack(folder, stack_database_url, stack_redis.url, pools=())) as stack:
         yield stack
 
 
@@ -65,11 +67,11 @@ def lookups(client: Client) -> float:
     return figure(client, "credential_lookups_total")
 
 
-def remembers(client: Client) -> bool:
+def remembers(client: Client, path: str = "/api/me") -> bool:
     """Whether the client's process knows whose its credential is."""
-    assert client.get("/api/me").status_code == 200
+    assert client.get(path).status_code == 200
     before = lookups(client)
-    assert client.get("/api/me").status_code == 200
+    assert client.get(path).status_code == 200
     return lookups(client) == before
 
 
@@ -97,6 +99,21 @@ def test_a_revoked_token_is_refused_by_every_process(here: Client, second: str) 
         assert here.delete(f"/api/tokens/{token['id']}").status_code == 204
 
         until(lambda: refused(program), AT_ONCE)
+
+
+@pytest.mark.parametrize("end", ["revoke", "close"])
+def test_tokens_of_a_session_end_in_every_process_at_once(here: Client, second: str, end: str) -> None:
+    path = f"/api/threads/{here.thread(worker_id='echo')['id']}/session"
+    assert here.post(path, json={}).status_code == 201
+    token = here.post(f"{path}/token", json={"scope": "read"}).json()["token"]
+    with Client(second) as guest:
+        guest.headers["Authorization"] = f"Bearer {token}"
+        until(lambda: remembers(guest, path))
+
+        ended = here.delete(f"{path}/token") if end == "revoke" else here.post(f"{path}/close")
+
+        assert ended.is_success
+        until(lambda: guest.get(path).status_code == 401, AT_ONCE)
 
 
 def test_no_credential_is_cached_while_revocations_cannot_be_received(
