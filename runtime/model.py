@@ -349,6 +349,8 @@ class Run:
     """Which turn of its session it is, from 1."""
     finish_reason: str | None = None
     """Why its session is to go on no more, if its worker has said so."""
+    awaited_by: str | None = None
+    """The task of the outbox that its end wakes, by :func:`runtime.store.outbox.name_of`."""
 
     @property
     def about(self) -> dict[str, Json]:
@@ -397,6 +399,11 @@ class Run:
             "started_at": encode_time(self.started_at),
             "finished_at": encode_time(self.finished_at),
         }
+
+    def _shown_window(self) -> dict[str, Json] | None:
+        if self.window is None or "left_out" not in self.window:
+            return None
+        return {"summary": None, "summed_up": 0, **self.window}  # without these: of an earlier version
 
 
 @dataclass(frozen=True, slots=True)

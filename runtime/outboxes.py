@@ -6,17 +6,20 @@ from collections.abc import Callable, Mapping
 
 from runtime.dispatch import Dispatcher
 from runtime.dispatch.outbox import Outbox
+from runtime.dispatch.summaries import Summaries
 from runtime.services import Services
 from runtime.sessions.service import Sessions
-from runtime.store import queued_messages, threads, turns
+from runtime.store import follow_ups, queued_messages, threads, turns
 
 
 def outbox_of(services: Services) -> Outbox:
     """The outbox of a process."""
     dispatcher = Dispatcher(services)
     sessions = _sessions(services, dispatcher)
+    summaries = Summaries(dispatcher, services.database)
     handlers = {
         queued_messages.NEXT_RUN: lambda task: dispatcher.begin_next(task["run_id"]),
+        follow_ups.SUM_UP: lambda task: summaries.sum_up(task["run_id"]),
         turns.CHANGED: lambda task: sessions.follow(task["run_id"]),
         threads.DELETED: lambda task: sessions.thread_deleted(task["thread_id"]),
     }

@@ -224,7 +224,11 @@ class Acceptance:
         if isinstance(target, NewThread):
             thread, root = self._new_thread(c, user, target, request)
         assert thread is not None
-        created = runs.accept(c, *self._arguments(user, thread, request, checked))
+        request = replace(request, messages=files.name(c, user.workspace_id, thread.id, request.messages))
+        arguments = self._arguments(user, thread, request, checked)
+        if isinstance(target, NewThread) and target.awaited_by is not None:
+            arguments = (*arguments[:4], replace(arguments[4], awaited_by=target.awaited_by), arguments[5])
+        created = self._services.database.engine.accept_within(c, *arguments)
         answer = _answer(created)
         if root is not None:
             answer |= {"thread": thread.encode(), "root_state": root.encode()}
@@ -253,7 +257,7 @@ class Acceptance:
     def _new_thread(
         self, c: Connection, user: User, target: NewThread, request: RunRequest
     ) -> tuple[Thread, State]:
-        untitled = target.title is None and target.titles is None
+        untitled = target.title is None and target.helps is None
         thread = threads.create(
             c,
             workspace_id=user.workspace_id,
@@ -263,7 +267,7 @@ class Acceptance:
             config=dict(request.config or {}),
             metadata=dict(target.metadata),
             title_wanted=untitled and bool(self._settings.run.title_worker),
-            titles=target.titles,
+            titles=target.helps,
         )
         return thread, states.get(c, user.workspace_id, thread.root_state_id)
 

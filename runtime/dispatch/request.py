@@ -16,8 +16,10 @@ class NewThread:
     title: str | None = None
     """None: the beginning of the first message, until a worker names it if one is set."""
     metadata: Mapping[str, Json] = field(default_factory=dict)
-    titles: str | None = None
-    """The thread that this one, which is in no list, is made to name."""
+    helps: str | None = None
+    """The thread that this one, which is in no list, is made to name, or to sum up."""
+    awaited_by: str | None = None
+    """The task of the outbox that waits for its run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from runtime.pool.workers import PoolWorkers, Version
 from runtime.registry import Worker
 from runtime.services import Services
 from runtime.store import attempts, backlog, calls
+from runtime.store.windows import Size, Windows
 from runtime.stream import Hub
 
 log = logging.getLogger(__name__)
@@ -452,6 +453,13 @@ class Executor:
         """Whether some runs may have to wait although slots are free."""
         workers = self._workers.current.values()
         return bool(self._settings.limits.running_per_user or any(w.max_running for w in workers))
+
+    def _windows(self) -> Windows:
+        """Which workers have a window, of how many messages, and who sums up what that leaves out."""
+        run = self._settings.run
+        rules = {worker.id: worker.window for worker in self._workers.current.values() if worker.window}
+        sizes = {id: Size(rule.messages or run.window, summary=rule.summary) for id, rule in rules.items()}
+        return Windows(sizes, run.max_window)
 
     def _history_limits(self) -> dict[str, int]:
         """How many messages each worker is given, by its id; "" is the default."""

@@ -60,6 +60,8 @@ class WindowRules:
 
     messages: int | None = None
     """How many of the newest messages, besides the goal; None: as the settings say."""
+    summary: str | None = None
+    """The worker that sums up what is left out; None: nobody does."""
 
 
 _CONNECT_TIMEOUT = 10.0
@@ -141,6 +143,11 @@ class Manifest:
         if self.window is not None:
             return self.window.messages or default
         return min(default, self.history or default)
+
+    @property
+    def summary_worker(self) -> str | None:
+        """Which worker sums up what its window leaves out; None: nobody does."""
+        return self.window.summary if self.window is not None else None
 
     def takes(self, type: str) -> bool:
         """Whether it takes files of a type, as ``image/png``."""
@@ -386,6 +393,7 @@ class _LimitsSchema(Schema):
 
 class _WindowSchema(Schema):
     messages = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
+    summary = fields.String(validate=NAME)
 
 
 class _HttpSchema(Schema):

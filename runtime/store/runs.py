@@ -74,6 +74,8 @@ class RunSpec:
     session_id: str | None = None
     """Of a turn of a session, as the following."""
     turn: int | None = None
+    awaited_by: str | None = None
+    """The task of the outbox that its end wakes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ def queued(
             window=spec.window,
             session_id=spec.session_id,
             turn=spec.turn,
+            awaited_by=spec.awaited_by,
         )
         for output in outputs
     ]

@@ -148,7 +148,7 @@ threads = sa.Table(
     sa.Column("title_wanted", sa.Boolean, nullable=False, server_default=sa.false()),  # of a worker
     # The title as it is searched; empty: what an earlier version stored in this thread is not folded yet.
     sa.Column("folded", sa.Text, server_default=sa.text("''")),
-    sa.Column("titles", Id),  # the thread for which this one, which is in no list, makes a title
+    sa.Column("titles", Id),  # the thread to name or to sum up which this one, in no list, was made
     sa.Column("called_from", Id),  # the thread for whose run a sub-run works on this one, which is in no list
     sa.Index("ix_threads_list", "workspace_id", "status", "updated_at", "id"),
     _partial_index(
@@ -278,6 +278,7 @@ runs = sa.Table(
     sa.Column("session_id", Id),  # of a turn of a session
     sa.Column("turn", sa.Integer),
     sa.Column("finish_reason", sa.Text),
+    sa.Column("awaited_by", sa.Text),  # the task of the outbox that its end wakes
     sa.Index("ix_runs_of_thread", "thread_id", "created_at", "id"),
     sa.Index("ix_runs_of_workspace", "workspace_id", "created_at", "id"),
     # What is under way is little, however many runs have ended: partial indexes.

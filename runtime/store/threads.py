@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 
 from runtime.errors import NotFound
 from runtime.model import Json, Thread, ThreadStatus, new_id
-from runtime.store import figures, outbox
+from runtime.store import figures, follow_ups, outbox
 from runtime.store.folding import stored
 from runtime.store.page import Page, after, start_of, within_bytes
-from runtime.store.tables import now, states, threads
+from runtime.store.tables import now, runs, states, threads
 
 DELETED: Final = "thread_deleted"
 """The kind of the task that a deleted thread leaves."""
@@ -286,7 +286,14 @@ _EXISTING = sa.select(threads.c.id).where(
 )
 _FORGET_TITLE = (
     threads.update()
-    .where(threads.c.titles == _THREAD, threads.c.deleted_at.is_(None))
+    .where(
+        threads.c.titles == _THREAD,
+        threads.c.deleted_at.is_(None),
+        ~sa.exists().where(
+            runs.c.thread_id == threads.c.id,
+            runs.c.awaited_by.startswith(outbox.name_of(follow_ups.SUM_UP, "")),
+        ),
+    )
     .values(deleted_at=now())
 )
 _LIVE_UPDATE = _of(threads.update()).where(threads.c.deleted_at.is_(None), *_IS_LISTED)

@@ -157,3 +157,27 @@ def test_the_archive_has_a_heading(visitor: Visitor) -> None:
     expect(page.get_by_role("link", name="Old")).to_be_visible()
     page.get_by_role("button", name="Back to threads").click()
     expect(page.get_by_role("heading", name="Archive")).to_be_hidden()
+
+
+def test_details_of_an_answer_say_how_many_messages_its_worker_was_not_given(visitor: Visitor) -> None:
+    client, thread = visitor.client, visitor.client.thread()
+    said = [
+        {"role": "user", "content": "Goal"},
+        *({"role": "assistant", "content": f"step {number}"} for number in range(5)),
+        {"role": "user", "content": "Go on.", "author": "auto"},
+    ]
+    body = {"worker_id": "windowed", "input_state_id": thread["root_state_id"], "messages": said}
+    asked = client.post(f"/api/threads/{thread['id']}/runs", json=body).json()
+
+    ended = client.wait(asked["runs"][0])
+
+    assert ended["messages"][-1]["content"] == "Goal | step 4 | Go on."
+    goal = asked["input_state"]["messages"][0]["id"]
+    assert ended["run"]["window"] == {
+        "size": 2, "given": 3, "left_out": 4, "goal": [goal], "pinned": None, "system": [],
+        "summary": None, "summed_up": 0,
+    }  # fmt: skip
+    page = visitor.open(thread, asked["states"][0])
+    page.get_by_title("Run details").click()
+    facts = page.get_by_role("dialog", name="Run details")
+    expect(facts.get_by_text("3 of 7; 4 earlier ones were left out")).to_be_visible()

@@ -33,6 +33,7 @@ from runtime.settings.database_address import PostgreSQLServer
 from runtime.store import (
     attempts,
     backlog,
+    follow_ups,
     messages,
     outbox,
     runs,
@@ -186,7 +187,8 @@ class PostgreSQL(Engine):
         error: RunError | None = None,
     ) -> Run:
         """One statement, unless more is to be stored than small messages, or more to be done for its run."""
-        if result.steps or result.log or result.data or not _fits(result.messages):
+        more = follow_ups.has_more(run) or result.steps or result.log or result.data or result.title_wanted
+        if more or not _fits(result.messages):
             return super().finish(run, status, result, error=error)
         values = {
             "run": run.id,
@@ -342,6 +344,7 @@ def _spec_values(spec: runs.RunSpec) -> dict[str, Any]:
         "window": None if spec.window is None else dumps(spec.window),
         "session": spec.session_id,
         "turn": spec.turn,
+        "awaited_by": spec.awaited_by,
     }
 
 

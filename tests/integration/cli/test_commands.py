@@ -126,6 +126,20 @@ def test_check_names_a_broken_worker_and_fails(branchline: Command, tmp_path: Pa
     assert str(folder) in result.stdout.replace("\n", "")
 
 
+def test_check_names_a_worker_whose_summaries_nobody_makes_and_fails(
+    branchline: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "workers" / "agent"
+    folder.mkdir(parents=True)
+    manifest = 'id = "agent"\nname = "Agent"\ntype = "exec"\ncommand = ["true"]\n[window]\nsummary = "{}"\n'
+    for worker_id, code in (("echo", 0), ("nobody", 1)):
+        (folder / "worker.toml").write_text(manifest.format(worker_id))
+        checked = branchline("check", "--json", WORKERS_PATH=str(folder.parent))
+        assert checked.returncode == code
+    problem = "its window.summary names the worker 'nobody', which is not there"
+    assert printed(checked)["broken"] == {str(folder): problem}
+
+
 def test_check_imports_each_worker_and_says_what_it_lacks(branchline: Command, tmp_path: Path) -> None:
     def write(worker_id: str, manifest: str, name: str, code: str, mode: int = 0o755) -> None:
         folder = tmp_path / "workers" / worker_id

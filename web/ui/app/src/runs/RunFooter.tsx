@@ -24,6 +24,13 @@ export function RunFooter({ run }: { run: Run }) {
   );
 }
 
+/** How much of the conversation its worker was given, where that was not all of it. */
+function messagesGiven({ given, left_out, summary, summed_up }: NonNullable<Run['window']>): string {
+  const leftOut = `${left_out} earlier ${left_out === 1 ? 'one was' : 'ones were'} left out`;
+  const summedUp = summed_up ? `a summary of the first ${summed_up} was given` : 'no summary was there yet';
+  return [`${given} of ${given + left_out}`, leftOut, summary && summedUp].filter(Boolean).join('; ');
+}
+
 function RunDialog({ run, onClose }: { run: Run; onClose: () => void }) {
   const { data: attempts = [] } = useAttempts(run);
   const name = useWorkerName()(run.worker_id);
