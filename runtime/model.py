@@ -343,6 +343,12 @@ class Run:
     """How many sub-runs it has made; where it is none itself, with all that those have made."""
     inbox_reads: int = 0
     """How often its worker has looked for such messages, in all attempts."""
+    window: Mapping[str, Json] | None = None
+    """Of what conversation it is given: ``{size, pinned, summary}`` where that was asked for it, as of a
+    turn of a session, and once it was claimed and something was left out, ``{size, given, left_out, goal,
+    pinned, system, summary, summed_up}``: numbers of messages, then ids of what a person said last, of the
+    message that is the goal in place of that, and of system messages; then the worker that sums up what is
+    left out, and how many messages the summary covers that it was given."""
     session_id: str | None = None
     """Of a turn of a session: that."""
     turn: int | None = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
 
 from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.browser import Visitor, turn
 
 
@@ -181,3 +183,26 @@ def test_details_of_an_answer_say_how_many_messages_its_worker_was_not_given(vis
     page.get_by_title("Run details").click()
     facts = page.get_by_role("dialog", name="Run details")
     expect(facts.get_by_text("3 of 7; 4 earlier ones were left out")).to_be_visible()
+
+
+def test_details_of_an_answer_say_how_many_messages_a_summary_covers(visitor: Visitor) -> None:
+    client, thread = visitor.client, visitor.client.thread(worker_id="windowed")
+    path = f"/api/threads/{thread['id']}/session"
+    client.post(path, json={"window": {"summary": "windowed"}}).raise_for_status()
+
+    def ask(text: str) -> dict[str, Any]:
+        sent = client.post(f"{path}/messages", json={"messages": [{"role": "user", "content": text}]})
+        return dict(client.wait(sent.json()["run"])["run"])
+
+    def stopped() -> bool:
+        return bool(client.get(path).json()["session"]["status"] == "stop")
+
+    asked = [ask("one"), ask("two")]
+    while not (asked[-1]["window"] or {}).get("summed_up"):
+        until(stopped, 20, "the turn has ended")
+        asked.append(ask("more"))
+    given = asked[-1]["window"]
+    page = visitor.open(thread, {"id": asked[-1]["output_state_id"]})
+    page.get_by_title("Run details").last.click()
+    facts = page.get_by_role("dialog", name="Run details")
+    expect(facts.get_by_text(f"a summary of the first {given['summed_up']} was given")).to_be_visible()
