@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from runtime.dispatch import Dispatcher
+from runtime.dispatch.naming import Naming
 from runtime.dispatch.outbox import Outbox
 from runtime.dispatch.summaries import Summaries
 from runtime.services import Services
@@ -17,8 +18,10 @@ def outbox_of(services: Services) -> Outbox:
     dispatcher = Dispatcher(services)
     sessions = _sessions(services, dispatcher)
     summaries = Summaries(dispatcher, services.database)
+    naming = Naming(services, dispatcher)
     handlers = {
         queued_messages.NEXT_RUN: lambda task: dispatcher.begin_next(task["run_id"]),
+        follow_ups.NAME: lambda task: naming.name(task["thread_id"]),
         follow_ups.SUM_UP: lambda task: summaries.sum_up(task["run_id"]),
         turns.CHANGED: lambda task: sessions.follow(task["run_id"]),
         threads.DELETED: lambda task: sessions.thread_deleted(task["thread_id"]),

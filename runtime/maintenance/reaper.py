@@ -21,7 +21,6 @@ from runtime.maintenance.fold import Fold
 from runtime.maintenance.publish import publish_backlog
 from runtime.maintenance.report import Report
 from runtime.maintenance.rescue import rescue_lost_attempts
-from runtime.maintenance.titles import Titles
 from runtime.outboxes import further_duties, outbox_of
 from runtime.services import Services
 from runtime.settings import current
@@ -38,14 +37,11 @@ Works = Mapping[str, Callable[[], object]]
 
 def duties_of(services: Services) -> Works:
     """The duties of a reaper, in order. A new one is registered here."""
-    titles = Titles(services)
     return {
         "rescue lost attempts": partial(rescue_lost_attempts, services),
         "announce ends": partial(announce_ends, services),
         "handle the outbox": outbox_of(services).handle_due,
         "publish the backlog": partial(publish_backlog, services),
-        "apply titles": titles.apply_finished,
-        "request titles": titles.request_missing,
         "delete what has expired": Cleanup(services).delete_expired,
         "fold earlier texts": Fold(services.database).fold_earlier,
         **further_duties(services),

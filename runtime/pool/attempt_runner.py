@@ -366,6 +366,7 @@ class AttemptRunner:
             transcript.data,
             transcript.finish,
             self._relay.looks_to_keep,
+            self._attempt.claim.title_wanted,
         )
 
     def _persist(self, write: Callable[..., T], *args: object, **kwargs: object) -> T:

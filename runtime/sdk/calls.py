@@ -55,8 +55,14 @@ class Calls:
             id = f"{worker}#{self._counts[worker]}"
         if not 0 < len(id) <= _LONGEST_ID:
             raise ValueError(f"the id of a call is a text of 1 to {_LONGEST_ID} characters")
-        line = {"type": "call", "id": id, "worker_id": worker, "messages": _conversation(messages)}
-        return Call(self._wire, self._ask, id, {**line, "config": config, "args": args})
+        line: dict[str, Json] = {
+            "type": "call",
+            "id": id,
+            "worker_id": worker,
+            "messages": _naming(_conversation(messages), files),
+        }
+        line |= {"config": config, "args": args}
+        return Call(self._wire, self._ask, self._is_settled, id, line)
 
 
 class Call:
@@ -301,6 +307,15 @@ def _conversation(messages: Said | Iterable[Said]) -> list[dict[str, Json]]:
     if isinstance(messages, str | Message | Mapping):
         messages = [messages]
     return [_message(said) for said in messages]
+
+
+def _naming(messages: list[dict[str, Json]], files: Iterable[File]) -> list[dict[str, Json]]:
+    """The messages, of which the last one names these files."""
+    named = [file.id for file in files]
+    if not named:
+        return messages
+    *before, last = messages or [{"role": "user", "content": ""}]
+    return [*before, {**last, "files": [*last.get("files", ()), *named]}]
 
 
 def _message(said: Said) -> dict[str, Json]:

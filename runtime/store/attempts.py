@@ -20,6 +20,7 @@ from runtime.store import (
     below,
     follow_ups,
     messages,
+    outbox,
     questions,
     queued_messages,
     saved_values,
@@ -268,6 +269,9 @@ def finish(
     after = ended(run, status, error, remains, finished_at, cancel_requested_at, steered)
     if after.steered:
         queued_messages.ended(c, after)
+    follow_ups.note(c, after)
+    if remains.title_wanted and status is RunStatus.SUCCESS:
+        outbox.put(c, follow_ups.NAME, run.thread_id, {"thread_id": run.thread_id})
     return after
 
 

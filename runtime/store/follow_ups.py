@@ -16,6 +16,9 @@ from runtime.store import outbox, turns
 SUM_UP: Final = "summary"
 """The kind of the task to sum up what the window of a run has left out."""
 
+NAME: Final = "title"
+"""The kind of the task to name a thread that has its first answer."""
+
 
 def note(c: Connection, *changed: Run) -> None:
     """These runs have ended, wait for their user, or go on."""

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from runtime.errors import Conflict, NotFound, QueueFull
 from runtime.model import Json, Run, RunError, RunStatus, State, Thread, new_id
-from runtime.store import backlog, below, follow_ups, messages, questions, states
+from runtime.store import backlog, below, follow_ups, questions, states
 from runtime.store.page import Page, after, start_of, within_bytes
 from runtime.store.tables import IS_CALL, IS_QUEUED, Id, now, run_logs, run_steps, runs, threads
 from runtime.store.tables import states as states_table
@@ -213,7 +213,7 @@ IS_SHOWN = (
     .where(threads.c.id == runs.c.thread_id, threads.c.deleted_at.is_(None), threads.c.titles.is_(None))
     .correlate(runs)
 )
-"""That users see a run: those of a deleted thread are gone with it, and those that make titles too."""
+"""That users see a run: those of a deleted thread are gone with it, and those of helper threads too."""
 
 _THIS_RUN = runs.c.id == sa.bindparam("this_run", type_=Id)
 _FIND = sa.select(*COLUMNS).where(_THIS_RUN)

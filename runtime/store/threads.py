@@ -56,7 +56,8 @@ def create(
 ) -> Thread:
     """A new thread and its empty root state.
 
-    ``title_wanted``: a worker is to name it. ``titles``: it is in no list, and made to name that thread.
+    ``title_wanted``: a worker is to name it. ``titles``: it is in no list, and made to name that thread, or
+    to sum it up.
     ``called_from``: it is in no list, and a sub-run of a run of that thread works on it.
     """
     root_id = new_id()
@@ -84,7 +85,7 @@ def create(
 
 
 def get(c: Connection, workspace_id: str, thread_id: str, *, deleted: bool = False) -> Thread:
-    """The thread; a deleted one too if ``deleted``. Raises NotFound, for what only makes a title as well."""
+    """The thread; a deleted one too if ``deleted``. Raises NotFound, for a helper thread as well."""
     query = _GET if deleted else GET_LIVE
     return record_or_raise(c.execute(query, {"workspace": workspace_id, "thread": thread_id}).one_or_none())
 
@@ -128,7 +129,7 @@ def list_values(
 
 def update(c: Connection, workspace_id: str, thread_id: str, **changes: Unpack[Changes]) -> Thread:
     """Change what is named and leave the rest. Raises NotFound."""
-    changed = _of(threads.update()).where(threads.c.deleted_at.is_(None)).values(**changes, updated_at=now())
+    changed = _LIVE_UPDATE.values(**changes, updated_at=now())
     if "title" in changes:
         changed = changed.values(title_wanted=False, folded=stored(changes["title"]))
         c.execute(_FORGET_TITLE, {"thread": thread_id})

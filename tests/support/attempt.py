@@ -98,7 +98,14 @@ class Attempt:
     ) -> Run:
         """End the attempt and announce it; what is open stays partial."""
         left = [m for m in self._messages.values() if m.status is MessageStatus.PARTIAL]
-        remains = attempts.AttemptResult(left, [(1, "thinking", 0.0)], log, usage=usage)
+        remains = attempts.AttemptResult(
+            left,
+            [(1, "thinking", 0.0)],
+            log,
+            usage=usage,
+            finish=finish,
+            title_wanted=self.claim.title_wanted,
+        )
         run = self._services.database.engine.finish(self.run, status, remains, error=error)
         assert self._services.announcer.ended(run, left)
         return run

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from runtime.dispatch import Dispatcher
 from runtime.dispatch.titles import title_of
-from runtime.maintenance.titles import Titles
 from runtime.model import MessageType, RunStatus
+from runtime.outboxes import outbox_of
 from runtime.settings import Settings
 from runtime.settings import load as load_settings
-from runtime.store import runs
-from runtime.store import titles as titles_module
+from runtime.store import outbox, runs, tables
 from tests.support.attempt import Attempt, stored_run
 from tests.support.web import Client, write_worker
 from web.core import Core
@@ -33,10 +34,18 @@ def web_settings(web_environ: dict[str, str], worker_folder: Path) -> Settings:
     return load_settings({**web_environ, **more})
 
 
+Handle = Callable[[], int]
+
+
 @pytest.fixture
-def titles(core: Core) -> Titles:
-    """What the reaper has."""
-    return Titles(core)
+def handle(core: Core) -> Handle:
+    """Carry out all tasks of the outbox; how many were done. The seconds that they wait are over."""
+
+    def handle() -> int:
+        core.database.write(lambda c: c.execute(tables.outbox.update().values(due_at=tables.now(-1))))
+        return outbox_of(core).handle_due()
+
+    return handle
 
 
 @pytest.fixture
@@ -74,50 +83,62 @@ def title(client: Client, begun: dict[str, Any]) -> str | None:
     return client.get(f"/api/threads/{begun['thread']['id']}").json["thread"]["title"]
 
 
+def title_runs(core: Core) -> list[str]:
+    """The runs of the title worker, which no user is shown."""
+    return [run.id for run in core.database.read(runs.listing, None, worker_id="titler").items]
+
+
 def title_run(core: Core) -> dict[str, Any]:
-    """The only run of the title worker, which no user is shown."""
-    (run,) = core.database.read(runs.listing, None, worker_id="titler").items
-    return run.encode()
+    """The only one of them."""
+    (run,) = title_runs(core)
+    return stored_run(core, run).encode()
+
+
+def waiting(core: Core) -> list[str]:
+    """The kinds of the tasks that are left."""
+    return [one.kind for one in core.database.read(outbox.counts)]
 
 
 def test_a_thread_is_titled_by_its_first_words_until_a_worker_has_titled_it(
-    core: Core, ada: Client, titles: Titles
+    core: Core, ada: Client, handle: Handle
 ) -> None:
     begun = begin(ada)
     assert title(ada, begun) == "Why are leaves green?"
-    assert titles.request_missing() == 0, "there is no answer yet"
+    assert waiting(core) == [], "there is no answer yet"
 
     answered(core, begun["runs"][0]["id"], "Because of chlorophyll.")
-    assert titles.request_missing() == 1
-    assert (titles.request_missing(), titles.apply_finished()) == (0, 0)
+    assert (handle(), handle(), len(title_runs(core))) == (0, 0, 1)
     made = answered(core, title_run(core)["id"], "“Green ", "leaves”\n\nsome more words")
 
     given = [message.content for message in made.claim.messages]
     assert given[:2] == [QUESTION, "Because of chlorophyll."]
     assert given[2].startswith("Name this conversation")
     assert made.run.args == {"title_of": begun["thread"]["id"]}
-    assert titles.apply_finished() == 1
+    assert handle() == 1
     assert title(ada, begun) == "Green leaves"
-    assert (titles.request_missing(), titles.apply_finished()) == (0, 0)
+    assert waiting(core) == []
+    again = ada.ask(begun["thread"], "And in autumn?").json
+    answered(core, again["runs"][0]["id"], "Not so.")
+    assert waiting(core) == [], "it has a title"
 
 
-def test_a_title_is_announced_to_the_readers_of_its_thread(core: Core, ada: Client, titles: Titles) -> None:
+def test_a_title_is_announced_to_the_readers_of_its_thread(core: Core, ada: Client, handle: Handle) -> None:
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
-    titles.request_missing()
+    handle()
     answered(core, title_run(core)["id"], "Leaves")
-    titles.apply_finished()
+    handle()
 
     entries = core.log.read(begun["thread"]["id"], core.log.oldest(begun["thread"]["id"])).entries
     assert entries[-1].type == "thread.updated"
     assert b'"title":"Leaves"' in entries[-1].payload
 
 
-def test_the_helper_thread_of_a_title_is_in_no_list(core: Core, ada: Client, titles: Titles) -> None:
+def test_the_helper_thread_of_a_title_is_in_no_list(core: Core, ada: Client, handle: Handle) -> None:
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
     states = ada.get(f"/api/threads/{begun['thread']['id']}/states").json["items"]
-    titles.request_missing()
+    handle()
 
     for listed in ("/api/threads", "/api/threads?query=leaves"):
         assert [one["id"] for one in ada.get(listed).json["items"]] == [begun["thread"]["id"]]
@@ -138,36 +159,36 @@ def test_the_helper_thread_of_a_title_is_in_no_list(core: Core, ada: Client, tit
     ],
 )
 def test_a_title_given_by_the_user_is_kept(
-    core: Core, ada: Client, titles: Titles, moment: str, kept: str
+    core: Core, ada: Client, handle: Handle, moment: str, kept: str
 ) -> None:
     begun = begin(ada)
     at = f"/api/threads/{begun['thread']['id']}"
     answered(core, begun["runs"][0]["id"], "Because.")
     if moment == "before it is asked for":
         ada.patch(at, json={"title": "Mine"})
-        assert titles.request_missing() == 0
+        assert (handle(), title_runs(core)) == (1, [])
     else:
-        titles.request_missing()
+        handle()
         ada.patch(at, json={"title": kept})
         answered(core, title_run(core)["id"], "Leaves")
-    assert titles.apply_finished() == 0
+        assert handle() == 1
     assert title(ada, begun) == kept
-    assert (titles.request_missing(), titles.apply_finished()) == (0, 0)
+    assert waiting(core) == []
 
 
-def test_a_thread_created_with_a_title_gets_no_other(core: Core, ada: Client, titles: Titles) -> None:
+def test_a_thread_created_with_a_title_gets_no_other(core: Core, ada: Client, handle: Handle) -> None:
     begun = begin(ada, title="Given")
     answered(core, begun["runs"][0]["id"], "Because.")
-    assert titles.request_missing() == 0
+    assert waiting(core) == []
 
 
 @pytest.mark.parametrize("how", ["error", "cancelled", "without a word", "with a question"])
 def test_the_first_words_are_kept_when_the_worker_makes_no_title(
-    core: Core, ada: Client, titles: Titles, how: str
+    core: Core, ada: Client, handle: Handle, how: str
 ) -> None:
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
-    titles.request_missing()
+    handle()
     run = title_run(core)["id"]
     match how:
         case "error":
@@ -179,59 +200,61 @@ def test_the_first_words_are_kept_when_the_worker_makes_no_title(
         case "with a question":
             Attempt(core, run).ask("Which one?")
 
-    assert (titles.apply_finished(), titles.apply_finished(), titles.request_missing()) == (0, 0, 0)
+    assert (handle(), waiting(core), len(title_runs(core))) == (1, [], 1)
     assert title(ada, begun) == "Why are leaves green?"
     assert stored_run(core, run).status.terminal
 
 
-def test_a_title_is_requested_once_when_a_reaper_dies_after_the_request(
-    core: Core, ada: Client, titles: Titles, monkeypatch: pytest.MonkeyPatch
+def test_a_title_is_requested_once_when_a_process_dies_after_the_request(
+    core: Core, ada: Client, handle: Handle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
     with monkeypatch.context() as killed:
-        killed.setattr("runtime.store.titles.asked_for", None)
+        killed.setattr("runtime.store.outbox.put_back", None)
         with pytest.raises(TypeError):
-            titles.request_missing()
+            handle()
 
-    assert Titles(core).request_missing() == 1
+    assert (handle(), len(title_runs(core))) == (0, 1)
     answered(core, title_run(core)["id"], "Leaves")
-    assert titles.apply_finished() == 1
+    assert handle() == 1
+    assert title(ada, begun) == "Leaves"
 
 
-def test_a_user_with_a_full_queue_gets_no_titles_and_delays_nobody(
-    core: Core, ada: Client, bob: Client, titles: Titles
-) -> None:
-    others = begin(bob)
-    answered(core, others["runs"][0]["id"], "Because.")
-    for _ in range(titles_module._AT_ONCE):  # private: as many as one round looks at, whatever that is
-        begun = begin(ada)
-        answered(core, begun["runs"][0]["id"], "Because.")
-    for _ in range(QUEUED):
-        begin(ada, title="Another")
-
-    assert (titles.request_missing(), titles.request_missing()) == (0, 1)
-    assert title(ada, begun) == "Why are leaves green?"
-    answered(core, title_run(core)["id"], "Leaves")
-    assert titles.apply_finished() == 1
-    assert title(bob, others) == "Leaves"
-
-
-def test_a_title_is_requested_once_when_its_idempotency_key_is_in_use(
-    core: Core, ada: Client, titles: Titles, dispatched: list[object]
+def test_a_title_is_requested_whatever_idempotency_keys_its_user_has_used(
+    core: Core, ada: Client, handle: Handle
 ) -> None:
     begun = begin(ada)
     answered(core, begun["runs"][0]["id"], "Because.")
     key = {"Idempotency-Key": f"title:{begun['thread']['id']}"}
     mine = {"worker_id": "parrot", "messages": [{"role": "user", "content": "Mine"}]}
     assert ada.post("/api/runs", json=mine, headers=key).status_code == 202
+    handle()
+    answered(core, title_run(core)["id"], "Leaves")
+    assert handle() == 1
+    assert title(ada, begun) == "Leaves"
 
-    dispatched.clear()
-    assert (titles.request_missing(), titles.request_missing(), len(dispatched)) == (0, 0, 1)
+
+def test_a_user_with_a_full_queue_gets_no_titles_and_delays_nobody(
+    core: Core, ada: Client, bob: Client, handle: Handle
+) -> None:
+    for _ in range(30):
+        begun = begin(ada)
+        answered(core, begun["runs"][0]["id"], "Because.")
+    others = begin(bob)
+    answered(core, others["runs"][0]["id"], "Because.")
+    for _ in range(QUEUED):
+        begin(ada, title="Another")
+
+    assert (handle(), len(title_runs(core))) == (30, 1)
+    assert title(ada, begun) == "Why are leaves green?"
+    answered(core, title_run(core)["id"], "Leaves")
+    assert handle() == 1
+    assert title(bob, others) == "Leaves"
 
 
 def test_the_worker_is_given_the_question_and_the_texts_after_it_without_function_calls(
-    core: Core, ada: Client, titles: Titles
+    core: Core, ada: Client, handle: Handle
 ) -> None:
     begun = begin(ada)
     attempt = Attempt(core, begun["runs"][0]["id"])
@@ -240,44 +263,55 @@ def test_the_worker_is_given_the_question_and_the_texts_after_it_without_functio
         attempt.say(f"Text {number}.")
     attempt.finish()
 
-    assert titles.request_missing() == 1
+    handle()
     made = Attempt(core, title_run(core)["id"])
     given = [message.content for message in made.claim.messages][:-1]
     assert given == [QUESTION, "Text 0.", "Text 1.", "Text 2."]
 
 
-def test_a_thread_without_text_requests_no_title(core: Core, ada: Client, titles: Titles) -> None:
+def test_a_thread_without_text_requests_no_title(core: Core, ada: Client, handle: Handle) -> None:
     begun = begin(ada, text="")
     attempt = Attempt(core, begun["runs"][0]["id"])
     attempt.say("call", type=MessageType.FUNCTION)
     attempt.finish()
 
-    assert titles.request_missing() == 0
-    assert ada.get("/api/runs?worker=titler").json["items"] == []
+    assert (handle(), title_runs(core)) == (1, [])
 
 
-def test_an_unavailable_worker_is_tried_for_one_thread_in_a_round(
+def test_titles_wait_for_an_unavailable_worker_longer_and_longer_and_for_a_day(
     core: Core,
     ada: Client,
-    titles: Titles,
+    handle: Handle,
     dispatched: list[object],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for _ in range(3):
+    for _ in range(2):
         answered(core, begin(ada)["runs"][0]["id"], "Because.")
-    dispatched.clear()
-    with monkeypatch.context() as gone:
-        missing = replace(core.settings.run, title_worker="nobody")
-        gone.setattr(core, "settings", replace(core.settings, run=missing))
-        without_worker = Titles(core)
-        assert (without_worker.request_missing(), without_worker.request_missing()) == (0, 0)
+    old = begin(ada)
+    answered(core, old["runs"][0]["id"], "Because.")
+    this = tables.threads.c.id == old["thread"]["id"]
 
-    assert len(dispatched) == 2
-    assert [record.getMessage()[:44] for record in caplog.records] == [
-        "No titles are made by the worker 'nobody': T"
-    ]
-    assert titles.request_missing() == 3
+    def grow_old(seconds: float) -> None:
+        values = {"updated_at": tables.now(-seconds)}
+        core.database.write(lambda c: c.execute(tables.threads.update().where(this).values(values)))
+
+    missing = replace(core.settings.run, title_worker="nobody")
+    with monkeypatch.context() as gone:
+        gone.setattr(core, "settings", replace(core.settings, run=missing))
+        grow_old(3600)
+        without_worker = outbox_of(core)
+        assert (without_worker.handle_due(), without_worker.handle_due()) == (0, 0)
+        assert len(dispatched) == 3 + 3
+        assert [record.getMessage()[:44] for record in caplog.records] == [
+            "No titles are made by the worker 'nobody': T"
+        ]
+        due_at = sa.select(tables.outbox.c.due_at).order_by(tables.outbox.c.due_at)
+        soon, _, late = core.database.read(lambda c: list(c.execute(due_at).scalars()))
+        assert (late - soon).total_seconds() > 500
+        grow_old(90_000)
+        assert handle() == 1, "it is not waited for any longer"
+    assert (handle(), len(title_runs(core))) == (0, 2)
 
 
 def test_the_first_words_are_shortened_and_freed_of_markup(ada: Client) -> None:

@@ -43,7 +43,7 @@ export function ThreadHeader({ view, outline, onOutline }: { view: string; outli
       )}
       {thread && (
         <Menu trigger={<button type="button" className="icon-button" aria-label="Thread actions"><Ellipsis aria-hidden="true" /></button>}>
-          <ThreadMenu thread={thread} head={head} onRename={() => setRenaming(true)} onGone={() => navigate('/')} />
+          <ThreadMenu thread={thread} head={head} onRename={() => setRenaming(true)} onGone={() => navigate('/')} onSession={hasSession ? undefined : () => setBeginning(true)} />
         </Menu>
       )}
       {thread && beginning && <SessionDialog threadId={thread.id} session={null} onClose={() => setBeginning(false)} />}

@@ -1,9 +1,8 @@
 """Titles: a worker names threads that were given no title, after their first answer, if one is set for it.
 
 Its run is a run like any other, of the thread's own user: admitted, limited, isolated,
-retried. Only the helper thread that it works on is in no list. The reaper requests the
-titles that are missing and applies those that are finished, so no title is lost with a
-process that dies.
+retried. Only the helper thread that it works on is in no list. A task of the outbox, written with
+the end of the first run that has answered, begins it and waits for its end.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from runtime.dispatch import Dispatcher, IdempotencyKey, NewThread, RunRequest
+from runtime.dispatch.dispatcher import Dispatcher
+from runtime.dispatch.outbox import Later
+from runtime.dispatch.request import NewThread, RunRequest
 from runtime.dispatch.titles import title_of
-from runtime.duties import for_each
 from runtime.errors import (
     BranchlineError,
     RequestError,
@@ -22,9 +22,9 @@ from runtime.errors import (
     WorkerElsewhere,
     WorkerUnavailable,
 )
-from runtime.model import Channel, Message, MessageType, Role, RunStatus, Thread
+from runtime.model import Channel, Message, MessageType, Role, RunStatus
 from runtime.services import Services
-from runtime.store import messages, states, titles, users
+from runtime.store import follow_ups, messages, outbox, states, titles, users
 
 log = logging.getLogger(__name__)
 
@@ -39,76 +39,81 @@ _PRIORITY = -100
 _PROMPT = "Name this conversation: two to six words, in its own language. Answer with nothing but the name."
 _REFUSALS = (UnknownWorker, WorkerElsewhere, WorkerUnavailable)
 """Of the title worker, whatever it is to name."""
+_PATIENCE = 60.0
+"""Seconds until a run is looked at that makes a title; its end wakes the task."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 600.0
+"""Seconds until a title is tried again whose worker cannot run now: longer, the longer it waits."""
+_A_DAY = 86_400.0
+"""Seconds after which a thread keeps its first words."""
 
 
-class Titles:
-    """Requests titles of the title worker, and gives them to their threads."""
+class Naming:
+    """Carries out the tasks to name threads."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, dispatcher: Dispatcher) -> None:
         self._services = services
         self._worker = services.settings.run.title_worker
-        self._dispatcher = Dispatcher(services)
+        self._dispatcher = dispatcher
         self._last_refusal = ""
 
-    def request_missing(self) -> int:
-        """Dispatch a run for each thread that wants a title. Returns how many."""
-        missing = self._services.database.read(titles.wanted) if self._worker else []
-        requested: list[bool] = []
-        try:
-            for_each(
-                missing,
-                lambda wanted: requested.append(self._request(wanted)),
-                at_once=_REFUSALS,
-            )
-        except _REFUSALS as error:
-            self._log_refusal(error)
-        return sum(requested)
+    def name(self, thread_id: str) -> Later | None:
+        """Have a thread named, or give it the title that was made."""
+        database = self._services.database
+        helper = database.read(titles.helper, thread_id)
+        if helper is None:
+            wanted = database.read(titles.wanted, thread_id)
+            return self._begin(wanted) if wanted is not None else None
+        if not follow_ups.has_stopped(helper.run):
+            return Later(_PATIENCE, f"The run {helper.run.id} makes the title.")
+        self._apply(thread_id, helper)
+        return None
 
-    def apply_finished(self) -> int:
-        """Give threads the titles of the runs that have ended. Returns how many got one."""
-        finished = self._services.database.read(titles.made)
-        applied: list[bool] = []
-        for_each(finished, lambda made: applied.append(self._apply(made)))
-        return sum(applied)
-
-    def _request(self, wanted: titles.Wanted) -> bool:
+    def _begin(self, wanted: titles.Wanted) -> Later | None:
         database, thread = self._services.database, wanted.thread
-        user = database.read(users.get, thread.user_id)
         opening = _opening(database.read(states.window, wanted.answer_id, _WINDOW))
         if not opening:
-            return self._settle(thread, requested=False)
+            self._forgo(thread.id)
+            return None
+        if not self._worker:
+            return self._wait(wanted, "No worker for titles is set here (BRANCHLINE_RUN_TITLE_WORKER).")
         request = RunRequest(
             messages=[*map(_excerpt, opening), states.NewMessage(Role.USER, _PROMPT)],
             worker_id=self._worker,
             args={"title_of": thread.id},
             priority=_PRIORITY,
         )
-        # The key allows one run per thread, however many reapers request it, also after one has died.
-        key = IdempotencyKey(f"title:{thread.id}", wanted.answer_id)
+        user = database.read(users.get, thread.user_id)
+        task = outbox.name_of(follow_ups.NAME, thread.id)
         try:
-            self._dispatcher.create(user, NewThread(thread.title, titles=thread.id), request, key)
-        except _REFUSALS:
-            raise
+            self._dispatcher.create(user, NewThread(thread.title, helps=thread.id, awaited_by=task), request)
+        except _REFUSALS as error:
+            self._log_refusal(error)
+            return self._wait(wanted, str(error))
         except RequestError as error:  # a user who has too many runs goes without titles
             self._log_refusal(error)
-            return self._settle(thread, requested=False)
-        return self._settle(thread, requested=True)
+            self._forgo(thread.id)
+            return None
+        return Later(_PATIENCE, "Its run has begun.")
 
-    def _settle(self, thread: Thread, *, requested: bool) -> bool:
-        """Request no other title for this thread. One that was refused keeps its first words."""
-        self._services.database.write(titles.asked_for, thread.id)
-        return requested
+    def _wait(self, wanted: titles.Wanted, why: str) -> Later | None:
+        if wanted.age > _A_DAY:
+            self._forgo(wanted.thread.id)
+            return None
+        return Later(min(_LONGEST_PAUSE, max(_FIRST_PAUSE, wanted.age / 4)), why)
 
-    def _apply(self, made: titles.Made) -> bool:
+    def _forgo(self, thread_id: str) -> None:
+        """The thread keeps its first words."""
+        self._services.database.change(titles.forgo, thread_id)
+
+    def _apply(self, thread_id: str, helper: titles.Helper) -> None:
         database = self._services.database
         name = ""
-        if made.run.status is RunStatus.SUCCESS:
-            output = database.read(messages.of_state, made.run.output_state_id)
+        if helper.run.status is RunStatus.SUCCESS:
+            output = database.read(messages.of_state, helper.run.output_state_id)
             name = title_of(next((m.content for m in output if _is_text(m)), ""))
-        thread = database.write(titles.settle, made, name)
+        thread = database.write(titles.settle, thread_id, helper, name)
         if thread is not None:
             self._services.announcer.thread(thread)
-        return thread is not None
 
     def _log_refusal(self, error: BranchlineError) -> None:
         """Log once why no titles are made."""
