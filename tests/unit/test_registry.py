@@ -114,6 +114,24 @@ def test_presets_are_configurations_that_fit_the_schema(make: Make) -> None:
         load(folder)
 
 
+@pytest.mark.parametrize(
+    ("named", "role"),
+    [
+        ("executor", "executor"),
+        ("AGENT_EXECUTOR", "executor"),
+        ("LLM_PLANNER", "planner"),
+        ("Supervisor", "supervisor"),
+        ("THOUGHT", "thought"),
+        ("CREW", "crew"),
+        ("OTHER", "other"),
+    ],
+)
+def test_an_agent_has_a_role_by_any_of_its_names(make: Make, named: str, role: str) -> None:
+    worker = load(make(f'{PYTHON}role = "{named}"\n'))
+    assert worker.role == role
+    assert Manifest.decode(worker.encode(), worker.digest).role == role
+
+
 def test_every_worker_has_one_role_and_one_style(make: Make) -> None:
     worker = load(make(PYTHON))
     assert (worker.role, worker.style) == ("other", "structured_chat")
@@ -136,6 +154,10 @@ def test_an_http_worker_needs_its_url_only(make: Make) -> None:
         (PYTHON.replace('"w"', '"W!"'), "id: must be 1 to 64 of a-z"),
         (PYTHON.replace('"w"', '"w\\n"'), "id: must be 1 to 64 of a-z"),
         (PYTHON.replace('"python"', '"perl"'), "type: Must be one of: python, node, exec, http"),
+        (PYTHON + 'role = "boss"', "must be one of: executor, planner, supervisor, thought, crew, other"),
+        (PYTHON + 'role = "MESSAGE"', "role: must be one of"),
+        (PYTHON + 'style = "react"', "style: must be one of: tool_calling, structured_chat"),
+        (PYTHON + "role = 1", "role: Not a valid string"),
         (PYTHON + 'command = ["x"]', "command: is not allowed for a worker of type python"),
         (
             PYTHON.replace("entrypoint_path", "command").replace('"w.py"', '["w"]'),
