@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
 
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
-from tests.support.browser import Visitor, turn
+from tests.support.browser import Visitor, axe, opened, turn
 
 
 def open_form(visitor: Visitor) -> Page:
@@ -42,6 +43,25 @@ def test_whoever_speaks_in_an_answer_is_named(visitor: Visitor) -> None:
     expect(answer.locator(".message-list > *")).to_have_text(
         ["Planner", "This is Planner.", "This is Planner.", "Form", "This is form.", "Fake", "This is me."]
     )
+
+
+def test_a_checklist_ticks_while_its_tasks_end(visitor: Visitor, tmp_path: Path) -> None:
+    paths = [tmp_path / "north", tmp_path / "south"]
+    below = {path.name: {"way": "hold", "until": str(path)} for path in paths} | {"east": {"way": "fail"}}
+    thread = visitor.client.thread()
+    asked = visitor.client.ask(thread, "Go", worker_id="team", args={"way": "checklist", "below": below})
+    page = visitor.open(thread, asked["states"][0])
+    tasks = page.get_by_role("list", name="Tasks").get_by_role("listitem")
+    expect(tasks).to_have_text(["northworking …", "southworking …", "eastfailed"])
+
+    opened(paths[1])
+    expect(tasks).to_have_text(["northworking …", "southdone", "eastfailed"])
+    assert axe(page) == []
+    opened(paths[0])
+    expect(tasks).to_have_text(["northdone", "southdone", "eastfailed"])
+    expect(page.get_by_text("That was all.")).to_be_visible()
+    page.reload()
+    expect(tasks).to_have_text(["northdone", "southdone", "eastfailed"])
 
 
 def test_saving_a_form_with_errors_shows_and_focuses_the_first(visitor: Visitor) -> None:

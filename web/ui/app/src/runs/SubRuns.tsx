@@ -3,34 +3,17 @@ import { ACTIVE_STATUSES, type Run } from '@branchline/client/api/types';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { Bot, Network } from 'lucide-react';
 import { useState } from 'react';
-import { MessageView } from '../messages/MessageView';
+import { MessageList } from '../messages/MessageList';
 import { groupParts } from '../messages/parts';
+import { Pauses } from '../stores/pauses';
+import { SUB_RUN_STATUS, useSubRuns } from '../stores/subRuns';
 import { workerName } from '../stores/workers';
 import { Collapsible } from '../ui/Collapsible';
 
-const READ_AGAIN = 1000;
-
-const STATUS: Record<Run['status'], string> = {
-  queued: 'about to start',
-  running: 'working …',
-  waiting: 'has a question',
-  success: 'done',
-  error: 'failed',
-  timeout: 'timed out',
-  cancelled: 'cancelled',
-};
-
-/** The workers that a run has called: a card that opens, and is read again while they work. */
+/** The workers that a run has called: a card that opens. */
 export function SubRuns({ run }: { run: Run }) {
   const [open, setOpen] = useState(false);
-  const isActive = ACTIVE_STATUSES.has(run.status);
-  const { data: children } = useQuery({
-    queryKey: ['children', run.id, run.status],
-    queryFn: () => api.runChildren(run.id),
-    enabled: open && run.has_children,
-    refetchInterval: isActive && READ_AGAIN,
-    placeholderData: keepPreviousData,
-  });
+  const children = useSubRuns(run.id, run.status, { shown: open && run.has_children, isActive: ACTIVE_STATUSES.has(run.status) });
   if (!run.has_children) return null;
   return (
     <Collapsible icon={Network} quiet title="Sub-runs" working={run.status === 'running'} onToggle={setOpen}>
@@ -46,19 +29,20 @@ export function SubRuns({ run }: { run: Run }) {
 /** What one of them was asked and has said so far. */
 function SubRun({ run: listed }: { run: Run }) {
   const [open, setOpen] = useState(false);
+  const [pauses] = useState(() => new Pauses());
   const { data } = useQuery({
     queryKey: ['sub-run', listed.id, listed.status],
     queryFn: () => api.runResult(listed.id),
     enabled: open,
     placeholderData: keepPreviousData,
-    refetchInterval: ({ state }) => ACTIVE_STATUSES.has(state.data?.run.status ?? listed.status) && READ_AGAIN,
+    refetchInterval: ({ state }) => ACTIVE_STATUSES.has(state.data?.run.status ?? listed.status) && pauses.after(state),
   });
   const run = data?.run ?? listed;
   return (
-    <Collapsible icon={Bot} title={workerName(run.worker_id)} aside={STATUS[run.status]} working={run.status === 'running'} onToggle={setOpen}>
+    <Collapsible icon={Bot} title={workerName(run.worker_id)} aside={SUB_RUN_STATUS[run.status]} working={run.status === 'running'} onToggle={setOpen}>
       {open && data && (
         <>
-          {groupParts(data.messages).map((part) => <MessageView key={part.message.id} part={part} />)}
+          <MessageList parts={groupParts(data.messages)} own={run.worker_id} name={workerName(run.worker_id)} />
           {run.error && <p className="quiet" dir="auto">{run.error.message}</p>}
           <SubRuns run={run} />
         </>

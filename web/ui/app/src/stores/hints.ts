@@ -3,6 +3,7 @@ import type { Hint } from '@branchline/client/live/events';
 import { loadActivity, runChanged } from './activity';
 import { queryClient } from './queryClient';
 import { queuedChanged } from './queued';
+import { subRunChanged } from './subRuns';
 import { threadListChanged } from './threadLists';
 import { trashChanged } from './trash';
 
@@ -12,6 +13,7 @@ export function handleHint(hint: Hint): void {
     void queryClient.invalidateQueries();
   } else if (hint.type === 'run.changed' && hint.thread_id && hint.run_id && hint.status) {
     queuedChanged(hint.run_id);
+    subRunChanged(hint.run_id);
     const ended = runChanged(hint.thread_id, hint.run_id, hint.status);
     if (hint.status === 'queued' || ended) threadListChanged(hint.thread_id, 'ran');
   } else {
