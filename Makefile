@@ -12,7 +12,7 @@ LOCAL  := cli,flower,local,workers
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint format ui sdk audit frameworks real-model bench soak lock clean
+.PHONY: help run test lint format ui sdk audit frameworks gradio real-model bench soak lock clean
 
 help:
 	@echo 'make run          set everything up and start Branchline; Ctrl-C stops it'
@@ -23,6 +23,7 @@ help:
 	@echo 'make ui           build the browser interface'
 	@echo 'make sdk          build the packages branchline-sdk (Python) and branchline (JavaScript), for authors of workers, into dist'
 	@echo 'make frameworks   run the tests of agents that are made with other libraries'
+	@echo 'make gradio       install Gradio, for branchline gradio, and run the tests of its page'
 	@echo 'make real-model   run the tests that talk to a real language model'
 	@echo 'make bench        measure everything, in five minutes; ARGS="rate start" chooses'
 	@echo 'make soak         break everything under load for ten minutes; SEED=7 SECONDS=60 choose'
@@ -34,11 +35,13 @@ run: $(VENV)/installed $(UI)
 
 # Each stack of the tests is six processes, so what they import is compiled once and kept.
 test: export PYTHONDONTWRITEBYTECODE :=
-# One process more than there are cores, for half of the tests mostly wait.
+# One process more than there are cores, for half of the tests mostly wait. With two more, tests that
+# wait for several processes to start run out of their time.
 test: lint
 	@cd web/ui && ./with-node npm run --silent test
 	@$(BIN)/python -m pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# mypy uses one core for as long as everything after it needs on another one.
 lint: $(VENV)/installed-test $(UI)
 	@$(BIN)/ruff check --config config/ruff.toml .
 	@$(BIN)/ruff format --config config/ruff.toml --check .
@@ -59,6 +62,9 @@ sdk: $(VENV)/installed
 
 frameworks: $(VENV)/installed-frameworks
 	@$(BIN)/python -m pytest -m frameworks $(ARGS)
+
+gradio: $(VENV)/installed-gradio
+	@$(BIN)/python -m pytest tests/browser/test_gradio.py $(ARGS)
 
 real-model: $(VENV)/installed-real-model
 	@$(BIN)/python -m pytest -m real_model $(ARGS)
@@ -129,8 +135,9 @@ $(VENV)/installed-bench: EXTRAS := $(LOCAL),test,bench
 $(VENV)/installed-real-model: EXTRAS := $(LOCAL),test,real-model
 $(VENV)/installed-frameworks: EXTRAS := $(LOCAL),test,frameworks
 $(VENV)/installed-s3: EXTRAS := $(LOCAL),test,s3,s3-server
+$(VENV)/installed-gradio: EXTRAS := $(LOCAL),test,gradio
 
-$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-audit $(VENV)/installed-bench $(VENV)/installed-real-model $(VENV)/installed-frameworks: $(SOURCE) | $(BIN)/python
+$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-audit $(VENV)/installed-bench $(VENV)/installed-real-model $(VENV)/installed-frameworks $(VENV)/installed-s3 $(VENV)/installed-gradio: $(SOURCE) | $(BIN)/python
 	@echo "Installing what Branchline needs into $(VENV) (the first time takes about a minute) ..."
 	@$(BIN)/python config/install.py $(EXTRAS)
 	@touch $@

@@ -22,6 +22,7 @@ _COMMANDS = {
         "remote": ("runtime.cli.remote:remote", "Execute the runs of a pool elsewhere, over HTTPS."),
         "reaper": ("runtime.cli.processes:reaper", "Recover lost runs and messages."),
         "flower": ("runtime.cli.processes:flower", "Serve Flower, which monitors the pools."),
+        "gradio": ("runtime.cli.gradio:gradio", "Serve a chat as a Gradio page."),
     },
     "Operate": {
         "doctor": ("runtime.cli.doctor:doctor", "Find problems and how to fix them."),

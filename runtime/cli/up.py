@@ -57,7 +57,7 @@ def up() -> None:
         supervisor = Supervisor(environ, CHECKOUT, _grace(load(environ)), report)
         try:
             _prepare(settings, supervisor, report)
-            _start_procfile(supervisor)
+            _start_procfile(supervisor, report)
             report.done("processes of the Procfile, starting")
             announce = partial(_announce_ready, settings, supervisor, report)
             threading.Thread(target=announce, daemon=True).start()
@@ -97,10 +97,13 @@ def _check_ports(settings: Settings) -> None:
     service = settings.service
     if service.port == service.flower_port:
         raise ConfigurationError(f"PORT and FLOWER_PORT are both {service.port}; set one of them to another.")
-    for name, port in (("PORT", service.port), ("FLOWER_PORT", service.flower_port)):
-        if not _can_listen(settings.host, port):
+    places = [("PORT", settings.host, service.port), ("FLOWER_PORT", settings.host, service.flower_port)]
+    if extras.present("gradio"):
+        places.append(("BRANCHLINE_GRADIO_PORT", settings.gradio.host.strip("[]"), settings.gradio.port))
+    for name, host, port in places:
+        if not _can_listen(host, port):
             raise Conflict(
-                f"Port {port} of {settings.host} is used by another program. "
+                f"Port {port} of {host} is used by another program. "
                 f"Stop it, or choose another port: {name}={port + 1} make run"
             )
 
@@ -151,8 +154,11 @@ def _development_account(settings: Settings) -> bool:
         database.close()
 
 
-def _start_procfile(supervisor: Supervisor) -> None:
+def _start_procfile(supervisor: Supervisor, report: Report) -> None:
     for name, command in _processes().items():
+        if name == "gradio" and not extras.present("gradio"):
+            report.note("gradio is not installed, so its page is left out; make gradio installs it.")
+            continue
         supervisor.add(name, command)
         supervisor.start(name)
 
@@ -178,12 +184,15 @@ def _announce_ready(settings: Settings, supervisor: Supervisor, report: Report) 
 
 def _not_ready(settings: Settings, client: httpx.Client, database: Database) -> str:
     """What is not ready yet; empty once everything is."""
-    for url in (f"{settings.web_url}/readyz", f"{settings.flower_url}/healthcheck"):
+    urls = [f"{settings.web_url}/readyz", f"{settings.flower_url}/healthcheck"]
+    if extras.present("gradio"):
+        urls.append(f"{settings.gradio_url}/healthz")
+    for url in urls:
         try:
             answer = client.get(url)
         except httpx.HTTPError as error:
             return f"no answer at {url} ({error})"
-        if answer.status_code != 200:
+        if not answer.is_success:
             return f"{url} answers {answer.text.strip()}"
     try:
         found = database.read(pools.listing, settings.pool.lease)

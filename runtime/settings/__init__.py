@@ -221,6 +221,14 @@ class Flower:
 
 
 @dataclass(frozen=True, slots=True)
+class Gradio:
+    """The Gradio page."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Development:
     """The account that ``branchline up`` makes."""
 
@@ -249,6 +257,7 @@ class Settings:
     trash: Trash
     reaper: Reaper
     flower: Flower
+    gradio: Gradio
     development: Development
 
     @property
@@ -291,6 +300,11 @@ class Settings:
         return self.url_of(self.service.flower_port) + self.flower_path
 
     @property
+    def gradio_url(self) -> str:
+        """The URL of the Gradio page, from this machine, without a slash at its end."""
+        return _url(self.gradio.host.strip("[]"), self.gradio.port)
+
+    @property
     def flower_path(self) -> str:
         """The path below which Flower is served: ``/branchline/flower``; empty without a base path."""
         return f"{self.base_path}/flower" if self.base_path else ""
@@ -307,15 +321,11 @@ class Settings:
 
     def authority(self, port: int) -> str:
         """HOST and a port as a URL has them: ``[::]:8000``."""
-        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+        return _authority(self.host, port)
 
     def url_of(self, port: int) -> str:
         """The URL of what listens on that port of HOST, from this machine."""
-        authority = self.authority(port)
-        for everywhere, here in (("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")):
-            if authority.startswith(everywhere):
-                authority = here + str(port)
-        return f"http://{authority}"
+        return _url(self.host, port)
 
     @property
     def web_hosts(self) -> tuple[str, ...]:
@@ -400,6 +410,18 @@ def storage_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """What of the environment is for the stores that FILES_URL may name: credentials, regions, proxies."""
     environ = os.environ if environ is None else environ
     return {name: value for name, value in environ.items() if name.startswith(_OF_STORAGE) or name == "HOME"}
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _url(host: str, port: int) -> str:
+    authority = _authority(host, port)
+    for everywhere, here in (("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")):
+        if authority.startswith(everywhere):
+            authority = here + str(port)
+    return f"http://{authority}"
 
 
 def variable(section: str, name: str) -> str:
@@ -502,7 +524,11 @@ def _parse(text: str, kind: type) -> Any:
 def _check(settings: Settings) -> None:
     """Check what depends on more than the type of one value."""
     errors = []
-    for name, port in (("PORT", settings.service.port), ("FLOWER_PORT", settings.service.flower_port)):
+    for name, port in (
+        ("PORT", settings.service.port),
+        ("FLOWER_PORT", settings.service.flower_port),
+        ("BRANCHLINE_GRADIO_PORT", settings.gradio.port),
+    ):
         if not 0 < port < 65536:
             errors.append(f"{name}={port} is not a port number (1 to 65535)")
     if settings.service.log_format not in ("text", "json"):

@@ -52,11 +52,11 @@ def test_the_text_is_complete_after_the_web_process_was_killed(
 
 
 def test_the_text_is_complete_after_redis_was_emptied(
-    visitor: Visitor, session_redis: RedisServer, tmp_path: Path
+    visitor: Visitor, room_redis: RedisServer, tmp_path: Path
 ) -> None:
     state = text_once(visitor, tmp_path / "gate")
     page, answer = visitor.page, turn(visitor.page, state)
-    with redis.Redis.from_url(session_redis.url) as client:
+    with redis.Redis.from_url(room_redis.url) as client:
         client.flushall()
     opened(tmp_path / "gate")
     expect(answer.locator(".prose")).to_have_text((TEXT * 2).strip())

@@ -31,6 +31,7 @@ def without(folder: Path, library: str) -> str:
         ("up", "honcho", "cli,flower,local"),
         ("up", "flower", "cli,flower,local"),
         ("flower", "flower", "flower"),
+        ("gradio", "gradio", "gradio"),
         ("doctor", "rich", "cli"),
         ("chat", "rich", "cli"),
     ],

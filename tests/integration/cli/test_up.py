@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -45,6 +46,7 @@ class Up:
             "BRANCHLINE_HOME": str(home),
             "PORT": str(self.port),
             "FLOWER_PORT": str(self.flower_port),
+            "BRANCHLINE_GRADIO_PORT": str(free_port()),
             "WORKERS_PATH": str(CHECKOUT / "tests" / "workers"),
         }
         self.lines: list[str] = []
@@ -285,6 +287,10 @@ def test_a_second_up_is_refused_on_the_same_data(up: Up) -> None:
     assert f"already running on {up.home} (process {up.process.pid})" in text
 
 
+def test_up_leaves_the_gradio_page_out_where_gradio_is_missing_and_says_so(up: Up) -> None:
+    assert up.printed("gradio is not installed, so its page is left out") == (find_spec("gradio") is None)
+
+
 @pytest.mark.parametrize("name", ["PORT", "FLOWER_PORT"])
 def test_up_is_refused_when_a_port_is_used(up: Up, tmp_path: Path, name: str) -> None:
     free = {"PORT": str(free_port()), "FLOWER_PORT": str(free_port()), "BRANCHLINE_HOME": str(tmp_path)}
@@ -366,9 +372,11 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_data(up: Up) -> None:
     thread, _ = echo(up, "remember me")
     family = up.family()
     assert len(family) >= 8
+    before = len(up.text())
     assert up.end(signal.SIGINT) == 0
     until(lambda: gone(family), 5, "every process is gone")
     until(lambda: up.printed("Stopped."), 5)
+    assert "ERROR" not in up.text()[before:]
     up.start()
     answer = httpx.get(f"{up.url}/api/threads", params={"query": "remember"}, headers=sign_in(up), timeout=10)
     assert [found["id"] for found in answer.json()["items"]] == [thread]
