@@ -9,6 +9,7 @@
     │   ├── Misdirected            the host name is none of ours
     │   ├── Forbidden              a write from a foreign origin
     │   ├── NotFound               does not exist, or belongs to somebody else
+    │   │   └── SessionExpired     an agent chat that nobody has used for too long
     │   ├── Conflict               exists, but its state does not allow this
     │   ├── FileTooLarge           more bytes than a file may have
     │   ├── Invalid                a field is wrong
@@ -80,6 +81,10 @@ class Forbidden(RequestError):
 
 class NotFound(RequestError):
     """It does not exist, or you have no access to it."""
+
+
+class SessionExpired(NotFound):
+    """There is no such session, or nobody has used it for too long; begin a new one."""
 
 
 class Conflict(RequestError):

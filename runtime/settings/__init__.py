@@ -167,6 +167,18 @@ class SessionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Panel:
+    """The agent chat panel. Environment variables without a prefix."""
+
+    panel_agents: str
+    panel_origins: str
+    session_ttl_hours: float
+    max_messages_per_session: int
+    socketio_ping_timeout: float
+    socketio_ping_interval: float
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSettings:
     """What a run may use where its worker.toml says nothing else."""
 
@@ -251,6 +263,7 @@ class Settings:
     pool: PoolSettings
     run: RunSettings
     session: SessionSettings
+    panel: Panel
     sandbox: SandboxSettings
     limits: Limits
     files: FilesSettings
@@ -355,6 +368,16 @@ class Settings:
         return tuple(key for key in (self.secret_key, self.security.secret_key_previous) if key)
 
     @property
+    def panel_agents(self) -> Mapping[str, str]:
+        """The worker that agents of each type are."""
+        return dict(checks.AGENTS) | dict(checks.named_agents(self.panel.panel_agents))
+
+    @property
+    def panel_origins(self) -> tuple[str, ...]:
+        """The origins whose pages may call the API with a bearer token."""
+        return tuple(checks.named_origins(self.panel.panel_origins))
+
+    @property
     def flower_password(self) -> str:
         """Flower's password."""
         return self.flower.password or stored_secret(self.home / "flower.password", 12)
@@ -426,7 +449,7 @@ def _url(host: str, port: int) -> str:
 
 def variable(section: str, name: str) -> str:
     """The environment variable of a setting."""
-    return name.upper() if section == "service" else f"BRANCHLINE_{section}_{name}".upper()
+    return name.upper() if section in _WITHOUT_PREFIX else f"BRANCHLINE_{section}_{name}".upper()
 
 
 @contextmanager
@@ -486,6 +509,7 @@ _OF_STORAGE = (
 """How the names of variables begin that libraries of stores read."""
 _WRITE_TIMEOUT = 2.0
 """Seconds that another process may take to write a secret's file after creating it."""
+_WITHOUT_PREFIX = ("service", "panel")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]*:[0-9a-f:.]*")
 """A name, all names below one (with a dot in front), or an IPv6 address."""

@@ -20,17 +20,54 @@ SCHEMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """How the URL of each setting may begin."""
 
+AGENTS: Mapping[str, str] = {"rag": "rag_agent", "document": "document_agent", "task": "task_agent"}
+"""The workers of the agent chat panel, by type, where PANEL_AGENTS names no others."""
 _PREFIX = "BRANCHLINE_"
 _OF_CHILDREN = "BRANCHLINE_API_URL"
 """What a worker is given, and then a command that it calls."""
 _ALIKE = 0.85
 """How much alike two names are of which one is a misspelling; 1 is the same."""
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_ORIGIN = re.compile(r"https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+/?|")
 """Segments that are the same in every spelling of a URL; none leads upwards."""
 _QUOTING = (
     "is there a character in its password that must be written as %XX, such as / (%2F), # (%23) or @ (%40)?"
 )
+
+
+def agents(text: str) -> str | None:
+    """Why PANEL_AGENTS cannot be used."""
+    for agent_type, worker_id in named_agents(text):
+        if agent_type not in AGENTS or not worker_id:
+            return (
+                f"PANEL_AGENTS={text!r} is no list such as rag=openai_worker,task=planner_agent; "
+                f"the types are {', '.join(AGENTS)}"
+            )
+    return None
+
+
+def named_agents(text: str) -> Iterator[tuple[str, str]]:
+    """Type and worker of each agent in PANEL_AGENTS."""
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        agent_type, _, worker_id = part.partition("=")
+        yield agent_type.strip(), worker_id.strip()
+
+
+def origins(text: str) -> str | None:
+    """Why PANEL_ORIGINS cannot be used."""
+    for origin in named_origins(text):
+        if not _ORIGIN.fullmatch(origin):
+            return (
+                f"PANEL_ORIGINS has {origin!r}, which is no origin such as https://app.example.com: scheme, "
+                "host and, unless it is the usual one, port; separate several by commas"
+            )
+    return None
+
+
+def named_origins(text: str) -> Iterator[str]:
+    """Each origin in PANEL_ORIGINS, in lower case as browsers send it."""
+    return (part.strip().lower().rstrip("/") for part in text.split(",") if part.strip())
 
 
 def misspelt(environ: Iterable[str], known: Iterable[str]) -> Iterator[str]:

@@ -9,7 +9,6 @@ import pytest
 
 from runtime import settings as settings_module
 from runtime.services import Services
-from runtime.store import migrate
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
@@ -19,6 +18,7 @@ ENVIRON = {
     "BRANCHLINE_LIMITS_LOGINS_PER_MINUTE": "1000000",
     "BRANCHLINE_LIMITS_QUEUED_PER_USER": "0",
     "BRANCHLINE_STREAM_HEARTBEAT": "0.5",
+    "PANEL_AGENTS": "rag=echo,document=echo,task=echo",
 }
 
 
@@ -28,9 +28,7 @@ def stack(
 ) -> Iterator[Stack]:
     """A web process and nothing else."""
     folder = tmp_path_factory.mktemp("web")
-    stack = Stack(folder, stack_database_url, stack_redis.url, (), **ENVIRON)
-    migrate.upgrade(stack_database_url)
-    with web_only(stack):
+    with web_only(Stack(folder, stack_database_url, stack_redis.url, (), **ENVIRON)) as stack:
         yield stack
 
 

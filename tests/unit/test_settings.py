@@ -245,3 +245,16 @@ def test_a_variable_that_is_no_setting_is_left_to_others(name: str) -> None:
 def test_an_installation_has_a_plain_name(name: str) -> None:
     with pytest.raises(ConfigurationError, match="BRANCHLINE_INSTALLATION"):
         settings.load({"BRANCHLINE_INSTALLATION": name})
+
+
+def test_agents_of_the_panel_are_named_by_type() -> None:
+    usual = {"rag": "rag_agent", "document": "document_agent", "task": "task_agent"}
+    assert settings.load({}).panel_agents == usual
+    given = settings.load({"PANEL_AGENTS": " rag = echo, task=planner_agent,"})
+    assert given.panel_agents == {**usual, "rag": "echo", "task": "planner_agent"}
+
+
+@pytest.mark.parametrize("text", ["echo", "rag=", "other=echo"], ids=["no type", "no worker", "unknown type"])
+def test_a_list_of_agents_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="PANEL_AGENTS"):
+        settings.load({"PANEL_AGENTS": text})
