@@ -8,6 +8,7 @@ from runtime.dispatch import Dispatcher
 from runtime.dispatch.naming import Naming
 from runtime.dispatch.outbox import Outbox
 from runtime.dispatch.summaries import Summaries
+from runtime.panel.service import AgentChats
 from runtime.services import Services
 from runtime.sessions.service import Sessions
 from runtime.store import follow_ups, queued_messages, threads, turns
@@ -32,6 +33,11 @@ def outbox_of(services: Services) -> Outbox:
 def further_duties(services: Services) -> Mapping[str, Callable[[], object]]:
     """The duties of a reaper that the core does not know, by name."""
     dispatcher = Dispatcher(services)
+    chats = AgentChats(dispatcher, services.database, services.log, services.settings)
+    return {
+        "look after sessions": _sessions(services, dispatcher).look_after,
+        "end unused agent chats": chats.end_unused,
+    }
 
 
 def _sessions(services: Services, dispatcher: Dispatcher) -> Sessions:

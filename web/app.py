@@ -29,6 +29,7 @@ from web.http.hosts import Hosts
 from web.http.proxies import TrustedProxies
 from web.http.rules import Rule
 from web.ops import health
+from web.panel import views as panel_views
 from web.security import auth
 from web.sessions import views as session_views
 
@@ -74,6 +75,7 @@ def _register_api(app: Flask) -> None:
         runs.views,
         queued_messages.views,
         session_views.views,
+        panel_views.views,
         events.streams,
         worker_api.worker_api,
         worker_requests.views,

@@ -33,6 +33,13 @@ from web.app import create_app
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 CALLS = """
+POST /api/threads/{}/session · GET /api/threads/{}/session · PATCH /api/threads/{}/session
+POST /api/threads/{}/session/messages · POST /api/threads/{}/session/pause · POST /api/threads/{}/session/stop
+POST /api/threads/{}/session/step · POST /api/threads/{}/session/resume · POST /api/threads/{}/session/close
+GET /api/threads/{}/session/transitions
+POST /api/threads/{}/session/token · DELETE /api/threads/{}/session/token
+POST /api/agent-chat/sessions · GET /api/agent-chat/sessions · GET /api/agent-chat/sessions/{}
+POST /api/agent-chat/sessions/{}/messages · DELETE /api/agent-chat/sessions/{}
 POST /api/auth/register · POST /api/auth/login · POST /api/auth/logout · POST /api/auth/password · GET /api/me
 GET /api/tokens · POST /api/tokens · DELETE /api/tokens/{}
 GET /api/workers · GET /api/workers/{} · GET /api/events

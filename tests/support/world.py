@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.model import Json, Role
+from runtime.model import Json, Role, new_id
 from runtime.services import Services
 from runtime.store import attempts, calls, runs
 from runtime.store.states import NewMessage
@@ -95,6 +95,8 @@ class World:
             "/api/runs",
             "/api/trash",
             "/api/files",
+            "/api/agent-chat/sessions",
+            f"/api/agent-chat/sessions/{self.chat}",
             f"/api/threads/{thread}/export",
             f"/api/threads/{thread}/states",
             *(f"/api/runs/{run}" for run in runs),
@@ -218,6 +220,17 @@ class World:
             f"POST {path}/token": Call(talk, body={"scope": "write", "ttl_seconds": 60}),
             f"DELETE {path}/token": Call(talk),
             f"POST {path}/close": Call(talk),
+        }
+
+    def _chat_calls(self) -> dict[str, Call]:
+        path, chat = "/api/agent-chat/sessions", {"session_id": self.chat}
+        said = {"message": "Hello", "context": {"match_count": 5}, "client_id": new_id()}
+        return {
+            f"POST {path}": Call(body={"agent_type": "rag", "project_id": "a project"}),
+            f"GET {path}": Call(query={"limit": "2"}),
+            f"GET {path}/{{session_id}}": Call(chat, {"limit": "2"}),
+            f"POST {path}/{{session_id}}/messages": Call(chat, body=said),
+            f"DELETE {path}/{{session_id}}": Call({"session_id": self.deleted_chat}),
         }
 
     def _say(self, text: str) -> dict[str, Any]:

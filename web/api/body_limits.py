@@ -38,6 +38,7 @@ _LIMITS: Mapping[str, int | None] = {
     "sessions.create_session": _OBJECTS,
     "sessions.change_session": _OBJECTS,
     "sessions.send_to_session": _LARGEST,
+    "agent chat.send_message": _OBJECTS,
     "worker.post_events": _LARGEST,
 }
 """By endpoint. ``worker.post_events`` takes NDJSON of any length: it is handled line by line."""

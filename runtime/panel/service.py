@@ -1,0 +1,175 @@
+"""What a client may do with agent chats, and what becomes of those that nobody uses."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from runtime.dispatch import Dispatcher, NewThread, RunRequest
+from runtime.dispatch.titles import first_words
+from runtime.errors import Conflict, FieldError, Invalid, UnknownWorker
+from runtime.model import Json, Role, User
+from runtime.panel import store
+from runtime.panel.model import AgentChat, AgentType, encode_message
+from runtime.sessions.service import CONTEXT, Sessions
+from runtime.settings import Settings
+from runtime.store import Connection, Database, states, threads
+from runtime.store.page import Page
+from runtime.store.states import NewMessage
+from runtime.stream import EventLog
+
+_HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message of a person to an agent."""
+
+    text: str
+    context: Mapping[str, Json] | None = None
+    """The arguments of the run that answers it."""
+    client_id: str | None = None
+    """The client's own name for it: in one chat a message of one name is taken once."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from another message of the same name."""
+        said = orjson.dumps([self.text, self.context], option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(said).hexdigest()
+
+    def new(self) -> NewMessage:
+        """The message as it is stored."""
+        return NewMessage(Role.USER, self.text, data={CONTEXT: self.context} if self.context else {})
+
+
+@dataclass(frozen=True, slots=True)
+class _OncePerChat:
+    """Has a message taken once in its chat, and only if that has not expired and has room."""
+
+    chat: AgentChat
+    sent: Sent
+    ttl: float
+    most: int
+
+    def begin(self, c: Connection) -> dict[str, Json] | None:
+        """The run that the message has begun before. Raises SessionExpired, Conflict."""
+        chat, sent = self.chat, self.sent
+        store.get(c, chat.workspace_id, chat.session_id, self.ttl, lock=True)
+        if sent.client_id is not None:
+            run_id = store.sent_before(c, chat.session_id, sent.client_id, sent.fingerprint)
+            if run_id is not None:
+                return {"run": {"id": run_id}}
+        there = store.count_messages(c, chat.thread_id)
+        if self.most and there >= self.most:
+            raise Conflict(
+                f"The session has {there} messages, and may have {self.most} (MAX_MESSAGES_PER_SESSION). "
+                "Begin a new session."
+            )
+        if not there:
+            threads.update(c, chat.workspace_id, chat.thread_id, title=first_words([sent.new()]))
+        store.use(c, chat.session_id)
+        return None
+
+    def finish(self, c: Connection, answer: dict[str, Json]) -> None:
+        """Note the run, if the message has a name."""
+        sent = self.sent
+        if sent.client_id is not None:
+            run_id = answer["run"]["id"]
+            store.keep_sent(c, self.chat.session_id, sent.client_id, sent.fingerprint, run_id)
+
+
+class AgentChats:
+    """The agent chats of all users."""
+
+    def __init__(self, dispatcher: Dispatcher, database: Database, log: EventLog, settings: Settings) -> None:
+        """Raises ConfigurationError where what a session follows is not set as it should be."""
+        self._dispatcher = dispatcher
+        self._database = database
+        self._sessions = Sessions(dispatcher, database, log, settings)
+        self._agents = settings.panel_agents
+        self._ttl = settings.panel.session_ttl_hours * _HOUR
+        self._most = settings.panel.max_messages_per_session
+
+    def create(self, user: User, agent_type: AgentType, project_id: str | None = None) -> AgentChat:
+        """A new chat. Raises Invalid where there is no worker for that type, or it cannot run."""
+        worker_id = self._worker(user, agent_type)
+
+        def create(c: Connection) -> AgentChat:
+            thread = threads.create(c, workspace_id=user.workspace_id, user_id=user.id, worker_id=worker_id)
+            session = self._sessions.create_within(c, thread, user.id, thread.root_state_id)
+            return store.create(c, session, agent_type, project_id)
+
+        return self._database.write(create)
+
+    def get(self, user: User, session_id: str) -> AgentChat:
+        """Raises SessionExpired, also for what is somebody else's."""
+        return self._database.read(store.get, user.workspace_id, session_id, self._ttl)
+
+    def history(self, user: User, session_id: str, *, limit: int, cursor: str | None) -> dict[str, Json]:
+        """The chat with the newest messages, or those before ``cursor``. Raises SessionExpired."""
+
+        def read(c: Connection) -> dict[str, Json]:
+            chat = store.get(c, user.workspace_id, session_id, self._ttl)
+            thread = threads.get(c, user.workspace_id, chat.thread_id)
+            tip = thread.latest_state_id
+            window = states.history(c, user.workspace_id, tip, limit=limit, cursor=cursor)
+            said = [encode_message(message) for message in window.items]
+            return {**chat.encode(), "messages": said, "next": window.next}
+
+        return self._database.snapshot(read)
+
+    def listing(
+        self, user: User, *, project_id: str | None, limit: int, cursor: str | None
+    ) -> Page[AgentChat]:
+        """The user's chats, last used first."""
+        return self._database.read(
+            store.listing, user.workspace_id, self._ttl, project_id=project_id, limit=limit, cursor=cursor
+        )
+
+    def send(self, user: User, session_id: str, sent: Sent) -> str:
+        """Have the agent answer a message; the id of the run that does, or that reads it as it goes on.
+
+        Raises SessionExpired, Conflict where the chat is full or ``client_id`` has named another
+        message, and what :meth:`Sessions.send` raises.
+        """
+        chat = self.get(user, session_id)
+        once = _OncePerChat(chat, sent, self._ttl, self._most)
+        answer = self._sessions.send(user, chat.thread_id, [sent.new()], once)
+        return str(answer["run"]["id"])
+
+    def stop(self, user: User, session_id: str) -> None:
+        """Cancel what the agent does. Raises SessionExpired."""
+        self._sessions.stop(user, self.get(user, session_id).thread_id)
+
+    def answer(self, user: User, session_id: str, confirmation_id: str | None, answer: Json) -> None:
+        """Answer the agent's question. Raises SessionExpired, Conflict where it has asked nothing."""
+        session = self._sessions.get(user, self.get(user, session_id).thread_id)
+        if session.run_id is None:
+            raise Conflict("The agent has asked nothing.")
+        self._dispatcher.answer(user, session.run_id, confirmation_id, answer)
+
+    def delete(self, user: User, session_id: str) -> None:
+        """Move the chat's thread to the trash, and end what runs there. Raises SessionExpired."""
+        self._dispatcher.delete_thread(user, self.get(user, session_id).thread_id)
+
+    def end_unused(self) -> None:
+        """Archive what nobody has used for too long."""
+        session_ids = self._database.read(store.unused, self._ttl)
+        if session_ids:
+            self._database.write(store.end, session_ids, self._ttl)
+
+    def _worker(self, user: User, agent_type: AgentType) -> str:
+        """The worker of that type. Raises Invalid."""
+        worker_id = self._agents[agent_type]
+        try:
+            self._dispatcher.prepare(user, NewThread(), RunRequest(worker_id=worker_id))
+        except UnknownWorker:
+            message = (
+                f"There is no worker {worker_id!r}, which agents of the type {agent_type} are. "
+                f"PANEL_AGENTS names another one, as in {agent_type}=openai_worker."
+            )
+            raise Invalid(message, [FieldError(("agent_type",), "has no worker here")]) from None
+        return worker_id

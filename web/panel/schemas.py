@@ -1,0 +1,121 @@
+"""What clients of the panel send, and what they are shown."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from marshmallow import fields, validate
+
+from runtime.model import Channel, MessageStatus, MessageType
+from runtime.panel.model import AgentType
+from runtime.transfer.kinds import Config, Id, Object, Value, named, one_of, says
+from web.api.schemas import outputs, queries
+from web.api.schemas.inputs import Input
+
+LONGEST = 100_000
+"""Characters of a message."""
+
+
+class Sender(StrEnum):
+    """Who has written a message."""
+
+    USER = "user"
+    AGENT = "agent"
+
+
+class NewChat(Input):
+    """A new agent chat."""
+
+    agent_type = one_of(AgentType, required=True)
+    project_id = named(load_default=None, allow_none=True, metadata=says("a label of your own"))
+
+
+class ChatMessage(Input):
+    """A message to an agent."""
+
+    message = fields.String(required=True, validate=validate.Length(1, LONGEST))
+    context = Config("the `args` of the run that answers", load_default=None, allow_none=True)
+    client_id = Id(
+        load_default=None,
+        allow_none=True,
+        metadata=says("your own name for the message: sent again in this session, it is taken once"),
+    )
+
+
+class OfChat(Input):
+    """An event of a socket about a chat."""
+
+    session_id = Id(required=True)
+
+
+class JoinChat(OfChat):
+    """Tell what happens in a chat."""
+
+    after = fields.String(load_default=None, allow_none=True, metadata=says("the id of the last event"))
+
+
+class SocketMessage(OfChat, ChatMessage):
+    """The same as over REST."""
+
+
+class SocketAnswer(OfChat):
+    """The answer to an agent's question."""
+
+    confirmation_id = Id(load_default=None, allow_none=True)
+    answer = Value(required=True)
+
+
+class ChatsQuery(queries.Limited):
+    """Which agent chats."""
+
+    project_id = named(load_default=None, metadata=says("only those of this project"))
+
+
+class ChatQuery(queries.Limited):
+    """Which messages of a chat."""
+
+
+class AgentChat(outputs.Output):
+    """A chat with an agent."""
+
+    session_id = fields.String(metadata={"format": "uuid", "description": "a UUIDv4"})
+    thread_id = outputs.identifier()
+    agent_type = one_of(AgentType)
+    project_id = fields.String(allow_none=True)
+    created_at = outputs.moment()
+    used_at = outputs.moment()
+
+
+class PanelMessage(outputs.Output):
+    """A message of an agent chat."""
+
+    id = outputs.identifier()
+    sender = one_of(Sender)
+    content = fields.String()
+    timestamp = outputs.moment()
+    type = one_of(MessageType)
+    channel = one_of(Channel)
+    author = fields.String(allow_none=True)
+    data = Object()
+    files = fields.List(fields.Nested(outputs.NamedFile))
+    status = one_of(MessageStatus)
+
+
+class AgentChatWithMessages(AgentChat):
+    """A chat with its newest messages, oldest first."""
+
+    messages = fields.List(fields.Nested(PanelMessage))
+    next = fields.String(allow_none=True, metadata=says("cursor of the messages before these"))
+
+
+class NewChatAnswer(outputs.Output):
+    """The new chat."""
+
+    session_id = fields.String(metadata={"format": "uuid", "description": "a UUIDv4"})
+
+
+class SentAnswer(outputs.Output):
+    """The message is stored, and will be answered."""
+
+    status = fields.String(validate=validate.OneOf(["sent"]))
+    run_id = outputs.identifier(metadata=says("the run that answers it"))
