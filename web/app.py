@@ -25,6 +25,7 @@ from web.api import (
 from web.api.openapi import Api
 from web.core import Core
 from web.http import base_path, problems, request_ids, responses
+from web.http.cors import Origins
 from web.http.hosts import Hosts
 from web.http.proxies import TrustedProxies
 from web.http.rules import Rule
@@ -46,8 +47,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     Hosts.of(settings).init_app(app)
     if settings.base_path:
         base_path.init_app(app, settings.base_path)
-    body_limits.init_app(app, settings.web.max_body)
-    Core(settings).init_app(app)
+    if origins := settings.panel_origins:
+        Origins(origins).init_app(app)
+    body_limits.init_app(app, settings.web.max_body, settings.files.max_size)
     responses.init_app(app, tls_only=settings.security.cookie_secure)
     auth.init_app(app, settings)
     health.init_app(app)

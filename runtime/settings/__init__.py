@@ -578,6 +578,10 @@ def _check(settings: Settings) -> None:
             f"BRANCHLINE_INSTALLATION={settings.service.branchline_installation!r} is not a name of at most "
             "40 letters in lower case, digits, - and _"
         )
+    if problem := checks.agents(settings.panel.panel_agents):
+        errors.append(problem)
+    if problem := checks.origins(settings.panel.panel_origins):
+        errors.append(problem)
     if problem := checks.host(settings.host):
         errors.append(problem)
     if problem := checks.base_path(settings.service.base_path):

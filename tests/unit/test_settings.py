@@ -258,3 +258,18 @@ def test_agents_of_the_panel_are_named_by_type() -> None:
 def test_a_list_of_agents_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="PANEL_AGENTS"):
         settings.load({"PANEL_AGENTS": text})
+
+
+def test_origins_are_read_as_browsers_send_them() -> None:
+    assert settings.load({}).panel_origins == ()
+    given = settings.load({"PANEL_ORIGINS": " https://App.example.com/ ,http://[::1]:3000,"})
+    assert given.panel_origins == ("https://app.example.com", "http://[::1]:3000")
+
+
+@pytest.mark.parametrize(
+    "text", ["*", "null", "app.example.com", "https://app.example.com/page", "https://a b"],
+    ids=["all", "none", "no scheme", "a path", "a space"],
+)  # fmt: skip
+def test_an_origin_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="PANEL_ORIGINS"):
+        settings.load({"PANEL_ORIGINS": text})

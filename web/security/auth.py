@@ -159,7 +159,7 @@ def same_origin() -> None:
         return
     origin = request.headers.get("Origin")
     if origin is not None:
-        if not _is_own_origin(origin):
+        if not is_own_origin(origin):
             raise Forbidden
     elif request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise Forbidden
@@ -195,7 +195,7 @@ def _bearer(header: str) -> Credential | None:
     return Credential("thread", grant.session_id, grant) if grant else None
 
 
-def _is_own_origin(origin: str) -> bool:
+def is_own_origin(origin: str) -> bool:
     """Whether host and port are ours; not the scheme, for TLS may end before us."""
     try:
         theirs = urlsplit(origin)
