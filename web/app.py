@@ -31,6 +31,7 @@ from web.http.proxies import TrustedProxies
 from web.http.rules import Rule
 from web.ops import health
 from web.panel import views as panel_views
+from web.panel.sockets import Sockets
 from web.security import auth
 from web.sessions import views as session_views
 
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Core(settings).init_app(app)
     request_ids.init_app(app)
     Hosts.of(settings).init_app(app)
+    Sockets.init_app(app, app.extensions["branchline"])
     if settings.base_path:
         base_path.init_app(app, settings.base_path)
     if origins := settings.panel_origins:

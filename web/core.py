@@ -7,6 +7,7 @@ before gunicorn forks, or only to read its OpenAPI document.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import cast
@@ -75,6 +76,11 @@ class Core(Services):
     def duties(self) -> Duties:
         """What this process does beside its requests."""
         return Duties()
+
+    @cached_property
+    def at_stop(self) -> list[Callable[[], None]]:
+        """What else ends connections that would stay open, once this process is told to stop."""
+        return []
 
     @cached_property
     def hub(self) -> Hub:
@@ -204,6 +210,8 @@ class Core(Services):
         self.stopping = True
         if "hub" in self.__dict__:
             self.hub.close()
+        for end in self.at_stop:
+            end()
 
 
 def this_core() -> Core:

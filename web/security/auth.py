@@ -148,6 +148,16 @@ def request_credential() -> Credential | None:
     return Credential("session", session_id)
 
 
+def socket_credential(token: str | None) -> Credential | None:
+    """That of a socket: its token, a header, or a cookie, which only our own pages may use."""
+    if token is not None:
+        return _bearer(f"Bearer {token}")
+    origin = request.headers.get("Origin")
+    if "Authorization" not in request.headers and origin is not None and not is_own_origin(origin):
+        raise Forbidden
+    return request_credential()
+
+
 def session_of_cookie() -> str | None:
     """The id of the session in the request's cookie, whatever else the request shows."""
     return session.get(_SESSION)

@@ -1,0 +1,300 @@
+"""Agent chats over Socket.IO: the events of the panel's clients, and who may send them.
+
+Only the WebSocket transport is served: long polling would need each request of a client to
+reach the same web process. Each process feeds its own sockets from the event logs, so no
+process tells another anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import marshmallow as ma
+import socketio
+from engineio.async_drivers.gevent import WebSocketWSGI
+from flask import Flask
+from gevent.lock import BoundedSemaphore
+
+from runtime.errors import FieldError, Forbidden, Invalid, RequestError, TooMany, Unauthenticated, Unavailable
+from runtime.model import Json, User
+from runtime.panel.service import AgentChats, Sent
+from web.core import Core
+from web.http.errors import describe
+from web.http.gunicorn import socket_of
+from web.http.hosts import Hosts
+from web.panel import schemas
+from web.panel.rooms import Room
+from web.panel.translation import Told
+from web.security import auth
+from web.security.credentials import Credential
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+_PATH = "/socket.io/"
+LARGEST = 1 << 20
+"""Bytes of one event of a client."""
+ROOMS = 16
+"""Chats that one socket may be in."""
+_BURST, _PER_SECOND = 30, 10
+"""Events of one socket at once, and in the long run."""
+CONNECTED_WITHIN = 5.0
+"""Seconds after which a connection that has not shown who it is is closed."""
+_LOOK_AGAIN = 1.0
+"""Seconds after which it is asked whether a socket that takes nothing is still open."""
+
+
+class _Whole:
+    """A connection that sends all of what it is given.
+
+    simple-websocket calls ``send`` once for each frame and takes the frame for sent. Under gevent that
+    sends what fits, so a slow reader would miss the rest of it and find no frame any more.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._lock = BoundedSemaphore()  # the answer to a ping must not come into a frame
+
+    def send(self, data: bytes) -> int:
+        """Send all of ``data``, however long that takes."""
+        with self._lock:
+            self._connection.sendall(data)
+        return len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+class _WebSocket(WebSocketWSGI):  # type: ignore[misc]
+    """One that reads no more of a message than it may have; Engine.IO looks at its size once all is there."""
+
+    def __init__(self, handler: Any, server: Any) -> None:
+        super().__init__(handler, server)
+        self.server_args["max_message_size"] = LARGEST
+
+
+class _Server(socketio.Server):  # type: ignore[misc]
+    """One that closes connections itself, where Socket.IO asks its clients to do so."""
+
+    def _handle_eio_connect(self, eio_sid: str, environ: WSGIEnvironment) -> Any:
+        gevent.spawn_later(CONNECTED_WITHIN, self._close_stranger, eio_sid)
+        return super()._handle_eio_connect(eio_sid, environ)
+
+    def _close_stranger(self, eio_sid: str) -> None:
+        if self.manager.sid_from_eio_sid(eio_sid, "/") is None:
+            self.hang_up(eio_sid)
+
+    def hang_up(self, eio_sid: str) -> None:
+        """Close a connection, whatever its client does; one that is closed stays so."""
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is not None:
+            connection.close(wait=False)
+
+
+class _ChatSocket:
+    """One connected client."""
+
+    def __init__(self, server: Any, sid: str, core: Core, user: User, credential: Credential) -> None:
+        self._server = server
+        self._core = core
+        self.sid = sid
+        self.user = user
+        self.credential = credential
+        self.leave = core.open_streams.enter(user.id)
+        self.rooms: dict[str, gevent.Greenlet[..., None]] = {}
+        self._allowance, self._at = float(_BURST), time.monotonic()
+
+    def send(self, told: Iterable[Told]) -> bool:
+        """Send, once what was sent before is taken. False where the socket is closed."""
+        if not self._is_drained():
+            return False
+        for name, data in told:
+            self._server.emit(name, data, to=self.sid)
+        return True
+
+    def may_read(self) -> bool:
+        """Whether its credential still counts."""
+        return self._core.credentials.resolve(self.credential) is not None
+
+    def close(self) -> None:
+        """Close it."""
+        self._server.hang_up(self._server.manager.eio_sid_from_sid(self.sid, "/"))
+
+    def count_event(self) -> None:
+        """Raises TooMany where it sends more than it may, Unauthenticated where its credential ended."""
+        now = time.monotonic()
+        self._allowance = min(_BURST, self._allowance + (now - self._at) * _PER_SECOND)
+        self._at = now
+        if self._allowance < 1:
+            raise TooMany("Too many events; send fewer at a time.")
+        self._allowance -= 1
+        if not self.may_read():
+            raise Unauthenticated
+
+    def _is_drained(self) -> bool:
+        name = self._server.manager.eio_sid_from_sid(self.sid, "/")
+        connection = self._server.eio.sockets.get(name)
+        while connection is not None and not connection.closed:
+            if connection.queue.join(timeout=_LOOK_AGAIN):
+                return True
+        return False
+
+
+class Sockets:
+    """Serves Socket.IO below ``/socket.io``, and everything else by the app."""
+
+    def __init__(self, app: Flask, core: Core) -> None:
+        self._flask = app
+        self._app: WSGIApplication = app.wsgi_app
+        self._core = core
+        self._hosts = Hosts.of(core.settings)
+        self._origins = frozenset(core.settings.panel_origins)
+        self._sockets: dict[str, _ChatSocket] = {}
+        panel = core.settings.panel
+        self._server = _Server(
+            async_mode="gevent",
+            transports=["websocket"],
+            async_handlers=False,  # else two messages of one client could change places
+            ping_timeout=panel.socketio_ping_timeout,
+            ping_interval=panel.socketio_ping_interval,
+            max_http_buffer_size=LARGEST,
+            cors_allowed_origins=self._is_allowed,
+            cors_credentials=False,
+        )
+        self._server.eio._async = {**self._server.eio._async, "websocket": _WebSocket}
+        self._server.on("connect", self._connect)
+        self._server.on("disconnect", self._disconnect)
+        for name, schema, handle in (
+            ("join_chat", schemas.JoinChat(), self._join),
+            ("leave_chat", schemas.OfChat(), self._leave),
+            ("chat_message", schemas.SocketMessage(), self._send),
+            ("stop", schemas.OfChat(), self._stop),
+            ("answer", schemas.SocketAnswer(), self._answer),
+        ):
+            self._server.on(name, partial(self._handle, schema, handle))
+
+    @classmethod
+    def init_app(cls, app: Flask, core: Core) -> None:
+        """Serve them with ``app``."""
+        sockets = cls(app, core)
+        core.at_stop.append(sockets._end)
+        app.wsgi_app = sockets  # type: ignore[method-assign]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer, as WSGI has it. A foreign host name is the app's to refuse."""
+        if environ["PATH_INFO"].startswith(_PATH) and environ.get("HTTP_HOST", "") in self._hosts:
+            environ["gunicorn.socket"] = _Whole(socket_of(environ))
+            answer: Iterable[bytes] = self._server.handle_request(environ, start_response)
+            return answer
+        return self._app(environ, start_response)
+
+    def _is_allowed(self, origin: str, environ: WSGIEnvironment) -> bool:
+        """Whether pages of an origin may connect; ``socket_credential`` bounds cookies to our own."""
+        with self._flask.request_context(environ):
+            return origin in self._origins or auth.is_own_origin(origin)
+
+    def _connect(self, sid: str, environ: WSGIEnvironment, given: Any = None) -> None:
+        token = given.get("token") if isinstance(given, dict) else None
+        try:
+            with self._flask.request_context(environ):
+                credential = auth.socket_credential(token if isinstance(token, str) else None)
+            user = self._core.credentials.resolve(credential) if credential else None
+            if credential is None or user is None:
+                raise Unauthenticated
+            if credential.grant is not None:
+                raise Forbidden("This token is for one thread, and does not reach this.")
+            self._sockets[sid] = _ChatSocket(self._server, sid, self._core, user, credential)
+        except (RequestError, Unavailable) as error:
+            raise socketio.exceptions.ConnectionRefusedError(str(error)) from error
+
+    def _disconnect(self, sid: str, *_: Any) -> None:
+        socket = self._sockets.pop(sid, None)
+        if socket is not None:
+            socket.leave()
+            gevent.killall(list(socket.rooms.values()), block=False)
+
+    def _end(self) -> None:
+        """Close all sockets, so that their clients connect again, to another process."""
+        for socket in list(self._sockets.values()):
+            socket.close()
+
+    def _handle(
+        self,
+        schema: ma.Schema,
+        handle: Callable[..., dict[str, Json] | None],
+        sid: str,
+        data: Any = None,
+    ) -> dict[str, Json]:
+        """Do what an event asks for; what is returned acknowledges it."""
+        socket = self._sockets.get(sid)
+        if socket is None:
+            return {"error": str(Unauthenticated()), "code": "unauthenticated"}
+        try:
+            socket.count_event()
+            return handle(socket, **_loaded(schema, data)) or {}
+        except (RequestError, Unavailable) as error:
+            return self._refuse(socket, error, data)
+        except Exception as error:
+            log.exception("an event of a socket failed")
+            return self._refuse(socket, error, data)
+
+    def _refuse(self, socket: _ChatSocket, error: Exception, data: Any) -> dict[str, Json]:
+        described = describe(error)
+        code = described.code.replace("-", "_")
+        told = {"type": "error", "error": described.detail, "code": code}
+        if isinstance(data, dict) and isinstance(data.get("session_id"), str):
+            told["session_id"] = data["session_id"]
+        self._server.emit("error", told, to=socket.sid)
+        return {"error": described.detail, "code": code}
+
+    @property
+    def _chats(self) -> AgentChats:
+        core = self._core
+        return AgentChats(core.dispatcher, core.database, core.log, core.settings)
+
+    def _join(self, socket: _ChatSocket, session_id: str, after: str | None) -> None:
+        chats = self._chats
+        chat = chats.get(socket.user, session_id)
+        if session_id not in socket.rooms and len(socket.rooms) >= ROOMS:
+            raise TooMany(f"A socket may be in {ROOMS} chats at once; leave one of them.")
+        leave = self._core.open_streams.enter(socket.user.id)
+        self._leave(socket, session_id)
+        self._server.emit("connection_confirmed", {"session_id": session_id}, to=socket.sid)
+        room = gevent.spawn(Room(self._core, chats, chat, socket).follow, after)
+        room.link(lambda _: leave())
+        socket.rooms[session_id] = room
+
+    def _leave(self, socket: _ChatSocket, session_id: str) -> None:
+        room = socket.rooms.pop(session_id, None)
+        if room is not None:
+            room.kill()
+
+    def _send(
+        self, socket: _ChatSocket, session_id: str, message: str, context: Any, client_id: str | None
+    ) -> dict[str, Json]:
+        run_id = self._chats.send(socket.user, session_id, Sent(message, context, client_id))
+        return {"status": "sent", "run_id": run_id}
+
+    def _stop(self, socket: _ChatSocket, session_id: str) -> None:
+        self._chats.stop(socket.user, session_id)
+
+    def _answer(self, socket: _ChatSocket, session_id: str, confirmation_id: str | None, answer: Any) -> None:
+        self._chats.answer(socket.user, session_id, confirmation_id, answer)
+
+
+def _loaded(schema: ma.Schema, data: Any) -> dict[str, Any]:
+    """What an event says. Raises Invalid."""
+    try:
+        loaded: dict[str, Any] = schema.load(data if data is not None else {})
+    except ma.ValidationError as error:
+        fields = error.messages if isinstance(error.messages, dict) else {"data": error.messages}
+        wrong = [FieldError((str(name),), str(texts)) for name, texts in fields.items()]
+        raise Invalid(f"The event is not valid: {fields}", wrong) from error
+    return loaded
