@@ -1,0 +1,15 @@
+"""The knowledge base: documents of a workspace, split into passages that a search finds.
+
+::
+
+    model        what a source, a document and a passage are
+    tables       their tables
+    store        SQL, and the full text search of both databases
+    words        what of a text is searched, and where a passage has what was found
+    reading      Markdown, HTML and text → sections; in a process that can be ended
+    html         the part of that which takes HTML apart
+    splitting    sections → passages
+    service      what a person may do with all this
+
+Nothing of it is searched across workspaces: each query names the workspace itself.
+"""

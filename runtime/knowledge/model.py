@@ -1,0 +1,149 @@
+"""What a source, a document and a passage are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from runtime.model import Json, encode_time
+
+
+class Language(StrEnum):
+    """The language of a source, whose endings a search on PostgreSQL leaves out of account.
+
+    They are those that every server has. ``simple`` leaves words as they are.
+    """
+
+    SIMPLE = "simple"
+    DANISH = "danish"
+    DUTCH = "dutch"
+    ENGLISH = "english"
+    FINNISH = "finnish"
+    FRENCH = "french"
+    GERMAN = "german"
+    HUNGARIAN = "hungarian"
+    ITALIAN = "italian"
+    NORWEGIAN = "norwegian"
+    PORTUGUESE = "portuguese"
+    ROMANIAN = "romanian"
+    RUSSIAN = "russian"
+    SPANISH = "spanish"
+    SWEDISH = "swedish"
+    TURKISH = "turkish"
+
+
+class Kind(StrEnum):
+    """What a document is read as."""
+
+    MARKDOWN = "markdown"
+    HTML = "html"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Documents that belong together, such as those of one folder."""
+
+    id: str
+    workspace_id: str
+    name: str
+    """Unique in its workspace."""
+    language: Language
+    created_at: datetime
+    documents: int
+    passages: int
+
+    def encode(self) -> dict[str, Json]:
+        """The source as the API shows it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "language": self.language,
+            "documents": self.documents,
+            "passages": self.passages,
+            "created_at": encode_time(self.created_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a source."""
+
+    id: str
+    source_id: str
+    name: str
+    """Unique in its source, such as the path of a file."""
+    title: str | None
+    kind: Kind
+    size: int
+    """Bytes of the file."""
+    digest: str
+    """SHA-256 of the file."""
+    passages: int
+    created_at: datetime
+    updated_at: datetime
+
+    def encode(self) -> dict[str, Json]:
+        """The document as the API shows it."""
+        return {
+            "id": self.id,
+            "source_id": self.source_id,
+            "name": self.name,
+            "title": self.title,
+            "kind": self.kind,
+            "size": self.size,
+            "digest": self.digest,
+            "passages": self.passages,
+            "created_at": encode_time(self.created_at),
+            "updated_at": encode_time(self.updated_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a document, as it is stored."""
+
+    titles: Sequence[str]
+    """The headings above it, the outermost first."""
+    text: str
+    words: str
+    """What of it is searched, see :mod:`runtime.knowledge.words`."""
+
+    @classmethod
+    def decode(cls, said: Mapping[str, Any]) -> Passage:
+        """One that :func:`reading.read` has answered."""
+        return cls(said["titles"], said["text"], said["words"])
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A passage that a search has found."""
+
+    source_id: str
+    source: str
+    document_id: str
+    document: str
+    titles: Sequence[str]
+    position: int
+    text: str
+    marks: Sequence[tuple[int, int]]
+    """Where the text has words of the query; characters, the first and the one after the last."""
+    score: float
+    """How well it fits; to be compared within one answer only."""
+
+    def encode(self) -> dict[str, Json]:
+        """The passage as the API shows it."""
+        return {
+            "source_id": self.source_id,
+            "source": self.source,
+            "document_id": self.document_id,
+            "document": self.document,
+            "titles": list(self.titles),
+            "position": self.position,
+            "text": self.text,
+            "marks": [list(mark) for mark in self.marks],
+            "score": self.score,
+        }
