@@ -20,6 +20,8 @@ import redis
 
 from runtime import settings as settings_module
 from runtime.model import Thread, User
+from runtime.panel import tables as _panel_tables  # noqa: F401 - registers them
+from runtime.sessions import tables as _session_tables  # noqa: F401 - registers them
 from runtime.settings import Settings
 from runtime.store import Database, migrate, threads, users
 from runtime.store.tables import metadata
@@ -29,6 +31,7 @@ from runtime.testing.postgresql_server import temporary_database
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from tests.support import rabbitmq as rabbitmq_server
+from tests.support.forked import Forks
 from tests.support.rabbitmq import RabbitMQ
 
 POSTGRESQL = os.environ.get("BRANCHLINE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")
@@ -37,6 +40,16 @@ NO_POSTGRESQL = (
     "No PostgreSQL answers at {url}. Start one (docker run --rm -p 5432:5432 "
     "-e POSTGRES_HOST_AUTH_METHOD=trust postgres:16) or set BRANCHLINE_TEST_POSTGRESQL."
 )
+
+
+_EMPTY = "; ".join(str(table.delete()) for table in reversed(metadata.sorted_tables)).encode()
+"""Deletes every row: one query, for a thousand tests send it, and each is a way to the server and back."""
+
+_LEAVE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+"""Ends all other connections to the database."""
 
 
 def pytest_collection_finish() -> None:
@@ -116,11 +129,14 @@ def postgresql_session(postgresql_server: str) -> Iterator[str]:
 @pytest.fixture
 def postgresql_url(postgresql_session: str) -> str:
     """The session's PostgreSQL database, emptied."""
-    # TRUNCATE makes new files for every table: a hundred times the work where there is little in them.
-    with psycopg.connect(postgresql_session) as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(str(table.delete()))
+    _empty(postgresql_session)
     return postgresql_session
+
+
+def _empty(url: str) -> None:
+    # TRUNCATE makes new files for every table: a hundred times the work where there is little in them.
+    with psycopg.connect(url) as connection:
+        connection.execute(_EMPTY)
 
 
 @pytest.fixture
@@ -130,11 +146,21 @@ def empty_postgresql_url(postgresql_server: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def stack_postgresql_url(postgresql_server: str) -> Iterator[str]:
-    """A PostgreSQL database for the whole stack that a module's tests share."""
+@pytest.fixture(scope="session")
+def stack_postgresql_session(postgresql_server: str) -> Iterator[str]:
+    """A PostgreSQL database for the stacks of this test session, one after the other."""
     with temporary_database(postgresql_server, durable=False) as url:
+        migrate.upgrade(url)
         yield url
+
+
+@pytest.fixture(scope="module")
+def stack_postgresql_url(stack_postgresql_session: str) -> str:
+    """A PostgreSQL database for the whole stack that a module's tests share, emptied."""
+    with psycopg.connect(stack_postgresql_session, autocommit=True) as connection:
+        connection.execute(_LEAVE)  # whoever was killed may still hold locks
+    _empty(stack_postgresql_session)
+    return stack_postgresql_session
 
 
 @pytest.fixture(scope="module", params=[pytest.param("sqlite", marks=pytest.mark.soak), "postgresql"])
@@ -201,6 +227,13 @@ def rabbitmq() -> Iterator[RabbitMQ]:
                 pytest.fail(text)
             pytest.skip(text)
         yield made
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """A process that has all commands imported, for tests that call many."""
+    with Forks("tests.support.every_command:main") as forks:
+        yield forks
 
 
 @pytest.fixture

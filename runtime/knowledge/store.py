@@ -1,0 +1,360 @@
+"""The SQL of the knowledge base. Every query names the workspace whose it is."""
+
+from __future__ import annotations
+
+import heapq
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import REGCONFIG
+
+from runtime.errors import Conflict, NotFound, StaleAttempt
+from runtime.knowledge import words
+from runtime.knowledge.model import Document, Found, Kind, Language, Passage, Source
+from runtime.knowledge.tables import documents, passages, sources
+from runtime.model import Run
+from runtime.store.fence import guarded
+from runtime.store.page import Page, decode_cursor
+from runtime.store.tables import now, runs
+
+MOST_SOURCES = 1000
+"""Sources that a workspace may have."""
+MOST_DOCUMENTS = 10_000
+"""Documents that a source may have."""
+_REMOVED_AT_ONCE = 50
+"""Documents that are removed in one transaction: more would keep everybody else from writing on SQLite."""
+_NO_SOURCE = "There is no such source."
+_DOCUMENT = [documents.c[name] for name in Document.__dataclass_fields__]
+
+
+def create_source(c: Connection, workspace_id: str, user_id: str, name: str, language: Language) -> Source:
+    """A source without documents. Raises Conflict where the workspace has one of that name, or enough."""
+    if c.execute(sa.select(sa.func.count()).where(_is_of(workspace_id))).scalar_one() >= MOST_SOURCES:
+        raise Conflict(f"You have {MOST_SOURCES} sources, which is as many as you may. Delete some.")
+    source_id = str(uuid.uuid4())
+    values = {
+        "id": source_id,
+        "workspace_id": workspace_id,
+        "user_id": user_id,
+        "name": name,
+    }
+    try:
+        c.execute(sources.insert().values(**values, language=language, created_at=now()))
+    except sa.exc.IntegrityError:
+        raise Conflict("You have a source of this name already.") from None
+    return get_source(c, workspace_id, source_id)
+
+
+def get_source(c: Connection, workspace_id: str, source_id: str) -> Source:
+    """A source of a workspace. Raises NotFound."""
+    row = c.execute(_sources(workspace_id).where(sources.c.id == source_id)).one_or_none()
+    if row is None:
+        raise NotFound(_NO_SOURCE)
+    return _source(row)
+
+
+def source_named(c: Connection, workspace_id: str, name: str) -> str:
+    """The id of the source of that name. Raises NotFound."""
+    query = sa.select(sources.c.id).where(_is_of(workspace_id), sources.c.name == name)
+    found: str | None = c.execute(query).scalar_one_or_none()
+    if found is None:
+        raise NotFound("There is no source of this name.")
+    return found
+
+
+def list_sources(
+    c: Connection, workspace_id: str, *, limit: int = 20, cursor: str | None = None
+) -> Page[Source]:
+    """The sources of a workspace, by their names."""
+    query = _sources(workspace_id)
+    if cursor:
+        (name,) = decode_cursor(cursor, _name_of)
+        query = query.where(sources.c.name > name)
+    rows = c.execute(query.order_by(sources.c.name).limit(limit + 1)).all()
+    return Page.of(rows, limit, _source, lambda row: (row.name,))
+
+
+def remove_some(c: Connection, workspace_id: str, source_id: str) -> bool:
+    """Remove some documents of a source, and it itself once it has none; whether it is gone.
+
+    Raises NotFound.
+    """
+    _lock_source(c, workspace_id, source_id)
+    some = sa.select(documents.c.id).where(documents.c.source_id == source_id).limit(_REMOVED_AT_ONCE)
+    if c.execute(documents.delete().where(documents.c.id.in_(some))).rowcount:
+        return False
+    c.execute(sources.delete().where(sources.c.id == source_id))
+    return True
+
+
+def list_documents(
+    c: Connection,
+    workspace_id: str,
+    source_id: str,
+    *,
+    limit: int = 20,
+    cursor: str | None = None,
+) -> Page[Document]:
+    """The documents of a source, by their names. Raises NotFound."""
+    get_source(c, workspace_id, source_id)
+    query = _documents(workspace_id, source_id)
+    if cursor:
+        (name,) = decode_cursor(cursor, _name_of)
+        query = query.where(documents.c.name > name)
+    rows = c.execute(query.order_by(documents.c.name).limit(limit + 1)).all()
+    return Page.of(rows, limit, _document, lambda row: (row.name,))
+
+
+def find_document(c: Connection, workspace_id: str, source_id: str, name: str) -> Document | None:
+    """The document of that name, if the source has one. Raises NotFound where there is no such source."""
+    get_source(c, workspace_id, source_id)
+    row = c.execute(_documents(workspace_id, source_id).where(documents.c.name == name)).one_or_none()
+    return _document(row) if row else None
+
+
+def remove_document(c: Connection, workspace_id: str, source_id: str, document_id: str) -> None:
+    """Remove a document and its passages. Raises NotFound."""
+    _lock_source(c, workspace_id, source_id)
+    gone = documents.delete().where(documents.c.id == document_id, documents.c.source_id == source_id)
+    if not c.execute(gone).rowcount:
+        raise NotFound("The source has no such document.")
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """What a file was read as."""
+
+    name: str
+    title: str | None
+    kind: Kind
+    size: int
+    digest: str
+    passages: Sequence[Passage]
+
+
+def put_document(
+    c: Connection, workspace_id: str, source_id: str, new: NewDocument, run: Run | None = None
+) -> Document:
+    """Add a document to a source, or replace the one of its name with all its passages.
+
+    ``run``: the attempt that does so. Raises NotFound, Conflict where the source has as many
+    documents as it may, and StaleAttempt where that attempt is not the one that runs.
+    """
+    if run is not None:
+        fence = guarded(sa.select(runs.c.id), run).with_for_update(key_share=True)
+        if c.execute(fence).one_or_none() is None:
+            raise StaleAttempt
+    language = _lock_source(c, workspace_id, source_id)
+    values = {name: getattr(new, name) for name in ("name", "title", "kind", "size", "digest")}
+    values |= {"passages": len(new.passages), "updated_at": now()}
+    where = (documents.c.source_id == source_id, documents.c.name == new.name)
+    replaced = documents.update().where(*where).values(values).returning(documents.c.id)
+    document_id = c.execute(replaced).scalar_one_or_none()
+    if document_id is None:
+        _check_room(c, source_id)
+        document_id = str(uuid.uuid4())
+        c.execute(documents.insert().values(id=document_id, source_id=source_id, created_at=now(), **values))
+    else:
+        c.execute(passages.delete().where(passages.c.document_id == document_id))
+    if new.passages:
+        of = {
+            "workspace_id": workspace_id,
+            "source_id": source_id,
+            "document_id": document_id,
+        }
+        c.execute(
+            _insert(c, language),
+            [{**of, **_row(*one)} for one in enumerate(new.passages)],
+        )
+    return _document(
+        c.execute(_documents(workspace_id, source_id).where(documents.c.id == document_id)).one()
+    )
+
+
+def search(c: Connection, workspace_id: str, query: str, k: int, source_id: str | None = None) -> list[Found]:
+    """The ``k`` passages of a workspace that fit best, the best first.
+
+    They have one word of the query at least. ``source_id``: of this source only. Raises NotFound.
+    """
+    if source_id is not None:
+        get_source(c, workspace_id, source_id)
+    wanted = words.asked(query)
+    if not wanted:
+        return []
+    find = _find_postgresql if c.dialect.name == "postgresql" else _find_sqlite
+    scores = find(c, workspace_id, wanted, k, source_id)
+    return _shown(c, workspace_id, scores, wanted)
+
+
+def _find_postgresql(
+    c: Connection,
+    workspace_id: str,
+    wanted: Sequence[str],
+    k: int,
+    source_id: str | None,
+) -> Mapping[int, float]:
+    """Scores by passage. What each language leaves out of account differs, so each is asked by itself."""
+    of_query = sa.select(sources.c.language, sources.c.id).where(_is_of(workspace_id))
+    if source_id is not None:
+        of_query = of_query.where(sources.c.id == source_id)
+    by_language: dict[str, list[str]] = {}
+    for language, id in c.execute(of_query):
+        by_language.setdefault(language, []).append(id)
+    found: list[tuple[float, int]] = []
+    for language, ids in by_language.items():
+        config = sa.cast(sa.literal(language), REGCONFIG)
+        each: list[sa.ColumnElement[Any]] = [sa.func.plainto_tsquery(config, word) for word in wanted]
+        query = reduce(_either, each)
+        score = sa.func.ts_rank(passages.c.words, query, 1).label("score")
+        statement = (
+            sa.select(score, passages.c.id)
+            .where(
+                passages.c.workspace_id == workspace_id,
+                passages.c.words.op("@@")(query),
+            )
+            .where(passages.c.source_id.in_(ids))
+            .order_by(score.desc(), passages.c.id)
+            .limit(k)
+        )
+        found += [(row.score, row.id) for row in c.execute(statement)]
+    return {id: score for score, id in heapq.nlargest(k, found)}
+
+
+def _either(one: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return one.op("||")(other)
+
+
+def _find_sqlite(
+    c: Connection,
+    workspace_id: str,
+    wanted: Sequence[str],
+    k: int,
+    source_id: str | None,
+) -> Mapping[int, float]:
+    """Scores by passage. Each word is in quotation marks, so that none is an operator."""
+    any_word = " OR ".join(f'"{word}"' for word in wanted)
+    values = {
+        "match": f'workspace_id : "{uuid.UUID(workspace_id).hex}" AND words : ({any_word})',
+        "workspace": workspace_id,
+        "k": k,
+    }
+    statement = _SQLITE
+    if source_id is not None:
+        statement = statement.where(passages.c.source_id == source_id)
+    return {row.id: -row.score for row in c.execute(statement, values)}
+
+
+_INDEX = sa.table("knowledge_words", sa.column("rowid"), sa.column("knowledge_words"))
+_BM25 = sa.func.bm25(sa.literal_column("knowledge_words"), 0.0, 1.0).label("score")
+_SQLITE = (
+    sa.select(_BM25, passages.c.id)
+    .join_from(_INDEX, passages, passages.c.id == _INDEX.c.rowid)
+    .where(_INDEX.c.knowledge_words.op("MATCH")(sa.bindparam("match", type_=sa.Text)))
+    .where(passages.c.workspace_id == sa.bindparam("workspace", type_=passages.c.workspace_id.type))
+    .order_by(_BM25, passages.c.id)
+    .limit(sa.bindparam("k", type_=sa.Integer))
+)
+
+
+def _shown(
+    c: Connection, workspace_id: str, scores: Mapping[int, float], wanted: Sequence[str]
+) -> list[Found]:
+    """The passages, the best first."""
+    query = (
+        sa.select(passages, sources.c.name.label("source"), documents.c.name.label("document"))
+        .join(documents, documents.c.id == passages.c.document_id)
+        .join(sources, sources.c.id == documents.c.source_id)
+        .where(passages.c.id.in_(scores), _is_of(workspace_id))
+    )
+    found = [
+        Found(
+            row.source_id,
+            row.source,
+            row.document_id,
+            row.document,
+            row.titles,
+            row.position,
+            row.text,
+            words.marks(row.text, wanted),
+            round(scores[row.id], 6),
+        )
+        for row in c.execute(query)
+    ]
+    return sorted(found, key=lambda one: (-one.score, one.document, one.position))
+
+
+def _insert(c: Connection, language: Language) -> sa.Insert:
+    searched: Any = sa.bindparam("searched", type_=sa.Text)
+    if c.dialect.name == "postgresql":
+        searched = sa.func.to_tsvector(sa.cast(sa.literal(language.value), REGCONFIG), searched)
+    return passages.insert().values(words=searched)
+
+
+def _row(position: int, passage: Passage) -> dict[str, Any]:
+    return {
+        "position": position,
+        "titles": list(passage.titles),
+        "text": passage.text,
+        "searched": passage.words,
+    }
+
+
+def _lock_source(c: Connection, workspace_id: str, source_id: str) -> Language:
+    """The language of a source, which nobody else changes until this transaction ends. Raises NotFound."""
+    query = sa.select(sources.c.language).where(sources.c.id == source_id, _is_of(workspace_id))
+    language = c.execute(query.with_for_update()).scalar_one_or_none()
+    if language is None:
+        raise NotFound(_NO_SOURCE)
+    return Language(language)
+
+
+def _check_room(c: Connection, source_id: str) -> None:
+    query = sa.select(sa.func.count()).where(documents.c.source_id == source_id)
+    if c.execute(query).scalar_one() >= MOST_DOCUMENTS:
+        raise Conflict(f"The source has {MOST_DOCUMENTS} documents, which is as many as it may.")
+
+
+def _name_of(value: Any) -> str:
+    """A cursor's value as a name. Raises ValueError."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(value)
+    return value
+
+
+def _is_of(workspace_id: str) -> sa.ColumnElement[bool]:
+    return sources.c.workspace_id == workspace_id
+
+
+def _sources(workspace_id: str) -> sa.Select[Any]:
+    mine = documents.c.source_id == sources.c.id
+    return sa.select(
+        sources,
+        sa.select(sa.func.count()).where(mine).scalar_subquery().label("documents"),
+        sa.select(sa.func.coalesce(sa.func.sum(documents.c.passages), 0))
+        .where(mine)
+        .scalar_subquery()
+        .label("passages"),
+    ).where(_is_of(workspace_id))
+
+
+def _documents(workspace_id: str, source_id: str) -> sa.Select[Any]:
+    return (
+        sa.select(*_DOCUMENT)
+        .join(sources, sources.c.id == documents.c.source_id)
+        .where(documents.c.source_id == source_id, _is_of(workspace_id))
+    )
+
+
+def _source(row: Any) -> Source:
+    values = {name: getattr(row, name) for name in Source.__dataclass_fields__}
+    return Source(**{**values, "language": Language(row.language)})
+
+
+def _document(row: Any) -> Document:
+    values = {name: getattr(row, name) for name in Document.__dataclass_fields__}
+    return Document(**{**values, "kind": Kind(row.kind)})

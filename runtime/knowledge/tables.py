@@ -1,0 +1,70 @@
+"""The tables of the knowledge base.
+
+What is searched of a passage is its ``words``: a vector of them on PostgreSQL, and on SQLite the text
+that the virtual table ``knowledge_words`` has indexed, by triggers that the migration makes.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import TSVECTOR
+
+from runtime.store.tables import Id, Json, Time, metadata
+
+sources = sa.Table(
+    "knowledge_sources",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column(
+        "workspace_id",
+        Id,
+        sa.ForeignKey("workspaces.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("user_id", Id, nullable=False),  # who has made it
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("language", sa.String(20), nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Index("ix_knowledge_sources_name", "workspace_id", "name", unique=True),
+)
+
+documents = sa.Table(
+    "knowledge_documents",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column(
+        "source_id",
+        Id,
+        sa.ForeignKey("knowledge_sources.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("title", sa.Text),
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("passages", sa.Integer, nullable=False),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("updated_at", Time, nullable=False),
+    sa.Index("ix_knowledge_documents_name", "source_id", "name", unique=True),
+)
+
+passages = sa.Table(
+    "knowledge_passages",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("workspace_id", Id, nullable=False),
+    sa.Column("source_id", Id, nullable=False),
+    sa.Column(
+        "document_id",
+        Id,
+        sa.ForeignKey("knowledge_documents.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("titles", Json, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("words", sa.Text().with_variant(TSVECTOR(), "postgresql"), nullable=False),
+    sa.Index("ix_knowledge_passages_document", "document_id", "position", unique=True),
+    sa.Index("ix_knowledge_passages_words", "words", postgresql_using="gin").ddl_if(dialect="postgresql"),
+)
