@@ -29,6 +29,7 @@ from web.http.cors import Origins
 from web.http.hosts import Hosts
 from web.http.proxies import TrustedProxies
 from web.http.rules import Rule
+from web.knowledge import views as knowledge_views
 from web.ops import health
 from web.panel import views as panel_views
 from web.panel.sockets import Sockets
@@ -80,6 +81,7 @@ def _register_api(app: Flask) -> None:
         queued_messages.views,
         session_views.views,
         panel_views.views,
+        knowledge_views.views,
         events.streams,
         worker_api.worker_api,
         worker_requests.views,

@@ -97,6 +97,7 @@ class World:
             "/api/files",
             "/api/agent-chat/sessions",
             f"/api/agent-chat/sessions/{self.chat}",
+            "/api/knowledge/sources",
             f"/api/threads/{thread}/export",
             f"/api/threads/{thread}/states",
             *(f"/api/runs/{run}" for run in runs),
@@ -153,6 +154,8 @@ class World:
             "PATCH /api/states/{state_id}": Call(state, body={"label": "here", "starred": True}),
             "GET /api/states/{state_id}/messages": Call(state),
             **self._session_calls(),
+            **self._chat_calls(),
+            **self._knowledge_calls(),
             "POST /api/threads/{thread_id}/runs": Call(
                 thread,
                 body={"input_state_id": root, "messages": prompt, "worker_id": "echo"},

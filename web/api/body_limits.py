@@ -22,6 +22,8 @@ LARGE = 1 << 20
 """Bytes from which on a process takes only so many bodies at once, and of one user's only some."""
 _OBJECTS = 1 << 20
 """Bytes of a thread's config and metadata, or of an answer to a worker's question."""
+_DOCUMENT = (4 << 20) + 64 * 1024
+"""Bytes of a document of the knowledge base, and of what is beside it."""
 _LARGEST = None
 """BRANCHLINE_WEB_MAX_BODY."""
 
@@ -39,6 +41,7 @@ _LIMITS: Mapping[str, int | None] = {
     "sessions.change_session": _OBJECTS,
     "sessions.send_to_session": _LARGEST,
     "agent chat.send_message": _OBJECTS,
+    "knowledge.add_document": _DOCUMENT,
     "worker.post_events": _LARGEST,
 }
 """By endpoint. ``worker.post_events`` takes NDJSON of any length: it is handled line by line."""

@@ -1,0 +1,87 @@
+"""What a person may do with the knowledge base of a workspace."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from runtime.errors import FieldError, Invalid, SearchTooLong
+from runtime.knowledge import reading, store
+from runtime.knowledge.model import Document, Found
+from runtime.knowledge.store import NewDocument
+from runtime.model import Run, User
+from runtime.store import Database
+
+LONGEST_NAME = 500
+"""Characters that the name of a document may have."""
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, and those that turn the direction of writing."""
+
+
+class Knowledge:
+    """The knowledge base of an installation."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, user: User, source_id: str, name: str, content: bytes) -> tuple[Document, bool]:
+        """Add what a user has sent, see :meth:`_add`."""
+        return self._add(user.workspace_id, user.id, source_id, name, content, None)
+
+    def add_of_run(self, run: Run, source_name: str, name: str, content: bytes) -> tuple[Document, bool]:
+        """Add what a run has sent, see :meth:`_add`. Raises StaleAttempt where it does not run any more."""
+        source_id = self._database.read(store.source_named, run.workspace_id, source_name)
+        return self._add(run.workspace_id, run.user_id, source_id, name, content, run)
+
+    def _add(
+        self, workspace_id: str, user_id: str, source_id: str, name: str, content: bytes, run: Run | None
+    ) -> tuple[Document, bool]:
+        """Add a document to a source, or replace the one of its name; whether anything has changed.
+
+        One whose content is the same as before is not read again. Raises NotFound, Conflict, Invalid
+        where it cannot be read, and what :func:`reading.read` raises.
+        """
+        name, digest = _checked(name), hashlib.sha256(content).hexdigest()
+        before = self._database.read(store.find_document, workspace_id, source_id, name)
+        if before is not None and before.digest == digest:
+            return before, False
+        kind, title, passages = reading.read(content, name, user_id)
+        new = NewDocument(name, title, kind, len(content), digest, passages)
+        return self._database.write(store.put_document, workspace_id, source_id, new, run), True
+
+    def remove_source(self, user: User, source_id: str) -> None:
+        """Remove a source with all its documents, some at a time. Raises NotFound.
+
+        If this process dies meanwhile, the rest is there still, and can be removed again.
+        """
+        while not self._database.write(store.remove_some, user.workspace_id, source_id):
+            pass
+
+    def search(
+        self,
+        workspace_id: str,
+        query: str,
+        k: int,
+        source_id: str | None = None,
+        source_name: str | None = None,
+    ) -> list[Found]:
+        """The ``k`` passages that fit best, of all sources of a workspace or of one.
+
+        Raises NotFound, and Invalid where it takes too long.
+        """
+        if source_name is not None:
+            source_id = self._database.read(store.source_named, workspace_id, source_name)
+        try:
+            return self._database.search(store.search, workspace_id, query, k, source_id)
+        except SearchTooLong as error:
+            problem = f"took longer than {error.seconds:g} seconds; ask for fewer words, or in one source"
+            raise Invalid(f"The search {problem}.", [FieldError(("q",), problem)]) from error
+
+
+def _checked(name: str) -> str:
+    """The name of a document, without what could deceive its reader. Raises Invalid."""
+    clean = _NOT_IN_NAMES.sub("", name).strip() or "document"
+    if len(clean) > LONGEST_NAME:
+        problem = f"has more than {LONGEST_NAME} characters"
+        raise Invalid(f"The name of a document {problem}.", [FieldError(("name",), problem)])
+    return clean

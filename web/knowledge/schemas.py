@@ -1,0 +1,116 @@
+"""What clients send of the knowledge base, and what they are shown."""
+
+from __future__ import annotations
+
+from marshmallow import fields, validate
+
+from runtime.knowledge.model import Kind, Language
+from runtime.knowledge.service import LONGEST_NAME
+from runtime.transfer.kinds import Id, named, one_of, says
+from web.api.schemas import outputs, queries
+from web.api.schemas.inputs import Input
+from web.api.schemas.query_kinds import QueryInteger
+
+MOST_FOUND = 50
+"""Passages that a search may be asked for."""
+
+
+class NewSource(Input):
+    """Documents that belong together."""
+
+    name = named(200, required=True, metadata=says("yours have different ones"))
+    language = one_of(
+        Language,
+        load_default=Language.ENGLISH,
+        metadata=says("of its documents; words are found with other endings, too (`simple`: they are not)"),
+    )
+
+
+class SourcesQuery(queries.Limited):
+    """Which sources."""
+
+
+class DocumentsQuery(queries.Limited):
+    """Which documents."""
+
+
+class NewDocumentQuery(queries.Query):
+    """What is uploaded."""
+
+    name = named(
+        LONGEST_NAME,
+        load_default=None,
+        metadata=says("of the document within its source, such as a path; default: the name of the file"),
+    )
+
+
+class _Searched(queries.Query):
+    q = named(1000, required=True, metadata=says("words; passages with any of them are found"))
+    k = QueryInteger(load_default=5, validate=validate.Range(1, MOST_FOUND), metadata=says("how many"))
+
+
+class DocumentOfRunQuery(queries.Query):
+    """What a run adds."""
+
+    source = named(200, required=True, metadata=says("the name of the source"))
+    name = named(LONGEST_NAME, required=True, metadata=says("of the document within it, such as a path"))
+
+
+class SearchQuery(_Searched):
+    """What is searched."""
+
+    source = Id(load_default=None, metadata=says("in this source only"))
+
+
+class WorkerSearchQuery(_Searched):
+    """What a run searches."""
+
+    source = named(200, load_default=None, metadata=says("in the source of this name only"))
+
+
+class Source(outputs.Output):
+    """Documents that belong together."""
+
+    id = outputs.identifier()
+    name = fields.String()
+    language = one_of(Language)
+    documents = fields.Integer(metadata=says("how many it has"))
+    passages = fields.Integer(metadata=says("how many they have"))
+    created_at = outputs.moment()
+
+
+class Document(outputs.Output):
+    """One document of a source."""
+
+    id = outputs.identifier()
+    source_id = outputs.identifier()
+    name = fields.String()
+    title = fields.String(allow_none=True)
+    kind = one_of(Kind, metadata=says("what it was read as"))
+    size = fields.Integer(metadata=says("bytes"))
+    digest = fields.String(metadata=says("SHA-256 of its content, in hexadecimal digits"))
+    passages = fields.Integer(metadata=says("how many it has"))
+    created_at = outputs.moment()
+    updated_at = outputs.moment()
+
+
+class Passage(outputs.Output):
+    """A passage that was found."""
+
+    source_id = outputs.identifier()
+    source = fields.String(metadata=says("its name"))
+    document_id = outputs.identifier()
+    document = fields.String(metadata=says("its name"))
+    titles = fields.List(fields.String(), metadata=says("the headings above it, the outermost first"))
+    position = fields.Integer(metadata=says("among the passages of its document, from 0"))
+    text = fields.String()
+    marks = outputs.marks("where the text has words that were searched")
+    score = fields.Float(metadata=says("the greater, the better it fits; to be compared in one answer only"))
+
+
+PASSAGES = outputs.wrapped("PassagesAnswer", items=fields.List(fields.Nested(Passage)))
+ADDED = outputs.wrapped(
+    "DocumentAnswer",
+    document=Document,
+    changed=fields.Boolean(metadata=says("false: it is the same as before, and was not read again")),
+)

@@ -1,0 +1,128 @@
+"""The knowledge base: documents that are searched by passages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, request
+
+from runtime.knowledge import store
+from runtime.knowledge.model import Language
+from runtime.knowledge.service import Knowledge
+from web.api import body_limits
+from web.api.openapi import Blueprint
+from web.api.schemas import outputs
+from web.core import core
+from web.http.multipart import FILE_BODY, read_file
+from web.http.responses import json_response, no_content
+from web.knowledge import schemas
+from web.knowledge.content import Content
+from web.security import auth
+
+views = Blueprint(
+    "knowledge",
+    __name__,
+    url_prefix="/api/knowledge",
+    description="Documents that are searched by passages",
+)
+views.before_request(auth.sign_in_required)
+views.before_request(body_limits.enter_lane)
+
+_SourceAnswer = outputs.wrapped("SourceAnswer", source=schemas.Source)
+
+
+@views.route("/sources")
+@views.arguments(schemas.SourcesQuery, location="query")
+@views.response(200, outputs.page_of(schemas.Source))
+def list_sources(given: dict[str, Any]) -> Response:
+    """Your sources, by their names."""
+    page = core.database.read(store.list_sources, auth.current_user().workspace_id, **given)
+    return json_response({"items": [source.encode() for source in page.items], "next": page.next})
+
+
+@views.route("/sources", methods=["POST"])
+@views.arguments(schemas.NewSource)
+@views.response(201, _SourceAnswer)
+def create_source(given: dict[str, Any]) -> Response:
+    """Make a source, to which documents are added then. 409 if you have one of that name.
+
+    You may have 1,000 sources, each with 10,000 documents.
+    """
+    user = auth.current_user()
+    made = core.database.write(
+        store.create_source,
+        user.workspace_id,
+        user.id,
+        given["name"],
+        Language(given["language"]),
+    )
+    return json_response({"source": made.encode()}, 201)
+
+
+@views.route("/sources/<id:source_id>")
+@views.response(200, _SourceAnswer)
+def get_source(source_id: str) -> Response:
+    """One source."""
+    found = core.database.read(store.get_source, auth.current_user().workspace_id, source_id)
+    return json_response({"source": found.encode()})
+
+
+@views.route("/sources/<id:source_id>", methods=["DELETE"])
+@views.response(204)
+def delete_source(source_id: str) -> Response:
+    """Delete a source with all its documents."""
+    _knowledge().remove_source(auth.current_user(), source_id)
+    return no_content()
+
+
+@views.route("/sources/<id:source_id>/documents")
+@views.arguments(schemas.DocumentsQuery, location="query")
+@views.response(200, outputs.page_of(schemas.Document))
+def list_documents(given: dict[str, Any], source_id: str) -> Response:
+    """The documents of a source, by their names."""
+    page = core.database.read(store.list_documents, auth.current_user().workspace_id, source_id, **given)
+    return json_response({"items": [document.encode() for document in page.items], "next": page.next})
+
+
+@views.route("/sources/<id:source_id>/documents", methods=["POST"])
+@views.arguments(schemas.NewDocumentQuery, location="query")
+@views.doc(**FILE_BODY)
+@views.response(201, schemas.ADDED)
+def add_document(given: dict[str, Any], source_id: str) -> Response:
+    """Add a document, as the part `file` of the body: Markdown, HTML or text, at most 4 MiB.
+
+    One of the same name is replaced, with all its passages at once. One that is the same as before
+    is not read again. 422 where it cannot be read, or has more than 10,000 passages.
+    """
+    content = Content()
+    name = read_file(request, content.write)
+    name = given["name"] or name
+    added, changed = _knowledge().add(auth.current_user(), source_id, name, bytes(content))
+    return json_response({"document": added.encode(), "changed": changed}, 201)
+
+
+@views.route("/sources/<id:source_id>/documents/<id:document_id>", methods=["DELETE"])
+@views.response(204)
+def delete_document(source_id: str, document_id: str) -> Response:
+    """Delete a document of a source."""
+    workspace_id = auth.current_user().workspace_id
+    core.database.write(store.remove_document, workspace_id, source_id, document_id)
+    return no_content()
+
+
+@views.route("/search")
+@views.arguments(schemas.SearchQuery, location="query")
+@views.response(200, schemas.PASSAGES)
+def search(given: dict[str, Any]) -> Response:
+    """The passages of your documents that fit best, the best first, and where they have what was asked.
+
+    Case and accents make no difference. A query without any word finds nothing.
+    """
+    user = auth.current_user()
+    with core.searches.hold(user.id):
+        found = _knowledge().search(user.workspace_id, given["q"], given["k"], given["source"])
+    return json_response({"items": [one.encode() for one in found]})
+
+
+def _knowledge() -> Knowledge:
+    return Knowledge(core.database)
