@@ -40,6 +40,7 @@ _COMMANDS = {
     },
     "Use": {
         "chat": ("runtime.cli.chat:chat", "Chat with a worker in this terminal."),
+        "kb": ("runtime.cli.kb:kb", "Fill and search your knowledge base."),
         "openapi": ("runtime.cli.processes:openapi", "Print the API's OpenAPI document."),
     },
 }

@@ -10,10 +10,10 @@ from rich.markup import escape
 from runtime.cli.conversation import Conversation
 from runtime.cli.prompts import given, hint, json_object, read_line
 from runtime.cli.reply import Reply
+from runtime.cli.sign_in import sign_in
 from runtime.cli.terminal import console, print_table
 from runtime.errors import Invalid, NotFound, Unavailable
 from runtime.model import Json
-from runtime.settings import current
 from runtime.thread_api.client import Api, Refused
 
 _HELP = """\
@@ -49,7 +49,7 @@ def chat(
 
     Edited questions and regenerated answers become branches; see /help.
     """
-    api = _sign_in(url, email, token)
+    api = sign_in(url, email, token)
     conversation = Conversation.resume(api, str(thread_id)) if thread_id else Conversation.create(api)
     talk = Chat(api, conversation, worker or _first_available(api), config)
     if message is not None:
@@ -188,14 +188,6 @@ class Chat:
 
     def _new(self, _: str) -> None:
         self._conversation = Conversation.create(self._api)
-
-
-def _sign_in(url: str | None, email: str | None, token: str | None) -> Api:
-    settings = current()
-    password = settings.development.password
-    if token is None and email not in (None, settings.development.email):
-        password = click.prompt(f"Password of {email}", hide_input=True)
-    return Api(url or settings.api_url, token, email or settings.development.email, password)
 
 
 def _first_available(api: Api) -> str:
