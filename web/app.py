@@ -30,6 +30,7 @@ from web.http.hosts import Hosts
 from web.http.proxies import TrustedProxies
 from web.http.rules import Rule
 from web.knowledge import views as knowledge_views
+from web.knowledge import worker_views as knowledge_of_runs
 from web.ops import health
 from web.panel import views as panel_views
 from web.panel.sockets import Sockets
@@ -85,6 +86,7 @@ def _register_api(app: Flask) -> None:
         events.streams,
         worker_api.worker_api,
         worker_requests.views,
+        knowledge_of_runs.views,
         claims.views,
     ):
         api.register_blueprint(blueprint)

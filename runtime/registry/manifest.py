@@ -46,6 +46,11 @@ class WorkerType(StrEnum):
         return self in (WorkerType.HTTP, WorkerType.REMOTE)
 
 
+GRANTS = ("knowledge",)
+"""What worker.toml may grant: ``knowledge`` is to search the knowledge base of the run's workspace,
+and to add documents to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
     """What one child may use; None: no limit."""
@@ -107,6 +112,8 @@ class Manifest:
     sandbox: Rules
     accepts: tuple[str, ...]
     """The types of files that it takes, as ``image/*``; none: it takes no files."""
+    grants: tuple[str, ...]
+    """What its runs reach over the API beside themselves, see :data:`GRANTS`."""
     continues: bool
     """Whether an attempt goes on with the text of a lost one, which is void otherwise."""
     role: AgentRole
@@ -301,6 +308,7 @@ def _fields(declared: Mapping[str, Any], schema: ConfigSchema, digest: str) -> d
         "limits": WorkerLimits(limits.get("memory_bytes"), limits.get("open_files")),
         "sandbox": _rules(sandbox),
         "accepts": tuple(declared.get("accepts", ())),
+        "grants": tuple(declared.get("grants", ())),
         "continues": declared.get("resume") == "continue",
         "role": AgentRole(declared.get("role", AgentRole.OTHER)),
         "style": AgentStyle(declared.get("style", AgentStyle.STRUCTURED_CHAT)),
@@ -476,6 +484,7 @@ class _ManifestSchema(Schema):
     history = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
     window = fields.Nested(_WindowSchema, unknown=RAISE)
     accepts = fields.List(fields.String(validate=_TYPE), validate=validate.Length(max=100))
+    grants = fields.List(fields.String(validate=validate.OneOf(GRANTS)))
     resume = fields.String(validate=validate.OneOf(("restart", "continue")))
     role = fields.String(validate=_member_of(AgentRole))
     style = fields.String(validate=_member_of(AgentStyle))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .calls import Call, Calls, Said
     from .files import File
     from .inbox import Inbox
+    from .knowledge import Passage
     from .tools import ToolCall
     from .wire import Connection
 
@@ -127,6 +128,8 @@ class Run:
         self._inbox: Inbox | None = None
         self._steps = Steps(line.get("saved") or {}, line.get("digests") or {}, wire)
         self._sub_runs: Calls | None = None
+        self._passages: list[dict[str, Json]] = line.get("passages") or []
+        """What a test has searches find, where there is no server."""
 
     @property
     def inbox(self) -> Inbox:
@@ -307,6 +310,16 @@ class Run:
         if show:
             self.message(text, files=[file])
         return file
+
+    def search(self, query: str, k: int = 5, source: str | None = None) -> list[Passage]:
+        """The ``k`` passages (1 to 50) of the user's knowledge base that fit best, the best first.
+
+        ``source``: the name of the only one that is searched. worker.toml has to grant it:
+        ``grants = ["knowledge"]``. Raises Failure.
+        """
+        from .knowledge import search
+
+        return search(query, k, source, self._passages)
 
     def image(self, picture: bytes, alt: str, media_type: str = "image/png") -> None:
         """Emit an image of at most 750 kB (PNG, JPEG, GIF, WebP or AVIF); ``alt`` describes it."""

@@ -55,7 +55,14 @@ POST /api/runs/{}/cancel
 POST /api/runs/{}/answer · POST /api/runs/{}/messages
 GET /api/runs/{}/messages · DELETE /api/runs/{}/messages/{}
 GET /worker/runs/{} · GET /worker/runs/{}/messages · POST /worker/runs/{}/events
-GET /worker/runs/{}/commands
+GET /worker/runs/{}/commands · POST /worker/runs/{}/files · GET /worker/runs/{}/files/{}
+GET /api/files · POST /api/files · GET /api/files/{} · GET /api/files/{}/content · DELETE /api/files/{}
+GET /api/knowledge/sources · POST /api/knowledge/sources · GET /api/knowledge/sources/{}
+DELETE /api/knowledge/sources/{} · GET /api/knowledge/sources/{}/documents
+POST /api/knowledge/sources/{}/documents · DELETE /api/knowledge/sources/{}/documents/{}
+GET /api/knowledge/search · GET /worker/runs/{}/search · POST /worker/runs/{}/documents
+POST /worker/runs/{}/requests · POST /worker/pools/{}/claims
+GET /worker/runs/{}/calls/{} · GET /worker/runs/{}/calls/{}/events
 """
 
 

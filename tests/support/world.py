@@ -8,10 +8,11 @@ from typing import Any
 
 from runtime.model import Json, Role, new_id
 from runtime.services import Services
-from runtime.store import attempts, calls, runs
+from runtime.store import attempts, calls, pool_tokens, runs
 from runtime.store.states import NewMessage
 from runtime.testing.client import PASSWORD, Client
 from runtime.tokens import run_token
+from tests.support.answers import PoolOfATest
 from tests.support.attempt import Attempt
 
 SECRET_TEXT = "only for its owner"
@@ -55,12 +56,36 @@ class World:
         self.ended = self._attempt(services)
         self.message = self.ended.say(SECRET_TEXT)
         self.ended.finish(log=SECRET_TEXT)
-        self.superseded = self._attempt(services)
+        self.superseded = self._attempt(services, "fake")  # which may search
         services.database.write(attempts.hand_back, self.superseded.run, attempts.AttemptResult())
         self.running = Attempt(services, self.superseded.run.id)
         self.unread = self._queue_message()
+        self.called = self._call(services)
+        self._pool = PoolOfATest(services, self.running.run)
         self.token = client.post("/api/tokens").json()["token"]
         self.run_token = run_token(services.settings, self.running.run.id, self.running.run.attempt)
+        self.pool_token = services.database.write(pool_tokens.create, "python", "a machine")[1]
+        upload = {"files": {"file": (SECRET_TEXT, SECRET_TEXT.encode())}}
+        self.file = client.post("/api/files", **upload).json()["file"]["id"]  # type: ignore[arg-type]
+        made = client.post(
+            f"/worker/runs/{self.running.run.id}/files",
+            params={"name": SECRET_TEXT},
+            content=SECRET_TEXT,
+            headers=bearer(self.run_token),
+        )
+        self.made_file = made.json()["file"]["id"]
+        self.talk = client.thread(title=SECRET_TEXT, worker_id="echo")
+        made = client.post(f"/api/threads/{self.talk['id']}/session", json={"auto": {"prompt": SECRET_TEXT}})
+        self.session = made.json()["session"]["id"]
+        chats = "/api/agent-chat/sessions"
+        self.chat = client.post(chats, json={"agent_type": "rag"}).json()["session_id"]
+        client.post(f"{chats}/{self.chat}/messages", json={"message": SECRET_TEXT})
+        self.deleted_chat = client.post(chats, json={"agent_type": "task"}).json()["session_id"]
+
+        path = "/api/knowledge/sources"
+        self.source = client.post(path, json={"name": SECRET_TEXT}).json()["source"]["id"]
+        made = client.post(f"{path}/{self.source}/documents", **upload)  # type: ignore[arg-type]
+        self.document = made.json()["document"]["id"]
 
     def known(self) -> set[str]:
         """What nobody else may be shown."""
@@ -79,6 +104,10 @@ class World:
             self.message,
             self.unread,
             self.token["id"],
+            self.file,
+            self.made_file,
+            self.talk["id"],
+            self.session,
             self.chat,
             self.source,
             self.document,
@@ -98,6 +127,7 @@ class World:
             "/api/agent-chat/sessions",
             f"/api/agent-chat/sessions/{self.chat}",
             "/api/knowledge/sources",
+            f"/api/knowledge/sources/{self.source}/documents",
             f"/api/threads/{thread}/export",
             f"/api/threads/{thread}/states",
             *(f"/api/runs/{run}" for run in runs),
@@ -236,12 +266,32 @@ class World:
             f"DELETE {path}/{{session_id}}": Call({"session_id": self.deleted_chat}),
         }
 
+    def _knowledge_calls(self) -> dict[str, Call]:
+        path, source = "/api/knowledge/sources", {"source_id": self.source}
+        works = {"run_id": self.running.run.id}
+        return {
+            f"POST {path}": Call(body={"name": "manuals", "language": "german"}),
+            f"GET {path}": Call(query={"limit": "2"}),
+            f"GET {path}/{{source_id}}": Call(source),
+            f"POST {path}/{{source_id}}/documents": Call(source, file=b"About cats."),
+            f"GET {path}/{{source_id}}/documents": Call(source, {"limit": "2"}),
+            "GET /api/knowledge/search": Call(query={"q": SECRET_TEXT}),
+            "GET /worker/runs/{run_id}/search": Call(works, {"q": SECRET_TEXT}),
+            "POST /worker/runs/{run_id}/documents": Call(
+                works, {"source": SECRET_TEXT, "name": "dogs.txt"}, content=b"About dogs."
+            ),
+            f"DELETE {path}/{{source_id}}/documents/{{document_id}}": Call(
+                {**source, "document_id": self.document}
+            ),
+            f"DELETE {path}/{{source_id}}": Call(source),
+        }
+
     def _say(self, text: str) -> dict[str, Any]:
         body = {"parent_id": self.thread["root_state_id"], "messages": [{"role": "user", "content": text}]}
         return self.client.post(f"/api/threads/{self.thread['id']}/states", json=body).json()["state"]
 
-    def _run(self) -> dict[str, Any]:
-        return self.client.ask(self.thread, SECRET_TEXT)["runs"][0]
+    def _run(self, worker_id: str = "echo") -> dict[str, Any]:
+        return self.client.ask(self.thread, SECRET_TEXT, worker_id=worker_id)["runs"][0]
 
     def _queue_message(self) -> str:
         """A message to the run that runs; its id."""

@@ -42,7 +42,9 @@ _LIMITS: Mapping[str, int | None] = {
     "sessions.send_to_session": _LARGEST,
     "agent chat.send_message": _OBJECTS,
     "knowledge.add_document": _DOCUMENT,
+    "worker knowledge.add_document_of_run": _DOCUMENT,
     "worker.post_events": _LARGEST,
+    "worker requests.ask_pool": _LARGEST,
 }
 """By endpoint. ``worker.post_events`` takes NDJSON of any length: it is handled line by line."""
 _OF_ARCHIVES = "threads.import_archive"

@@ -135,6 +135,7 @@ def execute(
     answers: Mapping[str, Json] | None = None,
     inbox: Iterable[Said | None] = (),
     calls: Mapping[str, Worker] | None = None,
+    passages: Iterable[Mapping[str, Json]] = (),
     resume: str | None = None,
     max_attempts: int | None = None,
     crash_after: int | None = None,
@@ -147,8 +148,9 @@ def execute(
     server checks them, and fills in the defaults of a schema. ``answers``: by the id of the
     question, which is ``"1"`` for the first where the worker names none. ``inbox``: what each look
     of the worker into its inbox finds, in order, None being nothing. ``calls``: the workers that it
-    calls, by id; those in folders beside its own, and itself, are found. ``resume``,
-    ``max_attempts``: as in worker.toml, where they count otherwise.
+    calls, by id; those in folders beside its own, and itself, are found. ``passages``: among
+    which the worker searches, each with its ``text`` and if wanted ``titles``, ``source`` and
+    ``document``. ``resume``, ``max_attempts``: as in worker.toml, where they count otherwise.
 
     ``crash_after``: the process dies after that many lines of it, each event and each saved
     value being one; 0: before it begins. ``cancel_after``: the run is cancelled then.
@@ -156,7 +158,8 @@ def execute(
     An exception of the worker is the error of the result, its traceback on stderr.
     """
     order = _order(worker, messages, config, args, calls or {})
-    line = {**order.line, "thread": {**order.line["thread"], **(thread or {})}}
+    line = {**order.line, "passages": [dict(one) for one in passages]}
+    line = {**line, "thread": {**order.line["thread"], **(thread or {})}}
     order = replace(
         order,
         line=_copy(line),

@@ -50,8 +50,12 @@ def test_the_migrated_database_has_the_tables_of_the_code(database: Database) ->
         options = {
             "compare_type": True,
             "compare_server_default": True,
-            # On SQLite the comparison cannot see that it descends; the next test compares all indexes.
-            "include_object": lambda _, name, *__: name != "ix_runs_backlog",
+            # On SQLite the comparison cannot see that the first descends, nor that it lacks the second; the
+            # next test compares all indexes. What begins so is its full text index.
+            "include_object": lambda _, name, *__: (
+                name not in ("ix_runs_backlog", "ix_knowledge_passages_words")
+                and not name.startswith("knowledge_words")
+            ),
         }
         context = MigrationContext.configure(c, opts=options)
         return compare_metadata(context, metadata)

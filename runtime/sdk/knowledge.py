@@ -1,0 +1,63 @@
+"""The knowledge base: what a run finds in the documents of its user."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from .requests import has_server, read, request
+
+Json = Any
+
+
+class Passage:
+    """A piece of a document that fits what was searched."""
+
+    def __init__(self, fields: Mapping[str, Json]) -> None:
+        self.text = str(fields.get("text") or "")
+        self.titles = [str(title) for title in fields.get("titles") or ()]
+        """The headings above it, the outermost first."""
+        self.source = str(fields.get("source") or "")
+        """The name of its source."""
+        self.document = str(fields.get("document") or "")
+        """The name of its document."""
+        self.position = int(fields.get("position") or 0)
+        """Among the passages of its document, from 0."""
+        self.source_id: str | None = fields.get("source_id")
+        self.document_id: str | None = fields.get("document_id")
+        self.score = float(fields.get("score") or 0)
+        """The greater, the better it fits; to be compared in one answer only."""
+
+    def __repr__(self) -> str:
+        return f"Passage({self.document!r}, {self.position})"
+
+
+def search(query: str, k: int, source: str | None, local: Iterable[Mapping[str, Json]]) -> list[Passage]:
+    """The ``k`` passages that fit best. ``local``: among which to look where there is no server.
+
+    Raises Failure.
+    """
+    if not has_server():
+        return _found(query, k, source, [Passage(fields) for fields in local])
+    asked = {"q": query, "k": k, **({"source": source} if source is not None else {})}
+    with request(f"search?{urlencode(asked)}") as answer:
+        return [Passage(fields) for fields in json.loads(read(answer))["items"]]
+
+
+def _found(query: str, k: int, source: str | None, local: Iterable[Passage]) -> list[Passage]:
+    """Those that have most words of the query; for tests."""
+    wanted = _words(query)
+    counted = [
+        (len(wanted & _words(" ".join((*one.titles, one.text)))), one)
+        for one in local
+        if source in (None, one.source)
+    ]
+    fitting = sorted((pair for pair in counted if pair[0]), key=lambda pair: -pair[0])
+    return [one for _, one in fitting[:k]]
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))

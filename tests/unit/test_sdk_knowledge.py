@@ -1,0 +1,82 @@
+"""``run.search`` in the SDK: among the passages of a test, and over the API."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.sdk import Run
+from runtime.sdk.errors import Failure
+from runtime.sdk.knowledge import search
+from runtime.sdk.testing import execute
+from tests.support.cut_answers import answering
+
+PASSAGES = [
+    {"text": "Cats eat mice.", "titles": ["Cats", "Food"], "source": "pets", "document": "cats.md"},
+    {"text": "Dogs eat bones.", "source": "pets", "document": "dogs.md"},
+    {"text": "Cats sleep, eat and purr.", "source": "other", "document": "more.md"},
+]
+
+
+def finds(run: Run) -> str:
+    found = run.search(run.messages[-1].content, k=2, source=run.args)
+    return " | ".join(f"{one.document} {one.titles} {one.text}" for one in found)
+
+
+@pytest.mark.parametrize(
+    ("query", "source", "expected"),
+    [
+        (
+            "what do cats eat",
+            None,
+            "cats.md ['Cats', 'Food'] Cats eat mice. | more.md [] Cats sleep, eat and purr.",
+        ),
+        ("bones", None, "dogs.md [] Dogs eat bones."),
+        ("purr", "pets", ""),
+        ("food", "pets", "cats.md ['Cats', 'Food'] Cats eat mice."),
+        ("*", None, ""),
+    ],
+    ids=["best first", "one", "elsewhere", "title", "no word"],
+)  # fmt: skip
+def test_a_search_of_a_test_is_among_its_passages(query: str, source: str | None, expected: str) -> None:
+    assert execute(finds, query, args=source, passages=PASSAGES).text == expected
+
+
+def test_without_passages_nothing_is_found() -> None:
+    assert execute(finds, "cats").text == ""
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+REFUSED = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 29\r\n\r\n" + b'{"detail": "It is no grant. "}'
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRANCHLINE_RUN_TOKEN", "a token")
+    monkeypatch.setenv("BRANCHLINE_RUN_ID", "a-run")
+
+
+@pytest.mark.usefixtures("served")
+def test_a_search_of_a_run_is_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"items": [{"text": "Cats purr.", "document": "cats.md", "titles": ["Cats"], "score": 0.5}]}'
+    with answering(OK % (len(body), body)) as url:
+        monkeypatch.setenv("BRANCHLINE_API_URL", url)
+        [found] = search("do cats purr?", 5, "pets", ())
+
+    assert (found.text, found.document, found.titles, found.score) == ("Cats purr.", "cats.md", ["Cats"], 0.5)
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize(
+    ("answer", "retryable"),
+    [(REFUSED, False), (OK % (500, b"{"), True)],
+    ids=["refused", "cut off"],
+)
+def test_a_search_that_fails_says_why(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, retryable: bool
+) -> None:
+    with answering(answer) as url:
+        monkeypatch.setenv("BRANCHLINE_API_URL", url)
+        with pytest.raises(Failure) as failed:
+            search("cats", 5, None, ())
+
+    assert failed.value.retryable is retryable

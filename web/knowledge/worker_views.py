@@ -1,0 +1,78 @@
+"""The knowledge base for runs of workers whose worker.toml grants it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, g, request
+
+from runtime.errors import Forbidden, StaleAttempt, Unauthenticated
+from runtime.knowledge.service import Knowledge
+from runtime.model import Run
+from web.api.openapi import Blueprint
+from web.api.worker_api import CONTENT_BODY, run_token_required
+from web.core import core
+from web.http.parsing import pieces
+from web.http.responses import json_response
+from web.knowledge import schemas
+from web.knowledge.content import Content
+
+views = Blueprint(
+    "worker knowledge",
+    __name__,
+    url_prefix="/worker/runs/<id:run_id>",
+    security=("run",),
+    description="For workers: the knowledge base",
+)
+views.before_request(run_token_required)
+
+
+@views.route("/search")
+@views.arguments(schemas.WorkerSearchQuery, location="query")
+@views.response(200, schemas.PASSAGES)
+def search_for_run(given: dict[str, Any], run_id: str) -> Response:
+    """The passages of its user's documents that fit best, the best first, as `/api/knowledge/search` has
+    them.
+
+    403 unless `grants` in the worker.toml of its worker has `knowledge`.
+    """
+    run: Run = g.run
+    _check_granted(run.worker_id)
+    with core.searches.hold(run.user_id):
+        found = Knowledge(core.database).search(
+            run.workspace_id, given["q"], given["k"], source_name=given["source"]
+        )
+    return json_response({"items": [one.encode() for one in found]})
+
+
+@views.route("/documents", methods=["POST"])
+@views.arguments(schemas.DocumentOfRunQuery, location="query")
+@views.doc(**CONTENT_BODY)
+@views.response(201, schemas.ADDED)
+def add_document_of_run(given: dict[str, Any], run_id: str) -> Response:
+    """Add a document, which is the body, to a source of its user, as a user may.
+
+    It is committed when it is answered, unless a later attempt of the run has begun: 401. To send it
+    again does no harm, for one that is the same as before is not read again. 403 as for a search.
+    """
+    run: Run = g.run
+    _check_granted(run.worker_id)
+    content = Content()
+    with core.large_bodies.hold(run.user_id):
+        for piece in pieces(request):
+            content.write(piece)
+        try:
+            added, changed = Knowledge(core.database).add_of_run(
+                run, given["source"], given["name"], bytes(content)
+            )
+        except StaleAttempt as error:
+            raise Unauthenticated("The attempt has ended, and writes nothing any more.") from error
+    return json_response({"document": added.encode(), "changed": changed}, 201)
+
+
+def _check_granted(worker_id: str) -> None:
+    """Raises Forbidden."""
+    core.catalogue.refresh()
+    worker = core.catalogue.workers.get(worker_id)
+    if worker is None or "knowledge" not in worker.grants:
+        raise Forbidden('The knowledge base is not granted: set grants = ["knowledge"] in worker.toml.')
