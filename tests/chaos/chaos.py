@@ -58,13 +58,15 @@ def run(
     """
     began = time.monotonic()
     ledger = Ledger()
+    paid = folder / "paid"
+    paid.touch()
     with ExitStack() as cleanup:
         redis = cleanup.enter_context(RedisServer(folder, durable=True))
         system = System(folder, database_url, redis, postgresql, plan)
         with system:
             log("everything has started")
-            _run_load_and_faults(plan, ledger, system, log)
-            found = stored.read(database_url, redis.url, plan.installation)
+            _run_load_and_faults(Load(plan, ledger, system.bases, paid), plan, ledger, system, log)
+            found = stored.read(database_url, redis.url, plan.installation, paid)
         found.memory = system.largest
         found.processes = _leftovers(system)
         violations = verdict.judge(ledger, found)
@@ -74,8 +76,10 @@ def run(
         )  # fmt: skip
 
 
-def _run_load_and_faults(plan: Plan, ledger: Ledger, system: System, log: Callable[[str], None]) -> None:
-    load, faults = Load(plan, ledger, system.bases), Faults(plan, ledger, system)
+def _run_load_and_faults(
+    load: Load, plan: Plan, ledger: Ledger, system: System, log: Callable[[str], None]
+) -> None:
+    faults = Faults(plan, ledger, system)
     start = time.monotonic()
     parts = [threading.Thread(target=part.run, args=(start,), daemon=True) for part in (load, faults)]
     for part in parts:

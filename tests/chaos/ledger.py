@@ -28,6 +28,16 @@ class Accepted:
     request: RunRequest = ("", {}, "")
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message to a run that is under way, and what it was answered."""
+
+    text: str
+    accepted: bool
+    in_doubt: bool
+    """Whether a try of it got no answer, so that it may have been accepted."""
+
+
 @dataclass
 class Injection:
     """A fault that was carried out."""
@@ -80,6 +90,8 @@ class Ledger:
         self.observations: list[Observation] = []
         self.reported: dict[str, str] = {}
         """Run → the terminal status that an answer has reported."""
+        self.sent: dict[str, list[Sent]] = {}
+        """What was sent to each run while it was under way."""
         self.cancelled: set[str] = set()
         """Runs that somebody asked to end."""
         self.wrong: list[tuple[int, str]] = []

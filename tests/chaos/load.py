@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 
 from runtime.testing.client import PASSWORD
 from tests.chaos.api import GIVE_UP_AFTER, Api, Refused, Unanswered
-from tests.chaos.ledger import Accepted, Ledger, RunRequest
+from tests.chaos.ledger import Accepted, Ledger, RunRequest, Sent
 from tests.chaos.plan import USERS, Ask, Plan, Watch
 from tests.chaos.readers import Reader, watch_all
 
@@ -26,8 +28,10 @@ _POLL_INTERVAL = 0.25
 class Load:
     """Carries out the asks of a plan, each in a thread of its own."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, bases: Sequence[str]) -> None:
+    def __init__(self, plan: Plan, ledger: Ledger, bases: Sequence[str], paid: Path) -> None:
+        """``paid``: the file to which durable steps write that they were taken."""
         self._plan = plan
+        self._args = {"ledger": str(paid)}
         self._ledger = ledger
         self._bases = bases
         self._tokens = [self._sign_up() for _ in range(USERS)]
@@ -79,11 +83,15 @@ class Load:
             if ask.cancel_after is not None:
                 time.sleep(ask.cancel_after)
                 self._cancel(api, entry)
-            if ask.kind == "confirm":
-                for run_id in entry.run_ids:
-                    self._answer(api, ask, run_id)
+            for index, run_id in enumerate(entry.run_ids):
+                self._send(api, ask, index, run_id)
+            for run_id in entry.run_ids if _may_ask(ask) else ():
+                while self._answer(api, ask, run_id):
+                    pass
         except (Unanswered, Refused) as error:
             self._ledger.fail(ask, str(error))
+        except Exception:
+            self._ledger.fail(ask, f"its asker has failed: {traceback.format_exc()}")
         finally:
             api.close()
 
@@ -126,6 +134,7 @@ class Load:
         body = {
             "worker_id": ask.worker_id,
             "config": ask.config,
+            "args": self._args if ask.worker_id == "program" else None,
             "messages": [{"role": "user", "content": ask.text}],
             "n": ask.count,
         }
@@ -152,20 +161,46 @@ class Load:
             self._ledger.note(entry.ask, f"{answer.status_code} {answer.json()['run']['status']}")
             self._ledger.report(entry.ask, answer.json()["run"])
 
-    def _answer(self, api: Api, ask: Ask, run_id: str) -> None:
-        """Answer what the run asks as soon as it does, unless it ends without asking."""
+    def _send(self, api: Api, ask: Ask, index: int, run_id: str) -> None:
+        """Send messages to a run, which may have ended."""
+        for after, text in ask.sends:
+            time.sleep(after)
+            text = f"{text} to {index}"
+            notes: list[str] = []
+            body = {"messages": [{"role": "user", "content": text}]}
+            key = f"{run_id} {index} {after}"
+            answer = api.call("POST", f"/api/runs/{run_id}/messages", body, key, notes.append)
+            self._ledger.note(ask, f"sends {text!r} to {run_id}: {answer.status_code} {notes}")
+            sent = Sent(text, answer.status_code == 202, bool(notes))
+            self._ledger.sent.setdefault(run_id, []).append(sent)
+            if answer.status_code not in (202, 409):
+                self._ledger.fail(ask, f"what was sent to {run_id} was refused: {answer.text[:300]}")
+
+    def _answer(self, api: Api, ask: Ask, run_id: str) -> bool:
+        """Answer what the run asks as soon as it does; False where it ends without asking."""
         while True:
             run = api.call("GET", f"/api/runs/{run_id}").json()["run"]
             self._ledger.report(ask, run)
             if run["finished_at"]:
-                return
+                return False
             if run["status"] == "waiting":
                 break
             time.sleep(_POLL_INTERVAL)
-        given = {"confirmation_id": run["confirmation"]["id"], "answer": "yes"}
+        asked = run["confirmation"]
+        given = {
+            "confirmation_id": asked["id"],
+            "answer": "yes" if asked["options"] else f"answer to {asked['prompt']}",
+        }
         self._ledger.note(ask, f"answers {run_id}")
         notes: list[str] = []
         answer = api.call("POST", f"/api/runs/{run_id}/answer", given, note=notes.append)
         self._ledger.note(ask, f"{answer.status_code} {notes}")
-        if answer.status_code != 202 and not (notes and answer.status_code == 409):
+        if answer.status_code == 202 or (notes and answer.status_code == 409):
+            return True
+        if run_id not in self._ledger.cancelled:
             self._ledger.fail(ask, f"the answer to {run_id} was refused: {answer.text[:300]}")
+        return False
+
+
+def _may_ask(ask: Ask) -> bool:
+    return any(kind == "confirmation" for kind, _ in ask.expected)

@@ -54,6 +54,19 @@ class Ask:
     asked_twice: bool
     """Whether the same request is sent again though it was answered."""
     watches: tuple[Watch, ...]
+    sends: tuple[tuple[float, str], ...] = ()
+    """What is sent to each of its runs while that is under way: seconds after what came before, and the
+    text, which no other message has."""
+
+    @property
+    def steps(self) -> list[list[str]]:
+        """What a program does: pairs of a kind and a text."""
+        return self.config["steps"] if self.worker_id == "program" else []  # type: ignore[return-value]
+
+    @property
+    def below(self) -> int:
+        """How many sub-runs each of its runs is to have."""
+        return sum(kind in ("call", "ask") for kind, _ in self.steps)
 
     @property
     def mark(self) -> str:
@@ -142,8 +155,14 @@ def _asks(chance: random.Random, seconds: float, number: int) -> Iterator[Ask]:
         yield _ask(chance, index, at)
 
 
+_KINDS_OF_ASKS = {
+    "echo": 45, "say": 13, "messages": 10, "confirm": 8, "flaky": 7, "steps": 4, "program": 10, "steer": 8,
+}  # fmt: skip
+"""Each with how many of a hundred are of it, about."""
+
+
 def _ask(chance: random.Random, number: int, at: float) -> Ask:
-    kind = chance.choices(["echo", "say", "messages", "confirm", "flaky", "steps"], [50, 15, 12, 10, 8, 5])[0]
+    kind = chance.choices(list(_KINDS_OF_ASKS), list(_KINDS_OF_ASKS.values()))[0]
     text = f"«{number}» " + " ".join(chance.choices(_WORDS, k=chance.randint(3, 40)))
     worker_id, config, expected = _work(chance, kind, text)
     if config.get("piece") == "word" and chance.random() < 0.3:
@@ -164,6 +183,7 @@ def _ask(chance: random.Random, number: int, at: float) -> Ask:
         cancel_after=chance.expovariate(1) if cancelled and kind != "confirm" else None,
         asked_twice=chance.random() < 0.1,
         watches=tuple(_watches(chance, count)),
+        sends=tuple(_sends(chance, number)) if kind == "steer" else (),
     )
 
 
@@ -175,6 +195,18 @@ def _work(
         piece = chance.choice(["word", "word", "character"])
         delay = chance.randint(5, 60) if piece == "word" else chance.randint(1, 8)
         return "echo", {"delay_ms": delay, "piece": piece}, (("text", text),)
+    if kind == "program":
+        kinds = chance.choices(_PROGRAM, k=chance.randint(1, 6))
+        steps = [[kind, "0.1" if kind == "pause" else f"s{step}"] for step, kind in enumerate(kinds)]
+        return "program", {"steps": steps}, tuple(_written(steps))
+    if kind == "steer":
+        looks = range(chance.randint(1, 6))
+        pause = f"{chance.uniform(0.05, 0.4):.3f}"
+        steps = [
+            ["delta", text],
+            *(step for look in looks for step in (["pause", pause], ["inbox", f"i{look}"])),
+        ]
+        return "program", {"steps": steps}, ()
     times, gap = chance.randint(1, 6), round(chance.uniform(0.02, 0.3), 3)
     config: dict[str, object] = {"text": text, "count": times, "gap": gap}
     once = ("text", text * times)
@@ -199,6 +231,29 @@ _MESSAGES = (
     ("function", "3"),
     ("text", "The sum is 3."),
 )
+
+
+_PROGRAM = ("delta", "once", "once", "pause", "call", "ask", "confirm")
+
+
+def _written(steps: list[list[str]]) -> Iterator[tuple[str, str]]:
+    """What a program writes that reads no messages. What follows on text, without a question, joins it."""
+    text = ""
+    for kind, name in steps:
+        if kind in ("ask", "confirm"):
+            if text:
+                yield "text", text
+            yield "confirmation", name
+            text = ""
+        said = {"delta": name, "once": f"paid {name} ", "call": f"below paid {name} "}
+        text += said.get(kind, "" if kind == "pause" else f"answer to {name}")
+    if text:
+        yield "text", text
+
+
+def _sends(chance: random.Random, number: int) -> Iterator[tuple[float, str]]:
+    for message in range(chance.randint(1, 3)):
+        yield chance.uniform(0, 0.8), f"«{number}» sent {message}"
 
 
 def _watches(chance: random.Random, count: int) -> Iterator[Watch]:

@@ -56,6 +56,11 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, object]]:
     yield "seconds", f"{outcome.seconds:.0f}"
     slowest = max(runs, key=lambda run: (run.finished_at or 0) - run.created_at, default=None)
     yield "runs", f"{len(stored.runs)} of {len(ledger.accepted)} asks: {_counted(r.status for r in runs)}"
+    yield "sub-runs", sum(run.called_by is not None for run in runs)
+    read = sum(message.of_user for run in runs for message in run.counting())
+    sent = sum(one.accepted for of_run in ledger.sent.values() for one in of_run)
+    yield "messages to runs", f"{sent}, {read} read, {len(stored.begun)} runs begun by others"
+    yield "durable steps", f"{len(stored.paid)}, taken {sum(stored.paid.values())} times"
     if slowest and slowest.finished_at:
         yield "slowest run", f"{slowest.finished_at - slowest.created_at:.1f} s"
     yield "attempts", f"{sum(r.attempt for r in runs)}, {sum(r.reaps for r in runs)} lost and taken over"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -30,6 +31,8 @@ class StoredMessage:
     content: str
     status: str
     run_id: str | None
+    of_user: bool = False
+    """Whether it was sent to the run while that was under way."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class StoredRun:
     error: dict[str, Any] | None
     log: str
     messages: tuple[StoredMessage, ...] = ()
+    called_by: str | None = None
+    """The run that has called it."""
 
     def counting(self) -> list[StoredMessage]:
         """The messages that are history, in order."""
@@ -67,6 +72,14 @@ class Stored:
     runs: dict[str, StoredRun] = field(default_factory=dict)
     prompts: dict[str, list[str]] = field(default_factory=dict)
     """State → the messages of its user."""
+    begun: dict[str, str] = field(default_factory=dict)
+    """Run → the run whose messages, which nobody had read, have begun it."""
+    resting: list[str] = field(default_factory=list)
+    """Messages to runs that nobody has read, and that have begun no run."""
+    tasks: list[str] = field(default_factory=list)
+    """What the outbox still has."""
+    paid: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Run and durable step → how often it was taken."""
     completions: Counter[str] = field(default_factory=Counter)
     """Run → how many ``run.completed`` the event logs have."""
     holes: list[str] = field(default_factory=list)
@@ -81,9 +94,12 @@ class Stored:
     """Kind of process → bytes that one had in memory at most."""
 
 
-def read(database_url: str, redis_url: str, installation: str) -> Stored:
-    """Read all of it; ``installation``: its name, if it has one."""
+def read(database_url: str, redis_url: str, installation: str, paid: Path) -> Stored:
+    """Read all of it; ``installation``: its name, if it has one. ``paid``: where durable steps say so."""
     stored = Stored()
+    for line in paid.read_text().splitlines():
+        run_id, _, step = line.partition(" ")
+        stored.paid[run_id, step] += 1
     database = Database(database_url, settings.load({}).database)
     try:
         database.read(_read_database, stored)
@@ -99,7 +115,7 @@ def read(database_url: str, redis_url: str, installation: str) -> Stored:
 
 
 def unended(database_url: str) -> list[str]:
-    """Runs that are not over, or whose end is not announced yet."""
+    """Runs that are not over, or whose end is not announced yet; and what the outbox has to do."""
     database = Database(database_url, settings.load({}).database)
     try:
         return database.read(_unended)
@@ -110,7 +126,13 @@ def unended(database_url: str) -> list[str]:
 def _unended(c: sa.Connection) -> list[str]:
     runs = tables.runs
     query = sa.select(runs.c.id).where(sa.or_(runs.c.finished_at.is_(None), runs.c.announced_at.is_(None)))
-    return list(c.execute(query).scalars())
+    return [*c.execute(query).scalars(), *_tasks(c)]
+
+
+def _tasks(c: sa.Connection) -> list[str]:
+    return [
+        f"{row.kind} {row.key}" for row in c.execute(sa.select(tables.outbox.c.kind, tables.outbox.c.key))
+    ]
 
 
 def _read_database(c: sa.Connection, stored: Stored) -> None:
@@ -121,7 +143,7 @@ def _read_database(c: sa.Connection, stored: Stored) -> None:
             continue
         message = StoredMessage(
             row.id, row.state_id, row.position, row.attempt, bool(row.void), str(row.type), row.content,
-            str(row.status), row.run_id,
+            str(row.status), row.run_id, row.role == "user",
         )  # fmt: skip
         of_run.setdefault(row.run_id, []).append(message)
     logs: dict[str, str] = {}
@@ -146,7 +168,20 @@ def _read_database(c: sa.Connection, stored: Stored) -> None:
             error=row.error,
             log=logs.get(row.id, ""),
             messages=tuple(of_run.get(row.id, ())),
+            called_by=row.parent_run_id if row.call_id is not None else None,
         )
+    prompts_of_calls = {
+        row.input_state_id for row in c.execute(sa.select(tables.runs)) if row.call_id is not None
+    }
+    for state_id in prompts_of_calls:
+        stored.prompts.pop(state_id, None)
+    stored.tasks = _tasks(c)
+    in_tree = {message.id for messages in of_run.values() for message in messages if not message.void}
+    for row in c.execute(sa.select(tables.queued_messages)):
+        if row.next_run_id is not None:
+            stored.begun[row.next_run_id] = row.run_id
+        elif row.id not in in_tree:
+            stored.resting.append(row.content)
 
 
 def _seconds(moment: datetime | None) -> float | None:

@@ -20,6 +20,7 @@ from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.chaos.plan import Plan
+from tests.support.more_workers import with_workers
 
 LEASE = 6.0
 SLOTS = 8
@@ -75,6 +76,7 @@ class System:
         # Children are given this as well: by it all that belongs to us is known.
         self._mark = f"TMPDIR={temporary}".encode()
         own = {"TMPDIR": str(temporary), "BRANCHLINE_INSTALLATION": plan.installation}
+        own["WORKERS_PATH"] = with_workers(folder, "program")
         self._stack = Stack(folder, database_url, redis.url, ("python",), **SETTINGS, **own)
         ports = (self._stack.port, free_port())
         self.bases = [f"http://127.0.0.1:{port}" for port in ports]

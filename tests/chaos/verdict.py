@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.chaos.ledger import Accepted, Injection, Ledger, Observation
-from tests.chaos.stored import Stored, StoredRun
+from tests.chaos.stored import Stored, StoredMessage, StoredRun
 
 TERMINAL = ("success", "error", "timeout", "cancelled")
 NEAR = 15.0
@@ -39,7 +39,8 @@ class Violation:
 def judge(ledger: Ledger, stored: Stored) -> list[Violation]:
     """Every promise that was not kept."""
     rules: tuple[Callable[[Ledger, Stored], Iterator[Violation]], ...] = (
-        _answers, _server_errors, _accepted, _ended, _texts, _questions, _readers, _attempts, _leftovers,
+        _answers, _server_errors, _accepted, _ended, _texts, _questions, _sub_runs, _messages_to_runs,
+        _durable_steps, _readers, _attempts, _leftovers,
     )  # fmt: skip
     return [violation for rule in rules for violation in rule(ledger, stored)]
 
@@ -66,6 +67,8 @@ def _accepted(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
         if times > 1:
             yield Violation(f"it was promised to {times} asks", run_id)
     for run_id in stored.runs.keys() - promised.keys():
+        if stored.runs[run_id].called_by or run_id in stored.begun:
+            continue  # a run has called it, or left it messages
         yield Violation("no answer contained it: a request was carried out twice", run_id)
 
 
@@ -87,20 +90,25 @@ def _ended(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
 
 def _texts(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
     """A run has written what it was to write, or as much of it as its end allowed."""
-    for entry in ledger.accepted.values():
-        for run_id in entry.run_ids:
-            if run := stored.runs.get(run_id):
-                for text in _wrong_with(run, entry, ledger):
-                    yield Violation(text, run_id)
+    entries = {run_id: entry for entry in ledger.accepted.values() for run_id in entry.run_ids}
+    for run in stored.runs.values():
+        first = run.id
+        while first in stored.begun:
+            first = stored.begun[first]
+        if first in entries:
+            for text in _wrong_with(run, entries[first], ledger, stored):
+                yield Violation(text, run.id)
 
 
-def _wrong_with(run: StoredRun, entry: Accepted, ledger: Ledger) -> Iterator[str]:
+def _wrong_with(run: StoredRun, entry: Accepted, ledger: Ledger, stored: Stored) -> Iterator[str]:
     counting = run.counting()
     actual = [(message.type, message.content) for message in counting]
     expected = list(entry.ask.expected)
     positions = [message.position for message in counting]
     if len(positions) != len(set(positions)):
         yield f"two messages have one position: {positions}"
+    if entry.ask.sends:
+        actual, expected = _without_reads(counting), [("text", entry.ask.text)]
     if run.status == "success":
         if sorted(actual) != sorted(expected):  # messages written at once may begin in any order
             yield f"it was to write {expected} and wrote {actual}"
@@ -109,7 +117,7 @@ def _wrong_with(run: StoredRun, entry: Accepted, ledger: Ledger) -> Iterator[str
     else:
         if not _is_beginning(actual, expected):
             yield f"it was to write {expected}, was cut off, and wrote {actual}"
-        if not _may_fail(run, entry, ledger):
+        if not _may_fail(run, ledger, stored):
             yield f"it ended as {run.status} {run.error} for no reason"
 
 
@@ -124,8 +132,17 @@ def _is_beginning(actual: list[tuple[str, str]], expected: list[tuple[str, str]]
     return True
 
 
-def _may_fail(run: StoredRun, entry: Accepted, ledger: Ledger) -> bool:
-    """Whether it was cancelled, or a fault explains its end."""
+def _without_reads(counting: list[StoredMessage]) -> list[tuple[str, str]]:
+    """What a program has written, whichever messages it has read in between."""
+    text = "".join(message.content for message in counting if not message.of_user)
+    return [("text", _READ.sub("", text))] if text else []
+
+
+_READ = re.compile(r"i\d+ found (?:nothing|«\d+» sent \d+ to \d+) ")
+
+
+def _may_fail(run: StoredRun, ledger: Ledger, stored: Stored) -> bool:
+    """Whether it was cancelled, or a fault explains its end or that of one below it."""
     if run.status == "cancelled":
         return run.id in ledger.cancelled
     code = (run.error or {}).get("code")
@@ -133,6 +150,9 @@ def _may_fail(run: StoredRun, entry: Accepted, ledger: Ledger) -> bool:
         return any(injection.fault.target in _CRASHES for injection in _near(run, ledger))
     if run.status == "error" and code == "lost":
         return run.reaps > 1  # each of which is explained by itself
+    if run.status == "error" and code == "worker_error":
+        below = (one for one in stored.runs.values() if one.called_by == run.id)
+        return any(one.status != "success" and _may_fail(one, ledger, stored) for one in below)
     return False
 
 
@@ -146,6 +166,61 @@ def _questions(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
     for text, number in times.items():
         if number > 1:
             yield Violation(f"its user sent it once, it is stored {number} times: {text!r}")
+
+
+def _sub_runs(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
+    """A run that has succeeded has each of its sub-runs once; none outlives its caller."""
+    below: dict[str, list[StoredRun]] = {}
+    for run in stored.runs.values():
+        if run.called_by:
+            below.setdefault(run.called_by, []).append(run)
+    for entry in ledger.accepted.values():
+        for run_id in entry.run_ids:
+            ends = [run.status for run in below.get(run_id, [])]
+            done = run_id in stored.runs and stored.runs[run_id].status == "success"
+            if len(ends) > entry.ask.below or (done and ends != ["success"] * entry.ask.below):
+                yield Violation(f"it was to have {entry.ask.below} sub-runs, and they are {ends}", run_id)
+    for caller, called in below.items():
+        ended = stored.runs[caller].finished_at if caller in stored.runs else 0.0
+        for run in called:
+            if ended is not None and run.finished_at is not None and run.created_at > ended:
+                yield Violation(f"{caller}, which had ended, has called it", run.id)
+
+
+def _messages_to_runs(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
+    """What was sent to a run is in one place: where it was read, in the next run, or with an end that is
+    no success."""
+    read = Counter(m.content for run in stored.runs.values() for m in run.counting() if m.of_user)
+    begun = Counter(text for texts in stored.prompts.values() for text in texts)
+    resting = Counter(stored.resting)
+    for run_id, sent in ledger.sent.items():
+        for one in sent:
+            places = [read[one.text], begun[one.text], resting[one.text]]
+            if sum(places) != one.accepted and not (one.in_doubt and sum(places) == 1):
+                text = f"{one.text!r} was answered {one.accepted}, is read, begins a run, rests: {places}"
+                yield Violation(text, run_id)
+            elif resting[one.text] and run_id in stored.runs and stored.runs[run_id].status == "success":
+                yield Violation(f"it has succeeded, and {one.text!r} has begun no run", run_id)
+    for run in stored.runs.values():
+        said = "".join(message.content for message in run.counting() if not message.of_user)
+        for message in run.counting():
+            if message.of_user and run.status == "success" and said.count(f"found {message.content} ") != 1:
+                yield Violation(f"its worker has not read {message.content!r}, which stands in it", run.id)
+    times = Counter(stored.begun.values())
+    for run_id, number in times.items():
+        if number > 1:
+            yield Violation(f"what was left of it has begun {number} runs", run_id)
+
+
+def _durable_steps(_: Ledger, stored: Stored) -> Iterator[Violation]:
+    """A step is taken again only where the attempt was lost that took it."""
+    again: Counter[str] = Counter()
+    for (run_id, _step), times in stored.paid.items():
+        again[run_id] += times - 1
+    for run_id, times in again.items():
+        if run_id in stored.runs and times > stored.runs[run_id].attempt - 1:
+            text = f"durable steps were taken again {times} times in {stored.runs[run_id].attempt} attempts"
+            yield Violation(text, run_id)
 
 
 def _readers(ledger: Ledger, stored: Stored) -> Iterator[Violation]:
@@ -217,6 +292,8 @@ def _leftovers(_: Ledger, stored: Stored) -> Iterator[Violation]:
             yield Violation("its lease was left behind", run.id)
         if run.status == "queued" and run.published:
             yield Violation("it is published and nobody has claimed it", run.id)
+    for task in stored.tasks:
+        yield Violation(f"the outbox has a task: {task}")
     if stored.waiting_messages:
         yield Violation(f"{stored.waiting_messages} messages were left in the broker's queue")
     for key in stored.foreign_keys:

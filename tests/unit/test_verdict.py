@@ -13,7 +13,7 @@ from runtime import logs
 from runtime.testing.sse import Received
 from tests.chaos import plan, report
 from tests.chaos.api import Api, Refused
-from tests.chaos.ledger import Accepted, Injection, Ledger, Observation
+from tests.chaos.ledger import Accepted, Injection, Ledger, Observation, Sent
 from tests.chaos.plan import Ask, Fault
 from tests.chaos.readers import SequenceCheck
 from tests.chaos.stored import Stored, StoredMessage, StoredRun
@@ -186,6 +186,75 @@ def test_leftovers_of_a_run_are_found():
     found.foreign_keys = ["branchline:{t}:log"]
 
     assert len(judge(ledger(), found)) == 4
+
+
+STEERED = replace(
+    ASK, worker_id="program", config={"steps": [["delta", TEXT], ["inbox", "i0"]]}, expected=(),
+    sends=((0.0, "«1» sent 0"),),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "read", "resting", "complaint"),
+    [
+        (TEXT + "i0 found «1» sent 0 to 0 ", True, [], ""),
+        (TEXT + "i0 found nothing ", False, [], "is read, begins a run, rests: [0, 0, 0]"),
+        (
+            TEXT + "i0 found «1» sent 0 to 0 ",
+            True,
+            ["«1» sent 0 to 0"],
+            "is read, begins a run, rests: [1, 0, 1]",
+        ),
+        (TEXT + "i0 found nothing ", True, [], "its worker has not read"),
+        (TEXT + "i0 found nothing ", False, ["«1» sent 0 to 0"], "has begun no run"),
+        (TEXT[1:] + "i0 found «1» sent 0 to 0 ", True, [], "was to write"),
+    ],
+)
+def test_a_message_to_a_run_that_is_not_in_one_place_is_found(said, read, resting, complaint):
+    known = ledger()
+    known.accepted[1] = replace(known.accepted[1], ask=STEERED)
+    known.observations.clear()
+    known.sent["r"] = [Sent("«1» sent 0 to 0", accepted=True, in_doubt=False)]
+    sent = replace(MESSAGE, id="q", position=1, content="«1» sent 0 to 0", of_user=True)
+    found = stored(messages=(replace(MESSAGE, content=said), *([sent] if read else [])))
+    found.resting = resting
+    assert complaint in violations(known, found)
+    assert bool(complaint) == bool(violations(known, found))
+
+
+def test_what_began_a_run_without_being_asked_is_judged_as_the_run_that_it_follows():
+    found = stored()
+    found.runs["next"] = replace(RUN, id="next", messages=())
+    found.completions["next"] = 1
+    assert "a request was carried out twice" in violations(ledger(), found)
+    found.begun["next"] = "r"
+    assert "a request was carried out twice" not in violations(ledger(), found)
+    assert "was to write" in violations(ledger(), found)
+
+
+@pytest.mark.parametrize(
+    ("ends", "complaint"),
+    [(["success"], ""), ([], "sub-runs"), (["success", "success"], "sub-runs"), (["error"], "sub-runs")],
+)
+def test_a_sub_run_that_is_missing_or_doubled_is_found(ends, complaint):
+    known = ledger()
+    calls = replace(ASK, worker_id="program", config={"steps": [["call", "s0"]]})
+    known.accepted[1] = replace(known.accepted[1], ask=calls)
+    found = stored()
+    for number, status in enumerate(ends):
+        run = replace(RUN, id=f"below {number}", status=status, called_by="r", messages=())
+        found.runs[run.id] = run
+        found.completions[run.id] = 1
+    assert complaint in violations(known, found)
+    assert bool(complaint) == bool(violations(known, found))
+
+
+def test_a_durable_step_that_was_taken_again_without_a_lost_attempt_is_found():
+    found = stored()
+    found.paid["r", "s0"] = 2
+    assert "durable steps were taken again 1 times" in violations(ledger(), found)
+    found.tasks = ["next_run r"]
+    assert "the outbox has a task: next_run r" in violations(ledger(), found)
 
 
 @pytest.mark.parametrize(("hit", "explained"), [("python@a", True), ("python@b", False)])
