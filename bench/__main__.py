@@ -27,15 +27,19 @@ from bench.figures import Figures
 from bench.measure import Measure
 from bench.measures.calls import Calls
 from bench.measures.deltas import Deltas, Flood
+from bench.measures.files import Files
 from bench.measures.floors import Floors
 from bench.measures.history import History
+from bench.measures.imports import Imports
 from bench.measures.kill import Kill
+from bench.measures.loops import Loops
 from bench.measures.memory import Memory, Slots
 from bench.measures.rate import Rate
 from bench.measures.scale import Scale
 from bench.measures.start import Burst, Start
 from bench.measures.steps import Steps
 from bench.measures.stored import Stored
+from bench.measures.types import Types
 from bench.measures.watchers import Streams, Watchers
 from bench.schedule import Schedule
 from bench.system import System
@@ -55,11 +59,15 @@ _HERE: Plan = (
     (Stored(), 10),
     (Steps(), 4),
     (Calls(), 4),
+    (Loops(), 30),
+    (Files(), 8),
     (History(), 20),
     (Watchers(1000, ("≤ 20", "≤ 60")), 22),
     (Watchers(3000, ("", "≤ 200")), 28),
     (Streams(), 10),
     (Slots(), 4),
+    (Types(), 45),
+    (Imports(), 26),
     (Kill(), 26),
     (Scale(), 16),
 )

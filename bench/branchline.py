@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from typing import Any
 import psycopg
 import redis
 
-from bench import database, processes
+from bench import database, processes, variants
 from bench.client import Client, Reply
 from bench.system import TimedRun
-from runtime.settings import CHECKOUT
 from runtime.testing.ports import free_port
 from runtime.testing.postgresql_server import temporary_database
 from runtime.testing.redis_server import RedisServer
@@ -26,9 +24,6 @@ THREADS = 100
 """Threads that are made before anything is measured."""
 SLOTS = 100
 """Of a pool process, by default."""
-UNSANDBOXED = "stamp-unsandboxed"
-"""The id of the same worker without a sandbox."""
-_WORKERS = CHECKOUT / "bench" / "workers"
 _QUESTION = "What time is it?"
 
 
@@ -246,15 +241,6 @@ def running(folder: Path, server: str | None) -> Iterator[Branchline]:
         if server:
             url = cleanup.enter_context(temporary_database(server))
             connection = cleanup.enter_context(psycopg.connect(url, autocommit=True))
-        workers = f"{_WORKERS}:{_write_unsandboxed(folder / 'workers')}"
+        workers = f"{variants.WORKERS}:{variants.write(folder / 'workers')}"
         stack = Stack(folder, url, redis_server.url, ("python",), WORKERS_PATH=workers)
         yield Branchline(cleanup.enter_context(stack), redis_server.url, connection)
-
-
-def _write_unsandboxed(folder: Path) -> Path:
-    """Make the worker that differs from ``stamp`` in having no sandbox; the folder that it is in."""
-    copy = shutil.copytree(_WORKERS / "stamp", folder / UNSANDBOXED)
-    manifest = copy / "worker.toml"
-    text = manifest.read_text().replace('id = "stamp"', f'id = "{UNSANDBOXED}"')
-    manifest.write_text(f'{text}\n[sandbox]\nlevel = "none"\n')
-    return folder

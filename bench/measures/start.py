@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from bench.branchline import UNSANDBOXED, Branchline
+from bench.branchline import Branchline
 from bench.figures import Figures, quantile
 from bench.measure import Measure
-from bench.measures import floors
+from bench.measures import floors, turns
 from bench.system import System, TimedRun
+from bench.variants import UNSANDBOXED
 
 _RUNS = 200
 _ON_OPEN_STREAM = 100
@@ -51,12 +52,7 @@ class Burst(Measure):
 
 async def _compare_sandbox(system: Branchline, figures: Figures) -> None:
     """With and without a sandbox by turns, so that both meet the same machine."""
-    starts: dict[str, list[float]] = {"stamp": [], UNSANDBOXED: []}
-    for number in range(_SANDBOXED):
-        for worker, found in starts.items():
-            timed = await system.stream_run_at(system.inputs[number % 10], 1, 0, worker)
-            found.append(timed.start)
-    medians = {worker: quantile(found, 0.5) for worker, found in starts.items()}
+    medians = await turns.starts(system, ("stamp", UNSANDBOXED), _SANDBOXED)
     figures.add(
         "start, idle, p50, as a multiple of the same without a sandbox", "×",
         medians["stamp"] / medians[UNSANDBOXED], samples=_SANDBOXED, target="≤ 1.03",
