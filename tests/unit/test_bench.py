@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench import schedule
+from bench import new_worker, schedule
 from bench.figures import Figures
 from bench.schedule import Schedule
+from runtime.registry import WorkerType
 
 
 class Clock:
@@ -66,3 +67,9 @@ def test_the_table_shows_medians_spread_floors_and_the_prototype():
     last = figures.table().splitlines()[-1]
 
     assert last == "| start | ms | ≤ 8 | **4** | 2–6 | 3 × 10 | 2 | 2.00 | 2 (1–3) | 2.00 |"
+
+
+def test_a_new_worker_of_every_type_is_measured_that_a_pool_executes():
+    measured = {kind.options[1] for kind in new_worker.KINDS}
+
+    assert measured == set(WorkerType) - {WorkerType.REMOTE} == set(new_worker.POOLS)
