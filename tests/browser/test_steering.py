@@ -83,6 +83,7 @@ def test_a_queued_message_is_edited_or_removed_in_any_tab(visitor: Visitor, tmp_
     first.get_by_role("button", name="Edit queued message").click()
     expect(page.get_by_label("Message", exact=True)).to_have_value("And birds?")
     expect(page.get_by_label("Message", exact=True)).to_be_focused()
+    expect(queued(other).get_by_role("listitem")).to_have_text(["And fish?"])
     queued(other).get_by_role("button", name="Remove queued message").click()
 
     for tab in (page, other):

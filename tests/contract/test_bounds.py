@@ -149,8 +149,8 @@ def operations(document: Mapping[str, Any], world: World) -> Iterator[tuple[str,
 def send(world: World, operation: str, call: Call, **changes: Any) -> Any:
     method, _, path = operation.partition(" ")
     arguments = {**call.arguments(), **changes}
-    if "/worker/" in operation:
-        arguments["headers"] = {**arguments["headers"], **bearer(world.run_token)}
+    if (secret := world.secret_for(operation)) is not None:
+        arguments["headers"] = {**arguments["headers"], **bearer(secret)}
     return world.client.request(method, path.format_map(call.path), **arguments)
 
 
@@ -223,9 +223,10 @@ def test_a_body_is_needed_where_the_document_says_so(document: Mapping[str, Any]
         status = send(world, operation, Call(call.path, call.query, None, call.headers)).status_code
         if (status in (400, 422)) != needed:
             wrong.append(f"{operation}: required {needed}, without one {status}")
-        if operation in AFTER_DATA:
+        content = told["requestBody"]["content"].get("application/json")
+        if content is None or operation in AFTER_DATA:
             continue
-        schema = resolved(document, told["requestBody"]["content"]["application/json"]["schema"])
+        schema = resolved(document, content["schema"])
         for name in schema.get("required", ()):
             answer = send(world, operation, call, json={k: v for k, v in call.body.items() if k != name})
             if problem(answer, (name,)) is None:

@@ -18,6 +18,8 @@ from runtime.store.backlog import Ticket
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
+from tests.support.command_line import doctor
+from tests.support.forked import Forks
 from tests.support.redis_rights import set_documented_rights
 
 
@@ -88,11 +90,11 @@ def test_a_message_that_comes_while_a_pool_stops_goes_back_to_its_queue(
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
 def test_a_right_that_is_missing_is_named(
-    stack: Stack, administrator: redis.Redis, taken: list[str], named: str, about: set[str]
+    stack: Stack, forks: Forks, administrator: redis.Redis, taken: list[str], named: str, about: set[str]
 ) -> None:
     set_documented_rights(administrator, *taken)
     try:
-        found = json.loads(stack.run("doctor", "--json", code=1))
+        found = doctor(forks, stack)
     finally:
         set_documented_rights(administrator)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -16,6 +15,8 @@ from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
+from tests.support.command_line import doctor
+from tests.support.forked import Forks
 from tests.support.rabbitmq import RabbitMQ
 
 QUEUE = "runs.python"
@@ -73,7 +74,7 @@ REFUSALS: dict[str, Callable[[RabbitMQ], AbstractContextManager[None]]] = {
 @pytest.mark.rabbitmq
 @pytest.mark.parametrize("word", REFUSALS)
 def test_each_refusal_is_named_and_is_over_when_it_is_mended(
-    stack: Stack, client: Client, rabbitmq: RabbitMQ, word: str
+    stack: Stack, client: Client, forks: Forks, rabbitmq: RabbitMQ, word: str
 ) -> None:
     process = stack.pool_process()
 
@@ -85,7 +86,7 @@ def test_each_refusal_is_named_and_is_over_when_it_is_mended(
         until(lambda: client.get("/readyz").status_code == 503, what="web is not ready")
         [missing] = client.get("/readyz").json()["missing"]
         assert (missing["what"], "the pool python" in missing["why"]) == ("broker", True)
-        found = json.loads(stack.run("doctor", "--json", code=1))
+        found = doctor(forks, stack)
         assert {one["about"] for one in found if word in one["found"] and one["remedy"]} == {"broker", "pool"}
 
     assert client.wait(run)["run"]["status"] == "success"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runtime.store import migrate
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
@@ -21,7 +22,8 @@ def stack_on_sqlite(folder: Path, template: Path, redis: RedisServer, **environ:
 
 @contextmanager
 def web_only(stack: Stack) -> Iterator[Stack]:
-    """``stack`` with its web process ready, stopped afterwards."""
+    """``stack`` with its database migrated and its web process ready, stopped afterwards."""
+    migrate.upgrade(stack.environ["DATABASE_URL"])
     try:
         stack.start("web")
         until(stack.ready, 40, "the web process is ready")

@@ -322,13 +322,11 @@ def test_too_much_output_fails_the_run() -> None:
 
 def test_an_event_that_is_not_of_the_protocol_is_ignored_and_said() -> None:
     def worker(run: SdkRun) -> Iterator[Any]:
-        yield {"type": "progress"}
         yield {"type": "delta", "ref": "x", "text": "a"}
 
     result = execute(worker)
     assert (result.status, result.messages) == ("success", [])
     assert result.log.splitlines() == [
-        "[branchline] ignored an event of the worker: the type 'progress' is unknown",
         "[branchline] ignored an event of the worker: no message 'x' is open; send start first",
     ]
 

@@ -18,6 +18,7 @@ from runtime.testing.redis_server import RedisServer
 from runtime.testing.sse import parse
 from runtime.testing.stack import Stack
 from tests.support.databases import ON_BOTH_DATABASES
+from tests.support.web_process import web_only
 
 DEEP = b"[" * 10_000 + b"]" * 10_000
 BODIES = {
@@ -38,7 +39,9 @@ EXTREME_TIMES = ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "9999
 def stack(
     tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_database_url: str
 ) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("stack"), stack_database_url, stack_redis.url) as stack:
+    """A web process and nothing else: no run of these tests is executed."""
+    folder = tmp_path_factory.mktemp("stack")
+    with web_only(Stack(folder, stack_database_url, stack_redis.url, pools=())) as stack:
         yield stack
 
 

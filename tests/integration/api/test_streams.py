@@ -226,7 +226,7 @@ def test_a_run_is_streamed_from_the_database_when_redis_has_lost_it(
     rebuilt = ada.follow(run)
 
     assert types(rebuilt) == [
-        "run.queued", "run.started", "run.step", "message.created", "message.delta", "message.completed",
+        "run.queued", "run.started", "message.created", "message.delta", "message.completed", "run.step",
         "run.completed",
     ]  # fmt: skip
     assert [event.id for event in rebuilt] == [f"db-{run['id']}-1:{n}" for n in range(1, len(rebuilt) + 1)]

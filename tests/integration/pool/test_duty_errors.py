@@ -26,8 +26,7 @@ POOL, INCARNATION, LEASE = "python", "pool-of-a-test", 10.0
 
 @pytest.fixture
 def services(database_url: str, redis_url: str) -> Iterator[Services]:
-    environ = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "BRANCHLINE_RUN_TITLE_WORKER": "echo"}
-    services = Services(load(environ))
+    services = Services(load({"DATABASE_URL": database_url, "REDIS_URL": redis_url}))
     yield services
     services.celery.close()
     services.database.close()

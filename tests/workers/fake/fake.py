@@ -291,6 +291,14 @@ def messages(run: Run) -> Iterator[str]:
 
 
 @mode
+def authors(run: Run) -> Iterator[str]:
+    """Speaks as each author that the text names, and then as itself."""
+    for author in run.config["text"].split():
+        run.message(f"This is {author}.", author=author)
+    yield "This is me."
+
+
+@mode
 def steps(run: Run) -> Iterator[str]:
     """Says what it does and what it used; in between it waits for the file ``path``, if one is named."""
     run.step("Looking")

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -170,7 +171,8 @@ def test_a_host_waits_for_a_pool_that_is_slow_to_send() -> None:
     with subprocess.Popen(command, cwd=CHECKOUT, pass_fds=[theirs.fileno()]) as host, ours:
         theirs.close()
         until(lambda: catches(host.pid, signal.SIGTERM) or host.poll() is not None, what="the host waits")
-        ours.sendall(json.dumps({"type": "serve", "entrypoint": None}).encode())
+        serve = {"type": "serve", "entrypoint": None, "sandbox": None, "python": None}
+        ours.sendall(json.dumps(serve).encode())
         assert json.loads(ours.recv(4096))["type"] == "ready"
 
 
@@ -337,3 +339,25 @@ def test_nothing_is_started_after_close(children: Children) -> None:
     children.close()
     with pytest.raises(ChildFailed, match="shutting down"):
         children.start(FAKE, run_id="r", environ={})
+
+
+def test_close_waits_until_nothing_is_left_of_a_host(
+    children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, closing, ends = children.hosts.for_worker(SHELL), threading.Event(), []
+    handle_end, wait = host._handle_end, host.wait
+
+    def handle_end_late() -> None:
+        assert closing.wait(WITHIN)
+        handle_end()
+        ends.append(host)
+
+    def wait_first() -> None:
+        wait()
+        closing.set()
+
+    monkeypatch.setattr(host, "_handle_end", handle_end_late)
+    monkeypatch.setattr(host, "wait", wait_first)
+    children.hosts.close()
+
+    assert ends == [host]
