@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.support.browser import Visitor, axe, opened, turn, write
 
@@ -60,6 +60,32 @@ def test_a_session_is_begun_from_the_menu_and_its_turns_are_shown_as_they_come(v
     expect(moves).to_have_count(6)
     expect(moves.last).to_contain_text("Ready → Running, by a person")
     assert axe(page) == []
+
+
+def test_the_last_turn_is_shown_though_it_has_begun_before_the_message_was_answered(visitor: Visitor) -> None:
+    thread = visitor.client.thread(worker_id="fake", config={"mode": "remember"})
+    wish = {"auto": {"enabled": True}, "limits": {"max_turns": 3}}
+    visitor.client.post(f"/api/threads/{thread['id']}/session", json=wish).raise_for_status()
+    page, other = visitor.open(thread), visitor.tab()
+    other.goto(page.url)
+    for tab in (page, other):
+        expect(bar(tab)).to_contain_text("Ready")
+    answered: list[str] = []
+
+    def answer_late(route: Route) -> None:
+        response = route.fetch()
+        expect(other.locator(".turn-answer")).to_have_count(3)
+        expect(bar(other)).to_contain_text("Stopped")
+        route.fulfill(response=response)
+        answered.append(route.request.url)
+
+    page.route("**/session/messages", answer_late)
+    write(page, "Begin")
+
+    expect(page.get_by_label("Message", exact=True)).to_have_value("")
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
+    assert len(answered) == 1
+    expect(page.locator(".turn-answer")).to_have_count(3)
 
 
 def test_tabs_follow_a_session_that_is_paused_steps_and_resumes(visitor: Visitor, tmp_path: Path) -> None:

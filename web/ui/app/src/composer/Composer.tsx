@@ -3,8 +3,9 @@ import { isAccepted } from '@branchline/client/api/files';
 import { errorMessage, Problem } from '@branchline/client/api/request';
 import { ACTIVE_STATUSES, type FieldProblem, type MessageInput, type Run, type Worker } from '@branchline/client/api/types';
 import { cancelRun, queueMessages } from '@branchline/client/thread/actions';
-import { isTip } from '@branchline/client/thread/session';
+import { isTip, latestOf } from '@branchline/client/thread/session';
 import { sendToSession } from '@branchline/client/thread/sessionActions';
+import { threadStore } from '@branchline/client/thread/store';
 import { ArrowUp, Paperclip, Square } from 'lucide-react';
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import { openBranch } from '../navigation/openBranch';
@@ -86,7 +87,8 @@ export function Composer({ threadId, parent }: { threadId: string | null; parent
         queuedChanged(turn.id);
         if (!area.current) return;
         if (keepsFocus) area.current.focus();
-        if (turn.id !== activeRun?.id) openBranch(threadId, turn.output_state_id, { end: true });
+        // Further turns may have followed before the answer came.
+        if (turn.id !== activeRun?.id) openBranch(threadId, latestOf(threadStore.getState().data, turn.output_state_id), { end: true });
         return;
       }
       if (activeRun && (await queue(activeRun, messages, abort.signal))) {

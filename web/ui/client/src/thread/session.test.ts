@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { Run, Session, Snapshot, State } from '../api/types';
 import type { LogEvent } from '../live/events';
 import { type Action, reduce } from './reducer';
-import { canGoOnFrom, isTip, nextHead } from './session';
+import { canGoOnFrom, isTip, latestOf, nextHead, standOf } from './session';
 import { emptyThread, type ThreadState } from './state';
 
 /** A session whose turn 1 is under way, below `root`; turn n is filled by run `r<n>` into `a<n>`, below `q<n>`. */
@@ -65,6 +65,22 @@ test('the next turn is shown to whoever has seen the one before it, or where it 
 test('of two turns that begin at once the last one is shown', () => {
   const at = known(...turn(2, 'a1'), ...turn(3, 'a2'), told(session({ revision: 3, run_id: 'r3' })));
   expect(nextHead(at, 'a1', 'a1')).toBe('a3');
+});
+
+test('whoever sees where the first turn began goes along, though further turns have followed at once', () => {
+  const fresh = [snapshot(session({ status: 'init', run_id: null })), state('root', null)].reduce(reduce, emptyThread('t'));
+  expect(standOf(fresh)).toBe('root');
+  const at = [...turn(1, 'root'), ...turn(2, 'a1'), ...turn(3, 'a2'), told(session({ revision: 3, run_id: 'r3' }))].reduce(reduce, fresh);
+  expect(['root', 'a1', 'q3'].map((head) => nextHead(at, head, 'root'))).toEqual(['a3', 'a3', 'a3']);
+  expect(nextHead(at, 'root', 'a1')).toBeNull();
+});
+
+test('whoever has begun a turn is shown the later one that has followed it before the answer came', () => {
+  const at = known(...turn(2, 'a1'), ...turn(3, 'a2'), told(session({ revision: 3, run_id: 'r3' })));
+  expect(latestOf(at, 'a1')).toBe('a3');
+  expect(latestOf(at, 'a3')).toBe('a3');
+  expect(latestOf(at, 'elsewhere')).toBe('elsewhere');
+  expect(latestOf(known(told(session({ revision: 2, run_id: 'r2' }))), 'a1')).toBe('a1');
 });
 
 test('a thread is seen as its snapshot has it before what came after that', () => {

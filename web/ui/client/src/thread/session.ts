@@ -1,6 +1,7 @@
 /** Questions about the session of a thread, which has it go on by itself. */
 import { ACTIVE_STATUSES, type Session } from '../api/types';
 import type { ThreadState } from './state';
+import { pathTo } from './tree';
 
 /** The author of a prompt that a session has sent by itself. */
 export const AUTO_AUTHOR = 'auto';
@@ -35,15 +36,28 @@ export function canGoOnFrom({ session, nodes }: Pick<ThreadState, 'session' | 'n
   return !!session && session.status !== 'closed' && session.tip_state_id !== state && !(status && ACTIVE_STATUSES.has(status));
 }
 
+/** Where a session is: the state that its last turn fills, else the one where its first turn begins; null without one. */
+export function standOf(data: Pick<ThreadState, 'session' | 'runs'>): string | null {
+  return turnState(data) ?? data.session?.tip_state_id ?? null;
+}
+
 /**
- * The state to show instead of `head` when a turn has begun; null to stay.
+ * The state to show instead of `head` when turns have begun since the session was at `before`; null to stay.
  *
- * Whoever sees the turn before it (`before`), or where the new one goes on, goes along.
+ * Whoever sees what the session has passed since, or where the new turn goes on, goes along.
  */
 export function nextHead(data: Pick<ThreadState, 'session' | 'runs' | 'nodes'>, head: string | null, before: string | null): string | null {
   const next = turnState(data);
   if (!next || !head || next === before || next === head || !data.nodes.has(next)) return null;
-  const input = data.nodes.get(next)?.parentId;
-  const from = input ? data.nodes.get(input)?.parentId : null;
-  return head === before || head === input || head === from ? next : null;
+  const path = pathTo(data.nodes, next);
+  const passed = before ? path.indexOf(before) : -1;
+  // Behind the state where it goes on are the input of the turn and the turn itself.
+  const since = path.slice(passed < 0 ? -3 : passed);
+  return head === before || since.includes(head) ? next : null;
+}
+
+/** The state to show to whoever has begun a turn that fills `begun`: that of a later turn which has followed it already. */
+export function latestOf(data: Pick<ThreadState, 'session' | 'runs' | 'nodes'>, begun: string): string {
+  const last = turnState(data);
+  return last && pathTo(data.nodes, last).includes(begun) ? last : begun;
 }
