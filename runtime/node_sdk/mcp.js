@@ -4,7 +4,8 @@
 import { join } from "node:path";
 import vm from "node:vm";
 
-import { Failure } from "./errors.js";
+import { Failure, Suspended } from "./errors.js";
+import { CAPABILITIES, Questions } from "./mcp_questions.js";
 import { functionName } from "./turns.js";
 
 const LIBRARY = "@modelcontextprotocol/sdk";
@@ -25,15 +26,20 @@ class ToolFailed extends Error {
 export class Tools extends Map {
   #run;
   #signal;
+  #questions;
   #openMs;
   #connections = [];
   #calls = new Set();
 
-  /** `signal`: aborted when the run is to stop. `openMs`: milliseconds for all servers to be opened. */
-  constructor(run, signal, openMs = OPEN_MS) {
+  /**
+   * `signal`: aborted when the run is to stop. `ask` and `reached`: for what servers ask, see Questions.
+   * `openMs`: milliseconds for all servers to be opened.
+   */
+  constructor(run, { signal, ask, reached, openMs = OPEN_MS }) {
     super();
     this.#run = run;
     this.#signal = signal;
+    this.#questions = new Questions(ask, reached);
     this.#openMs = openMs;
   }
 
@@ -65,6 +71,7 @@ export class Tools extends Map {
       return typeof value === "string" ? value : JSON.stringify(value);
     } catch (error) {
       this.#signal.throwIfAborted();
+      if (error instanceof Suspended || error instanceof Failure) throw error; // of a question: not the tool's
       return `Error: ${error.message}`;
     }
   }
@@ -89,8 +96,8 @@ export class Tools extends Map {
   }
 
   /** Have the tools of a server. One whose name is taken is called after its server, too. */
-  async #add(server, transport, { Client }, signal) {
-    const client = new Client({ name: "branchline", version: "1" });
+  async #add(server, transport, library, signal) {
+    const client = this.#clientOf(server, library);
     this.#connections.push(() => end(client, transport));
     const options = { timeout: REQUEST_MS, signal };
     await client.connect(transport, options);
@@ -100,6 +107,15 @@ export class Tools extends Map {
       cursor = page.nextCursor;
       if (!cursor) return;
     }
+  }
+
+  /** A client that asks the user what the server asks. */
+  #clientOf(server, { Client, ElicitRequestSchema }) {
+    const client = new Client({ name: "branchline", version: "1" });
+    if (!ElicitRequestSchema) return client; // the library is older than these questions
+    client.registerCapabilities(CAPABILITIES);
+    client.setRequestHandler(ElicitRequestSchema, ({ params }) => this.#questions.answer(server, params));
+    return client;
   }
 
   #addTool(server, told, client) {
@@ -119,7 +135,8 @@ export class Tools extends Map {
   async #request(client, name, args, shown) {
     let answer;
     try {
-      answer = await client.callTool({ name, arguments: args }, undefined, { timeout: REQUEST_MS, signal: this.#signal });
+      const options = { timeout: REQUEST_MS, signal: this.#signal };
+      answer = await this.#questions.untilAsked(client.callTool({ name, arguments: args }, undefined, options));
     } catch (error) {
       this.#signal.throwIfAborted(); // the library has an error of its own for that
       throw error;
@@ -138,7 +155,7 @@ async function load() {
   const filename = process.argv[1] ?? join(process.cwd(), "worker.js");
   const load = new vm.Script("(name) => import(name)", { filename, importModuleDynamically }).runInThisContext();
   try {
-    const names = ["client/index.js", "client/stdio.js", "client/streamableHttp.js"];
+    const names = ["client/index.js", "client/stdio.js", "client/streamableHttp.js", "types.js"];
     return Object.assign({}, ...(await Promise.all(names.map((name) => load(`${LIBRARY}/${name}`)))));
   } catch (error) {
     if (!error.message?.includes(LIBRARY)) throw error;

@@ -56,6 +56,8 @@ export class Run {
   #answers;
   /** Answered questions that this process has not reached yet: until it has, it repeats, and emits nothing. */
   #unconsumed;
+  /** The ids of answered questions that this process has reached, in order. */
+  #reached = [];
   #goesOn;
   #continued = new Set();
   #state;
@@ -280,15 +282,15 @@ export class Run {
   async confirm(prompt, { options = [], schema, id } = {}) {
     refuseWithin("a question");
     const question = id ?? String(++this.#questions);
-    const asked = { prompt, options, schema, digest: digestOf([prompt, options, schema ?? null]) };
     if (this.#unconsumed.size && !this.#answers.has(question)) this.#checkRepeated();
-    return this.#ask(question, asked);
+    return this.#ask(question, withDigest({ prompt, options, schema }));
   }
 
   #ask(question, asked) {
     const answer = this.#answers.get(question);
     if (answer) {
       this.#unconsumed.delete(question);
+      this.#reached.push(question);
       if ((answer.digest ?? asked.digest) !== asked.digest) {
         throw new Failure(`The question ${JSON.stringify(question)} asks something else than was answered.`);
       }
@@ -317,7 +319,8 @@ export class Run {
   /** The tools of MCP servers, by name, as functions. The servers end with the run. */
   async mcp(servers) {
     const { Tools } = await import("./mcp.js");
-    const tools = new Tools(this, this.#stopping.signal);
+    const ask = (id, question) => this.#ask(id, withDigest(question));
+    const tools = new Tools(this, { signal: this.#stopping.signal, ask, reached: this.#reached });
     this.#ends.push(() => tools.close());
     return tools.open(servers);
   }
@@ -447,6 +450,11 @@ export class Run {
 
 function headOf({ role = "assistant", type = "text", channel = "answer", author, data }) {
   return { role, message_type: type, channel, author, data };
+}
+
+/** A question, with what an answer to it is known by. */
+function withDigest({ prompt, options, schema }) {
+  return { prompt, options, schema, digest: digestOf([prompt, options, schema ?? null]) };
 }
 
 function checkedText(text) {

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ from runtime.settings import CHECKOUT
 from runtime.system.processes import has_ended
 from runtime.testing.ports import free_port
 from runtime.testing.waiting import until
+from tests.support.frameworks import need
 from tests.support.node_sdk import PACKAGE, needs_node
 
 pytestmark = [needs_node, pytest.mark.frameworks]
 
 WITHIN = 60.0
 FILES = CHECKOUT / "tests" / "node_sdk" / "with_mcp"
+SERVER = CHECKOUT / "tests" / "support" / "mcp_server.py"
 LIBRARY = "@modelcontextprotocol/sdk@1"
 SLEEPER = """
 export default async function (run) {
@@ -59,10 +62,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_tools_of_a_real_server_are_functions(folder: Path) -> None:
+    _passes(folder, "mcp.test.mjs", MCP_PORT=str(free_port()))
+
+
+def test_what_a_server_asks_is_asked_of_the_user(folder: Path) -> None:
+    need("mcp")
+    server = {"MCP_PYTHON": sys.executable, "MCP_SERVER": str(SERVER), "MCP_PORT": str(free_port())}
+    _passes(folder, "questions.test.mjs", **server)
+
+
+def _passes(folder: Path, tests: str, **environ: str) -> None:
     done = subprocess.run(
-        ["node", "--test", "mcp.test.mjs"],
+        ["node", "--test", tests],
         cwd=folder,
-        env={**os.environ, "MCP_PORT": str(free_port())},
+        env={**os.environ, **environ},
         capture_output=True,
         text=True,
         timeout=120,

@@ -118,7 +118,7 @@ const LATE = {
 };
 for (const [how, late] of Object.entries(LATE)) {
   test(`a server that ${how} has the time that all have together`, { timeout: 30_000 }, async () => {
-    const tools = new Tools(null, new AbortController().signal, 500);
+    const tools = new Tools(null, { signal: new AbortController().signal, openMs: 500 });
     await assert.rejects(tools.open({ late }), {
       name: "Failure",
       message: 'The MCP server "late" cannot be used: it did not answer within the 0.5 s that all servers have together',
