@@ -8,6 +8,10 @@ import { ANTHROPIC, OPENAI_CHAT, OPENAI_RESPONSES } from "./shapes.js";
 const BUSY = [408, 409, 429];
 /** Errors of the libraries that have no status, for there was no answer. */
 const UNREACHABLE = /^APIConnection(Timeout)?Error$/;
+/** The types that a picture may have. */
+const PICTURES = ["png", "jpeg", "gif", "webp", "avif"];
+/** Characters that the name of an author may have. */
+const LONGEST_NAME = 200;
 
 /**
  * The worker's function for `agent`: a function that is given the run and yields or returns text, chunks or
@@ -47,6 +51,10 @@ class Output {
   #used = new Map();
   /** Whose usage was reported last. */
   #answer = null;
+  /** How many questions chunks have asked. */
+  #questions = 0;
+  /** Whether the user does not want what comes next, so that the agent is not asked to go on. */
+  #declined = false;
 
   constructor(run, tables) {
     this.#run = run;
@@ -58,7 +66,8 @@ class Output {
     if (!iterates(result)) return this.#one(result);
     let looked = Date.now();
     for await (const one of result) {
-      this.#one(one);
+      await this.#one(one);
+      if (this.#declined) break;
       if (Date.now() - looked < LOOK_MS) continue;
       await new Promise(setImmediate);
       looked = Date.now();
@@ -71,12 +80,12 @@ class Output {
     for (const call of this.#waiting.values()) call.called();
   }
 
-  #one(one) {
+  async #one(one) {
     if (one === null || one === undefined || one === "") return;
     if (typeof one === "string") return this.#text({ text: one });
     const meanings = typeof one === "object" ? meaningsOf(one, this.#tables) : null;
     if (meanings === null) throw unknown(one);
-    for (const { kind, ...meaning } of meanings) this.#say(kind, meaning);
+    for (const { kind, ...meaning } of meanings) await this.#say(kind, meaning);
   }
 
   #say(kind, meaning) {
@@ -87,6 +96,10 @@ class Output {
         return this.#call(meaning);
       case "result":
         return this.#result(meaning);
+      case "confirm":
+        return this.#confirm(meaning);
+      case "image":
+        return this.#image(meaning);
       case "step":
         return this.#run.step(meaning.description);
       case "usage":
@@ -98,10 +111,14 @@ class Output {
     }
   }
 
-  /** Append to the message that belongs to `of`; a text of another channel begins another. */
-  #text({ text, of = null, channel = "answer" }) {
-    if (this.#texts.has(of) && this.#texts.get(of).channel !== channel) this.#endText(of);
-    if (!this.#texts.has(of)) this.#texts.set(of, { channel, message: this.#run.start({ channel }) });
+  /** Append to the message that belongs to `of`; a text of another kind begins another. */
+  #text({ text, of = null, role = "assistant", type = "text", channel = "answer", data, author }) {
+    const name = author && [...author].slice(0, LONGEST_NAME).join("");
+    const kind = JSON.stringify([role, type, channel, name]);
+    if (this.#texts.has(of) && this.#texts.get(of).kind !== kind) this.#endText(of);
+    if (!this.#texts.has(of)) {
+      this.#texts.set(of, { kind, message: this.#run.start({ role, type, channel, author: name, data }) });
+    }
     this.#texts.get(of).message.delta(text);
   }
 
@@ -136,6 +153,22 @@ class Output {
       one.call.called();
       this.#calls.delete(place);
     }
+  }
+
+  /** Ask the user whether to go on, or whether a `code` is to be executed. */
+  async #confirm({ prompt, code = null, language }) {
+    this.#end({ of: null });
+    const what = language ? `${language} code` : "code";
+    const asked = code === null ? String(prompt || "Go on?") : `Execute this ${what}?\n\n${code}`;
+    const id = `chunk ${++this.#questions}`;
+    this.#declined = (await this.#run.confirm(asked, { options: ["yes", "no"], id })) !== "yes";
+  }
+
+  /** Show a picture; the end of `format` says of which type: `base64.jpeg`. Else it is a PNG. */
+  #image({ base64, alt, format }) {
+    const named = String(format).toLowerCase().split(".").at(-1).replace("jpg", "jpeg");
+    const type = PICTURES.includes(named) ? named : "png";
+    this.#run.image(Buffer.from(base64, "base64"), alt || "A picture.", `image/${type}`);
   }
 
   /** Report what an answer has used; that of all answers adds up. */

@@ -258,10 +258,20 @@ export interface Rule {
   /** The path of a piece of text, or of what a model thinks. */
   text?: string;
   reasoning?: string;
+  /** What the text is, if it is no answer. */
+  message?: { role?: Role; type?: MessageType };
+  /** Name → path: the data of that message. */
+  data?: Record<string, string>;
+  /** The path of who says the text, where that is not the worker. */
+  author?: string;
   /** The paths of a call of a function: `arguments` are pieces of JSON, `key` what its later pieces share. */
   call?: { key?: string; id?: string; name?: string; arguments?: string };
   /** What a call has resulted in. */
   result?: { id: string; value?: string; error?: string };
+  /** A picture; the end of `format` is its type: "base64.jpeg". */
+  image?: { base64: string; alt?: string; format?: string };
+  /** The agent goes on only if the user agrees to a prompt, or that a code is executed. */
+  confirm?: { prompt?: string; code?: string; language?: string };
   step?: string;
   /** Name → path of what was used so far; with `adds` since the last time. */
   usage?: Record<string, string>;

@@ -4,8 +4,8 @@
 // "choices.0.delta": names from the outside to the inside; "" is the chunk itself.
 
 const FIELDS = [
-  "when", "each", "where", "of", "text", "reasoning", "call", "result", "step", "usage", "adds", "error",
-  "retryable", "end",
+  "when", "each", "where", "of", "text", "reasoning", "message", "data", "author", "call", "result", "image", "confirm",
+  "step", "usage", "adds", "error", "retryable", "end",
 ];
 
 /** Throw where a rule has what no rule has. */
@@ -40,10 +40,15 @@ function* read(rule, chunk) {
 function* meanings(rule, chunk, of) {
   for (const [channel, path] of [["answer", rule.text], ["reasoning", rule.reasoning]]) {
     const text = path === undefined ? null : at(chunk, path);
-    if (typeof text === "string" && text) yield { kind: "text", of, text, channel };
+    if (typeof text !== "string" || !text) continue;
+    const data = rule.data && valuesOf(rule.data, chunk);
+    const author = rule.author === undefined ? null : at(chunk, rule.author);
+    yield { kind: "text", of, text, channel, ...rule.message, data, author: author ? String(author) : undefined };
   }
   if (rule.call) yield { kind: "call", of, ...valuesOf(rule.call, chunk) };
   if (rule.result) yield { kind: "result", ...valuesOf(rule.result, chunk) };
+  if (rule.confirm) yield { kind: "confirm", ...valuesOf(rule.confirm, chunk) };
+  if (rule.image) yield { kind: "image", ...valuesOf(rule.image, chunk) };
   const step = rule.step === undefined ? null : at(chunk, rule.step);
   if (step) yield { kind: "step", description: String(step) };
   const amounts = Object.entries(valuesOf(rule.usage ?? {}, chunk)).filter(([, amount]) => amount);

@@ -26,6 +26,8 @@ export const served: Worker[] = [
   serve(async function* (run) { yield run.id; }, { rules: [{ when: { type: "x" }, text: "y", end: true }] }),
   serve((texts: string[]) => texts, { input: (run) => run.messages.map((message) => message.content) }),
   serve(new ReadableStream<string>()),
+  serve(() => [], { rules: [{ when: {}, text: "x", author: "y", message: { type: "code" }, data: { language: "z" } }] }),
+  serve(() => [], { rules: [{ when: {}, confirm: { code: "x" } }, { when: {}, image: { base64: "y" } }] }),
 ];
 export const w1: Worker = run;
 export const w2: Worker = (run) => "x";

@@ -327,6 +327,60 @@ test("a rule says what a chunk means that serve does not know", async () => {
   assert.throws(() => serve(3), /serve\(\) takes a function/);
 });
 
+test("a rule says who speaks, and which messages and pictures a chunk is", async () => {
+  const chunks = [
+    { by: "planner", say: "Plan." },
+    { by: "planner", say: " Done." },
+    { by: `${"🐈".repeat(201)}`, say: "I write." },
+    { code: "1 + 1", language: "python" },
+    { picture: "iVBORw==", format: "base64.JPG" },
+  ];
+  const rules = [
+    { when: { say: "*" }, text: "say", author: "by" },
+    { when: { code: "*" }, text: "code", message: { type: "code" }, data: { language: "language" } },
+    { when: { picture: "*" }, image: { base64: "picture", format: "format" } },
+  ];
+
+  const { messages, error } = await execute(serve(() => chunks, { rules }));
+
+  assert.equal(error, null);
+  assert.deepEqual(messages.map(({ type, author, content, data }) => [type, author, content, data]), [
+    ["text", "planner", "Plan. Done.", {}],
+    ["text", "🐈".repeat(200), "I write.", {}],
+    ["code", null, "1 + 1", { language: "python" }],
+    ["image", null, "A picture.", { url: "data:image/jpeg;base64,iVBORw==" }],
+  ]);
+});
+
+test("an agent goes on only if the user agrees", async () => {
+  let ended = 0;
+  const agent = async function* () {
+    try {
+      yield "First. ";
+      yield { type: "confirmation", code: "rm -r tides", language: "sh" };
+      yield "Second. ";
+      yield { type: "confirmation", content: null };
+      yield "Third.";
+    } finally {
+      ended += 1;
+    }
+  };
+  const rules = [
+    { when: { type: "confirmation", code: null }, confirm: { prompt: "content" } },
+    { when: { type: "confirmation", code: "*" }, confirm: { code: "code", language: "language" } },
+  ];
+
+  const first = await execute(serve(agent, { rules }));
+  assert.deepEqual([first.error, first.text], [null, "First. "]);
+  assert.deepEqual(first.question.options, ["yes", "no"]);
+  assert.equal(first.question.prompt, "Execute this sh code?\n\nrm -r tides");
+  assert.equal((await first.answer("no")).text, "First. ");
+  const second = await first.answer("yes");
+  assert.deepEqual([second.text, second.question.prompt], ["First. \n\nSecond. ", "Go on?"]);
+  assert.equal((await second.answer("yes")).text, "First. \n\nSecond. \n\nThird.");
+  assert.equal(ended, 4);
+});
+
 test("what a provider raises through its library fails the run, retryable where that may help", async () => {
   class APIConnectionError extends Error {}
   const failing = (error) => execute(serve(async function* () { yield "so far"; throw error; }));
