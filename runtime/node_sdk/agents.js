@@ -1,13 +1,10 @@
 // `serve`: a worker of a function that streams text, or the chunks of a library.
-import { Cancelled, Failure, Suspended } from "./errors.js";
+import { Failure, Suspended } from "./errors.js";
 import { LOOK_MS } from "./driver.js";
+import { failureOf } from "./model_errors.js";
 import { check, meaningsOf } from "./rules.js";
 import { ANTHROPIC, OPENAI_CHAT, OPENAI_RESPONSES } from "./shapes.js";
 
-/** Statuses of a provider that may be others in a moment, beside those of a broken server. */
-const BUSY = [408, 409, 429];
-/** Errors of the libraries that have no status, for there was no answer. */
-const UNREACHABLE = /^APIConnection(Timeout)?Error$/;
 /** The types that a picture may have. */
 const PICTURES = ["png", "jpeg", "gif", "webp", "avif"];
 /** Characters that the name of an author may have. */
@@ -72,6 +69,9 @@ class Output {
       await new Promise(setImmediate);
       looked = Date.now();
     }
+    // What the helpers `stream()` of OpenAI's and Anthropic's libraries give ends without its error
+    // where that comes while nobody waits for the next chunk.
+    if (!this.#declined && result.errored === true) await result.done();
   }
 
   /** End what is open: a text is whole then; a call without a result has none that we know of. */
@@ -200,13 +200,4 @@ function unknown(chunk) {
     `serve() does not know what a chunk ${what} means; ` +
       "say so with a rule: serve(agent, { rules: [{ when: { … }, text: … }] })",
   );
-}
-
-/** What a library raises of its model's provider, as a failure: retryable where another attempt may help. */
-function failureOf(error) {
-  if (error instanceof Failure || error instanceof Cancelled || !(error instanceof Error)) return null;
-  if (UNREACHABLE.test(error.constructor.name)) return new Failure(error.message, { retryable: true, cause: error });
-  if (typeof error.status !== "number") return null;
-  const retryable = error.status >= 500 || BUSY.includes(error.status);
-  return new Failure(error.message, { retryable, cause: error });
 }

@@ -389,7 +389,13 @@ test("what a provider raises through its library fails the run, retryable where 
   const cut = await failing(new APIConnectionError("Connection error."));
   const bug = await failing(new TypeError("no such thing"));
 
-  assert.deepEqual([busy.status, cut.status], ["queued", "queued"]);
+  const poor = await failing(Object.assign(new Error("429 Pay"), { status: 429, code: "insufficient_quota" }));
+  const reset = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
+  const broken = await failing(new TypeError("terminated", { cause: reset }));
+
+  assert.deepEqual([busy.status, cut.status, broken.status], ["queued", "queued", "queued"]);
+  assert.equal(broken.error.message, "The model's server broke off: read ECONNRESET");
+  assert.equal(poor.status, "error");
   assert.deepEqual([wrong.status, wrong.error.message], ["error", "401 No key"]);
   assert.deepEqual([bug.status, bug.error.message], ["error", "TypeError: no such thing"]);
   assert.equal(wrong.messages[0].content, "so far");

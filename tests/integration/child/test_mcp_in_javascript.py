@@ -18,7 +18,7 @@ from runtime.system.processes import has_ended
 from runtime.testing.ports import free_port
 from runtime.testing.waiting import until
 from tests.support.frameworks import need
-from tests.support.node_sdk import PACKAGE, needs_node
+from tests.support.node_sdk import install, needs_node
 
 pytestmark = [needs_node, pytest.mark.frameworks]
 
@@ -39,19 +39,7 @@ export default async function (run) {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A worker's folder in which the library is installed."""
     folder = tmp_path_factory.mktemp("worker")
-    (folder / "package.json").write_text('{"type": "module"}')
-    done = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--prefer-offline", LIBRARY],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if done.returncode and os.environ.get("CI") != "true":
-        pytest.skip(f"{LIBRARY} cannot be installed with npm")
-    assert done.returncode == 0, done.stderr
-    (folder / "node_modules" / "branchline").symlink_to(PACKAGE)
+    install(folder, LIBRARY)
     for file in FILES.iterdir():
         shutil.copy(file, folder)
     (folder / "sleeper.js").write_text(SLEEPER)
