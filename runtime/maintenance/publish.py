@@ -10,7 +10,9 @@ from runtime.store import backlog, calls, pools
 def publish_backlog(services: Services) -> None:
     """Put runs with a lost message back into the backlog, then publish from it."""
     settings = services.settings
-    services.database.write(backlog.forget_unclaimed, settings.reaper.publish_grace, settings.pool.lease)
+    grace = settings.reaper.publish_grace
+    if services.database.read(backlog.are_unclaimed, grace):
+        services.database.write(backlog.forget_unclaimed, grace, settings.pool.lease)
     waiting = services.database.read(pools.names_with_backlog)
     for_each(waiting, services.publisher.publish_next)
     # Sub-runs that wait for a moment only are told of once more, which does no harm.

@@ -110,26 +110,16 @@ def keep_sent(c: Connection, session_id: str, client_id: str, fingerprint: str, 
 
 def unused(c: Connection, ttl: float, limit: int = 100) -> list[str]:
     """The sessions of chats that nobody has used for ``ttl`` seconds, and whose agent answers nothing."""
-    query = (
-        sa.select(agent_chats.c.session_id)
-        .join(sessions, sessions.c.id == agent_chats.c.session_id)
-        .where(_is_unused(ttl), ~IS_OPEN)
-        .limit(limit)
-    )
-    return list(c.execute(query).scalars())
+    return list(c.execute(_UNUSED, {"ttl": -ttl, "limit": limit}).scalars())
 
 
 def end(c: Connection, session_ids: Sequence[str], ttl: float) -> None:
     """End those of these chats that are still unused, and archive their threads."""
-    ended = agent_chats.update().where(agent_chats.c.session_id.in_(session_ids), _is_unused(ttl))
+    ended = agent_chats.update().where(agent_chats.c.session_id.in_(session_ids), _IS_UNUSED)
     ended = ended.values(ended_at=now())
-    thread_ids = list(c.execute(ended.returning(agent_chats.c.thread_id)).scalars())
+    thread_ids = list(c.execute(ended.returning(agent_chats.c.thread_id), {"ttl": -ttl}).scalars())
     archived = threads.update().where(threads.c.id.in_(thread_ids), threads.c.deleted_at.is_(None))
     c.execute(archived.values(status=ThreadStatus.ARCHIVED, updated_at=now()))
-
-
-def _is_unused(ttl: float) -> sa.ColumnElement[bool]:
-    return agent_chats.c.ended_at.is_(None) & (agent_chats.c.used_at <= now(-ttl))
 
 
 def _live(ttl: float) -> sa.Select[Any]:
@@ -150,3 +140,14 @@ def _record(row: Sequence[Any]) -> AgentChat:
     values = dict(zip(AgentChat.__dataclass_fields__, row, strict=True))
     values["agent_type"] = AgentType(values["agent_type"])
     return AgentChat(**values)
+
+
+_IS_UNUSED = agent_chats.c.ended_at.is_(None) & (
+    agent_chats.c.used_at <= now(sa.bindparam("ttl", type_=sa.Float))
+)
+_UNUSED = (
+    sa.select(agent_chats.c.session_id)
+    .join(sessions, sessions.c.id == agent_chats.c.session_id)
+    .where(_IS_UNUSED, ~IS_OPEN)
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+)

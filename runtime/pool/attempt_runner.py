@@ -215,6 +215,8 @@ class AttemptRunner:
 
     def _with(self, config: Mapping[str, Json]) -> attempts.Claim:
         """The claim, with the config that its worker is given."""
+        if config is self._run.config:
+            return self._attempt.claim
         return replace(self._attempt.claim, run=replace(self._run, config=config))
 
     def _record_version(self, config: Mapping[str, Json]) -> None:

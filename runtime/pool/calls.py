@@ -86,7 +86,6 @@ class Calls:
         self._attempt = attempt
         self._services = services
         self._database = services.database
-        self._acceptance = Acceptance(services)
         self._hub = hub
         self._host = host
         limits = services.settings.limits
@@ -174,7 +173,7 @@ class Calls:
         try:
             left = max(_LEAST_TIME, self._attempt.deadline - time.monotonic())
             spec = self._persist(
-                self._acceptance.call_spec,
+                Acceptance(self._services).call_spec,
                 caller, asked.worker_id, asked.config or {}, asked.args, files.ids_of(said), left,
             )  # fmt: skip
         except (RequestError, Unavailable):

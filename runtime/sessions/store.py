@@ -126,15 +126,7 @@ def behind(c: Connection, limit: int = 100) -> list[str]:
 
     One whose next turn is held has a task that waits.
     """
-    has_ended = runs.c.finished_at < now(-_LATE)
-    waits = sa.and_(runs.c.status == RunStatus.WAITING, sessions.c.status == Status.RUNNING)
-    query = (
-        sa.select(runs.c.id)
-        .join(sessions, sessions.c.run_id == runs.c.id)
-        .where(IS_OPEN, sessions.c.held.is_(None), sa.or_(has_ended, waits))
-        .limit(limit)
-    )
-    return list(c.execute(query).scalars())
+    return list(c.execute(_BEHIND, {"limit": limit}).scalars())
 
 
 def of_thread(c: Connection, thread_id: str) -> Session | None:
@@ -281,7 +273,20 @@ def _entry(row: Sequence[Any]) -> Transition:
     return Transition(**{**values, "by": By(values["by"])})
 
 
-# What every turn needs is made once.
+# What every turn and every round of a reaper needs is made once.
+_BEHIND = (
+    sa.select(runs.c.id)
+    .join(sessions, sessions.c.run_id == runs.c.id)
+    .where(
+        IS_OPEN,
+        sessions.c.held.is_(None),
+        sa.or_(
+            runs.c.finished_at < now(-_LATE),
+            sa.and_(runs.c.status == RunStatus.WAITING, sessions.c.status == Status.RUNNING),
+        ),
+    )
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+)
 _FIND = sa.select(*_COLUMNS).where(sessions.c.id == sa.bindparam("session", type_=sessions.c.id.type))
 _CHANGING = [
     name

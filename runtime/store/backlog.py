@@ -127,26 +127,18 @@ def release_held_back(c: Connection, pool: str, worker_ids: Sequence[str]) -> No
     c.execute(runs.update().where(*held_back, runs.c.last_failure.is_(None)).values(not_before=None))
 
 
+def are_unclaimed(c: Connection, grace: float) -> bool:
+    """Whether there are runs that :func:`forget_unclaimed` would look at; costs less than that."""
+    return c.execute(_ARE_UNCLAIMED, {"grace": -grace}).scalar_one()
+
+
 def forget_unclaimed(c: Connection, grace: float, lease: float) -> int:
     """Return runs to the backlog whose message was probably lost. Returns how many.
 
     They were published more than ``grace`` seconds ago, and not claimed although their pool
     has a free slot. A sub-run is taken only by a process that has one.
     """
-    busy = sa.select(runs.c.pool, _count().label("n")).where(_IS_HELD).group_by(runs.c.pool).subquery()
-    free = (
-        sa.select(pools.c.name)
-        .outerjoin(busy, busy.c.pool == pools.c.name)
-        .where(pools.c.seen_at > now(-lease))
-        .group_by(pools.c.name, busy.c.n)
-        .having(sa.func.sum(pools.c.slots) > sa.func.coalesce(busy.c.n, 0))
-    )
-    result = c.execute(
-        runs.update()
-        .where(IS_QUEUED, runs.c.published_at < now(-grace), sa.or_(IS_CALL, runs.c.pool.in_(free)))
-        .values(published_at=None)
-    )
-    return result.rowcount
+    return c.execute(_FORGET_UNCLAIMED, {"grace": -grace, "lease": -lease}).rowcount
 
 
 def lengths(c: Connection) -> dict[str, int]:
@@ -429,7 +421,8 @@ def _not_held_back() -> Any:
 
 
 _POOL = sa.bindparam("pool", type_=sa.Text)
-_ALIVE = (pools.c.name == _POOL, pools.c.seen_at > now(sa.bindparam("lease", type_=sa.Float)))
+_SEEN = pools.c.seen_at > now(sa.bindparam("lease", type_=sa.Float))
+_ALIVE = (pools.c.name == _POOL, _SEEN)
 _UNPUBLISHED = runs.c.published_at.is_(None)
 _WAITING = (runs.c.id, runs.c.user_id, runs.c.worker_id, runs.c.created_at)
 _ORDER = (runs.c.priority.desc(), runs.c.created_at, runs.c.id)
@@ -461,6 +454,23 @@ CAPACITY = sa.select(
     pools.c.workers,
     pools.c.queue_refusal,
 ).where(*_ALIVE)
+_LOST = (IS_QUEUED, runs.c.published_at < now(sa.bindparam("grace", type_=sa.Float)))
+_ARE_UNCLAIMED = sa.select(sa.exists().where(*_LOST))
+
+
+def _forget_unclaimed() -> Any:
+    busy = sa.select(runs.c.pool, _count().label("n")).where(_IS_HELD).group_by(runs.c.pool).subquery()
+    free = (
+        sa.select(pools.c.name)
+        .outerjoin(busy, busy.c.pool == pools.c.name)
+        .where(_SEEN)
+        .group_by(pools.c.name, busy.c.n)
+        .having(sa.func.sum(pools.c.slots) > sa.func.coalesce(busy.c.n, 0))
+    )
+    return runs.update().where(*_LOST, sa.or_(IS_CALL, runs.c.pool.in_(free))).values(published_at=None)
+
+
+_FORGET_UNCLAIMED = _forget_unclaimed()
 
 
 def _users() -> Any:

@@ -147,8 +147,7 @@ def take(
 
 def pools_with_waiting(c: Connection) -> list[str]:
     """Pools for which a sub-run waits that could be taken."""
-    query = sa.select(table.c.pool).where(*_WAITS).distinct()
-    return list(c.execute(query).scalars())
+    return list(c.execute(_POOLS_WITH_WAITING).scalars())
 
 
 def below(c: Connection, run: Run) -> list[Run]:
@@ -323,6 +322,7 @@ _WAITS = (
     table.c.published_at.is_(None),
     sa.or_(table.c.not_before.is_(None), table.c.not_before <= now()),
 )
+_POOLS_WITH_WAITING = sa.select(table.c.pool).where(*_WAITS).distinct()
 _FIND = sa.select(*runs.COLUMNS).where(
     table.c.parent_run_id == sa.bindparam("this_parent", type_=Id),
     table.c.call_id == sa.bindparam("this_call", type_=sa.Text),

@@ -92,7 +92,7 @@ def put(c: Connection, kind: str, key: str, payload: Json = None, *, delay: floa
 
 def is_due(c: Connection, kinds: Collection[str]) -> bool:
     """Whether there is something to take; costs less than to take nothing."""
-    return c.execute(sa.select(sa.exists().where(*_due(kinds)))).scalar_one()
+    return c.execute(_IS_DUE, {"kinds": list(kinds)}).scalar_one()
 
 
 def take(c: Connection, kinds: Collection[str], limit: int = 20) -> list[Task]:
@@ -187,6 +187,13 @@ def _is(task: Task) -> tuple[Any, ...]:
     return outbox.c.kind == task.kind, outbox.c.key == task.key, outbox.c.tries == task.tries
 
 
+_IS_DUE = sa.select(
+    sa.exists().where(
+        outbox.c.dead_at.is_(None),
+        outbox.c.due_at <= now(),
+        outbox.c.kind.in_(sa.bindparam("kinds", expanding=True)),
+    )
+)
 _FORGET = outbox.delete().where(
     outbox.c.kind == sa.bindparam("the_kind"), outbox.c.key == sa.bindparam("the_key")
 )

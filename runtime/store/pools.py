@@ -108,8 +108,7 @@ def listing(c: Connection, lease: float) -> list[Pool]:
 
 def names_with_backlog(c: Connection) -> list[str]:
     """Pools for which a run waits that is not published."""
-    query = sa.select(runs.c.pool).where(IS_QUEUED, ~IS_CALL, runs.c.published_at.is_(None)).distinct()
-    return list(c.execute(query).scalars())
+    return list(c.execute(_WITH_BACKLOG).scalars())
 
 
 def forget(c: Connection) -> None:
@@ -119,4 +118,5 @@ def forget(c: Connection) -> None:
 
 _REPORTED = ("slots", "workers", "seen_at", "clock_skew", "dropped_messages", "queue_refusal")
 _REPORT = upsert(pools, "incarnation", _REPORTED, seen_at=now())
+_WITH_BACKLOG = sa.select(runs.c.pool).where(IS_QUEUED, ~IS_CALL, runs.c.published_at.is_(None)).distinct()
 _NOW = sa.select(now())

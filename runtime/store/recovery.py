@@ -32,13 +32,7 @@ class Verdict:
 
 def expired(c: Connection, limit: int = 100) -> list[Run]:
     """Running runs whose lease has run out, longest ago first."""
-    query = (
-        sa.select(*COLUMNS)
-        .where(IS_RUNNING, runs.c.lease_until < now())
-        .order_by(runs.c.lease_until)
-        .limit(limit)
-    )
-    return [record(row) for row in c.execute(query)]
+    return [record(row) for row in c.execute(_EXPIRED, {"limit": limit})]
 
 
 def take_over(
@@ -117,15 +111,25 @@ def release(c: Connection, incarnation: str) -> int:
 
 def unannounced(c: Connection, grace: float, limit: int = 100) -> list[Run]:
     """Runs that ended ``grace`` seconds ago or earlier and were not announced."""
-    query = (
-        sa.select(*COLUMNS)
-        .where(runs.c.announced_at.is_(None), runs.c.finished_at < now(-grace))
-        .order_by(runs.c.finished_at)
-        .limit(limit)
-    )
-    return [record(row) for row in c.execute(query)]
+    return [record(row) for row in c.execute(_UNANNOUNCED, {"grace": -grace, "limit": limit})]
 
 
 def mark_announced(c: Connection, run_ids: Sequence[str]) -> None:
     """Their ``run.completed`` is in the log."""
     c.execute(runs.update().where(runs.c.id.in_(run_ids)).values(announced_at=now()))
+
+
+# What each round of a reaper asks is made once.
+_LIMIT = sa.bindparam("limit", type_=sa.Integer)
+_EXPIRED = (
+    sa.select(*COLUMNS)
+    .where(IS_RUNNING, runs.c.lease_until < now())
+    .order_by(runs.c.lease_until)
+    .limit(_LIMIT)
+)
+_UNANNOUNCED = (
+    sa.select(*COLUMNS)
+    .where(runs.c.announced_at.is_(None), runs.c.finished_at < now(sa.bindparam("grace", type_=sa.Float)))
+    .order_by(runs.c.finished_at)
+    .limit(_LIMIT)
+)
