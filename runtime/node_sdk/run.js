@@ -336,6 +336,7 @@ export class Run {
   /** Begin anew, without what a lost attempt has left; it does nothing where there is nothing. */
   discard() {
     if (!this.#goesOn) return;
+    this.#unconsumed.clear(); // what was written before an answered question stays
     this.emit({ type: "discard" });
     this.#ended = true;
     throw new Suspended();

@@ -565,6 +565,7 @@ class Run:
         there is nothing of a lost attempt.
         """
         if self._goes_on:
+            self._unconsumed.clear()  # what was written before an answered question stays
             self.emit({"type": "discard"})
             self._ended = True
             raise Suspended

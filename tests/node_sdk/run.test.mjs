@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Cancelled, Failure, Message, beginning, goOn, serve } from "../../runtime/node_sdk/index.js";
+import { runOf } from "../../runtime/node_sdk/driver.js";
+import { Exchange } from "../../runtime/node_sdk/exchange.js";
 import { execute } from "../../runtime/node_sdk/testing.js";
 
 test("what a worker yields, returns or says is the answer", async () => {
@@ -226,6 +228,15 @@ test("half an answer is gone on with", async () => {
 
   assert.deepEqual(pieces, [" three"]);
   assert.equal(beginning({ open: [], earlier: [new Message({ role: "assistant" })] }), null);
+});
+
+test("a worker may begin anew before it has come to its answered question", () => {
+  const written = [];
+  const line = { continued: true, answers: [{ confirmation_id: "1", answer: "go" }] };
+  const run = runOf(line, new Exchange((text) => written.push(JSON.parse(text))));
+
+  assert.throws(() => run.discard(), { name: "Suspended" });
+  assert.deepEqual(written, [{ type: "discard" }]);
 });
 
 test("where the library of MCP is missing, the run says what to install", async () => {

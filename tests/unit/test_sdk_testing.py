@@ -230,6 +230,18 @@ def test_a_worker_may_begin_anew_where_it_cannot_go_on() -> None:
     assert (lost.resume().attempt, lost.resume().text) == (4, "kept\n\nwhole 4\n\ntext 4")
 
 
+def test_a_worker_may_begin_anew_before_it_has_come_to_its_answered_question() -> None:
+    def worker(run: SdkRun) -> Iterator[str]:
+        run.discard()
+        run.message("kept")
+        yield f"{run.confirm('?')} {run.attempt}"
+
+    lost = execute(worker, resume="continue").answer("go", crash_after=1)
+    assert text_of(lost) == [("kept", "complete"), ("?", "complete"), ("go 2", "partial")]
+    done = lost.resume()
+    assert (done.status, done.text) == ("success", "kept\n\ngo 4"), done.error
+
+
 @pytest.mark.parametrize("sync", [True, False])
 def test_a_cancelled_worker_cleans_up_and_keeps_its_state(sync: bool) -> None:
     def worker(run: SdkRun) -> Iterator[str]:

@@ -207,6 +207,10 @@ def test_a_worker_goes_on_with_the_messages_of_a_lost_attempt(execute: Execute) 
 
 
 @pytest.mark.parametrize(("continued", "said"), [(True, ["discard"]), (False, ["delta", "done"])])
-def test_a_worker_begins_anew(execute: Execute, continued: bool, said: list[str]) -> None:
-    source = "def run(run):\n    run.discard()\n    yield 'anew'"
-    assert [one["type"] for one in execute(source, continued=continued).end()] == said
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_worker_begins_anew(execute: Execute, answered: bool, continued: bool, said: list[str]) -> None:
+    source = "def run(run):\n    run.discard()\n    if run.earlier: run.confirm('?')\n    yield 'anew'"
+    question = {"id": "m1", "role": "assistant", "type": "confirmation", "content": "?"}
+    before = {"earlier": [question], "answers": [{"confirmation_id": "1", "answer": "go"}]}
+    executed = execute(source, continued=continued, **(before if answered else {}))
+    assert [one["type"] for one in executed.end()] == said
