@@ -135,7 +135,7 @@ def converse(
             called = call["function"]
             result = toolbox.call(f"{turn}.{number}", called["name"], called["arguments"], call["id"])
             conversation.append({"role": "tool", "tool_call_id": call["id"], "content": result})
-        news = run.as_openai(messages=list(run.inbox()))
+        news = run.as_openai(messages=list(run.inbox()), pictures=run.config.get("pictures", True))
         conversation += news
         if not news and "tool_calls" not in answer:
             return

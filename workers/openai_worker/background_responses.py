@@ -51,7 +51,10 @@ def answer(run: Run, client: openai.OpenAI, model: str) -> Iterator[str]:
 
 
 def answer_with_tools(run: Run, client: openai.OpenAI, model: str, toolbox: Toolbox) -> None:
-    """The same with functions that the model may call, as often as it takes."""
+    """The same with functions that the model may call, as often as it takes.
+
+    Between two turns it is told what the user has sent meanwhile.
+    """
     request = _request(run, model, tools=bool(toolbox))
     if toolbox:  # an empty list is refused
         request["tools"] = toolbox.as_openai("responses")
@@ -60,8 +63,6 @@ def answer_with_tools(run: Run, client: openai.OpenAI, model: str, toolbox: Tool
         final = _as_message(run, _respond(run, client, request, numbers, repeats=True))
         _settle(run, client, final)
         calls = [item for item in final.output if item.type == "function_call"]
-        if not calls:
-            return
         results = [
             {
                 "type": "function_call_output",
@@ -70,7 +71,11 @@ def answer_with_tools(run: Run, client: openai.OpenAI, model: str, toolbox: Tool
             }
             for number, call in enumerate(calls, 1)
         ]
-        request = {**request, "input": results, "previous_response_id": final.id}
+        pictures = run.config.get("pictures", True)
+        news = run.as_openai("responses", messages=list(run.inbox()), pictures=pictures)
+        if not calls and not news:
+            return
+        request = {**request, "input": [*results, *news], "previous_response_id": final.id}
     raise too_many_turns()
 
 

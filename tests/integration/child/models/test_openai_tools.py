@@ -116,7 +116,8 @@ def test_a_lost_attempt_asks_the_model_for_nothing_again(worker: Function, model
         )
         if waiting.status == "queued":
             waiting = waiting.resume()
-        assert shown(waiting.answer("rain")) == CONVERSATION
+        result = waiting.answer("rain", crash_after=lines)
+        assert shown(result.resume() if result.status == "queued" else result) == CONVERSATION
 
 
 def test_two_tools_of_one_name_are_refused(worker: Function, model: FakeModel) -> None:
@@ -182,6 +183,27 @@ def test_the_responses_api_calls_functions_too_and_generates_nothing_twice(
     assert said[1:3] == CONVERSATION[1:3]
 
 
+@pytest.mark.parametrize("lines", [None, 1, 3, 6, 20, 24, 30, 40])
+def test_the_responses_api_is_told_between_two_turns_what_was_sent_meanwhile(
+    in_background: Function, provider: Provider, lines: int | None
+) -> None:
+    provider.calls = [("weather", {"city": "Oslo"})]
+    provider.allow(1000)
+    config = {"api": "responses", "functions": [WEATHER]}
+    inbox = ["in English", None, "and Rome?", None, None]
+    waiting = execute(in_background, "Oslo?", config=config, inbox=inbox, resume="continue")
+    result = waiting.answer("rain", crash_after=lines)
+    result = result.resume() if result.status == "queued" else result
+
+    assert result.error is None, result.error
+    first, second, third = provider.responses.values()
+    called = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
+    assert second.request["input"] == [called, {"role": "user", "content": "in English"}]
+    assert third.request["input"] == [{"role": "user", "content": "and Rome?"}]
+    assert [one.request["previous_response_id"] for one in (second, third)] == [first.id, second.id]
+    assert result.unread == []
+
+
 def test_a_model_that_calls_without_end_is_stopped(in_background: Function, provider: Provider) -> None:
     provider.calls = [("nothing", {})] * 3
     provider.allow(1000)
@@ -202,7 +224,8 @@ def test_a_lost_attempt_reads_its_responses_again(
     config = {"api": "responses", "functions": [WEATHER]}
     lost = execute(in_background, "Oslo?", config=config, crash_after=lines, resume="continue")
     waiting = lost.resume() if lost.status == "queued" else lost
-    said = shown(waiting.answer("rain"))
+    result = waiting.answer("rain", crash_after=lines)
+    said = shown(result.resume() if result.status == "queued" else result)
     assert said[1:3] == CONVERSATION[1:3]
     assert said[0][2] == said[3][2] == "".join(TOKENS)
     assert len(provider.responses) == 2
