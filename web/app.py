@@ -33,7 +33,7 @@ from web.knowledge import views as knowledge_views
 from web.knowledge import worker_views as knowledge_of_runs
 from web.ops import health
 from web.panel import views as panel_views
-from web.panel.sockets import Sockets
+from web.panel.entrance import Entrance
 from web.security import auth
 from web.sessions import views as session_views
 
@@ -48,7 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Core(settings).init_app(app)
     request_ids.init_app(app)
     Hosts.of(settings).init_app(app)
-    Sockets.init_app(app, app.extensions["branchline"])
+    Entrance.init_app(app, app.extensions["branchline"])
     if settings.base_path:
         base_path.init_app(app, settings.base_path)
     if origins := settings.panel_origins:

@@ -26,7 +26,6 @@ from runtime.panel.service import AgentChats, Sent
 from web.core import Core
 from web.http.errors import describe
 from web.http.gunicorn import socket_of
-from web.http.hosts import Hosts
 from web.panel import schemas
 from web.panel.rooms import Room
 from web.panel.translation import Told
@@ -34,11 +33,10 @@ from web.security import auth
 from web.security.credentials import Credential
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
-_PATH = "/socket.io/"
 LARGEST = 1 << 20
 """Bytes of one event of a client."""
 ROOMS = 16
@@ -148,15 +146,14 @@ class _ChatSocket:
 
 
 class Sockets:
-    """Serves Socket.IO below ``/socket.io``, and everything else by the app."""
+    """Serves Socket.IO."""
 
     def __init__(self, app: Flask, core: Core) -> None:
         self._flask = app
-        self._app: WSGIApplication = app.wsgi_app
         self._core = core
-        self._hosts = Hosts.of(core.settings)
         self._origins = frozenset(core.settings.panel_origins)
         self._sockets: dict[str, _ChatSocket] = {}
+        core.at_stop.append(self._end)
         panel = core.settings.panel
         self._server = _Server(
             async_mode="gevent",
@@ -180,20 +177,11 @@ class Sockets:
         ):
             self._server.on(name, partial(self._handle, schema, handle))
 
-    @classmethod
-    def init_app(cls, app: Flask, core: Core) -> None:
-        """Serve them with ``app``."""
-        sockets = cls(app, core)
-        core.at_stop.append(sockets._end)
-        app.wsgi_app = sockets  # type: ignore[method-assign]
-
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer, as WSGI has it. A foreign host name is the app's to refuse."""
-        if environ["PATH_INFO"].startswith(_PATH) and environ.get("HTTP_HOST", "") in self._hosts:
-            environ["gunicorn.socket"] = _Whole(socket_of(environ))
-            answer: Iterable[bytes] = self._server.handle_request(environ, start_response)
-            return answer
-        return self._app(environ, start_response)
+        """Answer, as WSGI has it."""
+        environ["gunicorn.socket"] = _Whole(socket_of(environ))
+        answer: Iterable[bytes] = self._server.handle_request(environ, start_response)
+        return answer
 
     def _is_allowed(self, origin: str, environ: WSGIEnvironment) -> bool:
         """Whether pages of an origin may connect; ``socket_credential`` bounds cookies to our own."""
