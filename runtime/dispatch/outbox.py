@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import gevent
@@ -38,6 +39,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 600.0
 """Seconds until a task is tried again: twice as many after each try."""
 _NO_WORKER_PAUSE = 5.0
 """Seconds until a task is tried again whose worker cannot run now."""
+_MOMENT = 0.2
+"""Seconds in which own tasks that are carried out are gathered, to be removed together; a small part of
+the head start that this process has for them."""
 _TRIES = 12
 """Tries after which a task is given up; the last ones are half an hour after the first."""
 
@@ -48,6 +52,8 @@ class Outbox:
     def __init__(self, database: Database, handlers: Handlers) -> None:
         self._database = database
         self._handlers = handlers
+        self._done: list[tuple[str, str]] = []
+        """Own tasks that are carried out, and not removed yet."""
 
     def handle_due(self) -> int:
         """Carry out what is due, until nothing is. Returns how many tasks were carried out.
@@ -76,11 +82,22 @@ class Outbox:
         """Nothing is raised: what cannot be done now is due in a moment, for whoever takes it then."""
         try:
             if not isinstance(self._handlers[kind](payload), Later):
-                self._database.change(outbox.forget, kind, key)
+                self._forget(kind, key)
         except (TooMany, WorkerUnavailable, Unavailable):
             pass
         except Exception:
             log.exception("the task %s %s has failed; it is tried again in a moment", kind, key)
+
+    def _forget(self, kind: str, key: str) -> None:
+        """Remove a task that is carried out, with those that are in the same moment."""
+        self._done.append((kind, key))
+        if len(self._done) == 1:
+            gevent.spawn_later(_MOMENT, logs.same(self._forget_done))
+
+    def _forget_done(self) -> None:
+        done, self._done = self._done, []
+        with suppress(Unavailable):  # then they are carried out again, which does no harm
+            self._database.change(outbox.forget, done)
 
     def _handle(self, task: outbox.Task) -> bool:
         """Carry out one task. Returns whether that is done."""

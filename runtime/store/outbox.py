@@ -14,7 +14,7 @@ A process that carries out tasks has its own ones told once they are committed, 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -119,9 +119,9 @@ def done(c: Connection, task: Task) -> None:
     c.execute(outbox.delete().where(*_is(task)))
 
 
-def forget(c: Connection, kind: str, key: str) -> None:
-    """It is carried out, by the process that has written it and has not taken it."""
-    c.execute(_FORGET, {"the_kind": kind, "the_key": key})
+def forget(c: Connection, done: Sequence[tuple[str, str]]) -> None:
+    """These are carried out, by the process that has written them and has not taken them."""
+    c.execute(_FORGET, {"done": list(done)})
 
 
 def put_back(c: Connection, task: Task, delay: float, why: str) -> None:
@@ -195,7 +195,7 @@ _IS_DUE = sa.select(
     )
 )
 _FORGET = outbox.delete().where(
-    outbox.c.kind == sa.bindparam("the_kind"), outbox.c.key == sa.bindparam("the_key")
+    sa.tuple_(outbox.c.kind, outbox.c.key).in_(sa.bindparam("done", expanding=True))
 )
 _COLUMNS = [outbox.c[name] for name in Task.__dataclass_fields__]
 _PUT = insert_or_ignore(
