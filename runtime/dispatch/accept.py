@@ -6,7 +6,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypedDict, Unpack
+from typing import TypedDict, TypeVar, Unpack
 
 from runtime.dispatch.request import IdempotencyKey, NewThread, RunRequest
 from runtime.dispatch.titles import first_words
@@ -15,7 +15,9 @@ from runtime.model import File, Json, Run, State, Thread, User
 from runtime.registry import Manifest
 from runtime.services import Services
 from runtime.store import Connection, files, queued_messages, requests, runs, states, threads, users
+from runtime.store.engines.optimistic import OptimisticChange
 
+T = TypeVar("T")
 _ACCEPTED_AT_ONCE = 3
 """In a burst, who came first is to be served first: all at once would all be served last."""
 
@@ -34,6 +36,7 @@ class _Checked:
 class OfSession(TypedDict, total=False):
     """What a run has that is a turn of a session; see :class:`runs.RunSpec`."""
 
+    run_id: str
     session_id: str
     turn: int
     window: Mapping[str, Json]
@@ -63,6 +66,24 @@ class Prepared:
         messages = files.name(c, self._user.workspace_id, thread.id, messages)
         request = replace(self._request, input_state_id=input_state_id, messages=messages, args=args)
         return self._acceptance.queue(c, self._user, thread, request, self._checked, of_session)
+
+    def queue_with(
+        self,
+        change: OptimisticChange[T],
+        input_state_id: str,
+        messages: Sequence[states.NewMessage],
+        *,
+        args: Json = None,
+        **of_session: Unpack[OfSession],
+    ) -> tuple[T, runs.Created]:
+        """The same in a transaction of its own, with a change or not at all; ``messages`` name no files.
+
+        Raises Conflict, too, if what the change was decided by is not so any more.
+        """
+        thread = self._checked.thread
+        assert thread is not None
+        request = replace(self._request, input_state_id=input_state_id, messages=messages, args=args)
+        return self._acceptance.queue_with(change, self._user, thread, request, self._checked, of_session)
 
     def window_size(self, default: int) -> int:
         """How many messages it is given of the conversation; ``default``: where its worker does not say."""
@@ -149,10 +170,21 @@ class Acceptance:
         of_session: OfSession,
     ) -> runs.Created:
         """Queue what was prepared."""
-        arguments = self._arguments(user, thread, request, checked)
-        spec = replace(arguments[4], **of_session)
-        engine = self._services.database.engine
-        return engine.accept_within(c, *arguments[:4], spec, arguments[5])
+        arguments = self._arguments(user, thread, request, checked, of_session)
+        return self._services.database.engine.accept_within(c, *arguments)
+
+    def queue_with(
+        self,
+        change: OptimisticChange[T],
+        user: User,
+        thread: Thread,
+        request: RunRequest,
+        checked: _Checked,
+        of_session: OfSession,
+    ) -> tuple[T, runs.Created]:
+        """Queue what was prepared, with a change."""
+        arguments = self._arguments(user, thread, request, checked, of_session)
+        return self._services.database.engine.accept_with(change, *arguments)
 
     def call_spec(
         self,
@@ -237,7 +269,12 @@ class Acceptance:
         return answer, created
 
     def _arguments(
-        self, user: User, thread: Thread, request: RunRequest, checked: _Checked
+        self,
+        user: User,
+        thread: Thread,
+        request: RunRequest,
+        checked: _Checked,
+        of_session: OfSession | None = None,
     ) -> tuple[Thread, str, str, Sequence[states.NewMessage], runs.RunSpec, runs.QueueLimits]:
         """The arguments of :func:`runs.accept`."""
         limits = self._settings.limits
@@ -252,7 +289,8 @@ class Acceptance:
             limited=bool(limits.running_per_user or worker.max_running),
         )
         start = request.input_state_id or thread.root_state_id
-        return thread, user.id, start, request.messages, self._spec(request, checked), queue_limits
+        spec = replace(self._spec(request, checked), **(of_session or {}))
+        return thread, user.id, start, request.messages, spec, queue_limits
 
     def _new_thread(
         self, c: Connection, user: User, target: NewThread, request: RunRequest

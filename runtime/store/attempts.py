@@ -28,11 +28,12 @@ from runtime.store import (
     tables,
 )
 from runtime.store.dialects import has_member, member
+from runtime.store.execute import on
 from runtime.store.fence import guarded
 from runtime.store.runs import COLUMNS, record
 from runtime.store.saved_values import SavedValue
 from runtime.store.tables import IS_QUEUED, IS_RUNNING, Id, now, run_logs, run_steps, runs
-from runtime.store.windows import NO_WINDOWS, Windows, on, open_window
+from runtime.store.windows import NO_WINDOWS, Windows, open_window
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,12 @@ class RunSpec:
     turn: int | None = None
     awaited_by: str | None = None
     """The task of the outbox that its end wakes."""
+    run_id: str | None = None
+    """The id of the only run, where something is to name it before it is made; None: a new one."""
+
+    def new_run_ids(self) -> list[str]:
+        """The ids of the runs that are to be made."""
+        return [self.run_id] if self.run_id else [new_id() for _ in range(self.count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ def create(
     ``published``: the caller is going to publish them at once. Raises what
     :func:`states.add` raises.
     """
-    run_ids = [new_id() for _ in range(spec.count)]
+    run_ids = spec.new_run_ids()
     if new_messages:
         input_state, outputs = states.add_turn(
             c, thread_id=thread.id, parent_id=input_state_id, messages=new_messages, run_ids=run_ids

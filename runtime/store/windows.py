@@ -8,16 +8,16 @@ costs the same, however long a conversation goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
 
 from runtime.model import Json, Message, MessageType, Run
 from runtime.sdk.window import MOST_AHEAD, instruction, window
 from runtime.store import states, summaries
+from runtime.store.execute import Execute
 from runtime.store.messages import COLUMNS as MESSAGE_COLUMNS
 from runtime.store.messages import record
 from runtime.store.tables import IS_RUNNING, Id, messages, runs
@@ -27,9 +27,6 @@ FARTHEST = 5_000
 """States that are looked through for the goal, where no run before has kept where it is."""
 MOST = 20_000
 """Messages that are counted in these."""
-
-Execute = Callable[[Any, Mapping[str, Any]], Sequence[Sequence[Any]]]
-"""Executes a statement of this module with its parameters; all rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +85,6 @@ class _Behind:
     goal: list[str]
     """Ids of what a person said last, oldest first."""
     system: list[str]
-
-
-def on(c: Connection) -> Execute:
-    """Executes statements on a connection of SQLAlchemy."""
-    return lambda statement, parameters: c.execute(statement, parameters).all()
 
 
 def open_window(execute: Execute, dialect: str, run: Run, depth: int, size: Size) -> Window:

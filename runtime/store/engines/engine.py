@@ -24,6 +24,8 @@ from runtime.errors import StoreUnavailable
 from runtime.model import Run, RunError, RunStatus, Thread
 from runtime.store import attempts, backlog, outbox, runs, threads
 from runtime.store.engines import failures
+from runtime.store.engines.optimistic import OptimisticChange
+from runtime.store.execute import Execute, on
 from runtime.store.states import NewMessage
 from runtime.store.windows import NO_WINDOWS, Windows
 
@@ -154,6 +156,41 @@ class Engine(ABC):
     ) -> runs.Created:
         """:func:`runs.accept`, as a part of a transaction."""
         return runs.accept(c, thread, user_id, input_state_id, new_messages, spec, limits)
+
+    def query(
+        self, function: Callable[Concatenate[Execute, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call ``function(execute, …)``, which asks for a few rows that are asked for often.
+
+        Each of its queries may see what was committed since the one before.
+        """
+
+        def query(c: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            return function(on(c), *args, **kwargs)
+
+        return self.transaction(Mode.READ, query, *args, **kwargs)
+
+    def accept_with(
+        self,
+        change: OptimisticChange[T],
+        thread: Thread,
+        user_id: str,
+        input_state_id: str,
+        new_messages: Sequence[NewMessage],
+        spec: runs.RunSpec,
+        limits: runs.QueueLimits,
+    ) -> tuple[T, runs.Created]:
+        """:func:`runs.accept` with a change, or neither. Raises what both raise."""
+
+        def accept(c: Connection) -> tuple[T, runs.Created]:
+            made = change.make(c)
+            return made, runs.accept(c, thread, user_id, input_state_id, new_messages, spec, limits)
+
+        return self.transaction(Mode.WRITE, accept)
+
+    def apply(self, change: OptimisticChange[T]) -> T:
+        """Make a change. Raises Conflict if what it was decided by has changed."""
+        return self.transaction(Mode.WRITE, change.make)
 
     def claim(
         self,

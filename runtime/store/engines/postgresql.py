@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import orjson
@@ -39,16 +40,16 @@ from runtime.store import (
     runs,
     saved_values,
     states,
-    summaries,
     tables,
     threads,
     turns,
-    windows,
 )
 from runtime.store.engines import postgresql_connection, postgresql_statements
 from runtime.store.engines.engine import Engine, Mode, dumps, unavailable_if_away
+from runtime.store.engines.optimistic import OptimisticChange
+from runtime.store.execute import Execute
 from runtime.store.folding import stored
-from runtime.store.windows import NO_WINDOWS, Execute, Windows, open_window
+from runtime.store.windows import NO_WINDOWS, Windows, open_window
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -144,6 +145,41 @@ class PostgreSQL(Engine):
         if created is None:
             return super().accept_within(c, thread, user_id, input_state_id, new_messages, spec, limits)
         return created
+
+    def query(
+        self, function: Callable[Concatenate[Execute, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Without SQLAlchemy, in place of the transaction of :meth:`Engine.query`."""
+        with self._autocommit() as c:
+            return function(_executor(c), *args, **kwargs)
+
+    def accept_with(
+        self,
+        change: OptimisticChange[T],
+        thread: Thread,
+        user_id: str,
+        input_state_id: str,
+        new_messages: Sequence[states.NewMessage],
+        spec: runs.RunSpec,
+        limits: runs.QueueLimits,
+    ) -> tuple[T, runs.Created]:
+        """One statement where messages are given, as :meth:`accept`."""
+        created = None
+        if new_messages and _fits(new_messages):
+            with self._autocommit() as c:
+                created = _accept(
+                    c, thread, user_id, input_state_id, new_messages, spec, limits, change=change
+                )
+        if created is None:
+            return super().accept_with(change, thread, user_id, input_state_id, new_messages, spec, limits)
+        return change.made(created.states[0].created_at), created
+
+    def apply(self, change: OptimisticChange[T]) -> T:
+        """One statement."""
+        statement = _statement(postgresql_statements.apply(change.guard, change.changes))
+        with self._autocommit() as c:
+            row = statement.row(c, change.values)
+        return super().apply(change) if row is None else change.made(row[0])
 
     def claim(
         self,
@@ -298,10 +334,15 @@ def _accept(
     new_messages: Sequence[states.NewMessage],
     spec: runs.RunSpec,
     limits: runs.QueueLimits,
+    *,
+    change: OptimisticChange[object] | None = None,
 ) -> runs.Created | None:
-    """The runs and states that were made; None where the statement has made nothing."""
+    """The runs and states that were made; None where the statement has made nothing.
+
+    ``change``: what is made with it.
+    """
     ids = sorted(new_id() for _ in range(1 + spec.count))
-    run_ids = [new_id() for _ in range(spec.count)]
+    run_ids = spec.new_run_ids()
     identified = [replace(message, id=message.id or new_id()) for message in new_messages]
     values = {
         "thread": thread.id,
@@ -319,7 +360,11 @@ def _accept(
         "lease": limits.lease,
         "limited": limits.limited,
     }
-    row = _ACCEPT.row(c, values)
+    statement = _ACCEPT
+    if change is not None:
+        statement = _statement(postgresql_statements.accept_with(change.guard, change.changes))
+        values |= change.values
+    row = statement.row(c, values)
     if row is None:
         return None
     depth, children, moment, published, room = row
@@ -360,7 +405,7 @@ def _claimed(
         newest = states.newest(run.input_state_id, history.get(run.worker_id, history[""]))
         window = [messages.record(row) for row in reversed(_WINDOW.rows(c, newest))]
     else:
-        opened = open_window(_of_window(c), "postgresql", run, State(*output).depth, size)
+        opened = open_window(_executor(c), "postgresql", run, State(*output).depth, size)
         run, window = replace(run, window=opened.kept), opened.messages
     before = _MESSAGES.rows(c, {"state": run.output_state_id}) if run.attempt > 1 else []
     earlier, open_ones = messages.divided([messages.record(row) for row in before])
@@ -379,14 +424,14 @@ def _claimed(
     )
 
 
-def _of_window(c: Psycopg) -> Execute:
-    """Executes the statements of a window."""
+def _executor(c: Psycopg) -> Execute:
+    """Executes statements of SQLAlchemy without it, each compiled once."""
 
     def execute(statement: Any, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         given = {
             name: dumps(value) if isinstance(value, Mapping) else value for name, value in parameters.items()
         }
-        return _OF_WINDOW[statement].rows(c, given)
+        return _compiled(statement).rows(c, given)
 
     return execute
 
@@ -431,6 +476,18 @@ class _Statement:
         return b"$%d" % (self._names.index(name) + 1)
 
 
+@cache
+def _compiled(statement: sa.ClauseElement) -> _Statement:
+    """The same one for the same statement."""
+    return _Statement.of(statement)
+
+
+@cache
+def _statement(sql: bytes) -> _Statement:
+    """The same one for the same text."""
+    return _Statement(sql)
+
+
 _PARAMETER = re.compile(rb"%\((\w+)\)s")
 _DIALECT: sa.Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _GET_THREAD = _Statement.of(threads.GET_LIVE)
@@ -441,16 +498,6 @@ _CLAIM = _Statement.of(
     ).returning(*states.COLUMNS, *attempts.CONTEXT)
 )
 _WINDOW = _Statement.of(states.WINDOW["postgresql"])
-_OF_WINDOW = {
-    statement: _Statement.of(statement)
-    for statement in (
-        states.WINDOW["postgresql"],
-        windows.PATH["postgresql"],
-        windows.MESSAGE,
-        windows.KEEP,
-        summaries.NEWEST,
-    )
-}
 _MESSAGES = _Statement.of(messages.OF_STATE)
 _DATA = _Statement.of(states.DATA)
 _SAVED = _Statement.of(saved_values.OF_RUN)

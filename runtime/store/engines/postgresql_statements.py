@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 ACCEPT = b"""
 WITH queue AS (
     SELECT CASE WHEN %(per_user)s::int > 0 THEN (
@@ -76,6 +78,23 @@ WITH queue AS (
 SELECT depth, children, moment, publish, free AND NOT publish FROM parent
 """
 """No row: the parent is not there or under way, the thread is gone, or a limit would be exceeded."""
+
+
+@cache
+def accept_with(guard: bytes, changes: bytes) -> bytes:
+    """ACCEPT with an optimistic change; no row: the same, or ``guard`` has found none."""
+    locked = b"deleted_at IS NULL AND EXISTS (SELECT FROM guard) FOR NO KEY UPDATE"
+    guarded = ACCEPT.replace(b"deleted_at IS NULL FOR NO KEY UPDATE", locked)
+    begun = guarded.replace(b"WITH queue AS (", b"WITH guard AS (" + guard + b"), queue AS (")
+    return begun.replace(b"\nSELECT depth,", b", " + changes + b"\nSELECT depth,")
+
+
+@cache
+def apply(guard: bytes, changes: bytes) -> bytes:
+    """An optimistic change alone; no row: ``guard`` has found none."""
+    parent = b"parent AS (SELECT clock_timestamp() AS moment FROM guard)"
+    return b"WITH guard AS (" + guard + b"), " + parent + b", " + changes + b"\nSELECT moment FROM parent"
+
 
 UNCLAIM = b"""
 UPDATE runs

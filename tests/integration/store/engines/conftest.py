@@ -22,7 +22,10 @@ class General(PostgreSQL):
 
     get_thread = Engine.get_thread
     get_run = Engine.get_run
+    query = Engine.query
     accept = Engine.accept
+    accept_with = Engine.accept_with
+    apply = Engine.apply
     claim = Engine.claim
     finish = Engine.finish
     claim_for_publish = Engine.claim_for_publish

@@ -24,6 +24,7 @@ from runtime.store.engines import Engine
 from runtime.store.tables import messages as messages_table
 from runtime.store.tables import metadata
 from runtime.store.tables import runs as runs_table
+from tests.support.executed import Executed
 
 SPEC = runs.RunSpec(
     "echo", "digest", "python", {"a": [1]}, None, max_attempts=3, timeout_seconds=1.5, priority=2
@@ -120,31 +121,6 @@ def test_postgresql_takes_the_steps_of_a_run_in_five_statements(
         result = attempts.AttemptResult([reply(running, "hi")])
         database.engine.finish(running, RunStatus.SUCCESS, result)
     assert len(statements) == 5
-
-
-class Executed(list[bytes]):
-    """The statements that psycopg executes while the ``with`` lasts, in any transaction."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__()
-        engine = database.engine.connections
-        self._pooled = engine.raw_connection()
-        engine.raw_connection().close()  # the one that they are executed on is set up already
-        self._patch = pytest.MonkeyPatch()
-
-    def __enter__(self) -> Executed:
-        execute = psycopg.Cursor.execute
-
-        def note(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-            self.append(query)
-            return execute(cursor, query, *args, **kwargs)
-
-        self._patch.setattr(psycopg.Cursor, "execute", note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._patch.undo()
-        self._pooled.close()
 
 
 def test_every_engine_leaves_the_same_as_the_general_functions(
