@@ -19,6 +19,7 @@ from runtime.dispatch.accept import Acceptance, Prepared, check_files
 from runtime.dispatch.after_commit import after_commit
 from runtime.dispatch.request import Accepted, IdempotencyKey, NewThread, RunRequest
 from runtime.errors import Invalid, NotFound, StreamUnavailable, Unavailable, WorkerInvalid
+from runtime.events import Event
 from runtime.model import Json, Run, RunStatus, Thread, User
 from runtime.registry.config_schema import ConfigSchema
 from runtime.services import Services
@@ -219,18 +220,24 @@ class Dispatcher:
         except Unavailable:
             pass  # what was asked for is committed; the reaper publishes
 
-    def announce(self, created: runs.Created) -> None:
-        """Have runs executed that are committed, and append them to the log."""
+    def announce(self, created: runs.Created, also: Sequence[Event] = ()) -> bool:
+        """Have runs executed that are committed, and append them to the log.
+
+        ``also`` are events that come behind those of the last run. True if the log has these now.
+        """
         # Published first, so that the pool starts while this process still announces. If the
         # pool is quicker, it has appended the same events already, and ours are refused.
         if created.published:
             self._services.publisher.publish([backlog.ticket(run) for run in created.runs])
         elif created.room:
             self._publish(self._services.publisher.publish_next, created.runs[0].pool)
+        has_also = False
         new = [created.input_state] if created.input_is_new else []
-        for run, output in zip(created.runs, created.states, strict=True):
-            self._services.announcer.created(run, *new, output)
+        for number, (run, output) in enumerate(zip(created.runs, created.states, strict=True), 1):
+            behind = also if number == len(created.runs) else ()
+            has_also = self._services.announcer.created(run, *new, output, also=behind)
             new = []
+        return has_also
 
 
 def _checked(answer: Json, schema: Mapping[str, Json], user: User) -> Json:

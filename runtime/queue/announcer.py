@@ -82,11 +82,12 @@ class Announcer:
         self._log = log
         self._notices = notices
 
-    def created(self, run: Run, *states: State) -> None:
-        """A run was accepted; ``states`` were made for it."""
-        entries = creation_events(run, *states)
+    def created(self, run: Run, *states: State, also: Sequence[events.Event] = ()) -> bool:
+        """A run was accepted; ``states`` were made for it. True if the log has ``also`` now, too."""
+        entries = [*creation_events(run, *states), *also]
         try:
             self._log.announce(run.thread_id, run.id, 0, entries, run_hint(run))
+            return True
         except StaleAttempt:
             # A pool was quicker: it has appended the run and its output state, but not a new input state.
             for state in states:
@@ -94,6 +95,7 @@ class Announcer:
                     self.state(state)
         except StreamUnavailable:
             _log_unannounced(run.id, entries)
+        return False
 
     def requeued(self, run: Run) -> None:
         """A waiting run was given its answer, or a lost attempt is to be gone on with: nothing is void."""
