@@ -114,6 +114,11 @@ class Session:
     created_at: datetime
     updated_at: datetime
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a turn is under way."""
+        return self.status in (Status.RUNNING, Status.WAITING)
+
     def encode(self) -> dict[str, Json]:
         """The session as API and events show it."""
         return {

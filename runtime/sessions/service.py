@@ -1,7 +1,8 @@
 """What a person may do with a session, and what follows a turn.
 
-Each change is one transaction that has locked the session. A run is begun in it, too, so that a turn
-is begun once; to announce and to publish it comes after the commit.
+Each change is one transaction that has locked the session, or that changes nothing unless the session
+is as it was read. A run is begun in it, too, so that a turn is begun once; to announce and to publish
+it comes after the commit.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, Protocol
 
 from runtime.dispatch import Dispatcher, IdempotencyKey, RunRequest, after_commit
@@ -26,15 +26,14 @@ from runtime.errors import (
     WorkerUnavailable,
 )
 from runtime.events import Event
-from runtime.model import Json, Role, Run, RunStatus, Thread, User
-from runtime.sessions import budget, events, progress, store
+from runtime.model import Json, Role, Run, RunStatus, Thread, User, new_id
+from runtime.sessions import budget, ends, events, store
 from runtime.sessions.model import By, Reason, Session, Status, Wish
 from runtime.sessions.store import Step
 from runtime.settings import Settings
 from runtime.store import (
     Connection,
     Database,
-    messages,
     pools,
     queued_messages,
     requests,
@@ -42,6 +41,7 @@ from runtime.store import (
     threads,
     windows,
 )
+from runtime.store.execute import on
 from runtime.store.states import NewMessage
 from runtime.stream import EventLog, Hint
 
@@ -50,17 +50,6 @@ AUTO_AUTHOR = "auto"
 CONTEXT = "context"
 """In the data of a message: the arguments of the turn that it begins."""
 LIMITS = (Reason.MAX_TURNS, Reason.MAX_SECONDS, Reason.MAX_TOKENS, Reason.MAX_COST)
-_OPEN = (Status.RUNNING, Status.WAITING)
-
-
-def _reason(code: Reason, message: str) -> Mapping[str, Json]:
-    return {"code": code, "message": message}
-
-
-def _kept(session: Session) -> dict[str, Any]:
-    """What a session keeps of a turn that has ended."""
-    names = ("used", "progress", "tip_state_id", "tip_is_set")
-    return {name: getattr(session, name) for name in names}
 
 
 def _fresh(session: Session) -> Session:
@@ -68,24 +57,12 @@ def _fresh(session: Session) -> Session:
     return replace(session, used={**session.used, "turns": 0}, progress={})
 
 
-def _seconds(session: Session, until: datetime | None) -> float:
-    """For how long it has been running."""
-    since = session.running_since
-    return max(0.0, (until - since).total_seconds()) if since and until else 0.0
-
-
 def _is_to_end(session: Session) -> bool:
     """Whether its turn is to be cancelled."""
-    return session.status is Status.CLOSED or (session.status in _OPEN and session.wish is Wish.STOP)
+    return session.status is Status.CLOSED or (session.is_open and session.wish is Wish.STOP)
 
 
-_WISHED = {
-    Wish.PAUSE: _reason(Reason.PAUSED, "It was paused."),
-    Wish.STEP: _reason(Reason.STEPPED, "It was to take one step."),
-    Wish.STOP: _reason(Reason.STOPPED, "Its turn was stopped."),
-}
-_TURN_ENDED = _reason(Reason.TURN_ENDED, "The turn has ended.")
-_ENDS = Step(Status.STOP, By.TURN, reason=_TURN_ENDED)
+_ENDS = Step(Status.STOP, By.TURN, reason=ends.TURN_ENDED)
 
 
 class Once(Protocol):
@@ -114,6 +91,20 @@ class OncePerKey:
     def finish(self, c: Connection, answer: dict[str, Json]) -> None:
         """Keep it for as long as keys count."""
         requests.finish(c, self.user_id, self.key.key, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """A turn that is to begin."""
+
+    move: store.Move
+    asked: Sequence[NewMessage]
+    of_session: OfSession
+
+    @property
+    def args(self) -> Json:
+        """What the last message says for it."""
+        return self.asked[-1].data.get(CONTEXT)
 
 
 class Sessions:
@@ -222,7 +213,7 @@ class Sessions:
             }
             if changes.get("tip_state_id"):
                 tip = store.check_tip(c, session.thread_id, changes["tip_state_id"])
-                values |= {"tip_state_id": tip, "tip_is_set": session.status in _OPEN}
+                values |= {"tip_state_id": tip, "tip_is_set": session.is_open}
             return store.update(c, session, **values) if values else session
 
         return self._told(self._database.write(change))
@@ -269,7 +260,7 @@ class Sessions:
     def stop(self, user: User, thread_id: str) -> Session:
         """Cancel the turn; none follows. Raises NotFound, and Conflict where it is closed."""
         session = self._wish(user, thread_id, Wish.STOP)
-        if session.status in _OPEN and session.run_id is not None:
+        if session.is_open and session.run_id is not None:
             self.follow(session.run_id)
             session = self.get(user, thread_id)
         return session
@@ -287,7 +278,7 @@ class Sessions:
         def resume(c: Connection) -> tuple[Session, runs.Created | None]:
             session = self._mine(c, user, thread_id)
             wish = Wish.STEP if one_turn else None
-            if session.status in _OPEN and session.wish in (Wish.PAUSE, Wish.STEP) and not one_turn:
+            if session.is_open and session.wish in (Wish.PAUSE, Wish.STEP) and not one_turn:
                 return store.update(c, session, wish=None), None
             if session.status is not Status.STOP:
                 raise Conflict(f"The session is {session.status}; only one that has stopped goes on.")
@@ -305,13 +296,13 @@ class Sessions:
 
         def close(c: Connection) -> tuple[Session, Session]:
             session = self._mine(c, user, thread_id)
-            closing = Step(Status.CLOSED, By.PERSON, user.id, _reason(Reason.CLOSED, "It was closed."))
-            if session.status in _OPEN:
+            closing = Step(Status.CLOSED, By.PERSON, user.id, ends.reason(Reason.CLOSED, "It was closed."))
+            if session.is_open:
                 store.have_ended(c, session)
             return session, store.move(c, session, closing)
 
         before, closed = self._database.write(close)
-        if before.status in _OPEN and before.run_id is not None:
+        if before.is_open and before.run_id is not None:
             self.follow(before.run_id)
         return self._told(closed)
 
@@ -322,30 +313,30 @@ class Sessions:
 
         Raises TooMany, WorkerUnavailable and Unavailable where the next turn cannot begin now.
         """
-        turn = self._database.read(store.turn, run_id)
+        turn = self._database.engine.query(store.turn, run_id)
         if turn is None:
             return
         session = turn.session
         if turn.run.finished_at is None and session.run_id == run_id and _is_to_end(session):
             self._dispatcher.cancel(None, run_id)
-            turn = self._database.read(store.turn, run_id) or turn
+            turn = self._database.engine.query(store.turn, run_id) or turn
         prepared: Prepared | None = None
         refused: Exception | None = None
-        if turn.run.finished_at is not None and session.run_id == run_id and session.status in _OPEN:
+        if turn.result is not None:
             try:
                 thread = session.thread_id if turn.thread.deleted_at else turn.thread
                 prepared = self._prepare(turn.user, thread, session.worker_id, session.config)
             except (TooMany, WorkerUnavailable, NotFound, Invalid, Conflict) as error:
                 refused = error
         try:
-            after, created = self._database.write(self._follow, turn, prepared, refused)
+            after, created = self._move_on(turn, prepared, refused)
         except (TooMany, WorkerUnavailable) as error:
             self._hold(session.id, run_id, str(error))
             raise
-        if created is not None:
-            self._dispatcher.announce(created)
         # Also what another process has changed, which may have died before it could say so.
-        self._append(after or self._database.read(store.find, session.id) or session)
+        after = after or self._database.read(store.find, session.id) or session
+        if created is None or not self._dispatcher.announce(created, [events.session_updated(after)]):
+            self._append(after)
 
     def look_after(self) -> None:
         """Follow turns whose change has left no task: a pool of a version before sessions has made it."""
@@ -362,39 +353,89 @@ class Sessions:
             session = store.of_thread(c, thread_id)
             if session is None or session.status is Status.CLOSED:
                 return None
-            why = _reason(Reason.THREAD_DELETED, "Its thread was deleted.")
+            why = ends.reason(Reason.THREAD_DELETED, "Its thread was deleted.")
             return store.move(c, session, Step(Status.CLOSED, By.SYSTEM, reason=why))
 
         self._database.write(close)
 
+    def _move_on(
+        self, turn: store.Turn, prepared: Prepared | None, refused: Exception | None
+    ) -> tuple[Session | None, runs.Created | None]:
+        """What has become of the session, and the turn that has begun; None where nothing has.
+
+        Almost always a turn has ended whose session nobody changes meanwhile, so that is tried first,
+        without a lock. Messages that were left of it must be locked to be taken.
+        """
+        if turn.result is not None and not turn.run.steered:
+            with suppress(Conflict):
+                return self._end(turn.session, turn.run, turn.result, prepared, refused)
+        return self._database.write(self._follow, turn, prepared, refused)
+
+    def _end(
+        self,
+        session: Session,
+        run: Run,
+        result: store.Result,
+        prepared: Prepared | None,
+        refused: Exception | None,
+    ) -> tuple[Session, runs.Created | None]:
+        """The turn has ended, and nothing was sent to it. Raises Conflict if its session has changed."""
+        session, stop = self._decide(session, run, result, [], refused)
+        if stop is None and prepared is not None:
+            begin = self._plan(session, prepared, [], _ENDS, Step(Status.RUNNING, By.AUTO))
+            return prepared.queue_with(
+                begin.move, session.tip_state_id, begin.asked, args=begin.args, **begin.of_session
+            )
+        assert stop is not None
+        return self._database.engine.apply(self._stopping(session, stop)), None
+
     def _follow(
         self, c: Connection, turn: store.Turn, prepared: Prepared | None, refused: Exception | None
     ) -> tuple[Session | None, runs.Created | None]:
-        """What has become of the session, and the turn that has begun; None where nothing has."""
+        """The same as :meth:`_move_on`, with the session locked."""
         session = store.lock(c, turn.session.id)
         run = turn.run if turn.run.finished_at else runs.find(c, turn.run.id)
-        if session is None or run is None or session.run_id != run.id or session.status not in _OPEN:
+        if session is None or run is None or session.run_id != run.id or not session.is_open:
             return None, None
         if run.finished_at is None:
             return self._note_question(c, session, run.status is RunStatus.WAITING), None
         if turn.run.finished_at is None:
             return None, None  # it has ended since: that has a task of its own
-        session, stop = self._end_turn(c, session, run)
-        left = self._left(c, session) if stop is None and run.steered else []
-        if left:
-            session = _fresh(session)
-        elif stop is None:
-            stop = self._why_not_auto(session)
-        if stop is None and refused is not None:
-            if isinstance(refused, TooMany | WorkerUnavailable):
-                raise refused  # it is to go on, and there is no room: later
-            stop = _reason(Reason.ERROR, str(refused))
+        left = self._left(c, session) if run.steered else []
+        session, stop = self._decide(session, run, store.result(on(c), session, run), left, refused)
         if stop is None and prepared is not None:
             begin = Step(Status.RUNNING, By.PERSON if left else By.AUTO)
             return self._begin(c, session, prepared, left, _ENDS, begin)
         assert stop is not None
-        values = {**_kept(session), "wish": None, "held": None}
-        return store.move(c, session, Step(Status.STOP, By.TURN, reason=stop), **values), None
+        return self._stopping(session, stop).make(c), None
+
+    def _decide(
+        self,
+        session: Session,
+        run: Run,
+        result: store.Result,
+        left: Sequence[NewMessage],
+        refused: Exception | None,
+    ) -> tuple[Session, ends.Why | None]:
+        """The session after its turn, not stored yet, and why it stops; None: the next turn begins.
+
+        Raises ``refused`` where one is to begin, and there is no room: later.
+        """
+        session, stop = ends.after_turn(session, run, result, self._prices, unread=bool(left))
+        if stop is None and left:
+            session = _fresh(session)
+        elif stop is None:
+            stop = ends.why_not_auto(session)
+        if stop is None and refused is not None:
+            if isinstance(refused, TooMany | WorkerUnavailable):
+                raise refused
+            stop = ends.reason(Reason.ERROR, str(refused))
+        return session, stop
+
+    @staticmethod
+    def _stopping(session: Session, why: ends.Why) -> store.Move:
+        values = {**ends.kept(session), "wish": None, "held": None}
+        return store.plan(session, Step(Status.STOP, By.TURN, reason=why), **values)
 
     @staticmethod
     def _note_question(c: Connection, session: Session, waits: bool) -> Session | None:
@@ -403,51 +444,8 @@ class Sessions:
             return None
         if not waits:
             return store.move(c, session, Step(Status.RUNNING, By.PERSON))
-        used = budget.after_seconds(session.used, _seconds(session, pools.time(c)))
+        used = budget.after_seconds(session.used, ends.seconds(session, pools.time(c)))
         return store.move(c, session, Step(Status.WAITING, By.TURN), used=used)
-
-    def _end_turn(
-        self, c: Connection, session: Session, run: Run
-    ) -> tuple[Session, Mapping[str, Json] | None]:
-        """The session with what the turn has used, said and left, not stored yet; and why it stops."""
-        used = budget.after_turn(
-            budget.after_seconds(session.used, _seconds(session, run.finished_at)),
-            [(run.config, run.usage), *store.below(c, run)],
-            self._prices,
-            says_all=run.status is RunStatus.SUCCESS,
-        )
-        goes_on = bool(session.auto.get("enabled"))
-        said = messages.of_state(c, run.output_state_id) if goes_on else []
-        remembered, no_progress = progress.after_turn(session.progress, said)
-        tip = session.tip_state_id if session.tip_is_set else run.output_state_id
-        after = replace(session, used=used, progress=remembered, tip_state_id=tip, tip_is_set=False)
-        if run.status is RunStatus.CANCELLED:
-            return after, _WISHED[Wish.STOP]
-        if run.status is not RunStatus.SUCCESS:
-            why = run.error.message if run.error else f"The run ended: {run.status}."
-            return after, _reason(Reason.ERROR, why)
-        if session.wish is not None:
-            return after, _WISHED[session.wish]
-        spent = budget.exceeded(session.limits, used, turns=False)
-        if spent is not None:
-            return after, _reason(*spent)
-        if run.steered and queued_messages.waiting(c, run.id):
-            return after, None
-        if run.finish_reason is not None:
-            return after, _reason(Reason.FINISHED, run.finish_reason or "The goal is reached.")
-        if goes_on and no_progress:
-            return after, _reason(Reason.NO_PROGRESS, no_progress)
-        return after, None
-
-    @staticmethod
-    def _why_not_auto(session: Session) -> Mapping[str, Json] | None:
-        if not session.auto.get("enabled"):
-            return _TURN_ENDED
-        spent = budget.exceeded(session.limits, session.used, turns=True)
-        if spent is not None:
-            return _reason(*spent)
-        unknown = budget.unknown(session.limits, session.used)
-        return _reason(Reason.UNKNOWN_FIGURE, unknown) if unknown else None
 
     def _begin(
         self,
@@ -462,27 +460,37 @@ class Sessions:
 
         Those that were left of the turn before are among them, and have begun this one then.
         """
-        asked = new or [NewMessage(Role.USER, self._prompt(session), author=AUTO_AUTHOR)]
-        pinned = session.window.get("pinned_message_id")
-        size = windows.Size(
-            session.window.get("k") or prepared.window_size(self._window),
-            pinned,
-            session.window.get("summary") or prepared.summary_worker,
-        )
-        of_session: OfSession = {
-            "session_id": session.id,
-            "turn": session.turn + 1,
-            "window": size.encode(),
-        }
-        args = asked[-1].data.get(CONTEXT)
-        created = prepared.queue(c, session.tip_state_id, asked, args=args, **of_session)
-        run = created.runs[0]
+        begin = self._plan(session, prepared, new, *steps, wish=wish)
+        tip = session.tip_state_id
+        created = prepared.queue(c, tip, begin.asked, args=begin.args, **begin.of_session)
         if new and session.run_id is not None:
             left = queued_messages.claim(c, session.run_id)
             if left:
-                queued_messages.begin(c, left, run.id)
-        begun = {"turn": session.turn + 1, "run_id": run.id, "wish": wish, "held": None}
-        return store.move(c, session, *steps, **_kept(session), **begun), created
+                queued_messages.begin(c, left, created.runs[0].id)
+        return begin.move.make(c), created
+
+    def _plan(
+        self,
+        session: Session,
+        prepared: Prepared,
+        new: Sequence[NewMessage],
+        *steps: Step,
+        wish: Wish | None = None,
+    ) -> _Begin:
+        """The turn that is to begin with these messages, or with the prompt where there are none."""
+        asked = new or [NewMessage(Role.USER, self._prompt(session), author=AUTO_AUTHOR)]
+        size = windows.Size(
+            session.window.get("k") or prepared.window_size(self._window),
+            session.window.get("pinned_message_id"),
+            session.window.get("summary") or prepared.summary_worker,
+        )
+        turn, run_id = session.turn + 1, new_id()
+        begun = {**ends.kept(session), "turn": turn, "run_id": run_id, "wish": wish, "held": None}
+        return _Begin(
+            store.plan(session, *steps, **begun),
+            asked,
+            {"run_id": run_id, "session_id": session.id, "turn": turn, "window": size.encode()},
+        )
 
     def _take(
         self, c: Connection, user: User, thread_id: str, new: Sequence[NewMessage], prepared: Prepared
@@ -490,7 +498,7 @@ class Sessions:
         """Take a person's messages: the session, and the turn that they begin or wait for."""
         session = self._mine(c, user, thread_id)
         self._refuse_spent(session)
-        run = runs.find(c, session.run_id) if session.run_id and session.status in _OPEN else None
+        run = runs.find(c, session.run_id) if session.run_id and session.is_open else None
         if run is not None and run.finished_at is None:
             try:
                 steered, _ = queued_messages.add(c, user.workspace_id, run.id, new)
@@ -502,7 +510,8 @@ class Sessions:
         begin = Step(Status.RUNNING, By.PERSON, user.id)
         steps = [begin]
         if run is not None:
-            session, _ = self._end_turn(c, session, run)
+            found = store.result(on(c), session, run)
+            session, _ = ends.after_turn(session, run, found, self._prices, unread=False)
             self._refuse_spent(session)
             steps = [_ENDS, begin]
         left = self._left(c, session)
@@ -518,7 +527,7 @@ class Sessions:
     def _wish(self, user: User, thread_id: str, wish: Wish) -> Session:
         def note(c: Connection) -> Session:
             session = self._mine(c, user, thread_id)
-            if session.status not in _OPEN:
+            if not session.is_open:
                 return session
             if wish is Wish.STOP:
                 store.have_ended(c, session)

@@ -1,23 +1,29 @@
-"""The SQL of sessions. Whoever changes one has locked it, so of two writers one is refused."""
+"""The SQL of sessions. Whoever changes one has locked it, or names the revision that it was read with.
+
+So of two writers one is refused.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from runtime.errors import Conflict, NotFound
-from runtime.model import Json, Run, RunStatus, Thread, User
+from runtime.model import Json, Message, Run, RunStatus, Thread, User
 from runtime.sessions import model
 from runtime.sessions.model import By, Session, Status, Transition, Wish
 from runtime.sessions.tables import IS_OPEN, session_transitions, sessions
-from runtime.store import outbox, turns
+from runtime.store import messages, outbox, turns
 from runtime.store import runs as all_runs
 from runtime.store import threads as all_threads
+from runtime.store.engines.engine import dumps
+from runtime.store.execute import Execute
 from runtime.store.page import Page, decode_cursor, number_of
 from runtime.store.tables import now, runs, states, threads, users
 
@@ -26,6 +32,37 @@ _LATE = 10.0
 """Seconds after the end of a turn in which its own task is carried out."""
 _USER = [users.c[name] for name in User.__dataclass_fields__]
 _HISTORY = [session_transitions.c[name] for name in Transition.__dataclass_fields__]
+
+
+_CHANGING = [
+    name
+    for name in Session.__dataclass_fields__
+    if name not in ("id", "thread_id", "workspace_id", "user_id", "created_at", "updated_at", "running_since")
+]
+_CHANGED = ", ".join(f'"{name}"' for name in _CHANGING).encode()
+
+# A move in one statement of PostgreSQL; what it writes is the same as that of the statements below.
+_GUARD = b"""
+    SELECT FROM thread_sessions WHERE id = %(session_id)s::uuid AND revision = %(before)s::int FOR UPDATE
+"""
+_CHANGES = (
+    b"""moved AS (
+    UPDATE thread_sessions SET ("""
+    + _CHANGED
+    + b""") = (
+               SELECT """
+    + _CHANGED
+    + b""" FROM json_populate_record(NULL::thread_sessions, %(after)s::json)
+           ),
+           updated_at = moment, running_since = CASE %(after)s::json->>'status' WHEN 'running' THEN moment END
+    FROM parent WHERE id = %(session_id)s::uuid
+), noted AS (
+    INSERT INTO session_transitions (session_id, number, from_status, to_status, "by", user_id, run_id,
+                                     code, message, created_at)
+    SELECT session_id, number, from_status, to_status, "by", user_id, run_id, code, message, moment
+    FROM parent, json_populate_recordset(NULL::session_transitions, %(entries)s::json)
+)"""
+)
 
 
 def create(c: Connection, thread: Thread, user_id: str, tip_state_id: str, **values: Any) -> Session:
@@ -101,18 +138,40 @@ class Turn:
     user: User
     thread: Thread
     """Also one that is deleted."""
+    result: Result | None
+    """None unless the run has ended and is the last turn of its session."""
 
 
-def turn(c: Connection, run_id: str) -> Turn | None:
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What there is of a turn that has ended, beside its run."""
+
+    said: Sequence[Message]
+    """Only in a session that goes on by itself."""
+    below: Sequence[tuple[Mapping[str, Json], Mapping[str, Json] | None]]
+    """Config and usage of each sub-run below its run, at any depth."""
+
+
+def turn(execute: Execute, run_id: str) -> Turn | None:
     """None where the run is no turn."""
-    row = c.execute(_TURN, {"run": run_id}).one_or_none()
-    if row is None:
+    rows = execute(_TURN, {"run": run_id})
+    if not rows:
         return None
-    left = list(row)
+    left = list(rows[0])
     of_run, of_session, of_user, of_thread = (
         [left.pop(0) for _ in columns] for columns in (all_runs.COLUMNS, _COLUMNS, _USER, all_threads.COLUMNS)
     )
-    return Turn(all_runs.record(of_run), _record(of_session), User(*of_user), all_threads.record(of_thread))
+    run, session = all_runs.record(of_run), _record(of_session)
+    is_last = run.finished_at is not None and session.run_id == run.id and session.is_open
+    found = result(execute, session, run) if is_last else None
+    return Turn(run, session, User(*of_user), all_threads.record(of_thread), found)
+
+
+def result(execute: Execute, session: Session, run: Run) -> Result:
+    """What there is of a turn that has ended."""
+    said = execute(messages.OF_STATE, {"state": run.output_state_id}) if session.auto.get("enabled") else []
+    below = execute(_BELOW, {"run": run.id}) if run.calls else []
+    return Result([messages.record(row) for row in said], [(config, usage) for config, usage in below])
 
 
 def find_in(c: Connection, thread_id: str) -> Session | None:
@@ -136,14 +195,15 @@ def of_thread(c: Connection, thread_id: str) -> Session | None:
     return _record(row) if row else None
 
 
-def update(c: Connection, session: Session, *, begins: bool = False, **values: Any) -> Session:
-    """Change what is named. ``session`` is as it was locked; raises Conflict if it is not so any more.
+def update(c: Connection, session: Session, **values: Any) -> Session:
+    """Change what is named. ``session`` is as it was locked; raises Conflict if it is not so any more."""
+    return _store(c, replace(session, **values, revision=session.revision + 1))
 
-    ``begins``: it is from now on that it has been running.
-    """
-    after = replace(session, **values, revision=session.revision + 1)
+
+def _store(c: Connection, after: Session, *, begins: bool = False) -> Session:
+    """Store a session with its next revision. ``begins``: it is from now on that it has been running."""
     new = {f"new_{name}": getattr(after, name) for name in _CHANGING}
-    where = {"session": session.id, "before": session.revision, "begins": begins}
+    where = {"session": after.id, "before": after.revision - 1, "begins": begins}
     row = c.execute(_UPDATE, {**new, **where}).one_or_none()
     if row is None:
         raise Conflict("The session has changed meanwhile; try again.")
@@ -161,12 +221,50 @@ class Step:
     """Why, ``{code, message}``; that of a stop stays with the session."""
 
 
-def move(c: Connection, session: Session, *steps: Step, **values: Any) -> Session:
-    """Transitions, one after the other, and what changes with them.
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Transitions of a session, one after the other, and what changes with them.
 
-    Raises Conflict where one is not legal; then none is made.
+    An :class:`OptimisticChange`: it is made unless the session has changed since it was read.
     """
-    entries = []
+
+    after: Session
+    entries: Sequence[Mapping[str, Json]]
+    """Its transitions, for its history."""
+
+    guard: ClassVar[bytes] = _GUARD
+    changes: ClassVar[bytes] = _CHANGES
+
+    def make(self, c: Connection) -> Session:
+        """Raises Conflict if the session has changed."""
+        moved = _store(c, self.after, begins=self.after.status is Status.RUNNING)
+        c.execute(_NOTE, self.entries)
+        return moved
+
+    def made(self, moment: datetime) -> Session:
+        """The session since that moment."""
+        since = moment if self.after.status is Status.RUNNING else None
+        return replace(self.after, running_since=since, updated_at=moment)
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The parameters of its statement."""
+        return {
+            "session_id": self.after.id,
+            "before": self.after.revision - 1,
+            "after": dumps(self.after),
+            "entries": dumps(self.entries),
+        }
+
+
+def move(c: Connection, session: Session, *steps: Step, **values: Any) -> Session:
+    """Make transitions at once. Raises Conflict where one is not legal; then none is made."""
+    return plan(session, *steps, **values).make(c)
+
+
+def plan(session: Session, *steps: Step, **values: Any) -> Move:
+    """Transitions that are to be made. Raises Conflict where one is not legal."""
+    entries: list[Mapping[str, Json]] = []
     before = session.status
     for number, step in enumerate(steps, session.transition + 1):
         model.check(before, step.status)
@@ -187,11 +285,8 @@ def move(c: Connection, session: Session, *steps: Step, **values: Any) -> Sessio
         before = step.status
     reason = steps[-1].reason if before in (Status.STOP, Status.CLOSED) else None
     transition = session.transition + len(steps)
-    begins = before is Status.RUNNING
     changed = {"status": before, "transition": transition, "stop_reason": reason, **values}
-    moved = update(c, session, begins=begins, **changed)
-    c.execute(_NOTE, entries)
-    return moved
+    return Move(replace(session, **changed, revision=session.revision + 1), entries)
 
 
 def newest_ended(c: Connection, thread_id: str) -> str:
@@ -226,25 +321,6 @@ def check_tip(c: Connection, thread_id: str, state_id: str) -> str:
     if row.run_id is not None and row.finished_at is None:
         raise Conflict("The run that fills this state has not ended; wait for it, or cancel it.")
     return state_id
-
-
-def below(c: Connection, run: Run) -> list[tuple[Mapping[str, Json], Mapping[str, Json] | None]]:
-    """Config and usage of each sub-run below a run, at any depth."""
-    if not run.calls:
-        return []
-    walk = (
-        sa.select(runs.c.id)
-        .where(runs.c.parent_run_id == run.id, runs.c.call_id.is_not(None))
-        .cte("below", recursive=True)
-    )
-    called = runs.alias("called")
-    walk = walk.union_all(
-        sa.select(called.c.id)
-        .join(walk, called.c.parent_run_id == walk.c.id)
-        .where(called.c.call_id.is_not(None))
-    )
-    query = sa.select(runs.c.config, runs.c.usage).join(walk, runs.c.id == walk.c.id)
-    return [(row.config, row.usage) for row in c.execute(query)]
 
 
 def history(
@@ -288,11 +364,6 @@ _BEHIND = (
     .limit(sa.bindparam("limit", type_=sa.Integer))
 )
 _FIND = sa.select(*_COLUMNS).where(sessions.c.id == sa.bindparam("session", type_=sessions.c.id.type))
-_CHANGING = [
-    name
-    for name in Session.__dataclass_fields__
-    if name not in ("id", "thread_id", "workspace_id", "user_id", "created_at", "updated_at", "running_since")
-]
 _RUNS = sa.bindparam("new_status", type_=sessions.c.status.type) == Status.RUNNING
 _BEGINS = sa.bindparam("begins", type_=sa.Boolean)
 _UPDATE = (
@@ -309,10 +380,20 @@ _UPDATE = (
 )
 _LOCK = _FIND.with_for_update()
 _NOTE = session_transitions.insert().values(created_at=now())
+_RUN = sa.bindparam("run", type_=runs.c.id.type)
 _TURN = (
     sa.select(*all_runs.COLUMNS, *_COLUMNS, *_USER, *all_threads.COLUMNS)
     .join_from(runs, sessions, sessions.c.id == runs.c.session_id)
     .join(users, users.c.id == sessions.c.user_id)
     .join(threads, threads.c.id == runs.c.thread_id)
-    .where(runs.c.id == sa.bindparam("run", type_=runs.c.id.type))
+    .where(runs.c.id == _RUN)
 )
+_CALLED = runs.alias("called")
+_WALK = sa.select(runs.c.id).where(runs.c.parent_run_id == _RUN, runs.c.call_id.is_not(None))
+_WALK_BELOW = _WALK.cte("below", recursive=True)
+_WALK_BELOW = _WALK_BELOW.union_all(
+    sa.select(_CALLED.c.id)
+    .join(_WALK_BELOW, _CALLED.c.parent_run_id == _WALK_BELOW.c.id)
+    .where(_CALLED.c.call_id.is_not(None))
+)
+_BELOW = sa.select(runs.c.config, runs.c.usage).join(_WALK_BELOW, runs.c.id == _WALK_BELOW.c.id)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from runtime.outboxes import further_duties
-from runtime.sessions import store
 from runtime.sessions.service import Sessions
 from runtime.store import tables
 from tests.support.session_talk import Talk
@@ -60,14 +59,14 @@ def test_a_turn_that_ends_while_its_question_is_looked_at_is_followed_by_its_own
     attempt = talk.attempt()
     attempt.say("one")
 
-    def late(read: Any, *args: Any) -> Any:
+    def late(query: Any, *args: Any) -> Any:
         """What was true before the run has ended."""
-        found = core.database.read(read, *args)
-        if read is store.turn:
-            attempt.finish()
+        found = core.database.engine.query(query, *args)
+        attempt.finish()
         return found
 
-    database: Any = SimpleNamespace(read=late, write=core.database.write)
+    engine = SimpleNamespace(query=late)
+    database: Any = SimpleNamespace(engine=engine, read=core.database.read, write=core.database.write)
     Sessions(core.dispatcher, database, core.log, core.settings).follow(talk.now()["run_id"])
 
     assert talk.now()["turn"] == 1
