@@ -167,6 +167,49 @@ def test_an_executor_is_told_that_a_tool_is_not_there_and_reads_what_it_is_sent(
     assert not any("tools" in request for request in model.requests)
 
 
+GO_ON = {"role": "user", "content": "Go on.", "author": "auto"}
+
+
+def finishing(request: dict[str, Any], arguments: str = '{"reason": "The tides are mapped."}') -> list[bytes]:
+    """The model says that the goal is reached, and then its last answer."""
+    if request["messages"][-1]["role"] == "tool":
+        return saying("All is mapped.")
+    call = {"index": 0, "id": "a", "function": {"name": "finish", "arguments": arguments}}
+    return [chunk({"tool_calls": [call]}), chunk({}, finish="tool_calls")]
+
+
+def test_an_executor_that_goes_on_by_itself_says_when_the_goal_is_reached(ask: Ask, model: FakeModel) -> None:
+    model.reply = lambda request: iter(finishing(request))
+    result = ask("executor_agent", GOAL, GO_ON)
+    assert (result.error, result.finish) == (None, "The tides are mapped.")
+    assert result.text == "All is mapped."
+    assert [tool["function"]["name"] for tool in model.requests[0]["tools"]] == ["finish"]
+
+    for crash_after in range(1, len(result.events)):
+        again = ask("executor_agent", GOAL, GO_ON, crash_after=crash_after).resume()
+        assert (again.error, again.finish) == (None, "The tides are mapped."), crash_after
+
+
+@pytest.mark.parametrize("arguments", ["{", "[]", "{}"])
+def test_a_finish_without_a_reason_does_not_fail_an_executor(
+    ask: Ask, model: FakeModel, arguments: str
+) -> None:
+    model.reply = lambda request: iter(finishing(request, arguments))
+    result = ask("executor_agent", GOAL, GO_ON)
+    assert (result.error, result.text) == (None, "All is mapped.")
+    assert result.finish == ("" if arguments == "{}" else None)
+
+
+@pytest.mark.parametrize("config", [{}, {"may_finish": False}])
+def test_an_executor_has_no_function_to_finish_where_it_is_not_to(
+    ask: Ask, model: FakeModel, config: dict[str, Any]
+) -> None:
+    script(model, executor=lambda _: "Done.")
+    result = ask("executor_agent", GOAL, *([GO_ON] if config else []), config=config)
+    assert (result.text, result.finish) == ("Done.", None)
+    assert "tools" not in model.requests[0]
+
+
 @pytest.mark.frameworks
 def test_an_executor_asks_its_user_what_its_servers_ask(
     ask: Ask, model: FakeModel, monkeypatch: pytest.MonkeyPatch
