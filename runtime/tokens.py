@@ -1,4 +1,4 @@
-"""Signed tokens, by which a worker's run, a signed-in program and whoever may use one thread authenticate.
+"""Signed tokens, by which a worker's run, a signed-in program and those authenticate who may use little.
 
 The cursors that a run's API hands out are signed too: what they point to is read directly,
 without a check that it belongs to the run's history.
@@ -22,6 +22,9 @@ import jwt
 from runtime.settings import Settings
 
 _ALGORITHM = "HS256"
+
+LONGEST = 30 * 86_400
+"""Seconds for which a token may count that is given to others."""
 
 CLOCK_SKEW = 60
 """Seconds by which the clocks of two processes may differ without one refusing what the other has signed."""
@@ -87,6 +90,57 @@ class ThreadGrant:
     def scope(self) -> str:
         """``write`` or ``read``."""
         return "write" if self.writes else "read"
+
+    @property
+    def holder(self) -> str:
+        """Who has it, for what is named for each of them."""
+        return self.session_id
+
+
+@dataclass(frozen=True, slots=True)
+class AgentGrant:
+    """What the token of an embedder's own user permits: that user's agent chats, and nothing else."""
+
+    user_id: str
+    """The account whose agents they are, and whom it stands for."""
+    subject: str
+    """The embedder's name for its user."""
+    agent_types: tuple[str, ...]
+    """The types of agents that chats may be begun with."""
+    generation: int
+    """Of the subject's tokens; revoking them begins the next one."""
+    expires_at: int
+    """Seconds since 1970, by the database's clock."""
+
+    @property
+    def holder(self) -> str:
+        """Who has it, for what is counted or named for each of an account's users."""
+        return f"{self.user_id} {self.subject}"
+
+
+Grant = ThreadGrant | AgentGrant
+
+
+def agent_token(settings: Settings, grant: AgentGrant) -> str:
+    """A bearer token for what ``grant`` permits."""
+    claims = {
+        "account": grant.user_id,
+        "sub": grant.subject,
+        "types": grant.agent_types,
+        "gen": grant.generation,
+        "exp": grant.expires_at,
+        "typ": "agent",
+    }
+    return jwt.encode(claims, _key(settings, "agent"), algorithm=_ALGORITHM)
+
+
+def read_agent_token(settings: Settings, text: str) -> AgentGrant | None:
+    """What a token permits; None if it is not genuine, or expired over a minute ago."""
+    claims = _read(settings, "agent", text, "account", "sub", "types", "gen", "exp")
+    if claims is None:
+        return None
+    types = tuple(claims["types"])
+    return AgentGrant(claims["account"], claims["sub"], types, claims["gen"], claims["exp"])
 
 
 def thread_token(settings: Settings, grant: ThreadGrant) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
-from runtime.model import Json, Message, Role, encode_time
+from runtime.model import Json, Message, Role, User, encode_time
+from runtime.tokens import AgentGrant
 
 
 class AgentType(StrEnum):
@@ -16,6 +18,27 @@ class AgentType(StrEnum):
     """It answers from documents."""
     DOCUMENT = "document"
     TASK = "task"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks for agent chats: an account, or one of its own users by a token."""
+
+    user: User
+    subject: str | None = None
+    """None: all chats of the account's workspace are reached; else those of this user only."""
+    agent_types: frozenset[str] = frozenset(AgentType)
+    """The types of agents that chats may be begun with."""
+
+    @classmethod
+    def of(cls, user: User, grant: AgentGrant | None) -> Self:
+        """``grant``: what the token permits; None: all that the account may."""
+        return cls(user, grant.subject, frozenset(grant.agent_types)) if grant else cls(user)
+
+    @property
+    def name(self) -> str:
+        """Whose streams are counted together."""
+        return self.user.id if self.subject is None else f"{self.user.id} {self.subject}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +53,8 @@ class AgentChat:
     agent_type: AgentType
     project_id: str | None
     """A label of the client's own."""
+    subject: str | None
+    """The embedder's user who has begun it by a token; None: the account itself."""
     created_at: datetime
     used_at: datetime
     """When the last message was sent; else when it was made."""
@@ -41,6 +66,7 @@ class AgentChat:
             "thread_id": self.thread_id,
             "agent_type": self.agent_type,
             "project_id": self.project_id,
+            "subject": self.subject,
             "created_at": encode_time(self.created_at),
             "used_at": encode_time(self.used_at),
         }

@@ -10,10 +10,10 @@ import orjson
 
 from runtime.dispatch import Dispatcher, NewThread, RunRequest
 from runtime.dispatch.titles import first_words
-from runtime.errors import Conflict, FieldError, Invalid, UnknownWorker
+from runtime.errors import Conflict, FieldError, Forbidden, Invalid, UnknownWorker
 from runtime.model import Json, Role, User
 from runtime.panel import store
-from runtime.panel.model import AgentChat, AgentType, encode_message
+from runtime.panel.model import AgentChat, AgentType, Caller, encode_message
 from runtime.sessions.service import CONTEXT, Sessions
 from runtime.settings import Settings
 from runtime.store import Connection, Database, states, threads
@@ -49,6 +49,7 @@ class Sent:
 class _OncePerChat:
     """Has a message taken once in its chat, and only if that has not expired and has room."""
 
+    caller: Caller
     chat: AgentChat
     sent: Sent
     ttl: float
@@ -57,7 +58,7 @@ class _OncePerChat:
     def begin(self, c: Connection) -> dict[str, Json] | None:
         """The run that the message has begun before. Raises SessionExpired, Conflict."""
         chat, sent = self.chat, self.sent
-        store.get(c, chat.workspace_id, chat.session_id, self.ttl, lock=True)
+        store.get(c, self.caller, chat.session_id, self.ttl, lock=True)
         if sent.client_id is not None:
             run_id = store.sent_before(c, chat.session_id, sent.client_id, sent.fingerprint)
             if run_id is not None:
@@ -93,67 +94,71 @@ class AgentChats:
         self._ttl = settings.panel.session_ttl_hours * _HOUR
         self._most = settings.panel.max_messages_per_session
 
-    def create(self, user: User, agent_type: AgentType, project_id: str | None = None) -> AgentChat:
-        """A new chat. Raises Invalid where there is no worker for that type, or it cannot run."""
+    def create(self, caller: Caller, agent_type: AgentType, project_id: str | None = None) -> AgentChat:
+        """A new chat. Raises Invalid where there is no worker for that type, or it cannot run, and
+        Forbidden where the caller may not begin one with it."""
+        if agent_type not in caller.agent_types:
+            raise Forbidden(f"This token is not for agents of the type {agent_type}.")
+        user = caller.user
         worker_id = self._worker(user, agent_type)
 
         def create(c: Connection) -> AgentChat:
             thread = threads.create(c, workspace_id=user.workspace_id, user_id=user.id, worker_id=worker_id)
             session = self._sessions.create_within(c, thread, user.id, thread.root_state_id)
-            return store.create(c, session, agent_type, project_id)
+            return store.create(c, session, agent_type, project_id, caller.subject)
 
         return self._database.write(create)
 
-    def get(self, user: User, session_id: str) -> AgentChat:
+    def get(self, caller: Caller, session_id: str) -> AgentChat:
         """Raises SessionExpired, also for what is somebody else's."""
-        return self._database.read(store.get, user.workspace_id, session_id, self._ttl)
+        return self._database.read(store.get, caller, session_id, self._ttl)
 
-    def history(self, user: User, session_id: str, *, limit: int, cursor: str | None) -> dict[str, Json]:
+    def history(self, caller: Caller, session_id: str, *, limit: int, cursor: str | None) -> dict[str, Json]:
         """The chat with the newest messages, or those before ``cursor``. Raises SessionExpired."""
 
         def read(c: Connection) -> dict[str, Json]:
-            chat = store.get(c, user.workspace_id, session_id, self._ttl)
-            thread = threads.get(c, user.workspace_id, chat.thread_id)
+            chat = store.get(c, caller, session_id, self._ttl)
+            thread = threads.get(c, chat.workspace_id, chat.thread_id)
             tip = thread.latest_state_id
-            window = states.history(c, user.workspace_id, tip, limit=limit, cursor=cursor)
+            window = states.history(c, chat.workspace_id, tip, limit=limit, cursor=cursor)
             said = [encode_message(message) for message in window.items]
             return {**chat.encode(), "messages": said, "next": window.next}
 
         return self._database.snapshot(read)
 
     def listing(
-        self, user: User, *, project_id: str | None, limit: int, cursor: str | None
+        self, caller: Caller, *, project_id: str | None, limit: int, cursor: str | None
     ) -> Page[AgentChat]:
         """The user's chats, last used first."""
         return self._database.read(
-            store.listing, user.workspace_id, self._ttl, project_id=project_id, limit=limit, cursor=cursor
+            store.listing, caller, self._ttl, project_id=project_id, limit=limit, cursor=cursor
         )
 
-    def send(self, user: User, session_id: str, sent: Sent) -> str:
+    def send(self, caller: Caller, session_id: str, sent: Sent) -> str:
         """Have the agent answer a message; the id of the run that does, or that reads it as it goes on.
 
         Raises SessionExpired, Conflict where the chat is full or ``client_id`` has named another
         message, and what :meth:`Sessions.send` raises.
         """
-        chat = self.get(user, session_id)
-        once = _OncePerChat(chat, sent, self._ttl, self._most)
-        answer = self._sessions.send(user, chat.thread_id, [sent.new()], once)
+        chat = self.get(caller, session_id)
+        once = _OncePerChat(caller, chat, sent, self._ttl, self._most)
+        answer = self._sessions.send(caller.user, chat.thread_id, [sent.new()], once)
         return str(answer["run"]["id"])
 
-    def stop(self, user: User, session_id: str) -> None:
+    def stop(self, caller: Caller, session_id: str) -> None:
         """Cancel what the agent does. Raises SessionExpired."""
-        self._sessions.stop(user, self.get(user, session_id).thread_id)
+        self._sessions.stop(caller.user, self.get(caller, session_id).thread_id)
 
-    def answer(self, user: User, session_id: str, confirmation_id: str | None, answer: Json) -> None:
+    def answer(self, caller: Caller, session_id: str, confirmation_id: str | None, answer: Json) -> None:
         """Answer the agent's question. Raises SessionExpired, Conflict where it has asked nothing."""
-        session = self._sessions.get(user, self.get(user, session_id).thread_id)
+        session = self._sessions.get(caller.user, self.get(caller, session_id).thread_id)
         if session.run_id is None:
             raise Conflict("The agent has asked nothing.")
-        self._dispatcher.answer(user, session.run_id, confirmation_id, answer)
+        self._dispatcher.answer(caller.user, session.run_id, confirmation_id, answer)
 
-    def delete(self, user: User, session_id: str) -> None:
+    def delete(self, caller: Caller, session_id: str) -> None:
         """Move the chat's thread to the trash, and end what runs there. Raises SessionExpired."""
-        self._dispatcher.delete_thread(user, self.get(user, session_id).thread_id)
+        self._dispatcher.delete_thread(caller.user, self.get(caller, session_id).thread_id)
 
     def end_unused(self) -> None:
         """Archive what nobody has used for too long."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from runtime.errors import Conflict, SessionExpired
 from runtime.model import ThreadStatus
-from runtime.panel.model import AgentChat, AgentType
+from runtime.panel.model import AgentChat, AgentType, Caller
 from runtime.panel.tables import agent_chat_messages, agent_chats
 from runtime.sessions.model import Session, Status
 from runtime.sessions.tables import IS_OPEN, sessions
@@ -20,7 +20,9 @@ from runtime.store.tables import messages, now, states, threads
 _COLUMNS = [agent_chats.c[name] for name in AgentChat.__dataclass_fields__]
 
 
-def create(c: Connection, session: Session, agent_type: AgentType, project_id: str | None) -> AgentChat:
+def create(
+    c: Connection, session: Session, agent_type: AgentType, project_id: str | None, subject: str | None
+) -> AgentChat:
     """The chat of a new session."""
     made = agent_chats.insert().values(
         session_id=session.id,
@@ -29,20 +31,19 @@ def create(c: Connection, session: Session, agent_type: AgentType, project_id: s
         user_id=session.user_id,
         agent_type=agent_type,
         project_id=project_id,
+        subject=subject,
         created_at=now(),
         used_at=now(),
     )
     return _record(c.execute(made.returning(*_COLUMNS)).one())
 
 
-def get(c: Connection, workspace_id: str, session_id: str, ttl: float, *, lock: bool = False) -> AgentChat:
-    """The chat, if it was used in the last ``ttl`` seconds. Raises SessionExpired.
+def get(c: Connection, caller: Caller, session_id: str, ttl: float, *, lock: bool = False) -> AgentChat:
+    """The caller's chat, if it was used in the last ``ttl`` seconds. Raises SessionExpired.
 
     ``lock``: nobody else changes it until this transaction ends.
     """
-    query = _live(ttl).where(
-        agent_chats.c.session_id == session_id, agent_chats.c.workspace_id == workspace_id
-    )
+    query = _live(ttl).where(agent_chats.c.session_id == session_id, *_of(caller))
     if lock:
         query = query.with_for_update(of=agent_chats)
     row = c.execute(query).one_or_none()
@@ -53,7 +54,7 @@ def get(c: Connection, workspace_id: str, session_id: str, ttl: float, *, lock: 
 
 def listing(
     c: Connection,
-    workspace_id: str,
+    caller: Caller,
     ttl: float,
     *,
     project_id: str | None = None,
@@ -61,7 +62,7 @@ def listing(
     cursor: str | None = None,
 ) -> Page[AgentChat]:
     """The chats that have not expired, last used first; of one project if that is named."""
-    query = _live(ttl).where(agent_chats.c.workspace_id == workspace_id)
+    query = _live(ttl).where(*_of(caller))
     if project_id is not None:
         query = query.where(agent_chats.c.project_id == project_id)
     order = agent_chats.c.used_at, agent_chats.c.session_id
@@ -120,6 +121,13 @@ def end(c: Connection, session_ids: Sequence[str], ttl: float) -> None:
     thread_ids = list(c.execute(ended.returning(agent_chats.c.thread_id), {"ttl": -ttl}).scalars())
     archived = threads.update().where(threads.c.id.in_(thread_ids), threads.c.deleted_at.is_(None))
     c.execute(archived.values(status=ThreadStatus.ARCHIVED, updated_at=now()))
+
+
+def _of(caller: Caller) -> tuple[sa.ColumnElement[bool], ...]:
+    of_workspace = agent_chats.c.workspace_id == caller.user.workspace_id
+    if caller.subject is None:
+        return (of_workspace,)
+    return of_workspace, agent_chats.c.subject == caller.subject
 
 
 def _live(ttl: float) -> sa.Select[Any]:

@@ -17,10 +17,13 @@ agent_chats = sa.Table(
     sa.Column("user_id", Id, nullable=False),
     sa.Column("agent_type", sa.String(10), nullable=False),
     sa.Column("project_id", sa.Text),
+    sa.Column("subject", sa.Text),  # of an embedder's user who has begun it by a token
     sa.Column("created_at", Time, nullable=False),
     sa.Column("used_at", Time, nullable=False),
     sa.Column("ended_at", Time),  # when nobody had used it for too long
     sa.Index("ix_agent_chats_workspace_id", "workspace_id", "used_at", "session_id"),
+    sa.Index("ix_agent_chats_subject", "workspace_id", "subject", "used_at", "session_id"),
+    sa.Index("ix_agent_chats_thread_id", "thread_id"),
     sa.Index(
         "ix_agent_chats_live",
         "used_at",
@@ -40,3 +43,12 @@ agent_chat_messages = sa.Table(
     sa.Column("run_id", Id, nullable=False),
 )
 """The messages that a client has named, so that each is taken once."""
+
+agent_chat_subjects = sa.Table(
+    "agent_chat_subjects",
+    metadata,
+    sa.Column("workspace_id", Id, sa.ForeignKey("workspaces.id"), primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("token_generation", sa.Integer, nullable=False),
+)
+"""Subjects whose tokens were revoked, and which of them count since."""

@@ -61,13 +61,20 @@ def subject(c: Connection, given: ThreadGrant) -> User | None:
     return User(*row) if row else None
 
 
-def reaches(c: Connection, thread_id: str, kind: str, id: str) -> bool:
+def reaches(c: Connection, given: ThreadGrant, kind: str, id: str) -> bool:
     """Whether a thing is of that thread. ``kind``: ``thread``, ``state``, ``run`` or ``file``."""
-    return c.execute(_REACHES[kind], {"thread": thread_id, "thing": id}).first() is not None
+    return c.execute(_REACHES[kind], {"thread": given.thread_id, "thing": id}).first() is not None
 
 
-def unnameable(c: Connection, user: User, thread_id: str, file_ids: Sequence[str]) -> str | None:
-    """The first of these files that new messages of the thread may not name; None: they may.
+def unnameable(c: Connection, user: User, given: ThreadGrant, file_ids: Sequence[str]) -> str | None:
+    """The first of these files that new messages of the thread may not name; None: they may."""
+    return unnameable_in(c, user, sa.select(sa.literal(given.thread_id, Id)), file_ids)
+
+
+def unnameable_in(
+    c: Connection, user: User, of: sa.Select[tuple[str]], file_ids: Sequence[str]
+) -> str | None:
+    """The first of these files that new messages in these threads may not name; None: they may.
 
     They may name what is named there, and what the user has uploaded and no message names yet.
     """
@@ -79,7 +86,7 @@ def unnameable(c: Connection, user: User, thread_id: str, file_ids: Sequence[str
     named = (
         sa.select(file_uses.c.file_id)
         .join(threads, threads.c.id == file_uses.c.thread_id)
-        .where((threads.c.id == thread_id) | (threads.c.called_from == thread_id))
+        .where(threads.c.id.in_(of) | threads.c.called_from.in_(of))
     )
     may = sa.union(
         fresh.where(files.c.id.in_(file_ids)),

@@ -49,6 +49,7 @@ FOR_EACH_THEIR_OWN = {
     "POST /api/runs", "POST /api/auth/password", "GET /api/trash", "DELETE /api/trash",
     "GET /api/files", "POST /api/files", "POST /api/threads/import/archive",
     "GET /api/agent-chat/sessions", "POST /api/agent-chat/sessions",
+    "POST /api/agent-chat/token", "DELETE /api/agent-chat/token",
     "GET /api/knowledge/sources", "POST /api/knowledge/sources", "GET /api/knowledge/search",
 }  # fmt: skip
 """What names nobody's things: whoever has an account is served, and is shown only what is theirs."""
@@ -75,6 +76,19 @@ WRITTEN_BY_SESSION_TOKENS = {
     "POST /api/runs/{run_id}/cancel", "POST /api/runs/{run_id}/answer", "POST /api/files",
 }  # fmt: skip
 """What it writes, if that is its scope."""
+
+SERVED_TO_SUBJECTS = {
+    "GET /api/states/{state_id}", "GET /api/states/{state_id}/messages",
+    "GET /api/runs/{run_id}", "GET /api/runs/{run_id}/wait", "GET /api/runs/{run_id}/children",
+    "GET /api/runs/{run_id}/events", "GET /api/runs/{run_id}/messages", "POST /api/runs/{run_id}/messages",
+    "DELETE /api/runs/{run_id}/messages/{message_id}",
+    "POST /api/runs/{run_id}/cancel", "POST /api/runs/{run_id}/answer",
+    "GET /api/files/{file_id}", "GET /api/files/{file_id}/content", "POST /api/files",
+    "GET /api/agent-chat/sessions", "POST /api/agent-chat/sessions",
+    "GET /api/agent-chat/sessions/{session_id}", "POST /api/agent-chat/sessions/{session_id}/messages",
+    "DELETE /api/agent-chat/sessions/{session_id}",
+}  # fmt: skip
+"""What the token of an account's own user reaches, of that user's chats."""
 
 NOWHERE = "01900000-0000-7000-8000-000000000000"
 PAGE = Call(
@@ -183,6 +197,12 @@ def others(world: World, bob: Client, services: Services, client: Callable[[], C
     yield shows("an expired token of the thread", signed("thread", **{**claims_of(secret), "exp": past}))
     yield shows("a forged token of the thread", jwt.encode(claims_of(secret), "x" * 32))
     yield shows("a token of the thread under the key of logins", signed("session", **claims_of(secret)))
+    secret = world.agent_token("a customer")
+    yield shows("an expired agent token", signed("agent", **{**claims_of(secret), "exp": past}))
+    yield shows("a forged agent token", jwt.encode(claims_of(secret), "x" * 32))
+    yield shows("an agent token under the key of threads", signed("thread", **claims_of(secret)))
+    world.client.delete("/api/agent-chat/token", params={"subject": "a customer"})
+    yield shows("a revoked agent token", secret)
     world.client.delete(f"/api/threads/{thread}/session/token")
     yield shows("a revoked token of the thread", secret)
     secret = world.session_token("write", thread)
@@ -313,6 +333,38 @@ def test_a_session_token_reaches_its_thread_and_nothing_else(
     assert served <= calls.keys()
     if scope == "read":
         assert world.picture() == before
+
+
+def test_the_token_of_an_accounts_own_user_reaches_that_users_chats_and_nothing_else(
+    world: World, client: Client
+) -> None:
+    secret = world.agent_token("a customer")
+    calls, before, known = world.calls(), world.picture(), world.known() - {world.user["id"]}
+    wrong = []
+
+    with Client(str(client.base_url)) as customer:
+        somebody = Somebody("a customer", customer, bearer(secret))
+        for operation, call in calls.items():
+            status, text = send(somebody, operation, call)
+            if "/worker/" in operation:
+                right = status == 401
+            elif operation in SERVED_TO_SUBJECTS:
+                # What there is is the account's, and not this user's.
+                right = status == 404 if "{" in operation else status < 300
+            else:
+                right = status == 403 or operation in FOR_EVERYBODY
+            if not right or any(one in text for one in known):
+                wrong.append(f"{operation}: {status}")
+
+    assert not wrong, "\n".join(wrong)
+    assert calls.keys() >= SERVED_TO_SUBJECTS
+    after = world.picture()
+    for more in ("/api/agent-chat/sessions", "/api/threads", "/api/files"):
+        known_before = [one.get("session_id", one.get("id")) for one in before.pop(more)["items"]]
+        now = [one.get("session_id", one.get("id")) for one in after.pop(more)["items"]]
+        assert len(now) == len(known_before) + 1
+        assert now[1:] == known_before
+    assert after == before
 
 
 def test_an_id_in_a_body_or_query_is_refused_if_it_is_another_users(

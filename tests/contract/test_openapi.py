@@ -39,6 +39,7 @@ POST /api/threads/{}/session/step · POST /api/threads/{}/session/resume · POST
 GET /api/threads/{}/session/transitions
 POST /api/threads/{}/session/token · DELETE /api/threads/{}/session/token
 POST /api/agent-chat/sessions · GET /api/agent-chat/sessions · GET /api/agent-chat/sessions/{}
+POST /api/agent-chat/token · DELETE /api/agent-chat/token
 POST /api/agent-chat/sessions/{}/messages · DELETE /api/agent-chat/sessions/{}
 POST /api/auth/register · POST /api/auth/login · POST /api/auth/logout · POST /api/auth/password · GET /api/me
 GET /api/tokens · POST /api/tokens · DELETE /api/tokens/{}

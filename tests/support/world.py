@@ -141,6 +141,11 @@ class World:
         self.client.post(path, json={})
         return str(self.client.post(f"{path}/token", json={"scope": scope}).json()["token"])
 
+    def agent_token(self, subject: str) -> str:
+        """A token of one of the user's own users."""
+        made = self.client.post("/api/agent-chat/token", json={"subject": subject})
+        return str(made.json()["token"])
+
     def secret_for(self, operation: str) -> str | None:
         """What a worker, or a machine that executes some, shows; None for what is the user's."""
         if "/worker/pools/" in operation:
@@ -258,7 +263,10 @@ class World:
     def _chat_calls(self) -> dict[str, Call]:
         path, chat = "/api/agent-chat/sessions", {"session_id": self.chat}
         said = {"message": "Hello", "context": {"match_count": 5}, "client_id": new_id()}
+        token = "/api/agent-chat/token"
         return {
+            f"POST {token}": Call(body={"subject": "a customer", "agent_types": ["rag"], "ttl_seconds": 60}),
+            f"DELETE {token}": Call(query={"subject": "another customer"}),
             f"POST {path}": Call(body={"agent_type": "rag", "project_id": "a project"}),
             f"GET {path}": Call(query={"limit": "2"}),
             f"GET {path}/{{session_id}}": Call(chat, {"limit": "2"}),

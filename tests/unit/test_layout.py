@@ -43,6 +43,7 @@ ONLY_IN = {
         "runtime/store/",
         "runtime/panel/store.py",
         "runtime/panel/tables.py",
+        "runtime/panel/tokens.py",
         "runtime/knowledge/store.py",
         "runtime/knowledge/tables.py",
         "runtime/sessions/store.py",

@@ -41,5 +41,5 @@ def key_of(given: dict[str, Any]) -> IdempotencyKey | None:
     body = orjson.dumps([request.path, given], option=orjson.OPT_SORT_KEYS)
     grant = auth.current_credential().grant
     if grant is not None:  # its keys are no keys of its user, who would find them used
-        key = hashlib.sha256(f"{grant.session_id} {key}".encode()).hexdigest()
+        key = hashlib.sha256(f"{grant.holder} {key}".encode()).hexdigest()
     return IdempotencyKey(key, hashlib.sha256(body).hexdigest())

@@ -12,8 +12,7 @@ from typing import Protocol
 from runtime import events
 from runtime.errors import StoreUnavailable, StreamUnavailable
 from runtime.events import Cursor
-from runtime.model import User
-from runtime.panel.model import AgentChat
+from runtime.panel.model import AgentChat, Caller
 from runtime.panel.service import AgentChats
 from runtime.stream import Entry, OpenMessage
 from web.core import Core
@@ -28,7 +27,7 @@ _READ_BYTES = 8 << 20
 class Socket(Protocol):
     """Whom a room tells."""
 
-    user: User
+    caller: Caller
 
     def send(self, told: Iterable[Told]) -> bool:
         """Send, once what was sent before is taken. False where the socket is closed."""
@@ -111,7 +110,7 @@ class Room:
         committed: set[str] = set()
         if reason is not None:
             told.append(("reset", {"reason": reason, "session_id": session_id}))
-            history = self._chats.history(self._socket.user, session_id, limit=_SHOWN, cursor=None)
+            history = self._chats.history(self._socket.caller, session_id, limit=_SHOWN, cursor=None)
             for one in history["messages"]:
                 committed.add(one["id"])
                 told.append(("message", {"type": "message", "data": one, "message_id": one["id"]}))

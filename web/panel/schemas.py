@@ -8,7 +8,8 @@ from marshmallow import fields, validate
 
 from runtime.model import Channel, MessageStatus, MessageType
 from runtime.panel.model import AgentType
-from runtime.transfer.kinds import Config, Id, Object, Value, named, one_of, says
+from runtime.tokens import LONGEST as LONGEST_TOKEN
+from runtime.transfer.kinds import Config, Id, Object, Value, integer, named, one_of, says
 from web.api.schemas import outputs, queries
 from web.api.schemas.inputs import Input
 
@@ -28,6 +29,21 @@ class NewChat(Input):
 
     agent_type = one_of(AgentType, required=True)
     project_id = named(load_default=None, allow_none=True, metadata=says("a label of your own"))
+
+
+class Subject(Input):
+    """A user of an application that has agents."""
+
+    subject = named(required=True, metadata=says("your application's own name for its user"))
+
+
+class NewAgentToken(Subject):
+    """A token for a user of an application."""
+
+    agent_types = fields.List(
+        one_of(AgentType), load_default=list(AgentType), validate=validate.Length(1, len(AgentType))
+    )
+    ttl_seconds = integer(1, LONGEST_TOKEN, load_default=3600, metadata=says("how long it counts"))
 
 
 class ChatMessage(Input):
@@ -82,6 +98,9 @@ class AgentChat(outputs.Output):
     thread_id = outputs.identifier()
     agent_type = one_of(AgentType)
     project_id = fields.String(allow_none=True)
+    subject = fields.String(
+        allow_none=True, metadata=says("the user of your application who has begun it by a token")
+    )
     created_at = outputs.moment()
     used_at = outputs.moment()
 
@@ -112,6 +131,15 @@ class NewChatAnswer(outputs.Output):
     """The new chat."""
 
     session_id = fields.String(metadata={"format": "uuid", "description": "a UUIDv4"})
+
+
+class AgentToken(outputs.Output):
+    """A token for a user of an application; it is shown this once."""
+
+    token = fields.String(metadata=says("a JSON Web Token"))
+    subject = fields.String()
+    agent_types = fields.List(one_of(AgentType))
+    expires_at = outputs.moment()
 
 
 class SentAnswer(outputs.Output):

@@ -21,8 +21,10 @@ from flask import Flask
 from gevent.lock import BoundedSemaphore
 
 from runtime.errors import FieldError, Forbidden, Invalid, RequestError, TooMany, Unauthenticated, Unavailable
-from runtime.model import Json, User
+from runtime.model import Json
+from runtime.panel.model import Caller
 from runtime.panel.service import AgentChats, Sent
+from runtime.tokens import ThreadGrant
 from web.core import Core
 from web.http.errors import describe
 from web.http.gunicorn import socket_of
@@ -99,13 +101,13 @@ class _Server(socketio.Server):  # type: ignore[misc]
 class _ChatSocket:
     """One connected client."""
 
-    def __init__(self, server: Any, sid: str, core: Core, user: User, credential: Credential) -> None:
+    def __init__(self, server: Any, sid: str, core: Core, caller: Caller, credential: Credential) -> None:
         self._server = server
         self._core = core
         self.sid = sid
-        self.user = user
+        self.caller = caller
         self.credential = credential
-        self.leave = core.open_streams.enter(user.id)
+        self.leave = core.open_streams.enter(caller.name)
         self.rooms: dict[str, gevent.Greenlet[..., None]] = {}
         self._allowance, self._at = float(_BURST), time.monotonic()
 
@@ -196,9 +198,10 @@ class Sockets:
             user = self._core.credentials.resolve(credential) if credential else None
             if credential is None or user is None:
                 raise Unauthenticated
-            if credential.grant is not None:
+            if isinstance(credential.grant, ThreadGrant):
                 raise Forbidden("This token is for one thread, and does not reach this.")
-            self._sockets[sid] = _ChatSocket(self._server, sid, self._core, user, credential)
+            caller = Caller.of(user, credential.grant)
+            self._sockets[sid] = _ChatSocket(self._server, sid, self._core, caller, credential)
         except (RequestError, Unavailable) as error:
             raise socketio.exceptions.ConnectionRefusedError(str(error)) from error
 
@@ -249,10 +252,10 @@ class Sockets:
 
     def _join(self, socket: _ChatSocket, session_id: str, after: str | None) -> None:
         chats = self._chats
-        chat = chats.get(socket.user, session_id)
+        chat = chats.get(socket.caller, session_id)
         if session_id not in socket.rooms and len(socket.rooms) >= ROOMS:
             raise TooMany(f"A socket may be in {ROOMS} chats at once; leave one of them.")
-        leave = self._core.open_streams.enter(socket.user.id)
+        leave = self._core.open_streams.enter(socket.caller.name)
         self._leave(socket, session_id)
         self._server.emit("connection_confirmed", {"session_id": session_id}, to=socket.sid)
         room = gevent.spawn(Room(self._core, chats, chat, socket).follow, after)
@@ -267,14 +270,14 @@ class Sockets:
     def _send(
         self, socket: _ChatSocket, session_id: str, message: str, context: Any, client_id: str | None
     ) -> dict[str, Json]:
-        run_id = self._chats.send(socket.user, session_id, Sent(message, context, client_id))
+        run_id = self._chats.send(socket.caller, session_id, Sent(message, context, client_id))
         return {"status": "sent", "run_id": run_id}
 
     def _stop(self, socket: _ChatSocket, session_id: str) -> None:
-        self._chats.stop(socket.user, session_id)
+        self._chats.stop(socket.caller, session_id)
 
     def _answer(self, socket: _ChatSocket, session_id: str, confirmation_id: str | None, answer: Any) -> None:
-        self._chats.answer(socket.user, session_id, confirmation_id, answer)
+        self._chats.answer(socket.caller, session_id, confirmation_id, answer)
 
 
 def _loaded(schema: ma.Schema, data: Any) -> dict[str, Any]:

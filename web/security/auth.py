@@ -19,7 +19,7 @@ from runtime import logs
 from runtime.errors import Forbidden, Unauthenticated
 from runtime.model import User
 from runtime.settings import Settings
-from runtime.tokens import CLOCK_SKEW, read_session_token, read_thread_token
+from runtime.tokens import CLOCK_SKEW, read_agent_token, read_session_token, read_thread_token
 from web.core import core
 from web.security import scope
 from web.security.credentials import Credential
@@ -201,8 +201,11 @@ def _bearer(header: str) -> Credential | None:
     session_id = read_session_token(core.settings, text)
     if session_id:
         return Credential("session", session_id)
-    grant = read_thread_token(core.settings, text)
-    return Credential("thread", grant.session_id, grant) if grant else None
+    of_thread = read_thread_token(core.settings, text)
+    if of_thread is not None:
+        return Credential("thread", of_thread.holder, of_thread)
+    of_agents = read_agent_token(core.settings, text)
+    return Credential("agent", of_agents.holder, of_agents) if of_agents else None
 
 
 def is_own_origin(origin: str) -> bool:

@@ -10,10 +10,11 @@ from runtime.dispatch import after_commit
 from runtime.duties import Duties
 from runtime.errors import StreamUnavailable
 from runtime.model import User
-from runtime.sessions import tokens
+from runtime.panel import tokens as agent_tokens
+from runtime.sessions import tokens as thread_tokens
 from runtime.store import Database, users
 from runtime.stream import Revocations
-from runtime.tokens import ThreadGrant
+from runtime.tokens import Grant, ThreadGrant
 
 _CACHED_FOR = 5.0
 """Seconds. Also how long an expired session, or at worst a revoked one, is still accepted."""
@@ -24,18 +25,20 @@ _MAX_CACHED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An API token's secret, the id of a login, or that of a thread's session."""
+    """An API token's secret, the id of a login, that of a thread's session, or an embedder's user."""
 
     kind: str
-    """``token``, ``session`` (a login), or ``thread``."""
+    """``token``, ``session`` (a login), ``thread`` or ``agent``."""
     value: str
-    grant: ThreadGrant | None = None
-    """All that it permits, of kind ``thread``; None: all that its user may."""
+    grant: Grant | None = None
+    """All that it permits, of kind ``thread`` or ``agent``; None: all that its user may."""
 
     def user(self, database: Database) -> User | None:
         """Its user; None if it is unknown, expired or revoked. One query."""
+        if isinstance(self.grant, ThreadGrant):
+            return database.read(thread_tokens.subject, self.grant)
         if self.grant is not None:
-            return database.read(tokens.subject, self.grant)
+            return database.read(agent_tokens.account, self.grant)
         find = users.by_token if self.kind == "token" else users.by_login
         return database.read(find, self.value)
 

@@ -1,20 +1,23 @@
-"""What a token reaches that is for one thread: its routes, of each what is of that thread.
+"""What a token reaches that is for one thread, or for the agent chats of one embedder's user: its routes,
+of each what is of those threads.
 
-All routes are asked here, before their views. One that is not named in this table is refused, so
+All routes are asked here, before their views. One that is not named in these tables is refused, so
 a new one is closed to such tokens until somebody opens it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from flask import g, request
 
 from runtime.errors import Forbidden, NotFound
-from runtime.sessions import tokens
+from runtime.panel import tokens as agent_tokens
+from runtime.sessions import tokens as thread_tokens
 from runtime.store import files
-from runtime.tokens import ThreadGrant
+from runtime.tokens import Grant, ThreadGrant
 from web.core import core
 
 _READ: Mapping[str, frozenset[str]] = {
@@ -73,34 +76,88 @@ _WRITE: Mapping[str, frozenset[str]] = {
 of a session."""
 
 _UPLOAD = "files.upload_file"
-"""Names nothing. What it makes is reached once a message of the thread names it."""
+"""Names nothing. What it makes is reached once a message of a thread of the token's names it."""
 
-_READS = {endpoint: kind for kind, endpoints in _READ.items() for endpoint in endpoints}
-_WRITES = {endpoint: kind for kind, endpoints in _WRITE.items() for endpoint in endpoints}
+_READS_OF_RUNS = frozenset(
+    {
+        "runs.get_run",
+        "runs.wait_for_run",
+        "runs.list_children",
+        "events.run_events",
+        "queued messages.list_messages",
+    }
+)
+
+_Table = Mapping[str, frozenset[str]]
 
 
-def check(grant: ThreadGrant) -> None:
-    """Raise Forbidden for a route that ``grant`` does not permit, NotFound for what is not of its thread."""
-    endpoint = request.endpoint or ""
-    kind = _READS.get(endpoint)
-    if kind is None:
-        kind = _WRITES.get(endpoint)
-        if kind is None and endpoint != _UPLOAD:
-            raise Forbidden("This token is for one thread, and does not reach this.")
-        if not grant.writes:
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """The routes of one kind of token."""
+
+    what: str
+    reads: _Table
+    writes: _Table
+    by_themselves: frozenset[str] = frozenset()
+    """Routes whose views look who asks."""
+
+    def kind_of(self, endpoint: str, writes: bool) -> str | None:
+        """What a route's path names; None where it names nothing of a thread. Raises Forbidden."""
+        for table, may in ((self.reads, True), (self.writes, writes)):
+            kind = next((kind for kind, endpoints in table.items() if endpoint in endpoints), None)
+            if kind is not None and not may:
+                raise Forbidden("This token only reads.")
+            if kind is not None:
+                return kind
+        if endpoint not in self.by_themselves and endpoint != _UPLOAD:
+            raise Forbidden(f"This token is for {self.what}, and does not reach this.")
+        if not writes:
             raise Forbidden("This token only reads.")
-    if kind is not None:
-        id = (request.view_args or {})[f"{kind}_id"]
-        if not core.database.read(tokens.reaches, grant.thread_id, kind, id):
-            raise NotFound
+        return None
+
+
+_OF_THREAD = _Reach("one thread", _READ, _WRITE)
+_OF_AGENTS = _Reach(
+    "agent chats",
+    {
+        "state": _READ["state"],
+        "run": _READS_OF_RUNS,
+        "file": _READ["file"],
+    },
+    {"run": _WRITE["run"]},
+    frozenset(
+        f"agent chat.{view}"
+        for view in ("create_chat", "list_chats", "get_chat", "send_message", "delete_chat")
+    ),
+)
+
+
+def check(grant: Grant) -> None:
+    """Raise Forbidden for a route that ``grant`` does not permit, NotFound for what is not of its threads."""
+    reach, writes = (_OF_THREAD, grant.writes) if isinstance(grant, ThreadGrant) else (_OF_AGENTS, True)
+    kind = reach.kind_of(request.endpoint or "", writes)
+    if kind is not None and not _reaches(grant, kind, (request.view_args or {})[f"{kind}_id"]):
+        raise NotFound
+
+
+def _reaches(grant: Grant, kind: str, id: str) -> bool:
+    if isinstance(grant, ThreadGrant):
+        return core.database.read(thread_tokens.reaches, grant, kind, id)
+    return core.database.read(agent_tokens.reaches, g.user, grant, kind, id)
 
 
 def check_given(given: Any) -> None:
-    """Raise NotFound where messages of a request's body name files that are not of the token's thread."""
+    """Raise NotFound where messages of a request's body name files that are not of the token's threads."""
     credential = g.get("credential")
     if credential is None or credential.grant is None or not isinstance(given, dict):
         return
     ids = files.ids_of(given.get("messages") or ())
-    missing = core.database.read(tokens.unnameable, g.user, credential.grant.thread_id, ids) if ids else None
+    missing = _unnameable(credential.grant, ids) if ids else None
     if missing is not None:
         raise NotFound(f"There is no file {missing}; upload it first.")
+
+
+def _unnameable(grant: Grant, ids: list[str]) -> str | None:
+    if isinstance(grant, ThreadGrant):
+        return core.database.read(thread_tokens.unnameable, g.user, grant, ids)
+    return core.database.read(agent_tokens.unnameable, g.user, grant, ids)

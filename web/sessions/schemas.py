@@ -8,14 +8,13 @@ from marshmallow import fields, validate
 
 from runtime.sessions.model import By, Reason, Status
 from runtime.store.queued_messages import MAX_WAITING
+from runtime.tokens import LONGEST
 from runtime.transfer import kinds
 from runtime.transfer.kinds import Config, Flag, Id, Object, integer, one_of, says, text
 from web.api.schemas import outputs, queries
 from web.api.schemas.inputs import Input, message_list
 
 _MOST = 1_000_000_000
-LONGEST = 30 * 86_400
-"""Seconds for which a token may count."""
 _USUAL = 3600
 
 

@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from runtime.errors import SessionExpired
-from runtime.model import ThreadStatus, User
+from runtime.model import ThreadStatus
 from runtime.outboxes import further_duties, outbox_of
+from runtime.panel.model import Caller
 from runtime.panel.service import AgentChats, Sent
 from runtime.panel.tables import agent_chats
 from runtime.store import runs, tables, threads, users
@@ -124,12 +125,12 @@ def test_a_message_with_a_client_id_is_taken_once(ada: Client, core: Core) -> No
 
 def test_of_one_message_sent_twice_at_once_one_run_comes(ada: Client, core: Core) -> None:
     session_id = begin(ada)
-    user: User = core.database.read(users.get, ada.user["id"])
+    caller = Caller(core.database.read(users.get, ada.user["id"]))
     chats = AgentChats(core.dispatcher, core.database, core.log, core.settings)
     sent = Sent("Once", client_id=str(uuid4()))
 
     with ThreadPoolExecutor(4) as pool:
-        answered = list(pool.map(lambda _: chats.send(user, session_id, sent), range(4)))
+        answered = list(pool.map(lambda _: chats.send(caller, session_id, sent), range(4)))
 
     assert len(set(answered)) == 1
     assert shown(ada, session_id) == [("user", "Once")]
@@ -229,10 +230,10 @@ def test_an_agent_type_without_a_worker_names_the_setting(ada: Client, core: Cor
 
 def test_a_chat_that_expires_meanwhile_takes_no_message(ada: Client, core: Core) -> None:
     session_id = begin(ada)
-    user: User = core.database.read(users.get, ada.user["id"])
+    caller = Caller(core.database.read(users.get, ada.user["id"]))
     chats = AgentChats(core.dispatcher, core.database, core.log, core.settings)
-    chat = chats.get(user, session_id)
+    chat = chats.get(caller, session_id)
     let_pass(core, session_id, DAY + 60)
 
     with pytest.raises(SessionExpired):
-        chats.send(user, chat.session_id, Sent("Too late"))
+        chats.send(caller, chat.session_id, Sent("Too late"))

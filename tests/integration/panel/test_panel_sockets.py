@@ -310,6 +310,20 @@ def test_without_a_credential_there_is_no_socket(stack: Stack, ada: Client, toke
         made.connect(auth={"token": token} if token else None)
 
 
+def test_the_token_of_an_applications_user_joins_that_users_chats_only(stack: Stack, ada: Client) -> None:
+    token = ada.post("/api/agent-chat/token", json={"subject": "grace"}).json()["token"]
+    with Client(stack.url) as grace:
+        body = {"agent_type": "rag"}
+        made = grace.post("/api/agent-chat/sessions", json=body, headers={"Authorization": f"Bearer {token}"})
+    mine, accounts = made.json()["session_id"], begin(ada)
+
+    with panel(stack, ada, auth={"token": token}) as ours:
+        ours.join(mine)
+        assert ours.call("chat_message", session_id=mine, message="Hello")["status"] == "sent"
+        for event, more in (("join_chat", {}), ("chat_message", {"message": "Hello"}), ("stop", {})):
+            assert ours.call(event, session_id=accounts, **more)["code"] == "session_expired"
+
+
 def test_a_cookie_serves_our_own_pages_only(stack: Stack, ada: Client) -> None:
     cookie = "; ".join(f"{name}={value}" for name, value in ada.cookies.items())
     with panel(stack, ada, auth=None, headers={"Cookie": cookie}) as ours:
