@@ -53,7 +53,10 @@ def remote(server: str, token: str, pool: str, slots: int, workers: tuple[Path, 
     if not registry.workers:
         raise Invalid("There is no worker in the folders; name others by --workers, or by WORKERS_PATH.")
     with closing(Children(settings)) as children:
-        machine = Machine(server, token, pool, slots, _Workers(registry, children).start)
+        try:
+            machine = Machine(server, token, pool, slots, _Workers(registry, children).start)
+        except ValueError as error:
+            raise Invalid(str(error)) from error
         signal.signal(signal.SIGTERM, machine.drain)
         signal.signal(signal.SIGINT, machine.drain)
         say(f"asks {server} for runs of the pool {pool}; has {', '.join(registry.workers)}")

@@ -12,6 +12,7 @@ import pytest
 
 from runtime.sdk.remote import Exit, Lost, execution
 from runtime.sdk.remote.api import Refused, Unreachable
+from runtime.sdk.remote.connections import Connections
 
 LEASE = 0.8
 RUN: dict[str, Any] = {"worker_id": "w", "timeout_seconds": 60}
@@ -110,14 +111,14 @@ class Worker:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
-    monkeypatch.setattr(execution, "Api", lambda url, token: server)
+    monkeypatch.setattr(execution, "Api", lambda *_: server)
     yield server
     server.ended.set()
 
 
 def execute(worker: Worker, **of_run: Any) -> None:
     claim = {**CLAIM, "line": json.dumps({"run": {**RUN, **of_run}})}
-    execution.Execution("http://server", claim, lambda *_: worker).run()
+    execution.Execution(Connections("http://server"), claim, lambda *_: worker).run()
 
 
 def test_no_line_is_taken_for_a_sign_of_life_whose_answer_was_lost(server: Server) -> None:
@@ -231,7 +232,7 @@ def test_a_worker_that_is_lost_before_it_starts_leaves_its_run_to_another(server
         raise Lost("its folder is not there")
 
     claim = {**CLAIM, "line": json.dumps({"run": RUN})}
-    execution.Execution("http://server", claim, start).run()
+    execution.Execution(Connections("http://server"), claim, start).run()
 
     assert server.said() == [{"type": "exit", "code": "lost", "message": "its folder is not there"}]
 
@@ -320,7 +321,7 @@ def test_files_are_read_from_where_the_machine_reaches_the_server(server: Server
     server.news = {"type": "result", "id": "a", "messages": [message()]}
     worker = Worker(output())
     line = json.dumps({"run": RUN, "messages": [message(), {"content": "on", "files": None}], "open": []})
-    execution.Execution("http://server", {**CLAIM, "line": line}, start).run()
+    execution.Execution(Connections("http://server"), {**CLAIM, "line": line}, start).run()
 
     found = [first[0]["messages"][0], worker.told[-1]["messages"][0]]
     assert [one["files"][0]["url"] for one in found] == ["http://server/worker/runs/r/files/f"] * 2

@@ -40,7 +40,7 @@ class Execution:
 
     made: list[Execution]
 
-    def __init__(self, server: str, claim: dict[str, Any], start: Any) -> None:
+    def __init__(self, server: object, claim: dict[str, Any], start: Any) -> None:
         self.claim = claim
         self.handed_back = threading.Event()
         self.made.append(self)
@@ -55,7 +55,7 @@ class Execution:
 def drain(server: Any, monkeypatch: pytest.MonkeyPatch) -> list[Execution]:
     """Drain a machine that waits for a run; what it was given."""
     monkeypatch.setattr(Execution, "made", [], raising=False)
-    monkeypatch.setattr(machine, "Api", lambda url, token: server)
+    monkeypatch.setattr(machine, "Api", lambda *_: server)
     monkeypatch.setattr(machine, "Execution", Execution)
     drained = machine.Machine("http://server", "secret", "remote", 1, lambda *_: pytest.fail("started"))
     running = threading.Thread(target=drained.run, args=(0.0,))

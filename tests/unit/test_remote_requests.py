@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.sdk.remote.api import Api, Refused, Unreachable
+from runtime.sdk.remote.connections import Connections
 from tests.support.cut_answers import answering
 
 
@@ -19,13 +20,13 @@ from tests.support.cut_answers import answering
 )
 def test_an_answer_that_is_cut_off_is_asked_for_again(sent: bytes) -> None:
     with answering(sent) as url, pytest.raises(Unreachable):
-        Api(url, "secret").get("/claims", 3)
+        Api(Connections(url), "", "secret").get("/claims", 3)
 
 
 def test_a_refusal_whose_reason_is_cut_off_is_a_refusal() -> None:
     sent = b'HTTP/1.1 401 No\r\nContent-Length: 100\r\n\r\n{"de'
     with answering(sent) as url, pytest.raises(Refused) as refused:
-        Api(url, "secret").get("/claims", 3)
+        Api(Connections(url), "", "secret").get("/claims", 3)
     assert refused.value.status == 401
 
 
@@ -39,4 +40,4 @@ def test_a_refusal_whose_reason_is_cut_off_is_a_refusal() -> None:
 def test_a_stream_that_is_cut_off_is_asked_for_again(sent: bytes) -> None:
     sent = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + sent
     with answering(sent) as url, pytest.raises(Unreachable):
-        list(Api(url, "secret").events("/commands"))
+        list(Api(Connections(url), "", "secret").events("/commands"))

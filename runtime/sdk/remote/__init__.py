@@ -2,6 +2,7 @@
 
 ::
 
+    connections  to the server, kept from one request to the next
     api          requests to the server
     machine      asks for runs, and has each executed; drains
     execution    one run: carries what its worker says, and what it is told

@@ -25,9 +25,9 @@ def main() -> int:
         parser.error("set BRANCHLINE_POOL_TOKEN to a token of the pool (branchline token create --pool NAME)")
     try:
         folders = WorkerFolders(given.workers)
+        machine = Machine(given.server, token, given.pool, given.slots, folders.start)
     except (OSError, ValueError, KeyError) as error:
         parser.error(str(error))
-    machine = Machine(given.server, token, given.pool, given.slots, folders.start)
     signal.signal(signal.SIGTERM, machine.drain)
     signal.signal(signal.SIGINT, machine.drain)
     say(f"asks {given.server} for runs of the pool {given.pool}; has {', '.join(folders.ids)}")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+from .connections import BROKEN, Connections
+
 _SILENCE = 60.0
 """Seconds of silence after which a stream is broken; there are heartbeats in it."""
-_BROKEN = (OSError, ValueError, http.client.HTTPException)
-"""What reading an answer raises that is cut off, or is none; the last is no OSError."""
 
 
 class Unreachable(Exception):
@@ -28,10 +25,12 @@ class Refused(Exception):
 
 
 class Api:
-    """Requests under one path, with one token."""
+    """Requests below one path, with one token."""
 
-    def __init__(self, url: str, token: str) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, server: Connections, path: str, token: str) -> None:
+        self.url = f"{server.url}{path}"
+        self._server = server
+        self._path = path
         self._headers = {"Authorization": f"Bearer {token}", "User-Agent": "branchline-remote"}
 
     def get(self, path: str, timeout: float) -> Any:
@@ -48,39 +47,42 @@ class Api:
 
     def events(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The events of a stream: the type and the data of each. Raises Unreachable, Refused."""
-        type = ""
+        type, status, content = "", 0, b""
         try:
-            with self._open(path, None, "", _SILENCE) as response:
+            with self._server.ask("GET", self._path + path, None, self._headers, _SILENCE) as response:
+                status = response.status
+                if status >= 300:
+                    content = response.read()
                 for line in response:
                     if line.startswith(b"event:"):
                         type = line[6:].strip().decode()
                     elif line.startswith(b"data:"):
                         yield type, json.loads(line[5:])
-        except _BROKEN as error:
-            raise Unreachable(str(error)) from error
+        except (*BROKEN, ValueError) as error:
+            if status < 300:
+                raise Unreachable(str(error)) from error
+        if status >= 300:
+            raise _refusal(status, content)
 
     def _send(self, path: str, body: bytes | None, type: str, timeout: float) -> Any:
-        try:
-            with self._open(path, body, type, timeout) as response:
-                return json.loads(response.read())
-        except _BROKEN as error:
-            raise Unreachable(str(error)) from error
-
-    def _open(self, path: str, body: bytes | None, type: str, timeout: float) -> Any:
         headers = {**self._headers, "Content-Type": type} if type else self._headers
-        request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310  an operator's URL
+        method, status, content = "GET" if body is None else "POST", 0, b""
         try:
-            return urllib.request.urlopen(request, timeout=timeout)  # noqa: S310
-        except urllib.error.HTTPError as error:
-            with error:
-                detail = _detail(error)
-            if error.code == 429 or error.code >= 500:
-                raise Unreachable(detail) from error
-            raise Refused(error.code, detail) from error
+            with self._server.ask(method, self._path + path, body, headers, timeout) as response:
+                status = response.status
+                content = response.read()
+            if status < 300:
+                return json.loads(content)
+        except (*BROKEN, ValueError) as error:
+            if status < 300:
+                raise Unreachable(str(error)) from error
+        raise _refusal(status, content)
 
 
-def _detail(error: urllib.error.HTTPError) -> str:
+def _refusal(status: int, content: bytes) -> Unreachable | Refused:
+    """What an answer that is none means; its reason may be cut off."""
     try:
-        return str(json.load(error)["detail"])
-    except (*_BROKEN, KeyError, TypeError):
-        return f"the server answered {error.code}"
+        detail = str(json.loads(content)["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = f"the server answered {status}"
+    return Unreachable(detail) if status == 429 or status >= 500 else Refused(status, detail)

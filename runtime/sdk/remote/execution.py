@@ -20,6 +20,7 @@ from .api import Api, Refused, Unreachable
 from .worker import Lost
 
 if TYPE_CHECKING:
+    from .connections import Connections
     from .worker import Start, Worker
 
 _PART = 0.8
@@ -45,10 +46,10 @@ _CALL_WAIT = 20.0
 class Execution:
     """Carries one run."""
 
-    def __init__(self, server: str, claim: Mapping[str, Any], start: Start) -> None:
+    def __init__(self, server: Connections, claim: Mapping[str, Any], start: Start) -> None:
         """``claim``: what the server has answered."""
-        self._api = Api(f"{server}/worker/runs/{claim['run_id']}", claim["token"])
-        self._server = server
+        self._api = Api(server, f"/worker/runs/{claim['run_id']}", claim["token"])
+        self._server = server.url
         self._claim = claim
         self._start = start
         self._lease = float(claim["lease"])
@@ -338,7 +339,7 @@ class Execution:
                         worker.send(b'{"type":"cancel"}')
                         self._in_thread(worker.stop, _GRACE)
                     elif command == "end":
-                        return self._end()
+                        self._end()  # and the stream, so that its connection is of use to the next run
             except Unreachable:
                 pass
             except Refused:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .api import Api, Refused, Unreachable
+from .connections import Connections
 from .execution import Execution
 from .worker import Start
 
@@ -25,9 +26,9 @@ class Machine:
     """Executes runs of a pool until it is told to drain."""
 
     def __init__(self, server: str, token: str, pool: str, slots: int, start: Start) -> None:
-        """``server``: its URL, with its BASE_PATH; ``slots``: runs at once."""
-        self._server = server.rstrip("/")
-        self._pool = Api(f"{self._server}/worker/pools/{pool}", token)
+        """``server``: its URL, with its BASE_PATH; ``slots``: runs at once. Raises ValueError."""
+        self._server = Connections(server)
+        self._pool = Api(self._server, f"/worker/pools/{pool}", token)
         self._slots = threading.Semaphore(slots)
         self._start = start
         self._executions: set[Execution] = set()
@@ -57,6 +58,7 @@ class Machine:
             execution.hand_back()
         while self._executions and time.monotonic() < until + _MARGIN:
             time.sleep(0.05)
+        self._server.close()
 
     def drain(self, *_: object) -> None:
         """Ask for no more runs. May be called in a signal handler."""
