@@ -14,6 +14,7 @@ import redis
 
 from bench import database, processes, variants
 from bench.client import Client, Reply
+from bench.stamp_service import StampService
 from bench.system import TimedRun
 from runtime.testing.ports import free_port
 from runtime.testing.postgresql_server import temporary_database
@@ -241,6 +242,7 @@ def running(folder: Path, server: str | None) -> Iterator[Branchline]:
         if server:
             url = cleanup.enter_context(temporary_database(server))
             connection = cleanup.enter_context(psycopg.connect(url, autocommit=True))
-        workers = f"{variants.WORKERS}:{variants.write(folder / 'workers')}"
+        service = cleanup.enter_context(StampService())
+        workers = f"{variants.WORKERS}:{variants.write(folder / 'workers', service.url)}"
         stack = Stack(folder, url, redis_server.url, ("python",), WORKERS_PATH=workers)
         yield Branchline(cleanup.enter_context(stack), redis_server.url, connection)

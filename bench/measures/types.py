@@ -1,28 +1,34 @@
-"""Start by type: a worker in JavaScript beside the same in Python, by turns on one system."""
+"""Start by type: the worker ``stamp`` as each type beside the one in Python, by turns on one system."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import subprocess
+import sys
 
 from bench.branchline import Branchline
 from bench.figures import Figures, quantile
 from bench.measure import Measure
 from bench.measures import turns
 from bench.system import System
+from bench.variants import ELSEWHERE, HTTP, PLAIN, REMOTE
+from runtime.settings import CHECKOUT
 from runtime.testing.stack import READY_WITHIN
 
-_RUNS = 15
+_RUNS = 10
 _IN_A_ROW = 10
 _PAUSE = 0.25
 """Seconds between two runs, in which the next process loads its worker."""
 _USERS = (2, 4)
 """Runs that are asked for at the same moment."""
-_MOMENTS = 6
+_MOMENTS = 3
 _PAUSE_BETWEEN = 1.5
 """Seconds between two such moments."""
-_POOL = "pool node"
-_NODE, _PYTHON = "stamp-node", "stamp"
+_POOLS = ("pool types", "pool remote")
+_NODE, _EXEC = "stamp-node", "stamp-exec"
+_TYPES = {PLAIN: "python", _NODE: "node", _EXEC: "exec", HTTP: "http", REMOTE: "remote"}
 
 
 class Types(Measure):
@@ -30,35 +36,67 @@ class Types(Measure):
 
     name = "types"
 
+    def __init__(self) -> None:
+        self._workers: list[str] = []
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._parts: dict[str, subprocess.Popen[bytes]] = {}
+        """All processes of the system."""
+
+    async def prepare(self, branchline: Branchline) -> None:
+        self._parts = branchline.stack.processes
+        token = branchline.stack.run("token", "create", "--pool", "remote").strip()
+        self._started = [branchline.stack.start(pool) for pool in _POOLS]
+        self._started.append(_machine(branchline, token))
+        self._workers = [worker for worker in _TYPES if worker != _NODE or shutil.which("node")]
+        for worker in self._workers:
+            await _wait_for_pool(branchline, worker)
+            await branchline.stream_run_at(branchline.inputs[0], 1, 0, worker)
+
     async def round(self, system: System, figures: Figures) -> None:
-        if not isinstance(system, Branchline) or shutil.which("node") is None:
-            return
-        process = system.stack.start(_POOL)
-        try:
-            await _wait_for_pool(system)
-            await _by_turns(system, figures)
+        assert isinstance(system, Branchline)
+        await _by_turns(system, figures, self._workers)
+        if _NODE in self._workers:
             await _without_pauses(system, figures)
             for users in _USERS:
                 await _at_once(system, figures, users)
-        finally:
+
+    async def clear(self) -> None:
+        for process in self._started:
             process.terminate()
-            process.wait()
-            del system.stack.processes[_POOL]
+        while any(process.poll() is None for process in self._started):
+            await asyncio.sleep(0.05)
+        for pool in _POOLS:
+            self._parts.pop(pool, None)
 
 
-async def _wait_for_pool(system: Branchline) -> None:
+def _machine(system: Branchline, token: str) -> subprocess.Popen[bytes]:
+    """A machine elsewhere, that is here."""
+    folder = system.stack.folder
+    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environ |= {"BRANCHLINE_POOL_TOKEN": token, "WORKERS_PATH": str(folder / ELSEWHERE)}
+    environ |= {"BRANCHLINE_HOME": str(folder / "home-elsewhere"), "BRANCHLINE_POOL_DRAIN": "1"}
+    command = [sys.executable, "-m", "runtime", "remote", "--server", system.stack.url, "--slots", "1"]
+    with open(folder / "remote.log", "ab") as log:
+        return subprocess.Popen(command, cwd=CHECKOUT, env=environ, stdout=log, stderr=log)
+
+
+async def _wait_for_pool(system: Branchline, worker: str) -> None:
     async with asyncio.timeout(READY_WITHIN):
         while True:
-            found = (await system.client.request("GET", f"/api/workers/{_NODE}")).json()["worker"]
+            found = (await system.client.request("GET", f"/api/workers/{worker}")).json()["worker"]
             if found["slots"]:
                 return
             await asyncio.sleep(0.1)
 
 
-async def _by_turns(system: Branchline, figures: Figures) -> None:
-    medians = await turns.starts(system, (_PYTHON, _NODE), _RUNS, _PAUSE)
+async def _by_turns(system: Branchline, figures: Figures, workers: list[str]) -> None:
+    medians = await turns.starts(system, workers, _RUNS, _PAUSE)
     for worker, seconds in medians.items():
-        figures.add(f"start of {worker}, with pauses between, p50", "ms", seconds * 1000, samples=_RUNS)
+        what = f"start of type {_TYPES[worker]}, with pauses between, p50"
+        figures.add(what, "ms", seconds * 1000, samples=_RUNS)
+        if worker != PLAIN:
+            ratio = seconds / medians[PLAIN]
+            figures.add(f"{what}, as a multiple of python's", "×", ratio, samples=_RUNS)
 
 
 async def _without_pauses(system: Branchline, figures: Figures) -> None:
