@@ -38,11 +38,13 @@ from runtime.store import (
     queued_messages,
     requests,
     runs,
+    summaries,
     threads,
     windows,
 )
 from runtime.store.execute import on
 from runtime.store.states import NewMessage
+from runtime.store.summaries import Summary
 from runtime.stream import EventLog, Hint
 
 AUTO_AUTHOR = "auto"
@@ -195,6 +197,24 @@ class Sessions:
     def get(self, user: User, thread_id: str) -> Session:
         """Raises NotFound."""
         return self._database.read(store.get, user.workspace_id, thread_id)
+
+    def summary(self, user: User, thread_id: str) -> tuple[str | None, Summary | None]:
+        """Which worker sums up what the window leaves out, and the summary that the next turn is given.
+
+        None: nobody does; there is none yet. Raises NotFound.
+        """
+
+        def read(c: Connection) -> tuple[Session, Thread, Summary | None]:
+            session = store.get(c, user.workspace_id, thread_id)
+            thread = threads.get(c, user.workspace_id, thread_id)
+            return session, thread, summaries.newest(c, session.tip_state_id)
+
+        session, thread, summary = self._database.read(read)
+        worker = session.window.get("summary")
+        if worker is None:
+            with suppress(Invalid, WorkerUnavailable, NotFound):  # it cannot say so now
+                worker = self._prepare(user, thread, session.worker_id, session.config).summary_worker
+        return worker, summary
 
     def change(self, user: User, thread_id: str, changes: Mapping[str, Any]) -> Session:
         """Change ``auto``, ``limits`` and ``window``, of each what is named, or set ``tip_state_id``.

@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from runtime.model import Json, Message, Role, Run, RunStatus, new_id
+from runtime.model import Json, Message, Role, Run, RunStatus, encode_time, new_id
 from runtime.store import follow_ups, messages, outbox, runs, states
 from runtime.store.tables import Id, Time, now, summaries, threads
 from runtime.store.tables import runs as runs_table
@@ -45,6 +45,15 @@ class Summary:
     """How many it covers, all from the first one on."""
     content: str
     created_at: datetime
+
+    def encode(self) -> dict[str, Json]:
+        """The summary as the API shows it."""
+        return {
+            "state_id": self.state_id,
+            "messages": self.messages,
+            "content": self.content,
+            "created_at": encode_time(self.created_at),
+        }
 
     def as_message(self) -> Message:
         """As a run is given it."""

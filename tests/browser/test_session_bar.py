@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page, Route, expect
 
+from runtime.testing.waiting import until
 from tests.support.browser import Visitor, axe, opened, turn, write
 
 Json = dict[str, Any]
@@ -207,3 +210,30 @@ def test_limits_are_raised_and_a_closed_session_is_no_more(visitor: Visitor) -> 
     expect(page.locator(".turn-answer")).to_have_count(2)
     page.get_by_role("button", name="Stop generating").click()
     expect(page.locator(".turn-answer").last).to_have_attribute("data-status", "cancelled")
+
+
+def test_the_summary_of_what_has_slid_out_is_shown_with_who_has_made_it(visitor: Visitor) -> None:
+    thread: Json = visitor.client.thread(worker_id="fake", config={"mode": "remember"})
+    path = f"/api/threads/{thread['id']}/session"
+    wish = {"auto": {"enabled": False}, "window": {"k": 2, "summary": "fake"}}
+    visitor.client.post(path, json=wish).raise_for_status()
+    page = visitor.open(thread)
+    choose(page, "Session actions", "Summary")
+    dialog = page.get_by_role("dialog", name="Summary of the conversation")
+    expect(dialog).to_contain_text("The worker fake sums up")
+    expect(dialog).to_contain_text("There is no summary yet")
+    page.keyboard.press("Escape")
+    for number, text in enumerate(("One", "Two", "Three"), 1):
+        write(page, text)
+        expect(bar(page)).to_contain_text(f"Turn {number}")
+        expect(bar(page)).to_contain_text("The turn has ended.")
+    until(lambda: visitor.client.get(f"{path}/summary").json()["summary"], what="a summary")
+
+    choose(page, "Session actions", "Summary")
+
+    summary = dialog.get_by_role("region", name="The last summary")
+    expect(summary).to_contain_text(re.compile(r"The first \d+ messages, summed up "))
+    expect(summary).to_contain_text("Hello, world!")
+    assert axe(page) == []
+    if folder := os.environ.get("BRANCHLINE_TEST_PICTURES"):
+        page.screenshot(path=str(Path(folder) / "session-summary.png"))

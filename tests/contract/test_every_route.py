@@ -58,7 +58,7 @@ READ_BY_SESSION_TOKENS = {
     "GET /api/threads/{thread_id}", "GET /api/threads/{thread_id}/export",
     "GET /api/threads/{thread_id}/snapshot", "GET /api/threads/{thread_id}/events",
     "GET /api/threads/{thread_id}/states", "GET /api/threads/{thread_id}/session",
-    "GET /api/threads/{thread_id}/session/transitions",
+    "GET /api/threads/{thread_id}/session/transitions", "GET /api/threads/{thread_id}/session/summary",
     "GET /api/states/{state_id}", "GET /api/states/{state_id}/messages",
     "GET /api/runs/{run_id}", "GET /api/runs/{run_id}/wait", "GET /api/runs/{run_id}/log",
     "GET /api/runs/{run_id}/attempts", "GET /api/runs/{run_id}/children", "GET /api/runs/{run_id}/events",

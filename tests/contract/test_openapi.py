@@ -36,7 +36,7 @@ CALLS = """
 POST /api/threads/{}/session · GET /api/threads/{}/session · PATCH /api/threads/{}/session
 POST /api/threads/{}/session/messages · POST /api/threads/{}/session/pause · POST /api/threads/{}/session/stop
 POST /api/threads/{}/session/step · POST /api/threads/{}/session/resume · POST /api/threads/{}/session/close
-GET /api/threads/{}/session/transitions
+GET /api/threads/{}/session/transitions · GET /api/threads/{}/session/summary
 POST /api/threads/{}/session/token · DELETE /api/threads/{}/session/token
 POST /api/agent-chat/sessions · GET /api/agent-chat/sessions · GET /api/agent-chat/sessions/{}
 POST /api/agent-chat/token · DELETE /api/agent-chat/token

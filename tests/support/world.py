@@ -255,6 +255,7 @@ class World:
             f"POST {path}/step": Call(talk),
             f"POST {path}/resume": Call(talk),
             f"GET {path}/transitions": Call(talk, {"limit": "2"}),
+            f"GET {path}/summary": Call(talk),
             f"POST {path}/token": Call(talk, body={"scope": "write", "ttl_seconds": 60}),
             f"DELETE {path}/token": Call(talk),
             f"POST {path}/close": Call(talk),

@@ -30,6 +30,7 @@ _READ: Mapping[str, frozenset[str]] = {
             "tree.list_states",
             "sessions.get_session",
             "sessions.list_transitions",
+            "sessions.get_summary",
         }
     ),
     "state": frozenset({"states.get_state", "states.list_messages"}),

@@ -156,6 +156,26 @@ class SessionTransition(outputs.Output):
     created_at = outputs.moment()
 
 
+class Summary(outputs.Output):
+    """The beginning of a conversation, as a worker has summed it up."""
+
+    state_id = outputs.identifier(metadata=says("that of the last message that it covers"))
+    messages = fields.Integer(metadata=says("how many it covers, from the first one on"))
+    content = fields.String()
+    created_at = outputs.moment()
+
+
+class SessionSummary(outputs.Output):
+    """Who sums up what the window of a session leaves out, and what has come of it."""
+
+    worker_id = fields.String(
+        allow_none=True, metadata=says("the session's, or that of the window of its worker; null: nobody")
+    )
+    summary = fields.Nested(
+        Summary, allow_none=True, metadata=says("what the next turn is given; null: there is none yet")
+    )
+
+
 class SessionToken(outputs.Output):
     """A token for the thread of a session; it is shown this once."""
 

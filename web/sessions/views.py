@@ -158,6 +158,17 @@ def list_transitions(given: dict[str, Any], thread_id: str) -> Response:
     return json_response({"items": [entry.encode() for entry in page.items], "next": page.next})
 
 
+@views.route("/summary")
+@views.response(200, schemas.SessionSummary)
+def get_summary(thread_id: str) -> Response:
+    """What the worker that sums up has made of what the window leaves out, on the way to the tip.
+
+    The next turn is given it behind the goal.
+    """
+    worker_id, summary = _sessions().summary(auth.current_user(), thread_id)
+    return json_response({"worker_id": worker_id, "summary": summary.encode() if summary else None})
+
+
 def _answer(session: Session, status: int = 200) -> Response:
     return json_response({"session": session.encode()}, status)
 

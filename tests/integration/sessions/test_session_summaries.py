@@ -304,3 +304,41 @@ def test_function_calls_are_summed_up_as_text() -> None:
         ("assistant", "text", 'add({"a": 1})'),
         ("assistant", "text", "add = 3"),
     ]
+
+
+def test_a_session_shows_its_summary_on_the_way_to_where_it_goes_on(talk: Talk) -> None:
+    def shown() -> Any:
+        answer = talk.client.get(f"{talk.path}/summary")
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    assert shown() == {"worker_id": "scribe", "summary": None}
+    turn(talk, "Greet", "Hello.")
+    first = talk.now()["tip_state_id"]
+    turn(talk, "And?", "Good day.")
+    sum_up(talk, "They greet.")
+
+    summary = shown()["summary"]
+    assert (summary["messages"], summary["content"]) == (2, "They greet.")
+    assert summary["state_id"] == first
+    before = talk.client.get(f"/api/states/{first}").json["state"]["parent_id"]
+    assert talk.change(tip_state_id=before).status_code == 200
+    assert shown() == {"worker_id": "scribe", "summary": None}, "another branch has none of it"
+
+
+def test_a_session_whose_worker_names_nobody_to_sum_up_says_so(ada: Client, core: Core) -> None:
+    other = Talk(ada, core)
+    assert ada.get(f"{other.path}/summary").json == {"worker_id": None, "summary": None}
+    other.change(window={"summary": "scribe"})
+    assert ada.get(f"{other.path}/summary").json["worker_id"] == "scribe"
+
+
+def test_a_session_shows_who_sums_up_by_the_window_of_its_worker(
+    ada: Client, core: Core, worker_folder: Path
+) -> None:
+    write_worker(worker_folder, "writer", '[window]\nmessages = 4\nsummary = "scribe"')
+    thread = ada.thread(worker_id="writer")
+    path = f"/api/threads/{thread['id']}/session"
+    assert ada.post(path, json={}).status_code == 201
+    assert ada.get(f"{path}/summary").json == {"worker_id": "scribe", "summary": None}
+    assert ada.get(f"/api/threads/{ada.thread()['id']}/session/summary").status_code == 404

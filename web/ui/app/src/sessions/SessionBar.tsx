@@ -2,7 +2,7 @@ import type { SessionAct } from '@branchline/client/api/calls';
 import type { Session } from '@branchline/client/api/types';
 import { isUnderWay } from '@branchline/client/thread/session';
 import { actOnSession } from '@branchline/client/thread/sessionActions';
-import { CircleX, Ellipsis, Footprints, Gauge, History, Pause, Play, Square } from 'lucide-react';
+import { CircleX, Ellipsis, Footprints, Gauge, History, Pause, Play, ScrollText, Square } from 'lucide-react';
 import { useState } from 'react';
 import { useThread } from '../stores/thread';
 import { IconButton } from '../ui/Button';
@@ -11,6 +11,7 @@ import { Menu, MenuItem, MenuSeparator } from '../ui/Menu';
 import { notifyError } from '../ui/notifications';
 import { SessionDialog } from './SessionDialog';
 import { SessionHistory } from './SessionHistory';
+import { SessionSummary } from './SessionSummary';
 import { budgets, reasonText, statusText } from './sessionText';
 
 /** The session of the thread: what it does, what it has used, and what can be done with it. */
@@ -21,7 +22,7 @@ export function SessionBar() {
 
 function Bar({ session }: { session: Session }) {
   const [busy, setBusy] = useState(false);
-  const [opened, setOpened] = useState<'limits' | 'history' | 'close' | null>(null);
+  const [opened, setOpened] = useState<'limits' | 'summary' | 'history' | 'close' | null>(null);
   const act = async (what: SessionAct) => {
     setBusy(true);
     try {
@@ -50,11 +51,13 @@ function Bar({ session }: { session: Session }) {
       {isUnderWay(session) && <IconButton label="Stop session" icon={Square} disabled={busy} onClick={() => void act('stop')} />}
       <Menu trigger={<button type="button" className="icon-button" aria-label="Session actions"><Ellipsis aria-hidden="true" /></button>}>
         {!isClosed && <MenuItem icon={Gauge} onSelect={() => setOpened('limits')}>Limits and prompt</MenuItem>}
+        <MenuItem icon={ScrollText} onSelect={() => setOpened('summary')}>Summary</MenuItem>
         <MenuItem icon={History} onSelect={() => setOpened('history')}>History</MenuItem>
         {!isClosed && <MenuSeparator />}
         {!isClosed && <MenuItem icon={CircleX} danger onSelect={() => setOpened('close')}>Close session</MenuItem>}
       </Menu>
       {opened === 'limits' && <SessionDialog threadId={session.thread_id} session={session} onClose={close} />}
+      {opened === 'summary' && <SessionSummary session={session} onClose={close} />}
       {opened === 'history' && <SessionHistory session={session} onClose={close} />}
       {opened === 'close' && (
         <ConfirmDialog title="Close the session?" action="Close session" onClose={close} onConfirm={() => void act('close')}>

@@ -18,6 +18,7 @@ import type {
   RunResult,
   RunWithQueue,
   Session,
+  SessionSummary,
   SessionTransition,
   Snapshot,
   State,
@@ -147,6 +148,7 @@ export const api = {
     request<{ session: Session }>('POST', `/api/threads/${thread}/session/${act}`).then((answer) => answer.session),
   sendToSession: (thread: string, messages: MessageInput[], key: string) =>
     request<{ session: Session; run: Run }>('POST', `/api/threads/${thread}/session/messages`, { messages }, { key }),
+  sessionSummary: (thread: string) => request<SessionSummary>('GET', `/api/threads/${thread}/session/summary`),
   sessionTransitions: (thread: string, cursor: string | null) =>
     request<Page<SessionTransition>>('GET', withQuery(`/api/threads/${thread}/session/transitions`, { limit: 50, cursor })),
 

@@ -46,6 +46,7 @@ export type Session = Omit<Schemas['Session'], 'auto' | 'limits' | 'used'> & {
   used: Record<Limit, number | null>;
 };
 export type SessionTransition = Schemas['SessionTransition'];
+export type SessionSummary = Schemas['SessionSummary'];
 export type FieldProblem = Schemas['FieldProblem'];
 export type Page<T> = { items: T[]; next: string | null };
 export type Config = Record<string, unknown>;
