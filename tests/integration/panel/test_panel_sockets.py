@@ -264,7 +264,8 @@ def test_who_joins_in_mid_stream_is_told_the_text_so_far(
     with panel(stack, ada) as late, panel(stack, ada) as other:
         late.join(session_id)
         other.join(session_id, after="nothing of this kind")
-        late.wait(lambda: late.text() == "one two ", "what is open is told")
+        for one in (late, other):
+            one.wait(lambda one=one: one.text() == "one two ", "what is open is told")
         attempt.write(message_id, "three")
         attempt.end_message(message_id)
         attempt.finish()
