@@ -494,12 +494,16 @@ class Run:
         refuse_within("a question")
         self._questions += 1
         question = id or str(self._questions)
-        options = list(options)
-        asked = {"prompt": prompt, "options": options, "schema": schema}
-        asked["digest"] = digest_of([prompt, options, schema])
         if self._unconsumed and question not in self._answers:
             self._check_repeated()
-        return self._ask(question, asked)
+        return self._ask(question, _asked(prompt, list(options), schema))
+
+    def _confirm_in_any_order(
+        self, prompt: str, options: Iterable[str], schema: Mapping[str, Json] | None, *, id: str
+    ) -> Json:
+        """The same for what comes in another order in each attempt: maybe before an answered question."""
+        self._questions += 1
+        return self._ask(id, _asked(prompt, list(options), schema))
 
     def _ask(self, question: str, asked: Mapping[str, Json]) -> Json:
         """The answer to a question; where there is none yet, the user is asked it, and the process ends."""
@@ -638,6 +642,12 @@ class Run:
             f"The worker did not reach its answered question {missing} again; "
             "up to a question it must do the same every time."
         )
+
+
+def _asked(prompt: str, options: list[str], schema: Mapping[str, Json] | None) -> dict[str, Json]:
+    """A question, with what an answer to it is known by."""
+    digest = digest_of([prompt, options, schema])
+    return {"prompt": prompt, "options": options, "schema": schema, "digest": digest}
 
 
 def _head(

@@ -26,7 +26,7 @@ class Asker(Protocol):
 
     _reached: list[str]
 
-    def confirm(
+    def _confirm_in_any_order(
         self, prompt: str, options: tuple[str, ...], schema: dict[str, Json] | None, *, id: str
     ) -> Json: ...
 
@@ -69,7 +69,7 @@ class Questions:
     async def _answer(self, server: str, params: Any) -> ElicitResult:
         question = _question(params)
         try:
-            answer = self._run.confirm(
+            answer = self._run._confirm_in_any_order(
                 question.prompt, question.options, question.schema, id=self._id(server, question)
             )
         except Suspended as suspended:

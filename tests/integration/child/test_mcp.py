@@ -199,6 +199,23 @@ def test_what_a_server_asks_is_asked_of_the_user(
     ]
 
 
+def test_questions_of_calls_at_the_same_time_come_in_any_order(over_http: dict[str, Any]) -> None:
+    async def worker(run: Run) -> AsyncIterator[str]:
+        places = ["Gion", "Gion", "Nishiki"] if run.attempt == 1 else ["Nishiki", "Gion", "Gion"]
+        async with run.mcp(over_http) as tools:
+            yield ", ".join(sorted(await asyncio.gather(*(tools["book"](place=place) for place in places))))
+        yield run.confirm("All?")
+
+    result = execute(worker, "book")
+    for name in ("Ann", "Ben", "Cem"):
+        assert result.status == "waiting", result.error
+        result = result.answer({"name": name})
+    assert result.question is not None and result.question.prompt == "All?", result.error
+    text = result.answer("yes").text
+    assert re.sub("Ann|Ben|Cem", "…", text) == ("2 at Gion for …, 2 at Gion for …, 2 at Nishiki for …\n\nyes")
+    assert sorted(re.findall("Ann|Ben|Cem", text)) == ["Ann", "Ben", "Cem"]
+
+
 @pytest.mark.parametrize(
     ("server", "reason"),
     [
