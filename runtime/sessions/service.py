@@ -34,6 +34,7 @@ from runtime.settings import Settings
 from runtime.store import (
     Connection,
     Database,
+    files,
     pools,
     queued_messages,
     requests,
@@ -102,6 +103,16 @@ class _Begin:
     move: store.Move
     asked: Sequence[NewMessage]
     of_session: OfSession
+
+    def at_once(self, prepared: Prepared) -> tuple[Session, runs.Created]:
+        """Begin it, unless the session has changed since it was read: then raise Conflict."""
+        tip = self.move.after.tip_state_id
+        return prepared.queue_with(self.move, tip, self.asked, args=self.args, **self.of_session)
+
+    def within(self, c: Connection, prepared: Prepared) -> runs.Created:
+        """Queue its run in a transaction that has locked the session, and moves it."""
+        tip = self.move.after.tip_state_id
+        return prepared.queue(c, tip, self.asked, args=self.args, **self.of_session)
 
     @property
     def args(self) -> Json:
@@ -253,6 +264,9 @@ class Sessions:
         """
         session = self.get(user, thread_id)
         prepared = self._prepare(user, thread_id, session.worker_id, session.config, new)
+        if once is None and self._may_begin(session, new):
+            with suppress(Conflict):  # the session has changed meanwhile, or why not is said below
+                return self._send_at_once(user, session, prepared, new)
 
         def send(c: Connection) -> tuple[dict[str, Json], Session | None, runs.Created | None, Run | None]:
             before = once.begin(c) if once is not None else None
@@ -403,9 +417,7 @@ class Sessions:
         session, stop = self._decide(session, run, result, [], refused)
         if stop is None and prepared is not None:
             begin = self._plan(session, prepared, [], _ENDS, Step(Status.RUNNING, By.AUTO))
-            return prepared.queue_with(
-                begin.move, session.tip_state_id, begin.asked, args=begin.args, **begin.of_session
-            )
+            return begin.at_once(prepared)
         assert stop is not None
         return self._database.engine.apply(self._stopping(session, stop)), None
 
@@ -481,8 +493,7 @@ class Sessions:
         Those that were left of the turn before are among them, and have begun this one then.
         """
         begin = self._plan(session, prepared, new, *steps, wish=wish)
-        tip = session.tip_state_id
-        created = prepared.queue(c, tip, begin.asked, args=begin.args, **begin.of_session)
+        created = begin.within(c, prepared)
         if new and session.run_id is not None:
             left = queued_messages.claim(c, session.run_id)
             if left:
@@ -511,6 +522,26 @@ class Sessions:
             asked,
             {"run_id": run_id, "session_id": session.id, "turn": turn, "window": size.encode()},
         )
+
+    def _may_begin(self, session: Session, new: Sequence[NewMessage]) -> bool:
+        """Whether messages begin a turn alone: none is under way, and nothing was left of the last one.
+
+        Nothing can be left of it later, for a run that has ended takes no more. Messages that name
+        files are looked at in the transaction that takes them.
+        """
+        if session.status not in (Status.INIT, Status.STOP) or files.ids_of(new):
+            return False
+        return session.run_id is None or not self._database.read(queued_messages.waiting, session.run_id)
+
+    def _send_at_once(
+        self, user: User, session: Session, prepared: Prepared, new: Sequence[NewMessage]
+    ) -> dict[str, Json]:
+        """Begin a turn with messages, without a lock. Raises Conflict if the session has changed."""
+        self._refuse_spent(session)
+        begin = self._plan(_fresh(session), prepared, new, Step(Status.RUNNING, By.PERSON, user.id))
+        after, created = begin.at_once(prepared)
+        self._told(after, created)
+        return {"session": after.encode(), "run": created.runs[0].encode()}
 
     def _take(
         self, c: Connection, user: User, thread_id: str, new: Sequence[NewMessage], prepared: Prepared

@@ -14,7 +14,7 @@ from runtime.sessions import store
 from runtime.sessions.model import By, Reason, Session, Status
 from runtime.sessions.service import Sessions
 from runtime.sessions.store import Step
-from runtime.store import runs, states
+from runtime.store import queued_messages, runs, states, users
 from tests.support.executed import Executed
 from tests.support.session_talk import Talk
 from tests.support.web import Client
@@ -165,3 +165,43 @@ def test_postgresql_begins_the_next_turn_with_three_statements(ada: Client, core
             follows.follow(run_id)
     assert len(statements) == 3
     assert talk.now()["turn"] == 3
+
+
+def test_a_message_to_a_session_that_begins_meanwhile_waits_for_that_turn(ada: Client, core: Core) -> None:
+    talk = Talk(ada, core)
+    first = [states.NewMessage(Role.USER, "Go")]
+    user = core.database.read(users.get, ada.get("/api/me").json["user"]["id"])
+    before = Sessions.get
+
+    def get(sessions: Sessions, *args: Any) -> Session:
+        """What was true before another message has begun a turn."""
+        found = before(sessions, *args)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Sessions, "get", before)
+            assert talk.send("Quicker").status_code == 202
+        return found
+
+    sessions = Sessions(core.dispatcher, core.database, core.log, core.settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sessions, "get", get)
+        answer = sessions.send(user, talk.thread["id"], first)
+
+    assert answer["run"]["id"] == talk.now()["run_id"]
+    assert (talk.now()["turn"], talk.moves()) == (1, ["init>running person None"])
+    assert [text for _, text in talk.said()] == []
+    waiting = core.database.read(queued_messages.waiting, talk.run().id)
+    assert [message.content for message in waiting] == ["Go"]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_postgresql_begins_a_turn_of_a_person_with_one_statement_that_writes(ada: Client, core: Core) -> None:
+    talk = Talk(ada, core)
+    talk.send("Go")
+    talk.answer("one")
+    with Executed(core.database) as statements:
+        talk.send("And?")
+    texts = [one.decode() if isinstance(one, bytes) else str(one) for one in statements]
+    assert [
+        text for text in texts if "thread_sessions SET" in text or text.startswith(("INSERT", "BEGIN"))
+    ] == [texts[-1]]
+    assert talk.now()["turn"] == 2
