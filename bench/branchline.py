@@ -26,6 +26,10 @@ THREADS = 100
 SLOTS = 100
 """Of a pool process, by default."""
 _QUESTION = "What time is it?"
+_TASKS = """
+INSERT INTO outbox (kind, key, payload, due_at, tries, created_at)
+SELECT 'turn_changed', 'later ' || n, '{}', now() + interval '1 day', 0, now() FROM generate_series(1, %s) n
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,12 @@ class Branchline:
         for _ in range(THREADS):
             made = (await self.client.request("POST", "/api/threads", {})).json()
             self.inputs.append(InputState(made["thread"]["id"], made["root_state"]["id"]))
+
+    def put_off(self, tasks: int) -> None:
+        """Have so many tasks wait in the outbox for another day, where PostgreSQL is measured."""
+        if self._postgresql is not None and tasks:
+            self._postgresql.execute(_TASKS, [tasks])
+            self._postgresql.execute("ANALYZE outbox")
 
     async def widen(self, webs: int, pools: int) -> None:
         """Start more processes, until there are so many web and so many pool processes."""

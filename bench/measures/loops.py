@@ -15,8 +15,8 @@ from bench.system import System
 
 _TURNS = 60
 """Of the session that has the system for itself."""
-_SESSIONS = 400
 _TURNS_OF_EACH = 2
+"""Of many sessions at once."""
 _RUNS = 300
 """Plain runs, beside these."""
 _CLIENTS = 20
@@ -26,13 +26,16 @@ _ASK = {"messages": [{"role": "user", "content": "Go"}]}
 class Loops(Measure):
     """From the end of a turn to the next one, and how many turns a second many sessions take."""
 
-    name = "loops"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str = "loops", sessions: int = 400, waiting: int = 0) -> None:
+        """``sessions`` at once; ``waiting``: tasks of the outbox that are not due meanwhile."""
+        self.name = name
+        self._sessions = sessions
+        self._waiting = waiting
         self._threads: list[str] = []
 
     async def prepare(self, branchline: Branchline) -> None:
-        left = iter(range(_SESSIONS))
+        branchline.put_off(self._waiting)
+        left = iter(range(self._sessions))
 
         async def make() -> None:
             for _ in left:
@@ -51,13 +54,30 @@ class Loops(Measure):
                 f"from the end of a turn to the next one, p{share * 100:.0f}", "ms",
                 quantile(pauses, share), samples=len(pauses), target="≤ 4" if share == 0.5 else "",
             )  # fmt: skip
+        before = system.cpu_by_part()
         turns = await _turns_per_second(system, self._threads)
+        between = system.cpu_by_part()
         runs = await _runs_per_second(system)
+        after = system.cpu_by_part()
         figures.add(
-            f"turns a second of {_SESSIONS} sessions, as a multiple of plain runs", "×", turns / runs,
-            samples=_SESSIONS * _TURNS_OF_EACH, target="≥ 0.8",
+            f"turns a second of {self._sessions:,} sessions, as a multiple of plain runs", "×", turns / runs,
+            samples=self._sessions * _TURNS_OF_EACH, target="≥ 0.8",
         )  # fmt: skip
-        figures.add(f"turns of {_SESSIONS} sessions", "turns/s", turns, samples=_SESSIONS * _TURNS_OF_EACH)
+        samples = self._sessions * _TURNS_OF_EACH
+        figures.add(f"turns of {self._sessions:,} sessions", "turns/s", turns, samples=samples)
+        for part in ("all processes", "pool", "database"):
+            of_turn = _cpu(before, between, part) / samples * 1000
+            of_run = _cpu(between, after, part) / _RUNS * 1000
+            figures.add(
+                f"CPU per turn of {self._sessions:,} sessions, {part}", "ms", of_turn, samples=samples
+            )
+            figures.add(f"CPU per plain run beside these, {part}", "ms", of_run, samples=_RUNS)
+
+
+def _cpu(before: dict[str, float], after: dict[str, float], part: str) -> float:
+    """Seconds of the processor that a part has used, or all."""
+    parts = after if part == "all processes" else (part,)
+    return sum(after[one] - before.get(one, 0.0) for one in parts)
 
 
 async def _thread(system: Branchline, turns: int) -> str:
@@ -114,7 +134,7 @@ async def _turns_per_second(system: Branchline, threads: list[str]) -> float:
     await asyncio.gather(*(begin() for _ in range(_CLIENTS)))
     for thread in threads:
         await _stopped(system, thread)
-    return _SESSIONS * _TURNS_OF_EACH / (time.perf_counter() - began)
+    return len(threads) * _TURNS_OF_EACH / (time.perf_counter() - began)
 
 
 async def _runs_per_second(system: Branchline) -> float:
