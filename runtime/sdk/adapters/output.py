@@ -139,7 +139,8 @@ class Output:
         """Ask the user whether to go on, or whether a ``code`` is to be executed."""
         self.end()
         if code is not None:
-            prompt = f"Execute this {language} code?\n\n{code}"
+            what = f"{language} code" if language else "code"
+            prompt = f"Execute this {what}?\n\n{code}"
         self._questions += 1
         id = f"{ASKED}{self._questions}"
         self.declined = self._run.confirm(str(prompt or "Go on?"), ["yes", "no"], id=id) != "yes"
