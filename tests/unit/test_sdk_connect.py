@@ -227,9 +227,8 @@ def test_a_code_is_executed_once_the_user_agrees() -> None:
         ({"content": "Sure?"}, "Sure?"),
         ({}, "Go on?"),
         ({"content": {"of": "no shape"}}, "Go on?"),
-        ({"content": {"type": "code", "content": "ls"}}, "Execute this code?\n\nls"),
     ],
-    ids=["text", "nothing", "unknown", "code of no language"],
+    ids=["text", "nothing", "unknown"],
 )
 def test_nothing_that_asks_goes_on_without_an_answer(more: dict[str, Any], prompt: str) -> None:
     waiting = execute(connect(saying({"type": "confirmation", **more}, "done")), "hi")

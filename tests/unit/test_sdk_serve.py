@@ -363,6 +363,17 @@ def test_a_picture_has_a_type_that_is_known(more: dict[str, Any], kind: str) -> 
     assert [one.data["url"] for one in result.messages] == [f"data:image/{kind};base64,aGk="]
 
 
+@pytest.mark.parametrize(("language", "what"), [("sh", "sh code"), (None, "code")], ids=["sh", "none"])
+def test_a_rule_asks_before_a_code_is_executed(language: str | None, what: str) -> None:
+    rule = {"when": {"kind": "code"}, "confirm": {"code": "source", "language": "language"}}
+    chunk = {"kind": "code", "source": "ls", "language": language}
+
+    waiting = execute(serve(lambda _: iter([chunk]), rules=[rule]), "hi")
+
+    assert waiting.question is not None
+    assert waiting.question.prompt == f"Execute this {what}?\n\nls"
+
+
 def test_a_rule_of_the_author_counts_instead_of_a_known_one() -> None:
     def agent(run: Any) -> Iterator[dict[str, Any]]:
         yield chat({"content": "hush"})
