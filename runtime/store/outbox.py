@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 
 from runtime.model import Json, encode_time
 from runtime.store.dialects import insert_or_ignore
-from runtime.store.tables import now, outbox
+from runtime.store.tables import moment, now, outbox
 
 PUT_OFF = 60.0
 """Seconds that whoever takes a task has for it, before another process may take it, too."""
@@ -179,7 +179,7 @@ def counts(c: Connection) -> list[Waiting]:
 
 
 def _due(kinds: Collection[str]) -> tuple[Any, ...]:
-    return outbox.c.dead_at.is_(None), outbox.c.due_at <= now(), outbox.c.kind.in_(list(kinds))
+    return outbox.c.dead_at.is_(None), outbox.c.due_at <= moment(), outbox.c.kind.in_(list(kinds))
 
 
 def _is(task: Task) -> tuple[Any, ...]:
@@ -190,7 +190,7 @@ def _is(task: Task) -> tuple[Any, ...]:
 _IS_DUE = sa.select(
     sa.exists().where(
         outbox.c.dead_at.is_(None),
-        outbox.c.due_at <= now(),
+        outbox.c.due_at <= moment(),
         outbox.c.kind.in_(sa.bindparam("kinds", expanding=True)),
     )
 )

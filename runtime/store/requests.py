@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 
 from runtime.errors import Conflict
 from runtime.model import Json
-from runtime.store.tables import Id, now, requests
+from runtime.store.tables import Id, moment, now, requests
 
 KEPT_SECONDS = 24 * 3600
 
@@ -72,4 +72,4 @@ _TAKE = (
 )
 _BEFORE = _of(sa.select(requests.c.fingerprint, requests.c.answer))
 _FINISH = _of(requests.update()).values(answer=sa.bindparam("given", type_=requests.c.answer.type))
-_FORGET = requests.delete().where(requests.c.created_at <= now(-KEPT_SECONDS))
+_FORGET = requests.delete().where(requests.c.created_at <= moment(-KEPT_SECONDS))

@@ -60,6 +60,14 @@ def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
     return f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now', {compiler.process(element.clauses, **kw)} || ' seconds')"
 
 
+def moment(seconds: Any = 0) -> sa.ScalarSelect[datetime]:
+    """:class:`now`, read once in a statement, so that an index can be searched by it.
+
+    PostgreSQL reads its clock anew for each row that is compared with that, and so looks at all rows.
+    """
+    return sa.select(now(seconds)).scalar_subquery()
+
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",

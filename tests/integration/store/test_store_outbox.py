@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
+from typing import Any
 
 import gevent
 import pytest
+import sqlalchemy as sa
 
 from runtime.dispatch.outbox import Later, Outbox
 from runtime.errors import Conflict, StoreUnavailable, TooMany
@@ -261,3 +263,35 @@ def test_a_task_that_waits_says_for_what_and_that_is_no_try(database: Database) 
         make_due(database)
     (task,) = database.write(outbox.take, ["greet"])
     assert (task.tries, task.error) == (1, "Its worker is not there.")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_tasks_that_wait_for_later_cost_those_nothing_that_look_for_due_ones(database: Database) -> None:
+    statements: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+        statements.append((statement, parameters))
+
+    def plans(c: Connection) -> str:
+        return "\n".join(
+            line
+            for statement, parameters in statements
+            for line in c.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars()
+        )
+
+    def fill(c: Connection) -> None:
+        later = {"kind": "greet", "payload": None, "due_at": now(86_400), "tries": 0, "created_at": now()}
+        rows = [{"name": f"later {number}"} for number in range(5_000)]
+        c.execute(table.insert().values(later | {"key": sa.bindparam("name")}), rows)
+        c.exec_driver_sql("ANALYZE outbox")
+
+    database.write(fill)
+    sa.event.listen(database.engine.connections, "before_cursor_execute", note)
+    assert not database.read(outbox.is_due, ["greet"])
+    assert database.write(outbox.take, ["greet"]) == []
+    database.change(outbox.forget, [("greet", "ada"), ("greet", "bob")])
+    sa.event.remove(database.engine.connections, "before_cursor_execute", note)
+    statements = [one for one in statements if "outbox" in one[0]]
+
+    assert len(statements) == 3
+    assert "Seq Scan" not in database.read(plans)
