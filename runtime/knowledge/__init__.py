@@ -4,7 +4,9 @@
 
     model        what a source, a document and a passage are
     tables       their tables
-    store        SQL, and the full text search of both databases
+    store        SQL
+    ranking      which passages a search ranks, and what a word counts
+    search_…     the full text search of each database
     words        what of a text is searched, and where a passage has what was found
     reading      Markdown, HTML and text → sections; in a process that can be ended
     html         the part of that which takes HTML apart

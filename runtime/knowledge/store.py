@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import heapq
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import REGCONFIG
 
 from runtime.errors import Conflict, NotFound, StaleAttempt
-from runtime.knowledge import words
+from runtime.knowledge import search_postgresql, search_sqlite, words
 from runtime.knowledge.model import Document, Found, Kind, Language, Passage, Source
 from runtime.knowledge.tables import documents, passages, sources
 from runtime.model import Run
@@ -168,7 +165,7 @@ def put_document(
             "document_id": document_id,
         }
         c.execute(
-            _insert(c, language),
+            _insert(c, workspace_id, source_id, language),
             [{**of, **_row(*one)} for one in enumerate(new.passages)],
         )
     return _document(
@@ -186,79 +183,9 @@ def search(c: Connection, workspace_id: str, query: str, k: int, source_id: str 
     wanted = words.asked(query)
     if not wanted:
         return []
-    find = _find_postgresql if c.dialect.name == "postgresql" else _find_sqlite
-    scores = find(c, workspace_id, wanted, k, source_id)
+    engine = search_postgresql if c.dialect.name == "postgresql" else search_sqlite
+    scores = engine.find(c, workspace_id, wanted, k, source_id)
     return _shown(c, workspace_id, scores, wanted)
-
-
-def _find_postgresql(
-    c: Connection,
-    workspace_id: str,
-    wanted: Sequence[str],
-    k: int,
-    source_id: str | None,
-) -> Mapping[int, float]:
-    """Scores by passage. What each language leaves out of account differs, so each is asked by itself."""
-    of_query = sa.select(sources.c.language, sources.c.id).where(_is_of(workspace_id))
-    if source_id is not None:
-        of_query = of_query.where(sources.c.id == source_id)
-    by_language: dict[str, list[str]] = {}
-    for language, id in c.execute(of_query):
-        by_language.setdefault(language, []).append(id)
-    found: list[tuple[float, int]] = []
-    for language, ids in by_language.items():
-        config = sa.cast(sa.literal(language), REGCONFIG)
-        each: list[sa.ColumnElement[Any]] = [sa.func.plainto_tsquery(config, word) for word in wanted]
-        query = reduce(_either, each)
-        score = sa.func.ts_rank(passages.c.words, query, 1).label("score")
-        statement = (
-            sa.select(score, passages.c.id)
-            .where(
-                passages.c.workspace_id == workspace_id,
-                passages.c.words.op("@@")(query),
-            )
-            .where(passages.c.source_id.in_(ids))
-            .order_by(score.desc(), passages.c.id)
-            .limit(k)
-        )
-        found += [(row.score, row.id) for row in c.execute(statement)]
-    return {id: score for score, id in heapq.nlargest(k, found)}
-
-
-def _either(one: sa.ColumnElement[Any], other: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    return one.op("||")(other)
-
-
-def _find_sqlite(
-    c: Connection,
-    workspace_id: str,
-    wanted: Sequence[str],
-    k: int,
-    source_id: str | None,
-) -> Mapping[int, float]:
-    """Scores by passage. Each word is in quotation marks, so that none is an operator."""
-    any_word = " OR ".join(f'"{word}"' for word in wanted)
-    values = {
-        "match": f'workspace_id : "{uuid.UUID(workspace_id).hex}" AND words : ({any_word})',
-        "workspace": workspace_id,
-        "k": k,
-    }
-    statement = _SQLITE
-    if source_id is not None:
-        statement = statement.where(passages.c.source_id == source_id)
-    return {row.id: -row.score for row in c.execute(statement, values)}
-
-
-_INDEX = sa.table("knowledge_words", sa.column("rowid"), sa.column("knowledge_words"))
-_BM25 = sa.func.bm25(sa.literal_column("knowledge_words"), 0.0, 1.0).label("score")
-_SQLITE = (
-    sa.select(_BM25, passages.c.id)
-    .join_from(_INDEX, passages, passages.c.id == _INDEX.c.rowid)
-    .where(_INDEX.c.knowledge_words.op("MATCH")(sa.bindparam("match", type_=sa.Text)))
-    .where(passages.c.workspace_id == sa.bindparam("workspace", type_=passages.c.workspace_id.type))
-    .order_by(_BM25, passages.c.id)
-    .limit(sa.bindparam("k", type_=sa.Integer))
-)
 
 
 def _shown(
@@ -288,10 +215,10 @@ def _shown(
     return sorted(found, key=lambda one: (-one.score, one.document, one.position))
 
 
-def _insert(c: Connection, language: Language) -> sa.Insert:
+def _insert(c: Connection, workspace_id: str, source_id: str, language: Language) -> sa.Insert:
     searched: Any = sa.bindparam("searched", type_=sa.Text)
     if c.dialect.name == "postgresql":
-        searched = sa.func.to_tsvector(sa.cast(sa.literal(language.value), REGCONFIG), searched)
+        searched = search_postgresql.vector(workspace_id, source_id, language, searched)
     return passages.insert().values(words=searched)
 
 

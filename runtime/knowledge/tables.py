@@ -66,5 +66,12 @@ passages = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("words", sa.Text().with_variant(TSVECTOR(), "postgresql"), nullable=False),
     sa.Index("ix_knowledge_passages_document", "document_id", "position", unique=True),
-    sa.Index("ix_knowledge_passages_words", "words", postgresql_using="gin").ddl_if(dialect="postgresql"),
+    # A change of the index is made at once: a search would have to read all those that are still to be made.
+    sa.Index(
+        "ix_knowledge_passages_words", "words", postgresql_using="gin", postgresql_with={"fastupdate": "off"}
+    ).ddl_if(dialect="postgresql"),
 )
+SPREAD = sa.func.hashint8(passages.c.id)
+"""The place of a passage in an order of no meaning, on PostgreSQL: the first ones are a sample."""
+for _name, _column in (("workspace", passages.c.workspace_id), ("source", passages.c.source_id)):
+    sa.Index(f"ix_knowledge_passages_{_name}", _column, SPREAD).ddl_if(dialect="postgresql")

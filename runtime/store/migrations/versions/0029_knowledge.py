@@ -94,7 +94,16 @@ def upgrade() -> None:
             "knowledge_passages",
             ["words"],
             postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
         )
+        for name in ("workspace", "source"):
+            op.create_index(
+                f"ix_knowledge_passages_{name}",
+                "knowledge_passages",
+                [f"{name}_id", sa.text("hashint8(id)")],
+            )
+        # The vectors are read of every passage that is ranked, so they stay in their rows, and as they are.
+        op.execute("ALTER TABLE knowledge_passages ALTER COLUMN words SET STORAGE MAIN")
     else:
         _index_words()
 
@@ -110,19 +119,19 @@ def downgrade() -> None:
 def _index_words() -> None:
     """The index of SQLite, which has the words of passages, and triggers that keep it so.
 
-    The workspace is a word of its own, so that the index itself leaves out those of others.
+    The workspace and the source are words of their own, so that the index itself leaves out those of others.
     """
     op.execute(
-        "CREATE VIRTUAL TABLE knowledge_words USING fts5(workspace_id, words, content='knowledge_passages', "
-        "content_rowid='id', tokenize='porter unicode61 remove_diacritics 0')"
+        "CREATE VIRTUAL TABLE knowledge_words USING fts5(workspace_id, source_id, words, "
+        "content='knowledge_passages', content_rowid='id', tokenize='porter unicode61 remove_diacritics 0')"
     )
     op.execute(
         "CREATE TRIGGER knowledge_passages_added AFTER INSERT ON knowledge_passages BEGIN "
-        "INSERT INTO knowledge_words (rowid, workspace_id, words) "
-        "VALUES (new.id, new.workspace_id, new.words); END"
+        "INSERT INTO knowledge_words (rowid, workspace_id, source_id, words) "
+        "VALUES (new.id, new.workspace_id, new.source_id, new.words); END"
     )
     op.execute(
         "CREATE TRIGGER knowledge_passages_removed AFTER DELETE ON knowledge_passages BEGIN "
-        "INSERT INTO knowledge_words (knowledge_words, rowid, workspace_id, words) "
-        "VALUES ('delete', old.id, old.workspace_id, old.words); END"
+        "INSERT INTO knowledge_words (knowledge_words, rowid, workspace_id, source_id, words) "
+        "VALUES ('delete', old.id, old.workspace_id, old.source_id, old.words); END"
     )

@@ -1,0 +1,82 @@
+"""A search among many passages ranks a part of them, and finds what ranking all of them would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from runtime.knowledge import ranking, store, words
+from runtime.knowledge.model import Kind, Language, Passage
+from runtime.knowledge.store import NewDocument
+from runtime.model import User
+from runtime.store import Database, users
+
+PASSAGES = 400
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many passages are many."""
+    monkeypatch.setattr(ranking, "MOST", 30)
+    monkeypatch.setattr(ranking, "FEW", 5)
+
+
+def put(database: Database, user: User, name: str, texts: Iterator[str] | list[str]) -> str:
+    source = database.write(store.create_source, user.workspace_id, user.id, name, Language.ENGLISH)
+    parts = [Passage((), text, words.searched(text)) for text in texts]
+    new = NewDocument("document", None, Kind.TEXT, 0, "-", parts)
+    database.write(store.put_document, user.workspace_id, source.id, new)
+    return source.id
+
+
+def found(database: Database, user: User, query: str, source_id: str | None = None) -> list[str]:
+    items = database.search(store.search, user.workspace_id, query, 3, source_id)
+    return [one.text for one in items]
+
+
+@pytest.fixture
+def full(database: Database, user: User) -> str:
+    """Passages that have three words each of which a quarter has, some two of them, one all three.
+
+    The id of another source, which has but one passage.
+    """
+    common = ("apple", "banana", "cherry")
+    texts = [f"number{n} {common[n % 4] if n % 4 < 3 else 'nothing'} stands here" for n in range(PASSAGES)]
+    texts += [f"pair{n} apple banana stand here" for n in range(10)]
+    texts += ["apple banana cherry stand here", "the unicorn stands here"]
+    put(database, user, "many", texts)
+    return put(database, user, "few", ["apple is all"])
+
+
+@pytest.mark.usefixtures("full")
+def test_the_passage_that_has_all_frequent_words_is_the_first(database: Database, user: User) -> None:
+    [first, second, _] = found(database, user, "apple banana cherry")
+
+    assert first == "apple banana cherry stand here"
+    assert second.startswith("pair")
+
+
+@pytest.mark.usefixtures("full")
+def test_a_rare_word_goes_before_frequent_ones(database: Database, user: User) -> None:
+    assert found(database, user, "number7 stands here apple")[0] == "number7 nothing stands here"
+    assert found(database, user, "unicorn banana apple")[0] == "the unicorn stands here"
+
+
+@pytest.mark.usefixtures("full")
+def test_a_word_that_most_passages_have_is_found_by_itself(database: Database, user: User) -> None:
+    assert len(found(database, user, "stand")) == 3
+    assert len(found(database, user, "stand here")) == 3
+
+
+def test_a_small_source_is_found_among_many_passages(database: Database, user: User, full: str) -> None:
+    assert found(database, user, "apple", full) == ["apple is all"]
+    assert found(database, user, "banana", full) == []
+
+
+@pytest.mark.usefixtures("full")
+def test_many_passages_of_others_make_no_difference(database: Database) -> None:
+    other = database.write(users.register, email="bob@example.com", password_hash="-")
+    put(database, other, "mine", ["one apple", "no fruit"])
+
+    assert found(database, other, "apple stands here") == ["one apple"]
