@@ -1,4 +1,4 @@
-"""The knowledge base: what a run finds in the documents of its user."""
+"""The knowledge base: what a run finds in the documents of its user, and what it adds to them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,37 @@ class Passage:
         return f"Passage({self.document!r}, {self.position})"
 
 
-def search(query: str, k: int, source: str | None, local: Iterable[Mapping[str, Json]]) -> list[Passage]:
+def add(source: str, name: str, content: bytes | str, local: list[Passage]) -> bool:
+    """Add a document; whether it was not there as it is already.
+
+    ``local``: where it is kept, as one passage, where there is no server. Raises Failure.
+    """
+    body = content.encode() if isinstance(content, str) else content
+    if not has_server():
+        return _add(source, name, body.decode("utf-8", "replace"), local)
+    asked = urlencode({"source": source, "name": name})
+    headers = {"Content-Type": "application/octet-stream"}
+    with request(f"documents?{asked}", body, headers) as answer:
+        return bool(json.loads(read(answer))["changed"])
+
+
+def _add(source: str, name: str, text: str, local: list[Passage]) -> bool:
+    """For tests."""
+    same = [one for one in local if (one.source, one.document) == (source, name)]
+    if [one.text for one in same] == [text]:
+        return False
+    local[:] = [one for one in local if one not in same]
+    local.append(Passage({"source": source, "document": name, "text": text}))
+    return True
+
+
+def search(query: str, k: int, source: str | None, local: Iterable[Passage]) -> list[Passage]:
     """The ``k`` passages that fit best. ``local``: among which to look where there is no server.
 
     Raises Failure.
     """
     if not has_server():
-        return _found(query, k, source, [Passage(fields) for fields in local])
+        return _found(query, k, source, local)
     asked = {"q": query, "k": k, **({"source": source} if source is not None else {})}
     with request(f"search?{urlencode(asked)}") as answer:
         return [Passage(fields) for fields in json.loads(read(answer))["items"]]

@@ -128,8 +128,9 @@ class Run:
         self._inbox: Inbox | None = None
         self._steps = Steps(line.get("saved") or {}, line.get("digests") or {}, wire)
         self._sub_runs: Calls | None = None
-        self._passages: list[dict[str, Json]] = line.get("passages") or []
+        self._given_passages: list[dict[str, Json]] = line.get("passages") or []
         """What a test has searches find, where there is no server."""
+        self._passages: list[Passage] | None = None
 
     @property
     def inbox(self) -> Inbox:
@@ -319,7 +320,27 @@ class Run:
         """
         from .knowledge import search
 
-        return search(query, k, source, self._passages)
+        return search(query, k, source, self._local_passages())
+
+    def add_document(self, source: str, name: str, content: bytes | str) -> bool:
+        """Add a document to the source of that name in the user's knowledge base, or replace the one that
+        it has of this ``name``, such as a path.
+
+        It is committed when this returns, with all its passages at once. False if it was there with
+        the same content, and was not read again; so to add it once more in a later attempt does no
+        harm. worker.toml has to grant it: ``grants = ["knowledge"]``. Raises Failure, which is
+        retryable where another try makes sense.
+        """
+        from .knowledge import add
+
+        return add(source, name, content, self._local_passages())
+
+    def _local_passages(self) -> list[Passage]:
+        if self._passages is None:
+            from .knowledge import Passage
+
+            self._passages = [Passage(fields) for fields in self._given_passages]
+        return self._passages
 
     def image(self, picture: bytes, alt: str, media_type: str = "image/png") -> None:
         """Emit an image of at most 750 kB (PNG, JPEG, GIF, WebP or AVIF); ``alt`` describes it."""

@@ -6,7 +6,7 @@ import pytest
 
 from runtime.sdk import Run
 from runtime.sdk.errors import Failure
-from runtime.sdk.knowledge import search
+from runtime.sdk.knowledge import add, search
 from runtime.sdk.testing import execute
 from tests.support.cut_answers import answering
 
@@ -80,3 +80,21 @@ def test_a_search_that_fails_says_why(
             search("cats", 5, None, ())
 
     assert failed.value.retryable is retryable
+
+
+def adds(run: Run) -> str:
+    told = [run.add_document("pets", "fish.md", text) for text in ("Fish swim.", b"Fish swim.", "Fish dive.")]
+    found = [[one.text for one in run.search(query)] for query in ("swim", "dive")]
+    return f"{told} {found}"
+
+
+def test_what_a_test_adds_is_found_and_the_same_is_not_added_again() -> None:
+    assert execute(adds, passages=PASSAGES).text == "[True, False, True] [[], ['Fish dive.']]"
+
+
+@pytest.mark.usefixtures("served")
+def test_whether_a_document_was_new_is_what_the_server_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"document": {}, "changed": false}'
+    with answering(OK % (len(body), body)) as url:
+        monkeypatch.setenv("BRANCHLINE_API_URL", url)
+        assert not add("my pets", "a/b.md", "# B", [])
