@@ -137,13 +137,13 @@ def test_the_changelog_has_each_entry_once() -> None:
 
 
 def test_the_page_of_workers_says_which_of_them_take_files() -> None:
-    [(takers, any_file)] = re.findall(
-        r"^(.+) give their models the pictures.+? `(\w+)` takes any file;",
+    [(takers, *others)] = re.findall(
+        r"^(.+) give their models the pictures.+? `(\w+)` takes texts and archives, and `(\w+)` takes any file;",
         (_DOCS / "reference" / "workers.md").read_text(),
         re.MULTILINE,
     )
     workers = [load(manifest.parent) for manifest in CHECKOUT.glob("workers/*/worker.toml")]
-    assert {*re.findall(r"`(\w+)`", takers), any_file} == {worker.id for worker in workers if worker.accepts}
+    assert {*re.findall(r"`(\w+)`", takers), *others} == {worker.id for worker in workers if worker.accepts}
 
 
 def test_the_page_of_javascript_says_that_all_rules_are_there() -> None:

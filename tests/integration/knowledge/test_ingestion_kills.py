@@ -1,0 +1,144 @@
+"""The pool is killed while a run adds many documents: none is lost, and no passage is doubled."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from runtime.settings import CHECKOUT
+from runtime.testing.client import Client
+from runtime.testing.redis_server import RedisServer
+from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
+
+WITHIN = 60
+KILLS = 2
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_database_url: str
+) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("stack")
+    shutil.copytree(CHECKOUT / "workers" / "ingest", home / "workers" / "ingest")
+    settings = {
+        "BRANCHLINE_RUN_RETRY_BACKOFF": "0",
+        "BRANCHLINE_POOL_LEASE": "4",
+        "BRANCHLINE_POOL_RENEW": "1",
+        "WORKERS_PATH": f"{CHECKOUT}/tests/workers:{home}/workers",
+    }
+    with Stack(home, stack_database_url, stack_redis.url, **settings) as stack:
+        yield stack
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Client]:
+    with_account = stack.client()
+    yield with_account
+    with_account.close()
+
+
+def archive(documents: int, word: str = "nothing") -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as opened:
+        for number in range(documents):
+            text = f"# Document {number}\n\nunique{number} {word}\n\n## Below\n\nSecond passage.\n"
+            opened.writestr(f"{number:04}.md", text)
+    return target.getvalue()
+
+
+def ingest(client: Client, content: bytes) -> dict[str, Any]:
+    uploaded = client.post("/api/files", files={"file": ("all.zip", content)}).raise_for_status().json()
+    thread = client.thread()
+    body = {
+        "input_state_id": thread["root_state_id"],
+        "messages": [{"role": "user", "content": "", "files": [uploaded["file"]["id"]]}],
+        "worker_id": "ingest",
+    }
+    asked = client.post(f"/api/threads/{thread['id']}/runs", json=body).raise_for_status()
+    run: dict[str, Any] = asked.json()["runs"][0]
+    return run
+
+
+def made_source(client: Client) -> str:
+    made = client.post("/api/knowledge/sources", json={"name": "documents"}).raise_for_status()
+    return f"/api/knowledge/sources/{made.json()['source']['id']}"
+
+
+def documents(client: Client, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = client.get(f"{path}/documents", params={"limit": 100, **cursor}).raise_for_status().json()
+        found += page["items"]
+        if page["next"] is None:
+            return found
+        cursor = {"cursor": page["next"]}
+
+
+def number_of_documents(client: Client, path: str) -> int:
+    return int(client.get(path).raise_for_status().json()["source"]["documents"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [200, pytest.param(1000, marks=pytest.mark.soak)])
+def test_a_killed_pool_loses_and_doubles_nothing(stack: Stack, client: Client, number: int) -> None:
+    path = made_source(client)
+    run = ingest(client, archive(number))
+    for kill in range(1, KILLS + 1):
+        reached = number * kill // (KILLS + 1)
+        until(lambda reached=reached: number_of_documents(client, path) >= reached, WITHIN, "it goes on")
+        os.kill(stack.pool_process(), signal.SIGKILL)
+
+    ended = client.wait(run, WITHIN * 2)
+    assert ended["run"]["status"] == "success", ended["run"]["error"]
+    assert ended["run"]["attempt"] == KILLS + 1
+    found = documents(client, path)
+    assert [one["name"] for one in found] == [f"{one:04}.md" for one in range(number)]
+    assert {one["passages"] for one in found} == {2}
+    for sample in (0, number // 2, number - 1):
+        items = client.get("/api/knowledge/search", params={"q": f"unique{sample}", "k": 50}).json()["items"]
+        assert [one["document"] for one in items] == [f"{sample:04}.md"]
+
+
+def test_documents_are_replaced_and_those_that_are_the_same_are_not(client: Client) -> None:
+    path = made_source(client)
+    texts = []
+    for content in (archive(5, "walnut"), archive(5, "walnut"), archive(5, "pecan")):
+        ended = client.wait(ingest(client, content), WITHIN)
+        texts.append(ended["messages"][-1]["content"])
+
+    assert texts == [
+        "5 documents added to the source 'documents'.",
+        "0 documents added to the source 'documents', 5 documents there already.",
+        "5 documents added to the source 'documents'.",
+    ]
+    for word, places in (("walnut", 0), ("pecan", 5)):
+        items = client.get("/api/knowledge/search", params={"q": word, "k": 50}).json()["items"]
+        assert len(items) == places
+    assert Counter(one["passages"] for one in documents(client, path)) == {2: 5}
+
+
+def test_a_run_that_is_cancelled_keeps_what_it_has_added(client: Client) -> None:
+    path = made_source(client)
+    run = ingest(client, archive(2000))
+    until(lambda: number_of_documents(client, path) >= 3, WITHIN, "it has begun")
+
+    client.post(f"/api/runs/{run['id']}/cancel", json={"wait": True}).raise_for_status()
+
+    assert client.wait(run, WITHIN)["run"]["status"] == "cancelled"
+    assert 3 <= number_of_documents(client, path) < 2000
+
+
+def test_without_the_source_each_document_says_so(client: Client) -> None:
+    ended = client.wait(ingest(client, archive(1)), WITHIN)
+
+    assert "0000.md: There is no source of this name." in ended["messages"][-1]["content"]

@@ -1,0 +1,74 @@
+"""The worker ``ingest`` adds what is attached to its user's knowledge base, document by document."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.sdk.testing import execute
+from runtime.settings import CHECKOUT
+
+WORKER = CHECKOUT / "workers" / "ingest"
+
+
+def packed(members: Mapping[str, str | bytes]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return target.getvalue()
+
+
+@pytest.fixture
+def attach(tmp_path: Path) -> Any:
+    def attached(files: Mapping[str, bytes]) -> dict[str, Any]:
+        fields = []
+        for number, (name, content) in enumerate(files.items()):
+            path = tmp_path / name
+            path.write_bytes(content)
+            fields.append({"id": f"file-{number}", "name": name, "size": len(content), "path": str(path)})
+        return {"role": "user", "content": "", "files": fields}
+
+    return attached
+
+
+def test_files_and_the_documents_of_archives_are_added(attach: Any) -> None:
+    archive = packed({"a/b.md": "# B", "c.txt": "C", "d.exe": b"MZ", ".git/e.md": "E", "__MACOSX/f.md": "F"})
+    result = execute(WORKER, [attach({"one.md": b"# One", "more.zip": archive})], config={"source": "mine"})
+
+    assert result.text == "3 documents added to the source 'mine'."
+    assert sorted(result.saved) == ["file-0", "file-1/a/b.md", "file-1/c.txt"]
+
+
+def test_a_document_that_cannot_be_added_is_told_and_the_others_are_added(attach: Any) -> None:
+    bomb = packed({"bomb.txt": b"\0" * (5 << 20), "good.md": "# Good"})
+    damaged = packed({"x.txt": "x" * 1000})
+    damaged = damaged[:36] + b"\xff\xff\xff" + damaged[39:]
+    files = {"bomb.zip": bomb, "damaged.zip": damaged, "large.txt": b"x" * ((4 << 20) + 1)}
+    result = execute(WORKER, [attach(files)])
+
+    first, *failed = result.text.splitlines()
+    assert first == "1 document added to the source 'documents', 3 documents could not be added."
+    assert failed[0] == "- bomb.txt: it is larger than 4 MiB"
+    assert failed[1].startswith("- x.txt: it cannot be unpacked: ")
+    assert failed[2] == "- large.txt: it is larger than 4 MiB"
+
+
+@pytest.mark.parametrize("lines", range(1, 9))
+def test_an_attempt_that_is_lost_repeats_no_document_that_was_committed(attach: Any, lines: int) -> None:
+    archive = packed({f"{number}.md": f"# {number}" for number in range(3)})
+    message = attach({"all.zip": archive})
+    result = execute(WORKER, [message], crash_after=lines, max_attempts=2)
+
+    while result.status == "queued":
+        result = result.resume()
+    assert result.text == "3 documents added to the source 'documents'."
+
+
+def test_without_files_it_says_what_it_is_for() -> None:
+    assert execute(WORKER, "hello").text.startswith("Attach documents")

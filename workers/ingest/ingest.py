@@ -1,0 +1,108 @@
+"""Adds documents to the knowledge base of its user: the files of the last message, and what is in archives.
+
+Each document is a step of its own, committed by itself. So an attempt that is lost repeats none, and what
+cannot be read is told at the end, and keeps no other document from being added.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from runtime.sdk import Failure, Run
+from runtime.sdk.files import File
+
+LARGEST = 4 << 20
+"""Bytes that a document may have."""
+MOST = 10_000
+"""Documents of an archive, as many as a source may have."""
+ENDINGS = frozenset({".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml", ".txt", ".rst"})
+"""Of the documents in an archive that are added; everything else in it is left out."""
+SHOWN = 20
+"""Documents that could not be added, and are told with the reason."""
+
+Document = tuple[str, str, Callable[[], bytes]]
+"""What it is in this run, what it is called in its source, and its content."""
+
+
+def run(run: Run) -> str:
+    """Add all of them, one after the other."""
+    source = run.config.get("source", "documents")
+    files = run.messages[-1].files if run.messages else []
+    if not files:
+        return "Attach documents, or a ZIP archive of them, and I add them to your knowledge base."
+    with run.step("Looking into what you have attached"):
+        documents = [document for file in files for document in _documents(file)]
+    added, same, failed = 0, 0, []
+    for number, (key, name, content) in enumerate(documents, 1):
+        with run.step(f"Adding {number} of {len(documents)}: {name}"):
+            done = run.once(key, lambda name=name, content=content: _add(run, source, name, content))
+        if done["error"] is not None:
+            failed.append(f"- {name}: {done['error']}")
+        else:
+            added, same = added + done["changed"], same + (not done["changed"])
+    return _told(source, added, same, failed)
+
+
+def _documents(file: File) -> Iterator[Document]:
+    """The file itself, or the documents of an archive, in the order of their names."""
+    if not zipfile.is_zipfile(file.path):
+        yield file.id, file.name, lambda: _bounded(file.size, file.read)
+        return
+    try:
+        archive = zipfile.ZipFile(file.path)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise Failure(f"The archive {file.name} cannot be read: {error}") from error
+    members = {one.filename: one for one in archive.infolist() if _is_document(one)}
+    if len(members) > MOST:
+        raise Failure(f"The archive {file.name} has more than {MOST:,} documents; divide it.")
+    for name, member in sorted(members.items()):
+        yield f"{file.id}/{name}", name, lambda member=member: _unpacked(archive, member)
+
+
+def _is_document(member: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(member.filename)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return not member.is_dir() and not hidden and path.suffix.lower() in ENDINGS
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Its content. What the archive says of its size may be wrong, so no more than that is unpacked."""
+    try:
+        with archive.open(member) as file:
+            content = file.read(LARGEST + 1)
+    except Exception as error:  # whatever the many ways of packing raise
+        raise Failure(f"it cannot be unpacked: {error}") from error
+    return _bounded(len(content), lambda: content)
+
+
+def _bounded(size: int, read: Callable[[], bytes]) -> bytes:
+    if size > LARGEST:
+        raise Failure(f"it is larger than {LARGEST >> 20} MiB")
+    return read()
+
+
+def _add(run: Run, source: str, name: str, content: Callable[[], bytes]) -> dict[str, Any]:
+    """What has become of a document. What another attempt may mend is raised."""
+    try:
+        return {"changed": run.add_document(source, name, content()), "error": None}
+    except Failure as failure:
+        if failure.retryable:
+            raise
+        return {"changed": False, "error": str(failure)}
+
+
+def _told(source: str, added: int, same: int, failed: list[str]) -> str:
+    parts = [f"{_number(added)} added to the source {source!r}"]
+    if same:
+        parts.append(f"{_number(same)} there already")
+    if failed:
+        parts.append(f"{_number(len(failed))} could not be added")
+    more = [f"- and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []
+    return "\n".join([", ".join(parts) + ".", *failed[:SHOWN], *more])
+
+
+def _number(number: int) -> str:
+    return f"{number} document{'' if number == 1 else 's'}"
