@@ -294,4 +294,6 @@ def test_tasks_that_wait_for_later_cost_those_nothing_that_look_for_due_ones(dat
     statements = [one for one in statements if "outbox" in one[0]]
 
     assert len(statements) == 3
-    assert "Seq Scan" not in database.read(plans)
+    shown = database.read(plans)
+    assert "Seq Scan" not in shown
+    assert shown.count("Index Cond: (due_at <= ") == 2, shown
