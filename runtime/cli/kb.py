@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from runtime.cli import extras
 from runtime.cli.output import as_json, print_json, say
 from runtime.cli.sign_in import as_account, sign_in
 from runtime.errors import Invalid, NotFound
@@ -126,6 +127,20 @@ def remove(source: str, document: str | None, url: str | None, email: str | None
         path = f"{path}/documents/{document_id}"
     api.delete(path)
     say(f"Removed {document or source}.")
+
+
+@kb.command("mcp")
+@as_account
+def mcp(url: str | None, email: str | None, token: str | None) -> None:
+    """Serve the knowledge base as an MCP server, on standard input and output.
+
+    An agent of another program starts it, and has two tools then: "search" finds
+    passages, "read" reads on in a document. It signs in when a tool is first called.
+    """
+    extras.require("kb mcp", "mcp")
+    from runtime.cli.kb_mcp import serve
+
+    serve(lambda: sign_in(url, email, token))
 
 
 def _documents(path: Path) -> Iterator[tuple[str, Path]]:

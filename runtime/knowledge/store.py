@@ -26,6 +26,7 @@ MOST_DOCUMENTS = 10_000
 _REMOVED_AT_ONCE = 50
 """Documents that are removed in one transaction: more would keep everybody else from writing on SQLite."""
 _NO_SOURCE = "There is no such source."
+_NO_DOCUMENT = "The source has no such document."
 _DOCUMENT = [documents.c[name] for name in Document.__dataclass_fields__]
 
 
@@ -119,7 +120,7 @@ def remove_document(c: Connection, workspace_id: str, source_id: str, document_i
     _lock_source(c, workspace_id, source_id)
     gone = documents.delete().where(documents.c.id == document_id, documents.c.source_id == source_id)
     if not c.execute(gone).rowcount:
-        raise NotFound("The source has no such document.")
+        raise NotFound(_NO_DOCUMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,21 @@ def put_document(
     )
 
 
+def read_passages(
+    c: Connection, workspace_id: str, source_id: str, document_id: str, first: int, limit: int
+) -> list[Found]:
+    """Passages of a document, from one on, in their order. Raises NotFound where it is not there."""
+    known = _documents(workspace_id, source_id).where(documents.c.id == document_id)
+    if c.execute(known).one_or_none() is None:
+        raise NotFound(_NO_DOCUMENT)
+    query = _found(workspace_id).where(
+        passages.c.document_id == document_id,
+        passages.c.position >= first,
+        passages.c.position < first + limit,
+    )
+    return [_as_found(row, (), 0.0) for row in c.execute(query.order_by(passages.c.position))]
+
+
 def search(c: Connection, workspace_id: str, query: str, k: int, source_id: str | None = None) -> list[Found]:
     """The ``k`` passages of a workspace that fit best, the best first.
 
@@ -192,27 +208,32 @@ def _shown(
     c: Connection, workspace_id: str, scores: Mapping[int, float], wanted: Sequence[str]
 ) -> list[Found]:
     """The passages, the best first."""
-    query = (
+    rows = c.execute(_found(workspace_id).where(passages.c.id.in_(scores)))
+    found = [_as_found(row, wanted, round(scores[row.id], 6)) for row in rows]
+    return sorted(found, key=lambda one: (-one.score, one.document, one.position))
+
+
+def _found(workspace_id: str) -> sa.Select[Any]:
+    return (
         sa.select(passages, sources.c.name.label("source"), documents.c.name.label("document"))
         .join(documents, documents.c.id == passages.c.document_id)
         .join(sources, sources.c.id == documents.c.source_id)
-        .where(passages.c.id.in_(scores), _is_of(workspace_id))
+        .where(_is_of(workspace_id))
     )
-    found = [
-        Found(
-            row.source_id,
-            row.source,
-            row.document_id,
-            row.document,
-            row.titles,
-            row.position,
-            row.text,
-            words.marks(row.text, wanted),
-            round(scores[row.id], 6),
-        )
-        for row in c.execute(query)
-    ]
-    return sorted(found, key=lambda one: (-one.score, one.document, one.position))
+
+
+def _as_found(row: Any, wanted: Sequence[str], score: float) -> Found:
+    return Found(
+        row.source_id,
+        row.source,
+        row.document_id,
+        row.document,
+        row.titles,
+        row.position,
+        row.text,
+        words.marks(row.text, wanted),
+        score,
+    )
 
 
 def _insert(c: Connection, workspace_id: str, source_id: str, language: Language) -> sa.Insert:

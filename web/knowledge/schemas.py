@@ -56,6 +56,17 @@ class DocumentOfRunQuery(queries.Query):
     name = named(LONGEST_NAME, required=True, metadata=says("of the document within it, such as a path"))
 
 
+class PassagesQuery(queries.Query):
+    """Which passages of a document."""
+
+    first = QueryInteger(
+        load_default=0,
+        validate=validate.Range(0, 1_000_000),
+        metadata=says("the position of the first one"),
+    )
+    limit = QueryInteger(load_default=5, validate=validate.Range(1, MOST_FOUND), metadata=says("how many"))
+
+
 class SearchQuery(_Searched):
     """What is searched."""
 

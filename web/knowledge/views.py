@@ -110,6 +110,16 @@ def delete_document(source_id: str, document_id: str) -> Response:
     return no_content()
 
 
+@views.route("/sources/<id:source_id>/documents/<id:document_id>/passages")
+@views.arguments(schemas.PassagesQuery, location="query")
+@views.response(200, schemas.PASSAGES)
+def read_passages(given: dict[str, Any], source_id: str, document_id: str) -> Response:
+    """Passages of a document in their order, such as those around one that was found."""
+    workspace_id = auth.current_user().workspace_id
+    found = core.database.read(store.read_passages, workspace_id, source_id, document_id, **given)
+    return json_response({"items": [one.encode() for one in found]})
+
+
 @views.route("/search")
 @views.arguments(schemas.SearchQuery, location="query")
 @views.response(200, schemas.PASSAGES)

@@ -32,6 +32,7 @@ def without(folder: Path, library: str) -> str:
         ("up", "flower", "cli,flower,local"),
         ("flower", "flower", "flower"),
         ("gradio", "gradio", "gradio"),
+        ("kb mcp", "mcp", "mcp"),
         ("doctor", "rich", "cli"),
         ("chat", "rich", "cli"),
     ],
@@ -39,7 +40,7 @@ def without(folder: Path, library: str) -> str:
 def test_a_command_names_its_extra_when_a_library_is_missing(
     branchline_from_python: Command, tmp_path: Path, command: str, library: str, extra: str
 ) -> None:
-    result = branchline_from_python(command, PYTHONPATH=without(tmp_path, library))
+    result = branchline_from_python(*command.split(), PYTHONPATH=without(tmp_path, library))
 
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (

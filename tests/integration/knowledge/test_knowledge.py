@@ -128,6 +128,23 @@ def test_a_document_or_a_source_that_is_deleted_is_not_found(ada: Client) -> Non
     assert ada.get("/api/knowledge/sources").json == {"items": [], "next": None}
 
 
+def test_the_passages_around_one_that_was_found_are_read(ada: Client, bob: Client) -> None:
+    animals = source(ada)
+    document = add(ada, animals, "cats.md", CATS).json["document"]["id"]
+    path = f"/api/knowledge/sources/{animals}/documents/{document}/passages"
+    [best] = found(ada, "mice")
+
+    around = ada.get(path, query_string={"first": best["position"], "limit": 2}).json["items"]
+    assert [(one["position"], one["titles"]) for one in around] == [
+        (1, ["Cats", "Food"]),
+        (2, ["Cats", "Café society"]),
+    ]
+    assert around[0]["text"] == best["text"]
+    assert len(ada.get(path).json["items"]) == 3
+    assert ada.get(path, query_string={"first": 3}).json["items"] == []
+    assert bob.get(path).status_code == 404
+
+
 def test_sources_and_documents_are_listed_by_their_names_in_pages(ada: Client) -> None:
     ids = {name: source(ada, name) for name in ("b", "a", "c")}
     for name in ("2.md", "1.md", "3.md"):
