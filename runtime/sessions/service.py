@@ -223,7 +223,7 @@ class Sessions:
         session, thread, summary = self._database.read(read)
         worker = session.window.get("summary")
         if worker is None:
-            with suppress(Invalid, WorkerUnavailable, NotFound):  # it cannot say so now
+            with suppress(Invalid):  # the worker is not there, and cannot say so now
                 worker = self._prepare(user, thread, session.worker_id, session.config).summary_worker
         return worker, summary
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from runtime.dispatch import summaries as module
 from runtime.model import Message, MessageType, Role, Run, RunError, RunStatus, new_id
+from runtime.sessions.tables import sessions
 from runtime.settings import Settings
 from runtime.settings import load as load_settings
 from runtime.store import attempts, outbox, runs, tables
@@ -342,3 +343,10 @@ def test_a_session_shows_who_sums_up_by_the_window_of_its_worker(
     assert ada.post(path, json={}).status_code == 201
     assert ada.get(f"{path}/summary").json == {"worker_id": "scribe", "summary": None}
     assert ada.get(f"/api/threads/{ada.thread()['id']}/session/summary").status_code == 404
+
+
+def test_a_session_whose_worker_is_gone_still_shows_its_summary(ada: Client, core: Core) -> None:
+    talk = Talk(ada, core)
+    with core.database.engine.connections.begin() as c:
+        c.execute(sessions.update().values(worker_id="gone", config={}))
+    assert ada.get(f"{talk.path}/summary").json == {"worker_id": None, "summary": None}
