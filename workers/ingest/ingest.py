@@ -6,6 +6,7 @@ cannot be read is told at the end, and keeps no other document from being added.
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
@@ -59,7 +60,9 @@ def _documents(file: File) -> Iterator[Document]:
     if len(members) > MOST:
         raise Failure(f"The archive {file.name} has more than {MOST:,} documents; divide it.")
     for name, member in sorted(members.items()):
-        yield f"{file.id}/{name}", name, lambda member=member: _unpacked(archive, member)
+        # The keys of steps are short, and paths may be long.
+        key = hashlib.sha256(name.encode(errors="replace")).hexdigest()
+        yield f"{file.id}/{key}", name, lambda member=member: _unpacked(archive, member)
 
 
 def _is_document(member: zipfile.ZipInfo) -> bool:
