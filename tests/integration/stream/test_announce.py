@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
@@ -19,11 +20,11 @@ def test_a_new_input_state_is_announced_though_the_pool_was_faster(
 ) -> None:
     announce = core.announcer.created
 
-    def late(run: Run, *states: State) -> None:
+    def late(run: Run, *states: State, **more: Any) -> bool:
         claimed = replace(run, attempt=1, status=RunStatus.RUNNING)
         first = [events.run_started(claimed)]
         core.log.begin(run.thread_id, run.id, 1, first, lambda: creation_events(claimed, states[-1]))
-        announce(run, *states)
+        return announce(run, *states, **more)
 
     monkeypatch.setattr(core.announcer, "created", late)
     thread = ada.thread()
