@@ -103,7 +103,7 @@ def test_a_reaper_outlives_every_error_of_its_duties(
 ) -> None:
     since = len(stack.log("reaper"))
 
-    with missing(stack_postgresql_url, "pools"):
+    with missing(stack_postgresql_url, "outbox"):
         until(
             lambda: new_lines(stack, "reaper", since).count("failed; it begins again") > 6,
             READY_WITHIN,
