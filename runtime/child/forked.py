@@ -18,6 +18,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn, TypeGuard
 
 from runtime.sdk import driver, exits
@@ -110,7 +111,8 @@ def _preload() -> None:
     """Touch some of the memory that the run will touch, while nobody waits for it."""
     os.environ["BRANCHLINE_RUN_ID"] = ""
     _BUFFER[:_FIRST] = bytes(_FIRST)
-    driver.rehearse()
+    with suppress(Exception):  # the run may do without, whatever the worker's import has changed
+        driver.rehearse()
 
 
 def become_interpreter(entrypoint: str, host: socket.socket) -> NoReturn:

@@ -74,13 +74,15 @@ def rehearse() -> None:
     A forked process copies each page that it touches first. What waits for its run has time for that.
     """
     reader, writer = os.pipe()
-    os.write(writer, _REHEARSED)
-    wire = Wire(reader, writer)
-    run = Run(wire.first_line() or {}, wire)
-    _drive(lambda run: iter((".",)), run, wire)
-    run._done()
-    os.close(reader)
-    os.close(writer)
+    try:
+        os.write(writer, _REHEARSED)
+        wire = Wire(reader, writer)
+        run = Run(wire.first_line() or {}, wire)
+        _drive(lambda run: iter((".",)), run, wire)
+        run._done()
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def _refuse(line: Mapping[str, Json], wire: Connection) -> int:

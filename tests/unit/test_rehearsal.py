@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from runtime.child import forked
 from runtime.sdk import driver
 
 
@@ -20,3 +21,22 @@ def test_a_rehearsal_leaves_nothing_behind(capfd: pytest.CaptureFixture[str]) ->
     assert after == descriptors
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGIO)] == handlers
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_rehearsal_that_fails_keeps_no_process_from_waiting_for_its_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BRANCHLINE_RUN_ID", "")
+    descriptors = set(os.listdir("/dev/fd"))
+    tried: list[object] = []
+
+    def fail(*arguments: object) -> None:
+        tried.append(arguments)
+        raise RuntimeError("the worker has changed this")
+
+    monkeypatch.setattr(driver, "Run", fail)
+
+    forked._preload()
+
+    assert len(tried) == 1
+    assert set(os.listdir("/dev/fd")) == descriptors
