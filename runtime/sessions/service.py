@@ -333,7 +333,7 @@ class Sessions:
             closing = Step(Status.CLOSED, By.PERSON, user.id, ends.reason(Reason.CLOSED, "It was closed."))
             if session.is_open:
                 store.have_ended(c, session)
-            return session, store.move(c, session, closing)
+            return session, store.move(c, session, closing, held=None)
 
         before, closed = self._database.write(close)
         if before.is_open and before.run_id is not None:
@@ -342,9 +342,10 @@ class Sessions:
 
     # ── what follows ────────────────────────────────────────────────────────
 
-    def follow(self, run_id: str) -> None:
+    def follow(self, run_id: str, *, holds: bool = True) -> None:
         """Look at the session whose turn this run is, and has changed. Twice does no harm.
 
+        ``holds``: whether the session says why its next turn cannot begin now, for a task is due again.
         Raises TooMany, WorkerUnavailable and Unavailable where the next turn cannot begin now.
         """
         turn = self._database.engine.query(store.turn, run_id)
@@ -365,7 +366,8 @@ class Sessions:
         try:
             after, created = self._move_on(turn, prepared, refused)
         except (TooMany, WorkerUnavailable) as error:
-            self._hold(session.id, run_id, str(error))
+            if holds:
+                self._hold(session.id, run_id, str(error))
             raise
         # Also what another process has changed, which may have died before it could say so.
         after = after or self._database.read(store.find, session.id) or session
@@ -378,7 +380,7 @@ class Sessions:
 
     def _follow_if_there_is_room(self, run_id: str) -> None:
         with suppress(TooMany, WorkerUnavailable):
-            self.follow(run_id)
+            self.follow(run_id, holds=False)  # one that is held is looked after by its task only
 
     def thread_deleted(self, thread_id: str) -> None:
         """Close the session of a thread that was deleted."""
@@ -388,7 +390,7 @@ class Sessions:
             if session is None or session.status is Status.CLOSED:
                 return None
             why = ends.reason(Reason.THREAD_DELETED, "Its thread was deleted.")
-            return store.move(c, session, Step(Status.CLOSED, By.SYSTEM, reason=why))
+            return store.move(c, session, Step(Status.CLOSED, By.SYSTEM, reason=why), held=None)
 
         self._database.write(close)
 
@@ -591,7 +593,7 @@ class Sessions:
 
         def hold(c: Connection) -> Session | None:
             session = store.lock(c, session_id)
-            if session is None or session.run_id != run_id or session.held == why:
+            if session is None or session.run_id != run_id or session.held == why or not session.is_open:
                 return None
             return store.update(c, session, held=why)
 

@@ -77,15 +77,8 @@ def test_a_turn_that_ends_while_its_question_is_looked_at_is_followed_by_its_own
 def test_want_of_room_is_no_failure_and_says_why(
     web_environ: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
-    web_environ["BRANCHLINE_LIMITS_QUEUED_PER_USER"] = "3"
-    ada, core = request.getfixturevalue("ada"), request.getfixturevalue("core")
-    talk = Talk(ada, core, auto={"enabled": True})
-    talk.send("Go")
-    attempt = talk.attempt()
-    attempt.say("one")
-    attempt.finish()
-    for _ in range(core.settings.limits.queued_per_user):
-        ada.ask(ada.thread())
+    talk = full(web_environ, request)
+    core = talk.core
     talk.follow()
     assert "waiting" in talk.now()["held"]
     assert (talk.now()["turn"], talk.now()["status"]) == (1, "running")
@@ -96,6 +89,51 @@ def test_want_of_room_is_no_failure_and_says_why(
     talk.follow()
 
     assert (talk.now()["turn"], talk.now()["held"]) == (2, None)
+
+
+def test_a_session_that_is_closed_while_its_next_turn_is_held_does_not_say_so_any_more(
+    web_environ: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    talk = full(web_environ, request)
+    talk.follow()
+    assert "waiting" in talk.now()["held"]
+
+    talk.do("close")
+
+    assert (talk.now()["status"], talk.now()["held"]) == ("closed", None)
+
+
+def test_a_turn_without_a_task_is_followed_once_there_is_room_again(
+    web_environ: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    talk = full(web_environ, request)
+    look_after = further_duties(talk.core)["look after sessions"]
+    with talk.core.database.engine.connections.begin() as c:
+        c.execute(tables.outbox.delete())
+        ended = tables.runs.c.finished_at.is_not(None)
+        c.execute(tables.runs.update().where(ended).values(finished_at=tables.now(-11)))
+    look_after()
+    assert (talk.now()["turn"], talk.now()["held"]) == (1, None)
+
+    with talk.core.database.engine.connections.begin() as c:
+        c.execute(tables.runs.delete().where(tables.runs.c.session_id.is_(None)))
+    look_after()
+
+    assert talk.now()["turn"] == 2
+
+
+def full(web_environ: dict[str, str], request: pytest.FixtureRequest) -> Talk:
+    """A session whose turn has ended while its user's queue is full."""
+    web_environ["BRANCHLINE_LIMITS_QUEUED_PER_USER"] = "3"
+    ada, core = request.getfixturevalue("ada"), request.getfixturevalue("core")
+    talk = Talk(ada, core, auto={"enabled": True})
+    talk.send("Go")
+    attempt = talk.attempt()
+    attempt.say("one")
+    attempt.finish()
+    for _ in range(core.settings.limits.queued_per_user):
+        ada.ask(ada.thread())
+    return talk
 
 
 @pytest.mark.parametrize("end", ["success", "waiting"])
