@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,8 @@ class Process:
             start_new_session=True,
             preexec_fn=_end_with_parent if _LIBC else None,
         )
-        self._writing = threading.Lock()
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        threading.Thread(target=self._write, daemon=True).start()
 
     def read(self) -> bytes:
         """The next chunk of its output; empty at the end."""
@@ -95,14 +98,15 @@ class Process:
         return os.read(self._process.stderr.fileno(), 1 << 16)
 
     def send(self, line: bytes) -> None:
-        """Send it a line. One that has ended is no error."""
+        """Send it a line, without waiting for it to read. One that has ended is no error."""
+        self._lines.put(line.rstrip(b"\n") + b"\n")
+
+    def _write(self) -> None:
         assert self._process.stdin is not None
-        with self._writing:
-            try:
-                self._process.stdin.write(line.rstrip(b"\n") + b"\n")
-                self._process.stdin.flush()
-            except (OSError, ValueError):
-                pass
+        with suppress(OSError), self._process.stdin as stdin:
+            while (line := self._lines.get()) is not None:
+                stdin.write(line)
+                stdin.flush()
 
     def exit(self, timeout: float) -> Exit | None:
         """How it has ended, for which so many seconds are waited; None: by exit code 0."""
@@ -129,7 +133,8 @@ class Process:
 
     def close(self) -> None:
         """Close its pipes."""
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+        self._lines.put(None)
+        for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 try:
                     pipe.close()
