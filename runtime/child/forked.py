@@ -111,7 +111,7 @@ def _preload() -> None:
     """Touch some of the memory that the run will touch, while nobody waits for it."""
     os.environ["BRANCHLINE_RUN_ID"] = ""
     _BUFFER[:_FIRST] = bytes(_FIRST)
-    with suppress(Exception):  # the run may do without, whatever the worker's import has changed
+    with suppress(BaseException):  # the run may do without, whatever the worker's import has changed
         driver.rehearse()
 
 

@@ -265,7 +265,9 @@ def _texts(response: Any) -> dict[str, str]:
             texts["reasoning"] += "\n\n".join(part.text for part in item.summary)
             texts["reasoning"] += "".join(part.text for part in item.content or ())
         elif item.type == "message":
-            texts["answer"] += "".join(getattr(part, "text", "") or part.refusal for part in item.content)
+            texts["answer"] += "".join(
+                getattr(part, "text", None) or getattr(part, "refusal", "") for part in item.content
+            )
     return texts
 
 
