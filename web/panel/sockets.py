@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
+from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -47,8 +49,18 @@ _BURST, _PER_SECOND = 30, 10
 """Events of one socket at once, and in the long run."""
 CONNECTED_WITHIN = 5.0
 """Seconds after which a connection that has not shown who it is is closed."""
+_LONGEST_ID = 36
+"""Characters of a UUID."""
 _LOOK_AGAIN = 1.0
 """Seconds after which it is asked whether a socket that takes nothing is still open."""
+
+
+TAKEN_WITHIN = 60.0
+"""Seconds after which a connection is ended that takes nothing of what it is sent."""
+_PACKETS = ("0", "1", "2", "3")
+"""Of Socket.IO: to connect, to disconnect, an event, and its acknowledgement; not those with attachments."""
+_MOST_WAITING = 1000
+"""Packets that may wait for a socket to take them: answers to its own events, for rooms wait themselves."""
 
 
 class _Whole:
@@ -63,10 +75,21 @@ class _Whole:
         self._lock = BoundedSemaphore()  # the answer to a ping must not come into a frame
 
     def send(self, data: bytes) -> int:
-        """Send all of ``data``, however long that takes."""
+        """Send all of ``data``. Raises TimeoutError, and ends the connection, where nobody takes it."""
+        left = memoryview(data)
         with self._lock:
-            self._connection.sendall(data)
+            while left:
+                left = left[self._send_some(left) :]
         return len(data)
+
+    def _send_some(self, data: memoryview) -> int:
+        try:
+            with gevent.Timeout(TAKEN_WITHIN, TimeoutError()):
+                return int(self._connection.send(data))
+        except TimeoutError:
+            with suppress(OSError):
+                self._connection.shutdown(SHUT_RDWR)
+            raise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
@@ -86,6 +109,13 @@ class _Server(socketio.Server):  # type: ignore[misc]
     def _handle_eio_connect(self, eio_sid: str, environ: WSGIEnvironment) -> Any:
         gevent.spawn_later(CONNECTED_WITHIN, self._close_stranger, eio_sid)
         return super()._handle_eio_connect(eio_sid, environ)
+
+    def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> Any:
+        """Events are text, in one namespace: attachments could be of any number and size."""
+        is_event = isinstance(data, str) and data[:1] in _PACKETS and (data[1:2] != "/" or data[1:3] == "/,")
+        if not is_event:
+            return self.hang_up(eio_sid)
+        return super()._handle_eio_message(eio_sid, data)
 
     def _close_stranger(self, eio_sid: str) -> None:
         if self.manager.sid_from_eio_sid(eio_sid, "/") is None:
@@ -138,9 +168,17 @@ class _ChatSocket:
         if not self.may_read():
             raise Unauthenticated
 
-    def _is_drained(self) -> bool:
+    def is_behind(self) -> bool:
+        """Whether it has more to take than one that reads ever has."""
+        connection = self._connection()
+        return connection is not None and connection.queue.qsize() > _MOST_WAITING
+
+    def _connection(self) -> Any:
         name = self._server.manager.eio_sid_from_sid(self.sid, "/")
-        connection = self._server.eio.sockets.get(name)
+        return self._server.eio.sockets.get(name)
+
+    def _is_drained(self) -> bool:
+        connection = self._connection()
         while connection is not None and not connection.closed:
             if connection.queue.join(timeout=_LOOK_AGAIN):
                 return True
@@ -227,6 +265,9 @@ class Sockets:
         socket = self._sockets.get(sid)
         if socket is None:
             return {"error": str(Unauthenticated()), "code": "unauthenticated"}
+        if socket.is_behind():
+            socket.close()
+            return {}
         try:
             socket.count_event()
             return handle(socket, **_loaded(schema, data)) or {}
@@ -240,8 +281,9 @@ class Sockets:
         described = describe(error)
         code = described.code.replace("-", "_")
         told = {"type": "error", "error": described.detail, "code": code}
-        if isinstance(data, dict) and isinstance(data.get("session_id"), str):
-            told["session_id"] = data["session_id"]
+        session_id = data.get("session_id") if isinstance(data, dict) else None
+        if isinstance(session_id, str) and len(session_id) <= _LONGEST_ID:
+            told["session_id"] = session_id
         self._server.emit("error", told, to=socket.sid)
         return {"error": described.detail, "code": code}
 

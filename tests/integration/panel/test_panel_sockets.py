@@ -99,6 +99,11 @@ class Panel:
     def join(self, session_id: str, **more: Any) -> None:
         assert self.call("join_chat", session_id=session_id, **more) == {}
 
+    def is_told_anew(self) -> bool:
+        """Whether messages were told behind a reset."""
+        names = [name for name, _ in list(self.told)]
+        return "reset" in names and "message" in names[names.index("reset") :]
+
     def of(self, name: str) -> list[Told]:
         return [data for told, data in list(self.told) if told == name]
 
@@ -325,6 +330,29 @@ def test_the_token_of_an_applications_user_joins_that_users_chats_only(stack: St
             assert ours.call(event, session_id=accounts, **more)["code"] == "session_expired"
 
 
+@pytest.mark.parametrize(
+    "packet",
+    [
+        '459999999999-["stop",{"_placeholder":true,"num":0}]',
+        "40/elsewhere,",
+        '461-1[{"_placeholder":true,"num":0}]',
+    ],
+    ids=["attachments", "another namespace", "an acknowledgement with attachments"],
+)
+def test_what_no_client_of_the_panel_sends_closes_its_socket(stack: Stack, ada: Client, packet: str) -> None:
+    token = ada.post("/api/tokens").json()["token"]["secret"]
+    address = f"{stack.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
+    with closing(websocket.create_connection(address, timeout=20)) as client:
+        client.recv()
+        client.send("40" + json.dumps({"token": token}))
+        assert client.recv().startswith("40")
+
+        client.send(packet)
+
+        with pytest.raises(websocket.WebSocketConnectionClosedException):
+            deque(iter(client.recv, None))
+
+
 def test_a_cookie_serves_our_own_pages_only(stack: Stack, ada: Client) -> None:
     cookie = "; ".join(f"{name}={value}" for name, value in ada.cookies.items())
     with panel(stack, ada, auth=None, headers={"Cookie": cookie}) as ours:
@@ -390,6 +418,8 @@ def test_of_an_attempt_that_is_lost_nothing_stays(stack: Stack, services: Servic
         ours.wait(lambda: ours.text() == "Lost ", "the first attempt is told")
         retried = services.database.write(attempts.hand_back, lost.run, attempts.AttemptResult())
         services.announcer.retried(retried)
+        # A message that ends before the socket is told anew would be told whole, without chunks.
+        ours.wait(ours.is_told_anew, "all is told anew")
         again = Attempt(services, run_id)
         again.say("Kept")
         again.finish()
