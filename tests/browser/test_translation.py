@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from runtime.testing.waiting import until
 from tests.support.browser import Visitor, opened, turn
 
 # As a browser does it: each text is replaced by an element with the translation, which here is the text in
@@ -49,11 +50,16 @@ TRANSLATE = """merged => {
 
 
 def same_texts(translated: Page, page: Page, *selectors: str) -> None:
-    """Expect the parts of a translated page to say what those of another say."""
-    for selector in selectors:
-        text = page.locator(selector).inner_text()
-        assert text.strip()
-        expect(translated.locator(selector)).to_have_text(text, ignore_case=True, use_inner_text=True)
+    """Expect the parts of a translated page to say what those of another say, once both have loaded them."""
+
+    def said(page: Page, selector: str) -> list[str]:
+        return page.locator(selector).inner_text().upper().split()
+
+    def same(selector: str) -> bool:
+        words = said(page, selector)
+        return bool(words) and said(translated, selector) == words
+
+    until(lambda: all(map(same, selectors)), 20, f"both pages say the same in {', '.join(selectors)}")
 
 
 def test_a_translated_page_shows_an_answer_and_other_threads(visitor: Visitor, tmp_path: Path) -> None:
