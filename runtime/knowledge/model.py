@@ -81,7 +81,7 @@ class Document:
     size: int
     """Bytes of the file."""
     digest: str
-    """SHA-256 of the file."""
+    """SHA-256 of the file, as it was before a run made this kind of it."""
     passages: int
     created_at: datetime
     updated_at: datetime

@@ -45,13 +45,16 @@ _UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
-def read(content: bytes, name: str, caller: str) -> tuple[Kind, str | None, list[Passage]]:
+def read(
+    content: bytes, name: str, caller: str, kind: Kind | None = None
+) -> tuple[Kind, str | None, list[Passage]]:
     """What a document is, its title, and its passages.
 
-    ``name``: by whose end it is known; ``caller``: the id of the user whose it is, who has one read at
-    a time. Raises Invalid where it cannot be read, TooMany and Unavailable as :meth:`ProcessPool.call`.
+    ``name``: by whose end it is known where no ``kind`` is given; ``caller``: the id of the user whose
+    it is, who has one read at a time. Raises Invalid where it cannot be read, TooMany and Unavailable
+    as :meth:`ProcessPool.call`.
     """
-    kind = _kind(content, name)
+    kind = _kind(content, name, kind)
     text = _decoded(content, kind)
     try:
         said = _processes.call({"kind": kind, "text": text}, caller)
@@ -80,12 +83,12 @@ def examine(document: Mapping[str, Any]) -> dict[str, Any]:
 _processes = ProcessPool(examine, size=2, seconds=_SECONDS, patience=_PATIENCE)
 
 
-def _kind(content: bytes, name: str) -> Kind:
+def _kind(content: bytes, name: str, given: Kind | None) -> Kind:
     if b"\0" in content[:_HEAD] and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise _unreadable("is no text; Markdown, HTML and plain text can be read")
     if content.startswith(b"%PDF-"):
-        raise _unreadable("is a PDF, which cannot be read yet; Markdown, HTML and plain text can")
-    kind = _KINDS.get(PurePosixPath(name).suffix.lower())
+        raise _unreadable("is a PDF, which only a run of the worker ingest can read")
+    kind = given or _KINDS.get(PurePosixPath(name).suffix.lower())
     return kind or (Kind.HTML if _LOOKS_LIKE_HTML.match(content[:_HEAD]) else Kind.TEXT)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 
 from runtime.errors import FieldError, Invalid, SearchTooLong
 from runtime.knowledge import reading, store
-from runtime.knowledge.model import Document, Found
+from runtime.knowledge.model import Document, Found, Kind
 from runtime.knowledge.store import NewDocument
 from runtime.model import Run, User
 from runtime.store import Database
@@ -18,35 +19,53 @@ _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u206
 """Control characters, and those that turn the direction of writing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A document as it was sent."""
+
+    name: str
+    """What it is called in its source."""
+    content: bytes
+    kind: Kind | None = None
+    """What it is to be read as; None: what its name and its content say."""
+    digest: str | None = None
+    """SHA-256 of the file that its content was made of; None: of its content."""
+
+
 class Knowledge:
     """The knowledge base of an installation."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, user: User, source_id: str, name: str, content: bytes) -> tuple[Document, bool]:
+    def add(self, user: User, source_id: str, sent: Sent) -> tuple[Document, bool]:
         """Add what a user has sent, see :meth:`_add`."""
-        return self._add(user.workspace_id, user.id, source_id, name, content, None)
+        return self._add(user.workspace_id, user.id, source_id, sent, None)
 
-    def add_of_run(self, run: Run, source_name: str, name: str, content: bytes) -> tuple[Document, bool]:
+    def add_of_run(self, run: Run, source_name: str, sent: Sent) -> tuple[Document, bool]:
         """Add what a run has sent, see :meth:`_add`. Raises StaleAttempt where it does not run any more."""
         source_id = self._database.read(store.source_named, run.workspace_id, source_name)
-        return self._add(run.workspace_id, run.user_id, source_id, name, content, run)
+        return self._add(run.workspace_id, run.user_id, source_id, sent, run)
+
+    def find_for_run(self, run: Run, source_name: str, name: str) -> Document | None:
+        """The document of that name, if the source of its user has one. Raises NotFound."""
+        source_id = self._database.read(store.source_named, run.workspace_id, source_name)
+        return self._database.read(store.find_document, run.workspace_id, source_id, _checked(name))
 
     def _add(
-        self, workspace_id: str, user_id: str, source_id: str, name: str, content: bytes, run: Run | None
+        self, workspace_id: str, user_id: str, source_id: str, sent: Sent, run: Run | None
     ) -> tuple[Document, bool]:
         """Add a document to a source, or replace the one of its name; whether anything has changed.
 
         One whose content is the same as before is not read again. Raises NotFound, Conflict, Invalid
         where it cannot be read, and what :func:`reading.read` raises.
         """
-        name, digest = _checked(name), hashlib.sha256(content).hexdigest()
+        name, digest = _checked(sent.name), sent.digest or hashlib.sha256(sent.content).hexdigest()
         before = self._database.read(store.find_document, workspace_id, source_id, name)
         if before is not None and before.digest == digest:
             return before, False
-        kind, title, passages = reading.read(content, name, user_id)
-        new = NewDocument(name, title, kind, len(content), digest, passages)
+        kind, title, passages = reading.read(sent.content, name, user_id, sent.kind)
+        new = NewDocument(name, title, kind, len(sent.content), digest, passages)
         return self._database.write(store.put_document, workspace_id, source_id, new, run), True
 
     def remove_source(self, user: User, source_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -30,33 +31,71 @@ class Passage:
         self.document_id: str | None = fields.get("document_id")
         self.score = float(fields.get("score") or 0)
         """The greater, the better it fits; to be compared in one answer only."""
+        self.digest: str | None = fields.get("digest")
+        """Of its document, where it is one of a test."""
 
     def __repr__(self) -> str:
         return f"Passage({self.document!r}, {self.position})"
 
 
-def add(source: str, name: str, content: bytes | str, local: list[Passage]) -> bool:
+class Document:
+    """A document of the knowledge base."""
+
+    def __init__(self, fields: Mapping[str, Json]) -> None:
+        self.name = str(fields.get("name") or "")
+        """What it is called in its source."""
+        self.digest = str(fields.get("digest") or "")
+        """SHA-256 in hexadecimal digits: of the file that it was made of, or of its own content."""
+
+    def __repr__(self) -> str:
+        return f"Document({self.name!r})"
+
+
+def add(
+    source: str,
+    name: str,
+    content: bytes | str,
+    local: list[Passage],
+    kind: str | None = None,
+    digest: str | None = None,
+) -> bool:
     """Add a document; whether it was not there as it is already.
 
     ``local``: where it is kept, as one passage, where there is no server. Raises Failure.
     """
     body = content.encode() if isinstance(content, str) else content
     if not has_server():
-        return _add(source, name, body.decode("utf-8", "replace"), local)
-    asked = urlencode({"source": source, "name": name})
+        text = body.decode("utf-8", "replace")
+        return _add(source, name, text, local, digest or hashlib.sha256(body).hexdigest())
+    given = {"source": source, "name": name, "kind": kind, "digest": digest}
+    asked = urlencode({key: value for key, value in given.items() if value is not None})
     headers = {"Content-Type": "application/octet-stream"}
     with request(f"documents?{asked}", body, headers) as answer:
         return bool(json.loads(read(answer))["changed"])
 
 
-def _add(source: str, name: str, text: str, local: list[Passage]) -> bool:
+def _add(source: str, name: str, text: str, local: list[Passage], digest: str) -> bool:
     """For tests."""
-    same = [one for one in local if (one.source, one.document) == (source, name)]
-    if [one.text for one in same] == [text]:
+    same = _named(source, name, local)
+    if [one.digest for one in same] == [digest]:
         return False
     local[:] = [one for one in local if one not in same]
-    local.append(Passage({"source": source, "document": name, "text": text}))
+    local.append(Passage({"source": source, "document": name, "text": text, "digest": digest}))
     return True
+
+
+def find(source: str, name: str, local: Iterable[Passage]) -> Document | None:
+    """The document of that name, if the source has one. ``local`` as in :func:`add`. Raises Failure."""
+    if not has_server():
+        there = _named(source, name, local)
+        return Document({"name": name, "digest": there[0].digest}) if there else None
+    with request(f"documents?{urlencode({'source': source, 'name': name})}") as answer:
+        found = json.loads(read(answer))["document"]
+    return Document(found) if found else None
+
+
+def _named(source: str, name: str, local: Iterable[Passage]) -> list[Passage]:
+    return [one for one in local if (one.source, one.document) == (source, name)]
 
 
 def search(query: str, k: int, source: str | None, local: Iterable[Passage]) -> list[Passage]:

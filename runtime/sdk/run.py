@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .calls import Call, Calls, Said
     from .files import File
     from .inbox import Inbox
-    from .knowledge import Passage
+    from .knowledge import Document, Passage
     from .tools import ToolCall
     from .wire import Connection
 
@@ -322,7 +322,15 @@ class Run:
 
         return search(query, k, source, self._local_passages())
 
-    def add_document(self, source: str, name: str, content: bytes | str) -> bool:
+    def add_document(
+        self,
+        source: str,
+        name: str,
+        content: bytes | str,
+        *,
+        kind: str | None = None,
+        digest: str | None = None,
+    ) -> bool:
         """Add a document to the source of that name in the user's knowledge base, or replace the one that
         it has of this ``name``, such as a path.
 
@@ -330,10 +338,24 @@ class Run:
         the same content, and was not read again; so to add it once more in a later attempt does no
         harm. worker.toml has to grant it: ``grants = ["knowledge"]``. Raises Failure, which is
         retryable where another try makes sense.
+
+        ``kind``: ``markdown``, ``html`` or ``text``, where the name does not say it. ``digest``: where
+        the content is made of a file, the SHA-256 of that, in hexadecimal digits; it then counts
+        instead of the content, also for :meth:`find_document`.
         """
         from .knowledge import add
 
-        return add(source, name, content, self._local_passages())
+        return add(source, name, content, self._local_passages(), kind, digest)
+
+    def find_document(self, source: str, name: str) -> Document | None:
+        """The document of that name in a source of the user's knowledge base; None: there is none.
+
+        By its ``digest`` one sees whether it has to be made and added again. worker.toml has to grant
+        it: ``grants = ["knowledge"]``. Raises Failure.
+        """
+        from .knowledge import find
+
+        return find(source, name, self._local_passages())
 
     def _local_passages(self) -> list[Passage]:
         if self._passages is None:

@@ -286,6 +286,7 @@ class World:
             f"GET {path}/{{source_id}}/documents": Call(source, {"limit": "2"}),
             "GET /api/knowledge/search": Call(query={"q": SECRET_TEXT}),
             "GET /worker/runs/{run_id}/search": Call(works, {"q": SECRET_TEXT}),
+            "GET /worker/runs/{run_id}/documents": Call(works, {"source": SECRET_TEXT, "name": "dogs.txt"}),
             "POST /worker/runs/{run_id}/documents": Call(
                 works, {"source": SECRET_TEXT, "name": "dogs.txt"}, content=b"About dogs."
             ),

@@ -6,7 +6,7 @@ import pytest
 
 from runtime.sdk import Run
 from runtime.sdk.errors import Failure
-from runtime.sdk.knowledge import add, search
+from runtime.sdk.knowledge import add, find, search
 from runtime.sdk.testing import execute
 from tests.support.cut_answers import answering
 
@@ -90,6 +90,35 @@ def adds(run: Run) -> str:
 
 def test_what_a_test_adds_is_found_and_the_same_is_not_added_again() -> None:
     assert execute(adds, passages=PASSAGES).text == "[True, False, True] [[], ['Fish dive.']]"
+
+
+def converts(run: Run) -> str:
+    told = []
+    for digest in ("a" * 64, "a" * 64, "b" * 64):
+        there = run.find_document("pets", "fish.pdf")
+        told.append(there and there.digest[:1])
+        told.append(run.add_document("pets", "fish.pdf", digest, kind="html", digest=digest))
+    return str(told)
+
+
+def test_a_test_knows_a_document_by_the_digest_of_what_it_was_made_of() -> None:
+    assert execute(converts).text == "[None, True, 'a', False, 'a', True]"
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize(
+    ("body", "digest"),
+    [(b'{"document": null}', None), (b'{"document": {"digest": "abc"}}', "abc")],
+    ids=["none", "one"],
+)
+def test_a_document_is_asked_for_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, digest: str | None
+) -> None:
+    with answering(OK % (len(body), body)) as url:
+        monkeypatch.setenv("BRANCHLINE_API_URL", url)
+        found = find("pets", "fish.pdf", [])
+
+    assert (found and found.digest) == digest
 
 
 @pytest.mark.usefixtures("served")

@@ -50,10 +50,25 @@ class _Searched(queries.Query):
 
 
 class DocumentOfRunQuery(queries.Query):
-    """What a run adds."""
+    """Which document of its user a run means."""
 
     source = named(200, required=True, metadata=says("the name of the source"))
     name = named(LONGEST_NAME, required=True, metadata=says("of the document within it, such as a path"))
+
+
+class NewDocumentOfRunQuery(DocumentOfRunQuery):
+    """What a run adds."""
+
+    kind = one_of(
+        Kind,
+        load_default=None,
+        metadata=says("what it is read as; default: what its name and its content say"),
+    )
+    digest = fields.String(
+        load_default=None,
+        validate=validate.Regexp(r"[0-9a-f]{64}\Z", error="must be 64 hexadecimal digits, in small letters"),
+        metadata=says("SHA-256 of the file that the run has made this of; default: of what is sent"),
+    )
 
 
 class PassagesQuery(queries.Query):
@@ -99,7 +114,9 @@ class Document(outputs.Output):
     title = fields.String(allow_none=True)
     kind = one_of(Kind, metadata=says("what it was read as"))
     size = fields.Integer(metadata=says("bytes"))
-    digest = fields.String(metadata=says("SHA-256 of its content, in hexadecimal digits"))
+    digest = fields.String(
+        metadata=says("SHA-256 of its file, in hexadecimal digits, as it was before a run converted it")
+    )
     passages = fields.Integer(metadata=says("how many it has"))
     created_at = outputs.moment()
     updated_at = outputs.moment()
@@ -120,6 +137,7 @@ class Passage(outputs.Output):
 
 
 PASSAGES = outputs.wrapped("PassagesAnswer", items=fields.List(fields.Nested(Passage)))
+FOUND = outputs.wrapped("FoundDocumentAnswer", document=fields.Nested(Document, allow_none=True))
 ADDED = outputs.wrapped(
     "DocumentAnswer",
     document=Document,

@@ -8,7 +8,7 @@ from flask import Response, request
 
 from runtime.knowledge import store
 from runtime.knowledge.model import Language
-from runtime.knowledge.service import Knowledge
+from runtime.knowledge.service import Knowledge, Sent
 from web.api import body_limits
 from web.api.openapi import Blueprint
 from web.api.schemas import outputs
@@ -97,7 +97,7 @@ def add_document(given: dict[str, Any], source_id: str) -> Response:
     content = Content()
     name = read_file(request, content.write)
     name = given["name"] or name
-    added, changed = _knowledge().add(auth.current_user(), source_id, name, bytes(content))
+    added, changed = _knowledge().add(auth.current_user(), source_id, Sent(name, bytes(content)))
     return json_response({"document": added.encode(), "changed": changed}, 201)
 
 

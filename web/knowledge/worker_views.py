@@ -7,7 +7,8 @@ from typing import Any
 from flask import Response, g, request
 
 from runtime.errors import Forbidden, StaleAttempt, Unauthenticated
-from runtime.knowledge.service import Knowledge
+from runtime.knowledge.model import Kind
+from runtime.knowledge.service import Knowledge, Sent
 from runtime.model import Run
 from web.api.openapi import Blueprint
 from web.api.worker_api import CONTENT_BODY, run_token_required
@@ -45,8 +46,21 @@ def search_for_run(given: dict[str, Any], run_id: str) -> Response:
     return json_response({"items": [one.encode() for one in found]})
 
 
-@views.route("/documents", methods=["POST"])
+@views.route("/documents")
 @views.arguments(schemas.DocumentOfRunQuery, location="query")
+@views.response(200, schemas.FOUND)
+def find_document_for_run(given: dict[str, Any], run_id: str) -> Response:
+    """The document of that name in a source of its user, or null: whether it has to be sent again is seen
+    by its digest. 403 as for a search.
+    """
+    run: Run = g.run
+    _check_granted(run.worker_id)
+    found = Knowledge(core.database).find_for_run(run, given["source"], given["name"])
+    return json_response({"document": found and found.encode()})
+
+
+@views.route("/documents", methods=["POST"])
+@views.arguments(schemas.NewDocumentOfRunQuery, location="query")
 @views.doc(**CONTENT_BODY)
 @views.response(201, schemas.ADDED)
 def add_document_of_run(given: dict[str, Any], run_id: str) -> Response:
@@ -61,10 +75,10 @@ def add_document_of_run(given: dict[str, Any], run_id: str) -> Response:
     with core.large_bodies.hold(run.user_id):
         for piece in pieces(request):
             content.write(piece)
+        kind = given["kind"] and Kind(given["kind"])
+        sent = Sent(given["name"], bytes(content), kind, given["digest"])
         try:
-            added, changed = Knowledge(core.database).add_of_run(
-                run, given["source"], given["name"], bytes(content)
-            )
+            added, changed = Knowledge(core.database).add_of_run(run, given["source"], sent)
         except StaleAttempt as error:
             raise Unauthenticated("The attempt has ended, and writes nothing any more.") from error
     return json_response({"document": added.encode(), "changed": changed}, 201)

@@ -29,7 +29,7 @@ def worker_folder(tmp_path: Path) -> Path:
 def send(ada: Client, nobody: Client, core: Core, web_settings: Settings) -> Any:
     """Sends a document as a run of ``worker_id`` of Ada's; after ``before``, which is given the attempt."""
 
-    def sent(worker_id: str, before: Any = None, text: str = DOGS, **query: str) -> Any:
+    def sent(worker_id: str, before: Any = None, text: str = DOGS, method: str = "POST", **query: str) -> Any:
         run = ada.ask(ada.thread(), worker_id=worker_id).json["runs"][0]
         attempt = Attempt(core, run["id"])
         token = run_token(web_settings, run["id"], attempt.run.attempt)
@@ -37,7 +37,8 @@ def send(ada: Client, nobody: Client, core: Core, web_settings: Settings) -> Any
             before(attempt)
         path, headers = f"/worker/runs/{run['id']}/documents", {"Authorization": f"Bearer {token}"}
         query = {"source": "animals", "name": "dogs.md", **query}
-        return nobody.post(path, query_string=query, data=text.encode(), headers=headers)
+        body = text.encode() if method == "POST" else None
+        return nobody.open(path, method=method, query_string=query, data=body, headers=headers)
 
     return sent
 
@@ -88,6 +89,25 @@ def test_a_run_adds_a_document_once(ada: Client, send: Any) -> None:
 
     assert [send("parrot").json["changed"] for _ in range(2)] == [True, False]
     assert len(found(ada, "postman")) == 1
+
+
+def test_a_run_that_converts_a_file_is_told_whether_it_is_the_one_that_is_there(
+    ada: Client, bob: Client, send: Any, search: Any
+) -> None:
+    source(ada), source(bob)
+    same, other = "a" * 64, "b" * 64
+    assert send("parrot", method="GET", name="dogs.pdf").json == {"document": None}
+
+    made = [
+        send("parrot", text=f"<p>Dogs {number}", name="dogs.pdf", kind="html", digest=digest).json
+        for number, digest in enumerate((same, same, other))
+    ]
+    assert [one["changed"] for one in made] == [True, False, True]
+    there = send("parrot", method="GET", name="dogs.pdf").json["document"]
+    assert (there["digest"], there["kind"]) == (other, "html")
+    assert [one["text"] for one in found(ada, "dogs")] == ["Dogs 2"]
+    assert send("sparrow", method="GET").status_code == 403
+    assert send("parrot", digest="A" * 64).status_code == send("parrot", kind="pdf").status_code == 422
 
 
 def test_a_run_adds_nothing_to_what_it_does_not_reach(ada: Client, bob: Client, send: Any) -> None:
