@@ -11,6 +11,8 @@ export class Problem extends Error {
     readonly fields: readonly FieldProblem[] = [],
     /** Seconds. */
     readonly retryAfter = 0,
+    /** What kind of error it is, for programs: `session-expired`. */
+    readonly code = '',
   ) {
     super(message);
     this.name = 'Problem';
@@ -31,28 +33,66 @@ export function onUnauthorized(then: () => void): void {
   unauthorized = then;
 }
 
+/** Where requests go, and how they show who asks. */
+export interface Server {
+  /** Begins every address: that of the installation, without a slash at its end. */
+  readonly base: string;
+  /** The bearer token; null: the browser's cookie serves. */
+  readonly token?: () => Promise<string | null>;
+  /** Called when the server answers that nobody is signed in; true: ask once more. */
+  readonly refused: () => boolean;
+}
+
+interface Options {
+  key?: string;
+  signal?: AbortSignal;
+  /** How the body of an answer is decoded; JSON where it is left out. */
+  read?: (response: Response) => Promise<unknown>;
+}
+
 /**
  * Call the API at a `path` such as /api/me; returns the decoded body of the answer.
  *
  * Throws `Problem` for an error that the server answered and where it cannot be reached, and the signal's
  * reason if it is aborted. `key` is sent as the Idempotency-Key.
  */
-export async function request<T>(
-  method: string,
-  path: string,
-  body?: unknown,
-  options: { key?: string; signal?: AbortSignal } = {},
-): Promise<T> {
+export function request<T>(method: string, path: string, body?: unknown, options: Options = {}): Promise<T> {
+  return requestTo<T>(OURS, method, path, body, options);
+}
+
+const OURS: Server = {
+  base: BASE_PATH,
+  refused: () => {
+    unauthorized();
+    return false;
+  },
+};
+
+/** The same of any server. */
+export async function requestTo<T>(server: Server, method: string, path: string, body?: unknown, options: Options = {}): Promise<T> {
+  let response = await send(server, method, path, body, options);
+  if (response.status === 401 && !path.startsWith('/api/auth/') && server.refused()) {
+    response = await send(server, method, path, body, options);
+  }
+  if (!response.ok) throw await readProblem(response);
+  const read = options.read ?? ((answer) => answer.json());
+  return (response.status === 204 ? undefined : await read(response)) as T;
+}
+
+async function send(server: Server, method: string, path: string, body: unknown, options: Options): Promise<Response> {
   const headers: Record<string, string> = { Accept: 'application/json' };
-  if (body !== undefined) headers['Content-Type'] = body instanceof Blob ? 'application/octet-stream' : 'application/json';
+  const token = await server.token?.();
+  if (token) headers['Authorization'] = `Bearer ${token}`;
   if (options.key) headers['Idempotency-Key'] = options.key;
-  let response: Response;
+  const type = contentType(body);
+  if (type) headers['Content-Type'] = type;
+  const isRaw = body instanceof Blob || body instanceof FormData;
   const answered = awaitAnswer();
   try {
-    response = await fetch(BASE_PATH + path, {
+    return await fetch(server.base + path, {
       method,
       headers,
-      body: body === undefined ? null : body instanceof Blob ? body : JSON.stringify(body),
+      body: body === undefined ? null : isRaw ? body : JSON.stringify(body),
       signal: options.signal ?? null,
     });
   } catch (error) {
@@ -61,17 +101,20 @@ export async function request<T>(
   } finally {
     answered();
   }
-  if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
-  const problem = await readProblem(response);
-  if (problem.status === 401 && !path.startsWith('/api/auth/')) unauthorized();
-  throw problem;
+}
+
+/** None for a form: the browser names it, with the boundary between its parts. */
+function contentType(body: unknown): string | null {
+  if (body === undefined || body instanceof FormData) return null;
+  return body instanceof Blob ? 'application/octet-stream' : 'application/json';
 }
 
 async function readProblem(response: Response): Promise<Problem> {
   const retryAfter = Number(response.headers.get('Retry-After')) || 0;
   try {
-    const document = (await response.json()) as { detail?: string; title?: string; errors?: FieldProblem[] };
-    return new Problem(response.status, document.detail || document.title || response.statusText, document.errors ?? [], retryAfter);
+    const document = (await response.json()) as { type?: string; detail?: string; title?: string; errors?: FieldProblem[] };
+    const text = document.detail || document.title || response.statusText;
+    return new Problem(response.status, text, document.errors ?? [], retryAfter, document.type?.split(':').at(-1));
   } catch {
     return new Problem(response.status, `The server answered ${response.status} ${response.statusText}.`, [], retryAfter);
   }
