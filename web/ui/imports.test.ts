@@ -7,7 +7,7 @@ import { dirname, join, normalize } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 
-const PACKAGES = ['client', 'app'];
+const PACKAGES = ['client', 'app', 'panel'];
 const CLIENT = '@branchline/client/';
 /** Types that are generated from the API's document; tests run without them too. */
 const GENERATED = 'client/src/api/schema.d.ts';

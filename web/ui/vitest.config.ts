@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
-  test: { environment: 'node', include: ['*.test.ts', '{client,app}/src/**/*.test.ts'] },
+  test: { environment: 'node', include: ['*.test.ts', '{client,app,panel}/src/**/*.test.ts'] },
 });

@@ -1,0 +1,57 @@
+/** The calls of the API that a panel needs. */
+import { requestTo, type Server } from '@branchline/client/api/request';
+import type { AgentType, ChatFile, ChatMessage, Sent, UnsentMessage } from './types';
+
+/** A session with some of its messages, oldest first. */
+export interface ChatHistory {
+  session_id: string;
+  agent_type: AgentType;
+  project_id: string | null;
+  messages: ChatMessage[];
+  /** Leads to the messages before these; null: there are none. */
+  next: string | null;
+}
+
+const SESSIONS = '/api/agent-chat/sessions';
+
+export class Rest {
+  constructor(private readonly server: Server) {}
+
+  createSession(agentType: AgentType, projectId?: string): Promise<{ session_id: string }> {
+    return this.call('POST', SESSIONS, { agent_type: agentType, project_id: projectId ?? null });
+  }
+
+  history(sessionId: string, limit: number, cursor: string | null): Promise<ChatHistory> {
+    const query = new URLSearchParams({ limit: String(limit), ...(cursor ? { cursor } : {}) });
+    return this.call('GET', `${SESSIONS}/${sessionId}?${query}`);
+  }
+
+  async send(sessionId: string, message: UnsentMessage): Promise<Sent> {
+    const answer = await this.call<{ run_id: string }>('POST', `${SESSIONS}/${sessionId}/messages`, encoded(message));
+    return { run_id: answer.run_id, client_id: message.clientId };
+  }
+
+  deleteSession(sessionId: string): Promise<void> {
+    return this.call('DELETE', `${SESSIONS}/${sessionId}`);
+  }
+
+  upload(file: File): Promise<ChatFile> {
+    const form = new FormData();
+    form.append('file', file);
+    return this.call<{ file: ChatFile }>('POST', '/api/files', form).then((answer) => answer.file);
+  }
+
+  /** The content of a file. */
+  download(id: string): Promise<Blob> {
+    return requestTo(this.server, 'GET', `/api/files/${id}/content`, undefined, { read: (response) => response.blob() });
+  }
+
+  private call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    return requestTo<T>(this.server, method, path, body);
+  }
+}
+
+/** A message as the server takes it, over REST and Socket.IO. */
+export function encoded({ clientId, message, context, files }: UnsentMessage): Record<string, unknown> {
+  return { client_id: clientId, message, context, ...(files.length ? { files } : {}) };
+}
