@@ -35,7 +35,7 @@ _UPLOADS = (600, 3600)
 """Seconds: how often it is looked for uploads that were not sent, and after how long they are deleted."""
 _REST = 0.05
 """Seconds between two updates of a page; what comes meanwhile goes together."""
-_SIGN_OF_LIFE = 10.0
+_SIGN_OF_LIFE = 5.0
 """Seconds after which an update without news shows whether the browser is still there."""
 _EVENT: Mapping[str, Any] = MappingProxyType(
     {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}

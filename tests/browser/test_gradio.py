@@ -181,6 +181,18 @@ def chat(page: Page) -> Locator:
     return page.locator("#chat")
 
 
+# The first of all, for it counts the streams of all pages.
+def test_a_page_that_is_closed_follows_nothing_any_more(guest: Guest, stack: Stack) -> None:
+    def streams() -> float:
+        text = httpx.get(f"{stack.url}/metrics").text
+        return sum(float(found) for found in re.findall(r"^branchline_open_streams\S* (\S+)$", text, re.M))
+
+    page = guest.open(guest.client.thread())
+    until(lambda: streams() == 1, 10, "the page follows its conversation")
+    page.close()
+    until(lambda: streams() == 0, 30, "nobody follows it any more")
+
+
 def test_who_signs_in_gets_an_answer_and_signs_out(guest: Guest) -> None:
     guest.sign_in("not this one")
     page = guest.page
@@ -499,6 +511,7 @@ def test_a_forged_upload_is_no_way_to_a_file_of_the_machine(program: httpx.Clien
             assert program.post("/gradio_api/queue/join", json=body).status_code == 403
 
 
+@pytest.mark.slow
 def test_gradio_itself_takes_no_other_file_for_an_upload(tmp_path: Path, address: str) -> None:
     program = f"""
 import asyncio, gradio as gr, httpx, os
@@ -547,16 +560,3 @@ def test_each_browser_has_a_login_of_its_own(
         assert program.get("/config").status_code == 200
     anew = httpx.get(f"{address}/config", headers={"Cookie": f"{next(iter(program.cookies))}={theirs}"})
     assert anew.status_code == 401
-
-
-@pytest.mark.slow
-def test_a_page_that_is_closed_follows_nothing_any_more(guest: Guest, stack: Stack) -> None:
-    def streams() -> float:
-        text = httpx.get(f"{stack.url}/metrics").text
-        return sum(float(found) for found in re.findall(r"^branchline_open_streams\S* (\S+)$", text, re.M))
-
-    until(lambda: streams() == 0, 40, "the pages of other tests follow nothing any more")
-    page = guest.open(guest.client.thread())
-    until(lambda: streams() == 1, 10, "the page follows its conversation")
-    page.close()
-    until(lambda: streams() == 0, 30, "nobody follows it any more")
