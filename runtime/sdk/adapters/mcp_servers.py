@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import getproxies
 
 try:
+    import anyio
     import httpx2
     from anyio.from_thread import start_blocking_portal
     from mcp import Client, StdioServerParameters, stdio_client
@@ -51,6 +52,8 @@ _OPEN_WITHIN = 60.0
 """Seconds for all servers to start and to say which tools they have."""
 _READ_WITHIN = 300.0
 """Seconds in which an HTTP server must say something."""
+_CLOSE_WITHIN = 2.0
+"""Seconds for all servers over HTTP to hear that their sessions have ended."""
 
 
 class ToolFailed(Exception):
@@ -230,6 +233,7 @@ class Servers:
 
     async def _open(self, tools: Tools) -> Tools:
         self._tools = tools
+        self._connected = anyio.CancelScope()  # it has a deadline once the block ends
         ready = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._serve(tools, ready))
         try:
@@ -247,24 +251,33 @@ class Servers:
         """Be connected until it is to stop."""
         name = ""
         try:
-            async with AsyncExitStack() as stack:
-                for name, server in self._servers.items():
-                    transport = await _transport(server, stack, self._public)
-                    client = await stack.enter_async_context(
-                        Client(transport, elicitation_callback=tools._questions.of(name))
-                    )
-                    await tools._add(name, client)
-                ready.set_result(None)
-                await self._stop.wait()
+            # Not a time-out of the wait in _close: a task that is cancelled once would tell the next server,
+            # and wait for that. A scope cancels whatever waits behind its deadline.
+            with self._connected:
+                async with AsyncExitStack() as stack:
+                    for name, server in self._servers.items():
+                        transport = await _transport(server, stack, self._public)
+                        client = await stack.enter_async_context(
+                            Client(transport, elicitation_callback=tools._questions.of(name))
+                        )
+                        await tools._add(name, client)
+                    ready.set_result(None)
+                    await self._stop.wait()
         except Exception as error:
             if ready.done():
-                self._run.log(f"An MCP server did not end well: {_reason(error)}", level="warning")
+                self._warn(_reason(error))
             else:
                 ready.set_exception(Failure(f"The MCP server {name!r} cannot be used: {_reason(error)}"))
+        if self._connected.cancelled_caught:
+            self._warn(f"it did not answer within {_CLOSE_WITHIN:g} s")
+
+    def _warn(self, reason: str) -> None:
+        self._run.log(f"An MCP server did not end well: {reason}", level="warning")
 
     async def _close(self) -> None:
         await self._tools._end_calls()
         self._stop.set()
+        self._connected.deadline = anyio.current_time() + _CLOSE_WITHIN
         if self._task is not None:
             await asyncio.wait([self._task])
 

@@ -29,6 +29,7 @@ from runtime.settings import CHECKOUT
 from runtime.system.processes import has_ended
 from runtime.testing.ports import free_port
 from runtime.testing.waiting import until
+from tests.support.deaf_mcp_server import DeafServer
 
 pytestmark = pytest.mark.frameworks
 
@@ -256,6 +257,33 @@ def test_an_async_worker_is_told_to_wait_for_its_servers(over_http: dict[str, An
     assert (
         str(execute(worker, "hi").error) == "TypeError: an async worker says: async with run.mcp(…) as tools"
     )
+
+
+@pytest.fixture
+def deaf() -> Iterator[DeafServer]:
+    server = DeafServer()
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_servers_that_do_not_hear_of_the_end_of_their_sessions_are_left(
+    kind: str, deaf: DeafServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp_servers, "_CLOSE_WITHIN", 0.1)
+    two = {"first": {"url": deaf.url}, "second": {"url": deaf.url}}
+
+    async def leaving_async(run: Run) -> None:
+        async with run.mcp(two):
+            pass
+
+    def leaving(run: Run) -> None:
+        with run.mcp(two):
+            pass
+
+    result = execute(leaving_async if kind == "async" else leaving, "leave")
+    assert (result.status, result.error) == ("success", None)
+    until(lambda: deaf.left, WITHIN, "that nobody waits for an answer any more")
 
 
 SLEEPING = """
