@@ -92,6 +92,8 @@ class Provider:
         self.too_old_to_stream = False
         self.away = False
         """Whether streams end where the text does, and nothing can be read."""
+        self.loses_creations = False
+        """Whether what asks for a response gets a gateway's answer in its place."""
         self.fails_after: int | None = None
         """After how many tokens the next response fails, for the moment."""
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -138,6 +140,7 @@ class Provider:
             for noted in (self.responses, self.ledger, self.resumed, self.cancelled):
                 noted.clear()
             self.too_old_to_stream, self.away, self.fails_after, self._allowed = False, False, None, 0
+            self.loses_creations = False
             self.changed.notify_all()
 
     def create(self, request: dict[str, Any]) -> Response:
@@ -213,8 +216,12 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
             if action == "cancel":
                 provider.cancel(provider.responses[last])
                 self._answer(provider.responses[last].fields())
+                return
+            response = provider.create(json.loads(body))
+            if provider.loses_creations:
+                self._answer({"error": {"message": "The upstream is slow."}}, 504)
             else:
-                self._stream(provider.create(json.loads(body)), 0)
+                self._stream(response, 0)
 
         def do_GET(self) -> None:
             url = urlsplit(self.path)

@@ -3,7 +3,8 @@
 The id of the response is a durable step. So a later attempt reads the same response again from
 its start and leaves out what the run has shown, and where only the connection is lost its stream is
 taken up behind the last event. Nothing is generated twice, unless an attempt is lost between the
-request and the commit of the id.
+request and the commit of the id. The library repeats no request for a response: a further one is
+another attempt's, of which there are as many as the worker's ``max_attempts`` allows.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ class BackgroundResponse:
 
     def create(self, request: dict[str, Any]) -> str:
         """Ask for it; its id."""
-        self._stream = stream = self._client.responses.create(**request)
+        self._stream = stream = self._client.with_options(max_retries=0).responses.create(**request)
         for event in events_of(stream, self._server):
             self._refuse_error(event)
             self._last_event = event.sequence_number

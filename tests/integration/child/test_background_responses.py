@@ -191,6 +191,13 @@ def test_an_attempt_may_be_lost_behind_any_of_its_lines(provider: Provider, func
     assert lines > ALL
 
 
+def test_no_response_is_asked_for_again_within_an_attempt(provider: Provider, function: Function) -> None:
+    provider.loses_creations = True
+    lost = execute(function, "Hello", config={"api": "responses"}, resume="continue")
+    assert (lost.status, list(provider.responses)) == ("queued", ["resp_1"])
+    assert lost.error is not None and "127.0.0.1 answered 504" in lost.error.message
+
+
 def test_a_provider_that_stays_away_is_read_by_the_next_attempt(
     provider: Provider, function: Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
