@@ -1,7 +1,9 @@
 // Files: those that messages name, and those that a run makes. Both are on the other side of the API.
 import { Failure } from "./errors.js";
 
-const BUSY = [429, 502, 503, 504];
+const BUSY = [408, 425, 429, 502, 503, 504];
+/** How the `type` of the server's problem documents begins. */
+const OURS = "urn:branchline:problem:";
 const MILLISECONDS = 60_000;
 
 /** A file that a message names. Its content comes when it is asked for. */
@@ -43,11 +45,21 @@ async function request(path, { headers, ...options } = {}) {
   if (!api || !token) throw new Failure("There is no server to fetch files from, or to send them to.");
   const given = { Authorization: `Bearer ${token}`, ...headers };
   const signal = AbortSignal.timeout(MILLISECONDS);
-  const answer = await answered(fetch(`${api}/worker/runs/${run}/${path}`, { ...options, headers: given, signal }));
+  const asked = { ...options, headers: given, signal, redirect: "manual" };
+  const answer = await answered(fetch(`${api}/worker/runs/${run}/${path}`, asked));
   if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => ({}));
-  const reason = problem.detail ?? `The API answered ${answer.status}.`;
-  throw new Failure(String(reason), { retryable: BUSY.includes(answer.status) });
+  throw failureOf(answer, await answer.json().catch(() => null));
+}
+
+/** What an answer without success means. A proxy's, which may be anything, is not about the request. */
+function failureOf({ status, headers }, problem) {
+  if (String(problem?.type).startsWith(OURS)) {
+    return new Failure(String(problem.detail), { retryable: BUSY.includes(status) });
+  }
+  if (status === 413) return new Failure("The request is too large for a proxy on the way.");
+  const location = headers.get("Location");
+  const answered = `something in between answered ${status}${location ? `, which leads to ${location}` : ""}`;
+  return new Failure(`The API could not be reached: not the server but ${answered}.`, { retryable: true });
 }
 
 async function answered(promise) {

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from functools import cache
 from http.client import HTTPException, HTTPResponse
 from typing import Any, cast
 
 from .errors import Failure
+from .problems import by_another, problem_of
 
 NO_SERVER = "no-server"
 """In place of a run's token, where a worker is executed without a server."""
 _SECONDS = 60.0
 """Without a byte, after which a transfer has failed."""
+_FOR_THE_MOMENT = (408, 425, 429, 502, 503, 504)
+"""Statuses by which the server refuses what it may take later."""
 _BROKEN = (OSError, HTTPException)
 """What a request raises that is not answered, or not to its end; the last is no OSError."""
 
@@ -42,17 +45,37 @@ def request(path: str, body: Any = None, headers: Mapping[str, str] | None = Non
     given = {"Authorization": f"Bearer {token}", **(headers or {})}
     asked = urllib.request.Request(url, body, given, method="POST" if body is not None else "GET")  # noqa: S310 - our own API
     try:
-        return cast(HTTPResponse, urllib.request.urlopen(asked, timeout=_SECONDS))  # noqa: S310
+        return cast(HTTPResponse, _opener().open(asked, timeout=_SECONDS))
     except urllib.error.HTTPError as error:
         with error:
-            raise Failure(_detail(error), retryable=error.code in (429, 502, 503, 504)) from error
+            raise _failure(error) from error
     except _BROKEN as error:
         raise Failure(f"The API at {api} could not be reached: {error}", retryable=True) from error
 
 
-def _detail(error: urllib.error.HTTPError) -> str:
-    """What the API says went wrong."""
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The server answers where it is asked; another one would be sent the run's token."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+@cache
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_NoRedirects)
+
+
+def _failure(error: urllib.error.HTTPError) -> Failure:
+    """What an answer that is none means."""
+    problem = problem_of(error.code, _content(error))
+    if problem is None:
+        detail = by_another(error.code, error.headers["Location"])
+        return Failure(f"The API could not be reached: {detail}.", retryable=True)
+    return Failure(problem, retryable=error.code in _FOR_THE_MOMENT)
+
+
+def _content(error: urllib.error.HTTPError) -> bytes:
     try:
-        return str(json.load(error)["detail"])
-    except (*_BROKEN, ValueError, KeyError, TypeError):
-        return f"The API answered {error.code}."
+        return error.read()
+    except _BROKEN:
+        return b""

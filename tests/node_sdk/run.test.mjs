@@ -185,7 +185,9 @@ test("files are read for models, and those that a run makes are shown", async (c
   context.mock.method(globalThis, "fetch", async (url, { method = "GET", headers }) => {
     asked.push([method, url, headers.Authorization]);
     if (method === "POST") return Response.json({ file: { id: "f9", name: "a.csv", type: "text/csv", size: 3 } });
-    return url.endsWith("/f3") ? Response.json({ detail: "It is gone." }, { status: 404 }) : new Response("tides");
+    if (url.endsWith("/f5")) return new Response("<h1>No such route</h1>", { status: 404 });
+    const gone = { type: "urn:branchline:problem:not-found", detail: "It is gone." };
+    return url.endsWith("/f3") ? Response.json(gone, { status: 404 }) : new Response("tides");
   });
   const file = (id, type) => ({ id, name: id, type, size: 5 });
   const files = [file("f1", "text/plain"), file("f2", "application/pdf"), file("f4", "application/zip")];
@@ -197,6 +199,7 @@ test("files are read for models, and those that a run makes are shown", async (c
 
   const done = await execute(worker, [{ role: "user", content: "Read.", files }]);
   const gone = await execute(worker, [{ role: "user", content: "", files: [file("f3", "image/png")] }]);
+  const away = await execute(worker, [{ role: "user", content: "", files: [file("f5", "image/png")] }]);
 
   assert.deepEqual(JSON.parse(done.text.slice(done.text.indexOf("[")))[0].content, [
     { type: "text", text: "File f1:\n\ntides" },
@@ -205,7 +208,9 @@ test("files are read for models, and those that a run makes are shown", async (c
     { type: "text", text: "Read." },
   ]);
   assert.deepEqual(done.events[0].files, ["f9"]);
-  assert.equal(gone.error.message, "It is gone.");
+  assert.deepEqual([gone.status, gone.error.message], ["error", "It is gone."]);
+  assert.equal(away.status, "queued");
+  assert.match(away.error.message, /not the server but something in between answered 404/);
   assert.ok(asked.every(([, , authorization]) => authorization === "Bearer t0ken"));
 });
 

@@ -109,7 +109,8 @@ def ask() -> Iterator[Ask]:
 
 
 def test_one_connection_carries_one_request_after_the_other(serve: Callable[..., Server], ask: Ask) -> None:
-    refusal = b'HTTP/1.1 409 Conflict\r\nContent-Length: 16\r\n\r\n{"detail": "no"}'
+    problem = b'{"type": "urn:branchline:problem:conflict", "detail": "no"}'
+    refusal = b"HTTP/1.1 409 Conflict\r\nContent-Length: %d\r\n\r\n%b" % (len(problem), problem)
     end = b"0\r\n\r\n"
     server = serve([ANSWER, refusal, STREAM + end, ANSWER])
     asked = ask(server.url)

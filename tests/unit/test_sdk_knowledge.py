@@ -46,7 +46,9 @@ def test_without_passages_nothing_is_found() -> None:
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-REFUSED = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 29\r\n\r\n" + b'{"detail": "It is no grant. "}'
+REFUSED = b'{"type": "urn:branchline:problem:forbidden", "detail": "It is no grant."}'
+FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%b"
+MOVED = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.fixture
@@ -67,16 +69,21 @@ def test_a_search_of_a_run_is_a_request(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.usefixtures("served")
 @pytest.mark.parametrize(
-    ("answer", "retryable"),
-    [(REFUSED, False), (OK % (500, b"{"), True)],
-    ids=["refused", "cut off"],
+    ("answer", "reason", "retryable"),
+    [
+        (FORBIDDEN % (len(REFUSED), REFUSED), "It is no grant.", False),
+        (FORBIDDEN % (4, b"<h1>"), "something in between answered 403", True),
+        (MOVED, "answered 302, which leads to http://127.0.0.1:9/", True),
+        (OK % (500, b"{"), "cut off", True),
+    ],
+    ids=["refused", "by a proxy", "moved", "cut off"],
 )
 def test_a_search_that_fails_says_why(
-    monkeypatch: pytest.MonkeyPatch, answer: bytes, retryable: bool
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, reason: str, retryable: bool
 ) -> None:
     with answering(answer) as url:
         monkeypatch.setenv("BRANCHLINE_API_URL", url)
-        with pytest.raises(Failure) as failed:
+        with pytest.raises(Failure, match=reason) as failed:
             search("cats", 5, None, ())
 
     assert failed.value.retryable is retryable

@@ -6,14 +6,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ..problems import by_another, problem_of
 from .connections import BROKEN, Connections
 
 _SILENCE = 60.0
 """Seconds of silence after which a stream is broken; there are heartbeats in it."""
+_FOR_THE_MOMENT = (408, 425, 429)
+"""Statuses by which the server refuses what it may take later; so are all from 500 on."""
 
 
 class Unreachable(Exception):
-    """The server cannot be reached, or is busy: ask again."""
+    """The server cannot be reached, or is busy, or something else has answered for it: ask again."""
 
 
 class Refused(Exception):
@@ -47,11 +50,12 @@ class Api:
 
     def events(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The events of a stream: the type and the data of each. Raises Unreachable, Refused."""
-        type, status, content = "", 0, b""
+        type, status, content, location = "", 0, b"", None
         try:
             with self._server.ask("GET", self._path + path, None, self._headers, _SILENCE) as response:
                 status = response.status
                 if status >= 300:
+                    location = response.headers["Location"]
                     content = response.read()
                 for line in response:
                     if line.startswith(b"event:"):
@@ -62,27 +66,27 @@ class Api:
             if status < 300:
                 raise Unreachable(str(error)) from error
         if status >= 300:
-            raise _refusal(status, content)
+            raise _refusal(status, content, location)
 
     def _send(self, path: str, body: bytes | None, type: str, timeout: float) -> Any:
         headers = {**self._headers, "Content-Type": type} if type else self._headers
-        method, status, content = "GET" if body is None else "POST", 0, b""
+        method, status, content, location = "GET" if body is None else "POST", 0, b"", None
         try:
             with self._server.ask(method, self._path + path, body, headers, timeout) as response:
-                status = response.status
+                status, location = response.status, response.headers["Location"]
                 content = response.read()
             if status < 300:
                 return json.loads(content)
         except (*BROKEN, ValueError) as error:
             if status < 300:
                 raise Unreachable(str(error)) from error
-        raise _refusal(status, content)
+        raise _refusal(status, content, location)
 
 
-def _refusal(status: int, content: bytes) -> Unreachable | Refused:
-    """What an answer that is none means; its reason may be cut off."""
-    try:
-        detail = str(json.loads(content)["detail"])
-    except (ValueError, KeyError, TypeError):
-        detail = f"the server answered {status}"
-    return Unreachable(detail) if status == 429 or status >= 500 else Refused(status, detail)
+def _refusal(status: int, content: bytes, location: str | None) -> Unreachable | Refused:
+    """What an answer that is none means, whose content may be cut off."""
+    problem = problem_of(status, content)
+    if problem is None:
+        return Unreachable(by_another(status, location))
+    for_the_moment = status in _FOR_THE_MOMENT or status >= 500
+    return Unreachable(problem) if for_the_moment else Refused(status, problem)
