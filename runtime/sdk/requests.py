@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from functools import cache
 from http.client import HTTPException, HTTPResponse
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from .errors import Failure
 from .problems import by_another, problem_of
+from .proxies import proxy_of
 
 NO_SERVER = "no-server"
 """In place of a run's token, where a worker is executed without a server."""
@@ -44,6 +46,10 @@ def request(path: str, body: Any = None, headers: Mapping[str, str] | None = Non
     url = f"{api}/worker/runs/{os.environ.get('BRANCHLINE_RUN_ID', '')}/{path}"
     given = {"Authorization": f"Bearer {token}", **(headers or {})}
     asked = urllib.request.Request(url, body, given, method="POST" if body is not None else "GET")  # noqa: S310 - our own API
+    try:
+        proxy_of(urlsplit(url))
+    except ValueError as error:
+        raise Failure(f"The API at {api} cannot be reached: {error}.") from error
     try:
         return cast(HTTPResponse, _opener().open(asked, timeout=_SECONDS))
     except urllib.error.HTTPError as error:

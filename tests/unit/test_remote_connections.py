@@ -280,6 +280,16 @@ def test_a_proxy_is_asked_for_what_has_no_tls_unless_the_server_needs_none(
     assert ask(server.url).get("/claims", WITHIN) == {}
 
 
+def test_a_proxy_that_is_to_be_spoken_to_by_tls_is_not_asked_for_a_tunnel_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("https_proxy", "https://ann:secret@proxy.example:3128")
+    with pytest.raises(ValueError, match=r"the proxy https://proxy\.example:3128 is to be spoken to by TLS"):
+        Connections("https://chat.example")
+    monkeypatch.setenv("no_proxy", "chat.example")
+    Connections("https://chat.example").close()
+
+
 @pytest.mark.parametrize("url", ["chat.example", "ftp://chat.example", "https://", "https://chat.example:x"])
 def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"is no URL of a server|Port could not be cast"):

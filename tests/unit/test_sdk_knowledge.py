@@ -89,6 +89,18 @@ def test_a_search_that_fails_says_why(
     assert failed.value.retryable is retryable
 
 
+@pytest.mark.usefixtures("served")
+def test_a_proxy_that_is_to_be_spoken_to_by_tls_is_sent_nothing_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "https://127.0.0.1:9")
+    monkeypatch.setenv("BRANCHLINE_API_URL", "https://chat.example")
+    with pytest.raises(Failure, match="is to be spoken to by TLS") as failed:
+        search("cats", 5, None, ())
+    assert not failed.value.retryable
+
+
 def adds(run: Run) -> str:
     told = [run.add_document("pets", "fish.md", text) for text in ("Fish swim.", b"Fish swim.", "Fish dive.")]
     found = [[one.text for one in run.search(query)] for query in ("swim", "dive")]

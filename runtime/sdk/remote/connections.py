@@ -19,7 +19,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+
+from ..proxies import proxy_of
 
 BROKEN = (OSError, http.client.HTTPException)
 """What a request raises that is not answered, or not to its end; the last is no OSError."""
@@ -35,7 +36,10 @@ class Connections:
     """Those to one server. Threads share it."""
 
     def __init__(self, url: str) -> None:
-        """``url``: of the server, with its BASE_PATH. Raises ValueError where it is none of HTTP."""
+        """``url``: of the server, with its BASE_PATH.
+
+        Raises ValueError where it is none of HTTP, or where the proxy on the way cannot be used.
+        """
         self.url = url.rstrip("/")
         self._server = urlsplit(self.url)
         if self._server.scheme not in ("http", "https") or not self._server.hostname:
@@ -171,13 +175,9 @@ class _Proxy(NamedTuple):
 
 
 def _proxy_of(server: SplitResult) -> _Proxy | None:
-    """The proxy on the way to the server, by HTTPS_PROXY, HTTP_PROXY and NO_PROXY as urllib reads them."""
-    given = getproxies().get(server.scheme)
-    if not given or proxy_bypass(server.netloc):
+    proxy = proxy_of(server)
+    if proxy is None or not proxy.hostname:
         return None
-    proxy = urlsplit(given if "://" in given else f"http://{given}")
-    if not proxy.hostname:
-        raise ValueError(f"{given!r} is no URL of a proxy")
     headers = {}
     if proxy.username is not None:
         user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
