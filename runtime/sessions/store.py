@@ -183,7 +183,7 @@ def find_in(c: Connection, thread_id: str) -> Session | None:
 def behind(c: Connection, limit: int = 100) -> list[str]:
     """Runs that have ended some time ago, or wait, while their session says that they run.
 
-    One whose next turn is held has a task that waits.
+    One whose next turn is held has a task that waits, unless that was given up.
     """
     return list(c.execute(_BEHIND, {"limit": limit}).scalars())
 
@@ -355,7 +355,7 @@ _BEHIND = (
     .join(sessions, sessions.c.run_id == runs.c.id)
     .where(
         IS_OPEN,
-        sessions.c.held.is_(None),
+        sa.or_(sessions.c.held.is_(None), ~turns.has_task(runs.c.id)),
         sa.or_(
             runs.c.finished_at < now(-_LATE),
             sa.and_(runs.c.status == RunStatus.WAITING, sessions.c.status == Status.RUNNING),

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import Final
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from runtime.model import Run
-from runtime.store import outbox
+from runtime.store import outbox, tables
 
 CHANGED: Final = "turn_changed"
-"""The kind of the task to look at a session whose turn has changed."""
+"""The kind of the task to look at a session whose turn has changed. Its key begins with the run's id."""
+_ID_LENGTH: Final = 36
+"""Characters of an id."""
 
 
 def note(c: Connection, turn: Run) -> None:
@@ -25,3 +28,16 @@ def note(c: Connection, turn: Run) -> None:
 def task(run: Run) -> outbox.Own:
     """The task that a change leaves; ``run`` as it is since."""
     return CHANGED, f"{run.id}:{run.attempt}:{len(run.answers)}:{run.status}", {"run_id": run.id}
+
+
+def has_task(run_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether there is a task to look at the session of this turn, which nobody has given up."""
+    task = tables.outbox.c
+    of_run = _without_hyphens(sa.func.substr(task.key, 1, _ID_LENGTH))
+    is_of_it = of_run == _without_hyphens(sa.cast(run_id, sa.Text))
+    return sa.exists().where(task.kind == CHANGED, task.dead_at.is_(None), is_of_it)
+
+
+def _without_hyphens(id: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """An id as SQLite stores it; a key has it as PostgreSQL and Python write it."""
+    return sa.func.replace(id, "-", "")

@@ -122,6 +122,27 @@ def test_a_turn_without_a_task_is_followed_once_there_is_room_again(
     assert talk.now()["turn"] == 2
 
 
+def test_a_turn_that_is_held_is_followed_also_once_its_task_was_given_up(
+    web_environ: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    talk = full(web_environ, request)
+    talk.follow()
+    assert "waiting" in talk.now()["held"]
+    look_after = further_duties(talk.core)["look after sessions"]
+    with talk.core.database.engine.connections.begin() as c:
+        c.execute(tables.runs.delete().where(tables.runs.c.session_id.is_(None)))
+        ended = tables.runs.c.finished_at.is_not(None)
+        c.execute(tables.runs.update().where(ended).values(finished_at=tables.now(-11)))
+    look_after()
+    assert talk.now()["turn"] == 1, "its task does that"
+
+    with talk.core.database.engine.connections.begin() as c:
+        c.execute(tables.outbox.update().values(dead_at=tables.now()))
+    look_after()
+
+    assert (talk.now()["turn"], talk.now()["held"]) == (2, None)
+
+
 def full(web_environ: dict[str, str], request: pytest.FixtureRequest) -> Talk:
     """A session whose turn has ended while its user's queue is full."""
     web_environ["BRANCHLINE_LIMITS_QUEUED_PER_USER"] = "3"
