@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import gevent
 
 from runtime import logs
-from runtime.errors import BranchlineError, TooMany, Unavailable, WorkerUnavailable
+from runtime.errors import BranchlineError, TooMany, Unavailable, WorkerElsewhere, WorkerUnavailable
 from runtime.model import Json
 from runtime.store import Database, outbox
 
@@ -103,13 +103,14 @@ class Outbox:
         """Carry out one task. Returns whether that is done."""
         try:
             later = self._handlers[task.kind](task.payload)
-        except Unavailable as away:
-            self._database.write(outbox.put_back, task, _FIRST_PAUSE, str(away))
-            raise
-        except (TooMany, WorkerUnavailable) as error:  # there is no room for it now, which is no failure
+        # There is no room for it now, which is no failure, and keeps no other task waiting.
+        except (TooMany, WorkerUnavailable, WorkerElsewhere) as error:
             pause = float(error.retry_after) if isinstance(error, TooMany) else _NO_WORKER_PAUSE
             self._database.write(outbox.put_back, task, pause, str(error))
             return False
+        except Unavailable as away:
+            self._database.write(outbox.put_back, task, _FIRST_PAUSE, str(away))
+            raise
         except Exception as error:
             self._note_failure(task, error)
             return False

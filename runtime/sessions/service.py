@@ -23,6 +23,7 @@ from runtime.errors import (
     StaleAttempt,
     StreamUnavailable,
     TooMany,
+    WorkerElsewhere,
     WorkerUnavailable,
 )
 from runtime.events import Event
@@ -52,6 +53,8 @@ AUTO_AUTHOR = "auto"
 """The author of a prompt that nobody has written."""
 CONTEXT = "context"
 """In the data of a message: the arguments of the turn that it begins."""
+_NO_ROOM = (TooMany, WorkerUnavailable, WorkerElsewhere)
+"""Why a turn cannot begin now, and can later."""
 LIMITS = (Reason.MAX_TURNS, Reason.MAX_SECONDS, Reason.MAX_TOKENS, Reason.MAX_COST)
 
 
@@ -346,7 +349,8 @@ class Sessions:
         """Look at the session whose turn this run is, and has changed. Twice does no harm.
 
         ``holds``: whether the session says why its next turn cannot begin now, for a task is due again.
-        Raises TooMany, WorkerUnavailable and Unavailable where the next turn cannot begin now.
+        Raises TooMany, WorkerUnavailable, WorkerElsewhere and Unavailable where the next turn cannot begin
+        now.
         """
         turn = self._database.engine.query(store.turn, run_id)
         if turn is None:
@@ -361,11 +365,11 @@ class Sessions:
             try:
                 thread = session.thread_id if turn.thread.deleted_at else turn.thread
                 prepared = self._prepare(turn.user, thread, session.worker_id, session.config)
-            except (TooMany, WorkerUnavailable, NotFound, Invalid, Conflict) as error:
+            except (*_NO_ROOM, NotFound, Invalid, Conflict) as error:
                 refused = error
         try:
             after, created = self._move_on(turn, prepared, refused)
-        except (TooMany, WorkerUnavailable) as error:
+        except _NO_ROOM as error:
             if holds:
                 self._hold(session.id, run_id, str(error))
             raise
@@ -379,8 +383,8 @@ class Sessions:
         for_each(self._database.read(store.behind), self._follow_if_there_is_room)
 
     def _follow_if_there_is_room(self, run_id: str) -> None:
-        with suppress(TooMany, WorkerUnavailable):
-            self.follow(run_id, holds=False)  # one that is held is looked after by its task only
+        with suppress(*_NO_ROOM):
+            self.follow(run_id, holds=False)  # only a task says why a turn is held
 
     def thread_deleted(self, thread_id: str) -> None:
         """Close the session of a thread that was deleted."""
@@ -461,7 +465,7 @@ class Sessions:
         elif stop is None:
             stop = ends.why_not_auto(session)
         if stop is None and refused is not None:
-            if isinstance(refused, TooMany | WorkerUnavailable):
+            if isinstance(refused, _NO_ROOM):
                 raise refused
             stop = ends.reason(Reason.ERROR, str(refused))
         return session, stop

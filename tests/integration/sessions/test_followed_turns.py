@@ -5,11 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from runtime.errors import WorkerElsewhere
 from runtime.outboxes import further_duties
+from runtime.registry.catalogue import Catalogue
 from runtime.sessions.service import Sessions
 from runtime.store import tables
 from tests.support.session_talk import Talk
@@ -141,6 +143,31 @@ def test_a_turn_that_is_held_is_followed_also_once_its_task_was_given_up(
     look_after()
 
     assert (talk.now()["turn"], talk.now()["held"]) == (2, None)
+
+
+@pytest.mark.parametrize("auto", [False, True], ids=["alone", "auto"])
+def test_a_turn_has_ended_also_where_this_process_does_not_know_its_worker_yet(
+    ada: Client, core: Core, monkeypatch: pytest.MonkeyPatch, auto: bool
+) -> None:
+    talk = Talk(ada, core, auto={"enabled": auto})
+    talk.send("Go")
+    attempt = talk.attempt()
+    attempt.finish()
+
+    def elsewhere(_: Catalogue, worker_id: str) -> NoReturn:
+        raise WorkerElsewhere(worker_id)
+
+    with monkeypatch.context() as upgrading:
+        upgrading.setattr(Catalogue, "find", elsewhere)
+        talk.follow()
+        now = talk.now()
+
+    if auto:
+        assert now["status"] == "running" and "new version" in now["held"]
+        talk.follow()
+        assert (talk.now()["turn"], talk.now()["held"]) == (2, None)
+    else:
+        assert (now["status"], now["stop_reason"]["code"]) == ("stop", "turn_ended")
 
 
 def full(web_environ: dict[str, str], request: pytest.FixtureRequest) -> Talk:
