@@ -20,6 +20,7 @@ import marshmallow as ma
 import socketio
 from engineio.async_drivers.gevent import WebSocketWSGI
 from flask import Flask
+from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
 from runtime.errors import FieldError, Forbidden, Invalid, RequestError, TooMany, Unauthenticated, Unavailable
@@ -64,15 +65,26 @@ _MOST_WAITING = 1000
 
 
 class _Whole:
-    """A connection that sends all of what it is given.
+    """A connection that sends all of what it is given, and receives only what is asked for.
 
     simple-websocket calls ``send`` once for each frame and takes the frame for sent. Under gevent that
-    sends what fits, so a slow reader would miss the rest of it and find no frame any more.
+    sends what fits, so a slow reader would miss the rest of it and find no frame any more. And it
+    receives in a greenlet of its own, into a list without a bound: from a client that sends faster
+    than its events are handled, all that it sends.
     """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._lock = BoundedSemaphore()  # the answer to a ping must not come into a frame
+        self.is_awaited = Event()
+        """Whether somebody waits for a message, or the connection is not used any more."""
+
+    def recv(self, size: int) -> bytes:
+        """Receive, once somebody waits for a message. Raises OSError where the connection is closed."""
+        gevent.sleep(0)  # who has waited for what came last goes on first, and does not wait any more
+        while not self.is_awaited.is_set():
+            self.is_awaited.wait()
+        return bytes(self._connection.recv(size))
 
     def send(self, data: bytes) -> int:
         """Send all of ``data``. Raises TimeoutError, and ends the connection, where nobody takes it."""
@@ -96,11 +108,30 @@ class _Whole:
 
 
 class _WebSocket(WebSocketWSGI):  # type: ignore[misc]
-    """One that reads no more of a message than it may have; Engine.IO looks at its size once all is there."""
+    """One that reads no more of a message than it may have, and no further one before that is handled.
+
+    Engine.IO looks at the size of a message once all of it is there.
+    """
 
     def __init__(self, handler: Any, server: Any) -> None:
         super().__init__(handler, server)
         self.server_args["max_message_size"] = LARGEST
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        """Serve the connection until it is closed."""
+        self._connection: _Whole = environ["gunicorn.socket"]
+        try:
+            return super().__call__(environ, start_response)
+        finally:
+            self._connection.is_awaited.set()  # what receives finds that it is closed
+
+    def wait(self) -> Any:
+        """The next message; None where the connection is closed."""
+        self._connection.is_awaited.set()
+        try:
+            return super().wait()
+        finally:
+            self._connection.is_awaited.clear()
 
 
 class _Server(socketio.Server):  # type: ignore[misc]

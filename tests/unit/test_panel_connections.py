@@ -1,0 +1,62 @@
+"""What a socket of the panel receives, and for how long it is followed: by itself, without a web process."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import gevent
+import gevent.socket
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import Request, TextMessage
+
+from web.panel.sockets import _WebSocket, _Whole
+
+MESSAGES, SIZE, RECEIVED = 500, 1000, 4096
+ENVIRON = {
+    "REQUEST_METHOD": "GET",
+    "PATH_INFO": "/",
+    "QUERY_STRING": "",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "HTTP_HOST": "localhost",
+    "HTTP_UPGRADE": "websocket",
+    "HTTP_CONNECTION": "Upgrade",
+    "HTTP_SEC_WEBSOCKET_VERSION": "13",
+}
+
+
+def test_what_a_client_sends_is_received_as_it_is_handled() -> None:
+    ours, theirs = gevent.socket.socketpair()
+    client = WSConnection(ConnectionType.CLIENT)
+    asked = client.send(Request(host="localhost", target="/")).decode()
+    key = next(line.partition(": ")[2] for line in asked.splitlines() if line.startswith("Sec-WebSocket-Key"))
+    environ = {**ENVIRON, "HTTP_SEC_WEBSOCKET_KEY": key, "gunicorn.socket": _Whole(ours)}
+    waiting, taken = [], []
+
+    def handle(connection: Any) -> None:
+        while (message := connection.wait()) is not None:
+            taken.append(message)
+            for _ in range(5):
+                gevent.sleep(0)  # what has come meanwhile would be received now
+            waiting.append(len(connection.ws.input_buffer))
+
+    with theirs:
+        sending = gevent.spawn(send, theirs, client)
+        with suppress(StopIteration):  # so the server learns that the connection is not HTTP any more
+            _WebSocket(handle, None)(environ, lambda *_: None)
+        sending.get(timeout=10)
+
+    assert taken == [text(number) for number in range(MESSAGES)]
+    assert max(waiting) <= 2 * RECEIVED // SIZE
+
+
+def send(connection: Any, client: WSConnection) -> None:
+    client.receive_data(connection.recv(4096))
+    list(client.events())
+    for number in range(MESSAGES):
+        connection.sendall(client.send(TextMessage(data=text(number))))
+    connection.shutdown(gevent.socket.SHUT_WR)
+
+
+def text(number: int) -> str:
+    return str(number).ljust(SIZE)
