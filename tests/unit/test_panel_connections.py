@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import gevent
 import gevent.socket
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import Request, TextMessage
 
+from web.panel.rooms import Room
 from web.panel.sockets import _WebSocket, _Whole
 
 MESSAGES, SIZE, RECEIVED = 500, 1000, 4096
@@ -60,3 +64,25 @@ def send(connection: Any, client: WSConnection) -> None:
 
 def text(number: int) -> str:
     return str(number).ljust(SIZE)
+
+
+def test_a_room_ends_once_its_socket_has_gone_though_nothing_happens_in_its_chat() -> None:
+    socket: Any = SimpleNamespace(is_open=iter([True, False]).__next__, may_read=lambda: True)
+    core: Any = SimpleNamespace(
+        log=SimpleNamespace(open_messages=lambda _: []), hub=SimpleNamespace(follow=lambda *_: Quiet())
+    )
+    chat: Any = SimpleNamespace(thread_id="t", session_id="s")
+
+    Room(core, cast(Any, None), chat, socket).follow("1:1")
+
+
+class Quiet:
+    """A log to which nothing is appended."""
+
+    reset = None
+
+    def __iter__(self) -> Iterator[None]:
+        return itertools.repeat(None)
+
+    def close(self) -> None:
+        """Nothing is kept."""

@@ -33,6 +33,10 @@ class Socket(Protocol):
         """Send, once what was sent before is taken. False where the socket is closed."""
         ...
 
+    def is_open(self) -> bool:
+        """Whether it is still there."""
+        ...
+
     def may_read(self) -> bool:
         """Whether its credential still counts."""
         ...
@@ -79,6 +83,8 @@ class Room:
         try:
             for batch in source:
                 if batch is None:
+                    if not self._socket.is_open():
+                        return None
                     if not self._socket.may_read():
                         self._socket.close()
                         return None

@@ -180,6 +180,11 @@ class _ChatSocket:
             self._server.emit(name, data, to=self.sid)
         return True
 
+    def is_open(self) -> bool:
+        """Whether it is still there."""
+        connection = self._connection()
+        return connection is not None and not connection.closed
+
     def may_read(self) -> bool:
         """Whether its credential still counts."""
         return self._core.credentials.resolve(self.credential) is not None
@@ -271,6 +276,8 @@ class Sockets:
                 raise Forbidden("This token is for one thread, and does not reach this.")
             caller = Caller.of(user, credential.grant)
             self._sockets[sid] = _ChatSocket(self._server, sid, self._core, caller, credential)
+            if not self._sockets[sid].is_open():  # it has gone while its credential was looked up
+                self._disconnect(sid)
         except (RequestError, Unavailable) as error:
             raise socketio.exceptions.ConnectionRefusedError(str(error)) from error
 
@@ -334,6 +341,8 @@ class Sockets:
         room = gevent.spawn(Room(self._core, chats, chat, socket).follow, after)
         room.link(lambda _: leave())
         socket.rooms[session_id] = room
+        if self._sockets.get(socket.sid) is not socket:  # it has gone while the chat was looked up
+            room.kill(block=False)
 
     def _leave(self, socket: _ChatSocket, session_id: str) -> None:
         room = socket.rooms.pop(session_id, None)
