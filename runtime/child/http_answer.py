@@ -1,4 +1,8 @@
-"""What a web service answers to a run: a stream of the protocol, a promise to push it, or neither."""
+"""What a web service answers to a run: a stream of the protocol, a promise to push it, or neither.
+
+:class:`WorkerProtocol` is one of the dialects that a service may speak; the other one is in
+:mod:`runtime.child.agent_service`.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 import httpx
+
+from runtime.registry.manifest import HttpRules
 
 ACCEPTED = 202
 """The service will push what it has to say, by the Worker API."""
@@ -23,7 +30,10 @@ ACCEPT = f"application/x-ndjson, {SERVER_SENT_EVENTS}"
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds that a service may ask to wait."""
 _WITH_RETRY_AFTER = (429, 503)
-_RETRYABLE = (429, 502, 503, 504)
+RETRYABLE = (429, 502, 503, 504)
+"""Statuses of a service that may answer later."""
+UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout)
+"""Errors of a request that no service has got."""
 _SHOWN = 200
 """Characters of an answer that an error shows."""
 _ENDS = frozenset({"done", "error", "confirm", "discard"})
@@ -39,13 +49,77 @@ class Failure:
     retryable: bool = False
     retry_after: float | None = None
     """Seconds."""
+    detail: str = ""
+    """A sentence for the run's log."""
 
     def encode(self) -> bytes:
         """The line, with a line break before it: what is before may be half a line."""
         fields = {"type": "error", "message": self.message, "retryable": self.retryable}
         if self.retry_after is not None:
             fields["retry_after"] = self.retry_after
-        return b"\n" + json.dumps(fields).encode() + b"\n"
+        logged = " ".join(self.detail.split()).encode() + b"\n" if self.detail else b""
+        return b"\n" + logged + json.dumps(fields).encode() + b"\n"
+
+
+class Exchange(Protocol):
+    """One request to a service and its answer, in the words that the service speaks."""
+
+    accept: str
+    """The media types of an answer."""
+    pushes: bool
+    """Whether the service has accepted the run, and sends its events by the Worker API."""
+
+    def request(self, line: bytes) -> bytes:
+        """The body of the request, from the first line of a run."""
+
+    def lines(self, response: httpx.Response) -> Iterator[bytes]:
+        """The answer as lines of the worker protocol, in chunks of any size.
+
+        They end with the end of a run, unless the service pushes. Raises httpx.HTTPError.
+        """
+
+    def failure_of(self, error: Exception) -> Failure:
+        """Why the run has failed whose request raised an error of httpx."""
+
+
+class WorkerProtocol:
+    """A service that speaks the worker protocol itself."""
+
+    accept = ACCEPT
+
+    def __init__(self, url: str, rules: HttpRules) -> None:
+        self._url = url
+        self._rules = rules
+        self.pushes = False
+
+    def request(self, line: bytes) -> bytes:
+        """The line as it is."""
+        return line
+
+    def lines(self, response: httpx.Response) -> Iterator[bytes]:
+        """The answer as it comes, with an error where it has no end of its own."""
+        if problem := problem_of(response, self._url):
+            yield problem.encode()
+            return
+        if response.status_code == ACCEPTED:
+            self.pushes = True
+            return
+        last = LastLine()
+        for chunk in lines_of(response):
+            last.feed(chunk)
+            yield chunk
+        if not last.ends_run:
+            message = f"The worker at {self._url} ended its answer without `done`, so it may be cut off."
+            yield Failure(message).encode()
+
+    def failure_of(self, error: Exception) -> Failure:
+        """Only where it was not reached is the run tried again: it may have done anything since."""
+        if isinstance(error, httpx.ReadTimeout):
+            seconds = self._rules.idle_timeout
+            return Failure(f"The worker at {self._url} sent nothing for {seconds:g} seconds.")
+        unreachable = isinstance(error, UNREACHABLE)
+        what = "could not be reached" if unreachable else "broke off its answer"
+        return Failure(f"The worker at {self._url} {what}: {reason_of(error)}", retryable=unreachable)
 
 
 def problem_of(response: httpx.Response, url: str) -> Failure | None:
@@ -53,10 +127,10 @@ def problem_of(response: httpx.Response, url: str) -> Failure | None:
     status, type = response.status_code, media_type(response)
     if status == ACCEPTED or (status in (200, 201) and type in (*NDJSON, SERVER_SENT_EVENTS)):
         return None
-    text = _beginning(response)
+    text = beginning(response)
     came = f"{status} ({type or 'no content type'}): {text or 'nothing'}"
     if status >= 300:
-        return Failure(f"The worker at {url} answered {came}", status in _RETRYABLE, retry_after(response))
+        return Failure(f"The worker at {url} answered {came}", status in RETRYABLE, retry_after(response))
     return Failure(
         f"The worker at {url} answered {came} — that is no stream of the worker protocol. "
         f"Have it answer with application/x-ndjson or {SERVER_SENT_EVENTS}, or with 202 and push its events."
@@ -89,6 +163,11 @@ def retry_after(response: httpx.Response) -> float | None:
     return float(math.ceil(min(LONGEST_RETRY_AFTER, max(0.0, seconds))))
 
 
+def reason_of(error: Exception) -> str:
+    """What an error of httpx says; its name where it says nothing."""
+    return str(error) or type(error).__name__
+
+
 class LastLine:
     """Follows a stream, and knows whether its last line ends a run."""
 
@@ -118,7 +197,7 @@ class LastLine:
         return isinstance(line, dict) and line.get("type") in _ENDS
 
 
-def _beginning(response: httpx.Response) -> str:
+def beginning(response: httpx.Response) -> str:
     """The first characters of the body, on one line."""
     read = b""
     for chunk in response.iter_bytes():

@@ -4,6 +4,9 @@ The run is POSTed to the worker's URL, as the line that a process would read. Th
 response is what a process would write: lines of JSON, or Server-Sent Events whose
 data are such lines. To stop the worker, the connection is closed. Where the service answers 202
 there is no such response: it sends its lines by the Worker API, until one ends the run.
+
+A service that speaks otherwise has a dialect, which turns the line into its request and its
+response into lines.
 """
 
 from __future__ import annotations
@@ -15,19 +18,26 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache
+from types import MappingProxyType
 
 import httpx
 
-from runtime.child import http_answer, protocol
+from runtime.child import protocol
+from runtime.child.agent_service import AgentService
 from runtime.child.egress.routes import Access
-from runtime.child.http_answer import Failure
+from runtime.child.http_answer import Exchange, Failure, WorkerProtocol
 from runtime.child.signing import signature
 from runtime.registry import Worker
+from runtime.registry.manifest import Dialect, HttpRules
 
 log = logging.getLogger(__name__)
 
 _CHUNKS = 16
 """Chunks that are buffered. When so many wait to be read, no more is read from the service."""
+
+_DIALECTS: Mapping[Dialect, Callable[[str, HttpRules], Exchange]] = MappingProxyType(
+    {Dialect.WORKER: WorkerProtocol, Dialect.AGENT_SERVICE: AgentService}
+)
 
 
 @cache
@@ -45,20 +55,23 @@ class HttpChild:
     lost: str | None = None
     exceeded: str | None = None
 
-    def __init__(self, worker: Worker, environ: Mapping[str, str], secret: str | None = None) -> None:
-        """``environ``: the variables of the run, which are sent as headers.
+    def __init__(
+        self, worker: Worker, url: str, environ: Mapping[str, str], secret: str | None = None
+    ) -> None:
+        """``url``: where the run is posted to; it is shown to nobody, for it may have a password.
+
+        ``environ``: the variables of the run, which are sent as headers.
 
         ``secret``: by which the request is signed; None: it is not.
         """
-        assert worker.url is not None
-        self._url = worker.url
+        self._url = url
         self._rules = worker.http
         self._secret = secret
-        self._pushes = False
-        """Whether the service has accepted the run, and sends its events by the Worker API."""
+        self._shown_url = worker.url or ""
+        self._exchange = _DIALECTS[worker.http.dialect](self._shown_url, worker.http)
         self._headers = {
             "Content-Type": "application/json",
-            "Accept": http_answer.ACCEPT,
+            "Accept": self._exchange.accept,
             "Authorization": f"Bearer {environ['BRANCHLINE_RUN_TOKEN']}",
             "X-Branchline-Run-Id": environ["BRANCHLINE_RUN_ID"],
             "X-Branchline-Api-Url": environ["BRANCHLINE_API_URL"],
@@ -115,49 +128,31 @@ class HttpChild:
     def close(self) -> None:
         """There are no pipes."""
 
-    def _run(self, request: bytes) -> None:
+    def _run(self, line: bytes) -> None:
         timeout = httpx.Timeout(None, connect=self._rules.connect_timeout, read=self._rules.idle_timeout)
         try:
             with httpx.Client(timeout=timeout, verify=_certificates()) as self._client:
-                self._exchange(self._client, request)
+                self._post(self._client, line)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             if not self._stopped.is_set():
-                self._fail(self._failure_of(error))
+                self._fail(self._exchange.failure_of(error))
         except Exception:  # else its answer would seem to have ended well
             if not self._stopped.is_set():
-                log.exception("the answer of the worker at %s could not be read", self._url)
-                self._fail(Failure(f"The answer of the worker at {self._url} could not be read."))
+                log.exception("the answer of the worker at %s could not be read", self._shown_url)
+                self._fail(Failure(f"The answer of the worker at {self._shown_url} could not be read."))
         finally:
             self._ended.set()
-            if not self._pushes:
+            if not self._exchange.pushes:
                 self._put(b"")
 
-    def _failure_of(self, error: Exception) -> Failure:
-        if isinstance(error, httpx.ReadTimeout):
-            seconds = self._rules.idle_timeout
-            return Failure(f"The worker at {self._url} sent nothing for {seconds:g} seconds.")
-        unreachable = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-        what = "could not be reached" if unreachable else "broke off its answer"
-        why = str(error) or type(error).__name__
-        return Failure(f"The worker at {self._url} {what}: {why}", retryable=unreachable)
-
-    def _exchange(self, client: httpx.Client, request: bytes) -> None:
+    def _post(self, client: httpx.Client, line: bytes) -> None:
+        request = self._exchange.request(line)
         signed = signature(self._secret, request) if self._secret else {}
         with client.stream("POST", self._url, content=request, headers=self._headers | signed) as response:
-            if problem := http_answer.problem_of(response, self._url):
-                return self._fail(problem)
-            if response.status_code == http_answer.ACCEPTED:
-                self._pushes = True
-                return
-            last = http_answer.LastLine()
-            for chunk in http_answer.lines_of(response):
+            for chunk in self._exchange.lines(response):
                 if self._stopped.is_set():
                     return
-                last.feed(chunk)
                 self._chunks.put(chunk)
-            if not last.ends_run:
-                message = f"The worker at {self._url} ended its answer without `done`, so it may be cut off."
-                self._fail(Failure(message))
 
     def _fail(self, failure: Failure) -> None:
         self._put(failure.encode())

@@ -6,6 +6,7 @@ docs/reference/worker-toml.md explains every key of worker.toml.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -69,6 +70,15 @@ class WindowRules:
     """The worker that sums up what is left out; None: nobody does."""
 
 
+class Dialect(StrEnum):
+    """What a web service speaks."""
+
+    WORKER = "worker"
+    """The worker protocol."""
+    AGENT_SERVICE = "agent_service"
+    """A prompt and its context are posted, and the text comes as Server-Sent Events."""
+
+
 _CONNECT_TIMEOUT = 10.0
 
 
@@ -82,6 +92,7 @@ class HttpRules:
     """Seconds in which something comes; None: as long as the run may take."""
     secret: str | None = None
     """The environment variable with the secret by which requests are signed; None: they are not."""
+    dialect: Dialect = Dialect.WORKER
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +190,7 @@ class Worker(Manifest):
     requirements: Path | None
     """What is to be installed into an environment of its own; for python."""
     url: str | None
-    """Set for http."""
+    """Set for http. It may begin with the name of a variable of the pool, as ``${AGENTS}/stream``."""
     http: HttpRules = HttpRules()
     """Used for http."""
 
@@ -192,6 +203,8 @@ class Worker(Manifest):
         if missing:
             verb = "is" if len(missing) == 1 else "are"
             return f"{' and '.join(missing)} {verb} not set; set it where the pool runs"
+        if self.url is not None and not _is_url(self.url_in(environ)):
+            return f"{_variable_of(self.url)} does not begin a URL such as http://agents.example.com:8052"
         if self.type is WorkerType.NODE and self.entrypoint is not None:
             try:
                 node.command(self.entrypoint, environ)
@@ -202,6 +215,12 @@ class Worker(Manifest):
         if program and os.sep not in program and not shutil.which(program, path=environ.get("PATH")):
             return f"the program {program!r} is not on the PATH of the pool"
         return None
+
+    def url_in(self, environ: Mapping[str, str]) -> str:
+        """Where a service is, in the environment ``environ``; for http."""
+        assert self.url is not None
+        name = _variable_of(self.url)
+        return environ.get(name, "").rstrip("/") + self.url[len(name) + 3 :] if name else self.url
 
     @property
     def written(self) -> frozenset[str]:
@@ -269,6 +288,7 @@ def _http_rules(table: Mapping[str, Any]) -> HttpRules:
         table.get("connect_timeout_seconds", _CONNECT_TIMEOUT),
         table.get("idle_timeout_seconds"),
         table.get("secret"),
+        Dialect(table.get("dialect", Dialect.WORKER)),
     )
 
 
@@ -391,6 +411,31 @@ _SECRET = validate.Regexp(
     r"(?!BRANCHLINE_)[A-Za-z_][A-Za-z0-9_]{0,127}\Z",
     error="must be the name of an environment variable of the pool",
 )
+_AT_VARIABLE = re.compile(r"\A\$\{([A-Za-z_][A-Za-z0-9_]{0,127})\}(?=/|\Z)")
+_URL = validate.URL(schemes={"http", "https"}, require_tld=False)
+
+
+def _variable_of(url: str) -> str | None:
+    """The environment variable that a URL begins with; None: it begins with a scheme."""
+    found = _AT_VARIABLE.match(url)
+    return found[1] if found else None
+
+
+def _is_url(text: str) -> bool:
+    try:
+        _URL(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _service_url(text: str) -> None:
+    filled = _AT_VARIABLE.sub("http://host", text, count=1)
+    if "${" in filled:
+        raise ValidationError("may have one variable, at its beginning, as ${NAME}/path")
+    _URL(filled)
+
+
 _NEEDS = {"python": "entrypoint_path", "node": "entrypoint_path", "exec": "command", "http": "url"}
 
 
@@ -408,6 +453,7 @@ class _HttpSchema(Schema):
     connect_timeout_seconds = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=600))
     idle_timeout_seconds = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=7 * 86400))
     secret = fields.String(validate=_SECRET)
+    dialect = fields.String(validate=_member_of(Dialect))
 
 
 def _destination(text: str) -> None:
@@ -471,7 +517,7 @@ class _ManifestSchema(Schema):
     command = fields.List(_text(), validate=validate.Length(min=1))
     python = _text(1, 500)
     requirements = _text(1, 500)
-    url = fields.Url(schemes={"http", "https"}, require_tld=False)
+    url = fields.String(validate=_service_url)
     config_schema_path = _text(1, 500)
     presets = fields.Dict(
         keys=_text(1, 100), values=fields.Dict(keys=fields.String()), validate=validate.Length(max=50)
@@ -527,6 +573,9 @@ class _ManifestSchema(Schema):
         secret = data.get("http", {}).get("secret")
         if secret is not None and secret not in data.get("env", ()):
             raise ValidationError(f"must be one of the variables in env: add {secret} there", "http.secret")
+        variable = _variable_of(data.get("url", ""))
+        if variable is not None and variable not in data.get("env", ()):
+            raise ValidationError(f"begins with a variable that is not in env: add {variable} there", "url")
 
     @validates_schema
     def check_start_keys(self, data: dict[str, Any], **_: Any) -> None:

@@ -170,6 +170,7 @@ class SessionSettings:
 class Panel:
     """The agent chat panel. Environment variables without a prefix."""
 
+    agent_service_url: str
     panel_agents: str
     panel_origins: str
     session_ttl_hours: float
@@ -369,7 +370,9 @@ class Settings:
 
     @property
     def panel_agents(self) -> Mapping[str, str]:
-        """The worker that agents of each type are."""
+        """The worker that agents of each type are: where there is a service of agents, one that asks it."""
+        if self.panel.agent_service_url:
+            return checks.SERVED
         return dict(checks.AGENTS) | dict(checks.named_agents(self.panel.panel_agents))
 
     @property
@@ -587,7 +590,8 @@ def _check(settings: Settings) -> None:
     if problem := checks.base_path(settings.service.base_path):
         errors.append(problem)
     for name in checks.SCHEMES:
-        given = getattr(settings.service, name.lower())
+        section = settings.panel if name == "AGENT_SERVICE_URL" else settings.service
+        given = getattr(section, name.lower())
         if given and (problem := checks.url(name, given)):
             errors.append(problem)
     if not errors and not urlsplit(settings.api_url).path.endswith(settings.base_path):

@@ -16,12 +16,15 @@ SCHEMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "REDIS_URL": _REDIS,
         "BROKER_URL": ("amqp", "amqps", "pyamqp", *_REDIS),
         "API_URL": ("http", "https"),
+        "AGENT_SERVICE_URL": ("http", "https"),
     }
 )
 """How the URL of each setting may begin."""
 
 AGENTS: Mapping[str, str] = {"rag": "rag_agent", "document": "document_agent", "task": "task_agent"}
 """The workers of the agent chat panel, by type, where PANEL_AGENTS names no others."""
+SERVED: Mapping[str, str] = {agent_type: f"{agent_type}_service" for agent_type in AGENTS}
+"""Those that ask the service at AGENT_SERVICE_URL."""
 _PREFIX = "BRANCHLINE_"
 _OF_CHILDREN = "BRANCHLINE_API_URL"
 """What a worker is given, and then a command that it calls."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def stack(
     manifest = manifest.replace("http://127.0.0.1:9000/", example).replace("enabled = false", "")
     (shipped / "worker.toml").write_text(manifest)
     settings = {"WORKERS_PATH": str(folder.parent), "BRANCHLINE_RUN_RETRY_BACKOFF": "0"}
+    settings["AGENT_SERVICE_URL"] = service.url.removesuffix("/run")
     with Stack(home, stack_database_url, stack_redis.url, ("http",), **settings) as stack:
         yield stack
 
@@ -274,3 +276,31 @@ def test_a_service_reads_the_files_of_its_thread_alone_and_while_its_run_lasts(
     headers, body = service.requests[-1]
     with Api(headers) as late:
         assert late.get(body["messages"][-1]["files"][0]["url"]).status_code == 401
+
+
+def pieces(*said: str) -> Iterator[bytes]:
+    return iter([b"data: " + json.dumps({"content": one}).encode() + b"\n\n" for one in said])
+
+
+def test_agents_of_the_panel_are_those_of_the_service(client: Client, service: WorkerService) -> None:
+    made = client.post("/api/agent-chat/sessions", json={"agent_type": "task"})
+    assert made.status_code == 200, made.text
+    chat = f"/api/agent-chat/sessions/{made.json()['session_id']}"
+
+    def ask(message: str) -> tuple[str, str | None]:
+        asked = client.post(f"{chat}/messages", json={"message": message, "context": {"k": 5}}).json()
+        run = client.wait({"id": asked["run_id"]}, timeout=60)["run"]
+        return run["status"], run["error"] and run["error"]["message"]
+
+    def refuse_once(*_: object) -> Iterator[bytes]:
+        service.status, service.answer = 200, lambda *_: chain(pieces("One, ", "two."), [b"data: [DONE]\n\n"])
+        return iter(())
+
+    service.status, service.type, service.answer = 503, "text/event-stream", refuse_once
+    assert ask("Plan it") == ("success", None)
+    service.answer = lambda *_: pieces("Half")
+    assert ask("Once more") == ("error", "Agent service error: the answer was cut off")
+
+    said = [message["content"] for message in client.get(chat).json()["messages"]]
+    assert said == ["Plan it", "One, two.", "Once more", "Half"]
+    assert service.requests[-1][1] == {"prompt": "Once more", "context": {"k": 5}}

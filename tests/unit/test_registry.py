@@ -12,7 +12,7 @@ import pytest
 
 from runtime.errors import Invalid, UnknownWorker, WorkerInvalid
 from runtime.registry import Manifest, Worker, WorkerType, discover, load
-from runtime.registry.manifest import HttpRules, WindowRules
+from runtime.registry.manifest import Dialect, HttpRules, WindowRules
 from runtime.settings import CHECKOUT
 
 PYTHON = 'id = "w"\nname = "W"\ntype = "python"\nentrypoint_path = "w.py"\n'
@@ -66,6 +66,24 @@ def test_a_web_service_says_how_it_is_reached(make: Make) -> None:
         load(make(f"{HTTP}{table}"))
     with pytest.raises(WorkerInvalid, match="type http only"):
         load(make(f"{EXEC}[http]\n"))
+    assert load(make(f'{HTTP}[http]\ndialect = "agent_service"\n')).http.dialect is Dialect.AGENT_SERVICE
+    with pytest.raises(WorkerInvalid, match="dialect: must be one of: worker, agent_service"):
+        load(make(f'{HTTP}[http]\ndialect = "klingon"\n'))
+
+
+def test_the_url_of_a_web_service_may_begin_with_a_variable_of_the_pool(make: Make) -> None:
+    manifest = HTTP.replace("http://localhost:9000", "${AGENTS}")
+    worker = load(make(f'{manifest}env = ["AGENTS"]\n'))
+    assert worker.url_in({"AGENTS": "http://agents:8052/v1/"}) == "http://agents:8052/v1/run"
+    assert worker.unavailable({"AGENTS": "http://agents:8052"}) is None
+    assert worker.unavailable({}) == "AGENTS is not set; set it where the pool runs"
+    for wrong in ("agents:8052", "file:///etc", "http://"):
+        assert "AGENTS does not begin a URL" in str(worker.unavailable({"AGENTS": wrong}))
+    with pytest.raises(WorkerInvalid, match="add AGENTS there"):
+        load(make(manifest))
+    for url in ("${AGENTS}x/run", "${A B}/run", "http://host/${AGENTS}"):
+        with pytest.raises(WorkerInvalid, match="url: may have one variable, at its beginning"):
+            load(make(f'{HTTP.replace("http://localhost:9000/run", url)}env = ["AGENTS"]\n'))
 
 
 def test_a_window_is_a_table_of_its_own_and_stands_in_for_history(make: Make) -> None:

@@ -260,6 +260,14 @@ def test_a_list_of_agents_that_cannot_be_read_is_refused(text: str) -> None:
         settings.load({"PANEL_AGENTS": text})
 
 
+def test_where_there_is_a_service_of_agents_they_are_workers_that_ask_it() -> None:
+    given = settings.load({"PANEL_AGENTS": "rag=echo", "AGENT_SERVICE_URL": "http://agents:8052"})
+    served = {"rag": "rag_service", "document": "document_service", "task": "task_service"}
+    assert given.panel_agents == served
+    with pytest.raises(ConfigurationError, match="AGENT_SERVICE_URL is not a URL"):
+        settings.load({"AGENT_SERVICE_URL": "agents:8052"})
+
+
 def test_origins_are_read_as_browsers_send_them() -> None:
     assert settings.load({}).panel_origins == ()
     given = settings.load({"PANEL_ORIGINS": " https://App.example.com/ ,http://[::1]:3000,"})

@@ -28,7 +28,7 @@ class HttpLauncher:
         from runtime.child.http_child import HttpChild
 
         secret = worker.http.secret and self._environ.get(worker.http.secret)
-        child = HttpChild(worker, environ, secret)
+        child = HttpChild(worker, worker.url_in(self._environ), environ, secret)
         if line:
             child.send(line)
         return child
