@@ -12,6 +12,7 @@ import pytest
 
 from runtime.sdk.testing import execute
 from runtime.settings import CHECKOUT
+from tests.support.office import pdf, word
 
 WORKER = CHECKOUT / "workers" / "ingest"
 
@@ -46,18 +47,35 @@ def test_files_and_the_documents_of_archives_are_added(attach: Any) -> None:
     assert len(result.saved) == 3
 
 
+def test_pdf_and_word_documents_are_converted(attach: Any) -> None:
+    dogs = word(("Heading 1", "Dogs"))
+    archive = packed({"in/cats.pdf": pdf("Cats."), "dogs.docx": dogs, "e.pdf": b"%PDF-"})
+    message = attach({"fish.pdf": pdf("Fish."), "more.zip": archive})
+    result = execute(WORKER, [message])
+
+    first, *failed = result.text.splitlines()
+    assert first == "3 documents added to the source 'documents', 1 document could not be added."
+    assert failed == ["- e.pdf: it is broken: Stream has ended unexpectedly"]
+
+
 def test_a_document_that_cannot_be_added_is_told_and_the_others_are_added(attach: Any) -> None:
     bomb = packed({"bomb.txt": b"\0" * (5 << 20), "good.md": "# Good"})
     damaged = packed({"x.txt": "x" * 1000})
     damaged = damaged[:36] + b"\xff\xff\xff" + damaged[39:]
-    files = {"bomb.zip": bomb, "damaged.zip": damaged, "large.txt": b"x" * ((4 << 20) + 1)}
+    files = {
+        "bomb.zip": bomb,
+        "damaged.zip": damaged,
+        "cut.zip": b"PK" + bomb[-22:],
+        "large.txt": b"x" * ((4 << 20) + 1),
+    }
     result = execute(WORKER, [attach(files)])
 
     first, *failed = result.text.splitlines()
-    assert first == "1 document added to the source 'documents', 3 documents could not be added."
+    assert first == "1 document added to the source 'documents', 4 documents could not be added."
     assert failed[0] == "- bomb.txt: it is larger than 4 MiB"
     assert failed[1].startswith("- x.txt: it cannot be unpacked: ")
-    assert failed[2] == "- large.txt: it is larger than 4 MiB"
+    assert failed[2].startswith("- cut.zip: the archive cannot be read: ")
+    assert failed[3] == "- large.txt: it is larger than 4 MiB"
 
 
 @pytest.mark.parametrize("lines", range(1, 9))

@@ -12,14 +12,18 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+import conversion
+
 from runtime.sdk import Failure, Run
 from runtime.sdk.files import File
 
-LARGEST = 4 << 20
-"""Bytes that a document may have."""
+LARGEST_TEXT = 4 << 20
+"""Bytes that a document may have which is a text."""
+LARGEST = 50 << 20
+"""Bytes that any other may have."""
 MOST = 10_000
 """Documents of an archive, as many as a source may have."""
-ENDINGS = frozenset({".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml", ".txt", ".rst"})
+ENDINGS = frozenset({".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml", ".txt", ".rst", ".pdf", ".docx"})
 """Of the documents in an archive that are added; everything else in it is left out."""
 SHOWN = 20
 """Documents that could not be added, and are told with the reason."""
@@ -49,20 +53,37 @@ def run(run: Run) -> str:
 
 def _documents(file: File) -> Iterator[Document]:
     """The file itself, or the documents of an archive, in the order of their names."""
-    if not zipfile.is_zipfile(file.path):
+    if not _is_archive(file):
         yield file.id, file.name, lambda: _bounded(file.size, file.read)
         return
     try:
         archive = zipfile.ZipFile(file.path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise Failure(f"The archive {file.name} cannot be read: {error}") from error
+        yield file.id, file.name, _refused(f"the archive cannot be read: {error}")
+        return
     members = {one.filename: one for one in archive.infolist() if _is_document(one)}
     if len(members) > MOST:
-        raise Failure(f"The archive {file.name} has more than {MOST:,} documents; divide it.")
+        yield file.id, file.name, _refused(f"the archive has more than {MOST:,} documents; divide it")
+        return
     for name, member in sorted(members.items()):
         # The keys of steps are short, and paths may be long.
         key = hashlib.sha256(name.encode(errors="replace")).hexdigest()
         yield f"{file.id}/{key}", name, lambda member=member: _unpacked(archive, member)
+
+
+def _is_archive(file: File) -> bool:
+    with file.open() as opened:
+        begins_as_one = opened.read(2) == b"PK"
+    return begins_as_one and zipfile.is_zipfile(file.path) and not conversion.is_word(file.path)
+
+
+def _refused(problem: str) -> Callable[[], bytes]:
+    """In place of the content of what cannot be read."""
+
+    def refuse() -> bytes:
+        raise Failure(problem)
+
+    return refuse
 
 
 def _is_document(member: zipfile.ZipInfo) -> bool:
@@ -90,11 +111,25 @@ def _bounded(size: int, read: Callable[[], bytes]) -> bytes:
 def _add(run: Run, source: str, name: str, content: Callable[[], bytes]) -> dict[str, Any]:
     """What has become of a document. What another attempt may mend is raised."""
     try:
-        return {"changed": run.add_document(source, name, content()), "error": None}
+        return {"changed": _add_read(run, source, name, content()), "error": None}
     except Failure as failure:
         if failure.retryable:
             raise
         return {"changed": False, "error": str(failure)}
+
+
+def _add_read(run: Run, source: str, name: str, content: bytes) -> bool:
+    """Add a document, converted where it is no text; whether it is not the one that is there already."""
+    form = conversion.form_of(content)
+    if form is None:
+        if len(content) > LARGEST_TEXT:
+            raise Failure(f"it is larger than {LARGEST_TEXT >> 20} MiB")
+        return run.add_document(source, name, content)
+    digest = hashlib.sha256(content).hexdigest()
+    there = run.find_document(source, name)
+    if there is not None and there.digest == digest:
+        return False
+    return run.add_document(source, name, conversion.convert(content, form), kind="html", digest=digest)
 
 
 def _told(source: str, added: int, same: int, failed: list[str]) -> str:

@@ -18,6 +18,7 @@ from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
+from tests.support.office import pdf, word
 
 WITHIN = 60
 KILLS = 2
@@ -121,10 +122,30 @@ def test_documents_are_replaced_and_those_that_are_the_same_are_not(client: Clie
         "0 documents added to the source 'documents', 5 documents there already.",
         "5 documents added to the source 'documents'.",
     ]
-    for word, places in (("walnut", 0), ("pecan", 5)):
-        items = client.get("/api/knowledge/search", params={"q": word, "k": 50}).json()["items"]
+    for searched, places in (("walnut", 0), ("pecan", 5)):
+        items = client.get("/api/knowledge/search", params={"q": searched, "k": 50}).json()["items"]
         assert len(items) == places
     assert Counter(one["passages"] for one in documents(client, path)) == {2: 5}
+
+
+def test_pdf_and_word_documents_are_converted_in_the_run(client: Client) -> None:
+    path = made_source(client)
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as opened:
+        opened.writestr("cats.pdf", pdf("They eat walnuts.", outline=[("Food", 0)]))
+        opened.writestr("dogs.docx", word(("Heading 1", "Dogs"), ("Normal", "They bury walnuts.")))
+        opened.writestr("secret.pdf", pdf("x", password="secret"))
+    texts = [client.wait(ingest(client, target.getvalue()), WITHIN)["messages"][-1]["content"] for _ in "12"]
+
+    problem = "1 document could not be added.\n- secret.pdf: it is protected by a password"
+    assert texts[0] == f"2 documents added to the source 'documents', {problem}"
+    assert texts[1] == f"0 documents added to the source 'documents', 2 documents there already, {problem}"
+    items = client.get("/api/knowledge/search", params={"q": "walnuts"}).json()["items"]
+    assert {one["document"]: one["titles"] for one in items} == {
+        "cats.pdf": ["Food", "Page 1"],
+        "dogs.docx": ["Dogs"],
+    }
+    assert len(documents(client, path)) == 2
 
 
 def test_a_run_that_is_cancelled_keeps_what_it_has_added(client: Client) -> None:
