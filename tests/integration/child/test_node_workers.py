@@ -73,11 +73,25 @@ def launcher_of(children: Children) -> node_launcher.NodeLauncher:
 
 def spare_of(children: Children, worker: Worker) -> Child:
     """The process that waits for the worker's next run."""
-    until = time.monotonic() + WITHIN
-    while not (spares := children.hosts.for_worker(worker).spares):
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    return spares[0]
+    [first, *_] = until(lambda: list(children.hosts.for_worker(worker).spares), WITHIN, "a spare")
+    return first
+
+
+class Clock:
+    """What the launcher takes for ``time``: a clock that can be put forward."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        end = self.monotonic() + seconds
+        until(lambda: self.monotonic() >= end, 2 * seconds + WITHIN, "the time has passed")
+
+    def put_forward(self, seconds: float) -> None:
+        self._ahead += seconds
 
 
 def test_a_node_worker_finds_the_package_wherever_it_is(children: Children, tmp_path: Path) -> None:
@@ -116,8 +130,9 @@ def test_runs_that_come_together_find_as_many_processes_until_these_are_not_need
     def spares() -> list[Child]:
         return list(children.hosts.for_worker(worker).spares)
 
+    clock = Clock()
+    monkeypatch.setattr(node_launcher, "time", clock)
     monkeypatch.setattr(node_launcher, "_BETWEEN", 0.01)
-    monkeypatch.setattr(node_launcher, "_UNUSED", 2.5)
     worker = write(tmp_path, _ECHO)
     children.warm(worker)
     for _ in range(2):
@@ -130,6 +145,8 @@ def test_runs_that_come_together_find_as_many_processes_until_these_are_not_need
     assert started == ready[:2]
     assert all(text(read(child)).endswith("hi") for child in started)
 
+    until(lambda: len(spares()) == 4, WITHIN, "as many as before")
+    clock.put_forward(node_launcher._UNUSED)
     left = until(lambda: len(spares()) == 1 and spares(), WITHIN, "one")
     assert left[0].wait(0) is None
     assert all(child.wait(WITHIN) is not None for child in ready if child is not left[0])
