@@ -84,10 +84,12 @@ def test_a_task_shows_its_run_its_worker_and_its_attempt(flower, client):
 
 
 @pytest.mark.parametrize(
-    ("mode", "status", "code"), [("raise", "error", "worker_error"), ("hang", "timeout", "timeout")]
+    ("mode", "timeout", "status", "code"),
+    [("raise", None, "error", "worker_error"), ("hang", 1, "timeout", "timeout")],
 )
-def test_the_task_of_a_run_that_failed_has_failed(stack, flower, client, mode, status, code):
-    run = client.ask(client.thread(), "", worker_id="fake", config={"mode": mode}, timeout=1)["runs"][0]
+def test_the_task_of_a_run_that_failed_has_failed(stack, flower, client, mode, timeout, status, code):
+    asked = client.ask(client.thread(), "", worker_id="fake", config={"mode": mode}, timeout=timeout)
+    run = asked["runs"][0]
     ended = client.wait(run)["run"]
     assert (ended["status"], ended["error"]["code"], ended["attempt"]) == (status, code, 1)
     assert "most recent call" in ended["error"]["log_tail"]
@@ -96,7 +98,7 @@ def test_the_task_of_a_run_that_failed_has_failed(stack, flower, client, mode, s
     [task] = until(lambda: [task for task in flower.tasks() if task["args"] == shown and task["failed"]])
     assert (task["state"], task["retries"], task["traceback"]) == ("FAILURE", 0, "")
     assert task["exception"] == f"RunFailed('{status}: {code}')"
-    [line] = [line for line in stack.log("pool python").splitlines() if run["id"] in line and code in line]
+    [line] = [line for line in lines_of(stack, run).splitlines() if code in line]
     assert "Traceback" not in line
 
 
@@ -119,10 +121,16 @@ def test_flower_refuses_to_change_anything(flower, client):
     assert flower.post("/api/task/send-task/branchline.run", json={"args": ["x"]}).status_code == 403
 
 
+def lines_of(stack, run) -> str:
+    """What the pool has logged of a run."""
+    return "\n".join(line for line in stack.log("pool python").splitlines() if run["id"] in line)
+
+
 def test_every_process_logs_one_object_per_line_and_the_runs_in_it(stack, client, flower):
     thread = client.thread()
     run = client.ask(thread, "hello")["runs"][0]
     client.wait(run)
+    until(lambda: "the run ends" in lines_of(stack, run), what="its end is logged")
     stack.kill("pool python", signal.SIGKILL)
     stack.start("pool python")
     stack.kill("pool python", signal.SIGTERM)
