@@ -14,7 +14,7 @@ from runtime import duties as duties_module
 from runtime.duties import Duties, every, for_each
 from runtime.errors import BrokerUnavailable, StoreUnavailable, StreamUnavailable
 
-WITHIN = 5.0
+WITHIN = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +142,8 @@ def test_the_age_of_a_duty_is_that_of_its_last_success() -> None:
     gevent.sleep(0.2)
 
     ages = duties.ages()
-    assert ages["one"] >= 0.2 > ages["two"]
+    assert ages["one"] >= 0.2
+    assert ages["one"] - ages["two"] > 0.1
     gevent.killall([started, other])
 
 

@@ -14,7 +14,7 @@ from runtime.sdk.remote import Exit, Lost, execution
 from runtime.sdk.remote.api import Refused, Unreachable
 from runtime.sdk.remote.connections import Connections
 
-LEASE = 0.8
+LEASE = 2.4
 RUN: dict[str, Any] = {"worker_id": "w", "timeout_seconds": 60}
 CLAIM: dict[str, Any] = {"run_id": "r", "token": "t", "lease": LEASE}
 

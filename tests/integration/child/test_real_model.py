@@ -123,7 +123,7 @@ def test_a_cancelled_run_keeps_what_was_said_and_frees_the_slot(client, llama):
                 answer = client.post(f"/api/runs/{run['id']}/cancel")
                 assert answer.status_code == 202
 
-    until(lambda: not llama.busy(), 5, "the slot is free")
+    until(lambda: not llama.busy(), what="the slot is free")
     result = client.wait(run)
     [message] = result["messages"]
     assert result["run"]["status"] == "cancelled"

@@ -135,7 +135,7 @@ def running(home: Path) -> Iterator[Up]:
         family = up.family() | {(up.process.pid, "")}
         if up.process.poll() is None:
             up.end(signal.SIGTERM)
-        until(lambda: gone(family), 5, "every process is gone")
+        until(lambda: gone(family), what="every process is gone")
 
 
 @pytest.fixture(scope="module")
@@ -374,8 +374,8 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_data(up: Up) -> None:
     assert len(family) >= 8
     before = len(up.text())
     assert up.end(signal.SIGINT) == 0
-    until(lambda: gone(family), 5, "every process is gone")
-    until(lambda: up.printed("Stopped."), 5)
+    until(lambda: gone(family), what="every process is gone")
+    until(lambda: up.printed("Stopped."))
     assert "ERROR" not in up.text()[before:]
     up.start()
     answer = httpx.get(f"{up.url}/api/threads", params={"query": "remember"}, headers=sign_in(up), timeout=10)
@@ -385,7 +385,7 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_data(up: Up) -> None:
 def test_no_process_survives_when_up_is_killed(up: Up) -> None:
     family = up.family()
     assert up.end(signal.SIGKILL) == -signal.SIGKILL
-    until(lambda: gone(family), 20, "every process is gone")
+    until(lambda: gone(family), what="every process is gone")
     up.environ["LOG_FORMAT"] = "json"  # for the next test: it takes long to start
     up.start()
     assert echo(up, "and again")[1] == "and again"
@@ -396,7 +396,7 @@ def test_with_log_format_json_each_line_is_an_object_of_its_process(up: Up) -> N
     os.kill(pool, signal.SIGKILL)
     until(lambda: up.printed("ended with SIGKILL"), 20, "the end was noticed")
     assert up.end(signal.SIGINT) == 0
-    until(lambda: up.printed("Stopped."), 5)
+    until(lambda: up.printed("Stopped."))
 
     entries = [json.loads(line) for line in up.lines]
     for entry in entries:

@@ -261,8 +261,7 @@ def go_on(core: Core, run_id: str) -> Relay:
     """The next attempt, as its runner begins it."""
     claim = until(
         lambda: core.database.engine.claim(run_id, INCARNATION, LEASE, {"": 200}, isolated=True),
-        10,
-        "it is due",
+        what="it is due",
     )
     taken = continuation(claim, core) if core.catalogue.continues(claim.run.worker_id) else None
     transcript = Transcript(claim.run, claim.first_position, core.settings.run)
@@ -368,7 +367,7 @@ def test_output_that_cannot_be_received_fails_the_attempt_rather_than_be_left_ou
     part, _, method = f"transcript.{where}".rpartition(".")
     monkeypatch.setattr(attrgetter(part)(relay.attempt), method, fail)
 
-    with gevent.Timeout(5), pytest.raises(KeyError, match="nobody expected this"):
+    with gevent.Timeout(20), pytest.raises(KeyError, match="nobody expected this"):
         relay.run(Child())
 
     relay.stop_reading()
@@ -384,7 +383,7 @@ def test_an_inbox_that_cannot_be_received_fails_the_attempt(
     monkeypatch.setattr(runner._relay, "_worker_lines", None)
 
     gevent.spawn_later(0.01, runner.read_inbox)  # as a notice has it read
-    with gevent.Timeout(5), pytest.raises(AttributeError):
+    with gevent.Timeout(20), pytest.raises(AttributeError):
         runner._relay_output()
 
     runner._relay.stop_reading()

@@ -25,7 +25,7 @@ from runtime.testing.waiting import until
 from tests.integration.stream.hub.stage import Stage
 from tests.support.failures import errors_of, instance
 
-POOL, WORKSPACE, WITHIN = "a pool process", "a workspace", 10.0
+POOL, WORKSPACE, WITHIN = "a pool process", "a workspace", 20.0
 ERRORS = [*errors_of(exceptions), OSError, KeyError, ValueError]
 TIMES = 4
 """So often each error is raised, in whatever reads then: fewer than a duty may fail in a row."""

@@ -573,7 +573,7 @@ def subscribed_to(link: Link, *channels: str) -> redis.client.PubSub:
     listener = link.client.pubsub(ignore_subscribe_messages=False)
     listener.subscribe(*channels)
     for _ in channels:
-        assert listener.get_message(timeout=5)["type"] == "subscribe"
+        assert listener.get_message(timeout=20)["type"] == "subscribe"
     return listener
 
 
@@ -583,7 +583,7 @@ def test_a_wake_up_carries_small_entries_and_announces_large_ones(
     listener = subscribed_to(link, Keys().wake(thread))
     log.begin(thread, RUN, 1, [started(), created("m")])
     log.append(thread, RUN, 1, 3, [delta("m", 1, "x" * 10_000)])
-    small, large = (decode_wakeup(listener.get_message(timeout=5)["data"]) for _ in range(2))
+    small, large = (decode_wakeup(listener.get_message(timeout=20)["data"]) for _ in range(2))
     assert small is not None and large is not None
     assert small.entries == read_all(log, thread).entries[:2]
     assert (small.head, large.head, large.entries) == (2, 3, [])
@@ -600,6 +600,6 @@ def test_a_hint_is_published_with_appended_events_and_not_with_refused_ones(
     with pytest.raises(StaleAttempt):
         log.announce(thread, RUN, 1, [retried(1)], Hint("workspace", {"type": "refused"}))
     log.append(thread, RUN, 2, 2, [created("m", 2)], hint)
-    assert listener.get_message(timeout=5)["data"] == hint.message
+    assert listener.get_message(timeout=20)["data"] == hint.message
     assert listener.get_message(timeout=0) is None
     listener.close()

@@ -38,7 +38,7 @@ def a_stream_is_refused_at_once_while_redis_is_away(url: str) -> None:
     try:
         stage.watch()
     except StreamUnavailable:
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 10
         assert stage.hub.stats()[:2] == (0, 0)
         return
     raise AssertionError("a stream was accepted")

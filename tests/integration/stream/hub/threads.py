@@ -126,7 +126,7 @@ def the_deletion_of_a_thread_ends_its_streams(url: str) -> None:
 
 @scenario
 def a_silent_stream_beats_and_a_busy_one_does_not(url: str) -> None:
-    stage = Stage(url, heartbeat=0.4)
+    stage = Stage(url, heartbeat=0.8)
     idle_thread = new_id()
     began = time.monotonic()
     idle = Reader(stage.hub, idle_thread, None)
@@ -139,7 +139,7 @@ def a_silent_stream_beats_and_a_busy_one_does_not(url: str) -> None:
         late += int((time.monotonic() - written_at) / 0.3)  # on a machine that had better things to do
         written_at = time.monotonic()
     assert busy.heartbeats <= late
-    assert written_at - began >= 2 * 0.4
+    assert written_at - began >= 2 * 0.8
 
 
 @scenario
@@ -177,7 +177,7 @@ def hints_reach_every_reader_and_missed_ones_become_a_reload(url: str) -> None:
     [hint_feed] = stage.hub.hint_feeds
     notices.to_workspace("other", {"type": "run.changed"})
     notices.to_workspace("mine", {"type": "run.changed", "run_id": "r"})
-    with gevent.Timeout(5):
+    with gevent.Timeout(20):
         for reader in readers:
             assert (
                 encoded(next(reader)) == b'event: run.changed\ndata: {"type":"run.changed","run_id":"r"}\n\n'

@@ -99,7 +99,7 @@ def streams_that_open_and_close_miss_no_wake_up(url: str) -> None:
             if chance.random() < 0.5:
                 gevent.sleep(0)
             stage.write(mark)
-            until(lambda mark=mark, reader=reader: mark in reader.texts, 5)
+            until(lambda mark=mark, reader=reader: mark in reader.texts)
             seqs = [each["seq"] for each in reader.events]
             assert seqs == list(range(int(str(seqs[0])), int(str(seqs[0])) + len(seqs)))
             reader.stop()
