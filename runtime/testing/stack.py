@@ -157,10 +157,10 @@ class Stack:
         return seen.issuperset(self.pools)
 
     def pool_process(self, pool: str = "python") -> int:
-        """The process id of a pool's Celery process, the child of its guardian."""
+        """The process id of a pool's Celery process, the child of its guardian, once there is one."""
         guardian = self.processes[f"pool {pool}"].pid
-        children = Path(f"/proc/{guardian}/task/{guardian}/children").read_text().split()
-        return int(children[0])
+        children = Path(f"/proc/{guardian}/task/{guardian}/children")
+        return int(until(lambda: children.read_text().split(), READY_WITHIN, "a pool process")[0])
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to one process and wait for its end."""

@@ -114,8 +114,7 @@ def test_lost_attempts_leave_no_trace_in_what_is_stored(stack: Stack, client: Cl
             lambda n=kill_after: _answer_all(client, under_way, ended) or len(ended) >= n,
             90, "some runs have ended",
         )  # fmt: skip
-        until(lambda: _pool_process(stack), 30, "there is a pool process")
-        os.kill(_pool_process(stack), signal.SIGKILL)
+        os.kill(stack.pool_process(), signal.SIGKILL)
     until(lambda: _answer_all(client, under_way, ended), 90, "all runs have ended")
 
     paid = ledger.read_text().split("\n")
@@ -133,14 +132,6 @@ def test_lost_attempts_leave_no_trace_in_what_is_stored(stack: Stack, client: Cl
             calls = paid.count(f"{run_id} {text}")
             # The pool, or its host by a neighbour, may be killed between the call and its commit.
             assert 1 <= calls <= 2 + KILLS, about
-
-
-def _pool_process(stack: Stack) -> int:
-    """The process id of the pool; 0 where it is about to be started again."""
-    try:
-        return stack.pool_process()
-    except IndexError:
-        return 0
 
 
 def _answer_all(client: Client, runs: dict[str, Program], ended: dict[str, dict[str, Any]]) -> bool:
