@@ -41,7 +41,7 @@ class TestGuardian(Guardian):
     def clean_up(self):
         self.log("cleaned up")
 
-sys.exit(TestGuardian("test", 5, 1.0).run())
+sys.exit(TestGuardian("test", 5, 3.0).run())
 """
 
 
@@ -92,7 +92,7 @@ def test_a_process_that_was_suspended_with_its_guardian_goes_on(guarded: Guarded
     for pid in both:
         os.kill(pid, signal.SIGSTOP)
     with pytest.raises(subprocess.TimeoutExpired):
-        guarded.process.wait(3)  # three times the silence that it allows
+        guarded.process.wait(5)  # more than the silence that it allows
     for pid in both:
         os.kill(pid, signal.SIGCONT)
 
