@@ -94,6 +94,8 @@ class Provider:
         """Whether streams end where the text does, and nothing can be read."""
         self.loses_creations = False
         """Whether what asks for a response gets a gateway's answer in its place."""
+        self.tokens = TOKENS
+        """What the next responses answer."""
         self.fails_after: int | None = None
         """After how many tokens the next response fails, for the moment."""
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -140,7 +142,7 @@ class Provider:
             for noted in (self.responses, self.ledger, self.resumed, self.cancelled):
                 noted.clear()
             self.too_old_to_stream, self.away, self.fails_after, self._allowed = False, False, None, 0
-            self.loses_creations = False
+            self.loses_creations, self.tokens = False, TOKENS
             self.changed.notify_all()
 
     def create(self, request: dict[str, Any]) -> Response:
@@ -155,7 +157,7 @@ class Provider:
     def _generate(self, response: Response) -> None:
         fails_after, self.fails_after = self.fails_after, None
         deltas = [("reasoning", "response.reasoning_summary_text.delta", token) for token in THOUGHT]
-        deltas += [("answer", "response.output_text.delta", token) for token in TOKENS]
+        deltas += [("answer", "response.output_text.delta", token) for token in self.tokens]
         where = {"item_id": "i", "output_index": 0, "content_index": 0, "summary_index": 0, "logprobs": []}
         for number, (channel, type, token) in enumerate(deltas):
             with self.changed:

@@ -239,6 +239,19 @@ def test_a_response_that_is_too_old_to_be_streamed_is_waited_for(provider: Provi
     assert len(provider.ledger) == ALL
 
 
+def test_a_response_that_is_read_at_its_end_may_have_an_empty_text(provider: Provider, start: Start) -> None:
+    provider.tokens = []
+    provider.allow(1)
+    attempt = start()
+    while attempt.text_of("1") != THOUGHT[0]:
+        assert attempt.read()
+    provider.too_old_to_stream = True
+    provider.hang_up()
+    provider.allow(ALL)
+    attempt.end()
+    assert (attempt.text, attempt.text_of("1"), attempt.last) == ("", "".join(THOUGHT), protocol.Done())
+
+
 def test_a_cancelled_run_cancels_its_response(provider: Provider, start: Start) -> None:
     provider.allow(5)
     attempt = start().until_text(TOKENS[1])
