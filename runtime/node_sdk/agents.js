@@ -2,7 +2,7 @@
 import { Failure, Suspended } from "./errors.js";
 import { LOOK_MS } from "./driver.js";
 import { failureOf } from "./model_errors.js";
-import { check, meaningsOf } from "./rules.js";
+import { answersOf, check, meaningsOf } from "./rules.js";
 import { ANTHROPIC, OPENAI_CHAT, OPENAI_RESPONSES } from "./shapes.js";
 
 /** The types that a picture may have. */
@@ -26,6 +26,7 @@ export function serve(agent, { rules = [], input } = {}) {
     const output = new Output(run, [rules, OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC]);
     try {
       await output.all(typeof agent === "function" ? await agent(input ? await input(run) : run) : agent);
+      output.checkEnd();
       output.end();
     } catch (error) {
       if (error instanceof Suspended) output.end();
@@ -48,6 +49,9 @@ class Output {
   #used = new Map();
   /** Whose usage was reported last. */
   #answer = null;
+  /** Answers that a model is writing, and those whose API has said that nothing is missing. */
+  #begun = new Set();
+  #complete = new Set();
   /** How many questions chunks have asked. */
   #questions = 0;
   /** Whether the user does not want what comes next, so that the agent is not asked to go on. */
@@ -74,6 +78,11 @@ class Output {
     if (!this.#declined && result.errored === true) await result.done();
   }
 
+  /** Throw where a model's answer is not complete, unless the user does not want the rest. */
+  checkEnd() {
+    if (this.#begun.size && !this.#declined) this.#lacksEnd();
+  }
+
   /** End what is open: a text is whole then; a call without a result has none that we know of. */
   end() {
     for (const of of [...this.#texts.keys()]) this.#endText(of);
@@ -86,6 +95,7 @@ class Output {
     const meanings = typeof one === "object" ? meaningsOf(one, this.#tables) : null;
     if (meanings === null) throw unknown(one);
     for (const { kind, ...meaning } of meanings) await this.#say(kind, meaning);
+    for (const answer of answersOf(one, this.#tables)) this.#lookForEnd(answer);
   }
 
   #say(kind, meaning) {
@@ -153,6 +163,19 @@ class Output {
       one.call.called();
       this.#calls.delete(place);
     }
+  }
+
+  /** Note how far an answer is. Throw where it is over without being complete. */
+  #lookForEnd({ of, state }) {
+    if (state === "begun" && !this.#complete.has(of)) this.#begun.add(of); // a chunk may follow its end
+    if (state === "over" && this.#begun.has(of)) this.#lacksEnd();
+    if (state !== "complete") return;
+    this.#complete.add(of);
+    this.#begun.clear(); // not of this one only: servers may give each chunk an id of its own
+  }
+
+  #lacksEnd() {
+    throw new Failure("The model's server broke off: the answer has no end.", { retryable: true });
   }
 
   /** Ask the user whether to go on, or whether a `code` is to be executed. */

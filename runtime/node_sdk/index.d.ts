@@ -281,6 +281,8 @@ export interface Rule {
   retryable?: boolean;
   /** That is complete. */
   end?: boolean;
+  /** How far a model's answer is. One that is over, or the stream, without being complete has no end. */
+  answer?: "begun" | "complete" | "over";
 }
 
 /**

@@ -5,7 +5,7 @@
 
 const FIELDS = [
   "when", "each", "where", "of", "text", "reasoning", "message", "data", "author", "call", "result", "image", "confirm",
-  "step", "usage", "adds", "error", "retryable", "end",
+  "step", "usage", "adds", "error", "retryable", "end", "answer",
 ];
 
 /** Throw where a rule has what no rule has. */
@@ -21,9 +21,15 @@ export function check(rules) {
 export function meaningsOf(chunk, tables) {
   for (const table of tables) {
     const fitting = table.filter((rule) => fits(rule.when, chunk));
-    if (fitting.length) return fitting.flatMap((rule) => [...read(rule, chunk)]);
+    if (fitting.length) return fitting.flatMap((rule) => [...read(rule, chunk)]).filter(({ kind }) => kind !== "answer");
   }
   return null;
+}
+
+/** How far answers are by a chunk; that counts whichever table says what the chunk means. */
+export function answersOf(chunk, tables) {
+  const fitting = tables.flat().filter((rule) => rule.answer && fits(rule.when, chunk));
+  return fitting.flatMap((rule) => [...read(rule, chunk)]).filter(({ kind }) => kind === "answer");
 }
 
 function* read(rule, chunk) {
@@ -54,6 +60,7 @@ function* meanings(rule, chunk, of) {
   const amounts = Object.entries(valuesOf(rule.usage ?? {}, chunk)).filter(([, amount]) => amount);
   if (amounts.length) yield { kind: "usage", of, amounts: Object.fromEntries(amounts), adds: Boolean(rule.adds) };
   if (rule.end) yield { kind: "end", of };
+  if (rule.answer) yield { kind: "answer", of, state: rule.answer };
   if (rule.error !== undefined) {
     const message = String(at(chunk, rule.error) || "The model has failed.");
     yield { kind: "error", message, retryable: Boolean(rule.retryable) };

@@ -24,12 +24,14 @@ export const OPENAI_CHAT = [
     of: "id",
     call: { key: "index", id: "id", name: "function.name", arguments: "function.arguments" },
   },
+  { when: { object: "chat.completion.chunk" }, each: "choices", of: "id", answer: "begun" },
   {
     when: { object: "chat.completion.chunk" },
     each: "choices",
     where: { finish_reason: "*" },
     of: "id",
     end: true,
+    answer: "complete",
   },
   {
     when: { object: "chat.completion.chunk", usage: "*" },
@@ -65,6 +67,12 @@ export const OPENAI_RESPONSES = [
   },
   { when: { type: "response.output_item.done" }, of: "item.id", end: true },
   { when: { type: "response.output_item.done" }, of: "output_index", end: true },
+  { when: { type: "response.created" }, of: "response.id", answer: "begun" },
+  {
+    when: { type: ["response.completed", "response.incomplete", "response.failed", "response.cancelled"] },
+    of: "response.id",
+    answer: "complete",
+  },
   {
     when: { type: ["response.completed", "response.incomplete"], "response.usage": "*" },
     of: "response.id",
@@ -119,6 +127,8 @@ export const ANTHROPIC = [
     call: { arguments: "delta.partial_json" },
   },
   { when: { type: "content_block_stop" }, of: "index", end: true },
+  { when: { type: "message_start" }, of: "message.id", answer: "begun" },
+  { when: { type: "message_stop" }, answer: "complete" },
   { when: { type: "message_delta" }, usage: { output_tokens: "usage.output_tokens" } },
   {
     when: {

@@ -261,7 +261,7 @@ test("serve makes a worker of whatever streams", async () => {
     () => "a text",
     async () => ["a ", "text"],
     function* () { yield "a "; yield "text"; },
-    async function* () { yield* completion({ content: "a " }, { content: "text" }); },
+    async function* () { yield* completion({ content: "a " }, { content: "text" }); yield FINISH; },
     () => new ReadableStream({ start(to) { to.enqueue("a "); to.enqueue("text"); to.close(); } }),
     async () => ({ async *[Symbol.asyncIterator]() { yield* completion({ content: "a text" }); yield FINISH; } }),
     new ReadableStream({ start(to) { to.enqueue("a text"); to.close(); } }),
@@ -330,6 +330,23 @@ test("serve shows the events of the Responses API and of Anthropic's messages", 
       ["function", "answer", "2"],
     ]);
     assert.deepEqual(result.usage, { input_tokens: 3 });
+  }
+});
+
+test("a stream that ends is no answer that ends", async () => {
+  const streams = [
+    completion({ content: "so far" }),
+    [FINISH, ...completion({ content: "so far" }).map((chunk) => ({ ...chunk, id: "c2" }))],
+    [{ type: "response.created", response: { id: "r1" } }, { type: "response.output_text.delta", delta: "so far" }],
+    [
+      { type: "message_start", message: { id: "a1" } },
+      { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "so far" } },
+    ],
+  ];
+  for (const chunks of streams) {
+    const { status, text, error } = await execute(serve(() => chunks));
+    assert.deepEqual([status, text], ["queued", "so far"]);
+    assert.equal(error.message, "The model's server broke off: the answer has no end.");
   }
 });
 

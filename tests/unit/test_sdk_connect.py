@@ -377,7 +377,8 @@ def test_a_wrong_rule_is_refused(rule: Any, words: str) -> None:
 
 
 def test_chunks_of_models_pass_through() -> None:
-    said = {"object": "chat.completion.chunk", "id": "a", "choices": [{"delta": {"content": "Hello"}}]}
+    choice = {"delta": {"content": "Hello"}, "finish_reason": "stop"}
+    said = {"object": "chat.completion.chunk", "id": "a", "choices": [choice]}
     assert execute(connect(saying(said)), "hi").text == "Hello"
 
 

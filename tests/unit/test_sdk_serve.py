@@ -165,6 +165,7 @@ ANTHROPIC = [
     {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Two."}},
     {"type": "content_block_stop", "index": 0},
     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
+    {"type": "message_stop"},
 ]
 
 
@@ -293,6 +294,42 @@ def test_answers_that_are_written_at_the_same_time_are_told_apart() -> None:
     assert [content for *_, content in shown(result)] == ["one", "eins"]
 
 
+HALF = {
+    "chat": OPENAI_CHAT[:5],
+    "chat-of-other-ids": [chat({"content": "so "}, id="1"), chat({"content": "far"}, id="2")],
+    "chat-second": OPENAI_CHAT[:-2],
+    "responses": OPENAI_RESPONSES[:6],
+    "anthropic": ANTHROPIC[:-1],
+    "langchain": [said("so far", response_metadata={"model_provider": "openai"})],
+}
+"""Chunks after which the answer's end is missing."""
+
+
+@pytest.mark.parametrize("api", list(HALF))
+def test_a_stream_that_ends_is_not_an_answer_that_ends(api: str) -> None:
+    result = execute(streaming(HALF[api]), "hi")
+    assert result.status == "queued" and result.error is not None
+    assert result.error.message == "The model's server broke off: the answer has no end."
+
+
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_an_answer_that_has_a_reason_to_end_is_complete(finish: str) -> None:
+    chunks = [chat({"content": "so far"}, id="1"), chat({}, finish, "2"), chat({"content": ""}, id="2")]
+    assert execute(streaming(chunks), "hi").text == "so far"
+
+
+def test_an_answer_that_the_user_does_not_want_needs_no_end() -> None:
+    rules = [{"when": {"ask": ...}, "confirm": {"prompt": "ask"}}]
+
+    def agent(run: Any) -> Iterator[Any]:
+        yield chat({"content": "so far"})
+        yield {"ask": "Go on?"}
+
+    asked = execute(serve(agent, rules=rules), "hi")
+    assert asked.status == "waiting"
+    assert asked.answer("no").status == "success"
+
+
 def test_text_is_said_as_it_is() -> None:
     result = execute(streaming(["two ", "", None, "words"]), "hi")
     assert shown(result) == [(*ANSWER, "two words")]
@@ -377,7 +414,7 @@ def test_a_rule_asks_before_a_code_is_executed(language: str | None, what: str) 
 def test_a_rule_of_the_author_counts_instead_of_a_known_one() -> None:
     def agent(run: Any) -> Iterator[dict[str, Any]]:
         yield chat({"content": "hush"})
-        yield chat({"content": "hush", "audio": {"transcript": "loud"}})
+        yield chat({"content": "hush", "audio": {"transcript": "loud"}}, "stop")
 
     rule = {"when": {"choices.0.delta.audio": ...}, "text": "choices.0.delta.audio.transcript", "of": "id"}
     assert execute(serve(agent, rules=[rule]), "hi").text == "hushloud"

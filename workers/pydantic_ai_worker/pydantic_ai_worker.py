@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 try:
     from pydantic_ai import Agent, RunContext
     from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.profiles.openai import OpenAIModelProfile
 except ImportError as error:
     raise ImportError(
         "the library pydantic_ai is not installed where the pool runs; "
@@ -22,7 +23,13 @@ def clock() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-agent = Agent(OpenAIChatModel(os.environ.get("OPENAI_MODEL") or "gpt-5.4-mini"), deps_type=Run, tools=[clock])
+model = OpenAIChatModel(
+    os.environ.get("OPENAI_MODEL") or "gpt-5.4-mini",
+    profile=OpenAIModelProfile(
+        openai_chat_streaming_requires_finish_reason=True
+    ),  # else half an answer is one
+)
+agent = Agent(model, deps_type=Run, tools=[clock])
 
 
 @agent.instructions

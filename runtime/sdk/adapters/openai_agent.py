@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agents import ItemHelpers, RunContextWrapper, Runner, RunState
+from agents import ItemHelpers, ModelBehaviorError, RunContextWrapper, Runner, RunState
 
 from ..loader import Function
 from ..messages import Json
 from .journal import Journal
 from .openai_replay import Replay
-from .output import Output
+from .output import Output, no_end
 from .questions import call_to_approve
 from .rules import Rule, at
 from .shapes import OPENAI_AGENTS, OPENAI_RESPONSES
@@ -79,6 +79,10 @@ async def _stream(agent: Any, output: Output, result: Any) -> None:
                     event.name == "tool_called"
                 ):  # a kill while it is executed forgets what was used until then
                     _report(output, result, before)
+    except ModelBehaviorError as error:
+        if output.lacks_end:
+            raise no_end() from error
+        raise
     finally:
         _report(output, result, before)
 

@@ -12,7 +12,15 @@ import copy
 from collections.abc import AsyncIterator
 from typing import Any
 
-from agents import Agent, FunctionTool, Handoff, Model, ModelProvider, RunConfig
+from agents import (
+    Agent,
+    FunctionTool,
+    Handoff,
+    Model,
+    ModelProvider,
+    OpenAIChatCompletionsModel,
+    RunConfig,
+)
 from openai.types.responses import (
     Response,
     ResponseCompletedEvent,
@@ -24,6 +32,7 @@ from openai.types.responses import (
 )
 
 from ..messages import Json
+from ..model_errors import ended_early
 from .journal import Journal
 
 _LAST = ("message", "reasoning")
@@ -91,7 +100,7 @@ class Replay(ModelProvider):
 
     def _model(self, model: Any) -> Any:
         made = copy.copy(model)
-        stream = model.stream_response
+        stream = _to_the_end(model).stream_response
 
         async def stream_response(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
             self._answers += 1
@@ -110,6 +119,43 @@ class Replay(ModelProvider):
         """Keep an answer, unless it is the last one."""
         if any(item.type not in _LAST for item in response.output):
             await self._journal.keep(key, response.model_dump(mode="json", exclude={"usage"}, warnings=False))
+
+
+def _to_the_end(model: Any) -> Any:
+    """A model of chat completions that takes no stream for an answer that has no end.
+
+    The library asks that of OpenAI's own server only, since others may say no reason at the end. Those
+    that are known do.
+    """
+    if not isinstance(model, OpenAIChatCompletionsModel):
+        return model
+    made: Any = copy.copy(model)
+    fetch = model._fetch_response
+
+    async def fetch_response(*arguments: Any, **named: Any) -> Any:
+        fetched = await fetch(*arguments, **named)
+        return (fetched[0], _Chunks(fetched[1])) if isinstance(fetched, tuple) else fetched
+
+    made._fetch_response = fetch_response
+    return made
+
+
+class _Chunks:
+    """The stream of an answer, which raises Failure where it ends before a ``finish_reason``."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        finished = False
+        async for chunk in self._stream:
+            finished = finished or any(choice.finish_reason for choice in chunk.choices or ())
+            yield chunk
+        if not finished:
+            raise ended_early(self._stream, self._stream.response.url.host)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 async def _events_of(kept: Json) -> AsyncIterator[Any]:

@@ -34,6 +34,8 @@ class Output:
         """``tables``: of rules. The first with one that fits a chunk says what it means."""
         self._run = run
         self._tables = [tuple(table) for table in tables]
+        self._of_answers = [rule for table in self._tables for rule in table if rule.answer is not None]
+        """They count whichever table says what the chunk means."""
         self._texts: dict[str | None, tuple[_Kind, OpenMessage]] = {}
         """What is being written, by what it belongs to."""
         self._calls: dict[tuple[str | None, Json], ToolCall] = {}
@@ -42,6 +44,10 @@ class Output:
         """Calls without a result, by their id."""
         self._used: dict[str | None, dict[str, Json]] = {}
         """What each answer has used."""
+        self._begun: set[str | None] = set()
+        """Answers that a model is writing."""
+        self._complete: set[str | None] = set()
+        """Those whose API has said that nothing is missing."""
         self._answer: str | None = None
         """Whose usage was reported last."""
         self._questions = 0
@@ -52,15 +58,26 @@ class Output:
 
     def chunk(self, chunk: Chunk) -> bool:
         """Say what a chunk means; whether it is of a known shape."""
-        return any(self.by(table, chunk) for table in self._tables)
+        known = any(self.by(table, chunk) for table in self._tables)
+        for rule in self._of_answers:
+            for meaning in rule.read(chunk) if rule.fits(chunk) else ():
+                if meaning["kind"] == "answer":
+                    self._look_for_end(meaning["of"], meaning["state"])
+        return known
 
     def by(self, table: Iterable[Rule], chunk: Chunk) -> bool:
         """Say what a chunk means by all rules of ``table`` that fit it; whether there are any."""
         rules = [rule for rule in table if rule.fits(chunk)]
         for rule in rules:
             for meaning in rule.read(chunk):
-                self.say(meaning)
+                if meaning["kind"] != "answer":
+                    self.say(meaning)
         return bool(rules)
+
+    @property
+    def lacks_end(self) -> bool:
+        """Whether a model's answer has begun that is not complete."""
+        return bool(self._begun)
 
     def pieces(self, result: Iterable[Any]) -> Iterable[Any]:
         """The texts and chunks of what an agent has returned."""
@@ -166,6 +183,16 @@ class Output:
         """Fail the run."""
         raise Failure(message, retryable=retryable)
 
+    def _look_for_end(self, of: str | None, state: str) -> None:
+        """Note how far an answer is. Raises Failure where it is over without being complete."""
+        if state == "begun" and of not in self._complete:  # a chunk may follow the one that completes it
+            self._begun.add(of)
+        elif state == "complete":
+            self._complete.add(of)
+            self._begun.clear()  # not of this one only: servers may give each chunk an id of its own
+        elif state == "over" and of in self._begun:
+            raise no_end()
+
     def _end_text(self, of: str | None) -> None:
         if of in self._texts:
             self._texts.pop(of)[1].end()
@@ -178,8 +205,12 @@ class Output:
     ) -> None:
         """End what is open: a text that an exception ends stays half a text.
 
-        A call without a result has none that we know of, unless an exception ends it.
+        A call without a result has none that we know of, unless an exception ends it. Raises Failure
+        where a model's answer is not complete.
         """
+        cut_off = no_end() if error is None and self._begun and not self.declined else None
+        if cut_off is not None:
+            kind, error = Failure, cut_off
         whole = error is None or isinstance(error, Suspended)
         for of in list(self._texts) if whole else ():
             self._end_text(of)
@@ -191,8 +222,15 @@ class Output:
         self._texts.clear()
         self._calls.clear()
         self._waiting.clear()
+        if cut_off is not None:
+            raise cut_off
         if isinstance(error, Exception) and not isinstance(error, Failure):
             _raise_failure(error)
+
+
+def no_end() -> Failure:
+    """The failure of an answer whose stream has ended before its API has said that it is complete."""
+    return Failure("The model's server broke off: the answer has no end.", retryable=True)
 
 
 def _raise_failure(error: Exception) -> None:

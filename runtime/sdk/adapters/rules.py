@@ -69,6 +69,9 @@ class Rule:
     """Whether another attempt may succeed then."""
     end: bool = False
     """Whether it ends the message, or the call, that it belongs to."""
+    answer: str | None = None
+    """How far the model's answer is that it belongs to: ``begun``, which needs an end; ``complete``; or
+    ``over``, so that no more of it follows. Where it is over without being complete, it has no end."""
 
     @classmethod
     def made_of(cls, rule: Mapping[str, Json]) -> Self:
@@ -119,6 +122,8 @@ class Rule:
             yield {"kind": "usage", "of": of, "amounts": amounts, "adds": self.adds}
         if self.end:
             yield {"kind": "end", "of": of}
+        if self.answer is not None:
+            yield {"kind": "answer", "of": of, "state": self.answer}
         if self.error is not None:
             message = str(at(chunk, self.error) or "The model has failed.")
             yield {"kind": "error", "message": message, "retryable": self.retryable}

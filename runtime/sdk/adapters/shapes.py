@@ -25,7 +25,8 @@ OPENAI_CHAT = (
         each="choices.0.delta.tool_calls",
         call={"key": "index", "id": "id", "name": "function.name", "arguments": "function.arguments"},
     ),
-    Rule(when=_CHAT, of="id", each="choices", where={"finish_reason": ...}, end=True),
+    Rule(when=_CHAT, of="id", each="choices", answer="begun"),
+    Rule(when=_CHAT, of="id", each="choices", where={"finish_reason": ...}, end=True, answer="complete"),
     Rule(
         when={**_CHAT, "usage": ...},
         of="id",
@@ -65,6 +66,12 @@ OPENAI_RESPONSES = (
     ),
     Rule(when={"type": "response.output_item.done"}, of="item.id", end=True),
     Rule(when={"type": "response.output_item.done"}, of="output_index", end=True),
+    Rule(when={"type": "response.created"}, of="response.id", answer="begun"),
+    Rule(
+        when={"type": ("response.completed", "response.incomplete", "response.failed", "response.cancelled")},
+        of="response.id",
+        answer="complete",
+    ),
     Rule(
         when={"type": ("response.completed", "response.incomplete"), "response.usage": ...},
         of="response.id",
@@ -121,6 +128,8 @@ ANTHROPIC = (
         call={"arguments": "delta.partial_json"},
     ),
     Rule(when={"type": "content_block_stop"}, of="index", end=True),
+    Rule(when={"type": "message_start"}, of="message.id", answer="begun"),
+    Rule(when={"type": "message_stop"}, answer="complete"),
     Rule(when={"type": "message_delta"}, usage={"output_tokens": "usage.output_tokens"}),
     Rule(
         when={
@@ -145,6 +154,7 @@ ANTHROPIC = (
 """The events of Anthropic's messages."""
 
 _SAID = {"type": ("AIMessageChunk", "ai")}
+_STREAMED = {"type": "AIMessageChunk"}
 LANGCHAIN = (
     Rule(when=_SAID, of="id", reasoning="additional_kwargs.reasoning_content"),
     Rule(when=_SAID, of="id", each="content", where={"type": "thinking"}, reasoning="thinking"),
@@ -183,6 +193,15 @@ LANGCHAIN = (
         when={"type": ("tool", "ToolMessageChunk"), "status": "error"},
         result={"id": "tool_call_id", "error": "content"},
     ),
+    # Of chat completions and of the Responses API; what others say of their ends differs.
+    Rule(when={**_STREAMED, "response_metadata.model_provider": "openai"}, of="id", answer="begun"),
+    Rule(when={**_STREAMED, "response_metadata.finish_reason": ...}, of="id", answer="complete"),
+    Rule(
+        when={**_STREAMED, "response_metadata.status": ("completed", "incomplete")},
+        of="id",
+        answer="complete",
+    ),
+    Rule(when={**_STREAMED, "chunk_position": "last"}, of="id", answer="over"),
     Rule(when={"type": "ai"}, of="id", end=True),
     Rule(when={"type": "AIMessageChunk", "chunk_position": "last"}, of="id", end=True),
     Rule(

@@ -123,8 +123,8 @@ def server() -> Iterator[str]:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
-            for text in ("Hello ", "there"):
-                choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+            for text, finish in (("Hello ", None), ("there", None), ("", "stop")):
+                choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
                 data = {
                     "id": "c",
                     "object": "chat.completion.chunk",

@@ -12,6 +12,7 @@ import pytest
 from runtime.child import Children, protocol
 from runtime.settings import Settings
 from tests.support.fake_model import HELLO, FakeModel, chunk, environ_of, event, said_by, text
+from tests.support.frameworks import need
 
 PAGE = b"<!doctype html><title>Sign in</title><p>Please sign in."
 
@@ -43,6 +44,7 @@ OVERLOADED = {
     "responses": response_event("error", 2, code="server_error", message="Overloaded", param=None),
     "anthropic": event("error", error={"type": "overloaded_error", "message": "Overloaded"}),
 }
+USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 WORKERS = {
     "chat": ("openai_worker", {}),
     "responses": ("openai_worker", {"api": "responses"}),
@@ -75,6 +77,27 @@ def test_done_is_no_end_without_a_reason(model: FakeModel, say: Any) -> None:
     model.answer = lambda: iter([*BEGUN["chat"], b"data: [DONE]\n\n"])
     said = say("openai_worker", HELLO)
     assert (text(said), failure(said).retryable) == ("so far", True)
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("end", [[], [b"data: [DONE]\n\n"]], ids=["nothing", "done"])
+@pytest.mark.parametrize(
+    ("worker", "library"),
+    [
+        ("langgraph_worker", "langgraph"),
+        ("openai_agents_worker", "agents"),
+        ("pydantic_ai_worker", "pydantic_ai"),
+    ],
+)
+def test_an_agent_of_a_library_takes_no_half_answer(
+    model: FakeModel, say: Any, worker: str, library: str, end: list[bytes]
+) -> None:
+    need(library)
+    model.answer = lambda: iter([*BEGUN["chat"], *end])
+    assert failure(say(worker, HELLO)).retryable
+
+    model.answer = lambda: iter([*BEGUN["chat"], chunk({}, finish="stop"), chunk(usage=USAGE), *end])
+    assert say(worker, HELLO)[-1] == protocol.Done()
 
 
 def test_a_reason_is_an_end_without_done(model: FakeModel, say: Any) -> None:
