@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.sdk import Failure
@@ -28,6 +29,15 @@ _CLOCK = 5
 _BEFORE_PDF = b"\xef\xbb\xbf\0 \t\r\n"
 _TOO_LONG = f"could not be read within {SECONDS} s; split it, or make it simpler"
 _PROGRAM = Path(__file__).with_name("convert.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A document before it is converted."""
+
+    data: bytes
+    kind: str | None = None
+    """What it is read as where it is a text, if more than its name says that."""
 
 
 def form_of(content: bytes) -> str | None:

@@ -1,4 +1,5 @@
-"""Adds documents to the knowledge base of its user: the files of the last message, and what is in archives.
+"""Adds documents to the knowledge base of its user: the files of the last message, what is in archives,
+and the pages whose addresses are in its text.
 
 Each document is a step of its own, committed by itself. So an attempt that is lost repeats none, and what
 cannot be read is told at the end, and keeps no other document from being added.
@@ -7,15 +8,19 @@ cannot be read is told at the end, and keeps no other document from being added.
 from __future__ import annotations
 
 import hashlib
+import re
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import conversion
+import web_page
+from conversion import Content, convert, form_of, is_word
 
 from runtime.sdk import Failure, Run
 from runtime.sdk.files import File
+from runtime.sdk.tool_turns import is_on
 
 LARGEST_TEXT = 4 << 20
 """Bytes that a document may have which is a text."""
@@ -28,59 +33,91 @@ ENDINGS = frozenset({".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml", ".tx
 SHOWN = 20
 """Documents that could not be added, and are told with the reason."""
 
-Document = tuple[str, str, Callable[[], bytes]]
-"""What it is in this run, what it is called in its source, and its content."""
+_ADDRESS = re.compile(r"https?://[^\s<>\"]+", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What is to be added."""
+
+    key: str
+    """What it is in this run."""
+    name: str
+    """What it is called in its source."""
+    read: Callable[[], Content]
+    """Its content. Raises Failure."""
 
 
 def run(run: Run) -> str:
     """Add all of them, one after the other."""
     source = run.config.get("source", "documents")
-    files = run.messages[-1].files if run.messages else []
-    if not files:
-        return "Attach documents, or a ZIP archive of them, and I add them to your knowledge base."
-    with run.step("Looking into what you have attached"):
-        documents = [document for file in files for document in _documents(file)]
+    message = run.messages[-1] if run.messages else None
+    documents = [*_pages(message.content)] if message else []
+    if message and message.files:
+        with run.step("Looking into what you have attached"):
+            documents += [document for file in message.files for document in _documents(file)]
+    elif not documents:
+        return (
+            "Attach documents, or a ZIP archive of them, or write the addresses of web pages, "
+            "and I add them to your knowledge base."
+        )
     added, same, failed = 0, 0, []
-    for number, (key, name, content) in enumerate(documents, 1):
-        with run.step(f"Adding {number} of {len(documents)}: {name}"):
-            done = run.once(key, lambda name=name, content=content: _add(run, source, name, content))
+    for number, one in enumerate(documents, 1):
+        with run.step(f"Adding {number} of {len(documents)}: {one.name}"):
+            done = run.once(one.key, lambda one=one: _add(run, source, one))
         if done["error"] is not None:
-            failed.append(f"- {name}: {done['error']}")
+            failed.append(f"- {one.name}: {done['error']}")
         else:
             added, same = added + done["changed"], same + (not done["changed"])
     return _told(source, added, same, failed)
 
 
+def _pages(text: str) -> Iterator[Document]:
+    """The pages whose addresses a text has, each once."""
+    reader = web_page.Reader(is_on("INGEST_PRIVATE_URLS"), LARGEST, LARGEST_TEXT)
+    for address in dict.fromkeys(map(_without_end, _ADDRESS.findall(text))):
+        key = f"page/{hashlib.sha256(address.encode(errors='replace')).hexdigest()}"
+        yield Document(key, address, lambda address=address: reader.read(address))
+
+
+def _without_end(address: str) -> str:
+    """An address without its fragment, and without what ends a sentence behind it."""
+    clean = address.partition("#")[0].rstrip(".,;:!?'*_")
+    return clean if "(" in clean else clean.rstrip(")].,;:!?'*_")
+
+
 def _documents(file: File) -> Iterator[Document]:
     """The file itself, or the documents of an archive, in the order of their names."""
     if not _is_archive(file):
-        yield file.id, file.name, lambda: _bounded(file.size, file.read)
+        yield Document(file.id, file.name, lambda: Content(_bounded(file.size, file.read)))
         return
     try:
         archive = zipfile.ZipFile(file.path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        yield file.id, file.name, _refused(f"the archive cannot be read: {error}")
+        yield Document(file.id, file.name, _refused(f"the archive cannot be read: {error}"))
         return
     members = {one.filename: one for one in archive.infolist() if _is_document(one)}
     if len(members) > MOST:
-        yield file.id, file.name, _refused(f"the archive has more than {MOST:,} documents; divide it")
+        yield Document(
+            file.id, file.name, _refused(f"the archive has more than {MOST:,} documents; divide it")
+        )
         return
     for name, member in sorted(members.items()):
         # The keys of steps are short, and paths may be long.
         key = hashlib.sha256(name.encode(errors="replace")).hexdigest()
-        yield f"{file.id}/{key}", name, lambda member=member: _unpacked(archive, member)
+        yield Document(f"{file.id}/{key}", name, lambda member=member: Content(_unpacked(archive, member)))
 
 
 def _is_archive(file: File) -> bool:
     with file.open() as opened:
         begins_as_one = opened.read(2) == b"PK"
-    return begins_as_one and zipfile.is_zipfile(file.path) and not conversion.is_word(file.path)
+    return begins_as_one and zipfile.is_zipfile(file.path) and not is_word(file.path)
 
 
-def _refused(problem: str) -> Callable[[], bytes]:
+def _refused(problem: str) -> Callable[[], Content]:
     """In place of the content of what cannot be read."""
 
-    def refuse() -> bytes:
+    def refuse() -> Content:
         raise Failure(problem)
 
     return refuse
@@ -108,28 +145,29 @@ def _bounded(size: int, read: Callable[[], bytes]) -> bytes:
     return read()
 
 
-def _add(run: Run, source: str, name: str, content: Callable[[], bytes]) -> dict[str, Any]:
+def _add(run: Run, source: str, document: Document) -> dict[str, Any]:
     """What has become of a document. What another attempt may mend is raised."""
     try:
-        return {"changed": _add_read(run, source, name, content()), "error": None}
+        return {"changed": _add_read(run, source, document.name, document.read()), "error": None}
     except Failure as failure:
         if failure.retryable:
             raise
         return {"changed": False, "error": str(failure)}
 
 
-def _add_read(run: Run, source: str, name: str, content: bytes) -> bool:
+def _add_read(run: Run, source: str, name: str, content: Content) -> bool:
     """Add a document, converted where it is no text; whether it is not the one that is there already."""
-    form = conversion.form_of(content)
+    data = content.data
+    form = form_of(data)
     if form is None:
-        if len(content) > LARGEST_TEXT:
+        if len(data) > LARGEST_TEXT:
             raise Failure(f"it is larger than {LARGEST_TEXT >> 20} MiB")
-        return run.add_document(source, name, content)
-    digest = hashlib.sha256(content).hexdigest()
+        return run.add_document(source, name, data, kind=content.kind)
+    digest = hashlib.sha256(data).hexdigest()
     there = run.find_document(source, name)
     if there is not None and there.digest == digest:
         return False
-    return run.add_document(source, name, conversion.convert(content, form), kind="html", digest=digest)
+    return run.add_document(source, name, convert(data, form), kind="html", digest=digest)
 
 
 def _told(source: str, added: int, same: int, failed: list[str]) -> str:
