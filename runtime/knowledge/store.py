@@ -17,7 +17,7 @@ from runtime.knowledge.tables import documents, passages, sources
 from runtime.model import Run
 from runtime.store.fence import guarded
 from runtime.store.page import Page, decode_cursor
-from runtime.store.tables import now, runs
+from runtime.store.tables import now, runs, workspaces
 
 MOST_SOURCES = 1000
 """Sources that a workspace may have."""
@@ -32,6 +32,9 @@ _DOCUMENT = [documents.c[name] for name in Document.__dataclass_fields__]
 
 def create_source(c: Connection, workspace_id: str, user_id: str, name: str, language: Language) -> Source:
     """A source without documents. Raises Conflict where the workspace has one of that name, or enough."""
+    # So that of two who add one at once, the second counts the first one's.
+    own = sa.select(workspaces.c.id).where(workspaces.c.id == workspace_id)
+    c.execute(own.with_for_update(key_share=True))
     if c.execute(sa.select(sa.func.count()).where(_is_of(workspace_id))).scalar_one() >= MOST_SOURCES:
         raise Conflict(f"You have {MOST_SOURCES} sources, which is as many as you may. Delete some.")
     source_id = str(uuid.uuid4())

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
 
-from runtime.knowledge import reading
+from runtime.errors import Conflict
+from runtime.knowledge import reading, store
+from runtime.knowledge.model import Language
 from runtime.process_pool import ProcessPool
+from runtime.store import users
 from tests.support.knowledge import CATS, DOGS, add, found, source
 from tests.support.web import Client
+from web.core import Core
 
 
 def marked(passage: dict[str, Any]) -> list[str]:
@@ -165,6 +171,27 @@ def test_names_are_unique_in_a_workspace(ada: Client, bob: Client) -> None:
     source(bob)
 
     assert ada.post("/api/knowledge/sources", json={"name": "animals"}).status_code == 409
+
+
+def test_sources_that_are_made_at_once_are_no_more_than_there_may_be(
+    ada: Client, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MOST_SOURCES", 3)
+    user, barrier = core.database.read(users.get, ada.user["id"]), Barrier(6)
+
+    def make(number: int) -> bool:
+        barrier.wait(10)
+        try:
+            given = (user.workspace_id, user.id, str(number), Language.ENGLISH)
+            core.database.write(store.create_source, *given)
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        made = [*pool.map(make, range(6))]
+
+    assert made.count(True) == 3
 
 
 def test_each_source_is_searched_in_its_language(ada: Client) -> None:
