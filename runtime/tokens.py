@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -30,17 +31,31 @@ CLOCK_SKEW = 60
 """Seconds by which the clocks of two processes may differ without one refusing what the other has signed."""
 
 
-def run_token(settings: Settings, run_id: str, attempt: int) -> str:
+@dataclass(frozen=True, slots=True)
+class RunGrant:
+    """What the token of a run's attempt permits."""
+
+    run_id: str
+    attempt: int
+    grants: tuple[str, ...] | None = None
+    """What worker.toml grants, of the version that executes the attempt; None: its pool did not say."""
+
+
+def run_token(settings: Settings, run_id: str, attempt: int, grants: Sequence[str] | None = None) -> str:
     """Authenticates the child of one attempt; invalid once the attempt has ended."""
-    return jwt.encode(
-        {"run": run_id, "attempt": attempt, "typ": "run"}, _key(settings, "run"), algorithm=_ALGORITHM
-    )
+    claims: dict[str, Any] = {"run": run_id, "attempt": attempt, "typ": "run"}
+    if grants is not None:
+        claims["grants"] = list(grants)
+    return jwt.encode(claims, _key(settings, "run"), algorithm=_ALGORITHM)
 
 
-def read_run_token(settings: Settings, text: str) -> tuple[str, int] | None:
-    """Run id and attempt of a run token; None if it is not genuine."""
+def read_run_token(settings: Settings, text: str) -> RunGrant | None:
+    """What a run token permits; None if it is not genuine."""
     claims = _read(settings, "run", text, "run", "attempt")
-    return (claims["run"], claims["attempt"]) if claims else None
+    if claims is None:
+        return None
+    grants = claims.get("grants")
+    return RunGrant(claims["run"], claims["attempt"], None if grants is None else tuple(grants))
 
 
 def run_cursor(settings: Settings, run_id: str, cursor: str) -> str:

@@ -230,10 +230,11 @@ class AttemptRunner:
             log.warning("run %s: the version of its worker, %s, is not recorded", self._run.id, digest)
 
     def _environ(self) -> dict[str, str]:
+        run = self._run
         return {
-            "BRANCHLINE_RUN_ID": self._run.id,
+            "BRANCHLINE_RUN_ID": run.id,
             "BRANCHLINE_API_URL": self._settings.api_url,
-            "BRANCHLINE_RUN_TOKEN": run_token(self._settings, self._run.id, self._run.attempt),
+            "BRANCHLINE_RUN_TOKEN": run_token(self._settings, run.id, run.attempt, self._worker.grants),
         }
 
     # ── relay ───────────────────────────────────────────────────────────────

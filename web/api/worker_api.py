@@ -71,13 +71,13 @@ _EVENTS = {
 def run_token_required() -> None:
     """Authenticate the run. Raises Unauthenticated once its attempt has ended."""
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-    claims = read_run_token(core.settings, text.strip()) if scheme.lower() == "bearer" else None
-    run = core.database.read(runs.of_token, *claims) if claims else None
+    grant = read_run_token(core.settings, text.strip()) if scheme.lower() == "bearer" else None
+    run = core.database.read(runs.of_token, grant.run_id, grant.attempt) if grant else None
     if run is None:
         raise Unauthenticated("The run token is not valid, or its attempt has ended.")
     if run.id != (request.view_args or {})["run_id"]:
         raise NotFound("The token is for another run.")
-    g.run = run
+    g.run, g.run_grant = run, grant
 
 
 @worker_api.route("")

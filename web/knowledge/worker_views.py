@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, g, request
@@ -10,6 +11,7 @@ from runtime.errors import Forbidden, StaleAttempt, Unauthenticated
 from runtime.knowledge.model import Kind
 from runtime.knowledge.service import Knowledge, Sent
 from runtime.model import Run
+from runtime.tokens import RunGrant
 from web.api.openapi import Blueprint
 from web.api.worker_api import CONTENT_BODY, run_token_required
 from web.core import core
@@ -38,7 +40,7 @@ def search_for_run(given: dict[str, Any], run_id: str) -> Response:
     403 unless `grants` in the worker.toml of its worker has `knowledge`.
     """
     run: Run = g.run
-    _check_granted(run.worker_id)
+    _check_granted(run)
     with core.searches.hold(run.user_id):
         found = Knowledge(core.database).search(
             run.workspace_id, given["q"], given["k"], source_name=given["source"]
@@ -54,7 +56,7 @@ def find_document_for_run(given: dict[str, Any], run_id: str) -> Response:
     by its digest. 403 as for a search.
     """
     run: Run = g.run
-    _check_granted(run.worker_id)
+    _check_granted(run)
     found = Knowledge(core.database).find_for_run(run, given["source"], given["name"])
     return json_response({"document": found and found.encode()})
 
@@ -70,7 +72,7 @@ def add_document_of_run(given: dict[str, Any], run_id: str) -> Response:
     again does no harm, for one that is the same as before is not read again. 403 as for a search.
     """
     run: Run = g.run
-    _check_granted(run.worker_id)
+    _check_granted(run)
     content = Content()
     with core.large_bodies.hold(run.user_id):
         for piece in pieces(request):
@@ -84,9 +86,15 @@ def add_document_of_run(given: dict[str, Any], run_id: str) -> Response:
     return json_response({"document": added.encode(), "changed": changed}, 201)
 
 
-def _check_granted(worker_id: str) -> None:
-    """Raises Forbidden."""
+def _check_granted(run: Run) -> None:
+    """Raises Forbidden where the version that executes the run is not granted the knowledge base."""
+    grant: RunGrant = g.run_grant
+    if "knowledge" not in (grant.grants if grant.grants is not None else _granted_now(run.worker_id)):
+        raise Forbidden('The knowledge base is not granted: set grants = ["knowledge"] in worker.toml.')
+
+
+def _granted_now(worker_id: str) -> Sequence[str]:
+    """What the worker is granted as it is described now: for runs of pools of the release before."""
     core.catalogue.refresh()
     worker = core.catalogue.workers.get(worker_id)
-    if worker is None or "knowledge" not in worker.grants:
-        raise Forbidden('The knowledge base is not granted: set grants = ["knowledge"] in worker.toml.')
+    return worker.grants if worker else ()

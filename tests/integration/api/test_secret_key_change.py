@@ -76,7 +76,7 @@ def test_tokens_of_the_previous_key_are_accepted_while_it_is_set() -> None:
     session, run = tokens.session_token(before, "s"), tokens.run_token(before, "r", 1)
     cursor = tokens.run_cursor(before, "r", "c")
     assert tokens.read_session_token(meanwhile, session) == "s"
-    assert tokens.read_run_token(meanwhile, run) == ("r", 1)
+    assert tokens.read_run_token(meanwhile, run) == tokens.RunGrant("r", 1)
     assert tokens.read_run_cursor(meanwhile, "r", cursor) == "c"
     assert tokens.read_run_token(meanwhile, session) is None
     assert tokens.read_session_token(after, session) is None

@@ -47,12 +47,12 @@ def send(ada: Client, nobody: Client, core: Core, web_settings: Settings) -> Any
 def search(ada: Client, nobody: Client, core: Core, web_settings: Settings) -> Any:
     """Searches as a run of ``worker_id`` of Ada's, which has then ended if it is ``over``."""
 
-    def asked(worker_id: str, over: bool = False, **query: str) -> Any:
+    def asked(worker_id: str, over: bool = False, grants: Any = None, **query: str) -> Any:
         run = ada.ask(ada.thread(), worker_id=worker_id).json["runs"][0]
         attempt = Attempt(core, run["id"])
         if over:
             attempt.finish()
-        token = run_token(web_settings, run["id"], attempt.run.attempt)
+        token = run_token(web_settings, run["id"], attempt.run.attempt, grants)
         path, headers = f"/worker/runs/{run['id']}/search", {"Authorization": f"Bearer {token}"}
         return nobody.get(path, query_string=query, headers=headers)
 
@@ -78,6 +78,14 @@ def test_a_worker_without_the_grant_finds_nothing(ada: Client, search: Any) -> N
 
     assert answer.status_code == 403
     assert 'grants = ["knowledge"]' in answer.json["detail"]
+
+
+def test_what_the_version_that_executes_a_run_is_granted_counts(ada: Client, search: Any) -> None:
+    """And not what another one is, which pools have registered meanwhile."""
+    add(ada, source(ada), "cats.md", CATS)
+
+    assert search("parrot", grants=[], q="mice").status_code == 403
+    assert search("sparrow", grants=["knowledge"], q="mice").status_code == 200
 
 
 def test_a_run_that_has_ended_finds_nothing(search: Any) -> None:
