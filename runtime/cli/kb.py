@@ -35,9 +35,16 @@ def kb() -> None:
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--source", metavar="NAME", help="Where to (default: the name of PATH); made if it is new.")
 @click.option("--language", default="english", show_default=True, help="Of a source that is made.")
+@click.option("--project", metavar="LABEL", help="Of a source that is made; others do not search it.")
 @as_account
 def add(
-    path: Path, source: str | None, language: str, url: str | None, email: str | None, token: str | None
+    path: Path,
+    source: str | None,
+    language: str,
+    project: str | None,
+    url: str | None,
+    email: str | None,
+    token: str | None,
 ) -> None:
     """Add the documents of the folder PATH to a source, or one file.
 
@@ -50,7 +57,7 @@ def add(
     if not found:
         raise Invalid(f"{path} has no document that can be read.")
     api = sign_in(url, email, token)
-    source_id = _made_source(api, source or path.resolve().name, language)
+    source_id = _made_source(api, source or path.resolve().name, language, project)
     failed = 0
     for number, (name, file) in enumerate(found, 1):
         try:
@@ -164,12 +171,13 @@ def _add(api: Api, source_id: str, name: str, file: Path) -> str:
     return _number(answer["document"]["passages"], "passage") if answer["changed"] else "unchanged"
 
 
-def _made_source(api: Api, name: str, language: str) -> str:
+def _made_source(api: Api, name: str, language: str, project: str | None) -> str:
     """The id of the source of that name, which is made if there is none."""
     try:
         return _id_of(api, name)
     except NotFound:
-        return str(api.post(_SOURCES, {"name": name, "language": language})["source"]["id"])
+        made = api.post(_SOURCES, {"name": name, "language": language, "project_id": project})
+        return str(made["source"]["id"])
 
 
 def _id_of(api: Api, name: str) -> str:

@@ -35,6 +35,14 @@ class Language(StrEnum):
     TURKISH = "turkish"
 
 
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Whose sources a search sees: those with this label, and those without one."""
+
+    id: str | None
+    """None: only those without one."""
+
+
 class Kind(StrEnum):
     """What a document is read as."""
 
@@ -52,6 +60,8 @@ class Source:
     name: str
     """Unique in its workspace."""
     language: Language
+    project_id: str | None
+    """A label of the client's own: a search of one project leaves out the sources of others."""
     created_at: datetime
     documents: int
     passages: int
@@ -62,6 +72,7 @@ class Source:
             "id": self.id,
             "name": self.name,
             "language": self.language,
+            "project_id": self.project_id,
             "documents": self.documents,
             "passages": self.passages,
             "created_at": encode_time(self.created_at),

@@ -8,6 +8,7 @@ are is estimated on a sample: a thousand passages, in the order of a hash of the
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -82,19 +83,26 @@ class _Sample:
 
 
 def find(
-    c: Connection, workspace_id: str, wanted: Sequence[str], k: int, source_id: str | None
+    c: Connection, workspace_id: str, wanted: Sequence[str], k: int, source_ids: Sequence[str] | None
 ) -> Mapping[int, float]:
-    """Scores by passage. What each language leaves out of account differs, so each is asked by itself."""
+    """Scores by passage. What each language leaves out of account differs, so each is asked by itself.
+
+    ``source_ids``: of these sources; None: of all.
+    """
     of_workspace = passages.c.workspace_id == workspace_id
-    query = sa.select(sources.c.language).distinct().where(sources.c.workspace_id == workspace_id)
-    if source_id is not None:
-        query = query.where(sources.c.id == source_id)
+    query = sa.select(sources.c.language, sources.c.id).where(sources.c.workspace_id == workspace_id)
+    if source_ids is not None:
+        query = query.where(sources.c.id.in_(source_ids))
+    by_language: dict[str, list[str]] = defaultdict(list)
+    for language, source_id in c.execute(query):
+        by_language[language].append(source_id)
     found: list[tuple[float, int]] = []
-    for language in c.execute(query).scalars().all():
-        if source_id is None:
+    for language, ids in by_language.items():
+        if source_ids is None:
             scope, where = _of_workspace(workspace_id, language), of_workspace
         else:
-            scope, where = _of_source(source_id), of_workspace & (passages.c.source_id == source_id)
+            scope = f"({' | '.join(map(_of_source, ids))})"
+            where = of_workspace & passages.c.source_id.in_(ids)
         if lexemes := _lexemes(c, language, wanted):
             found += _find(c, where, scope, lexemes, k)
     return {id: score for score, id in heapq.nlargest(k, found)}

@@ -39,10 +39,10 @@ _ENDS = [
 
 
 def find(
-    c: Connection, workspace_id: str, wanted: Sequence[str], k: int, source_id: str | None
+    c: Connection, workspace_id: str, wanted: Sequence[str], k: int, source_ids: Sequence[str] | None
 ) -> Mapping[int, float]:
-    """Scores by passage."""
-    index = _Index(c, workspace_id, source_id)
+    """Scores by passage. ``source_ids``: of these sources; None: of all."""
+    index = _Index(c, workspace_id, source_ids)
     frequencies = index.frequencies(wanted)
     if not frequencies:
         return {}
@@ -64,12 +64,13 @@ class _Index:
     Each word is in quotation marks, so that none is an operator.
     """
 
-    def __init__(self, c: Connection, workspace_id: str, source_id: str | None) -> None:
+    def __init__(self, c: Connection, workspace_id: str, source_ids: Sequence[str] | None) -> None:
         self._c = c
-        self._workspace_id, self._source_id = workspace_id, source_id
+        self._workspace_id, self._source_ids = workspace_id, source_ids
         self._scope = f'workspace_id : "{UUID(workspace_id).hex}"'
-        if source_id is not None:
-            self._scope = f'source_id : "{UUID(source_id).hex}"'
+        if source_ids is not None:
+            either = " OR ".join(f'"{UUID(source_id).hex}"' for source_id in source_ids)
+            self._scope = f"source_id : ({either})"
 
     def frequencies(self, wanted: Iterable[str]) -> dict[str, float]:
         """How many passages have each word, of those that any has.
@@ -94,8 +95,8 @@ class _Index:
             .join(sources, sources.c.id == documents.c.source_id)
             .where(sources.c.workspace_id == self._workspace_id)
         )
-        if self._source_id is not None:
-            query = query.where(sources.c.id == self._source_id)
+        if self._source_ids is not None:
+            query = query.where(sources.c.id.in_(self._source_ids))
         return self._c.execute(query).scalar() or 0
 
     def size(self, wanted: Wanted) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from runtime.errors import FieldError, Invalid, SearchTooLong
 from runtime.knowledge import reading, store
-from runtime.knowledge.model import Document, Found, Kind
+from runtime.knowledge.model import Document, Found, Kind, Project
 from runtime.knowledge.store import NewDocument
 from runtime.model import Run, User
 from runtime.store import Database
@@ -42,14 +42,19 @@ class Knowledge:
         """Add what a user has sent, see :meth:`_add`."""
         return self._add(user.workspace_id, user.id, source_id, sent, None)
 
-    def add_of_run(self, run: Run, source_name: str, sent: Sent) -> tuple[Document, bool]:
-        """Add what a run has sent, see :meth:`_add`. Raises StaleAttempt where it does not run any more."""
-        source_id = self._database.read(store.source_named, run.workspace_id, source_name)
+    def add_of_run(
+        self, run: Run, project: Project | None, source_name: str, sent: Sent
+    ) -> tuple[Document, bool]:
+        """Add what a run has sent to a source that its project sees, see :meth:`_add`.
+
+        Raises StaleAttempt where it does not run any more.
+        """
+        source_id = self._database.read(store.source_named, run.workspace_id, source_name, project)
         return self._add(run.workspace_id, run.user_id, source_id, sent, run)
 
-    def find_for_run(self, run: Run, source_name: str, name: str) -> Document | None:
-        """The document of that name, if the source of its user has one. Raises NotFound."""
-        source_id = self._database.read(store.source_named, run.workspace_id, source_name)
+    def find_for_run(self, run: Run, project: Project | None, source_name: str, name: str) -> Document | None:
+        """The document of that name, if the source has one that its project sees. Raises NotFound."""
+        source_id = self._database.read(store.source_named, run.workspace_id, source_name, project)
         return self._database.read(store.find_document, run.workspace_id, source_id, _checked(name))
 
     def _add(
@@ -83,15 +88,16 @@ class Knowledge:
         k: int,
         source_id: str | None = None,
         source_name: str | None = None,
+        project: Project | None = None,
     ) -> list[Found]:
-        """The ``k`` passages that fit best, of all sources of a workspace or of one.
+        """The ``k`` passages that fit best, of all sources of a workspace, of what a project sees, or of one.
 
         Raises NotFound, and Invalid where it takes too long.
         """
         if source_name is not None:
-            source_id = self._database.read(store.source_named, workspace_id, source_name)
+            source_id = self._database.read(store.source_named, workspace_id, source_name, project)
         try:
-            return self._database.search(store.search, workspace_id, query, k, source_id)
+            return self._database.search(store.search, workspace_id, query, k, source_id, project)
         except SearchTooLong as error:
             problem = f"took longer than {error.seconds:g} seconds; ask for fewer words, or in one source"
             raise Invalid(f"The search {problem}.", [FieldError(("q",), problem)]) from error

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from runtime.errors import Conflict, NotFound, StaleAttempt
 from runtime.knowledge import search_postgresql, search_sqlite, words
-from runtime.knowledge.model import Document, Found, Kind, Language, Passage, Source
+from runtime.knowledge.model import Document, Found, Kind, Language, Passage, Project, Source
 from runtime.knowledge.tables import documents, passages, sources
 from runtime.model import Run
 from runtime.store.fence import guarded
@@ -30,7 +30,14 @@ _NO_DOCUMENT = "The source has no such document."
 _DOCUMENT = [documents.c[name] for name in Document.__dataclass_fields__]
 
 
-def create_source(c: Connection, workspace_id: str, user_id: str, name: str, language: Language) -> Source:
+def create_source(
+    c: Connection,
+    workspace_id: str,
+    user_id: str,
+    name: str,
+    language: Language,
+    project_id: str | None = None,
+) -> Source:
     """A source without documents. Raises Conflict where the workspace has one of that name, or enough."""
     # So that of two who add one at once, the second counts the first one's.
     own = sa.select(workspaces.c.id).where(workspaces.c.id == workspace_id)
@@ -43,6 +50,7 @@ def create_source(c: Connection, workspace_id: str, user_id: str, name: str, lan
         "workspace_id": workspace_id,
         "user_id": user_id,
         "name": name,
+        "project_id": project_id,
     }
     try:
         c.execute(sources.insert().values(**values, language=language, created_at=now()))
@@ -59,9 +67,9 @@ def get_source(c: Connection, workspace_id: str, source_id: str) -> Source:
     return _source(row)
 
 
-def source_named(c: Connection, workspace_id: str, name: str) -> str:
-    """The id of the source of that name. Raises NotFound."""
-    query = sa.select(sources.c.id).where(_is_of(workspace_id), sources.c.name == name)
+def source_named(c: Connection, workspace_id: str, name: str, project: Project | None = None) -> str:
+    """The id of the source of that name; ``project``: which that sees. Raises NotFound."""
+    query = sa.select(sources.c.id).where(_is_of(workspace_id), sources.c.name == name, _is_seen(project))
     found: str | None = c.execute(query).scalar_one_or_none()
     if found is None:
         raise NotFound("There is no source of this name.")
@@ -69,10 +77,17 @@ def source_named(c: Connection, workspace_id: str, name: str) -> str:
 
 
 def list_sources(
-    c: Connection, workspace_id: str, *, limit: int = 20, cursor: str | None = None
+    c: Connection,
+    workspace_id: str,
+    *,
+    project_id: str | None = None,
+    limit: int = 20,
+    cursor: str | None = None,
 ) -> Page[Source]:
-    """The sources of a workspace, by their names."""
+    """The sources of a workspace, by their names; of one project if that is named."""
     query = _sources(workspace_id)
+    if project_id is not None:
+        query = query.where(sources.c.project_id == project_id)
     if cursor:
         (name,) = decode_cursor(cursor, _name_of)
         query = query.where(sources.c.name > name)
@@ -192,19 +207,41 @@ def read_passages(
     return [_as_found(row, (), 0.0) for row in c.execute(query.order_by(passages.c.position))]
 
 
-def search(c: Connection, workspace_id: str, query: str, k: int, source_id: str | None = None) -> list[Found]:
+def search(
+    c: Connection,
+    workspace_id: str,
+    query: str,
+    k: int,
+    source_id: str | None = None,
+    project: Project | None = None,
+) -> list[Found]:
     """The ``k`` passages of a workspace that fit best, the best first.
 
-    They have one word of the query at least. ``source_id``: of this source only. Raises NotFound.
+    They have one word of the query at least. ``source_id``: of this source only; ``project``: of what
+    that sees. Raises NotFound.
     """
-    if source_id is not None:
-        get_source(c, workspace_id, source_id)
+    source_ids = _searched(c, workspace_id, source_id, project)
     wanted = words.asked(query)
-    if not wanted:
+    if not wanted or source_ids == []:
         return []
     engine = search_postgresql if c.dialect.name == "postgresql" else search_sqlite
-    scores = engine.find(c, workspace_id, wanted, k, source_id)
+    scores = engine.find(c, workspace_id, wanted, k, source_ids)
     return _shown(c, workspace_id, scores, wanted)
+
+
+def _searched(
+    c: Connection, workspace_id: str, source_id: str | None, project: Project | None
+) -> list[str] | None:
+    """The sources that are searched; None: all of the workspace. Raises NotFound."""
+    if source_id is None and project is None:
+        return None
+    query = sa.select(sources.c.id).where(_is_of(workspace_id), _is_seen(project))
+    if source_id is not None:
+        query = query.where(sources.c.id == source_id)
+    found = list(c.execute(query).scalars())
+    if source_id is not None and not found:
+        raise NotFound(_NO_SOURCE)
+    return found
 
 
 def _shown(
@@ -279,6 +316,12 @@ def _name_of(value: Any) -> str:
 
 def _is_of(workspace_id: str) -> sa.ColumnElement[bool]:
     return sources.c.workspace_id == workspace_id
+
+
+def _is_seen(project: Project | None) -> sa.ColumnElement[bool]:
+    if project is None:
+        return sa.true()
+    return sources.c.project_id.is_(None) | (sources.c.project_id == project.id)
 
 
 def _sources(workspace_id: str) -> sa.Select[Any]:

@@ -24,6 +24,7 @@ sources = sa.Table(
     sa.Column("user_id", Id, nullable=False),  # who has made it
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("language", sa.String(20), nullable=False),
+    sa.Column("project_id", sa.Text),  # a label of the client's own
     sa.Column("created_at", Time, nullable=False),
     sa.Index("ix_knowledge_sources_name", "workspace_id", "name", unique=True),
 )

@@ -72,6 +72,14 @@ def listing(
     return Page.of([*c.execute(query)], limit, _record, lambda row: (row.used_at, row.session_id))
 
 
+def project_of(c: Connection, thread_id: str) -> tuple[str | None] | None:
+    """The label of the chat that a thread is of, or is called from; None: it is of none."""
+    of_chat = sa.func.coalesce(threads.c.called_from, threads.c.id)
+    query = sa.select(agent_chats.c.project_id).join(threads, of_chat == agent_chats.c.thread_id)
+    row = c.execute(query.where(threads.c.id == thread_id)).one_or_none()
+    return (row.project_id,) if row else None
+
+
 def use(c: Connection, session_id: str) -> None:
     """Note that the chat is used now."""
     c.execute(agent_chats.update().where(agent_chats.c.session_id == session_id).values(used_at=now()))

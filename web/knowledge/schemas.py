@@ -24,10 +24,17 @@ class NewSource(Input):
         load_default=Language.ENGLISH,
         metadata=says("of its documents; words are found with other endings, too (`simple`: they are not)"),
     )
+    project_id = named(
+        load_default=None,
+        allow_none=True,
+        metadata=says("a label of your own; chats of agents of other projects do not see the source"),
+    )
 
 
 class SourcesQuery(queries.Limited):
     """Which sources."""
+
+    project_id = named(load_default=None, metadata=says("only those of this project"))
 
 
 class DocumentsQuery(queries.Limited):
@@ -86,6 +93,9 @@ class SearchQuery(_Searched):
     """What is searched."""
 
     source = Id(load_default=None, metadata=says("in this source only"))
+    project_id = named(
+        load_default=None, metadata=says("only in the sources of this project, and in those of none")
+    )
 
 
 class WorkerSearchQuery(_Searched):
@@ -100,6 +110,7 @@ class Source(outputs.Output):
     id = outputs.identifier()
     name = fields.String()
     language = one_of(Language)
+    project_id = fields.String(allow_none=True)
     documents = fields.Integer(metadata=says("how many it has"))
     passages = fields.Integer(metadata=says("how many they have"))
     created_at = outputs.moment()

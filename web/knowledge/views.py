@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, request
 
 from runtime.knowledge import store
-from runtime.knowledge.model import Language
+from runtime.knowledge.model import Language, Project
 from runtime.knowledge.service import Knowledge, Sent
 from web.api import body_limits
 from web.api.openapi import Blueprint
@@ -55,6 +55,7 @@ def create_source(given: dict[str, Any]) -> Response:
         user.id,
         given["name"],
         Language(given["language"]),
+        given["project_id"],
     )
     return json_response({"source": made.encode()}, 201)
 
@@ -129,8 +130,11 @@ def search(given: dict[str, Any]) -> Response:
     Case and accents make no difference. A query without any word finds nothing.
     """
     user = auth.current_user()
+    project = Project(given["project_id"]) if given["project_id"] is not None else None
     with core.searches.hold(user.id):
-        found = _knowledge().search(user.workspace_id, given["q"], given["k"], given["source"])
+        found = _knowledge().search(
+            user.workspace_id, given["q"], given["k"], given["source"], project=project
+        )
     return json_response({"items": [one.encode() for one in found]})
 
 

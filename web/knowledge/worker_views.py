@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, g, request
 
 from runtime.errors import Forbidden, StaleAttempt, Unauthenticated
-from runtime.knowledge.model import Kind
+from runtime.knowledge.model import Kind, Project
 from runtime.knowledge.service import Knowledge, Sent
 from runtime.model import Run
 from runtime.tokens import RunGrant
@@ -19,6 +19,7 @@ from web.http.parsing import pieces
 from web.http.responses import json_response
 from web.knowledge import schemas
 from web.knowledge.content import Content
+from web.security import scope
 
 views = Blueprint(
     "worker knowledge",
@@ -37,13 +38,15 @@ def search_for_run(given: dict[str, Any], run_id: str) -> Response:
     """The passages of its user's documents that fit best, the best first, as `/api/knowledge/search` has
     them.
 
+    A run of an agent chat sees the sources of the chat's project, and those of none.
+
     403 unless `grants` in the worker.toml of its worker has `knowledge`.
     """
     run: Run = g.run
     _check_granted(run)
     with core.searches.hold(run.user_id):
         found = Knowledge(core.database).search(
-            run.workspace_id, given["q"], given["k"], source_name=given["source"]
+            run.workspace_id, given["q"], given["k"], source_name=given["source"], project=_project_of(run)
         )
     return json_response({"items": [one.encode() for one in found]})
 
@@ -57,7 +60,7 @@ def find_document_for_run(given: dict[str, Any], run_id: str) -> Response:
     """
     run: Run = g.run
     _check_granted(run)
-    found = Knowledge(core.database).find_for_run(run, given["source"], given["name"])
+    found = Knowledge(core.database).find_for_run(run, _project_of(run), given["source"], given["name"])
     return json_response({"document": found and found.encode()})
 
 
@@ -80,7 +83,7 @@ def add_document_of_run(given: dict[str, Any], run_id: str) -> Response:
         kind = given["kind"] and Kind(given["kind"])
         sent = Sent(given["name"], bytes(content), kind, given["digest"])
         try:
-            added, changed = Knowledge(core.database).add_of_run(run, given["source"], sent)
+            added, changed = Knowledge(core.database).add_of_run(run, _project_of(run), given["source"], sent)
         except StaleAttempt as error:
             raise Unauthenticated("The attempt has ended, and writes nothing any more.") from error
     return json_response({"document": added.encode(), "changed": changed}, 201)
@@ -91,6 +94,12 @@ def _check_granted(run: Run) -> None:
     grant: RunGrant = g.run_grant
     if "knowledge" not in (grant.grants if grant.grants is not None else _granted_now(run.worker_id)):
         raise Forbidden('The knowledge base is not granted: set grants = ["knowledge"] in worker.toml.')
+
+
+def _project_of(run: Run) -> Project | None:
+    """Whose sources it sees; None: all of its user's."""
+    found = scope.project_of(run)
+    return Project(*found) if found else None
 
 
 def _granted_now(worker_id: str) -> Sequence[str]:

@@ -14,6 +14,8 @@ from typing import Any
 from flask import g, request
 
 from runtime.errors import Forbidden, NotFound
+from runtime.model import Run
+from runtime.panel import store as chats
 from runtime.panel import tokens as agent_tokens
 from runtime.sessions import tokens as thread_tokens
 from runtime.store import files
@@ -139,6 +141,11 @@ def check(grant: Grant) -> None:
     kind = reach.kind_of(request.endpoint or "", writes)
     if kind is not None and not _reaches(grant, kind, (request.view_args or {})[f"{kind}_id"]):
         raise NotFound
+
+
+def project_of(run: Run) -> tuple[str | None] | None:
+    """The label of the agent chat that a run is of, which may have none; None: it is of no chat."""
+    return core.database.read(chats.project_of, run.thread_id)
 
 
 def _reaches(grant: Grant, kind: str, id: str) -> bool:
