@@ -1,5 +1,6 @@
 import { api } from '@branchline/client/api/calls';
 import type { Message } from '@branchline/client/api/types';
+import { sourcesOf, withLinks } from '@branchline/client/thread/sources';
 import { passages } from '@branchline/client/thread/thoughts';
 import { useQuery } from '@tanstack/react-query';
 import { Brain, ImageOff, SquareTerminal } from 'lucide-react';
@@ -11,6 +12,7 @@ import { useThread } from '../stores/thread';
 import { Collapsible } from '../ui/Collapsible';
 import { CopyButton } from '../ui/CopyButton';
 import { Checklist } from './Checklist';
+import { Cited } from './Cited';
 import { checklistOf } from './entries';
 import { Files } from './Files';
 import { FunctionCall } from './FunctionCall';
@@ -64,15 +66,17 @@ function Text({ message, isStreaming }: Shown) {
   const checklist = checklistOf(message);
   if (checklist) return <Checklist message={message} entries={checklist} />;
   const parts = passages(message.content, isStreaming);
-  return (
+  const sources = sourcesOf(message);
+  const answer = (
     <div className={`answer${isStreaming ? ' streaming' : ''}`}>
       {message.role === 'system' && <p>System</p>}
       {parts.map(({ kind, text }, index) => {
         const growing = isStreaming && index === parts.length - 1;
-        return kind === 'thought' ? <Reasoning key={index} text={text} growing={growing} /> : <Markdown key={index} text={text} growing={growing} />;
+        return kind === 'thought' ? <Reasoning key={index} text={text} growing={growing} /> : <Markdown key={index} text={withLinks(text, sources)} growing={growing} />;
       })}
     </div>
   );
+  return sources.length ? <Cited sources={sources} isStreaming={isStreaming}>{answer}</Cited> : answer;
 }
 
 function Code({ message, isStreaming }: Shown) {

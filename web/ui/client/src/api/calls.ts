@@ -13,6 +13,7 @@ import type {
   ListedThread,
   MessageInput,
   Page,
+  Passage,
   QueuedMessage,
   Run,
   RunResult,
@@ -151,6 +152,12 @@ export const api = {
   sessionSummary: (thread: string) => request<SessionSummary>('GET', `/api/threads/${thread}/session/summary`),
   sessionTransitions: (thread: string, cursor: string | null) =>
     request<Page<SessionTransition>>('GET', withQuery(`/api/threads/${thread}/session/transitions`, { limit: 50, cursor })),
+
+  /** Passages of a document in the knowledge base, in order from the one at the position `first`. */
+  passages: (source: string, document: string, first: number, limit: number) =>
+    request<{ items: Passage[] }>('GET', withQuery(`/api/knowledge/sources/${source}/documents/${document}/passages`, { first, limit })).then(
+      (answer) => answer.items,
+    ),
 
   runLog: (run: string) => request<Page<AttemptLog>>('GET', `/api/runs/${run}/log`).then((page) => page.items),
   runChildren: (run: string) => request<Page<Run>>('GET', withQuery(`/api/runs/${run}/children`, { limit: 100 })).then((page) => page.items),

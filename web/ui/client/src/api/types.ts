@@ -47,6 +47,8 @@ export type Session = Omit<Schemas['Session'], 'auto' | 'limits' | 'used'> & {
 };
 export type SessionTransition = Schemas['SessionTransition'];
 export type SessionSummary = Schemas['SessionSummary'];
+/** A passage of a document in the knowledge base. */
+export type Passage = Schemas['Passage'];
 export type FieldProblem = Schemas['FieldProblem'];
 export type Page<T> = { items: T[]; next: string | null };
 export type Config = Record<string, unknown>;
