@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .chat_answers import ChatAnswer
 from .errors import Failure
@@ -25,6 +25,16 @@ ChatMessage = dict[str, Json]
 """A message as chat completions have it: role, content, tool_calls."""
 
 
+class Shown(Protocol):
+    """Where the text of an answer is shown while it comes."""
+
+    def add(self, text: str) -> None:
+        """A piece of the text."""
+
+    def end(self) -> None:
+        """The text is whole."""
+
+
 def ask(
     run: Run,
     key: str,
@@ -32,19 +42,20 @@ def ask(
     model: str,
     messages: Sequence[ChatMessage],
     *,
-    show: str | None = "answer",
+    show: Shown | str | None = "answer",
     **request: Any,
 ) -> ChatMessage:
     """The model's answer, as the next request has it among its ``messages``.
 
-    Its text is streamed in the channel ``show``, "answer" or "reasoning", or not at all (None); what
-    the model thinks is reasoning. ``request``: what else it is asked with, such as ``tools``.
+    Its text is streamed in the channel ``show``, "answer" or "reasoning", or to what shows it, or not at
+    all (None); what the model thinks is reasoning. ``request``: what else it is asked with, such as
+    ``tools``.
 
     It is the durable step ``key``: a later attempt shows it and asks nothing. An attempt that is
     lost before the answer is whole and saved asks again. Raises Failure.
     """
     was_asked = run.has_step(key)
-    shown = _Shown(run, show)
+    shown = _InChannel(run, show) if show is None or isinstance(show, str) else show
     said = None if was_asked else _stream(run, shown, client, model, messages, request)
 
     def keep() -> dict[str, Json]:
@@ -115,7 +126,7 @@ def ask_for_json(
     raise Failure(f"The model has twice given an answer that cannot be used: {problem}.")
 
 
-class _Shown:
+class _InChannel:
     """The text of an answer, in a message that begins with its first piece."""
 
     def __init__(self, run: Run, channel: str | None) -> None:
@@ -136,7 +147,7 @@ class _Shown:
 
 def _stream(
     run: Run,
-    shown: _Shown,
+    shown: Shown,
     client: Any,
     model: str,
     messages: Sequence[ChatMessage],

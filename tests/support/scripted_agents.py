@@ -16,7 +16,14 @@ from runtime.settings import CHECKOUT
 from tests.support.fake_model import FakeModel, chunk
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
-AGENTS = ("planner_agent", "executor_agent", "supervisor_agent", "thought_agent", "crew_agent")
+AGENTS = (
+    "planner_agent",
+    "executor_agent",
+    "supervisor_agent",
+    "thought_agent",
+    "crew_agent",
+    "rag_agent",
+)
 GOAL = "Map the tides."
 Ask = Callable[..., Result]
 Reply = Callable[[dict[str, Any]], "str | Iterator[bytes]"]
@@ -94,6 +101,8 @@ def asker(url: str) -> Ask:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", "sk-test")
         patch.setenv("OPENAI_BASE_URL", f"{url}/v1")
+        for worker in AGENTS:
+            patch.syspath_prepend(f"{CHECKOUT}/workers/{worker}")
         loaded = {worker: load(f"{CHECKOUT}/workers/{worker}/{worker}.py").function for worker in AGENTS}
     return partial(_ask, loaded)
 
