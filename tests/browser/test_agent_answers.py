@@ -1,4 +1,4 @@
-"""What answers of agents have in their data: sources, which open at the passage."""
+"""What answers of agents have in their data: sources, which open at the passage, and the tasks of a plan."""
 
 from __future__ import annotations
 
@@ -43,3 +43,36 @@ def test_a_citation_opens_the_document_at_its_passage(visitor: Visitor) -> None:
     gone = page.get_by_role("dialog", name="gone.md")
     expect(gone.get_by_role("region", name="The cited passage")).to_have_text("It was so.")
     expect(gone.get_by_text("The document has changed since")).to_be_visible()
+
+
+def task(id: str, title: str, *after: str) -> dict[str, Any]:
+    about = f"{title}, as it has to be."
+    return {"id": id, "title": title, "description": about, "estimate_hours": 2.5, "depends_on": after}
+
+
+def test_a_plan_is_a_list_and_a_picture_of_what_depends_on_what(visitor: Visitor) -> None:
+    tasks = [
+        task("T1", "Tables"),
+        task("T2", "Writing"),
+        task("T3", "Reading", "T1"),
+        task("T4", "A page with a title that is longer than its box", "T1", "T2"),
+        task("T5", "All of it", "T3", "T4"),
+    ]
+    data = {
+        "tasks": tasks,
+        "total_hours": 12.5,
+        "longest_chain": ["T1", "T3", "T5"],
+        "longest_chain_hours": 7.5,
+    }
+    page = shown(visitor, "- **T1 Tables**", data)
+
+    listed = page.get_by_role("list", name="Tasks").get_by_role("listitem")
+    expect(listed).to_have_count(5)
+    expect(listed.nth(4)).to_have_text("T5All of it2.5 hAll of it, as it has to be.After T3, T4")
+    expect(page.get_by_text("12.5 h in all; 7.5 h one after the other: T1 → T3 → T5")).to_be_visible()
+    graph = page.get_by_role("group", name="What depends on what")
+    expect(graph.locator(".plan-node")).to_have_count(5)
+    expect(graph.locator("path.plan-edge")).to_have_count(5)
+    above, below = graph.get_by_text("Tables").bounding_box(), graph.get_by_text("All of it").bounding_box()
+    assert above and below and above["y"] < below["y"]
+    assert axe(page) == []

@@ -18,6 +18,8 @@ import { Files } from './Files';
 import { FunctionCall } from './FunctionCall';
 import { plainOutput } from './output';
 import { type Part, textField } from './parts';
+import { TaskPlan } from './TaskPlan';
+import { planOf } from './tasks';
 import { Terminal } from './Terminal';
 
 export const MessageView = memo(
@@ -65,6 +67,8 @@ function Text({ message, isStreaming }: Shown) {
   if (message.role === 'user') return <div className="user-text" dir="auto">{message.content}</div>;
   const checklist = checklistOf(message);
   if (checklist) return <Checklist message={message} entries={checklist} />;
+  const plan = planOf(message);
+  if (plan) return <TaskPlan plan={plan} />;
   const parts = passages(message.content, isStreaming);
   const sources = sourcesOf(message);
   const answer = (
