@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 _LONGEST_PROBLEM = 500
 """Characters of what a value does not fit, which may be as long as the value."""
+_REFUSED = (400, 422)
+"""The statuses of an answer to a request that the server does not take."""
 ChatMessage = dict[str, Json]
 """A message as chat completions have it: role, content, tool_calls."""
 
@@ -102,17 +104,18 @@ def ask_for_json(
 
     ``read`` raises ValueError where the JSON is of no use for another reason. Where it is of none, the
     model is told why and asked once more. ``structured``: the server is asked to hold the model to the
-    ``schema``, which some servers refuse; say in the messages what is wanted, too. It takes the library
-    jsonschema. Raises Failure.
+    ``schema``; where it refuses such a request, to JSON, and then to nothing. So say in the messages what
+    is wanted, too. It takes the library jsonschema. Raises Failure.
     """
     problem_of = _checker(schema)
     conversation = list(messages)
-    request: dict[str, Any] = {}
+    formats: list[dict[str, Any]] = [{}]
     if structured:
-        request["response_format"] = {"type": "json_schema", "json_schema": json_schema(schema)}
+        by_schema = {"type": "json_schema", "json_schema": json_schema(schema)}
+        formats = [{"response_format": by_schema}, {"response_format": {"type": "json_object"}}, {}]
     problem = ""
     for number in (1, 2):
-        answer = ask(run, f"{key} {number}", client, model, conversation, show=None, **request)
+        answer = _ask_in(formats, run, f"{key} {number}", client, model, conversation)
         try:
             value = _json_in(answer["content"])
             if found := problem_of(value):
@@ -124,6 +127,28 @@ def ask_for_json(
         answered = {"role": "assistant", "content": answer["content"] or "(nothing)"}
         conversation += [answered, {"role": "user", "content": again}]
     raise Failure(f"The model has twice given an answer that cannot be used: {problem}.")
+
+
+def _ask_in(
+    formats: list[dict[str, Any]],
+    run: Run,
+    key: str,
+    client: Any,
+    model: str,
+    conversation: Sequence[ChatMessage],
+) -> ChatMessage:
+    """The answer in the first of the ``formats`` that the server does not refuse; those it does are removed.
+
+    A refusal costs nothing. One for another reason is met by the last request, too.
+    """
+    while True:
+        try:
+            return ask(run, key, client, model, conversation, show=None, **formats[0])
+        except Failure as failure:
+            refused = getattr(failure.__cause__, "status_code", None) in _REFUSED
+            if not refused or len(formats) == 1:
+                raise
+            del formats[0]
 
 
 class _InChannel:

@@ -16,6 +16,7 @@ from runtime.settings import CHECKOUT
 
 REGISTRY = discover([CHECKOUT / "workers"])
 WITHIN = 30.0
+_REFUSAL = b'{"error": {"message": "That is not supported.", "type": "invalid_request_error"}}'
 
 
 class FakeModel:
@@ -30,14 +31,16 @@ class FakeModel:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 model.requests.append(request)
                 model.headers.append({name.lower(): value for name, value in self.headers.items()})
-                self.send_response(model.status)
-                kind = model.content_type if model.status == 200 else "application/json"
+                refused = model.refuses(request)
+                status = 400 if refused else model.status
+                self.send_response(status)
+                kind = model.content_type if status == 200 else "application/json"
                 self.send_header("Content-Type", kind)
                 if model.promised:
                     self.send_header("Content-Length", str(model.promised))
                 self.end_headers()
                 try:
-                    for part in model.reply(request):
+                    for part in [_REFUSAL] if refused else model.reply(request):
                         self.wfile.write(part)
                         self.wfile.flush()
                 except OSError:
@@ -87,6 +90,8 @@ class FakeModel:
         self.answer: Callable[[], Iterator[Any]] = lambda: iter(())
         self.reply: Callable[[dict[str, Any]], Iterator[Any]] = lambda _: self.answer()
         """By request, where several may be under way."""
+        self.refuses: Callable[[dict[str, Any]], bool] = lambda _: False
+        """Which requests are answered with status 400."""
         self.hung_up = threading.Event()
         self.owner = "system"
         """Whose models these are, by the list of them."""

@@ -23,6 +23,7 @@ AGENTS = (
     "thought_agent",
     "crew_agent",
     "rag_agent",
+    "task_agent",
 )
 GOAL = "Map the tides."
 Ask = Callable[..., Result]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -23,9 +24,22 @@ from tests.support.scripted_agents import saying
 WITHIN = 60.0
 SESSIONS = "/api/agent-chat/sessions"
 LEASES = "# Leases\n\nA lease is a claim.\n\n## Renewal\n\nA pool renews its lease each second.\n"
+
+
+def _task(id: str, hours: float, *after: str) -> dict[str, Any]:
+    return {
+        "id": id,
+        "title": "Do it",
+        "description": "Well.",
+        "estimate_hours": hours,
+        "depends_on": after,
+    }
+
+
 ANSWERS = {
     "The last message": "How often is a lease renewed?",
     "You answer from": "Each second [1], as one says [9].",
+    "You plan": json.dumps({"summary": "An export.", "tasks": [_task("T2", 3, "T1"), _task("T1", 2)]}),
 }
 """What the model says, by what its instructions begin with."""
 
@@ -78,7 +92,7 @@ def stack(
     script: Script,
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
-    for worker in ("rag_agent",):
+    for worker in ("rag_agent", "task_agent"):
         shutil.copytree(CHECKOUT / "workers" / worker, home / "workers" / worker)
     more = {
         "OPENAI_API_KEY": "sk-test",
@@ -163,3 +177,11 @@ def test_where_nothing_is_found_that_is_said(client: Client, script: Script) -> 
     [said] = answered(client, send(client, begin(client, "rag"), "What is a lease?"))
     assert said["content"] == "I have found nothing about this in the knowledge base."
     assert script.asked() == []
+
+
+def test_a_plan_of_tasks_is_listed_and_has_its_data(client: Client, script: Script) -> None:
+    script.begin()
+    run = send(client, begin(client, "task"), "Export.", project_id="p1", detail_level="low")
+    [said] = answered(client, run)
+    assert "- **T2 Do it** (3 h, ← T1): Well." in said["content"] and "n1 --> n2" in said["content"]
+    assert (said["data"]["project_id"], said["data"]["longest_chain"]) == ("p1", ["T1", "T2"])
