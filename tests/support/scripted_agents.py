@@ -24,6 +24,7 @@ AGENTS = (
     "crew_agent",
     "rag_agent",
     "task_agent",
+    "document_agent",
 )
 GOAL = "Map the tides."
 Ask = Callable[..., Result]

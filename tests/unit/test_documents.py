@@ -139,7 +139,8 @@ def test_the_changelog_has_each_entry_once() -> None:
 def test_the_page_of_workers_says_which_of_them_take_files() -> None:
     [(takers, *others)] = re.findall(
         r"^(.+) give their models the pictures.+?"
-        r" `(\w+)` takes texts, PDF and Word documents, and archives, and `(\w+)` takes any file;",
+        r" `(\w+)` takes texts, PDF and Word documents, and archives,"
+        r" `(\w+)` takes texts, and `(\w+)` takes any file;",
         (_DOCS / "reference" / "workers.md").read_text(),
         re.MULTILINE,
     )

@@ -40,6 +40,9 @@ ANSWERS = {
     "The last message": "How often is a lease renewed?",
     "You answer from": "Each second [1], as one says [9].",
     "You plan": json.dumps({"summary": "An export.", "tasks": [_task("T2", 3, "T1"), _task("T1", 2)]}),
+    "You look after": json.dumps({"action": "write", "name": "guide.md"}),
+    "Write the": "# Guide\n\nLong.\n",
+    "Revise": "# Guide\n\nShort.\n",
 }
 """What the model says, by what its instructions begin with."""
 
@@ -68,7 +71,12 @@ class Script:
         yield chunk({"role": "assistant", "content": ""})
         if kind == self.held:
             assert self.released.wait(WITHIN), f"{kind} is held for too long"
-        yield from saying(ANSWERS[kind])
+        answer = ANSWERS[kind]
+        yield from saying(answer.replace("write", "revise") if "Make it" in _last(request) else answer)
+
+
+def _last(request: dict[str, Any]) -> str:
+    return str(request["messages"][-1]["content"])
 
 
 def _kind(request: dict[str, Any]) -> str:
@@ -92,7 +100,7 @@ def stack(
     script: Script,
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
-    for worker in ("rag_agent", "task_agent"):
+    for worker in ("rag_agent", "task_agent", "document_agent"):
         shutil.copytree(CHECKOUT / "workers" / worker, home / "workers" / worker)
     more = {
         "OPENAI_API_KEY": "sk-test",
@@ -185,3 +193,36 @@ def test_a_plan_of_tasks_is_listed_and_has_its_data(client: Client, script: Scri
     [said] = answered(client, run)
     assert "- **T2 Do it** (3 h, ← T1): Well." in said["content"] and "n1 --> n2" in said["content"]
     assert (said["data"]["project_id"], said["data"]["longest_chain"]) == ("p1", ["T1", "T2"])
+
+
+def test_versions_of_a_document_are_files_and_none_is_replaced_unasked(
+    client: Client, script: Script
+) -> None:
+    script.begin()
+    chat = begin(client, "document")
+    *_, first = answered(client, send(client, chat, "Write a guide.", style="dry"))
+    assert (first["data"]["document"], contents(client, first)) == (
+        {"name": "guide.md", "version": 1},
+        {"guide-v1.md": "# Guide\n\nLong.\n"},
+    )
+
+    script.begin()
+    run = send(client, chat, "Make it short.")
+    until(lambda: client.run(run)["status"] == "waiting", WITHIN, "it asks")
+    question = client.run(run)["confirmation"]
+    assert question["prompt"] == "Replace guide.md, version 1, by version 2?"
+    client.post(f"/api/runs/{run['id']}/answer", json={"answer": "Replace"}).raise_for_status()
+
+    *_, second = answered(client, run)
+    made = contents(client, second)
+    assert list(made) == ["guide-v2.md", "guide-v2.diff"] and made["guide-v2.md"] == "# Guide\n\nShort.\n"
+    assert made["guide-v2.diff"].endswith("-Long.\n+Short.\n")
+    assert script.asked() == ["You look after", "Revise"], "nothing is asked again behind the answer"
+
+
+def contents(client: Client, message: dict[str, Any]) -> dict[str, str]:
+    """The files of a message, by name."""
+    return {
+        file["name"]: client.get(f"/api/files/{file['id']}/content").raise_for_status().text
+        for file in message["files"]
+    }
