@@ -87,7 +87,7 @@ def _kind(content: bytes, name: str, given: Kind | None) -> Kind:
     if b"\0" in content[:_HEAD] and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise _unreadable("is no text; Markdown, HTML and plain text can be read")
     if content.startswith(b"%PDF-"):
-        raise _unreadable("is a PDF, which only a run of the worker ingest can read")
+        raise _unreadable("is a PDF, which is added by an ingestion, or by branchline kb add")
     kind = given or _KINDS.get(PurePosixPath(name).suffix.lower())
     return kind or (Kind.HTML if _LOOKS_LIKE_HTML.match(content[:_HEAD]) else Kind.TEXT)
 

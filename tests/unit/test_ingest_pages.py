@@ -145,9 +145,11 @@ def test_a_server_is_connected_to_at_the_address_that_was_checked(
 
 def test_the_addresses_of_a_message_are_added(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INGEST_PRIVATE_URLS", "true")
-    site.pages = {"/a": PAGE, "/b(c)": Answer(pdf("Dogs."), "application/pdf")}
-    result = execute(WORKER, f"Add {site.url}/a#top, {site.url}/a and ({site.url}/none)\n<{site.url}/b(c)>")
+    site.pages = {"/a": PAGE, "/Inc.": Answer(pdf("Dogs."), "application/pdf")}
+    result = execute(WORKER, f"Add {site.url}/a#top, {site.url}/a. And ({site.url}/none)!\n<{site.url}/Inc.>")
 
     first, *failed = result.text.splitlines()
     assert first == "2 documents added to the source 'documents', 1 document could not be added."
     assert failed == [f"- {site.url}/none: it was answered with 404 Not Found"]
+    [told] = result.messages[-1].data["failed"]
+    assert told == {"name": f"{site.url}/none", "problem": "it was answered with 404 Not Found"}

@@ -42,6 +42,7 @@ _LIMITS: Mapping[str, int | None] = {
     "sessions.send_to_session": _LARGEST,
     "agent chat.send_message": _OBJECTS,
     "knowledge.add_document": _DOCUMENT,
+    "knowledge.begin_ingestion": 6 * USUAL,
     "worker knowledge.add_document_of_run": _DOCUMENT,
     "worker.post_events": _LARGEST,
     "worker requests.ask_pool": _LARGEST,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from marshmallow import fields, validate
+from typing import Any
 
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from runtime.knowledge.ingestions import MOST_ADDRESSES
 from runtime.knowledge.model import Kind, Language
 from runtime.knowledge.service import LONGEST_NAME
-from runtime.transfer.kinds import Id, named, one_of, says
+from runtime.store.files import MOST as MOST_FILES
+from runtime.transfer.kinds import Id, Several, named, one_of, says
 from web.api.schemas import outputs, queries
 from web.api.schemas.inputs import Input
 from web.api.schemas.query_kinds import QueryInteger
@@ -29,6 +33,32 @@ class NewSource(Input):
         allow_none=True,
         metadata=says("a label of your own; chats of agents of other projects do not see the source"),
     )
+
+
+class NewIngestion(Input):
+    """What a run is to fetch or to convert, and to add."""
+
+    urls = Several(
+        fields.String(
+            validate=validate.Regexp(
+                rf"https?://[^\s<>\"]{{1,{LONGEST_NAME - 8}}}\Z", error="must be an address of the web"
+            )
+        ),
+        load_default=list,
+        validate=validate.Length(max=MOST_ADDRESSES, error="may have {max} addresses"),
+        metadata=says("addresses of web pages, each of which becomes a document of that name"),
+    )
+    files = Several(
+        Id(),
+        load_default=list,
+        validate=validate.Length(max=MOST_FILES, error="may name {max} files"),
+        metadata=says("ids of files that you have uploaded: texts, PDF, DOCX, or ZIP archives of them"),
+    )
+
+    @validates_schema
+    def _check_any(self, values: dict[str, Any], **_: Any) -> None:
+        if not values["urls"] and not values["files"]:
+            raise ValidationError("must have an address, where files is empty", "urls")
 
 
 class SourcesQuery(queries.Limited):

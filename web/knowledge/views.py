@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response, request
 
 from runtime.knowledge import store
+from runtime.knowledge.ingestions import Ingestions
 from runtime.knowledge.model import Language, Project
 from runtime.knowledge.service import Knowledge, Sent
 from web.api import body_limits
@@ -28,6 +29,7 @@ views = Blueprint(
 views.before_request(auth.sign_in_required)
 views.before_request(body_limits.enter_lane)
 
+_RunAnswer = outputs.wrapped("IngestionAnswer", run=outputs.Run)
 _SourceAnswer = outputs.wrapped("SourceAnswer", source=schemas.Source)
 
 
@@ -93,13 +95,28 @@ def add_document(given: dict[str, Any], source_id: str) -> Response:
     """Add a document, as the part `file` of the body: Markdown, HTML or text, at most 4 MiB.
 
     One of the same name is replaced, with all its passages at once. One that is the same as before
-    is not read again. 422 where it cannot be read, or has more than 10,000 passages.
+    is not read again. 422 where it cannot be read, or has more than 10,000 passages. PDF, DOCX and web
+    pages are added by an ingestion.
     """
     content = Content()
     name = read_file(request, content.write)
     name = given["name"] or name
     added, changed = _knowledge().add(auth.current_user(), source_id, Sent(name, bytes(content)))
     return json_response({"document": added.encode(), "changed": changed}, 201)
+
+
+@views.route("/sources/<id:source_id>/ingestions", methods=["POST"])
+@views.arguments(schemas.NewIngestion)
+@views.response(202, _RunAnswer)
+def begin_ingestion(given: dict[str, Any], source_id: str) -> Response:
+    """Have web pages, and files that you have uploaded, added to a source by a run of the worker `ingest`.
+
+    It is a run as any other, in a thread of its own: it can be followed and cancelled, and its last
+    message says what was added. In the `data` of that, `failed` has why a document could not be, by its
+    name. Pages and files that have not changed are not read again.
+    """
+    run = Ingestions(core.dispatcher, core.database).begin(auth.current_user(), source_id, **given)
+    return json_response({"run": run.encode()}, 202)
 
 
 @views.route("/sources/<id:source_id>/documents/<id:document_id>", methods=["DELETE"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -32,8 +32,11 @@ ENDINGS = frozenset({".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml", ".tx
 """Of the documents in an archive that are added; everything else in it is left out."""
 SHOWN = 20
 """Documents that could not be added, and are told with the reason."""
+MOST_FAILED = 200
+"""Of those, in the data of the answer, for programs."""
 
-_ADDRESS = re.compile(r"https?://[^\s<>\"]+", re.I)
+_ADDRESS = re.compile(r"<(https?://[^\s<>\"]+)>|(https?://[^\s<>\"]+)", re.I)
+"""In angle brackets, where it has its end, or in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Document:
     """Its content. Raises Failure."""
 
 
-def run(run: Run) -> str:
+def run(run: Run) -> str | None:
     """Add all of them, one after the other."""
     source = run.config.get("source", "documents")
     message = run.messages[-1] if run.messages else None
@@ -61,28 +64,30 @@ def run(run: Run) -> str:
             "Attach documents, or a ZIP archive of them, or write the addresses of web pages, "
             "and I add them to your knowledge base."
         )
-    added, same, failed = 0, 0, []
+    added, same, failed = 0, 0, list[dict[str, str]]()
     for number, one in enumerate(documents, 1):
         with run.step(f"Adding {number} of {len(documents)}: {one.name}"):
             done = run.once(one.key, lambda one=one: _add(run, source, one))
         if done["error"] is not None:
-            failed.append(f"- {one.name}: {done['error']}")
+            failed.append({"name": one.name, "problem": done["error"]})
         else:
             added, same = added + done["changed"], same + (not done["changed"])
-    return _told(source, added, same, failed)
+    run.message(_told(source, added, same, failed), data={"failed": failed[:MOST_FAILED]})
+    return None
 
 
 def _pages(text: str) -> Iterator[Document]:
     """The pages whose addresses a text has, each once."""
     reader = web_page.Reader(is_on("INGEST_PRIVATE_URLS"), LARGEST, LARGEST_TEXT)
-    for address in dict.fromkeys(map(_without_end, _ADDRESS.findall(text))):
+    found = (exact or _without_end(loose) for exact, loose in _ADDRESS.findall(text))
+    for address in dict.fromkeys(address.partition("#")[0] for address in found):
         key = f"page/{hashlib.sha256(address.encode(errors='replace')).hexdigest()}"
         yield Document(key, address, lambda address=address: reader.read(address))
 
 
 def _without_end(address: str) -> str:
-    """An address without its fragment, and without what ends a sentence behind it."""
-    clean = address.partition("#")[0].rstrip(".,;:!?'*_")
+    """An address without what ends a sentence behind it."""
+    clean = address.rstrip(".,;:!?'*_")
     return clean if "(" in clean else clean.rstrip(")].,;:!?'*_")
 
 
@@ -170,14 +175,15 @@ def _add_read(run: Run, source: str, name: str, content: Content) -> bool:
     return run.add_document(source, name, convert(data, form), kind="html", digest=digest)
 
 
-def _told(source: str, added: int, same: int, failed: list[str]) -> str:
+def _told(source: str, added: int, same: int, failed: Sequence[Mapping[str, str]]) -> str:
     parts = [f"{_number(added)} added to the source {source!r}"]
     if same:
         parts.append(f"{_number(same)} there already")
     if failed:
         parts.append(f"{_number(len(failed))} could not be added")
     more = [f"- and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []
-    return "\n".join([", ".join(parts) + ".", *failed[:SHOWN], *more])
+    problems = [f"- {one['name']}: {one['problem']}" for one in failed[:SHOWN]]
+    return "\n".join([", ".join(parts) + ".", *problems, *more])
 
 
 def _number(number: int) -> str:
