@@ -51,6 +51,7 @@ class Entrance:
             if self._made is None:
                 # In a thread: streams go on meanwhile.
                 self._made = ThreadPool(1).call(_import)(self._flask, self._core)
+                self._made.start()
             return self._made
 
 

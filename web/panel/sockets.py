@@ -1,8 +1,8 @@
 """Agent chats over Socket.IO: the events of the panel's clients, and who may send them.
 
-Only the WebSocket transport is served: long polling would need each request of a client to
-reach the same web process. Each process feeds its own sockets from the event logs, so no
-process tells another anything.
+Each process feeds its own sockets from the event logs, so no process tells another anything; only
+requests of clients that poll are handed on to the process that has their socket
+(:mod:`web.panel.siblings`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from io import BytesIO
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
+import engineio
 import gevent
 import marshmallow as ma
 import socketio
 from engineio.async_drivers.gevent import WebSocketWSGI
+from engineio.payload import Payload
 from flask import Flask
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
@@ -33,6 +37,7 @@ from web.http.errors import describe
 from web.http.gunicorn import socket_of
 from web.panel import schemas
 from web.panel.rooms import Room
+from web.panel.siblings import Siblings
 from web.panel.translation import Told
 from web.security import auth
 from web.security.credentials import Credential
@@ -60,6 +65,13 @@ TAKEN_WITHIN = 60.0
 """Seconds after which a connection is ended that takes nothing of what it is sent."""
 _PACKETS = ("0", "1", "2", "3")
 """Of Socket.IO: to connect, to disconnect, an event, and its acknowledgement; not those with attachments."""
+_MARGIN = 5.0
+"""Seconds by which an answer to a client that polls may be late."""
+_UNREADABLE = logging.getLogger(f"{__name__}.unreadable")
+"""What a client sends that cannot be read is no error of ours, and would fill the log: nothing is logged."""
+_UNREADABLE.setLevel(logging.CRITICAL + 1)
+_MOST_TOGETHER = 100
+"""Packets in one request of a client that polls, such as all that it has written offline."""
 _MOST_WAITING = 1000
 """Packets that may wait for a socket to take them: answers to its own events, for rooms wait themselves."""
 
@@ -134,10 +146,34 @@ class _WebSocket(WebSocketWSGI):  # type: ignore[misc]
             self._connection.is_awaited.clear()
 
 
+class _Engine(engineio.Server):  # type: ignore[misc]
+    """Engine.IO, whose ids name the process that has the connection."""
+
+    process = ""
+
+    def generate_id(self) -> str:
+        """The name of this process, and what nobody guesses."""
+        return f"{self.process}.{super().generate_id()}"
+
+    def disconnect(self, sid: str | None = None) -> None:
+        """Close a connection that has sent what it may not. Engine.IO would wait for its client to poll."""
+        connection = self.sockets.pop(sid, None)
+        if connection is not None:
+            connection.close(wait=False)
+
+
 class _Server(socketio.Server):  # type: ignore[misc]
     """One that closes connections itself, where Socket.IO asks its clients to do so."""
 
+    most = 0
+    """Connections at once: one that polls holds none of the web process's."""
+
+    def _engineio_server_class(self) -> type[_Engine]:
+        return _Engine
+
     def _handle_eio_connect(self, eio_sid: str, environ: WSGIEnvironment) -> Any:
+        if len(self.eio.sockets) > self.most:
+            return False
         gevent.spawn_later(CONNECTED_WITHIN, self._close_stranger, eio_sid)
         return super()._handle_eio_connect(eio_sid, environ)
 
@@ -151,6 +187,7 @@ class _Server(socketio.Server):  # type: ignore[misc]
     def _close_stranger(self, eio_sid: str) -> None:
         if self.manager.sid_from_eio_sid(eio_sid, "/") is None:
             self.hang_up(eio_sid)
+            self.eio.sockets.pop(eio_sid, None)
 
     def hang_up(self, eio_sid: str) -> None:
         """Close a connection, whatever its client does; one that is closed stays so."""
@@ -233,14 +270,20 @@ class Sockets:
         panel = core.settings.panel
         self._server = _Server(
             async_mode="gevent",
-            transports=["websocket"],
+            transports=["polling", "websocket"],
             async_handlers=False,  # else two messages of one client could change places
             ping_timeout=panel.socketio_ping_timeout,
             ping_interval=panel.socketio_ping_interval,
             max_http_buffer_size=LARGEST,
             cors_allowed_origins=self._is_allowed,
             cors_credentials=False,
+            engineio_logger=_UNREADABLE,
         )
+        Payload.max_decode_packets = _MOST_TOGETHER
+        self._server.most = core.settings.web.connections
+        patience = panel.socketio_ping_interval + panel.socketio_ping_timeout + _MARGIN
+        self._siblings = Siblings(core.settings.home, self._serve, largest=LARGEST, patience=patience)
+        self._server.eio.process = self._siblings.name
         self._server.eio._async = {**self._server.eio._async, "websocket": _WebSocket}
         self._server.on("connect", self._connect)
         self._server.on("disconnect", self._disconnect)
@@ -253,8 +296,20 @@ class Sockets:
         ):
             self._server.on(name, partial(self._handle, schema, handle))
 
+    def start(self) -> None:
+        """Take what other web processes of this machine hand on."""
+        self._siblings.start()
+        self._core.at_stop.append(self._siblings.close)
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer, as WSGI has it."""
+        """Answer, as WSGI has it, or have the process answer that has the socket."""
+        answer = self._siblings.hand_on(environ, start_response)
+        return self._serve(environ, start_response) if answer is None else answer
+
+    def _serve(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not _is_readable(environ):
+            start_response("400 Bad Request", [("Content-Type", "text/plain")])
+            return [b"This request cannot be read."]
         environ["gunicorn.socket"] = _Whole(socket_of(environ))
         answer: Iterable[bytes] = self._server.handle_request(environ, start_response)
         return answer
@@ -360,6 +415,25 @@ class Sockets:
 
     def _answer(self, socket: _ChatSocket, session_id: str, confirmation_id: str | None, answer: Any) -> None:
         self._chats.answer(socket.caller, session_id, confirmation_id, answer)
+
+
+def _is_readable(environ: WSGIEnvironment) -> bool:
+    """Whether Engine.IO can read a request. It would answer that it has where it has not.
+
+    A script (JSONP) is none: any page may include it, and read an id that a cookie has made.
+    """
+    if "j" in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True):
+        return False
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if environ["REQUEST_METHOD"] != "POST" or length > LARGEST:  # Engine.IO closes such a connection
+        return True
+    body = environ["wsgi.input"].read(length)
+    environ["wsgi.input"] = BytesIO(body)
+    try:
+        Payload(encoded_payload=body.decode())
+    except (ValueError, KeyError, IndexError, RecursionError):
+        return False
+    return True
 
 
 def _loaded(schema: ma.Schema, data: Any) -> dict[str, Any]:

@@ -386,11 +386,6 @@ def test_pages_of_named_origins_connect_with_a_token(stack: Stack, ada: Client) 
         Panel(stack, ada, ELSEWHERE).connect()
 
 
-def test_long_polling_is_refused(stack: Stack, ada: Client) -> None:
-    answer = ada.get("/socket.io/?EIO=4&transport=polling")
-    assert (answer.status_code, answer.text) == (400, '"Invalid transport"')
-
-
 def test_a_foreign_host_name_is_refused(stack: Stack, ada: Client) -> None:
     answer = ada.get("/socket.io/?EIO=4&transport=websocket", headers={"Host": "evil.example.com"})
     assert answer.status_code == 421
