@@ -33,6 +33,7 @@ from runtime.testing.stack import Stack
 from tests.support import rabbitmq as rabbitmq_server
 from tests.support.forked import Forks
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.zygotes import Zygotes
 
 POSTGRESQL = os.environ.get("BRANCHLINE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")
 
@@ -227,6 +228,16 @@ def rabbitmq() -> Iterator[RabbitMQ]:
                 pytest.fail(text)
             pytest.skip(text)
         yield made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def zygotes() -> Iterator[Zygotes]:
+    """What starts the processes of all stacks but those that are ``from_python``."""
+    with Zygotes() as zygotes:
+        if os.environ.get("BRANCHLINE_TEST_FROM_PYTHON") != "true":
+            Stack.starter = zygotes
+        yield zygotes
+        Stack.starter = None
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 
 from bench import processes
 from bench.branchline import Branchline
 from bench.figures import Figures
 from bench.measure import Measure
 from bench.system import System
+from runtime.testing.stack import Process
 
 _CHILDREN = 20
 _IDLE = 1.0
@@ -53,7 +53,7 @@ class Slots(Measure):
     name = "slots"
 
     def __init__(self) -> None:
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[Process] = []
 
     async def prepare(self, branchline: Branchline) -> None:
         had = await branchline.slots()

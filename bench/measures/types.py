@@ -15,7 +15,7 @@ from bench.measures import turns
 from bench.system import System
 from bench.variants import ELSEWHERE, HTTP, PLAIN, REMOTE
 from runtime.settings import CHECKOUT
-from runtime.testing.stack import READY_WITHIN
+from runtime.testing.stack import READY_WITHIN, Process
 
 _RUNS = 10
 _IN_A_ROW = 10
@@ -38,8 +38,8 @@ class Types(Measure):
 
     def __init__(self) -> None:
         self._workers: list[str] = []
-        self._started: list[subprocess.Popen[bytes]] = []
-        self._parts: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: list[Process] = []
+        self._parts: dict[str, Process] = {}
         """All processes of the system."""
 
     async def prepare(self, branchline: Branchline) -> None:

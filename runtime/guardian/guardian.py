@@ -49,6 +49,10 @@ class Guardian(ABC):
     def command(self, heartbeat: int) -> list[str]:
         """What the next process executes; ``heartbeat`` is the descriptor that it has for beats."""
 
+    def start(self, heartbeat: int) -> subprocess.Popen[bytes]:
+        """Start the next process; ``heartbeat`` as in :meth:`command`. Raises OSError, SubprocessError."""
+        return subprocess.Popen(self.command(heartbeat), pass_fds=[heartbeat], preexec_fn=stop_with_parent)
+
     @abstractmethod
     def clean_up(self) -> None:
         """Called after each end that nobody asked for."""
@@ -87,11 +91,7 @@ class Guardian(ABC):
     def _start_and_wait(self) -> int:
         heartbeat = Heartbeat(self._silence)
         try:
-            process = self._process = subprocess.Popen(
-                self.command(heartbeat.descriptor),
-                pass_fds=[heartbeat.descriptor],
-                preexec_fn=stop_with_parent,
-            )
+            process = self._process = self.start(heartbeat.descriptor)
             heartbeat.close_childs_end()
             if self._stopping():
                 self._signal(signal.SIGTERM)

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 import argon2
 import httpx
@@ -27,8 +28,40 @@ READY_WITHIN = 40.0
 """Seconds that a process may take to start on a busy machine."""
 
 
+class Process(Protocol):
+    """A process of a stack: what :class:`subprocess.Popen` and who stands for it have."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None:
+        """The exit code if it has ended."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, once it has ended. ``timeout`` in seconds; raises TimeoutExpired."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Signal it, if it has not ended."""
+
+    def terminate(self) -> None:
+        """Send it SIGTERM."""
+
+    def kill(self) -> None:
+        """Send it SIGKILL."""
+
+
+class Starter(Protocol):
+    """Starts processes more cheaply than Python does, with the same outcome."""
+
+    def start(self, arguments: Sequence[str], environ: Mapping[str, str], output: int) -> Process | None:
+        """``python -m runtime ARGUMENTS`` that prints to ``output``; None where Python is to start it."""
+
+
 class Stack:
     """Web, pools and reaper, each a process that can be killed and started again."""
+
+    starter: ClassVar[Starter | None] = None
+    """Of all stacks that are not ``from_python``."""
 
     def __init__(
         self,
@@ -39,11 +72,13 @@ class Stack:
         apart: Mapping[str, Mapping[str, str]] | None = None,
         python: str = sys.executable,
         user: int | None = None,
+        from_python: bool = False,
         **more: str,
     ) -> None:
         """``more`` is in the environment of every process, ``apart`` in that of single ones.
 
-        ``python`` executes them, as ``user`` if it is given (of which only root can make use).
+        ``python`` executes them, as ``user`` if it is given (of which only root can make use);
+        ``from_python`` whoever could be their :attr:`starter`.
 
         Its workers are those of the tests, unless ``more`` has another ``WORKERS_PATH``.
         """
@@ -54,6 +89,7 @@ class Stack:
         self._apart = apart or {}
         self._python = python
         self._user = user
+        self._from_python = from_python or python != sys.executable or user is not None
         self.environ = {
             **os.environ,
             "BRANCHLINE_HOME": str(folder),
@@ -65,7 +101,7 @@ class Stack:
             "BRANCHLINE_LIMITS_STREAMS_PER_USER": "0",  # one client of a test may read as many do
             **more,
         }
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Process] = {}
         self._probe_client = Client(self.url)
 
     def __enter__(self) -> Stack:
@@ -107,20 +143,22 @@ class Stack:
     def _parts(self) -> list[str]:
         return ["web", *(f"pool {pool}" for pool in self.pools), "reaper"]
 
-    def start(
-        self, name: str, key: str = "", through: Sequence[str] = (), **more: str
-    ) -> subprocess.Popen[bytes]:
+    def start(self, name: str, key: str = "", through: Sequence[str] = (), **more: str) -> Process:
         """Start one process: ``web``, ``pool python``, ``reaper``; a second of its kind under another key.
 
         ``more`` is added to its environment; ``through`` is a program that becomes it.
         """
         key = key or name
+        environ = {**self.environ, **self._apart.get(name, {}), **more}
         with open(private_file(self._log_file(key)), "ab") as file:
             file.seek(0, os.SEEK_END)
-            self.processes[key] = subprocess.Popen(
+            process: Process | None = None
+            if self.starter is not None and not (through or self._from_python):
+                process = self.starter.start(name.split(), environ, file.fileno())
+            self.processes[key] = process or subprocess.Popen(
                 [*through, self._python, "-m", "runtime", *name.split()],
                 cwd=CHECKOUT,
-                env={**self.environ, **self._apart.get(name, {}), **more},
+                env=environ,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

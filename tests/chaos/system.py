@@ -77,7 +77,7 @@ class System:
         self._mark = f"TMPDIR={temporary}".encode()
         own = {"TMPDIR": str(temporary), "BRANCHLINE_INSTALLATION": plan.installation}
         own["WORKERS_PATH"] = with_workers(folder, "program")
-        self._stack = Stack(folder, database_url, redis.url, ("python",), **SETTINGS, **own)
+        self._stack = Stack(folder, database_url, redis.url, from_python=True, **SETTINGS, **own)
         ports = (self._stack.port, free_port())
         self.bases = [f"http://127.0.0.1:{port}" for port in ports]
         ahead = clock_ahead(plan.skew)

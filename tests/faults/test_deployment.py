@@ -115,7 +115,8 @@ def deployment(
         database_url = enter(pgbouncer(enter(database_with_role(postgresql_server)), default_pool_size="20"))
         redis_url = enter(redis_with_rights(home))
         trusted = {"SSL_CERT_FILE": str(certificate)}
-        stack = Stack(home, database_url, redis_url, **settings(url, below), **broker, **trusted)
+        environ = {**settings(url, below), **broker, **trusted}
+        stack = Stack(home, database_url, redis_url, from_python=True, **environ)
         undo.push(stack)
         made = Deployment(stack, url, ssl.create_default_context(cafile=certificate), ports)
         stack.run("migrate")

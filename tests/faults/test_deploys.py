@@ -43,7 +43,7 @@ def stack(
 ) -> Iterator[Stack]:
     """Two processes of each kind, but for the reaper; the second pool process has more patience."""
     home = tmp_path_factory.mktemp("stack")
-    with Stack(home, stack_postgresql_url, stack_redis.url, **SETTINGS) as stack:
+    with Stack(home, stack_postgresql_url, stack_redis.url, from_python=True, **SETTINGS) as stack:
         stack.start("web", "web 2", PORT=str(SECOND_PORT))
         stack.start("pool python", "pool python 2", BRANCHLINE_POOL_DRAIN="60")
         until(lambda: is_ready(SECOND_PORT), 40, "the second web process is ready")

@@ -42,7 +42,9 @@ def stack(
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
     paths = write_worker(home)
-    with Stack(home, stack_postgresql_url, stack_redis.url, ("exec",), WORKERS_PATH=paths) as stack:
+    with Stack(
+        home, stack_postgresql_url, stack_redis.url, ("exec",), from_python=True, WORKERS_PATH=paths
+    ) as stack:
         yield stack
 
 

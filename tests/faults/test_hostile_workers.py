@@ -74,8 +74,8 @@ def stack(
     tmp_path_factory: pytest.TempPathFactory, stack_redis: RedisServer, stack_postgresql_url: str
 ) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
-    pools, paths = ("python", "exec"), write_worker(home)
-    with Stack(home, stack_postgresql_url, stack_redis.url, pools, WORKERS_PATH=paths, **SETTINGS) as stack:
+    pools, settings = ("python", "exec"), {"WORKERS_PATH": write_worker(home), **SETTINGS}
+    with Stack(home, stack_postgresql_url, stack_redis.url, pools, from_python=True, **settings) as stack:
         yield stack
 
 

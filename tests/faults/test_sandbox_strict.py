@@ -135,6 +135,7 @@ def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             url,
             redis.url,
             ("hostile",),
+            from_python=True,
             python=python,
             user=user,
             WORKERS_PATH=str(workers),

@@ -91,7 +91,8 @@ def stack(
         "BRANCHLINE_POOL_RENEW": "1",
         "BRANCHLINE_RUN_RETRY_BACKOFF": "0",
     }
-    with Stack(home, stack_database_url, stack_redis.url, apart=WITHOUT_FOLDERS, **settings) as stack:
+    urls = stack_database_url, stack_redis.url
+    with Stack(home, *urls, apart=WITHOUT_FOLDERS, from_python=True, **settings) as stack:
         yield stack
 
 

@@ -20,11 +20,11 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 from gevent import monkey
@@ -101,12 +101,12 @@ def _serve(program: str) -> None:
         if not pid:
             os.close(replies)
             signal.alarm(math.ceil(asked["timeout"]))  # which ends the process
-            _end(_execute(function, asked))
+            end(_execute(function, asked))
         os.write(replies, f"{os.waitstatus_to_exitcode(wait(pid, 0)[1])}\n".encode())
 
 
 def _execute(function: Any, asked: Mapping[str, Any]) -> int:
-    """Call the function as Python calls a program; the exit code."""
+    """Call the function with the arguments and files that are asked for; the exit code."""
     gevent.reinit()
     os.umask(0o077)  # for the files with its output
     for descriptor, name in enumerate(_STREAMS):
@@ -126,6 +126,11 @@ def _execute(function: Any, asked: Mapping[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(asked["environ"])
     sys.argv[1:] = asked["arguments"]
+    return call(function)
+
+
+def call(function: Callable[[], Any]) -> int:
+    """Call a function as Python calls a program; the exit code."""
     try:
         function()
     except SystemExit as end:
@@ -138,11 +143,12 @@ def _execute(function: Any, asked: Mapping[str, Any]) -> int:
     return 0
 
 
-def _end(code: int) -> None:
+def end(code: int) -> NoReturn:
     """End as Python does, but for taking every module apart."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
 
 

@@ -13,11 +13,13 @@ from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 
 
-def stack_on_sqlite(folder: Path, template: Path, redis: RedisServer, **environ: str) -> Stack:
+def stack_on_sqlite(
+    folder: Path, template: Path, redis: RedisServer, from_python: bool = False, **environ: str
+) -> Stack:
     """A stack in ``folder``, on a copy of the migrated database ``template``. Nothing of it is started."""
     database = folder / "branchline.db"
     shutil.copyfile(template, database)
-    return Stack(folder, f"sqlite:///{database}", redis.url, pools=(), **environ)
+    return Stack(folder, f"sqlite:///{database}", redis.url, pools=(), from_python=from_python, **environ)
 
 
 @contextmanager

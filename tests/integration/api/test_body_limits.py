@@ -35,7 +35,8 @@ BEFORE_SIGN_IN = [
 def stack(
     tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, stack_redis: RedisServer
 ) -> Iterator[Stack]:
-    with web_only(stack_on_sqlite(tmp_path_factory.mktemp("stack"), sqlite_template, stack_redis)) as stack:
+    folder = tmp_path_factory.mktemp("stack")
+    with web_only(stack_on_sqlite(folder, sqlite_template, stack_redis, from_python=True)) as stack:
         yield stack
 
 

@@ -36,7 +36,8 @@ def stack(
 ) -> Iterator[Stack]:
     """A web process and nothing else; the test plays the pool."""
     folder = tmp_path_factory.mktemp("web")
-    with web_only(stack_on_sqlite(folder, sqlite_template, redis_server, **SETTINGS)) as stack:
+    stack = stack_on_sqlite(folder, sqlite_template, redis_server, from_python=True, **SETTINGS)
+    with web_only(stack):
         yield stack
 
 

@@ -98,7 +98,7 @@ def stack(
         "FAKE_VARIABLE": API_KEY,
     }
     url = database.render_as_string(hide_password=False)
-    with Stack(tmp_path_factory.mktemp("stack"), url, own_redis.url, **settings) as stack:
+    with Stack(tmp_path_factory.mktemp("stack"), url, own_redis.url, from_python=True, **settings) as stack:
         stack.start("flower")
         yield stack
 

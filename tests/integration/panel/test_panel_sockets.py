@@ -59,7 +59,8 @@ def stack(
         "BRANCHLINE_STREAM_HEARTBEAT": "0.5",
         "BRANCHLINE_WEB_WORKERS": "2",
     }
-    with web_only(stack_on_sqlite(folder, sqlite_template, stack_redis, **environ)) as stack:
+    stack = stack_on_sqlite(folder, sqlite_template, stack_redis, from_python=True, **environ)
+    with web_only(stack):
         yield stack
 
 
