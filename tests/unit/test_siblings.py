@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from gevent import socket
 
@@ -52,7 +54,7 @@ def ours(tmp_path: Path) -> Siblings:
     return siblings(tmp_path, App())
 
 
-def request(sid: str, body: bytes = b"", **more: str) -> Environ:
+def request(sid: str, body: bytes = b"", **more: Any) -> Environ:
     environ = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": "/socket.io/",
@@ -108,28 +110,72 @@ def test_ones_own_id_and_a_request_without_one_are_answered_here(ours: Siblings,
 
 
 def test_nothing_but_requests_of_its_own_connections_is_served_to_others(
-    tmp_path: Path, ours: Siblings, other: Siblings, app: App
+    ours: Siblings, other: Siblings, app: App
 ) -> None:
-    os.link(tmp_path / "web" / other.name, tmp_path / "web" / ("b" * 16))
+    os.link(other._path(other.name), other._path("b" * 16))
 
     assert answer(ours, request("b" * 16 + ".x")) is None
     assert app.asked == []
 
 
-@pytest.mark.parametrize("head", [b"\0\0\0\1\0\0\x10\0", b"\xff\xff\xff\xff\0\0\0\0"], ids=["body", "head"])
-def test_what_is_too_large_on_the_socket_itself_is_refused(
-    tmp_path: Path, other: Siblings, app: App, head: bytes
+def upgraded(ours: Siblings, sid: str) -> tuple[socket.socket, gevent.Greenlet[..., None]]:
+    """The client's end of a request for a WebSocket, and what answers it."""
+    client, served = socket.socketpair()
+
+    def ask() -> None:
+        with served, suppress(StopIteration):
+            answer(ours, request(sid, HTTP_UPGRADE="websocket", **{"gunicorn.socket": served}))
+
+    return client, gevent.spawn(ask)
+
+
+def test_the_bytes_of_a_websocket_are_handed_on_until_either_end_closes(
+    ours: Siblings, tmp_path: Path
 ) -> None:
+    def echo(environ: Environ, _: object) -> Iterable[bytes]:
+        connection = environ["gunicorn.socket"]
+        while piece := connection.recv(100_000):
+            connection.sendall(piece)
+        raise StopIteration
+
+    other = Siblings(tmp_path, echo, largest=1000, patience=20)
+    other.start()
+    with closing(other):
+        client, answering = upgraded(ours, f"{other.name}.x")
+        with client:
+            said = os.urandom(1 << 20)
+            saying = gevent.spawn(client.sendall, said)
+            heard = bytearray()
+            while len(heard) < len(said):
+                heard += client.recv(100_000)
+            saying.get(timeout=10)
+        answering.get(timeout=10)
+    assert heard == said
+
+
+def test_a_refused_upgrade_is_answered_as_it_stands(ours: Siblings, other: Siblings) -> None:
+    client, answering = upgraded(ours, f"{other.name}.x")
+    with client, client.makefile("rb") as answered:
+        said = answered.read()
+    answering.get(timeout=10)
+
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n") and b"Connection: close" in head
+    assert body == b"answer"
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\1\0\0\x10\0", b"\xff\xff\xff\xff\0\0\0\0"], ids=["body", "head"])
+def test_what_is_too_large_on_the_socket_itself_is_refused(other: Siblings, app: App, head: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(tmp_path / "web" / other.name))
+        connection.connect(str(other._path(other.name)))
         connection.sendall(head)
         assert connection.recv(1) == b""
     assert app.asked == []
 
 
 def test_a_process_that_has_died_is_nobody_and_its_socket_is_deleted(tmp_path: Path, ours: Siblings) -> None:
-    dead = tmp_path / "web" / ("d" * 16)
-    dead.parent.mkdir()
+    dead = ours._path("d" * 16)
+    dead.parent.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(dead))
         listener.listen()

@@ -24,7 +24,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
+from hashlib import sha256
 from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qs
 
@@ -71,7 +73,8 @@ class Siblings:
         which a client takes what it is sent.
         """
         self.name = secrets.token_hex(8)
-        self._folder = home / "web"
+        # One for each machine: several may have the same data folder, and none sees another's processes.
+        self._folder = home / "web" / sha256(gethostname().encode()).hexdigest()[:8]
         self._app = app
         self._largest = largest
         self._patience = patience
@@ -80,6 +83,7 @@ class Siblings:
     def start(self) -> None:
         """Listen for requests that others hand on."""
         try:
+            private_folder(self._folder.parent)
             private_folder(self._folder)
             self._delete_stale()
             self._server = StreamServer(self._listener(), self._serve)

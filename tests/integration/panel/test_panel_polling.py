@@ -147,6 +147,7 @@ def test_whoever_connects_as_by_default_is_connected_whichever_processes_answer(
         with page(stack, token, session_id) as ours:
             processes.add(ours.joined[0].partition(".")[0])
             ours.wait(lambda ours=ours: ours.socket.transport() == "websocket", "it is upgraded")
+            ours.socket.call("leave_chat", {"session_id": session_id}, timeout=20)
     assert len(processes) == 2
 
 
