@@ -11,6 +11,7 @@
     │   ├── NotFound               does not exist, or belongs to somebody else
     │   │   └── SessionExpired     an agent chat that nobody has used for too long
     │   ├── Conflict               exists, but its state does not allow this
+    │   │   └── SessionFull        a session that has as many messages as it may
     │   ├── FileTooLarge           more bytes than a file may have
     │   ├── Invalid                a field is wrong
     │   │   ├── SearchTooLong      it was ended before it had found everything
@@ -89,6 +90,17 @@ class SessionExpired(NotFound):
 
 class Conflict(RequestError):
     """The current state does not allow this."""
+
+
+class SessionFull(Conflict):
+    """The session has as many messages as it may; begin a new one that continues it."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"The session has no room for this: it may have {most} messages (MAX_MESSAGES_PER_SESSION), "
+            "those of the agent as well. Begin a new session that continues it."
+        )
+        self.most = most
 
 
 class FileTooLarge(RequestError):

@@ -1,4 +1,5 @@
-"""Where subsystems are registered: what carries out each kind of task, and further duties of the reaper."""
+"""Where subsystems are registered: what carries out each kind of task, further duties of the reaper, and
+what is asked before a message is queued for a turn."""
 
 from __future__ import annotations
 
@@ -10,8 +11,14 @@ from runtime.dispatch.outbox import Outbox
 from runtime.dispatch.summaries import Summaries
 from runtime.panel.service import AgentChats
 from runtime.services import Services
+from runtime.sessions import store as sessions_store
 from runtime.sessions.service import Sessions
 from runtime.store import follow_ups, queued_messages, threads, turns
+
+
+def dispatcher_of(services: Services) -> Dispatcher:
+    """What makes runs, with what sessions have to say of messages to their turns."""
+    return Dispatcher(services, sessions_store.check_turn)
 
 
 def outbox_of(services: Services) -> Outbox:

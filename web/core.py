@@ -20,7 +20,7 @@ from runtime.dispatch.outbox import Outbox
 from runtime.duties import Duties
 from runtime.errors import StoreUnavailable, StreamUnavailable
 from runtime.model import Json
-from runtime.outboxes import outbox_of
+from runtime.outboxes import dispatcher_of, outbox_of
 from runtime.queue.publisher import refused_queues
 from runtime.registry import config_schema
 from runtime.services import Services
@@ -90,7 +90,7 @@ class Core(Services):
     @cached_property
     def dispatcher(self) -> Dispatcher:
         """Makes, cancels and answers runs."""
-        return Dispatcher(self)
+        return dispatcher_of(self)
 
     @cached_property
     def outbox(self) -> Outbox:

@@ -32,8 +32,13 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """Makes, cancels and answers runs."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(
+        self, services: Services, check_turn: Callable[[Connection, Run], None] | None = None
+    ) -> None:
+        """``check_turn`` is called when messages were queued for a turn of a session, and raises where that
+        may not have so many."""
         self._services = services
+        self._check_turn = check_turn
         self._acceptance = Acceptance(services)
 
     def create(
@@ -105,7 +110,7 @@ class Dispatcher:
         """Queue messages for a run that is under way. Returns the answer to the request, as JSON.
 
         A request whose key was seen before gets the first answer again. Raises NotFound, Conflict
-        where the run has ended, FileRefused, and TooMany.
+        where the run has ended, FileRefused, TooMany, and SessionFull.
         """
         database = self._services.database
         if ids := files.ids_of(new):
@@ -120,6 +125,8 @@ class Dispatcher:
                 if before is not None:
                     return before, None
             run, queued = queued_messages.add(c, user.workspace_id, run_id, new)
+            if run.session_id is not None and self._check_turn is not None:
+                self._check_turn(c, run)
             answer: dict[str, Json] = {"messages": [message.encode() for message in queued]}
             if idempotency is not None:
                 requests.finish(c, user.id, idempotency.key, answer)

@@ -55,6 +55,8 @@ class AgentChat:
     """A label of the client's own."""
     subject: str | None
     """The embedder's user who has begun it by a token; None: the account itself."""
+    continues: str | None
+    """The chat that this one was begun to continue, such as one that is full."""
     created_at: datetime
     used_at: datetime
     """When the last message was sent; else when it was made."""
@@ -67,6 +69,7 @@ class AgentChat:
             "agent_type": self.agent_type,
             "project_id": self.project_id,
             "subject": self.subject,
+            "continues": self.continues,
             "created_at": encode_time(self.created_at),
             "used_at": encode_time(self.used_at),
         }

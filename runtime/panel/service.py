@@ -14,7 +14,9 @@ from runtime.errors import Conflict, FieldError, Forbidden, Invalid, UnknownWork
 from runtime.model import Json, Role, User
 from runtime.panel import store
 from runtime.panel.model import AgentChat, AgentType, Caller, encode_message
+from runtime.sessions.model import MAX_MESSAGES
 from runtime.sessions.service import CONTEXT, Sessions
+from runtime.sessions.store import count_messages
 from runtime.settings import Settings
 from runtime.store import Connection, Database, states, threads
 from runtime.store.page import Page
@@ -47,13 +49,12 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class _OncePerChat:
-    """Has a message taken once in its chat, and only if that has not expired and has room."""
+    """Has a message taken once in its chat, and only if that has not expired."""
 
     caller: Caller
     chat: AgentChat
     sent: Sent
     ttl: float
-    most: int
 
     def begin(self, c: Connection) -> dict[str, Json] | None:
         """The run that the message has begun before. Raises SessionExpired, Conflict."""
@@ -63,13 +64,7 @@ class _OncePerChat:
             run_id = store.sent_before(c, chat.session_id, sent.client_id, sent.fingerprint)
             if run_id is not None:
                 return {"run": {"id": run_id}}
-        there = store.count_messages(c, chat.thread_id)
-        if self.most and there >= self.most:
-            raise Conflict(
-                f"The session has {there} messages, and may have {self.most} (MAX_MESSAGES_PER_SESSION). "
-                "Begin a new session."
-            )
-        if not there:
+        if not count_messages(c, chat.thread_id):
             threads.update(c, chat.workspace_id, chat.thread_id, title=first_words([sent.new()]))
         store.use(c, chat.session_id)
         return None
@@ -94,18 +89,37 @@ class AgentChats:
         self._ttl = settings.panel.session_ttl_hours * _HOUR
         self._most = settings.panel.max_messages_per_session
 
-    def create(self, caller: Caller, agent_type: AgentType, project_id: str | None = None) -> AgentChat:
-        """A new chat. Raises Invalid where there is no worker for that type, or it cannot run, and
-        Forbidden where the caller may not begin one with it."""
+    def create(
+        self,
+        caller: Caller,
+        agent_type: AgentType,
+        project_id: str | None = None,
+        continues: str | None = None,
+    ) -> AgentChat:
+        """A new chat, or the one that continues the chat ``continues`` already.
+
+        It has that one's project unless another is named. Raises Invalid where there is no worker for
+        that type, or it cannot run, Forbidden where the caller may not begin one with it, and
+        SessionExpired where there is nothing to continue.
+        """
         if agent_type not in caller.agent_types:
             raise Forbidden(f"This token is not for agents of the type {agent_type}.")
         user = caller.user
         worker_id = self._worker(user, agent_type)
 
         def create(c: Connection) -> AgentChat:
+            project = project_id
+            if continues is not None:
+                before = store.get(c, caller, continues, self._ttl, lock=True)
+                begun = store.continuation(c, caller, continues, self._ttl)
+                if begun is not None:
+                    return begun
+                project = project_id if project_id is not None else before.project_id
             thread = threads.create(c, workspace_id=user.workspace_id, user_id=user.id, worker_id=worker_id)
-            session = self._sessions.create_within(c, thread, user.id, thread.root_state_id)
-            return store.create(c, session, agent_type, project_id, caller.subject)
+            session = self._sessions.create_within(
+                c, thread, user.id, thread.root_state_id, limits={MAX_MESSAGES: self._most or None}
+            )
+            return store.create(c, session, agent_type, project, caller.subject, continues)
 
         return self._database.write(create)
 
@@ -137,11 +151,11 @@ class AgentChats:
     def send(self, caller: Caller, session_id: str, sent: Sent) -> str:
         """Have the agent answer a message; the id of the run that does, or that reads it as it goes on.
 
-        Raises SessionExpired, Conflict where the chat is full or ``client_id`` has named another
-        message, and what :meth:`Sessions.send` raises.
+        Raises SessionExpired, SessionFull, Conflict where ``client_id`` has named another message,
+        and what :meth:`Sessions.send` raises.
         """
         chat = self.get(caller, session_id)
-        once = _OncePerChat(caller, chat, sent, self._ttl, self._most)
+        once = _OncePerChat(caller, chat, sent, self._ttl)
         answer = self._sessions.send(caller.user, chat.thread_id, [sent.new()], once)
         return str(answer["run"]["id"])
 

@@ -15,13 +15,18 @@ from runtime.panel.tables import agent_chat_messages, agent_chats
 from runtime.sessions.model import Session, Status
 from runtime.sessions.tables import IS_OPEN, sessions
 from runtime.store.page import Page, position_of
-from runtime.store.tables import messages, now, states, threads
+from runtime.store.tables import now, threads
 
 _COLUMNS = [agent_chats.c[name] for name in AgentChat.__dataclass_fields__]
 
 
 def create(
-    c: Connection, session: Session, agent_type: AgentType, project_id: str | None, subject: str | None
+    c: Connection,
+    session: Session,
+    agent_type: AgentType,
+    project_id: str | None,
+    subject: str | None,
+    continues: str | None = None,
 ) -> AgentChat:
     """The chat of a new session."""
     made = agent_chats.insert().values(
@@ -32,6 +37,7 @@ def create(
         agent_type=agent_type,
         project_id=project_id,
         subject=subject,
+        continues=continues,
         created_at=now(),
         used_at=now(),
     )
@@ -50,6 +56,13 @@ def get(c: Connection, caller: Caller, session_id: str, ttl: float, *, lock: boo
     if row is None:
         raise SessionExpired
     return _record(row)
+
+
+def continuation(c: Connection, caller: Caller, session_id: str, ttl: float) -> AgentChat | None:
+    """The caller's chat that was begun to continue this one, the newest, if it has not expired."""
+    query = _live(ttl).where(agent_chats.c.continues == session_id, *_of(caller))
+    row = c.execute(query.order_by(agent_chats.c.created_at.desc()).limit(1)).one_or_none()
+    return _record(row) if row else None
 
 
 def listing(
@@ -83,16 +96,6 @@ def project_of(c: Connection, thread_id: str) -> tuple[str | None] | None:
 def use(c: Connection, session_id: str) -> None:
     """Note that the chat is used now."""
     c.execute(agent_chats.update().where(agent_chats.c.session_id == session_id).values(used_at=now()))
-
-
-def count_messages(c: Connection, thread_id: str) -> int:
-    """How many messages a thread has, whoever has written them."""
-    query = (
-        sa.select(sa.func.count())
-        .select_from(messages.join(states, states.c.id == messages.c.state_id))
-        .where(states.c.thread_id == thread_id, ~messages.c.void)
-    )
-    return int(c.execute(query).scalar_one())
 
 
 def sent_before(c: Connection, session_id: str, client_id: str, fingerprint: str) -> str | None:

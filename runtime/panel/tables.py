@@ -18,12 +18,14 @@ agent_chats = sa.Table(
     sa.Column("agent_type", sa.String(10), nullable=False),
     sa.Column("project_id", sa.Text),
     sa.Column("subject", sa.Text),  # of an embedder's user who has begun it by a token
+    sa.Column("continues", Id),  # the chat that this one was begun to continue
     sa.Column("created_at", Time, nullable=False),
     sa.Column("used_at", Time, nullable=False),
     sa.Column("ended_at", Time),  # when nobody had used it for too long
     sa.Index("ix_agent_chats_workspace_id", "workspace_id", "used_at", "session_id"),
     sa.Index("ix_agent_chats_subject", "workspace_id", "subject", "used_at", "session_id"),
     sa.Index("ix_agent_chats_thread_id", "thread_id"),
+    sa.Index("ix_agent_chats_continues", "continues"),
     sa.Index(
         "ix_agent_chats_live",
         "used_at",

@@ -11,6 +11,9 @@ from typing import Final
 from runtime.errors import Conflict
 from runtime.model import Json, encode_time
 
+MAX_MESSAGES: Final = "max_messages"
+"""Among the limits of agent chats: how many messages the thread may have; further ones are refused."""
+
 
 class Status(StrEnum):
     """What a session does."""
@@ -102,7 +105,8 @@ class Session:
     """``{enabled, prompt}``"""
     window: Mapping[str, Json]
     limits: Mapping[str, Json]
-    """``{max_turns, max_seconds, max_tokens, max_cost}``, each a number or null."""
+    """``{max_turns, max_seconds, max_tokens, max_cost}``, each a number or null; of an agent chat also
+    ``max_messages``."""
     used: Mapping[str, Json]
     """``{turns, seconds, tokens, cost}``; turns since the last message of a person. null: unknown."""
     progress: Mapping[str, Json]

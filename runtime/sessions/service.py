@@ -29,7 +29,7 @@ from runtime.errors import (
 from runtime.events import Event
 from runtime.model import Json, Role, Run, RunStatus, Thread, User, new_id
 from runtime.sessions import budget, ends, events, store
-from runtime.sessions.model import By, Reason, Session, Status, Wish
+from runtime.sessions.model import MAX_MESSAGES, By, Reason, Session, Status, Wish
 from runtime.sessions.store import Step
 from runtime.settings import Settings
 from runtime.store import (
@@ -262,7 +262,7 @@ class Sessions:
         """A person's messages: they begin a turn, or wait for the one that is under way.
 
         Returns the answer, ``{session, run}``, or what ``once`` has kept. Raises NotFound, Conflict
-        where the session is closed or has used up a budget, what ``once`` raises, and what
+        where the session is closed or has used up a budget, SessionFull, what ``once`` raises, and what
         :meth:`Dispatcher.create` raises.
         """
         session = self.get(user, thread_id)
@@ -321,6 +321,7 @@ class Sessions:
                 raise Conflict(f"The session is {session.status}; only one that has stopped goes on.")
             left = self._left(c, session)
             self._refuse_spent(session, turns=not left)
+            store.check_room(c, session, 0 if left else 1)
             begin = Step(Status.RUNNING, By.PERSON, user.id)
             before = _fresh(session) if left else replace(session, progress={})
             return self._begin(c, before, prepared, left, begin, wish=wish)
@@ -544,6 +545,8 @@ class Sessions:
     ) -> dict[str, Json]:
         """Begin a turn with messages, without a lock. Raises Conflict if the session has changed."""
         self._refuse_spent(session)
+        if session.limits.get(MAX_MESSAGES):
+            self._database.read(store.check_room, session, len(new))
         begin = self._plan(_fresh(session), prepared, new, Step(Status.RUNNING, By.PERSON, user.id))
         after, created = begin.at_once(prepared)
         self._told(after, created)
@@ -562,6 +565,7 @@ class Sessions:
             except Conflict:
                 run = runs.find(c, run.id)  # it has ended since
             else:
+                store.check_room(c, session)
                 fresh = _fresh(session)
                 return store.update(c, session, used=fresh.used, progress={}), None, steered
         begin = Step(Status.RUNNING, By.PERSON, user.id)
@@ -571,6 +575,7 @@ class Sessions:
             session, _ = ends.after_turn(session, run, found, self._prices, unread=False)
             self._refuse_spent(session)
             steps = [_ENDS, begin]
+        store.check_room(c, session, len(new))
         left = self._left(c, session)
         begun, created = self._begin(c, _fresh(session), prepared, [*left, *new], *steps)
         return begun, created, None

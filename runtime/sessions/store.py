@@ -14,17 +14,18 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from runtime.errors import Conflict, NotFound
+from runtime.errors import Conflict, NotFound, SessionFull
 from runtime.model import Json, Message, Run, RunStatus, Thread, User
 from runtime.sessions import model
 from runtime.sessions.model import By, Session, Status, Transition, Wish
 from runtime.sessions.tables import IS_OPEN, session_transitions, sessions
-from runtime.store import messages, outbox, turns
+from runtime.store import messages, outbox, queued_messages, turns
 from runtime.store import runs as all_runs
 from runtime.store import threads as all_threads
 from runtime.store.engines.engine import dumps
 from runtime.store.execute import Execute
 from runtime.store.page import Page, decode_cursor, number_of
+from runtime.store.tables import messages as tree
 from runtime.store.tables import now, runs, states, threads, users
 
 _COLUMNS = [sessions.c[name] for name in Session.__dataclass_fields__]
@@ -287,6 +288,30 @@ def plan(session: Session, *steps: Step, **values: Any) -> Move:
     transition = session.transition + len(steps)
     changed = {"status": before, "transition": transition, "stop_reason": reason, **values}
     return Move(replace(session, **changed, revision=session.revision + 1), entries)
+
+
+def count_messages(c: Connection, thread_id: str) -> int:
+    """How many messages a thread has, whoever has written them, with those that wait to be read."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(tree.join(states, states.c.id == tree.c.state_id))
+        .where(states.c.thread_id == thread_id, ~tree.c.void)
+    )
+    return int(c.execute(query).scalar_one()) + queued_messages.number_of_thread(c, thread_id)
+
+
+def check_room(c: Connection, session: Session, more: int = 0) -> None:
+    """That a session has no more messages than it may, with so many more. Raises SessionFull."""
+    most = session.limits.get(model.MAX_MESSAGES)
+    if most and count_messages(c, session.thread_id) + more > most:
+        raise SessionFull(most)
+
+
+def check_turn(c: Connection, run: Run) -> None:
+    """That the session whose turn a run is has no more messages than it may. Raises SessionFull."""
+    session = find(c, run.session_id) if run.session_id else None
+    if session is not None:
+        check_room(c, session)
 
 
 def newest_ended(c: Connection, thread_id: str) -> str:

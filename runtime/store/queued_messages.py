@@ -78,6 +78,13 @@ def waiting(c: Connection, run_id: str) -> list[QueuedMessage]:
     return [record(row) for row in c.execute(_WAITING_OF, {"run": run_id})]
 
 
+def number_of_thread(c: Connection, thread_id: str) -> int:
+    """How many messages wait to be read by runs of a thread, or have not been read by those that ended."""
+    of_thread = sa.select(runs.c.id).where(runs.c.thread_id == thread_id)
+    query = sa.select(sa.func.count()).where(queued_messages.c.run_id.in_(of_thread), _WAITS)
+    return int(c.execute(query).scalar_one())
+
+
 def remove(c: Connection, workspace_id: str, run_id: str, message_id: str) -> Run:
     """Remove a message that waits. Raises NotFound, and Conflict where it does not wait any more."""
     run = all_runs.get(c, workspace_id, run_id)

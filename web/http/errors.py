@@ -24,6 +24,7 @@ _STATUS: Mapping[type[Exception], tuple[int, str]] = {
     errors.Misdirected: (421, "Misdirected request"),
     errors.NotFound: (404, "Not found"),
     errors.SessionExpired: (404, "Session expired"),
+    errors.SessionFull: (409, "Session full"),
     errors.Conflict: (409, "Conflict"),
     errors.FileTooLarge: (413, "File too large"),
     errors.FileRefused: (422, "File not accepted"),

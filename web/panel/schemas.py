@@ -29,6 +29,14 @@ class NewChat(Input):
 
     agent_type = one_of(AgentType, required=True)
     project_id = named(load_default=None, allow_none=True, metadata=says("a label of your own"))
+    continues = Id(
+        load_default=None,
+        allow_none=True,
+        metadata=says(
+            "a chat of yours that the new one goes on with, such as one that is full; asked for again, the "
+            "one that was begun is answered"
+        ),
+    )
 
 
 class Subject(Input):
@@ -100,6 +108,9 @@ class AgentChat(outputs.Output):
     project_id = fields.String(allow_none=True)
     subject = fields.String(
         allow_none=True, metadata=says("the user of your application who has begun it by a token")
+    )
+    continues = fields.String(
+        allow_none=True, metadata=says("the session_id of the chat that it was begun to continue")
     )
     created_at = outputs.moment()
     used_at = outputs.moment()

@@ -38,7 +38,7 @@ def create_chat(given: dict[str, Any]) -> Response:
 
     It is the session of a thread of its own, which never goes on by itself.
     """
-    chat = _chats().create(_caller(), AgentType(given["agent_type"]), given["project_id"])
+    chat = _chats().create(_caller(), AgentType(given["agent_type"]), given["project_id"], given["continues"])
     return json_response({"session_id": chat.session_id})
 
 
@@ -70,7 +70,8 @@ def send_message(given: dict[str, Any], session_id: str) -> Response:
     """Ask the agent. It is answered once the message is stored.
 
     While the agent answers, a further message waits for its end, or goes to an agent that reads its
-    inbox. 409 where the session has MAX_MESSAGES_PER_SESSION messages: begin a new one.
+    inbox. 409 with the code `session-full` where the session has MAX_MESSAGES_PER_SESSION messages:
+    begin a new one that `continues` it.
     """
     sent = Sent(given["message"], given["context"], given["client_id"])
     run_id = _chats().send(_caller(), session_id, sent)

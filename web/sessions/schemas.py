@@ -129,7 +129,12 @@ class Session(outputs.Output):
     pausing = fields.Boolean(metadata=says("whether none is to follow the turn that is under way"))
     auto = Object(metadata=says("`{enabled, prompt}`"))
     window = Object(metadata=says("`{k, pinned_message_id, summary}`, each only where it is set"))
-    limits = Object(metadata=says("`{max_turns, max_seconds, max_tokens, max_cost}`, each a number or null"))
+    limits = Object(
+        metadata=says(
+            "`{max_turns, max_seconds, max_tokens, max_cost}`, each a number or null; of an agent chat also "
+            "`max_messages`"
+        )
+    )
     used = Object(
         metadata=says(
             "`{turns, seconds, tokens, cost}`; turns since the last message of a person, all else over the "

@@ -170,9 +170,52 @@ def test_a_full_chat_says_so_and_takes_no_more(ada: Client, core: Core) -> None:
 
     assert full.status_code == 409
     assert "MAX_MESSAGES_PER_SESSION" in full.json["detail"]
-    assert "Begin a new session." in full.json["detail"]
+    assert "Begin a new session" in full.json["detail"]
+    assert full.json["type"] == "urn:branchline:problem:session-full"
     assert send(ada, session_id, "Two", client_id=client_id).status_code == 200, "what was taken before"
     assert len(shown(ada, session_id)) == 4
+
+
+def test_every_way_into_a_chat_counts(ada: Client, core: Core) -> None:
+    session_id = begin(ada)
+    thread_id = ada.get(f"{PATH}/{session_id}").json["thread_id"]
+    answer(core, send(ada, session_id, "One").json["run_id"], "Of one.")
+    run_id = send(ada, session_id, "Two").json["run_id"]
+    body = {"messages": [{"role": "user", "content": "Three"}]}
+
+    def ask(number: int) -> int:
+        """By each way in turn."""
+        paths = f"/api/runs/{run_id}/messages", f"/api/threads/{thread_id}/session/messages"
+        asked = ada.post(paths[number], json=body) if number < 2 else send(ada, session_id, "Three")
+        assert asked.status_code < 300 or asked.json["type"] == "urn:branchline:problem:session-full"
+        return int(asked.status_code)
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = [*pool.map(ask, [0, 1, 2] * 2)]
+
+    assert answers.count(409) == 5
+    assert len(ada.get(f"/api/runs/{run_id}/messages").json["items"]) == 1
+    answer(core, run_id, "Of two.")  # and what was sent meanwhile begins the next turn
+    run_id = ada.get(f"/api/threads/{thread_id}/session").json["session"]["run_id"]
+    answer(core, run_id, "Of three.")
+    assert [ask(1), ask(2)] == [409, 409]
+    assert len(shown(ada, session_id)) == 6
+
+
+def test_a_full_chat_is_continued_by_one_that_links_to_it(ada: Client, bob: Client) -> None:
+    session_id = begin(ada, project_id="a project")
+
+    next_id = begin(ada, continues=session_id)
+
+    assert next_id != session_id
+    chat = ada.get(f"{PATH}/{next_id}").json
+    assert (chat["continues"], chat["project_id"]) == (session_id, "a project")
+    assert begin(ada, continues=session_id) == next_id, "for another page that has found it full"
+    assert begin(ada, continues=next_id) not in (session_id, next_id)
+    refused = bob.post(PATH, json={"agent_type": "rag", "continues": session_id})
+    assert refused.json["type"] == "urn:branchline:problem:session-expired"
+    ada.delete(f"{PATH}/{next_id}")
+    assert begin(ada, continues=session_id) != next_id
 
 
 def test_a_chat_that_nobody_uses_expires_and_is_archived(ada: Client, core: Core) -> None:
