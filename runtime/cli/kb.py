@@ -5,25 +5,29 @@ Folders are read here, on the machine of whoever calls it, and their documents s
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from runtime.cli import extras
+from runtime.cli.kb_add import Target, counted, documents
 from runtime.cli.output import as_json, print_json, say
 from runtime.cli.sign_in import as_account, sign_in
 from runtime.errors import Invalid, NotFound
 from runtime.logs import printable
-from runtime.model import Json
-from runtime.thread_api.client import Api, Refused
+from runtime.thread_api.client import Api
 
-_ENDINGS = frozenset({".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml", ".txt", ".rst"})
-_LARGEST = 4 << 20
-"""Bytes that the server takes; a larger file is not even read."""
 _SOURCES = "/api/knowledge/sources"
-_PAGE = 100
+
+
+class _PathOrAddress(click.Path):
+    """A path that is there, or the address of a web page, as text."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        is_address = isinstance(value, str) and value.lower().startswith(("http://", "https://"))
+        return value if is_address else super().convert(value, parameter, context)
 
 
 @click.group()
@@ -32,13 +36,15 @@ def kb() -> None:
 
 
 @kb.command("add")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--source", metavar="NAME", help="Where to (default: the name of PATH); made if it is new.")
+@click.argument("what", metavar="PATH|ADDRESS", type=_PathOrAddress(exists=True, path_type=Path))
+@click.option(
+    "--source", metavar="NAME", help="Where to (default: the name of PATH, or the host); made if it is new."
+)
 @click.option("--language", default="english", show_default=True, help="Of a source that is made.")
 @click.option("--project", metavar="LABEL", help="Of a source that is made; others do not search it.")
 @as_account
 def add(
-    path: Path,
+    what: Path | str,
     source: str | None,
     language: str,
     project: str | None,
@@ -46,26 +52,23 @@ def add(
     email: str | None,
     token: str | None,
 ) -> None:
-    """Add the documents of the folder PATH to a source, or one file.
+    """Add the documents of a folder to a source, one file, or a web page.
 
-    Of a folder those are added that end in .md, .markdown, .mdx, .html, .htm, .xhtml, .txt
-    or .rst, folders within it included, but for what is hidden and for symbolic links. What
-    has changed is replaced; what has not is not read again. The exit code is 0 if all of
-    them could be added, else 1.
+    Of a folder those are added that end in .md, .markdown, .mdx, .html, .htm, .xhtml, .txt,
+    .rst, .pdf or .docx, folders within it included, but for what is hidden and for symbolic
+    links. What has changed is replaced; what has not is not read again. PDF and Word documents
+    and the page at an ADDRESS (https://...) are read by a run of the worker ingest, so a pool has
+    to be there. The exit code is 0 if all of them could be added, else 1.
     """
-    found = list(_documents(path))
+    found = [what] if isinstance(what, str) else list(documents(what))
     if not found:
-        raise Invalid(f"{path} has no document that can be read.")
+        raise Invalid(f"{what} has no document that can be read.")
     api = sign_in(url, email, token)
-    source_id = _made_source(api, source or path.resolve().name, language, project)
+    source_id = _made_source(api, source or _name_of(what), language, project)
     failed = 0
-    for number, (name, file) in enumerate(found, 1):
-        try:
-            told = _add(api, source_id, name, file)
-        except (Refused, Invalid, OSError) as error:
-            failed += 1
-            told = f"failed: {error}"
-        say(f"[{number}/{len(found)}] {name}: {told}")
+    for place, outcome in enumerate(Target(api, f"{_SOURCES}/{source_id}").add(found), 1):
+        failed += outcome.failed
+        say(f"[{place}/{len(found)}] {outcome.name}: {outcome.told}")
     if failed:
         say(f"{failed} of {len(found)} documents could not be added.")
     raise SystemExit(1 if failed else 0)
@@ -79,15 +82,15 @@ def listing(source: str | None, url: str | None, email: str | None, token: str |
     """List your sources, or the documents of SOURCE."""
     api = sign_in(url, email, token)
     path = _SOURCES if source is None else f"{_SOURCES}/{_id_of(api, source)}/documents"
-    found = list(_all(api, path))
+    found = list(api.all(path))
     if json:
         return print_json({"items": found})
     if not found:
         say("There is nothing yet. Add a folder: branchline kb add PATH")
     for one in found:
-        about = _number(one["passages"], "passage")
+        about = counted(one["passages"], "passage")
         if source is None:
-            about = f"{_number(one['documents'], 'document')}, {about}, {one['language']}"
+            about = f"{counted(one['documents'], 'document')}, {about}, {one['language']}"
         say(f"{one['name']}  {about}")
 
 
@@ -128,7 +131,7 @@ def remove(source: str, document: str | None, url: str | None, email: str | None
     api = sign_in(url, email, token)
     path = f"{_SOURCES}/{_id_of(api, source)}"
     if document is not None:
-        found = (one["id"] for one in _all(api, f"{path}/documents") if one["name"] == document)
+        found = (one["id"] for one in api.all(f"{path}/documents") if one["name"] == document)
         if (document_id := next(found, None)) is None:
             raise NotFound(f"{source} has no document {document}; see: branchline kb list {source}")
         path = f"{path}/documents/{document_id}"
@@ -150,25 +153,9 @@ def mcp(url: str | None, email: str | None, token: str | None) -> None:
     serve(lambda: sign_in(url, email, token))
 
 
-def _documents(path: Path) -> Iterator[tuple[str, Path]]:
-    """The documents at a path, and what each is called within their source."""
-    if path.is_file():
-        yield path.name, path
-        return
-    for folder, folders, files in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in sorted(Path(folder, name) for name in files if not name.startswith(".")):
-            if file.suffix.lower() in _ENDINGS and not file.is_symlink() and file.is_file():
-                name = os.fsencode(file.relative_to(path)).decode("utf-8", "replace")
-                yield name.replace(os.sep, "/"), file
-
-
-def _add(api: Api, source_id: str, name: str, file: Path) -> str:
-    """Add one document; what has become of it."""
-    if file.stat().st_size > _LARGEST:
-        raise Invalid(f"it is larger than {_LARGEST >> 20} MiB")
-    answer = api.upload(f"{_SOURCES}/{source_id}/documents", file.read_bytes(), name=name)
-    return _number(answer["document"]["passages"], "passage") if answer["changed"] else "unchanged"
+def _name_of(what: Path | str) -> str:
+    """Of the source that is made for what is at a path, or at an address."""
+    return urlsplit(what).hostname or what if isinstance(what, str) else what.resolve().name
 
 
 def _made_source(api: Api, name: str, language: str, project: str | None) -> str:
@@ -181,25 +168,10 @@ def _made_source(api: Api, name: str, language: str, project: str | None) -> str
 
 
 def _id_of(api: Api, name: str) -> str:
-    for one in _all(api, _SOURCES):
+    for one in api.all(_SOURCES):
         if one["name"] == name:
             return str(one["id"])
     raise NotFound(f"You have no source {name}; see: branchline kb list")
-
-
-def _all(api: Api, path: str) -> Iterator[dict[str, Json]]:
-    """All items of a list, page by page."""
-    cursor: dict[str, Json] = {}
-    while True:
-        page = api.get(path, limit=_PAGE, **cursor)
-        yield from page["items"]
-        if page["next"] is None:
-            return
-        cursor = {"cursor": page["next"]}
-
-
-def _number(number: int, of: str) -> str:
-    return f"{number} {of}{'' if number == 1 else 's'}"
 
 
 def _highlighted(text: str, marks: list[list[int]]) -> str:

@@ -17,6 +17,8 @@ from runtime.thread_api.streams import StreamEvent, parse_stream
 _MAX_RECONNECTS = 20
 """Connections in a row without an event after which a stream is given up."""
 
+_PAGE = 100
+
 
 class Refused(BranchlineError):
     """The server rejected the request."""
@@ -55,6 +57,16 @@ class Api:
     def get(self, path: str, **query: Json) -> Json:
         """The answer to a GET."""
         return self._request("GET", path, params=query)
+
+    def all(self, path: str) -> Iterator[Json]:
+        """All items of a list, page by page."""
+        cursor: dict[str, Json] = {}
+        while True:
+            page = self.get(path, limit=_PAGE, **cursor)
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            cursor = {"cursor": page["next"]}
 
     def post(self, path: str, body: Json) -> Json:
         """The answer to a POST."""

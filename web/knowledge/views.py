@@ -111,9 +111,9 @@ def add_document(given: dict[str, Any], source_id: str) -> Response:
 def begin_ingestion(given: dict[str, Any], source_id: str) -> Response:
     """Have web pages, and files that you have uploaded, added to a source by a run of the worker `ingest`.
 
-    It is a run as any other, in a thread of its own: it can be followed and cancelled, and its last
-    message says what was added. In the `data` of that, `failed` has why a document could not be, by its
-    name. Pages and files that have not changed are not read again.
+    It is a run as any other, in a thread of its own: it can be followed and cancelled. The `data` of its
+    last message has the names of the documents that were `added` or are `unchanged`, and in `failed` those
+    that could not be added, each with its `problem`. What has not changed is not read again.
     """
     run = Ingestions(core.dispatcher, core.database).begin(auth.current_user(), source_id, **given)
     return json_response({"run": run.encode()}, 202)

@@ -32,8 +32,8 @@ ENDINGS = frozenset({".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml", ".tx
 """Of the documents in an archive that are added; everything else in it is left out."""
 SHOWN = 20
 """Documents that could not be added, and are told with the reason."""
-MOST_FAILED = 200
-"""Of those, in the data of the answer, for programs."""
+MOST_NAMED = 100
+"""Documents of each kind in the data of the answer, for programs."""
 
 _ADDRESS = re.compile(r"<(https?://[^\s<>\"]+)>|(https?://[^\s<>\"]+)", re.I)
 """In angle brackets, where it has its end, or in a sentence."""
@@ -64,15 +64,17 @@ def run(run: Run) -> str | None:
             "Attach documents, or a ZIP archive of them, or write the addresses of web pages, "
             "and I add them to your knowledge base."
         )
-    added, same, failed = 0, 0, list[dict[str, str]]()
+    added, same, failed = list[str](), list[str](), list[dict[str, str]]()
     for number, one in enumerate(documents, 1):
         with run.step(f"Adding {number} of {len(documents)}: {one.name}"):
             done = run.once(one.key, lambda one=one: _add(run, source, one))
         if done["error"] is not None:
             failed.append({"name": one.name, "problem": done["error"]})
         else:
-            added, same = added + done["changed"], same + (not done["changed"])
-    run.message(_told(source, added, same, failed), data={"failed": failed[:MOST_FAILED]})
+            (added if done["changed"] else same).append(one.name)
+    named = {"added": added, "unchanged": same, "failed": failed}
+    data = {key: some[:MOST_NAMED] for key, some in named.items()}
+    run.message(_told(source, len(added), len(same), failed), data=data)
     return None
 
 

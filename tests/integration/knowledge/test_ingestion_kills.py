@@ -9,6 +9,7 @@ import signal
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,12 @@ from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
+from tests.support.forked import Forks
 from tests.support.office import pdf, word
+from tests.support.website import Answer, website
 
 WITHIN = 60
+BROKEN = "it is broken: Stream has ended unexpectedly"
 KILLS = 2
 
 
@@ -34,6 +38,7 @@ def stack(
         "BRANCHLINE_RUN_RETRY_BACKOFF": "0",
         "BRANCHLINE_POOL_LEASE": "4",
         "BRANCHLINE_POOL_RENEW": "1",
+        "INGEST_PRIVATE_URLS": "true",
         "WORKERS_PATH": f"{CHECKOUT}/tests/workers:{home}/workers",
     }
     with Stack(home, stack_database_url, stack_redis.url, **settings) as stack:
@@ -146,6 +151,35 @@ def test_pdf_and_word_documents_are_converted_in_the_run(client: Client) -> None
         "dogs.docx": ["Dogs"],
     }
     assert len(documents(client, path)) == 2
+
+
+def test_a_folder_and_a_page_are_added_by_the_command(
+    stack: Stack, client: Client, forks: Forks, tmp_path: Path
+) -> None:
+    token = client.post("/api/tokens").json()["token"]["secret"]
+
+    def kb(*arguments: str) -> list[str]:
+        done = forks.call(("kb", *arguments), {**stack.environ, "BRANCHLINE_TOKEN": token})
+        assert done.stderr == ""
+        return [line for line in done.stdout.splitlines() if not line.startswith("Waiting for a pool")]
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "a.md").write_text("# Text\n\nWalnuts.")
+    (tmp_path / "in" / "cats.pdf").write_bytes(pdf("They eat walnuts."))
+    (tmp_path / "dogs.docx").write_bytes(word(("Heading 1", "Dogs"), ("Normal", "They bury walnuts.")))
+    (tmp_path / "x.pdf").write_bytes(b"%PDF-1.4")
+    first, again = (kb("add", str(tmp_path), "--source", "documents") for _ in range(2))
+    assert first[:3] == ["[1/4] a.md: 1 passage", "[2/4] dogs.docx: added", "[3/4] x.pdf: failed: " + BROKEN]
+    assert first[3:] == ["[4/4] in/cats.pdf: added", "1 of 4 documents could not be added."]
+    assert again[:2] == ["[1/4] a.md: unchanged", "[2/4] dogs.docx: unchanged"]
+
+    with website() as site:
+        site.pages["/walnuts"] = Answer(b"<h1>Page</h1>Walnuts.")
+        pages = [kb("add", f"{site.url}/walnuts", "--source", "documents") for _ in range(2)]
+        assert pages == [[f"[1/1] {site.url}/walnuts: {end}"] for end in ("added", "unchanged")]
+    found = {one["document"] for one in client.get("/api/knowledge/search?q=walnuts").json()["items"]}
+    assert found == {"a.md", "dogs.docx", "in/cats.pdf", f"{site.url}/walnuts"}
+    assert client.get("/api/threads").json()["items"] == []
 
 
 def test_a_run_that_is_cancelled_keeps_what_it_has_added(client: Client) -> None:
