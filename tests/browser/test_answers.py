@@ -309,12 +309,14 @@ def test_keys_scroll_from_fork_to_fork_without_animation_if_motion_is_reduced(
     expect(turn(page, forks[-1])).to_be_visible()
     at_its_end = "box => box.scrollHeight - box.scrollTop - box.clientHeight < 2"
     page.wait_for_function(f"({at_its_end})(document.querySelector('.conversation'))")
+    expect(page.get_by_role("group", name=re.compile("^Branch 1 of 2$"))).to_have_count(4)
     page.locator("h1 button").focus()
     top = "box => Math.round(box.getBoundingClientRect().top)"
     view = page.locator(".conversation").evaluate(top)
     for key, fork in (("Up", 3), ("Up", 2), ("Up", 1), ("Down", 2), ("Down", 3)):
         page.keyboard.press(f"Alt+Arrow{key}")
-        assert abs(turn(page, forks[fork]).evaluate(top) - view) < 40, (key, fork)
+        shown = turn(page, forks[fork])
+        until(lambda shown=shown: abs(shown.evaluate(top) - view) < 40, what=f"fork {fork} by {key}")
     assert page.evaluate("document.getAnimations().filter(one => one.playState === 'running').length") == 0
     visitor.leave()
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from runtime.testing.client import PASSWORD
 from runtime.testing.stack import Stack
-from tests.support.browser import Visitor, axe, opened, turn, write
+from tests.support.browser import Visitor, axe, opened, turn, turn_wheel, write
 
 
 def test_a_user_signs_up_gets_an_answer_and_signs_out(chromium: Browser, stack: Stack) -> None:
@@ -81,6 +81,7 @@ def test_an_edit_becomes_a_branch_and_both_stay(visitor: Visitor) -> None:
     expect(page.locator(".turn-answer .prose")).to_have_text("The second wording")
     expect(mine.get_by_role("group", name="Branch 2 of 2")).to_be_visible()
     expect(mine.get_by_text("2 more messages on other branches")).to_be_visible()
+    expect(page.locator(".turn-answer")).to_have_attribute("data-status", "success")
     before = mine.get_by_role("group").bounding_box()
     mine.get_by_role("button", name="Previous branch").click()
     expect(page.locator(".turn-answer .prose")).to_have_text("The first wording")
@@ -286,8 +287,7 @@ def test_a_reload_during_an_answer_shows_the_same_text_and_scrolls_nothing(
     page.reload()
     expect(answer.locator("li")).to_have_count(80)
     box = page.locator(".conversation")
-    box.hover()
-    page.mouse.wheel(0, -1500)
+    turn_wheel(page, box, -1500)
     expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
     before = box.evaluate("box => box.scrollTop")
     opened(gate)
@@ -304,8 +304,7 @@ def test_a_run_in_another_tab_changes_neither_selection_nor_scroll(visitor: Visi
     page = visitor.open(thread, shown["states"][0])
     expect(turn(page, shown["states"][0]).locator("p")).to_have_count(60)
     box = page.locator(".conversation")
-    box.hover()
-    page.mouse.wheel(0, -800)
+    turn_wheel(page, box, -800)
     expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
     position = "box => [box.scrollTop, location.pathname]"
     before = box.evaluate(position)

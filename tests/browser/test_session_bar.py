@@ -98,6 +98,7 @@ def test_tabs_follow_a_session_that_is_paused_steps_and_resumes(visitor: Visitor
     expect(bar(page)).to_contain_text("Ready")
     other.goto(page.url)
     expect(bar(other)).to_contain_text("Ready")
+    expect(other.get_by_text("Live", exact=True)).to_be_visible()
     asked: list[str] = []
     other.on("request", lambda request: asked.append(request.url))
     write(page, "Begin")

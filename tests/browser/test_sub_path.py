@@ -151,6 +151,8 @@ def test_flower_is_below_the_path(chromium: Browser, below: Stack) -> None:
         expect(page).to_have_url(f"{url}/tasks")
         expect(page.locator("#tasks-table_info")).to_contain_text("tasks")
         page.get_by_role("link", name="Broker").click()
-        expect(page.get_by_text("runs.python")).to_be_visible()
+        expect(page).to_have_url(f"{url}/broker")
+        # Flower knows the queue once the pool process has answered, and shows what it knows when asked.
+        until(lambda: page.reload() and page.get_by_text("runs.python").count(), what="the queue is shown")
         assert {cookie["path"] for cookie in context.cookies()} == {f"{BASE}/flower"}
     assert outside(asked, f"{BASE}/flower") == []

@@ -56,8 +56,9 @@ def test_tabs_that_have_to_wait_for_a_connection_say_so(chromium: Browser, stack
         visitor.page = page
         visitor.open(thread)
         expect(page.get_by_text("Live", exact=True)).to_be_visible()
-    # The sixth connection is taken by this tab's stream, or by what it reads.
-    pages[5].goto(f"{visitor.url}/t/{thread['id']}", wait_until="commit")
+    # The sixth connection is taken by this tab's stream.
+    with pages[5].expect_response(lambda response: "/events" in response.url):
+        pages[5].goto(f"{visitor.url}/t/{thread['id']}", wait_until="commit")
     write(pages[0], "Another question")
     expect(pages[0].get_by_text("Waiting", exact=True)).to_be_visible()
     expect(pages[0].get_by_text("close other tabs of Branchline")).to_be_visible()

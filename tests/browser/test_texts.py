@@ -9,6 +9,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect
 
 from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.browser import Visitor, opened, turn
 
 FORMULAS = r"""
@@ -187,12 +188,12 @@ def test_the_escape_of_an_input_method_clears_and_closes_nothing(chromium: Brows
     visitor.leave()
 
 
-def pasted(page: Page) -> str:
-    """What is on the clipboard, as a paste into the composer shows it."""
+def expect_pasted(page: Page, text: str) -> None:
+    """Expect a text on the clipboard, as a paste into the composer shows it."""
     field = page.get_by_label("Message", exact=True)
     field.fill("")
     field.press("ControlOrMeta+v")
-    return field.input_value()
+    expect(field).to_have_value(text)
 
 
 def test_an_answer_is_copied_over_plain_http_too(visitor: Visitor) -> None:
@@ -205,13 +206,13 @@ def test_an_answer_is_copied_over_plain_http_too(visitor: Visitor) -> None:
     answer = turn(page, asked["states"][0])
     answer.get_by_role("button", name="Copy", exact=True).click()
     expect(answer.get_by_role("button", name="Copied")).to_be_visible()
-    assert pasted(page) == text.strip()
+    expect_pasted(page, text.strip())
     answer.get_by_role("button", name="More actions").click()
     page.get_by_role("menuitem", name="Copy as plain text").click()
     expect(page.get_by_role("menu")).to_be_hidden()
-    assert pasted(page) == "The sum & the <rest>\n\n1 + 2"
+    expect_pasted(page, "The sum & the <rest>\n\n1 + 2")
     answer.get_by_role("button", name="Copy code").click()
-    assert pasted(page) == "1 + 2"
+    expect_pasted(page, "1 + 2")
 
     page.evaluate("document.execCommand = () => false")
     answer.get_by_role("button", name="Copy code").click()
@@ -236,7 +237,8 @@ def test_consoles_and_results_look_as_in_a_terminal(visitor: Visitor) -> None:
     expect(tool).to_contain_text("failed")
     tool.locator("summary").click()
     expect(tool.get_by_text("Error", exact=True)).to_be_visible()
-    assert tool.locator("pre").last.evaluate("pre => pre.clientHeight < 400 && pre.scrollHeight > 2000")
+    is_bounded = "pre => pre.clientHeight < 400 && pre.scrollHeight > 2000"
+    until(lambda: tool.locator("pre").last.evaluate(is_bounded), what="a part of the result is shown")
 
 
 def test_thoughts_in_a_text_are_folded_and_in_no_title(visitor: Visitor) -> None:

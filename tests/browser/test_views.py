@@ -71,15 +71,18 @@ def test_the_outline_is_used_by_keyboard(visitor: Visitor) -> None:
     made = varied_thread(visitor)
     page = visitor.open(made["thread"], made["kinds"])
     page.get_by_role("treeitem", selected=True).focus()
-    focused = lambda: page.evaluate("document.activeElement.getAttribute('aria-label')")  # noqa: E731
 
-    def press(key: str, words: str) -> None:
-        page.keyboard.press(key)
+    def focused(words: str) -> None:
+        """Wait until the row with the focus says that."""
         page.wait_for_function(
             "words => document.activeElement.getAttribute('aria-label')?.includes(words)", arg=words
         )
 
-    assert "The sum is 3." in focused()
+    def press(key: str, words: str) -> None:
+        page.keyboard.press(key)
+        focused(words)
+
+    focused("The sum is 3.")
     press("Home", "What is there?")
     press("ArrowDown", "Good")
     press("ArrowRight", "Every kind")
@@ -94,13 +97,11 @@ def test_the_outline_is_used_by_keyboard(visitor: Visitor) -> None:
     press("End", "Something else")
     press("f", "Fail")
     page.keyboard.press("ArrowDown")
+    expect(page.locator(f'[data-row="{made["failed"]}"]')).to_be_focused()
     page.keyboard.press("Enter")
     expect(turn(page, made["failed"]).get_by_role("alert")).to_be_visible()
     expect(page.get_by_role("treeitem", selected=True)).to_have_attribute("data-row", made["failed"])
-    assert (
-        page.get_by_role("treeitem").evaluate_all("rows => rows.filter(row => row.tabIndex === 0).length")
-        == 1
-    )
+    expect(page.locator('[role="treeitem"][tabindex="0"]')).to_have_count(1)
 
 
 def test_a_search_of_the_outline_shows_matches_on_collapsed_branches(visitor: Visitor) -> None:

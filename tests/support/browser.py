@@ -98,6 +98,20 @@ def write(page: Page, text: str) -> None:
     page.get_by_role("button", name="Send").click()
 
 
+_HEAR = """box => {
+    box.scrolled = new Promise(ended => box.addEventListener('scrollend', () => ended(true), {once: true}));
+}"""
+
+
+def turn_wheel(page: Page, box: Locator, pixels: int) -> None:
+    """Turn the wheel over ``box``. Returns once it has scrolled, which takes the browser some frames."""
+    box.hover()
+    page.evaluate("() => new Promise(frame => requestAnimationFrame(() => requestAnimationFrame(frame)))")
+    box.evaluate(_HEAR)
+    page.mouse.wheel(0, pixels)
+    box.evaluate("box => box.scrolled")
+
+
 _RUN_AXE = """axe.run(document, {
     runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
     rules: {region: {enabled: false}},  // menus and tooltips float outside of the landmarks
