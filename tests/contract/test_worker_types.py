@@ -78,7 +78,7 @@ def reply(client: Client, run: dict[str, Any]) -> None:
 MODES = {
     "ok": Mode(),
     "raise": Mode("error", code="worker_error", error="as you asked"),
-    "hang": Mode("timeout", code="timeout", timeout=1),
+    "hang": Mode("timeout", code="timeout", timeout=3),
     "crash": Mode("error", code="worker_crashed", error="ended with exit code 3"),
     "garbage": Mode(answer="so far and on"),
     "flood": Mode(answer="so far" + 5000 * "."),

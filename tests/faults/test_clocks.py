@@ -22,7 +22,7 @@ from runtime.testing.waiting import until
 from tests.support.clocks import wrong_by
 from tests.support.metrics import figure
 
-QUICK = {"BRANCHLINE_POOL_LEASE": "2", "BRANCHLINE_POOL_RENEW": "0.5"}
+QUICK = {"BRANCHLINE_POOL_LEASE": "4", "BRANCHLINE_POOL_RENEW": "0.5"}
 
 
 @pytest.fixture(scope="module", params=[(50, -5), pytest.param((5, -50), marks=pytest.mark.soak)])
@@ -101,7 +101,7 @@ def test_lists_have_the_order_in_which_things_were_made(clients):
 
 def test_a_run_that_outlasts_its_lease_keeps_it_whatever_its_pool_takes_for_the_time(clients):
     thread = clients[0].thread()
-    slow = {"config": {"delay_ms": 500}}
+    slow = {"config": {"delay_ms": 800}}
     asked = [client.ask(thread, "one two three four five six seven", **slow) for client in clients * 2]
     for answer in asked:
         run = clients[0].wait(answer["runs"][0])["run"]

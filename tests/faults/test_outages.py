@@ -217,7 +217,7 @@ def test_runs_are_accepted_and_go_on_while_redis_hangs(site, client):
     finally:
         site.redis.thaw()
 
-    assert took < 6
+    assert took < 15
     assert_whole(client, run)
     for one in later:
         assert_whole(client, one, "meanwhile")

@@ -174,7 +174,7 @@ def test_a_run_is_cancelled_there(client: Client, machine: Any, tmp_path: Path) 
     client.post(f"/api/runs/{run['id']}/cancel", json={"wait": 20})
 
     assert client.run(run)["status"] == "cancelled"
-    until(lambda: not alive(int(gate.read_text())), 10, "its process has ended")
+    until(lambda: not alive(int(gate.read_text())), WITHIN, "its process has ended")
 
 
 def test_a_run_whose_time_is_over_is_told_so_and_has_last_words(client: Client, machine: Any) -> None:
@@ -183,7 +183,7 @@ def test_a_run_whose_time_is_over_is_told_so_and_has_last_words(client: Client, 
         "signal.signal(signal.SIGTERM, signal.SIG_IGN); say(type='delta', text='on and on')\n"
         "say(type='delta', text=' until ' + json.loads(sys.stdin.readline())['type'])"
     )
-    run = coded(client, code, timeout=1)
+    run = coded(client, code, timeout=3)  # enough for its process to begin
 
     assert result_of(client, run) == ("timeout", 1, "on and on until timeout")
     assert client.run(run)["error"]["code"] == "timeout"
@@ -307,7 +307,7 @@ def test_a_machine_behind_a_silent_cable_kills_its_worker_and_another_goes_on(
     until(lambda: gate.exists() and gate.read_text(), WITHIN)
 
     remote.cable.silence()
-    until(lambda: not alive(int(gate.read_text())), 10, "its process has ended")
+    until(lambda: not alive(int(gate.read_text())), WITHIN, "its process has ended")
     assert client.run(run)["attempt"] == 1, "the worker was killed before another attempt began"
     machine()
 
@@ -323,7 +323,7 @@ def test_a_line_that_is_down_for_less_than_a_lease_costs_nothing(
         client,
         "say(type='delta', text='a'); open(args['gates']['begun'], 'a').close()\n"
         "until(args['gates']['down'])\n"
-        "for n in range(10): say(type='delta', text='b'); time.sleep(0.1)\n"
+        "for n in range(10): say(type='delta', text='b'); time.sleep(0.02)\n"
         "open(args['gates']['said'], 'a').close(); until(args['gates']['up'])\n"
         "kept = ask(type='save', key='k', value=attempt); say(type='delta', text=kept['type'])",
         gates=gates,
@@ -353,7 +353,7 @@ def test_a_machine_whose_line_is_down_for_longer_than_a_lease_has_killed_its_wor
     until(lambda: gate.exists() and gate.read_text(), WITHIN)
 
     namespace.cut("web")
-    until(lambda: not alive(int(gate.read_text())), 10, "its process has ended")
+    until(lambda: not alive(int(gate.read_text())), WITHIN, "its process has ended")
     assert client.run(run)["attempt"] == 1, "the worker was killed before another attempt began"
     other = machine()
     assert result_of(client, run) == ("success", 2, "attempt 2")
@@ -385,7 +385,7 @@ def test_a_machine_that_goes_on_after_a_pause_ends_its_worker_and_says_nothing(
     assert result_of(client, run) == ("success", 2, "attempt 2")
     first.process.send_signal(signal.SIGCONT)
 
-    until(lambda: not alive(int(gate.read_text())), 10, "its process has ended")
+    until(lambda: not alive(int(gate.read_text())), WITHIN, "its process has ended")
     assert result_of(client, run) == ("success", 2, "attempt 2")
 
 

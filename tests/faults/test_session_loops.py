@@ -20,7 +20,7 @@ from runtime.testing.sse import Text
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 COUNTER = '''import time
 def run(run):

@@ -492,7 +492,7 @@ def test_waiting_returns_as_soon_as_the_run_has_ended(ada: Client, services: Ser
 
     result = waiting()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert (result["run"]["status"], result["messages"][0]["content"]) == ("success", "Hello")
 
 
@@ -554,7 +554,7 @@ def test_a_reader_that_goes_away_is_noticed_at_the_next_heartbeat(ada: Client) -
     until(lambda: figure(ada, "open_streams") == 0)
     with ada.stream(f"/api/threads/{thread['id']}/events"):
         assert figure(ada, "open_streams") == 1
-    until(lambda: figure(ada, "open_streams") == 0, within=8 * HEARTBEAT)
+    until(lambda: figure(ada, "open_streams") == 0, within=40 * HEARTBEAT)
 
 
 def test_head_opens_no_stream(ada: Client) -> None:

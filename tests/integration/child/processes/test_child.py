@@ -269,7 +269,7 @@ def test_a_flood_arrives_completely_and_fast(start: Start) -> None:
     talk.read_all()
     assert talk.text == "word " * 100_000
     assert talk.events[-1] == protocol.Done()
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 20
 
 
 def test_a_child_that_nobody_reads_waits_and_goes_on_when_read(start: Start) -> None:
