@@ -66,7 +66,7 @@ class Client(httpx.Client):
         """The run as it is."""
         return self._ok(self.get(f"/api/runs/{run['id']}"))["run"]  # type: ignore[no-any-return]
 
-    def wait(self, run: dict[str, Any], timeout: float = 20) -> dict[str, Any]:
+    def wait(self, run: dict[str, Any], timeout: float = 60) -> dict[str, Any]:
         """The run once it has ended, with its messages."""
         path, params = f"/api/runs/{run['id']}/wait", {"timeout": timeout}
         return self._ok(self.get(path, params=params, timeout=timeout + 10))

@@ -11,8 +11,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.1
 that cost the machine more than what is waited for."""
 
 
-def until(check: Callable[[], Any], within: float = 20.0, what: str = "") -> Any:
+def until(check: Callable[[], Any], within: float = 60.0, what: str = "") -> Any:
     """Wait until ``check`` returns something true, and return that.
+
+    A process of ours that is killed is started again within some seconds; on a machine that has much
+    else to do it has taken more than twenty.
 
     Raises AssertionError with ``what`` was waited for, after ``within`` seconds.
     """

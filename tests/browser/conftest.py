@@ -19,7 +19,7 @@ from tests.support.browser import PLAIN_HOST, Visitor
 
 T = TypeVar("T")
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=40_000)
 
 ROOMS = ("tests/workers", "tests/more_workers", "tests/browser/workers")
 """Where the workers are that ``stack`` has, from the checkout."""

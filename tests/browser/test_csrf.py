@@ -14,7 +14,7 @@ import pytest
 
 from runtime.testing.client import PASSWORD, Client
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 
 ADA = {"email": "ada@example.com", "password": PASSWORD}
@@ -75,7 +75,7 @@ def url(
     (home / "branchline.db").write_bytes(sqlite_template.read_bytes())
     stack.start("web")
     try:
-        until(stack.ready, 40, "the web process is ready")
+        until(stack.ready, READY_WITHIN, "the web process is ready")
         for account in (ADA, EVE):
             with Client(stack.url) as client:
                 client.post("/api/auth/register", json=account).raise_for_status()

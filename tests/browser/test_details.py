@@ -219,7 +219,7 @@ def test_details_of_an_answer_say_how_many_messages_a_summary_covers(visitor: Vi
 
     asked = [ask("one"), ask("two")]
     while not (asked[-1]["window"] or {}).get("summed_up"):
-        until(stopped, 20, "the turn has ended")
+        until(stopped, what="the turn has ended")
         asked.append(ask("more"))
     given = asked[-1]["window"]
     page = visitor.open(thread, {"id": asked[-1]["output_state_id"]})

@@ -188,9 +188,9 @@ def test_a_page_that_is_closed_follows_nothing_any_more(guest: Guest, stack: Sta
         return sum(float(found) for found in re.findall(r"^branchline_open_streams\S* (\S+)$", text, re.M))
 
     page = guest.open(guest.client.thread())
-    until(lambda: streams() == 1, 10, "the page follows its conversation")
+    until(lambda: streams() == 1, 40, "the page follows its conversation, and no other test's page does")
     page.close()
-    until(lambda: streams() == 0, 30, "nobody follows it any more")
+    until(lambda: streams() == 0, 40, "nobody follows it any more")
 
 
 def test_who_signs_in_gets_an_answer_and_signs_out(guest: Guest) -> None:
@@ -334,7 +334,7 @@ def test_a_worker_goes_on_by_itself_within_its_limits(guest: Guest) -> None:
     expect(chat(page).get_by_text("Once more.")).to_have_count(2)
     [thread] = guest.client.get("/api/threads").json()["items"]
     session = guest.client.get(f"/api/threads/{thread['id']}/session").json()["session"]
-    assert page.locator("#session").inner_text().endswith(session["stop_reason"]["message"])
+    expect(page.locator("#session")).to_contain_text(session["stop_reason"]["message"])
 
     field(page, "Most turns").fill("3")
     page.get_by_role("button", name="Apply").click()
@@ -415,7 +415,7 @@ def test_files_are_sent_and_shown_to_their_owner_only(guest: Guest, stack: Stack
     write(page, "What are these?")
     picture = chat(page).locator("img[alt='dot.png']")
     expect(picture).to_be_visible()
-    until(lambda: picture.evaluate("picture => picture.naturalWidth") == 1, 10, "the picture is loaded")
+    until(lambda: picture.evaluate("picture => picture.naturalWidth") == 1, what="the picture is loaded")
     href = chat(page).get_by_role("link", name="notes.txt").first.get_attribute("href")
     url = f"{guest.address}/{href}"
     assert httpx.get(url, headers={"Cookie": guest.token()}).text == "Some notes."

@@ -59,7 +59,7 @@ def same_texts(translated: Page, page: Page, *selectors: str) -> None:
         words = said(page, selector)
         return bool(words) and said(translated, selector) == words
 
-    until(lambda: all(map(same, selectors)), 20, f"both pages say the same in {', '.join(selectors)}")
+    until(lambda: all(map(same, selectors)), what=f"both pages say the same in {', '.join(selectors)}")
 
 
 def test_a_translated_page_shows_an_answer_and_other_threads(visitor: Visitor, tmp_path: Path) -> None:

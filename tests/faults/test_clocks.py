@@ -17,7 +17,7 @@ import pytest
 from runtime.testing.client import PASSWORD, Client
 from runtime.testing.ports import free_port
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.clocks import wrong_by
 from tests.support.metrics import figure
@@ -55,7 +55,7 @@ def addresses(stack: Stack, skews: tuple[int, int]) -> list[str]:
         stack.start("web", key=f"web {skew}", PORT=str(port), **wrong_by(skew))
         urls.append(f"http://127.0.0.1:{port}")
     for url in urls:
-        until(partial(is_ready, url), 40, f"{url} is ready")
+        until(partial(is_ready, url), READY_WITHIN, f"{url} is ready")
     stack.start("pool python", key="pool behind", **wrong_by(skews[1]))
     return urls
 

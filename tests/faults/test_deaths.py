@@ -13,7 +13,7 @@ import redis
 
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.metrics import figure
 from tests.support.more_workers import with_workers
@@ -176,7 +176,7 @@ def test_a_suspended_pool_writes_nothing_after_it_resumes(stack, client):
         os.kill(pid, signal.SIGSTOP)
     stack.start("pool python", key="second pool")
     try:
-        until(lambda: client.get(f"/api/runs/{run['id']}").json()["run"]["attempt"] == 2, 30)
+        until(lambda: client.get(f"/api/runs/{run['id']}").json()["run"]["attempt"] == 2)
     finally:
         for pid in suspended:
             os.kill(pid, signal.SIGCONT)
@@ -205,14 +205,14 @@ def test_a_reaper_that_hangs_is_replaced(stack):
 
     os.kill(hanging, signal.SIGSTOP)
 
-    until(lambda: children_of(guardian) not in ([], [hanging]), 30, "another reaper")
+    until(lambda: children_of(guardian) not in ([], [hanging]), what="another reaper")
     assert stack.processes["reaper"].poll() is None
 
 
 def test_runs_that_one_machine_cannot_start_are_executed_by_another(stack, client, tmp_path):
     before = slots(client)
     broken = stack.start("pool python", key="broken pool", TMPDIR=str(tmp_path))
-    until(lambda: slots(client) == 2 * before, 40, "the second pool is there")
+    until(lambda: slots(client) == 2 * before, READY_WITHIN, "the second pool is there")
     [copies] = tmp_path.glob("branchline-runs-*/versions")
     shutil.rmtree(copies)
     ended: list[dict] = []
@@ -277,7 +277,7 @@ def test_a_restarted_redis_loses_no_run_and_no_text(stack, client, stack_redis):
     reader.wait()
     assert list(reader.text.messages.values()) == [WORDS]
     assert client.wait(run)["run"]["status"] == "success"
-    assert client.wait(late, timeout=30)["run"]["status"] == "success"
+    assert client.wait(late)["run"]["status"] == "success"
 
 
 def test_a_cancelled_run_of_a_dead_pool_is_not_run_again(stack, client):
@@ -286,7 +286,7 @@ def test_a_cancelled_run_of_a_dead_pool_is_not_run_again(stack, client):
     os.kill(stack.pool_process(), signal.SIGKILL)
 
     client.post(f"/api/runs/{run['id']}/cancel")
-    result = client.wait(run, timeout=30)
+    result = client.wait(run)
     os.kill(stack.processes["pool python"].pid, signal.SIGCONT)
 
     assert result["run"]["status"] == "cancelled"

@@ -16,7 +16,7 @@ import pytest
 from runtime.testing.client import PASSWORD, Client
 from runtime.testing.ports import free_port
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.balancer import Balancer
 from tests.support.reader import Reader
@@ -46,7 +46,7 @@ def stack(
     with Stack(home, stack_postgresql_url, stack_redis.url, from_python=True, **SETTINGS) as stack:
         stack.start("web", "web 2", PORT=str(SECOND_PORT))
         stack.start("pool python", "pool python 2", BRANCHLINE_POOL_DRAIN="60")
-        until(lambda: is_ready(SECOND_PORT), 40, "the second web process is ready")
+        until(lambda: is_ready(SECOND_PORT), READY_WITHIN, "the second web process is ready")
         both_report_themselves(stack)
         yield stack
 
@@ -162,7 +162,7 @@ def restart(stack: Stack, key: str) -> None:
     assert stack.processes[key].returncode == 0, stack.log(key)
     port = SECOND_PORT if key == "web 2" else stack.port
     stack.start(key.removesuffix(" 2"), key, PORT=str(port))
-    until(lambda: is_ready(port), 40, "the web process is ready")
+    until(lambda: is_ready(port), READY_WITHIN, "the web process is ready")
     both_report_themselves(stack)
 
 
@@ -184,7 +184,9 @@ def is_ready(port: int) -> bool:
 def both_report_themselves(stack: Stack) -> None:
     """Wait until both pool processes have."""
     with closing(stack.client()) as client:
-        until(lambda: slots(client) == 2 * SLOTS, 40, "both pool processes have reported themselves")
+        until(
+            lambda: slots(client) == 2 * SLOTS, READY_WITHIN, "both pool processes have reported themselves"
+        )
 
 
 def slots(client: Client) -> int:

@@ -84,7 +84,7 @@ def test_a_hostile_worker_ends_its_own_run_and_harms_no_other(stack, client, cod
     run = coded(client, code)
     other = client.ask(client.thread(), "still here", worker_id="shell")["runs"][0]
 
-    assert client.wait(other, timeout=30)["run"]["status"] == "success"
+    assert client.wait(other)["run"]["status"] == "success"
     ended = client.wait(run, timeout=60)["run"]
     assert (ended["status"], (ended["error"] or {}).get("code")) == (status, error)
     most = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{stack.pool_process('exec')}/status").read_text())
@@ -129,7 +129,7 @@ def test_a_run_that_stops_itself_can_be_cancelled(client: Client) -> None:
     until(lambda: under_way(client, run) == 1, what="it has begun")
 
     client.post(f"/api/runs/{run['id']}/cancel")
-    assert client.wait(run, timeout=30)["run"]["status"] == "cancelled"
+    assert client.wait(run)["run"]["status"] == "cancelled"
 
 
 GATE = """

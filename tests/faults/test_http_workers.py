@@ -216,7 +216,7 @@ def test_a_service_that_accepts_the_run_and_says_nothing_runs_out_of_time(
 def test_a_busy_service_is_asked_again_when_it_says(client: Client, service: WorkerService) -> None:
     service.status, service.headers, service.answer = 503, {"Retry-After": "120"}, lambda *_: iter(())
     asked = client.ask(client.thread(), "go", worker_id="service")["runs"][0]
-    until(lambda: client.run(asked)["failures"] == 1, 20)
+    until(lambda: client.run(asked)["failures"] == 1)
     service.headers = {}
 
     queue = client.run(asked)["queue"]

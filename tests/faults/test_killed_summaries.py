@@ -84,15 +84,15 @@ def test_a_summary_outlives_the_pool_that_makes_it_and_no_run_waits_for_it(
     first = ask("one")
     second = ask("two", first["run"]["output_state_id"])
     assert second["run"]["window"]["left_out"] == 1
-    until(lambda: [run.status for run in scribes()] == ["running"], 20, "the summary is being made")
+    until(lambda: [run.status for run in scribes()] == ["running"], what="the summary is being made")
 
     third = ask("three", second["run"]["output_state_id"])
     assert (third["run"]["window"]["left_out"], third["run"]["window"]["summed_up"]) == (3, 0)
     waits = "Another summary of the thread is being made."
-    until(lambda: waits in database.read(reasons), 20, "the next one waits")
+    until(lambda: waits in database.read(reasons), what="the next one waits")
     os.kill(stack.pool_process(), signal.SIGKILL)
     until(lambda: [run.status for run in scribes()] == ["success", "success"], 60, "both summaries are made")
-    until(lambda: database.read(outbox.counts) == [], 20, "they are kept")
+    until(lambda: database.read(outbox.counts) == [], what="they are kept")
 
     fourth = ask("four", third["run"]["output_state_id"])
     assert scribes()[0].attempt == 2

@@ -95,7 +95,7 @@ def test_a_machine_that_loses_the_database_ends_its_child_before_the_lease(site,
 
     machine.cut("database")
     leases: list[object] = []
-    until(lambda: leases.append(value(url, run, "lease_until")) or not alive(pid), 20, "the child was ended")
+    until(lambda: leases.append(value(url, run, "lease_until")) or not alive(pid), what="the child was ended")
     assert datetime.now(UTC) < leases[-1]
 
     stack.start("pool python", key="second pool")
@@ -123,4 +123,4 @@ def test_a_machine_that_loses_redis_goes_on_without_it(site, machine, client):
     assert_whole(client, run, words, attempt=1)
     reader.wait()
     assert list(reader.text.messages.values()) == [words]
-    assert client.wait(later, timeout=30)["messages"][0]["content"] == "later"
+    assert client.wait(later)["messages"][0]["content"] == "later"

@@ -131,7 +131,7 @@ def try_for(seconds: float, stack: Stack, url: str) -> None:
         assert counts["terminated"] > 20
         assert len(accepted) >= CLIENTS, answers
 
-        until(stack.ready, 20, "every process is useful")
+        until(stack.ready, what="every process is useful")
         until(lambda: unfinished(url) == 0, 60, "every run has ended")
         for run in accepted[:: max(1, len(accepted) // 50)]:
             result = client.wait(run)

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.coded import coded, write_worker
 from tests.support.redis_rights import set_documented_rights
@@ -105,7 +105,7 @@ def test_flower_shows_the_pools_queues_and_tasks_of_its_own_installation(stacks:
         flowers = [undo.enter_context(Watcher(stack.environ)) for stack in stacks]
         clients = [undo.enter_context(closing(stack.client())) for stack in stacks]
         for flower in flowers:
-            until(flower.workers, 40, "Flower knows the pool")
+            until(flower.workers, READY_WITHIN, "Flower knows the pool")
             until(lambda flower=flower: "python@" in flower.get("/workers").text, 40, "it has its events")
         runs = [client.ask(client.thread(), "one", n=2)["runs"] for client in clients]
         shown = [{f"run {run['id']}" for run in asked} for asked in runs]

@@ -25,14 +25,14 @@ class Reader:
     def deltas(self) -> int:
         return sum(event.type == "message.delta" for event in self.events)
 
-    def wait(self, within: float = 40) -> list[Received]:
+    def wait(self, within: float = 60) -> list[Received]:
         self._thread.join(within)
         assert not self._thread.is_alive(), [event.type for event in self.events][-5:]
         return self.events
 
     def _follow(self) -> None:
         last = None
-        while not self.events or self.events[-1].type != "run.completed":
+        while not self._client.is_closed and (not self.events or self.events[-1].type != "run.completed"):
             try:
                 with self._client.stream(f"/api/runs/{self._run['id']}/events", last) as events:
                     for event in events:

@@ -11,7 +11,7 @@ from typing import Any
 
 from runtime.settings import CHECKOUT
 
-WITHIN = 20.0
+WITHIN = 60.0
 """Seconds that a process may take to end on a busy machine."""
 
 Execute = Callable[..., "Executed"]

@@ -24,7 +24,7 @@ REGISTRY = discover([CHECKOUT / "workers", WORKERS])
 FAKE = replace(REGISTRY.get("fake"), sandbox=Rules(write=("/tmp",)))  # noqa: S108
 """It may reach the files of its tests. The data folder is elsewhere."""
 SHELL = REGISTRY.get("shell")
-WITHIN = 20.0
+WITHIN = 60.0
 """Seconds that anything may take on a busy machine."""
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs subreapers")

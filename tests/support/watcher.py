@@ -17,6 +17,7 @@ from runtime.queue.app import make_celery
 from runtime.queue.messages import TASK
 from runtime.settings import CHECKOUT, load
 from runtime.testing.ports import free_port
+from runtime.testing.stack import READY_WITHIN
 from runtime.testing.waiting import until
 
 PASSWORD = "open sesame"
@@ -67,7 +68,7 @@ def flower(home: Path, **environ: str) -> Iterator[Watcher]:
     process = subprocess.Popen(command, cwd=CHECKOUT, env=everything, start_new_session=True)
     try:
         with Watcher(everything) as watcher:
-            until(lambda: _answers(watcher), 40, "Flower answers")
+            until(lambda: _answers(watcher), READY_WITHIN, "Flower answers")
             yield watcher
     finally:
         process.terminate()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runtime.store import migrate
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 
 
@@ -28,7 +28,7 @@ def web_only(stack: Stack) -> Iterator[Stack]:
     migrate.upgrade(stack.environ["DATABASE_URL"])
     try:
         stack.start("web")
-        until(stack.ready, 40, "the web process is ready")
+        until(stack.ready, READY_WITHIN, "the web process is ready")
         yield stack
     finally:
         stack.__exit__()

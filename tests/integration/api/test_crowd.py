@@ -94,7 +94,7 @@ def test_a_vanished_reader_is_noticed_while_a_stream_is_silent(stack: Stack) -> 
         read(seats, 10, until=b"retry: ")
         for number, seat in enumerate(seats):
             (seat.vanish, seat.reset, seat.close)[number % 3]()
-        until(lambda: figure(ada, "open_streams") == 0, 20, "all of them are noticed")
+        until(lambda: figure(ada, "open_streams") == 0, what="all of them are noticed")
         until(lambda: connections(stack) < 5, what="no connection is left")
         for seat in seats:
             seat.close()

@@ -15,7 +15,7 @@ from runtime.testing.client import PASSWORD, Client
 from runtime.testing.ports import free_port
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.sse import parse
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.contract import check_safe
 
@@ -66,7 +66,7 @@ def visit(stack: Stack, second: str, addresses: Iterator[str]) -> Iterator[Visit
         def come(url: str = stack.url, address: str | None = None) -> Client:
             client = leave.enter_context(Client(url))
             client.headers["X-Forwarded-For"] = address or next(addresses)
-            until(lambda: answers(client), 40, "the web process answers")
+            until(lambda: answers(client), READY_WITHIN, "the web process answers")
             return client
 
         yield come

@@ -18,7 +18,7 @@ from runtime.sandbox import landlock
 from runtime.sandbox.host_sandbox import widened
 from runtime.sandbox.rules import Rules
 
-WITHIN = 20.0
+WITHIN = 60.0
 
 pytestmark = pytest.mark.skipif(landlock.missing() is not None, reason=f"Landlock: {landlock.missing()}")
 

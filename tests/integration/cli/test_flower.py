@@ -11,7 +11,7 @@ import pytest
 
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.watcher import Watcher, flower_settings
 
@@ -40,8 +40,8 @@ def stack(
 def flower(stack: Stack) -> Iterator[Watcher]:
     """Ready when it knows the pool."""
     with Watcher(stack.environ) as watcher:
-        until(watcher.workers, 40, "Flower knows the pool")
-        until(lambda: "python@" in watcher.get("/workers").text, 40, "Flower has its events")
+        until(watcher.workers, READY_WITHIN, "Flower knows the pool")
+        until(lambda: "python@" in watcher.get("/workers").text, READY_WITHIN, "Flower has its events")
         yield watcher
 
 

@@ -303,7 +303,7 @@ def test_a_killed_process_is_restarted_while_the_others_go_on(up: Up) -> None:
     children = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid, _ in direct_children(up)}
     web = next(pid for pid, line in children.items() if b"gunicorn" in line)
     os.kill(web, signal.SIGKILL)
-    until(lambda: up.printed("web ended with SIGKILL"), 20, "the end was noticed")
+    until(lambda: up.printed("web ended with SIGKILL"), what="the end was noticed")
     until(lambda: answers(f"{up.url}/readyz"), READY_WITHIN, "the web process is back")
     left = {pid for pid, _ in direct_children(up)}
     assert left >= set(children) - {web}
@@ -394,7 +394,7 @@ def test_no_process_survives_when_up_is_killed(up: Up) -> None:
 def test_with_log_format_json_each_line_is_an_object_of_its_process(up: Up) -> None:
     [pool] = [pid for pid, line in command_lines(up).items() if b"runtime.pool.process\0python" in line]
     os.kill(pool, signal.SIGKILL)
-    until(lambda: up.printed("ended with SIGKILL"), 20, "the end was noticed")
+    until(lambda: up.printed("ended with SIGKILL"), what="the end was noticed")
     assert up.end(signal.SIGINT) == 0
     until(lambda: up.printed("Stopped."))
 

@@ -24,7 +24,7 @@ from runtime.services import Services
 from runtime.store import attempts
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.attempt import Attempt
 from tests.support.metrics import samples
@@ -119,7 +119,7 @@ class Panel:
         return next(data["id"] for _, data in reversed(self.told) if "id" in data)
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
-        until(condition, 20, f"{what}; told: {str(self.told)[-600:]}")
+        until(condition, what=f"{what}; told: {str(self.told)[-600:]}")
 
 
 @contextmanager
@@ -199,7 +199,7 @@ def test_the_death_of_the_web_processes_loses_and_doubles_nothing(
         kill_web_processes(stack)
         assert first.closed.wait(20)
     attempt.write(message_id, "three ")
-    until(stack.ready, 40, "another web process is there")
+    until(stack.ready, READY_WITHIN, "another web process is there")
 
     with panel(stack, ada) as second:
         second.join(session_id, after=first.last_id())
@@ -232,7 +232,7 @@ def both_have_begun(stack: Stack) -> None:
             begun.update(dict(labels)["web"] for name, labels in samples(anew) if name == READS)
         return len(begun) == 2
 
-    until(look, 40, "both web processes answer")
+    until(look, READY_WITHIN, "both web processes answer")
 
 
 def memory(stack: Stack) -> int:

@@ -17,7 +17,7 @@ from runtime.store import Database
 from runtime.store.tables import runs
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.databases import ON_BOTH_DATABASES
 from tests.support.more_workers import with_workers
@@ -117,8 +117,7 @@ def test_a_single_run_starts_soon_behind_a_thousand_of_another_user(clients, dat
     )
     until(
         lambda: not greedy.get("/api/runs", params={"status": "running"}).json()["items"],
-        20,
-        "all have ended",
+        what="all have ended",
     )
 
 
@@ -216,7 +215,11 @@ def test_a_run_with_one_attempt_is_never_started_twice(clients, stack):
 def test_limits_of_runs_at_once_hold_on_two_pool_processes(clients, stack, database):
     one, other, _ = clients
     stack.start("pool python", "second pool", BRANCHLINE_POOL_SLOTS=str(2 * LIMIT))
-    until(lambda: one.get("/api/workers/narrow").json()["worker"]["slots"] > 2 * LIMIT, 30, "there are two")
+    until(
+        lambda: one.get("/api/workers/narrow").json()["worker"]["slots"] > 2 * LIMIT,
+        READY_WITHIN,
+        "there are two",
+    )
     asked: set[str] = set()
 
     def ended() -> list[Any]:

@@ -64,7 +64,7 @@ class Guarded:
             found = re.findall(r"child (\d+)\n", self.text)
             return found if len(found) >= number else []
 
-        return int(until(children, 20, f"child {number} has begun")[number - 1])
+        return int(until(children, what=f"child {number} has begun")[number - 1])
 
 
 @pytest.fixture

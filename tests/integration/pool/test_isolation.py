@@ -156,7 +156,7 @@ def test_an_isolated_process_that_is_stopped_is_killed_and_its_run_released(isol
     failures: list[str | None] = []
     execution = threading.Thread(target=lambda: failures.append(processes.execute("run")))
     execution.start()
-    [process] = until(lambda: list(processes._processes.values()), 20, "a process")
+    [process] = until(lambda: list(processes._processes.values()), what="a process")
     process.send_signal(signal.SIGSTOP)
     execution.join(80)
 

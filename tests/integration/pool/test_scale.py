@@ -13,7 +13,7 @@ import pytest
 from runtime.testing.client import Client
 from runtime.testing.ports import free_port
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.reader import Reader
 
@@ -51,8 +51,8 @@ def clients(wide: tuple[Stack, str]) -> Iterator[list[Client]]:
     first = stack.client()
     second = Client(second_url)
     second.cookies = first.cookies
-    until(lambda: slots(first) == RUNS, 40, "three pools have reported themselves")
-    until(lambda: answers(second), 40, "the second web process answers")
+    until(lambda: slots(first) == RUNS, READY_WITHIN, "three pools have reported themselves")
+    until(lambda: answers(second), READY_WITHIN, "the second web process answers")
     yield [first, second]
     first.close()
     second.close()

@@ -11,7 +11,7 @@ import pytest
 from runtime.testing.client import Client
 from runtime.testing.ports import free_port
 from runtime.testing.redis_server import RedisServer
-from runtime.testing.stack import Stack
+from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.metrics import figure
 from tests.support.web_process import web_only
@@ -37,7 +37,7 @@ def second(stack: Stack) -> str:
     stack.start("web", key="second web")
     url = f"http://127.0.0.1:{port}"
     with Client(url) as client:
-        until(lambda: answers(client), 40, "the second web process answers")
+        until(lambda: answers(client), READY_WITHIN, "the second web process answers")
     return url
 
 
