@@ -25,7 +25,7 @@ ONLY_IN = {
     "amqp": ("runtime/queue/",),
     "celery.bootsteps": ("runtime/queue/",),
     "celery.worker": ("runtime/queue/internals.py",),
-    "engineio": ("web/panel/sockets.py",),
+    "engineio": ("web/panel/engine.py",),
     "fastapi": ("runtime/gradio_chat/server.py",),
     "flower": ("config/flower.py",),
     "gevent.hub": ("runtime/stream/",),

@@ -13,8 +13,8 @@ import gevent.socket
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import Request, TextMessage
 
+from web.panel.engine import Connection, WebSocket
 from web.panel.rooms import Room
-from web.panel.sockets import _WebSocket, _Whole
 
 MESSAGES, SIZE, RECEIVED = 500, 1000, 4096
 ENVIRON = {
@@ -34,7 +34,7 @@ def test_what_a_client_sends_is_received_as_it_is_handled() -> None:
     client = WSConnection(ConnectionType.CLIENT)
     asked = client.send(Request(host="localhost", target="/")).decode()
     key = next(line.partition(": ")[2] for line in asked.splitlines() if line.startswith("Sec-WebSocket-Key"))
-    environ = {**ENVIRON, "HTTP_SEC_WEBSOCKET_KEY": key, "gunicorn.socket": _Whole(ours)}
+    environ = {**ENVIRON, "HTTP_SEC_WEBSOCKET_KEY": key, "gunicorn.socket": Connection(ours)}
     waiting, taken = [], []
 
     def handle(connection: Any) -> None:
@@ -47,7 +47,7 @@ def test_what_a_client_sends_is_received_as_it_is_handled() -> None:
     with theirs:
         sending = gevent.spawn(send, theirs, client)
         with suppress(StopIteration):  # so the server learns that the connection is not HTTP any more
-            _WebSocket(handle, None)(environ, lambda *_: None)
+            WebSocket(handle, None)(environ, lambda *_: None)
         sending.get(timeout=10)
 
     assert taken == [text(number) for number in range(MESSAGES)]

@@ -8,7 +8,7 @@ import gevent
 import pytest
 from gevent.socket import socket, socketpair
 
-from web.panel import sockets
+from web.panel import engine
 
 FRAME = bytes(range(256)) * (1 << 14)
 """More than a connection takes at once."""
@@ -32,15 +32,15 @@ def read(connection: socket, size: int = len(FRAME)) -> bytes:
 
 def test_a_frame_is_sent_whole(pair: tuple[socket, socket]) -> None:
     reading = gevent.spawn(read, pair[1])
-    assert sockets._Whole(pair[0]).send(FRAME) == len(FRAME)
+    assert engine.Connection(pair[0]).send(FRAME) == len(FRAME)
     assert reading.get(timeout=WITHIN) == FRAME
 
 
 def test_a_connection_that_takes_nothing_any_more_is_ended(
     pair: tuple[socket, socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "TAKEN_WITHIN", 0.1)
+    monkeypatch.setattr(engine, "TAKEN_WITHIN", 0.1)
     with gevent.Timeout(WITHIN, AssertionError("it waits for ever")), pytest.raises(TimeoutError):
-        sockets._Whole(pair[0]).send(FRAME)
+        engine.Connection(pair[0]).send(FRAME)
     taken = gevent.spawn(read, pair[1]).get(timeout=WITHIN)
     assert taken == FRAME[: len(taken)] and 0 < len(taken) < len(FRAME)

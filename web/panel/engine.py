@@ -1,0 +1,195 @@
+"""What Socket.IO and Engine.IO do not do by themselves: bounds, and the id of a connection.
+
+Their internals are used here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
+from socket import SHUT_RDWR
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import engineio
+import gevent
+import socketio
+from engineio.async_drivers.gevent import WebSocketWSGI
+from engineio.payload import Payload
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+
+from runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+LARGEST = 1 << 20
+"""Bytes of one event of a client."""
+CONNECTED_WITHIN = 5.0
+"""Seconds after which a connection that has not shown who it is is closed."""
+TAKEN_WITHIN = 60.0
+"""Seconds after which a connection is ended that takes nothing of what it is sent."""
+_PACKETS = ("0", "1", "2", "3")
+"""Of Socket.IO: to connect, to disconnect, an event, and its acknowledgement; not those with attachments."""
+_UNREADABLE = logging.getLogger(f"{__name__}.unreadable")
+"""What a client sends that cannot be read is no error of ours, and would fill the log: nothing is logged."""
+_UNREADABLE.setLevel(logging.CRITICAL + 1)
+_MOST_TOGETHER = 100
+"""Packets in one request of a client that polls, such as all that it has written offline."""
+
+
+class Connection:
+    """A connection that sends all of what it is given, and receives only what is asked for.
+
+    simple-websocket calls ``send`` once for each frame and takes the frame for sent. Under gevent that
+    sends what fits, so a slow reader would miss the rest of it and find no frame any more. And it
+    receives in a greenlet of its own, into a list without a bound: from a client that sends faster
+    than its events are handled, all that it sends.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._lock = BoundedSemaphore()  # the answer to a ping must not come into a frame
+        self.is_awaited = Event()
+        """Whether somebody waits for a message, or the connection is not used any more."""
+
+    def recv(self, size: int) -> bytes:
+        """Receive, once somebody waits for a message. Raises OSError where the connection is closed."""
+        gevent.sleep(0)  # who has waited for what came last goes on first, and does not wait any more
+        while not self.is_awaited.is_set():
+            self.is_awaited.wait()
+        return bytes(self._connection.recv(size))
+
+    def send(self, data: bytes) -> int:
+        """Send all of ``data``. Raises TimeoutError, and ends the connection, where nobody takes it."""
+        left = memoryview(data)
+        with self._lock:
+            while left:
+                left = left[self._send_some(left) :]
+        return len(data)
+
+    def _send_some(self, data: memoryview) -> int:
+        try:
+            with gevent.Timeout(TAKEN_WITHIN, TimeoutError()):
+                return int(self._connection.send(data))
+        except TimeoutError:
+            with suppress(OSError):
+                self._connection.shutdown(SHUT_RDWR)
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+class WebSocket(WebSocketWSGI):  # type: ignore[misc]
+    """One that reads no more of a message than it may have, and no further one before that is handled.
+
+    Engine.IO looks at the size of a message once all of it is there.
+    """
+
+    def __init__(self, handler: Any, server: Any) -> None:
+        super().__init__(handler, server)
+        self.server_args["max_message_size"] = LARGEST
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        """Serve the connection until it is closed."""
+        self._connection: Connection = environ["gunicorn.socket"]
+        try:
+            return super().__call__(environ, start_response)
+        finally:
+            self._connection.is_awaited.set()  # what receives finds that it is closed
+
+    def wait(self) -> Any:
+        """The next message; None where the connection is closed."""
+        self._connection.is_awaited.set()
+        try:
+            return super().wait()
+        finally:
+            self._connection.is_awaited.clear()
+
+
+class Engine(engineio.Server):  # type: ignore[misc]
+    """Engine.IO, whose ids name the process that has the connection."""
+
+    process = ""
+
+    def generate_id(self) -> str:
+        """The name of this process, and what nobody guesses."""
+        return f"{self.process}.{super().generate_id()}"
+
+    def disconnect(self, sid: str | None = None) -> None:
+        """Close a connection that has sent what it may not. Engine.IO would wait for its client to poll."""
+        connection = self.sockets.pop(sid, None)
+        if connection is not None:
+            connection.close(wait=False)
+
+
+class Server(socketio.Server):  # type: ignore[misc]
+    """One that closes connections itself, where Socket.IO asks its clients to do so."""
+
+    def __init__(self, settings: Settings, is_allowed: Callable[[str, WSGIEnvironment], bool]) -> None:
+        """``is_allowed``: whether pages of an origin may connect."""
+        super().__init__(
+            async_mode="gevent",
+            transports=["polling", "websocket"],
+            async_handlers=False,  # else two messages of one client could change places
+            ping_timeout=settings.panel.socketio_ping_timeout,
+            ping_interval=settings.panel.socketio_ping_interval,
+            max_http_buffer_size=LARGEST,
+            cors_allowed_origins=is_allowed,
+            cors_credentials=False,
+            engineio_logger=_UNREADABLE,
+        )
+        self.eio._async = {**self.eio._async, "websocket": WebSocket}
+        self._most = settings.web.connections
+        """Connections at once: one that polls holds none of the web process's."""
+        Payload.max_decode_packets = _MOST_TOGETHER
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+    def _handle_eio_connect(self, eio_sid: str, environ: WSGIEnvironment) -> Any:
+        if len(self.eio.sockets) > self._most:
+            return False
+        gevent.spawn_later(CONNECTED_WITHIN, self._close_stranger, eio_sid)
+        return super()._handle_eio_connect(eio_sid, environ)
+
+    def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> Any:
+        """Events are text, in one namespace: attachments could be of any number and size."""
+        is_event = isinstance(data, str) and data[:1] in _PACKETS and (data[1:2] != "/" or data[1:3] == "/,")
+        if not is_event:
+            return self.hang_up(eio_sid)
+        return super()._handle_eio_message(eio_sid, data)
+
+    def _close_stranger(self, eio_sid: str) -> None:
+        if self.manager.sid_from_eio_sid(eio_sid, "/") is None:
+            self.hang_up(eio_sid)
+            self.eio.sockets.pop(eio_sid, None)
+
+    def hang_up(self, eio_sid: str) -> None:
+        """Close a connection, whatever its client does; one that is closed stays so."""
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is not None:
+            connection.close(wait=False)
+
+
+def is_readable(environ: WSGIEnvironment) -> bool:
+    """Whether Engine.IO can read a request. It would answer that it has where it has not.
+
+    A script (JSONP) is none: any page may include it, and read an id that a cookie has made.
+    """
+    if "j" in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True):
+        return False
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if environ["REQUEST_METHOD"] != "POST" or length > LARGEST:  # Engine.IO closes such a connection
+        return True
+    body = environ["wsgi.input"].read(length)
+    environ["wsgi.input"] = BytesIO(body)
+    try:
+        Payload(encoded_payload=body.decode())
+    except (ValueError, KeyError, IndexError, RecursionError):
+        return False
+    return True
