@@ -20,6 +20,7 @@ from engineio.async_drivers.gevent import WebSocketWSGI
 from engineio.payload import Payload
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
+from gevent.queue import Empty, JoinableQueue
 
 from runtime.settings import Settings
 
@@ -37,6 +38,8 @@ _PACKETS = ("0", "1", "2", "3")
 _UNREADABLE = logging.getLogger(f"{__name__}.unreadable")
 """What a client sends that cannot be read is no error of ours, and would fill the log: nothing is logged."""
 _UNREADABLE.setLevel(logging.CRITICAL + 1)
+_MOST_IN_ANSWER = 16
+"""Packets in one answer to a client that polls: python-engineio's client reads no more, and is gone."""
 _MOST_TOGETHER = 100
 """Packets in one request of a client that polls, such as all that it has written offline."""
 
@@ -111,6 +114,22 @@ class WebSocket(WebSocketWSGI):  # type: ignore[misc]
             self._connection.is_awaited.clear()
 
 
+class Packets(JoinableQueue[Any]):
+    """What waits for a client. Whoever takes all that is there is given so much as a client reads at once."""
+
+    _taken = 0
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The next packet; without ``block``, one more of those for the same answer. Raises Empty."""
+        if block:
+            self._taken = 0
+        elif self._taken >= _MOST_IN_ANSWER:
+            raise Empty
+        packet = super().get(block, timeout)
+        self._taken += 1
+        return packet
+
+
 class Engine(engineio.Server):  # type: ignore[misc]
     """Engine.IO, whose ids name the process that has the connection."""
 
@@ -119,6 +138,10 @@ class Engine(engineio.Server):  # type: ignore[misc]
     def generate_id(self) -> str:
         """The name of this process, and what nobody guesses."""
         return f"{self.process}.{super().generate_id()}"
+
+    def create_queue(self, *_: Any, **__: Any) -> Packets:
+        """A queue of a connection."""
+        return Packets()
 
     def disconnect(self, sid: str | None = None) -> None:
         """Close a connection that has sent what it may not. Engine.IO would wait for its client to poll."""
