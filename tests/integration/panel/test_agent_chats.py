@@ -265,7 +265,7 @@ def test_an_agent_type_without_a_worker_names_the_setting(ada: Client, core: Cor
     refused = ada.post(PATH, json={"agent_type": "document"})
 
     assert refused.status_code == 422
-    assert "'document_agent'" in refused.json["detail"] and "PANEL_AGENTS" in refused.json["detail"]
+    assert "'nobody'" in refused.json["detail"] and "PANEL_AGENTS" in refused.json["detail"]
     assert refused.json["errors"][0]["path"] == "agent_type"
     with core.database.engine.connections.begin() as c:
         assert c.execute(sa.select(sa.func.count()).select_from(tables.threads)).scalar_one() == 0
