@@ -69,7 +69,18 @@ def _body(message: Message) -> str:
             answer = message.data.get("answer")
             return message.content if answer is None else f"{message.content}\n\n> {answer}"
         case _:
-            return message.content
+            return "\n\n".join(filter(None, [message.content, _sources(message.data.get("sources"))]))
+
+
+def _sources(listed: object) -> str:
+    """The passages that an answer cites by number, as agents name them in its data."""
+    lines = []
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, Mapping) and isinstance(one.get("document"), str):
+            titles = one.get("titles")
+            place = [one["document"], *(titles if isinstance(titles, list) else ())]
+            lines.append(f"- [{one.get('number')}] {' › '.join(map(str, place))}")
+    return "\n".join(lines)
 
 
 def _fenced(text: str, language: str) -> str:

@@ -461,6 +461,17 @@ def test_a_path_is_exported_as_markdown(ada: Client) -> None:
     assert ("right" in chosen.text, "left" in chosen.text) == (False, True)
 
 
+def test_an_answer_is_exported_with_the_passages_that_it_cites(ada: Client) -> None:
+    thread = ada.thread()
+    sources = [{"number": 2, "document": "leases.md", "titles": ["Leases", "Renewal"]}, 5, {"titles": 3}]
+    said = {"role": "assistant", "content": "Each second [2].", "data": {"sources": sources}}
+    body = {"parent_id": thread["root_state_id"], "messages": [said]}
+    assert ada.post(at(thread, "/states"), json=body).status_code == 201
+
+    exported = ada.get(at(thread, "/export?format=markdown")).text
+    assert exported.endswith("Each second [2].\n\n- [2] leases.md › Leases › Renewal\n")
+
+
 def test_the_whole_tree_is_exported_as_markdown(ada: Client) -> None:
     thread = ada.thread(title="Oak")
     trunk = ada.say(thread, "trunk")

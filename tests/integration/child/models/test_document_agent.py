@@ -164,6 +164,7 @@ def test_a_document_that_is_paid_for_is_not_written_again(ask: Ask, model: FakeM
     said = attached("Make it short.", file("guide.md", TEXT))
     whole = ask("document_agent", said)
     for crash_after in range(len(whole.events)):
+        assert ask("document_agent", said, cancel_after=crash_after).status == "cancelled"
         model.requests.clear()
         lost = ask("document_agent", said, crash_after=crash_after)
         before, kept = len(model.requests), len(lost.saved)

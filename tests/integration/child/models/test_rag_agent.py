@@ -113,6 +113,9 @@ def test_a_lost_attempt_asks_for_nothing_again_that_was_saved(ask: Ask, model: F
     conversation = ("What do cats eat?", {"role": "assistant", "content": "Mice."}, "And they?")
     whole = ask("rag_agent", *conversation, passages=PASSAGES)
     for crash_after in range(len(whole.events)):
+        assert (
+            ask("rag_agent", *conversation, passages=PASSAGES, cancel_after=crash_after).status == "cancelled"
+        )
         model.requests.clear()
         lost = ask("rag_agent", *conversation, passages=PASSAGES, crash_after=crash_after)
         before, kept = len(model.requests), [key for key in lost.saved if key != "passages"]

@@ -138,6 +138,7 @@ def test_a_lost_attempt_pays_for_no_plan_again(ask: Ask, model: FakeModel) -> No
     answering(model, tasks(task("T1")))
     whole = ask("task_agent", FEATURE)
     for crash_after in range(len(whole.events)):
+        assert ask("task_agent", FEATURE, cancel_after=crash_after).status == "cancelled"
         model.requests.clear()
         lost = ask("task_agent", FEATURE, crash_after=crash_after)
         before = len(model.requests)

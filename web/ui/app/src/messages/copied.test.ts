@@ -22,6 +22,13 @@ it('an answer is copied as Markdown', () => {
   );
 });
 
+it('an answer is copied with its sources', () => {
+  const sources = [{ number: 2, document: 'leases.md', titles: ['Renewal'], text: '' }];
+  const answer = [message('text', 'Each second [2].', { data: { sources } })];
+  expect(asMarkdown(answer)).toBe('Each second [2].\n\n- [2] leases.md › Renewal');
+  expect(asPlainText(answer)).toBe('Each second [2].\n\n• [2] leases.md › Renewal');
+});
+
 it('an answer is copied as plain text', () => {
   expect(asPlainText(ANSWER)).toBe(
     'The sum is 1 + 2:\n\n1. one\n2. two\n\n• ☑ done\n• ☐ open\n\na\tb\n1\t2\n\nprint("```")\n\n3',
