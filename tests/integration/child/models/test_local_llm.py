@@ -246,10 +246,7 @@ def test_the_end_of_stdin_ends_it_also_between_two_starts(
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
-    if not llama.installed():
-        if os.environ.get("CI") == "true":
-            pytest.fail(llama.NONE)
-        pytest.skip(llama.NONE)
+    llama.need()
     with closing(_pool(tmp_path_factory)) as pool:
         yield pool
 
