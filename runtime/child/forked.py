@@ -82,9 +82,7 @@ def receive(source: socket.socket) -> tuple[bytes, list[int]]:
         for _, _, data in ancillary
         for at in range(0, len(data) - 3, 4)
     ]
-    message = bytes(memoryview(_BUFFER)[:size])
-    _BUFFER[:size] = bytes(size)  # the next child must not find this run's token in its memory
-    return message, descriptors
+    return bytes(memoryview(_BUFFER)[:size]), descriptors
 
 
 def decode(message: bytes) -> dict[str, Any]:
@@ -137,7 +135,7 @@ def execute(
         for entrance in group:  # the pool has opened it: a sandboxed process could not
             os.write(entrance, b"0")
             os.close(entrance)
-        _enter(request)
+        _enter(request, _read(stdin, request["environ_bytes"]))
     except FileNotFoundError:
         give_up(host, FOLDER_MISSING)
     except OSError as error:
@@ -162,10 +160,25 @@ def give_up(host: socket.socket, reason: str) -> NoReturn:
     os._exit(70)
 
 
-def _enter(request: dict[str, Any]) -> None:
+def _read(stdin: int, size: int) -> bytes:
+    """The beginning of the input, which is the run's environment.
+
+    It comes by no message of the host: that would have the run's token in its memory then, and with it
+    every child that it forks later.
+    """
+    found = b""
+    while len(found) < size:
+        piece = os.read(stdin, size - len(found))
+        if not piece:
+            raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))  # the pool has ended
+        found += piece
+    return found
+
+
+def _enter(request: dict[str, Any], variables: bytes) -> None:
     os.chdir(request["folder"])
     environ = os.environ
-    for name, value in request["environ"].items():
+    for name, value in decode(variables).items():
         environ[name] = value
     _limit(resource.RLIMIT_NOFILE, request["open_files"])
     # Data, not address space: programs reserve far more address space than they use.

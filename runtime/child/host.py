@@ -13,10 +13,11 @@ keeps message boundaries. Each message is a JSON object.
 to the host                   ``{"type": "serve", "entrypoint": path or null, "sandbox": plan or null,
                               "python": path or null}``, first of all; ``python`` is the interpreter
                               of the worker's own environment
-..                            ``{"type": "start", "child", "command", "folder", "environ",
+..                            ``{"type": "start", "child", "command", "folder", "environ_bytes",
                               "memory_bytes", "open_files", "group"}`` with stdin, stdout,
                               stderr and, if ``group`` is true, ``cgroup.procs`` of the control group
-                              to enter as descriptors; ``command`` null means a fork of the worker
+                              to enter as descriptors; ``command`` null means a fork of the worker. The
+                              run's environment is the first line of stdin, of so many bytes
 ..                            ``{"type": "kill", "child", "signal"}``
 ..                            ``{"type": "ping"}``, to see whether it lives
 from the host                 ``{"type": "network"}`` with the socket that listens in its own network

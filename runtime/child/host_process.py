@@ -166,11 +166,14 @@ class HostProcess:
     def start(self, request: dict[str, Any], line: bytes, group: ControlGroup | None) -> ChildProcess:
         """Start a child that finds ``line`` on its stdin. Raises ChildLost.
 
-        ``request`` is the ``start`` message of the host's protocol, without the child's number.
+        ``request`` is the ``start`` message of the host's protocol, without the child's number and with
+        the run's environment, which only the child is told.
         """
         if self._retired or not self.alive:
             raise HostGone
         number = next(self._numbers)
+        request = dict(request)
+        environ = json.dumps(self.environ_of(request.pop("environ"))).encode() + b"\n"
         with pipes() as (ours, theirs):
             child = ChildProcess(
                 self, number, group, WritePipe(ours[0]), ReadPipe(ours[1]), ReadPipe(ours[2])
@@ -178,10 +181,9 @@ class HostProcess:
             ours.clear()
             self._children[number] = child
             self.started += 1
-            if line:
-                child.send(line)
-            request = {**request, "environ": self.environ_of(request["environ"])}
-            message = json.dumps({**request, "child": number, "group": group is not None}).encode()
+            child.send(environ + line)
+            more = {"child": number, "group": group is not None, "environ_bytes": len(environ)}
+            message = json.dumps({**request, **more}).encode()
             try:
                 with _entrance(group) as entrance:
                     socket.send_fds(self._control, [message], [*theirs, *entrance])
