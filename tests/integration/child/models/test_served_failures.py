@@ -103,6 +103,15 @@ def test_a_cut_in_mid_stream_is_tried_again_and_keeps_the_part(model: FakeModel,
     assert [(one.content, one.status) for one in last.messages] == [("so far", "partial")]
 
 
+def test_a_graph_goes_on_with_no_half_answer(model: FakeModel) -> None:
+    model.answer = lambda: iter(BEGUN)
+    lost = execute(serve(of_langgraph(model.url)), "hi")
+    assert "the answer has no end" in tried_again(lost)
+    model.answer = lambda: iter([*BEGUN, chunk({}, finish="stop")])
+    again = lost.resume()
+    assert (again.status, again.text, len(model.requests)) == ("success", "so far", 2), again.error
+
+
 @each_library
 def test_an_error_in_mid_stream_is_tried_again(model: FakeModel, library: Any) -> None:
     model.answer = lambda: iter([*BEGUN, OVERLOADED])
