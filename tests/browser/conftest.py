@@ -16,6 +16,7 @@ from runtime.settings import CHECKOUT
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from tests.support.browser import PLAIN_HOST, Visitor
+from tests.support.unaware import unaware
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def room() -> Iterator[Room]:
 
 
 @pytest.fixture(scope="module")
-def chromium(room: Room) -> Browser:
+def chromium(room: Room, tmp_path_factory: pytest.TempPathFactory) -> Browser:
     """A browser; the test is skipped where there is none."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
@@ -77,7 +78,7 @@ def chromium(room: Room) -> Browser:
             pytest.fail(text)
         pytest.skip(text)
     assert (CHECKOUT / "web/static/index.html").exists(), "the interface is not built: make ui"
-    return room.keep(_launched, path)
+    return room.keep(_launched, unaware(path, tmp_path_factory.mktemp("browser")))
 
 
 @contextmanager
