@@ -93,6 +93,8 @@ class Document:
     """Bytes of the file."""
     digest: str
     """SHA-256 of the file, as it was before a run made this kind of it."""
+    validator: str | None
+    """By which a run asks its origin whether it has changed, such as the ETag of a page."""
     passages: int
     created_at: datetime
     updated_at: datetime
@@ -107,6 +109,7 @@ class Document:
             "kind": self.kind,
             "size": self.size,
             "digest": self.digest,
+            "validator": self.validator,
             "passages": self.passages,
             "created_at": encode_time(self.created_at),
             "updated_at": encode_time(self.updated_at),

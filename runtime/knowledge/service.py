@@ -30,6 +30,8 @@ class Sent:
     """What it is to be read as; None: what its name and its content say."""
     digest: str | None = None
     """SHA-256 of the file that its content was made of; None: of its content."""
+    validator: str | None = None
+    """By which its origin will be asked whether it has changed."""
 
 
 class Knowledge:
@@ -70,7 +72,7 @@ class Knowledge:
         if before is not None and before.digest == digest:
             return before, False
         kind, title, passages = reading.read(sent.content, name, user_id, sent.kind)
-        new = NewDocument(name, title, kind, len(sent.content), digest, passages)
+        new = NewDocument(name, title, kind, len(sent.content), digest, passages, sent.validator)
         return self._database.write(store.put_document, workspace_id, source_id, new, run), True
 
     def remove_source(self, user: User, source_id: str) -> None:

@@ -151,6 +151,7 @@ class NewDocument:
     size: int
     digest: str
     passages: Sequence[Passage]
+    validator: str | None = None
 
 
 def put_document(
@@ -166,7 +167,7 @@ def put_document(
         if c.execute(fence).one_or_none() is None:
             raise StaleAttempt
     language = _lock_source(c, workspace_id, source_id)
-    values = {name: getattr(new, name) for name in ("name", "title", "kind", "size", "digest")}
+    values = {name: getattr(new, name) for name in ("name", "title", "kind", "size", "digest", "validator")}
     values |= {"passages": len(new.passages), "updated_at": now()}
     where = (documents.c.source_id == source_id, documents.c.name == new.name)
     replaced = documents.update().where(*where).values(values).returning(documents.c.id)

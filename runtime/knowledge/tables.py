@@ -44,6 +44,7 @@ documents = sa.Table(
     sa.Column("kind", sa.String(10), nullable=False),
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("validator", sa.Text),  # by which its origin is asked whether it has changed
     sa.Column("passages", sa.Integer, nullable=False),
     sa.Column("created_at", Time, nullable=False),
     sa.Column("updated_at", Time, nullable=False),

@@ -32,7 +32,8 @@ class Passage:
         self.score = float(fields.get("score") or 0)
         """The greater, the better it fits; to be compared in one answer only."""
         self.digest: str | None = fields.get("digest")
-        """Of its document, where it is one of a test."""
+        self.validator: str | None = fields.get("validator")
+        """Both of its document, where it is one of a test."""
 
     def __repr__(self) -> str:
         return f"Passage({self.document!r}, {self.position})"
@@ -46,6 +47,8 @@ class Document:
         """What it is called in its source."""
         self.digest = str(fields.get("digest") or "")
         """SHA-256 in hexadecimal digits: of the file that it was made of, or of its own content."""
+        self.validator: str | None = fields.get("validator")
+        """What it was added with."""
 
     def __repr__(self) -> str:
         return f"Document({self.name!r})"
@@ -58,6 +61,7 @@ def add(
     local: list[Passage],
     kind: str | None = None,
     digest: str | None = None,
+    validator: str | None = None,
 ) -> bool:
     """Add a document; whether it was not there as it is already.
 
@@ -66,21 +70,22 @@ def add(
     body = content.encode() if isinstance(content, str) else content
     if not has_server():
         text = body.decode("utf-8", "replace")
-        return _add(source, name, text, local, digest or hashlib.sha256(body).hexdigest())
-    given = {"source": source, "name": name, "kind": kind, "digest": digest}
+        known = {"digest": digest or hashlib.sha256(body).hexdigest(), "validator": validator}
+        return _add(source, name, text, local, known)
+    given = {"source": source, "name": name, "kind": kind, "digest": digest, "validator": validator}
     asked = urlencode({key: value for key, value in given.items() if value is not None})
     headers = {"Content-Type": "application/octet-stream"}
     with request(f"documents?{asked}", body, headers) as answer:
         return bool(json.loads(read(answer))["changed"])
 
 
-def _add(source: str, name: str, text: str, local: list[Passage], digest: str) -> bool:
+def _add(source: str, name: str, text: str, local: list[Passage], known: Mapping[str, Json]) -> bool:
     """For tests."""
     same = _named(source, name, local)
-    if [one.digest for one in same] == [digest]:
+    if [one.digest for one in same] == [known["digest"]]:
         return False
     local[:] = [one for one in local if one not in same]
-    local.append(Passage({"source": source, "document": name, "text": text, "digest": digest}))
+    local.append(Passage({"source": source, "document": name, "text": text, **known}))
     return True
 
 
@@ -88,7 +93,8 @@ def find(source: str, name: str, local: Iterable[Passage]) -> Document | None:
     """The document of that name, if the source has one. ``local`` as in :func:`add`. Raises Failure."""
     if not has_server():
         there = _named(source, name, local)
-        return Document({"name": name, "digest": there[0].digest}) if there else None
+        fields = [{"name": name, "digest": one.digest, "validator": one.validator} for one in there]
+        return Document(fields[0]) if fields else None
     with request(f"documents?{urlencode({'source': source, 'name': name})}") as answer:
         found = json.loads(read(answer))["document"]
     return Document(found) if found else None

@@ -330,6 +330,7 @@ class Run:
         *,
         kind: str | None = None,
         digest: str | None = None,
+        validator: str | None = None,
     ) -> bool:
         """Add a document to the source of that name in the user's knowledge base, or replace the one that
         it has of this ``name``, such as a path.
@@ -341,11 +342,12 @@ class Run:
 
         ``kind``: ``markdown``, ``html`` or ``text``, where the name does not say it. ``digest``: where
         the content is made of a file, the SHA-256 of that, in hexadecimal digits; it then counts
-        instead of the content, also for :meth:`find_document`.
+        instead of the content, also for :meth:`find_document`. ``validator``: what is to be found there
+        again, such as the ETag of a page, to ask its server whether it has changed.
         """
         from .knowledge import add
 
-        return add(source, name, content, self._local_passages(), kind, digest)
+        return add(source, name, content, self._local_passages(), kind, digest, validator)
 
     def find_document(self, source: str, name: str) -> Document | None:
         """The document of that name in a source of the user's knowledge base; None: there is none.

@@ -47,12 +47,13 @@ def website() -> Iterator[Website]:
             site.asked.append((self.path, dict(self.headers.items())))
             answer = site.pages.get(self.path, Answer(b"There is nothing.", status=404))
             headers = {"Content-Type": answer.type, **answer.headers}
-            self.send_response(answer.status)
+            is_same = self.headers.get("If-None-Match", "") == headers.get("ETag")
+            self.send_response(304 if is_same else answer.status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             with suppress(ConnectionError):
-                self.wfile.write(answer.body)
+                self.wfile.write(b"" if is_same else answer.body)
                 while answer.endless and not site.closed.wait(0.05):
                     self.wfile.write(b"x")
 

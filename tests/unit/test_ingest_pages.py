@@ -63,6 +63,19 @@ def test_a_page_is_read_as_what_its_server_says(reader: Any, site: Website) -> N
     assert {headers["User-Agent"].partition(" ")[0] for _, headers in site.asked} == {"Branchline"}
 
 
+def test_a_page_that_has_not_changed_is_not_sent_again(reader: Any, site: Website) -> None:
+    site.pages = {
+        "/to": Answer(status=302, headers={"Location": "/a", "ETag": '"1"'}),
+        "/a": Answer(b"Cats.", headers={"ETag": '"1"'}),
+    }
+    first = reader.read(f"{site.url}/to")
+    assert first.data == b"Cats."
+    assert reader.read(f"{site.url}/to", first.validator) is None
+
+    site.pages["/a"] = Answer(b"Dogs.", headers={"ETag": '"2"'})
+    assert reader.read(f"{site.url}/to", first.validator).data == b"Dogs."
+
+
 def test_robots_txt_is_asked_once_and_honoured(
     reader: Any, site: Website, problem: Callable[[str], str]
 ) -> None:

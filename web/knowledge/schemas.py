@@ -106,6 +106,13 @@ class NewDocumentOfRunQuery(DocumentOfRunQuery):
         validate=validate.Regexp(r"[0-9a-f]{64}\Z", error="must be 64 hexadecimal digits, in small letters"),
         metadata=says("SHA-256 of the file that the run has made this of; default: of what is sent"),
     )
+    validator = fields.String(
+        load_default=None,
+        validate=validate.Length(max=1000),
+        metadata=says(
+            "what a run will ask the document's origin by whether it has changed, such as the ETag of a page"
+        ),
+    )
 
 
 class PassagesQuery(queries.Query):
@@ -158,6 +165,7 @@ class Document(outputs.Output):
     digest = fields.String(
         metadata=says("SHA-256 of its file, in hexadecimal digits, as it was before a run converted it")
     )
+    validator = fields.String(allow_none=True, metadata=says("as the run that has added it gave it"))
     passages = fields.Integer(metadata=says("how many it has"))
     created_at = outputs.moment()
     updated_at = outputs.moment()

@@ -81,7 +81,7 @@ def add_document_of_run(given: dict[str, Any], run_id: str) -> Response:
         for piece in pieces(request):
             content.write(piece)
         kind = given["kind"] and Kind(given["kind"])
-        sent = Sent(given["name"], bytes(content), kind, given["digest"])
+        sent = Sent(given["name"], bytes(content), kind, given["digest"], given["validator"])
         try:
             added, changed = Knowledge(core.database).add_of_run(run, _project_of(run), given["source"], sent)
         except StaleAttempt as error:

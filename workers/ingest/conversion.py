@@ -38,6 +38,8 @@ class Content:
     data: bytes
     kind: str | None = None
     """What it is read as where it is a text, if more than its name says that."""
+    validator: str | None = None
+    """By which its server is asked whether it has changed."""
 
 
 def form_of(content: bytes) -> str | None:

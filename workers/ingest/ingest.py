@@ -12,6 +12,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -49,6 +50,8 @@ class Document:
     """What it is called in its source."""
     read: Callable[[], Content]
     """Its content. Raises Failure."""
+    read_if_changed: Callable[[str], Content | None] | None = None
+    """The same of a page, but None where it is as it was with that validator."""
 
 
 def run(run: Run) -> str | None:
@@ -84,7 +87,8 @@ def _pages(text: str) -> Iterator[Document]:
     found = (exact or _without_end(loose) for exact, loose in _ADDRESS.findall(text))
     for address in dict.fromkeys(address.partition("#")[0] for address in found):
         key = f"page/{hashlib.sha256(address.encode(errors='replace')).hexdigest()}"
-        yield Document(key, address, lambda address=address: reader.read(address))
+        read = partial(reader.read, address)
+        yield Document(key, address, read, read)
 
 
 def _without_end(address: str) -> str:
@@ -155,11 +159,21 @@ def _bounded(size: int, read: Callable[[], bytes]) -> bytes:
 def _add(run: Run, source: str, document: Document) -> dict[str, Any]:
     """What has become of a document. What another attempt may mend is raised."""
     try:
-        return {"changed": _add_read(run, source, document.name, document.read()), "error": None}
+        content = _read(run, source, document)
+        changed = content is not None and _add_read(run, source, document.name, content)
+        return {"changed": changed, "error": None}
     except Failure as failure:
         if failure.retryable:
             raise
         return {"changed": False, "error": str(failure)}
+
+
+def _read(run: Run, source: str, document: Document) -> Content | None:
+    """The content of a document; None where it is there as it is. Raises Failure."""
+    there = run.find_document(source, document.name) if document.read_if_changed else None
+    if document.read_if_changed and there and there.validator:
+        return document.read_if_changed(there.validator)
+    return document.read()
 
 
 def _add_read(run: Run, source: str, name: str, content: Content) -> bool:
@@ -169,12 +183,13 @@ def _add_read(run: Run, source: str, name: str, content: Content) -> bool:
     if form is None:
         if len(data) > LARGEST_TEXT:
             raise Failure(f"it is larger than {LARGEST_TEXT >> 20} MiB")
-        return run.add_document(source, name, data, kind=content.kind)
+        return run.add_document(source, name, data, kind=content.kind, validator=content.validator)
     digest = hashlib.sha256(data).hexdigest()
     there = run.find_document(source, name)
     if there is not None and there.digest == digest:
         return False
-    return run.add_document(source, name, convert(data, form), kind="html", digest=digest)
+    html = convert(data, form)
+    return run.add_document(source, name, html, kind="html", digest=digest, validator=content.validator)
 
 
 def _told(source: str, added: int, same: int, failed: Sequence[Mapping[str, str]]) -> str:

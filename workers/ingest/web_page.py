@@ -7,11 +7,14 @@ has asked of programs in its robots.txt (RFC 9309) is honoured, also by whoever 
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -47,6 +50,10 @@ _KINDS = {
 _CHARSETS = re.compile(
     r"iso-8859-\d{1,2}|windows-\d{3,4}|koi8-[ru]|shift_jis|euc-(?:jp|kr)|big5|gb2312|gbk|gb18030", re.I
 )
+_VALIDATORS = {"If-None-Match": "ETag", "If-Modified-Since": "Last-Modified"}
+"""How a server is asked by what it has said (RFC 9110)."""
+_OF = "url"
+_LONGEST_VALIDATOR = 1000
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 """Of bytes, that tell the encoding of a text."""
 
@@ -66,13 +73,14 @@ class Reader:
         self._rules: dict[str, Any] = {}
         """What each server that was asked has said in its robots.txt."""
 
-    def read(self, address: str) -> Content:
-        """The page at an address. Raises Failure."""
-        found: Future[Content] = Future()
+    def read(self, address: str, validator: str | None = None) -> Content | None:
+        """The page at an address; None: it is as it was when it had that validator. Raises Failure."""
+        found: Future[Content | None] = Future()
+        conditions = _conditions(validator)
 
         def work() -> None:
             try:
-                found.set_result(self._read(address, time.monotonic() + SECONDS))
+                found.set_result(self._read(address, conditions, time.monotonic() + SECONDS))
             except BaseException as error:
                 found.set_exception(error)
 
@@ -85,23 +93,29 @@ class Reader:
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise Failure(f"it cannot be reached: {error}") from error
 
-    def _read(self, address: str, until: float) -> Content:
+    def _read(self, address: str, conditions: Mapping[str, str], until: float) -> Content | None:
         url = _checked(address)
         for _ in range(_MOST_REDIRECTS + 1):
             self._check_rules(url, until)
-            answer = self._ask(url)
+            is_known = conditions.get(_OF) == str(url)
+            answer = self._ask(
+                url, {name: conditions[name] for name in _VALIDATORS if name in conditions and is_known}
+            )
             try:
+                if is_known and answer.status_code == 304:
+                    return None
                 if not answer.has_redirect_location:
-                    return self._page(answer, until)
+                    return replace(self._page(answer, until), validator=_validator(url, answer))
             finally:
                 answer.close()
             url = _checked(str(url.join(answer.headers["Location"])))
         raise Failure("it leads from one address to the next")
 
-    def _ask(self, url: httpx.URL) -> httpx.Response:
+    def _ask(self, url: httpx.URL, conditions: Mapping[str, str] | None = None) -> httpx.Response:
         """The beginning of an answer, from a server that may be asked."""
         timeout = httpx.Timeout(_SILENCE).as_dict()
-        request = httpx.Request("GET", url, headers=_HEADERS, extensions={"timeout": timeout})
+        headers = {**_HEADERS, **(conditions or {})}
+        request = httpx.Request("GET", url, headers=headers, extensions={"timeout": timeout})
         if not self._private:
             try:
                 host = url.raw_host.decode()
@@ -175,6 +189,17 @@ def _checked(address: str) -> httpx.URL:
     if len(address) > _LONGEST:
         raise Failure(f"it has more than {_LONGEST} characters")
     return url
+
+
+def _validator(url: httpx.URL, answer: httpx.Response) -> str | None:
+    """By what a server will be asked whether a page has changed; of the page where redirects have led."""
+    given = {name: answer.headers[header] for name, header in _VALIDATORS.items() if header in answer.headers}
+    text = json.dumps({_OF: str(url), **given})
+    return text if given and len(text) <= _LONGEST_VALIDATOR else None
+
+
+def _conditions(validator: str | None) -> dict[str, str]:
+    return json.loads(validator) if validator else {}
 
 
 def _body(answer: httpx.Response, largest: int, until: float, cut: bool = False) -> bytes:

@@ -174,9 +174,13 @@ def test_a_folder_and_a_page_are_added_by_the_command(
     assert again[:2] == ["[1/4] a.md: unchanged", "[2/4] dogs.docx: unchanged"]
 
     with website() as site:
-        site.pages["/walnuts"] = Answer(b"<h1>Page</h1>Walnuts.")
+        site.pages["/walnuts"] = Answer(b"<h1>Page</h1>Walnuts.", headers={"ETag": '"1"'})
         pages = [kb("add", f"{site.url}/walnuts", "--source", "documents") for _ in range(2)]
         assert pages == [[f"[1/1] {site.url}/walnuts: {end}"] for end in ("added", "unchanged")]
+        assert [headers.get("If-None-Match") for path, headers in site.asked if path == "/walnuts"] == [
+            None,
+            '"1"',
+        ]
     found = {one["document"] for one in client.get("/api/knowledge/search?q=walnuts").json()["items"]}
     assert found == {"a.md", "dogs.docx", "in/cats.pdf", f"{site.url}/walnuts"}
     assert client.get("/api/threads").json()["items"] == []

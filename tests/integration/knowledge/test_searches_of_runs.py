@@ -107,12 +107,14 @@ def test_a_run_that_converts_a_file_is_told_whether_it_is_the_one_that_is_there(
     assert send("parrot", method="GET", name="dogs.pdf").json == {"document": None}
 
     made = [
-        send("parrot", text=f"<p>Dogs {number}", name="dogs.pdf", kind="html", digest=digest).json
+        send(
+            "parrot", text=f"<p>Dogs {number}", name="dogs.pdf", kind="html", digest=digest, validator="1"
+        ).json
         for number, digest in enumerate((same, same, other))
     ]
     assert [one["changed"] for one in made] == [True, False, True]
     there = send("parrot", method="GET", name="dogs.pdf").json["document"]
-    assert (there["digest"], there["kind"]) == (other, "html")
+    assert (there["digest"], there["kind"], there["validator"]) == (other, "html", "1")
     assert [one["text"] for one in found(ada, "dogs")] == ["Dogs 2"]
     assert send("sparrow", method="GET").status_code == 403
     assert send("parrot", digest="A" * 64).status_code == send("parrot", kind="pdf").status_code == 422
