@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
 from runtime.dispatch import Dispatcher, NewThread, RunRequest
 from runtime.dispatch.titles import first_words
-from runtime.errors import Conflict, FieldError, Forbidden, Invalid, UnknownWorker
+from runtime.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, UnknownWorker
 from runtime.model import Json, Role, User
-from runtime.panel import store
+from runtime.panel import store, tokens
 from runtime.panel.model import AgentChat, AgentType, Caller, encode_message
 from runtime.sessions.model import MAX_MESSAGES
 from runtime.sessions.service import CONTEXT, Sessions
@@ -35,16 +35,19 @@ class Sent:
     """The arguments of the run that answers it."""
     client_id: str | None = None
     """The client's own name for it: in one chat a message of one name is taken once."""
+    files: tuple[str, ...] = ()
+    """The ids of uploaded files that it names."""
 
     @property
     def fingerprint(self) -> str:
         """What tells it from another message of the same name."""
-        said = orjson.dumps([self.text, self.context], option=orjson.OPT_SORT_KEYS)
+        said = orjson.dumps([self.text, self.context, *self.files], option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(said).hexdigest()
 
     def new(self) -> NewMessage:
         """The message as it is stored."""
-        return NewMessage(Role.USER, self.text, data={CONTEXT: self.context} if self.context else {})
+        data = {CONTEXT: self.context} if self.context else {}
+        return NewMessage(Role.USER, self.text, data=data, files=[{"id": one} for one in self.files] or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +155,10 @@ class AgentChats:
         """Have the agent answer a message; the id of the run that does, or that reads it as it goes on.
 
         Raises SessionExpired, SessionFull, Conflict where ``client_id`` has named another message,
-        and what :meth:`Sessions.send` raises.
+        NotFound for files that are not the caller's, and what :meth:`Sessions.send` raises.
         """
         chat = self.get(caller, session_id)
+        self._check_files(caller, sent.files)
         once = _OncePerChat(caller, chat, sent, self._ttl)
         answer = self._sessions.send(caller.user, chat.thread_id, [sent.new()], once)
         return str(answer["run"]["id"])
@@ -179,6 +183,14 @@ class AgentChats:
         session_ids = self._database.read(store.unused, self._ttl)
         if session_ids:
             self._database.write(store.end, session_ids, self._ttl)
+
+    def _check_files(self, caller: Caller, file_ids: Sequence[str]) -> None:
+        """Raise NotFound where a message names files that are not of the caller's chats, nor new."""
+        if not file_ids or caller.subject is None:
+            return
+        missing = self._database.read(tokens.unnameable, caller.user, caller.subject, file_ids)
+        if missing is not None:
+            raise NotFound(f"There is no file {missing}; upload it first.")
 
     def _worker(self, user: User, agent_type: AgentType) -> str:
         """The worker of that type. Raises Invalid."""

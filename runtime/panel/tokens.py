@@ -55,9 +55,9 @@ def reaches(c: Connection, user: User, given: AgentGrant, kind: str, id: str) ->
     return c.execute(_REACHES[kind], where).first() is not None
 
 
-def unnameable(c: Connection, user: User, given: AgentGrant, file_ids: Sequence[str]) -> str | None:
+def unnameable(c: Connection, user: User, subject: str, file_ids: Sequence[str]) -> str | None:
     """The first of these files that new messages of the subject's may not name; None: they may."""
-    mine = _threads_of(sa.literal(user.workspace_id, Id), sa.literal(given.subject, sa.Text))
+    mine = _threads_of(sa.literal(user.workspace_id, Id), sa.literal(subject, sa.Text))
     return unnameable_in(c, user, mine, file_ids)
 
 

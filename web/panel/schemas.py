@@ -8,8 +8,9 @@ from marshmallow import fields, validate
 
 from runtime.model import Channel, MessageStatus, MessageType
 from runtime.panel.model import AgentType
+from runtime.store.files import MOST as MOST_FILES
 from runtime.tokens import LONGEST as LONGEST_TOKEN
-from runtime.transfer.kinds import Config, Id, Object, Value, integer, named, one_of, says
+from runtime.transfer.kinds import Config, Id, Object, Several, Value, integer, named, one_of, says
 from web.api.schemas import outputs, queries
 from web.api.schemas.inputs import Input
 
@@ -63,6 +64,12 @@ class ChatMessage(Input):
         load_default=None,
         allow_none=True,
         metadata=says("your own name for the message: sent again in this session, it is taken once"),
+    )
+    files = Several(
+        Id(),
+        load_default=list,
+        validate=validate.Length(max=MOST_FILES, error="may name {max} files"),
+        metadata=says("ids of files that you have uploaded"),
     )
 
 

@@ -248,9 +248,16 @@ class Sockets:
             room.kill()
 
     def _send(
-        self, socket: _ChatSocket, session_id: str, message: str, context: Any, client_id: str | None
+        self,
+        socket: _ChatSocket,
+        session_id: str,
+        message: str,
+        context: Any,
+        client_id: str | None,
+        files: list[str],
     ) -> dict[str, Json]:
-        run_id = self._chats.send(socket.caller, session_id, Sent(message, context, client_id))
+        sent = Sent(message, context, client_id, tuple(files))
+        run_id = self._chats.send(socket.caller, session_id, sent)
         return {"status": "sent", "run_id": run_id}
 
     def _stop(self, socket: _ChatSocket, session_id: str) -> None:

@@ -73,7 +73,7 @@ def send_message(given: dict[str, Any], session_id: str) -> Response:
     inbox. 409 with the code `session-full` where the session has MAX_MESSAGES_PER_SESSION messages:
     begin a new one that `continues` it.
     """
-    sent = Sent(given["message"], given["context"], given["client_id"])
+    sent = Sent(given["message"], given["context"], given["client_id"], tuple(given["files"]))
     run_id = _chats().send(_caller(), session_id, sent)
     return json_response({"status": "sent", "run_id": run_id})
 

@@ -168,4 +168,4 @@ def check_given(given: Any) -> None:
 def _unnameable(grant: Grant, ids: list[str]) -> str | None:
     if isinstance(grant, ThreadGrant):
         return core.database.read(thread_tokens.unnameable, g.user, grant, ids)
-    return core.database.read(agent_tokens.unnameable, g.user, grant, ids)
+    return core.database.read(agent_tokens.unnameable, g.user, grant.subject, ids)

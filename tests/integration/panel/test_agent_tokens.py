@@ -179,6 +179,26 @@ def test_a_user_neither_makes_tokens_nor_reaches_the_threads_of_the_account(appl
         assert user.get(path).status_code == 403
 
 
+def test_a_message_names_files_of_its_own_user_only(application: Application) -> None:
+    grace, alan = application.user(), application.user("alan")
+    mine, other = (begin(client, agent_type="document") for client in (grace, alan))
+    file, client_id = upload(grace), str(uuid4())
+    message = {"message": "Look", "files": [file], "client_id": client_id}
+
+    sent = [grace.post(f"{PATH}/{mine}/messages", json=message) for _ in range(2)]
+
+    assert [answer.status_code for answer in sent] == [200, 200], sent[0].text
+    assert sent[0].json == sent[1].json
+    told = grace.get(f"{PATH}/{mine}").json["messages"]
+    assert [[one["id"] for one in said["files"]] for said in told] == [[file]]
+    assert grace.get(f"/api/files/{file}/content").data == b"some text"
+    another = {**message, "files": [upload(grace)]}
+    assert grace.post(f"{PATH}/{mine}/messages", json=another).status_code == 409
+    for named in (file, str(uuid4())):
+        body = {"message": "Look", "files": [named]}
+        assert alan.post(f"{PATH}/{other}/messages", json=body).status_code == 404
+
+
 def test_files_are_reached_once_a_message_of_the_users_own_names_them(application: Application) -> None:
     grace, alan = application.user("grace"), application.user("alan")
     run, other = (send(user, begin(user, agent_type="document")).json["run_id"] for user in (grace, alan))
