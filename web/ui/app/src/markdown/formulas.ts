@@ -6,7 +6,7 @@
  * Markdown only finds the formulas and leaves their source in the HTML; `typeset.ts` draws them.
  */
 import type { TokenizerAndRendererExtension, Tokens } from 'marked';
-import { escapeHtml } from './escapeHtml';
+import { escapeHtml } from '@branchline/client/markdown/escapeHtml';
 
 export interface Formula extends Tokens.Generic {
   tex: string;

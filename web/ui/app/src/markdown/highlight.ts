@@ -1,7 +1,7 @@
 /** Syntax highlighting; each language is loaded when it is first needed. */
 import type { HLJSApi, LanguageFn } from 'highlight.js';
 import { create } from 'zustand';
-import { escapeHtml } from './escapeHtml';
+import { escapeHtml } from '@branchline/client/markdown/escapeHtml';
 
 type Load = () => Promise<{ default: LanguageFn }>;
 

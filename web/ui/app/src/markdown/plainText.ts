@@ -1,7 +1,8 @@
 /** A text in Markdown without its marks, for programs that do not know them. */
+import { PLAIN_TAG } from '@branchline/client/markdown/safeMarkdown';
 import type { Token, Tokens } from 'marked';
 import type { Formula } from './formulas';
-import { blocks, PLAIN_TAG } from './render';
+import { blocks } from './render';
 
 export function plainText(text: string): string {
   return blocks(text).map(block).filter(Boolean).join('\n\n');

@@ -7,7 +7,7 @@ import { Brain, ImageOff, SquareTerminal } from 'lucide-react';
 import { type ComponentType, memo } from 'react';
 import { CodeBlock } from '../markdown/CodeBlock';
 import { Markdown } from '../markdown/Markdown';
-import { SAFE_IMAGE } from '../markdown/safeImage';
+import { SAFE_IMAGE } from '@branchline/client/markdown/safeImage';
 import { useThread } from '../stores/thread';
 import { Collapsible } from '../ui/Collapsible';
 import { CopyButton } from '../ui/CopyButton';
