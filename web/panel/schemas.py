@@ -92,7 +92,7 @@ class SocketMessage(OfChat, ChatMessage):
 class SocketAnswer(OfChat):
     """The answer to an agent's question."""
 
-    confirmation_id = Id(load_default=None, allow_none=True)
+    confirmation_id = named(load_default=None, allow_none=True)
     answer = Value(required=True)
 
 

@@ -319,8 +319,10 @@ def test_a_question_is_answered_and_a_run_is_stopped(stack: Stack, services: Ser
     with panel(stack, ada) as ours:
         ours.join(session_id)
         run_id = ours.call("chat_message", session_id=session_id, message="Ask")["run_id"]
-        Attempt(services, run_id).ask("Sure?")
-        assert ours.call("answer", session_id=session_id, answer="yes") == {}
+        Attempt(services, run_id).ask("Sure?", id="1")
+        other = ours.call("answer", session_id=session_id, confirmation_id="2", answer="yes")
+        assert other["code"] == "conflict"
+        assert ours.call("answer", session_id=session_id, confirmation_id="1", answer="yes") == {}
         assert ours.call("answer", session_id=session_id, answer="yes")["code"] == "conflict"
         assert ours.call("stop", session_id=session_id) == {}
         ours.wait(lambda: ours.of("stream_complete"), "the run has ended")
