@@ -12,8 +12,8 @@ import runtime
 pages = Blueprint("pages", __name__)
 
 _BUILT = Path(__file__).parent / "static"
-_ONE_YEAR = 365 * 86400
-"""Seconds that a browser may cache a file whose name changes with its content."""
+_FOR_EVER = f"public, max-age={365 * 86400}, immutable"
+"""How a browser caches a file whose name changes with its content: a year."""
 
 
 @pages.route("/")
@@ -34,13 +34,29 @@ def app(**_: str) -> Response:
 
 @pages.route("/ui/assets/<path:file>")
 def built(file: str) -> Response:
-    """A file of the interface: the copy compressed at build time, if the browser accepts gzip."""
-    folder = _BUILT / "assets"
-    compressed = request.accept_encodings.quality("gzip") and (folder / f"{file}.gz").is_file()
+    """A file of the interface, whose name changes with its content."""
+    response = _send("assets", file)
+    response.headers["Cache-Control"] = _FOR_EVER
+    return response
+
+
+@pages.route("/static/panel/<path:file>")
+def panel(file: str) -> Response:
+    """A script of the agent chat panel, which pages of any origin may load: it has nothing of anybody's."""
+    response = _send("panel", file)
+    response.headers["Cache-Control"] = _FOR_EVER if file.startswith("assets/") else "no-cache"
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return response
+
+
+def _send(folder: str, file: str) -> Response:
+    """The copy compressed at build time, if the browser accepts gzip."""
+    path = _BUILT / folder
+    compressed = request.accept_encodings.quality("gzip") and (path / f"{file}.gz").is_file()
     kind = mimetypes.guess_type(file)[0]
-    response = send_from_directory(folder, f"{file}.gz" if compressed else file, mimetype=kind)
+    response = send_from_directory(path, f"{file}.gz" if compressed else file, mimetype=kind)
     if compressed:
         response.headers["Content-Encoding"] = "gzip"
     response.vary.add("Accept-Encoding")
-    response.headers["Cache-Control"] = f"public, max-age={_ONE_YEAR}, immutable"
     return response

@@ -22,14 +22,21 @@ _SAFE = {
 }
 
 
-def check_safe(headers: Mapping[str, str]) -> None:
+_FOR_ANYBODY = "/static/panel/"
+"""Scripts that pages of other origins load."""
+
+
+def check_safe(headers: Mapping[str, str], path: str = "") -> None:
     """Raise AssertionError where an answer's headers let a browser do what it need not."""
     policy = headers["Content-Security-Policy"].split("; ")
     scripts = {"sandbox"} if "sandbox" in policy else {"script-src 'self'", "style-src 'self'"}
     assert {"default-src 'none'", *scripts} <= set(policy), policy
     assert {"base-uri 'none'", "frame-ancestors 'none'"} <= set(policy), policy
     assert "unsafe" not in headers["Content-Security-Policy"]
-    assert {name: headers.get(name) for name in _SAFE} == _SAFE
+    safe = dict(_SAFE)
+    if path.startswith(_FOR_ANYBODY) and headers.get("Access-Control-Allow-Origin") == "*":
+        safe["Cross-Origin-Resource-Policy"] = "cross-origin"
+    assert {name: headers.get(name) for name in safe} == safe
     assert "camera=()" in headers["Permissions-Policy"]
     assert headers["Cache-Control"]
 
@@ -46,8 +53,8 @@ class Contract:
 
     def check(self, response: TestResponse) -> None:
         """Raise AssertionError where the document does not allow ``response``."""
-        check_safe(response.headers)
         request = response.request
+        check_safe(response.headers, request.path)
         if not request.path.startswith(("/api/", "/worker/")) or request.path.startswith("/api/docs"):
             return
         if response.status_code >= 400:

@@ -59,6 +59,25 @@ def test_files_are_cached_for_a_year_and_sent_as_compressed_at_build_time(
         assert "immutable" in answer.headers["Cache-Control"]
 
 
+@pytest.mark.parametrize(
+    ("file", "kept"),
+    [("agent-chat-panel.js", "no-cache"), ("assets/src-1a2b.js", "immutable")],
+    ids=["by its name", "by its content"],
+)
+def test_scripts_of_the_panel_are_for_pages_of_any_origin(
+    nobody: Client, built: Path, file: str, kept: str
+) -> None:
+    (built / "panel" / "assets").mkdir(parents=True)
+    (built / "panel" / file).write_text("plain")
+
+    with nobody.get(f"/static/panel/{file}", headers={"Origin": "https://app.example.com"}) as answer:
+        assert (answer.data, answer.mimetype) == (b"plain", "text/javascript")
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+        assert kept in answer.headers["Cache-Control"]
+
+
 def test_the_page_says_how_to_build_the_interface_when_it_is_not_built(
     nobody: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
