@@ -1,6 +1,7 @@
 /** The client of agent chats: sessions, their sockets, and what is sent to them. */
 import { Chat, type Handlers, type Shared } from './chat';
 import { type SocketFactory, socketIo } from './connection';
+import { keep, kept } from '../browser/storage';
 import { Outbox } from './outbox';
 import { type ChatHistory, Rest } from './rest';
 import { Tokens } from './tokens';
@@ -62,11 +63,27 @@ export class AgentChatService {
     this.shared = { server: base, options: { ...DEFAULTS, ...reconnecting }, tokens, rest, outbox: this.outbox, factory: this.factory };
   }
 
+  /** The address of the installation. */
+  get server(): string {
+    return this.shared.server;
+  }
+
   /** Begin a chat. Throws `Problem`, with the status 422 where the server has no agent of that type. */
   async createSession(projectId?: string, agentType: AgentType = 'rag'): Promise<{ session_id: string }> {
     const made = await this.shared.rest.createSession(agentType, projectId);
     this.kinds.set(made.session_id, { projectId, agentType });
+    keep(await this.lastKey({ projectId, agentType }), made.session_id);
     return made;
+  }
+
+  /** The chat that the same user has begun here last, with the same agent; else a new one. Throws as `createSession` does. */
+  async resumeSession(projectId?: string, agentType: AgentType = 'rag'): Promise<{ session_id: string }> {
+    const last = kept(await this.lastKey({ projectId, agentType }));
+    if (last) {
+      this.kinds.set(last, { projectId, agentType });
+      return { session_id: last };
+    }
+    return this.createSession(projectId, agentType);
   }
 
   /** A chat with its newest messages, or those before `cursor`. Throws `Problem`. */
@@ -185,6 +202,10 @@ export class AgentChatService {
     return chat;
   }
 
+  private async lastKey({ projectId = '', agentType }: SessionKind): Promise<string> {
+    return ['session', this.shared.server, (await this.shared.tokens.owner()) ?? '', agentType, projectId].join(' ');
+  }
+
   /** The session that a page means by the id of one that has expired since. */
   private current(sessionId: string): string {
     let id = sessionId;
@@ -196,7 +217,10 @@ export class AgentChatService {
     this.chats.delete(expiredId);
     this.chats.set(sessionId, chat);
     const kind = this.kinds.get(expiredId);
-    if (kind) this.kinds.set(sessionId, kind);
+    if (kind) {
+      this.kinds.set(sessionId, kind);
+      void this.lastKey(kind).then((key) => kept(key) === expiredId && keep(key, sessionId));
+    }
     this.successors.set(expiredId, sessionId);
     this.statusHandlers.move(expiredId, sessionId);
     this.sessionHandlers.move(expiredId, sessionId);

@@ -1,0 +1,87 @@
+/** What a chat shows after what was told. */
+import { describe, expect, test } from 'vitest';
+import type { ChatMessage } from '../service/types';
+import * as conversation from './conversation';
+import { EMPTY } from './conversation';
+import { sourcesOf } from './sources';
+
+const UNSENT = { clientId: 'c', message: 'Hello', context: null, files: [] };
+
+function message(id: string, content: string, more: Partial<ChatMessage> = {}): ChatMessage {
+  return { id, content, sender: 'agent', timestamp: '', type: 'text', channel: 'answer', author: null, data: {}, files: [], status: 'complete', ...more };
+}
+
+const shown = (chat: conversation.Conversation) => chat.items.map(({ message }) => message.content);
+
+test('an answer grows, and is replaced by the whole message', () => {
+  let chat = conversation.grown(EMPTY, 'Good ', { id: '1', runId: 'r', messageId: 'm' });
+  chat = conversation.grown(chat, 'morning', { id: '2', runId: 'r', messageId: 'm' });
+  expect(chat.items).toMatchObject([{ isGrowing: true, message: { content: 'Good morning' } }]);
+  chat = conversation.told(chat, message('m', 'Good morning!'), true);
+  expect(chat.items).toMatchObject([{ isGrowing: false, message: { content: 'Good morning!' } }]);
+  expect(shown(conversation.grown(chat, ' late', { id: '2', runId: 'r', messageId: 'm' }))).toEqual(['Good morning!']);
+});
+
+test('what was written is shown at once, and is one message with what the server tells of it', () => {
+  let chat = conversation.written(EMPTY, UNSENT);
+  expect(chat.items[0]!.delivery).toEqual({ clientId: 'c', state: 'waiting' });
+  expect(conversation.written(chat, UNSENT)).toBe(chat);
+  chat = conversation.settled(chat, 'c', null);
+  chat = conversation.told(chat, message('m', 'Hello', { sender: 'user' }), true);
+  expect(chat.items).toMatchObject([{ delivery: null, message: { id: 'm' } }]);
+});
+
+test('a refused message stays until it is taken back', () => {
+  const chat = conversation.settled(conversation.written(EMPTY, UNSENT), 'c', 'The chat is full.');
+  expect(chat.items[0]!.delivery).toEqual({ clientId: 'c', state: 'refused', error: 'The chat is full.' });
+  expect(shown(conversation.reset(chat))).toEqual(['Hello']);
+  expect(shown(conversation.withdrawn(chat, 'c'))).toEqual([]);
+});
+
+test('a reset keeps what waits only', () => {
+  let chat = conversation.told(EMPTY, message('m', 'Old'), true);
+  chat = conversation.written(chat, UNSENT);
+  expect(shown(conversation.reset(chat))).toEqual(['Hello']);
+});
+
+test('earlier messages come first, each once', () => {
+  const chat = conversation.told(EMPTY, message('3', 'three'), true);
+  expect(shown(conversation.earlier(chat, [message('2', 'two'), message('3', 'three')]))).toEqual(['two', 'three']);
+});
+
+test('what comes while nobody looks is counted from its first message on', () => {
+  let chat = conversation.told(EMPTY, message('1', 'seen'), true);
+  chat = conversation.told(chat, message('2', 'unseen'), false);
+  chat = conversation.told(chat, message('t', 'thought', { channel: 'reasoning' }), false);
+  chat = conversation.told(chat, message('3', 'unseen'), false);
+  expect(chat).toMatchObject({ unread: 2, firstUnread: '2' });
+  expect(conversation.seen(chat)).toMatchObject({ unread: 0, firstUnread: '2' });
+});
+
+describe('a question', () => {
+  const asked = conversation.told(EMPTY, message('q', 'Sure?', { type: 'confirmation' }), true);
+
+  test('waits until it is answered', () => {
+    expect(conversation.question(asked)?.id).toBe('q');
+    expect(conversation.question(conversation.answered(asked, 'q', 'yes'))).toBeNull();
+  });
+
+  test('that was answered elsewhere waits no more', () => {
+    expect(conversation.question(conversation.typed(asked, true))).toBeNull();
+    expect(conversation.question(conversation.told(asked, message('m', 'Done'), true))).toBeNull();
+  });
+});
+
+test('a run that failed says why until the next one', () => {
+  const failure = { text: 'It did not work out.', isOfRun: true };
+  let chat = conversation.failed(conversation.typed(EMPTY, true), failure);
+  chat = conversation.completed(chat);
+  expect(chat).toMatchObject({ failure, isTyping: false });
+  expect(conversation.written(chat, UNSENT).failure).toBeNull();
+});
+
+test('sources are read as the agent gives them, and nothing else', () => {
+  const data = { sources: [{ number: 1, document: 'a.md', source: 'docs', titles: ['A'], text: 'Passage' }, { number: 'x' }, null] };
+  expect(sourcesOf(message('m', '', { data }))).toEqual([{ number: 1, document: 'a.md', source: 'docs', titles: ['A'], text: 'Passage' }]);
+  expect(sourcesOf(message('m', '', { data: { sources: 'none' } }))).toEqual([]);
+});
