@@ -22,7 +22,7 @@ function sourcesOf(name: string): string[] {
 /** The specifiers that a file imports; styles are left out. */
 function specifiersOf(file: string): string[] {
   const { importedFiles } = ts.preProcessFile(readFileSync(join(import.meta.dirname, file), 'utf8'));
-  return importedFiles.map(({ fileName }) => fileName).filter((name) => !name.endsWith('.css'));
+  return importedFiles.map(({ fileName }) => fileName).filter((name) => !/\.css(\?inline)?$/.test(name));
 }
 
 /** The file of ours that a specifier names; null where it names a package of others. */
@@ -76,10 +76,11 @@ describe.each(PACKAGES)('%s', (name) => {
   const files = sourcesOf(name).filter((file) => file !== GENERATED && !file.includes('.test.'));
 
   test('imports only packages that its package.json names', () => {
-    const { dependencies } = JSON.parse(readFileSync(join(import.meta.dirname, name, 'package.json'), 'utf8')) as { dependencies: object };
+    const { dependencies, peerDependencies = {} } = JSON.parse(readFileSync(join(import.meta.dirname, name, 'package.json'), 'utf8')) as Record<string, object>;
+    const named = { ...dependencies, ...peerDependencies };
     const unnamed = files.flatMap((file) =>
       specifiersOf(file)
-        .filter((specifier) => !specifier.startsWith('.') && !(packageOf(specifier) in dependencies))
+        .filter((specifier) => !specifier.startsWith('.') && !(packageOf(specifier) in named))
         .map((specifier) => `${file} imports ${specifier}`),
     );
     expect(unnamed).toEqual([]);
