@@ -32,8 +32,9 @@ test('what was written is shown at once, and is one message with what the server
 });
 
 test('a refused message stays until it is taken back', () => {
-  const chat = conversation.settled(conversation.written(EMPTY, UNSENT), 'c', 'The chat is full.');
-  expect(chat.items[0]!.delivery).toEqual({ clientId: 'c', state: 'refused', error: 'The chat is full.' });
+  const error = { message: 'The chat is full.', code: 'session_full' };
+  const chat = conversation.settled(conversation.written(EMPTY, UNSENT), 'c', error);
+  expect(chat.items[0]!.delivery).toEqual({ clientId: 'c', state: 'refused', error });
   expect(shown(conversation.reset(chat))).toEqual(['Hello']);
   expect(shown(conversation.withdrawn(chat, 'c'))).toEqual([]);
 });

@@ -14,7 +14,7 @@ export interface Delivery {
   clientId: string;
   state: 'waiting' | 'sent' | 'refused';
   /** Why it was refused. */
-  error?: string;
+  error?: { message: string; code: string };
 }
 
 export interface Failure {
@@ -49,10 +49,10 @@ export function written(chat: Conversation, { clientId, message, files }: Unsent
 }
 
 /** The server has stored a message, or has refused it. */
-export function settled(chat: Conversation, clientId: string, error: string | null): Conversation {
+export function settled(chat: Conversation, clientId: string, error: Delivery['error'] | null): Conversation {
   const items = chat.items.map((item): Shown => {
     if (item.delivery?.clientId !== clientId) return item;
-    return { ...item, delivery: error === null ? { clientId, state: 'sent' } : { clientId, state: 'refused', error } };
+    return { ...item, delivery: !error ? { clientId, state: 'sent' } : { clientId, state: 'refused', error } };
   });
   return { ...chat, items };
 }

@@ -47,8 +47,8 @@ export class ChatController implements ReactiveController {
     this.close();
   }
 
-  /** Show the chat that the panel is for: a given one, the last one here, or a new one. */
-  async open(isNew = false): Promise<void> {
+  /** Show the chat that the panel is for: a given one, the last one here, or a new one, which may go on with another. */
+  async open(isNew = false, continues?: string): Promise<void> {
     this.close();
     const opening = this.opening;
     const { host } = this;
@@ -58,7 +58,7 @@ export class ChatController implements ReactiveController {
     this.setStatus('connecting');
     try {
       const given = isNew ? null : host.sessionId;
-      const begin = isNew ? service.createSession(kind.projectId, kind.agentType) : service.resumeSession(kind.projectId, kind.agentType);
+      const begin = isNew ? service.createSession(kind.projectId, kind.agentType, continues) : service.resumeSession(kind.projectId, kind.agentType);
       const sessionId = given ?? (await begin).session_id;
       if (opening === this.opening) this.connect(sessionId, kind);
     } catch (error) {
@@ -88,6 +88,12 @@ export class ChatController implements ReactiveController {
     if (!again) return;
     if (again.delivery?.state === 'refused') this.discard(again);
     void this.send(again.message.content, again.message.files ?? []);
+  }
+
+  /** Send a message in a new chat, for which there was no room in this one. */
+  async sendOn(item: conversation.Shown): Promise<void> {
+    await this.open(true, this.sessionId ?? undefined);
+    await this.send(item.message.content, item.message.files ?? []);
   }
 
   /** Take back a message that was refused. */
@@ -180,7 +186,7 @@ export class ChatController implements ReactiveController {
       {
         history: true,
         onReset: () => this.show(conversation.reset(this.chat)),
-        onSent: (clientId, result) => this.show(conversation.settled(this.chat, clientId, result instanceof ChatError ? result.message : null)),
+        onSent: (clientId, result) => this.show(conversation.settled(this.chat, clientId, result instanceof ChatError ? result : null)),
         renewAs,
       },
     );

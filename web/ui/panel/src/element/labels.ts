@@ -24,6 +24,7 @@ export const LABELS = {
   sources: 'Sources',
   retry: 'Try again',
   discard: 'Discard',
+  sendOn: 'Send in a new chat',
   waiting: 'Waiting to be sent',
   refused: 'Not sent',
   answer: 'Answer',

@@ -108,8 +108,10 @@ function deliveryView(controller: ChatController, item: Shown, words: Labels): T
   if (state === 'waiting') return html`<p class="delivery late">${words.waiting}</p>`;
   return html`
     <p class="delivery refused" role="alert">
-      <span dir="auto">${words.refused}: ${error}</span>
-      <button class="link" @click=${() => controller.retry(item)}>${words.retry}</button>
+      <span dir="auto">${words.refused}: ${error?.message}</span>
+      ${error?.code === 'session_full'
+        ? html`<button class="link" @click=${() => void controller.sendOn(item)}>${words.sendOn}</button>`
+        : html`<button class="link" @click=${() => controller.retry(item)}>${words.retry}</button>`}
       <button class="link" @click=${() => controller.discard(item)}>${words.discard}</button>
     </p>`;
 }

@@ -68,9 +68,12 @@ export class AgentChatService {
     return this.shared.server;
   }
 
-  /** Begin a chat. Throws `Problem`, with the status 422 where the server has no agent of that type. */
-  async createSession(projectId?: string, agentType: AgentType = 'rag'): Promise<{ session_id: string }> {
-    const made = await this.shared.rest.createSession(agentType, projectId);
+  /**
+   * Begin a chat; `continues` is one that is full, which it goes on with. Throws `Problem`, with the status 422
+   * where the server has no agent of that type.
+   */
+  async createSession(projectId?: string, agentType: AgentType = 'rag', continues?: string): Promise<{ session_id: string }> {
+    const made = await this.shared.rest.createSession(agentType, projectId, continues);
     this.kinds.set(made.session_id, { projectId, agentType });
     keep(await this.lastKey({ projectId, agentType }), made.session_id);
     return made;

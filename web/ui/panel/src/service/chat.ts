@@ -61,7 +61,7 @@ interface Told {
 /** What no further attempt changes. */
 const REFUSED: ReadonlySet<string> = new Set([
   'invalid', 'conflict', 'forbidden', 'not_found', 'unknown_worker', 'worker_unavailable',
-  'file_refused', 'file_too_large', 'quota_exceeded',
+  'file_refused', 'file_too_large', 'quota_exceeded', 'session_full',
 ]);
 
 export class Chat {

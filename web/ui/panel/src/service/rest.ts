@@ -17,8 +17,8 @@ const SESSIONS = '/api/agent-chat/sessions';
 export class Rest {
   constructor(private readonly server: Server) {}
 
-  createSession(agentType: AgentType, projectId?: string): Promise<{ session_id: string }> {
-    return this.call('POST', SESSIONS, { agent_type: agentType, project_id: projectId ?? null });
+  createSession(agentType: AgentType, projectId?: string, continues?: string): Promise<{ session_id: string }> {
+    return this.call('POST', SESSIONS, { agent_type: agentType, project_id: projectId ?? null, ...(continues ? { continues } : {}) });
   }
 
   history(sessionId: string, limit: number, cursor: string | null): Promise<ChatHistory> {
