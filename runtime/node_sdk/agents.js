@@ -175,7 +175,8 @@ class Output {
   }
 
   #lacksEnd() {
-    throw new Failure("The model's server broke off: the answer has no end.", { retryable: true });
+    const message = "The model's server broke off, or its last chunk was not given on: the answer has no end.";
+    throw new Failure(message, { retryable: true });
   }
 
   /** Ask the user whether to go on, or whether a `code` is to be executed. */

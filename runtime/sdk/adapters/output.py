@@ -230,7 +230,8 @@ class Output:
 
 def no_end() -> Failure:
     """The failure of an answer whose stream has ended before its API has said that it is complete."""
-    return Failure("The model's server broke off: the answer has no end.", retryable=True)
+    message = "The model's server broke off, or its last chunk was not given on: the answer has no end."
+    return Failure(message, retryable=True)
 
 
 def _raise_failure(error: Exception) -> None:
