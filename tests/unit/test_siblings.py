@@ -74,7 +74,12 @@ def answer(ours: Siblings, environ: Environ) -> tuple[str, dict[str, str], bytes
 def test_a_request_is_answered_by_the_process_that_its_id_names(
     ours: Siblings, other: Siblings, app: App
 ) -> None:
-    given = {"HTTP_ORIGIN": "https://a", "HTTP_COOKIE": "session=1", "HTTP_AUTHORIZATION": "Bearer t"}
+    given = {
+        "HTTP_ORIGIN": "https://a",
+        "HTTP_UPGRADE": "h2c",
+        "HTTP_COOKIE": "session=1",
+        "HTTP_AUTHORIZATION": "Bearer t",
+    }
     environ = request(f"{other.name}.x", b"4hello", **given)
 
     status, headers, body = answer(ours, environ) or ("", {}, b"")

@@ -103,7 +103,7 @@ class Siblings:
         None where that is this process, or one that is not there.
         """
         name = owner_of(environ)
-        upgrades = "HTTP_UPGRADE" in environ
+        upgrades = _is_websocket(environ)
         if name is None or name == self.name or (upgrades and socket_of(environ) is None):
             return None
         request = _pack(_variables(environ), self._body(environ))
@@ -173,7 +173,7 @@ class Siblings:
             if owner_of(environ) != self.name:
                 return
             status, headers, content = _call(self._app, environ)
-            if "HTTP_UPGRADE" in environ:
+            if _is_websocket(environ):
                 connection.sendall(_refusal(status, content))
             else:
                 connection.sendall(_pack({"status": status, "headers": headers}, content))
@@ -184,6 +184,11 @@ def owner_of(environ: Mapping[str, Any]) -> str | None:
     ids = parse_qs(environ.get("QUERY_STRING", "")).get("sid")
     name = ids[0].partition(".")[0] if ids else ""
     return name if _NAME.fullmatch(name) else None
+
+
+def _is_websocket(environ: Mapping[str, Any]) -> bool:
+    """Whether a request asks for a WebSocket; some clients offer another protocol with each request."""
+    return str(environ.get("HTTP_UPGRADE", "")).lower() == "websocket"
 
 
 _SERVER: Mapping[str, Any] = {
