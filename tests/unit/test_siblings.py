@@ -114,6 +114,16 @@ def test_ones_own_id_and_a_request_without_one_are_answered_here(ours: Siblings,
     assert owner_of({}) is owner_of({"QUERY_STRING": "EIO=4&transport=polling"}) is None
 
 
+def test_a_socket_is_its_owners_only(
+    ours: Siblings, other: Siblings, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = other._path(other.name)
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    ours.start()
+    ours.close()
+    assert caplog.text == ""
+
+
 def test_nothing_but_requests_of_its_own_connections_is_served_to_others(
     ours: Siblings, other: Siblings, app: App
 ) -> None:

@@ -57,6 +57,7 @@ _ANY = 1 << 32
 """The bytes that a body has at most whose length is told."""
 _PIECE = 1 << 16
 _BACKLOG = 1024
+_PRIVATE = 0o600
 _REACHED_WITHIN = 5.0
 """Seconds for which another process is waited for to take a request."""
 _STALE = 60.0
@@ -146,6 +147,7 @@ class Siblings:
         listener = socket.socket(socket.AF_UNIX)
         try:
             listener.bind(str(made))
+            made.chmod(_PRIVATE)  # as every file of the data folder
             listener.listen(_BACKLOG)
             made.rename(self._path(self.name))
         except OSError:
