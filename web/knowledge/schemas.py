@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import fields, validate
 
 from runtime.knowledge.ingestions import MOST_ADDRESSES
 from runtime.knowledge.model import Kind, Language
@@ -54,11 +52,6 @@ class NewIngestion(Input):
         validate=validate.Length(max=MOST_FILES, error="may name {max} files"),
         metadata=says("ids of files that you have uploaded: texts, PDF, DOCX, or ZIP archives of them"),
     )
-
-    @validates_schema
-    def _check_any(self, values: dict[str, Any], **_: Any) -> None:
-        if not values["urls"] and not values["files"]:
-            raise ValidationError("must have an address, where files is empty", "urls")
 
 
 class SourcesQuery(queries.Limited):
