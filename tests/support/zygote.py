@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 import gevent
 from gevent import monkey
 
+import runtime.cli.processes
 from runtime.guardian import Guardian, stop_with_parent
 from runtime.system import processes
 from tests.support.forked import call, end
@@ -37,9 +38,9 @@ MOST = 1 << 17
 """Bytes of a request: arguments and environment."""
 
 _IMPORTS: Mapping[str, Sequence[str]] = {
-    "web": ("web.app", "web.http.gunicorn", "gunicorn.app.wsgiapp", "runtime.cli.processes"),
-    "pool": ("runtime.pool.process", "runtime.cli.processes"),
-    "reaper": ("runtime.maintenance.reaper", "runtime.maintenance.guardian", "runtime.cli.processes"),
+    "web": ("web.app", "web.http.gunicorn", "gunicorn.app.wsgiapp"),
+    "pool": ("runtime.pool.process",),
+    "reaper": ("runtime.maintenance.reaper", "runtime.maintenance.guardian"),
 }
 PATCHED = frozenset({"web", "pool"})
 """The kinds that gevent has to patch before anything of ours is imported."""
@@ -148,7 +149,7 @@ class Zygote:
         os.environ.update(asked["environ"])
         _close_on_exec()
         Guardian.start = lambda guardian, heartbeat: self._start_guarded(guardian, heartbeat)
-        os.execv = self._become
+        runtime.cli.processes._become = self._become
         monkey.patch_all = self._patch
         _run("runtime", asked["arguments"])
 
@@ -164,9 +165,8 @@ class Zygote:
 
         return Forked(_fork(execute))
 
-    def _become(self, _: str, command: Sequence[str]) -> NoReturn:
-        """In place of ``os.execv`` of a Python program."""
-        _, _, module, *arguments = command
+    def _become(self, module: str, *arguments: str) -> NoReturn:
+        """In place of the function by which a command becomes another Python program."""
         _run(module, arguments)
         sys.exit()
 
