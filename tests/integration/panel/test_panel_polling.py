@@ -1,4 +1,4 @@
-"""Agent chats by long polling: the unmodified client, and two web processes on one port."""
+"""Agent chats by long polling: the client of Socket.IO, and two web processes on one port."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-import socketio
 
 from runtime import settings as settings_module
 from runtime.services import Services
@@ -22,6 +21,7 @@ from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
 from tests.support.attempt import Attempt
+from tests.support.panel_client import PanelClient
 from tests.support.web_process import stack_on_sqlite, web_only
 
 APP, ELSEWHERE = "https://app.example.com", "https://evil.example.com"
@@ -71,7 +71,7 @@ class Page:
         self.joined: list[str] = []
         """The id of each connection by which the chat was joined."""
         options = {"reconnection_delay": 0.1, "reconnection_delay_max": 0.5, **options}
-        self.socket = socketio.Client(handle_sigint=False, **options)
+        self.socket = PanelClient(handle_sigint=False, **options)
         self.socket.on("connect", lambda: threading.Thread(target=self._join, daemon=True).start())
         for name in ("message", "stream_chunk", "stream_complete", "reset"):
             self.socket.on(name, lambda data, name=name: self.told.append((name, data)))

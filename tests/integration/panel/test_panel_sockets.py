@@ -28,6 +28,7 @@ from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
 from tests.support.attempt import Attempt
 from tests.support.metrics import samples
+from tests.support.panel_client import PanelClient
 from tests.support.web_process import stack_on_sqlite, web_only
 
 EVENTS = (
@@ -86,7 +87,7 @@ class Panel:
         self.token = client.post("/api/tokens").json()["token"]["secret"]
         self.told: list[tuple[str, Told]] = []
         extra = {"origin": origin} if origin else {}
-        self.socket = socketio.Client(reconnection=False, handle_sigint=False, websocket_extra_options=extra)
+        self.socket = PanelClient(reconnection=False, handle_sigint=False, websocket_extra_options=extra)
         for name in EVENTS:
             self.socket.on(name, lambda data, name=name: self.told.append((name, data)))
         self.closed = threading.Event()
