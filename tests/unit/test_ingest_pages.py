@@ -16,6 +16,7 @@ from tests.support.website import Answer, Website, website
 
 WORKER = CHECKOUT / "workers" / "ingest"
 PAGE = Answer(b"<h1>Cats</h1><p>They purr.")
+GZIP = {"Content-Encoding": "gzip"}
 
 
 @pytest.fixture
@@ -54,12 +55,17 @@ def test_a_page_is_read_as_what_its_server_says(reader: Any, site: Website) -> N
         "/notes": Answer(b"# Cats", "text/markdown; charset=utf-8"),
         "/old": Answer("Café".encode("latin-1"), "text/plain; charset=ISO-8859-1"),
         "/paper": Answer(pdf("Cats."), "application/octet-stream"),
+        "/packed": Answer(gzip.compress(b"Cats." * 99_999), "text/plain", headers=GZIP),
+        "/long": Answer(status=302, headers={"Location": f"/cats.md?signature={'x' * 2000}"}),
+        f"/cats.md?signature={'x' * 2000}": PAGE,
     }
-    read = [reader.read(site.url + path) for path in site.pages]
+    read = [reader.read(site.url + path) for path in list(site.pages)[:6]]
 
-    assert [one.kind for one in read] == ["html", "markdown", None, None]
+    assert [one.kind for one in read[:4]] == ["html", "markdown", None, None]
     assert read[2].data.decode() == "Café"
     assert read[3].data.startswith(b"%PDF-")
+    assert read[4].data == b"Cats." * 99_999
+    assert read[5].data == PAGE.body
     assert {headers["User-Agent"].partition(" ")[0] for _, headers in site.asked} == {"Branchline"}
 
 
@@ -104,14 +110,34 @@ def test_without_an_answer_to_what_is_allowed_nothing_is_read(
         (Answer(status=404), "404"),
         (Answer(b"\x89PNG", "image/png"), "image/png"),
         (Answer(bytes((1 << 20) + 1)), "larger than 1 MiB"),
-        (Answer(gzip.compress(bytes(3 << 20)), headers={"Content-Encoding": "gzip"}), "larger than 1 MiB"),
+        (Answer(gzip.compress(bytes(3 << 20)), headers=GZIP), "larger than 1 MiB"),
+        (Answer(b"x", headers={"Content-Encoding": "gzip, gzip"}), "not asked for"),
+        (Answer(gzip.compress(b"Cats.")[:-9], headers=GZIP), "cut off"),
+        (Answer(b"Cats.", headers=GZIP), "cannot be reached"),
+        (Answer(status=302, headers={"Location": "http://example..com/"}), "cannot be reached"),
+        (Answer(status=302, headers={"Location": "http://xn--a/"}), "cannot be reached"),
         (Answer(status=302, headers={"Location": "/page"}), "from one address to the next"),
         (Answer(status=302, headers={"Location": "file:///etc/passwd"}), "not an address of the web"),
         (Answer(status=302, headers={"Location": "http://x:y@127.0.0.1/"}), "a name or a password"),
         (Answer(status=302, headers={"Location": "http://127.0.0.1:1/"}), "cannot be reached"),
         (Answer(b"x", headers={"Content-Length": "9"}), "cannot be reached"),
     ],
-    ids=["404", "picture", "large", "bomb", "loop", "file", "password", "closed", "cut off"],
+    ids=[
+        "404",
+        "picture",
+        "large",
+        "bomb",
+        "bombs",
+        "cut gzip",
+        "no gzip",
+        "dots",
+        "name",
+        "loop",
+        "file",
+        "password",
+        "closed",
+        "cut off",
+    ],
 )
 def test_what_cannot_be_read_says_why(
     site: Website, problem: Callable[[str], str], answer: Answer, told: str

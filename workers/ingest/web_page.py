@@ -11,7 +11,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -30,6 +31,8 @@ SECONDS = 60.0
 _SILENCE = 15.0
 """Seconds without a byte after which a server is given up."""
 _MOST_REDIRECTS = 5
+_PIECE = 1 << 16
+"""Bytes that are unpacked at once."""
 _LARGEST_RULES = 500 << 10
 """Bytes of a robots.txt that are read; what is behind them is left out."""
 _LONGEST = 500
@@ -38,7 +41,9 @@ _PORTS = {"http": 80, "https": 443}
 _HEADERS = {
     "User-Agent": f"{NAME} (reads this page for the knowledge base of one who has asked for it)",
     "Accept": "text/html, application/xhtml+xml, text/markdown, text/plain, application/pdf, */*;q=0.1",
-    "Accept-Encoding": "gzip, deflate",
+    "Accept-Encoding": "gzip",
+    # A connection is of one name: another one at the same address has a certificate of its own.
+    "Connection": "close",
 }
 _KINDS = {
     "text/html": "html",
@@ -90,10 +95,12 @@ class Reader:
             return found.result(SECONDS)
         except TimeoutError as error:
             raise Failure(f"it was not answered within {SECONDS:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, zlib.error) as error:
             raise Failure(f"it cannot be reached: {error}") from error
 
     def _read(self, address: str, conditions: Mapping[str, str], until: float) -> Content | None:
+        if len(address) > _LONGEST:
+            raise Failure(f"it has more than {_LONGEST} characters")
         url = _checked(address)
         for _ in range(_MOST_REDIRECTS + 1):
             self._check_rules(url, until)
@@ -186,8 +193,6 @@ def _checked(address: str) -> httpx.URL:
         raise Failure("it is not an address of the web (http, https)")
     if url.userinfo:
         raise Failure("it has a name or a password in it, which are not sent")
-    if len(address) > _LONGEST:
-        raise Failure(f"it has more than {_LONGEST} characters")
     return url
 
 
@@ -205,7 +210,7 @@ def _conditions(validator: str | None) -> dict[str, str]:
 def _body(answer: httpx.Response, largest: int, until: float, cut: bool = False) -> bytes:
     """The body of an answer. Raises Failure where it is too large, unless it is to be ``cut``."""
     body = bytearray()
-    for piece in answer.iter_bytes():
+    for piece in _decoded(answer):
         body += piece
         if len(body) > largest:
             if cut:
@@ -214,6 +219,23 @@ def _body(answer: httpx.Response, largest: int, until: float, cut: bool = False)
         if time.monotonic() > until:
             raise TimeoutError
     return bytes(body)
+
+
+def _decoded(answer: httpx.Response) -> Iterator[bytes]:
+    """The body of an answer in pieces, none of them large, however far it was compressed."""
+    coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding == "identity":
+        yield from answer.iter_raw()
+        return
+    if coding not in ("gzip", "x-gzip"):
+        raise Failure(f"it was answered in the encoding {coding}, which was not asked for")
+    unpacked = zlib.decompressobj(wbits=zlib.MAX_WBITS + 16)
+    for piece in answer.iter_raw():
+        while piece:
+            yield unpacked.decompress(piece, _PIECE)
+            piece = unpacked.unconsumed_tail
+    if not unpacked.eof:
+        raise Failure("its answer was cut off")
 
 
 def _as_utf8(content: bytes, parameters: str) -> bytes:

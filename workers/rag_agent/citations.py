@@ -16,7 +16,7 @@ _TOKEN = re.compile(
 )
 """What begins or ends code, a line's end, and a citation; some models write 【1†source】 or [^1]."""
 _BEGUN = re.compile(
-    r"(?:`+|\\|[ \t]|[ \t]?[\[\u3010]\^?[\d,;\u2013\- ]{0,60}(?:\u2020[^\]\u3011\n]{0,40})?"
+    r"(?:`+|\\|[ \t]|[ \t]?[\[\u3010]\^?[\d,;\u2013\- ]{0,400}(?:\u2020[^\]\u3011\n]{0,40})?"
     rf"(?:[\]\u3011](?:{_TARGET})?)?)\Z"
 )
 """The end of a piece that may be the beginning of such a thing."""
