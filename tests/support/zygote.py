@@ -103,15 +103,17 @@ class Zygote:
         os.set_blocking(woken, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(woken)
-        while True:
-            ready = select.select([self._control, wake], [], [])[0]
-            if wake in ready:
-                os.read(wake, 4096)
-                self._reap()
-            if self._control in ready and not self._answer():
-                break
-        for pid in self._ends:
-            os.kill(pid, signal.SIGTERM)
+        try:
+            while True:
+                ready = select.select([self._control, wake], [], [])[0]
+                if wake in ready:
+                    os.read(wake, 4096)
+                    self._reap()
+                if self._control in ready and not self._answer():
+                    break
+        finally:
+            for pid in self._ends:
+                os.kill(pid, signal.SIGTERM)
 
     def _answer(self) -> bool:
         """Fork off the process of one request, and reply its id; False at the end of the requests."""
@@ -141,6 +143,7 @@ class Zygote:
 
     def _execute(self, asked: Mapping[str, Any], output: int) -> None:
         """``python -m runtime ARGUMENTS``, in a new process."""
+        processes.die_with_parent(signal.SIGTERM)  # nobody else could end it in time
         os.setsid()
         os.umask(asked["umask"])
         os.dup2(output, 1)

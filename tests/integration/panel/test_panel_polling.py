@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +126,16 @@ def process_of(stack: Stack, sid: str) -> int:
     } & _listening()
     above = stack.processes["web"].pid
     for pid in Path(f"/proc/{above}/task/{above}/children").read_text().split():
-        links = (os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd"))
-        if f"socket:[{inode}]" in links:
+        if f"socket:[{inode}]" in _open(pid):
             return int(pid)
     raise AssertionError(f"no web process has {sid}")
+
+
+def _open(pid: str) -> Iterator[str]:
+    """What the descriptors of a process lead to."""
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since
+            yield os.readlink(link)
 
 
 def _listening() -> set[str]:
