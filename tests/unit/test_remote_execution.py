@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from runtime.sdk.remote import Exit, Lost, execution
-from runtime.sdk.remote.api import Refused, Unreachable
+from runtime.sdk.remote.api import Intercepted, Refused, Unreachable
 from runtime.sdk.remote.connections import Connections
 
 LEASE = 2.4
@@ -45,6 +45,8 @@ class Server:
             assert self.is_alive.wait(10)
         if any(event.get("text") == "too long" for event in events):
             raise Refused(413, "A line is too long.")
+        if any(event.get("text") == "forbidden" for event in events):
+            raise Intercepted("something in between answered 401")
         first = parse_qs(urlsplit(path).query).get("first")
         if first is not None:
             events = events[max(0, self.seen + 1 - int(first[0])) :]
@@ -138,6 +140,15 @@ def test_what_the_server_refuses_fails_the_run(server: Server) -> None:
     [error] = server.said()
     assert error["type"] == "error"
     assert "A line is too long." in error["message"]
+
+
+def test_what_a_firewall_never_lets_through_fails_the_run(server: Server) -> None:
+    execute(Worker(iter([b'{"type":"delta","text":"forbidden"}\n'])))
+
+    assert server.is_alive.is_set()
+    [error] = server.said()
+    assert error["type"] == "error"
+    assert "something in between answered 401" in error["message"]
 
 
 @pytest.mark.parametrize(

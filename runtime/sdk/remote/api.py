@@ -19,6 +19,10 @@ class Unreachable(Exception):
     """The server cannot be reached, or is busy, or something else has answered for it: ask again."""
 
 
+class Intercepted(Unreachable):
+    """Something in between has answered for the server."""
+
+
 class Refused(Exception):
     """The server refuses the request."""
 
@@ -87,6 +91,6 @@ def _refusal(status: int, content: bytes, location: str | None) -> Unreachable |
     """What an answer that is none means, whose content may be cut off."""
     problem = problem_of(status, content)
     if problem is None:
-        return Unreachable(by_another(status, location))
+        return Intercepted(by_another(status, location))
     for_the_moment = status in _FOR_THE_MOMENT or status >= 500
     return Unreachable(problem) if for_the_moment else Refused(status, problem)

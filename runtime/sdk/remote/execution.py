@@ -13,21 +13,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..protocol import MAX_LINE, Answer, ProtocolError, decode
-from .api import Api, Refused, Unreachable
+from .api import Api, Intercepted, Refused, Unreachable
 from .worker import Lost
 
 if TYPE_CHECKING:
     from .connections import Connections
     from .worker import Start, Worker
 
+_Answer = TypeVar("_Answer")
+
 _PART = 0.8
 """The part of a lease after which the worker is killed."""
 _GRACE = 5.0
 """Seconds that a worker has to end once it is told to."""
 _RETRY = 0.2
+_FORBIDDEN = 403
 _BATCH, _BATCH_BYTES = 500, 1 << 16
 """Lines of a request at most, and bytes after which it has no more."""
 _SLOWEST = 1 << 14
@@ -205,13 +208,10 @@ class Execution:
 
     def _send(self, lines: list[bytes]) -> None:
         """Send lines, again and again until the server has them, or the run is over."""
-        while not self._over.is_set():
-            try:
-                return self._post(lines)
-            except Unreachable:
-                self._over.wait(_RETRY)
-            except Refused as refused:
-                return self._refused(refused)
+        try:
+            self._until_answered(lambda: self._post(lines))
+        except Refused as refused:
+            self._refused(refused)
 
     def _post(self, lines: list[bytes], *, numbered: bool = True) -> None:
         """Send lines once. Those that are not ``numbered`` may arrive twice, where no answer to them did.
@@ -226,6 +226,25 @@ class Execution:
             self._number += len(lines)
         self._contact = max(self._contact, sent)
 
+    def _until_answered(self, ask: Callable[[], _Answer]) -> _Answer | None:
+        """Ask, again and again, until the server has answered; None once the run is over. Raises Refused.
+
+        So it does where something in between, such as a firewall that reads along, has answered this
+        request for a whole lease, while it has let others through: it never will.
+        """
+        since: float | None = None
+        while not self._over.is_set():
+            try:
+                return ask()
+            except Intercepted as error:
+                since = time.monotonic() if since is None else since
+                if self._contact > since + self._lease:
+                    raise Refused(_FORBIDDEN, str(error)) from error
+            except Unreachable:
+                since = None
+            self._over.wait(_RETRY)
+        return None
+
     @property
     def _timeout(self) -> float:
         return max(1.0, self._lease * 0.4)
@@ -239,24 +258,21 @@ class Execution:
             return
         if line["type"] == "inbox":
             line["number"] = self._looks
-        while not self._over.is_set():
-            try:
-                answer = self._api.post("/requests", line, _ASK_TIMEOUT)
-            except Unreachable:
-                self._over.wait(_RETRY)
-                continue
-            except Refused as refused:
-                if refused.status == 401:
-                    return self._end()
-                key = {name: line[name] for name in ("key", "id") if name in line}
-                answer = {"type": "refused", "of": line["type"], **key, "message": str(refused)}
-            self._looks = answer.pop("next", self._looks)
-            self._locate_files(answer)
-            worker.send(json.dumps(answer).encode())
-            if answer["type"] == "called":
-                self._called[answer["id"]] = answer["run_id"]
-                self._in_thread(self._tell_of_end, worker, answer)
+        try:
+            answer = self._until_answered(lambda: self._api.post("/requests", line, _ASK_TIMEOUT))
+        except Refused as refused:
+            if refused.status == 401:
+                return self._end()
+            key = {name: line[name] for name in ("key", "id") if name in line}
+            answer = {"type": "refused", "of": line["type"], **key, "message": str(refused)}
+        if answer is None:
             return
+        self._looks = answer.pop("next", self._looks)
+        self._locate_files(answer)
+        worker.send(json.dumps(answer).encode())
+        if answer["type"] == "called":
+            self._called[answer["id"]] = answer["run_id"]
+            self._in_thread(self._tell_of_end, worker, answer)
 
     def _follow(self, worker: Worker, call_id: str) -> None:
         """Send the worker the text of a sub-run as it comes. What is missed of it, its end makes up for."""
