@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -202,13 +203,17 @@ def _workers(services: Services) -> Iterator[Finding]:
 def _pools(services: Services) -> Iterator[Finding]:
     alive = [p for p in services.database.read(pools.listing, services.settings.pool.lease) if p.alive]
     services.catalogue.refresh()
-    for name in sorted({worker.pool for worker in services.catalogue.workers.values()}):
+    workers = services.catalogue.workers.values()
+    useful = {worker.pool for worker in workers if worker.unavailable(os.environ) is None}
+    for name in sorted({worker.pool for worker in workers}):
         of_name = [pool for pool in alive if pool.name == name]
         slots, busy = sum(pool.slots for pool in of_name), sum(pool.busy for pool in of_name)
         if of_name:
             yield Finding("pool", f"{name}: {len(of_name)} running, {busy} of {slots} slots busy")
-        else:
+        elif name in useful:
             yield Finding("pool", f"{name}: not running, its runs wait", f"Start it: branchline pool {name}")
+        else:
+            yield Finding("pool", f"{name}: not running, and with the settings here no worker of it could")
         for pool in of_name:
             for worker_id, report in pool.workers.items():
                 if rejected := report.get("rejected"):

@@ -44,6 +44,8 @@ USERS = 6
 SLOTS = 20
 WEBS = ("web", "web 2")
 POOLS = ("pool python", "pool python 2", "pool python 3")
+OTHER_POOLS = ("pool exec", "pool node")
+"""Of workers that are shipped; without them doctor finds that they are missing."""
 WORDS = [f"word{number}" for number in range(100)]
 DELAY = 40
 """Milliseconds between two words: the longest answer takes longer than a pool that is stopped waits for."""
@@ -120,7 +122,7 @@ def deployment(
         undo.push(stack)
         made = Deployment(stack, url, ssl.create_default_context(cafile=certificate), ports)
         stack.run("migrate")
-        for key in (*WEBS, *POOLS, "reaper"):
+        for key in (*WEBS, *POOLS, *OTHER_POOLS, "reaper"):
             made.start(key)
         made.pools_count(len(POOLS))
         stack.run("doctor")

@@ -264,3 +264,15 @@ def test_tasks_that_were_given_up_are_a_finding(examine: Examine, sqlite_url: st
     found = examine(DATABASE_URL=sqlite_url)["outbox"]
 
     assert_remedy(found, "1 tasks were tried", "branchline outbox list")
+
+
+def test_a_pool_is_missing_where_a_worker_of_it_could_run(
+    examine: Examine, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AGENT_SERVICE_URL", raising=False)
+    examine(DATABASE_URL=sqlite_url)
+
+    remedies = {one.found.partition(":")[0]: one.remedy for one in doctor._examine() if one.about == "pool"}
+
+    assert remedies["http"] is None
+    assert remedies["exec"] == "Start it: branchline pool exec"
