@@ -36,7 +36,8 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 FOR_EVERYBODY = {
     "GET /", "GET /login", "GET /register", "GET /settings", "GET /trash",
     "GET /t/{thread}", "GET /ui/assets/{file}",
-    "GET /static/panel/{file}", "GET /static/{filename}", "OPTIONS /static/{filename}",
+    "GET /static/panel/{file}", "OPTIONS /static/panel/{file}",
+    "GET /static/{filename}", "OPTIONS /static/{filename}",
     "GET /api/docs", "GET /api/docs/{file}", "GET /api/openapi.json",
     "GET /healthz", "GET /readyz", "GET /metrics",
     "POST /api/auth/register", "POST /api/auth/login", "POST /api/auth/logout",
