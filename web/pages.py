@@ -40,7 +40,7 @@ def built(file: str) -> Response:
     return response
 
 
-@pages.route("/static/panel/<path:file>")
+@pages.route("/static/panel/<path:file>", provide_automatic_options=True)  # as of all below /static
 def panel(file: str) -> Response:
     """A script of the agent chat panel, which pages of any origin may load: it has nothing of anybody's."""
     response = _send("panel", file)
