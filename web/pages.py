@@ -40,7 +40,8 @@ def built(file: str) -> Response:
     return response
 
 
-@pages.route("/static/panel/<path:file>", provide_automatic_options=True)  # as of all below /static
+# OPTIONS is answered as it is of all below /static.
+@pages.route("/static/panel/<path:file>", methods=["GET", "OPTIONS"], provide_automatic_options=True)
 def panel(file: str) -> Response:
     """A script of the agent chat panel, which pages of any origin may load: it has nothing of anybody's."""
     response = _send("panel", file)
