@@ -204,7 +204,9 @@ def _pools(services: Services) -> Iterator[Finding]:
     alive = [p for p in services.database.read(pools.listing, services.settings.pool.lease) if p.alive]
     services.catalogue.refresh()
     workers = services.catalogue.workers.values()
-    useful = {worker.pool for worker in workers if worker.unavailable(os.environ) is None}
+    here = services.registry.workers
+    useless = {name for name, worker in here.items() if worker.unavailable(os.environ) is not None}
+    useful = {worker.pool for worker in workers if worker.id not in useless}
     for name in sorted({worker.pool for worker in workers}):
         of_name = [pool for pool in alive if pool.name == name]
         slots, busy = sum(pool.slots for pool in of_name), sum(pool.busy for pool in of_name)
