@@ -16,7 +16,6 @@ from playwright.sync_api import Browser, FilePayload, Locator, Page, ViewportSiz
 
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
-from tests.browser.conftest import Room
 from tests.support.browser import Visitor, axe, opened
 
 HERE = Path(__file__).parent / "panel"
@@ -89,8 +88,10 @@ def _shop_and_stack(folder: Path, redis: RedisServer) -> Iterator[tuple[Shop, St
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory, room: Room, room_redis: RedisServer) -> tuple[Shop, Stack]:
-    return room.keep(_shop_and_stack, tmp_path_factory.mktemp("panel"), room_redis)
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Stack]]:
+    folder = tmp_path_factory.mktemp("panel")
+    with RedisServer(folder) as redis, _shop_and_stack(folder, redis) as both:  # no other stack's
+        yield both
 
 
 class Customer(Visitor):
