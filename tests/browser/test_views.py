@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from runtime.testing.stack import Stack
+from runtime.testing.waiting import until
 from tests.support.browser import Visitor, axe, turn, write
 from tests.support.layout import layout_errors
 from tests.support.tour import Tour, varied_thread
@@ -65,6 +66,22 @@ def take_picture(page: Page, view: str, shape: str) -> None:
     folder = os.environ.get("BRANCHLINE_TEST_PICTURES")
     if folder:
         page.screenshot(path=Path(folder) / shape / f"{view}.jpg", type="jpeg", quality=60)
+
+
+def test_the_view_of_a_thread_is_changed_before_it_is_loaded(visitor: Visitor) -> None:
+    thread = visitor.client.thread()
+    state = visitor.answered(thread, "Where?")["states"][0]
+    held: list[Route] = []
+    visitor.page.route("**/snapshot*", lambda route: held.append(route))
+    page = visitor.open(thread, state, "map")
+
+    page.get_by_role("button", name="Chat", exact=True).click()
+
+    expect(page).to_have_url(re.compile(f"/t/{thread['id']}/s/{state['id']}$"))
+    until(lambda: page.evaluate("1") and held, what="the page asks for the thread")
+    held[0].continue_()
+    page.unroute_all()
+    expect(turn(page, state)).to_be_visible()
 
 
 def test_the_outline_is_used_by_keyboard(visitor: Visitor) -> None:

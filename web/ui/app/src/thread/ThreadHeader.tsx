@@ -13,14 +13,12 @@ import { Menu } from '../ui/Menu';
 import { ConnectionStatus } from './ConnectionStatus';
 
 /** The title of the thread, how it is shown, and what can be done with it. */
-export function ThreadHeader({ view, outline, onOutline }: { view: string; outline: boolean; onOutline: () => void }) {
+export function ThreadHeader({ threadId, head, view, outline, onOutline }: { threadId: string; head: string | null; view: string; outline: boolean; onOutline: () => void }) {
   const thread = useThread((state) => state.data.thread);
-  const head = useThread((state) => state.head);
   const sidebar = usePreferences((state) => state.sidebar);
   const hasSession = useThread((state) => !!state.data.session);
   const [beginning, setBeginning] = useState(false);
   const [renaming, setRenaming] = useState(false);
-  const id = thread?.id ?? '';
   return (
     <header className="thread-head">
       {!sidebar && <IconButton label="Show sidebar" icon={PanelLeftOpen} onClick={() => setPreferences({ sidebar: true })} />}
@@ -35,8 +33,8 @@ export function ThreadHeader({ view, outline, onOutline }: { view: string; outli
       )}
       <ConnectionStatus />
       <div className="views" role="group" aria-label="View">
-        <ViewButton icon={MessageSquare} name="Chat" on={view === 'chat'} onClick={() => navigate(threadPath(id, head))} />
-        <ViewButton icon={MapIcon} name="Map" on={view === 'map'} onClick={() => navigate(threadPath(id, head, 'map'))} />
+        <ViewButton icon={MessageSquare} name="Chat" on={view === 'chat'} onClick={() => navigate(threadPath(threadId, head))} />
+        <ViewButton icon={MapIcon} name="Map" on={view === 'map'} onClick={() => navigate(threadPath(threadId, head, 'map'))} />
       </div>
       {view === 'chat' && (
         <IconButton label={outline ? 'Hide outline' : 'Show outline'} icon={GitBranch} keys={`${MODIFIER}${SHIFT}L`} aria-pressed={outline} onClick={onOutline} />

@@ -47,7 +47,7 @@ export function ThreadPage({ threadId }: { threadId: string }) {
   const withOutline = where.view === 'chat' && (narrow ? sheet : outline);
   return (
     <div className="thread" data-outline={withOutline || undefined}>
-      <ThreadHeader view={where.view} outline={withOutline} onOutline={() => (narrow ? setSheet(!sheet) : setPreferences({ outline: !outline }))} />
+      <ThreadHeader threadId={threadId} head={known ? head : where.view === 'compare' ? null : where.state} view={where.view} outline={withOutline} onOutline={() => (narrow ? setSheet(!sheet) : setPreferences({ outline: !outline }))} />
       {where.view === 'map' ? (
         <Suspense fallback={<p className="loading" role="status">Loading map …</p>}><MapView /></Suspense>
       ) : where.view === 'compare' && where.state ? (
