@@ -31,11 +31,14 @@ def task(run: Run) -> outbox.Own:
 
 
 def has_task(run_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Whether there is a task to look at the session of this turn, which nobody has given up."""
+    """Whether there is a task to look at the session of this turn, which nobody has given up.
+
+    All such tasks are read once, and not once for each turn that is asked about.
+    """
     task = tables.outbox.c
-    of_run = _without_hyphens(sa.func.substr(task.key, 1, _ID_LENGTH))
-    is_of_it = of_run == _without_hyphens(sa.cast(run_id, sa.Text))
-    return sa.exists().where(task.kind == CHANGED, task.dead_at.is_(None), is_of_it)
+    turns = sa.select(_without_hyphens(sa.func.substr(task.key, 1, _ID_LENGTH)))
+    live = turns.where(task.kind == CHANGED, task.dead_at.is_(None))
+    return _without_hyphens(sa.cast(run_id, sa.Text)).in_(live)
 
 
 def _without_hyphens(id: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
