@@ -6,30 +6,18 @@ A document that is there is replaced only if its user agrees, who sees what woul
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-try:
-    import openai
-except ImportError as error:
-    raise ImportError(
-        "the library openai is not installed where the pool runs; "
-        "install it there: pip install 'branchline[workers]'"
-    ) from error
 
 import jsonschema  # noqa: F401 - before the host forks, for it takes a while
 from documents import Document, Documents, clean, diff, safe_name
 
-from runtime.sdk import Failure, Run
+from runtime.sdk import Failure, Run, chat_server
 from runtime.sdk.durable_answers import ask, ask_for_json
 from runtime.sdk.messages import Message
 from runtime.sdk.run import OpenMessage
 
-_MODEL = "gpt-5.4-mini"
-_CLIENT = openai.OpenAI(
-    api_key=os.environ.get("OPENAI_API_KEY", ""), base_url=os.environ.get("OPENAI_BASE_URL") or None
-)
+_CLIENT = chat_server.client()
 _FORMATS = ("markdown", "text", "html")
 _DECIDE = """You look after documents. Decide what the last message of the user asks for:
 
@@ -66,11 +54,12 @@ def run(run: Run) -> None:
     document = documents.find(plan["name"])
     if plan["action"] == "answer":
         about = [document] if document else documents.fitting()
-        ask(run, "answer", _CLIENT, _model(run), _told(run, conversation, _ANSWER, about))
+        ask(run, "answer", _CLIENT, chat_server.model_of(run), _told(run, conversation, _ANSWER, about))
     elif plan["action"] == "revise" and document is not None:
         run.step(f"Revising {document.name}")
         told = _told(run, conversation, _REVISE, [document], style)
-        _replace(run, documents, document, _text(ask(run, "text", _CLIENT, _model(run), told, show=None)))
+        revised = ask(run, "text", _CLIENT, chat_server.model_of(run), told, show=None)
+        _replace(run, documents, document, _text(revised))
     else:
         _write(run, documents, conversation, safe_name(plan["name"], None if document else format), style)
     documents.keep()
@@ -83,7 +72,7 @@ def _write(run: Run, documents: Documents, conversation: list[Message], name: st
     before = documents.find(name)
     # What may replace another document is shown as what would change.
     show = None if before else "answer" if format == "Markdown" else _Code(run, name)
-    text = _text(ask(run, "text", _CLIENT, _model(run), told, show=show))
+    text = _text(ask(run, "text", _CLIENT, chat_server.model_of(run), told, show=show))
     if before is None:
         documents.save(name, text)
     else:
@@ -118,7 +107,7 @@ def _decide(run: Run, documents: Documents, conversation: list[Message]) -> Mapp
         run,
         "decision",
         _CLIENT,
-        _model(run),
+        chat_server.model_of(run),
         _told(run, conversation, _DECIDE.format(there=there)),
         schema={
             "type": "object",
@@ -185,10 +174,6 @@ class _Code:
         """It is whole."""
         if self._message is not None:
             self._message.end()
-
-
-def _model(run: Run) -> str:
-    return str(run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL)
 
 
 def _text(answer: Mapping[str, Any]) -> str:

@@ -9,28 +9,17 @@ In a session that goes on by itself it has a tool more, which says that the goal
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any
 
-try:
-    import openai
-except ImportError as error:
-    raise ImportError(
-        "the library openai is not installed where the pool runs; "
-        "install it there: pip install 'branchline[workers]'"
-    ) from error
 with suppress(ImportError):  # runs with MCP servers say what is missing
     import mcp  # noqa: F401 - before the host forks, for it takes a second
 
-from runtime.sdk import Failure, Run
+from runtime.sdk import Failure, Run, chat_server
 from runtime.sdk.tool_turns import Function, Toolbox, converse
 
-_MODEL = "gpt-5.4-mini"
-_CLIENT = openai.OpenAI(
-    api_key=os.environ.get("OPENAI_API_KEY", ""), base_url=os.environ.get("OPENAI_BASE_URL") or None
-)
+_CLIENT = chat_server.client()
 _INSTRUCTIONS = (
     "You are an executor. Do the task that you are given, and nothing beyond it. Your last answer is all "
     "that is seen of your work: it has the whole result, and says plainly what you could not do."
@@ -64,7 +53,7 @@ def run(run: Run) -> None:
         conversation = run.as_openai(system=system, tools=bool(toolbox))
         if all(message["role"] == "system" for message in conversation):
             raise Failure("There is no task to do.")
-        model = run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL
+        model = chat_server.model_of(run)
         before = len(conversation)
         converse(run, _CLIENT, model, conversation, toolbox)
         if finishes:

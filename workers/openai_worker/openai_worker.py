@@ -23,12 +23,11 @@ import background_responses
 import chat_completions
 import functions
 
-from runtime.sdk import Failure, Run, worker
+from runtime.sdk import Failure, Run, chat_server, worker
 from runtime.sdk.addresses import public_address
 from runtime.sdk.model_errors import failure_of
 from runtime.sdk.tool_turns import Toolbox, is_on, mcp_servers
 
-_MODEL = "gpt-5.4-mini"
 _NO_KEY = "none"
 """Sent in place of the key to servers that may not have it; those that need no key ignore it."""
 _PORTS = {"http": 80, "https": 443}
@@ -48,9 +47,7 @@ def _to_a_public_address(request: Any) -> None:
 
 
 # Made once, before the host forks: reading the certificates takes longer than the rest of a start.
-_CLIENT = openai.OpenAI(
-    api_key=os.environ.get("OPENAI_API_KEY", ""), base_url=os.environ.get("OPENAI_BASE_URL") or None
-)
+_CLIENT = chat_server.client()
 _TO_STRANGERS = openai.DefaultHttpxClient(
     follow_redirects=False, event_hooks={"request": [_to_a_public_address]}
 )
@@ -70,7 +67,7 @@ def run(run: Run) -> Iterator[str]:
     strange = bool(url) and not _is_trusted(url)
     client = _strange_client(url) if strange else _CLIENT.with_options(base_url=url) if url else _CLIENT
     server = client.base_url.host
-    model = run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL
+    model = chat_server.model_of(run)
     try:
         api = background_responses if run.config.get("api") == "responses" else chat_completions
         if not functions.has_some(run):

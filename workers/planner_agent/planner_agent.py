@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
-
-try:
-    import openai
-except ImportError as error:
-    raise ImportError(
-        "the library openai is not installed where the pool runs; "
-        "install it there: pip install 'branchline[workers]'"
-    ) from error
 
 import jsonschema  # noqa: F401 - before the host forks, for it takes a while
 
-from runtime.sdk import Failure, Run
+from runtime.sdk import Failure, Run, chat_server
 from runtime.sdk.durable_answers import ask_for_json
 
-_MODEL = "gpt-5.4-mini"
-_CLIENT = openai.OpenAI(
-    api_key=os.environ.get("OPENAI_API_KEY", ""), base_url=os.environ.get("OPENAI_BASE_URL") or None
-)
+_CLIENT = chat_server.client()
 _INSTRUCTIONS = """You are a planner. Split the goal of this conversation into at most {most} tasks.
 
 All tasks are worked on at the same time, each by somebody who sees the goal and that task and nothing
@@ -49,7 +37,7 @@ def run(run: Run) -> None:
         run,
         "plan",
         _CLIENT,
-        run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL,
+        chat_server.model_of(run),
         conversation,
         schema=schema_of(most, may_split),
         structured=run.config.get("structured_output", True),

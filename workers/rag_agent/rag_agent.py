@@ -6,31 +6,19 @@ given are left out of the answer while it is streamed. Where nothing is found, n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-try:
-    import openai
-except ImportError as error:
-    raise ImportError(
-        "the library openai is not installed where the pool runs; "
-        "install it there: pip install 'branchline[workers]'"
-    ) from error
-
 from citations import Citations, without_citations
 
-from runtime.sdk import Failure, Run
+from runtime.sdk import Failure, Run, chat_server
 from runtime.sdk.durable_answers import ask
 from runtime.sdk.knowledge import Passage
 from runtime.sdk.messages import Message
 from runtime.sdk.run import OpenMessage
 from runtime.sdk.window import instruction
 
-_MODEL = "gpt-5.4-mini"
-_CLIENT = openai.OpenAI(
-    api_key=os.environ.get("OPENAI_API_KEY", ""), base_url=os.environ.get("OPENAI_BASE_URL") or None
-)
+_CLIENT = chat_server.client()
 _LONGEST_QUERY = 1000
 """Characters that a search takes."""
 _MOST_PASSAGES = 50
@@ -56,7 +44,7 @@ def run(run: Run) -> Iterator[str]:
     if not question:
         raise Failure("There is no question to answer.")
     count, source = _wishes(run)
-    model = run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL
+    model = chat_server.model_of(run)
     with run.step("Searching the knowledge base"):
         query = _query(run, model, question)
         found = run.once("passages", lambda: _sources(run.search(query, count, source)))

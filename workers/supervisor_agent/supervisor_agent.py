@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
-
-try:
-    import openai
-except ImportError as error:
-    raise ImportError(
-        "the library openai is not installed where the pool runs; "
-        "install it there: pip install 'branchline[workers]'"
-    ) from error
 
 import jsonschema  # noqa: F401 - before the host forks, for it takes a while
 
-from runtime.sdk import Failure, Run
+from runtime.sdk import Failure, Run, chat_server
 from runtime.sdk.durable_answers import ask_for_json
 
-_MODEL = "gpt-5.4-mini"
-_CLIENT = openai.OpenAI(
-    api_key=os.environ.get("OPENAI_API_KEY", ""), base_url=os.environ.get("OPENAI_BASE_URL") or None
-)
+_CLIENT = chat_server.client()
 _INSTRUCTIONS = """You are a supervisor. You are told a goal, and what has come of the tasks that it was
 split into. Judge whether the goal is reached, and decide:
 
@@ -51,7 +39,7 @@ def run(run: Run) -> None:
         run,
         "decision",
         _CLIENT,
-        run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL,
+        chat_server.model_of(run),
         conversation,
         schema=schema_of(most),
         read=_checked,

@@ -6,27 +6,15 @@ on itself by a detour. What cannot be used is told the model, once.
 
 from __future__ import annotations
 
-import os
 from typing import Any
-
-try:
-    import openai
-except ImportError as error:
-    raise ImportError(
-        "the library openai is not installed where the pool runs; "
-        "install it there: pip install 'branchline[workers]'"
-    ) from error
 
 import jsonschema  # noqa: F401 - before the host forks, for it takes a while
 from task_graph import as_markdown, in_order, longest_chain
 
-from runtime.sdk import Failure, Run
+from runtime.sdk import Failure, Run, chat_server
 from runtime.sdk.durable_answers import ask_for_json
 
-_MODEL = "gpt-5.4-mini"
-_CLIENT = openai.OpenAI(
-    api_key=os.environ.get("OPENAI_API_KEY", ""), base_url=os.environ.get("OPENAI_BASE_URL") or None
-)
+_CLIENT = chat_server.client()
 _DETAIL = {
     "low": (5, "Few tasks, each described in a sentence."),
     "medium": (10, "Each is described in two or three sentences."),
@@ -60,7 +48,7 @@ def run(run: Run) -> None:
         run,
         "tasks",
         _CLIENT,
-        run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL,
+        chat_server.model_of(run),
         conversation,
         schema=_schema(most),
         read=lambda plan: {**plan, "tasks": in_order(plan["tasks"])},

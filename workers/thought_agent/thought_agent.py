@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
-try:
-    import openai
-except ImportError as error:
-    raise ImportError(
-        "the library openai is not installed where the pool runs; "
-        "install it there: pip install 'branchline[workers]'"
-    ) from error
-
-from runtime.sdk import Failure, Run
+from runtime.sdk import Failure, Run, chat_server
 from runtime.sdk.durable_answers import ask
 
-_MODEL = "gpt-5.4-mini"
-_CLIENT = openai.OpenAI(
-    api_key=os.environ.get("OPENAI_API_KEY", ""), base_url=os.environ.get("OPENAI_BASE_URL") or None
-)
+_CLIENT = chat_server.client()
 _THINK = (
     "Think about what is said last, step by step: what is asked, what you know, what could be wrong. "
     "Write your thoughts only, as notes to yourself. Do not answer yet."
@@ -28,7 +15,7 @@ _ANSWER = "You have thought about what is said last. Answer it, without repeatin
 
 def run(run: Run) -> None:
     """Think, then answer; either is a durable step."""
-    model = run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL
+    model = chat_server.model_of(run)
     conversation = run.as_openai(tools=False)
     if all(message["role"] == "system" for message in conversation):
         raise Failure("There is no message to answer.")

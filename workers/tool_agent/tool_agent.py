@@ -6,28 +6,17 @@ lost pays for no answer and calls no tool again. Between two turns it reads what
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 
-try:
-    import openai
-except ImportError as error:
-    raise ImportError(
-        "the library openai is not installed where the pool runs; "
-        "install it there: pip install 'branchline[workers]'"
-    ) from error
 with suppress(ImportError):  # runs with MCP servers say what is missing
     import mcp  # noqa: F401 - before the host forks, for it takes a second
 
 import agent_tools
 
-from runtime.sdk import Run, worker
+from runtime.sdk import Run, chat_server, worker
 from runtime.sdk.tool_turns import Toolbox, converse, mcp_servers
 
-_MODEL = "gpt-5.4-mini"
-_CLIENT = openai.OpenAI(
-    api_key=os.environ.get("OPENAI_API_KEY", ""), base_url=os.environ.get("OPENAI_BASE_URL") or None
-)
+_CLIENT = chat_server.client()
 _INSTRUCTIONS = "Use your tools where they help, and say what you have found."
 
 
@@ -40,7 +29,7 @@ def models() -> list[str]:
 
 def run(run: Run) -> None:
     """Answer, with as many calls as it takes."""
-    model = run.config.get("model") or os.environ.get("OPENAI_MODEL") or _MODEL
+    model = chat_server.model_of(run)
     with mcp_servers(run, commands="TOOL_AGENT_COMMANDS", private_urls="TOOL_AGENT_PRIVATE_URLS") as servers:
         toolbox = Toolbox(run, agent_tools.of(run), servers)
         converse(run, _CLIENT, model, run.as_openai(system=_system(run)), toolbox)
