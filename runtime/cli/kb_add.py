@@ -40,6 +40,11 @@ class File:
     """What it is called in its source."""
     path: Path
 
+    @property
+    def is_converted(self) -> bool:
+        """Whether it is no text, and a run has to make one of it."""
+        return self.path.suffix.lower() in _CONVERTED
+
     def read(self, largest: int) -> bytes:
         """Its content. Raises Invalid where it has more bytes than ``largest``, and OSError."""
         if self.path.stat().st_size > largest:
@@ -81,11 +86,10 @@ class Target:
         """Add files and the pages at addresses; texts first."""
         pages = [one for one in found if isinstance(one, str)]
         files = [one for one in found if not isinstance(one, str)]
-        converted = [file for file in files if file.path.suffix.lower() in _CONVERTED]
         for file in files:
-            if file not in converted:
+            if not file.is_converted:
                 yield self._add_text(file)
-        if converted:
+        if converted := [file for file in files if file.is_converted]:
             yield from self._add_converted(converted)
         if pages:
             yield from self._ingested(pages, lambda: {"urls": pages})
