@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 
 
@@ -13,3 +16,10 @@ def web_environ(web_environ: dict[str, str]) -> dict[str, str]:
         "PANEL_AGENTS": "rag=parrot, task=parrot, document=nobody",
         "MAX_MESSAGES_PER_SESSION": "4",
     }
+
+
+@pytest.fixture
+def collect_sockets() -> Iterator[None]:
+    """A client leaves connections to the collector, which is to warn in the test of that client."""
+    yield
+    gc.collect()

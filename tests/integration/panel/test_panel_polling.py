@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import threading
@@ -28,14 +27,10 @@ APP, ELSEWHERE = "https://app.example.com", "https://evil.example.com"
 HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
 Told = dict[str, Any]
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def collect_sockets() -> Iterator[None]:
-    """A client leaves connections to the collector, which is to warn here."""
-    yield
-    gc.collect()
+pytestmark = [
+    pytest.mark.usefixtures("collect_sockets"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(scope="module")

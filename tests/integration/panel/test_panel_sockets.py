@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import signal
@@ -39,14 +38,10 @@ READS = "branchline_log_reads_total"
 """A figure that each web process has of its own."""
 Told = dict[str, Any]
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def collect_sockets() -> Iterator[None]:
-    """A client leaves the socket that it was refused to the collector, which is to warn here."""
-    yield
-    gc.collect()
+pytestmark = [
+    pytest.mark.usefixtures("collect_sockets"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(scope="module")
