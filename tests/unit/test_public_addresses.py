@@ -135,3 +135,29 @@ def test_openai_follows_no_redirect_of_a_server_that_a_user_chose(
     ask(worker, "http://open.example/v1")
 
     assert [request.url.host for request in sent] == [PUBLIC]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, gzip", "br"])
+def test_openai_unpacks_no_answer_of_a_server_that_a_user_chose(
+    worker: ModuleType, names: dict[str, list[list[str]]], monkeypatch: pytest.MonkeyPatch, coding: str
+) -> None:
+    httpx = pytest.importorskip("httpx2")
+    names["packed.example"] = [[PUBLIC]] * 5
+    asked: list[Any] = []
+    read: list[bytes] = []
+
+    class Body(httpx.SyncByteStream):  # type: ignore[misc,name-defined]
+        def __iter__(self) -> Iterator[bytes]:
+            read.append(b"x")
+            yield b"x"
+
+    def answer(request: Any) -> Any:
+        asked.append(request.headers["Accept-Encoding"])
+        return httpx.Response(200, headers={"Content-Encoding": coding}, stream=Body())
+
+    monkeypatch.setattr(worker._TO_STRANGERS, "_transport_for_url", lambda _: httpx.MockTransport(answer))
+
+    assert "gave no answer as a server of models does" in ask(worker, "http://packed.example/v1")
+    assert set(asked) == {"identity"}
+    assert read == []
+    worker._TO_STRANGERS.close()

@@ -26,6 +26,7 @@ import functions
 from runtime.sdk import Failure, Run, chat_server, worker
 from runtime.sdk.addresses import public_address
 from runtime.sdk.model_errors import failure_of
+from runtime.sdk.packed import UNPACKED, refuse_packed
 from runtime.sdk.tool_turns import Toolbox, is_on, mcp_servers
 
 _NO_KEY = "none"
@@ -49,9 +50,12 @@ def _to_a_public_address(request: Any) -> None:
 # Made once, before the host forks: reading the certificates takes longer than the rest of a start.
 _CLIENT = chat_server.client()
 _TO_STRANGERS = openai.DefaultHttpxClient(
-    follow_redirects=False, event_hooks={"request": [_to_a_public_address]}
+    follow_redirects=False,
+    headers=UNPACKED,
+    event_hooks={"request": [_to_a_public_address], "response": [refuse_packed]},
 )
-"""For servers that only a user has chosen: neither their name nor a redirect leads into a private network."""
+"""For servers that only a user has chosen: neither their name nor a redirect leads into a private network,
+and no answer unpacks to more than was sent."""
 
 
 @worker.choices("model")

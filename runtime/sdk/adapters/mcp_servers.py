@@ -29,6 +29,7 @@ except ImportError as error:
 from ..addresses import public_address
 from ..errors import Failure, Suspended
 from ..messages import Json
+from ..packed import UNPACKED, refuse_packed
 from ..turns import function_name
 from .mcp_questions import Asker, Questions
 from .rules import plain
@@ -286,11 +287,14 @@ async def _transport(server: Mapping[str, Json], stack: AsyncExitStack, public: 
     if "command" in server:
         # The real stderr of the process is the run's log; sys.stderr may be something else in a test.
         return stdio_client(StdioServerParameters(**server), errlog=sys.__stderr__)
+    hooks: dict[str, list[Callable[..., Any]]] = {}
+    if public:
+        hooks = {"request": [_to_a_public_address], "response": [_refuse_packed]}
     http = httpx2.AsyncClient(
-        headers=server.get("headers"),
+        headers={**(server.get("headers") or {}), **(UNPACKED if public else {})},
         timeout=httpx2.Timeout(_OPEN_WITHIN, read=_READ_WITHIN),
         follow_redirects=False,
-        event_hooks={"request": [_to_a_public_address] if public else []},
+        event_hooks=hooks,
     )
     return streamable_http_client(server["url"], http_client=await stack.enter_async_context(http))
 
@@ -303,6 +307,10 @@ async def _to_a_public_address(request: Any) -> None:
     if scheme not in getproxies():  # a proxy resolves names itself
         request.extensions["sni_hostname"] = host
         request.url = request.url.copy_with(host=address)
+
+
+async def _refuse_packed(response: Any) -> None:
+    refuse_packed(response)
 
 
 async def _outcome(function: Callable[..., Awaitable[Any]], *arguments: Any) -> tuple[Any, Suspended | None]:
