@@ -364,7 +364,9 @@ class Host:
         if pid is None:
             return
         if number == forked.SHOW_STACK:
-            return processes.send_signal(pid, number)  # it would end the others, who do not expect it
+            # The others do not expect it, and would end; a SIGTERM that follows would cut a dump short
+            # that another thread writes.
+            return processes.signal_main_thread(pid, number)
         if number == signal.SIGKILL:
             for descendant in [*processes.descendants(pid)]:
                 processes.send_signal(descendant, signal.SIGKILL)

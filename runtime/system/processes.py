@@ -94,6 +94,19 @@ def send_signal(pid: int, number: int) -> None:
         pass
 
 
+def signal_main_thread(pid: int, number: int) -> None:
+    """Signal the main thread of a process, if it is still there, and so before what is signalled later.
+
+    What a process gets, any of its threads may take, and another one may take the next signal
+    meanwhile. Without ``tgkill`` (outside Linux; some C libraries) the process is signalled.
+    """
+    tgkill = getattr(_LIBC, "tgkill", None)
+    if tgkill is None:
+        send_signal(pid, number)
+    else:
+        tgkill(pid, pid, number)
+
+
 def is_alive(pid: int) -> bool:
     """Whether there is such a process."""
     try:
