@@ -36,6 +36,7 @@ from web.panel import views as panel_views
 from web.panel.entrance import Entrance
 from web.security import auth
 from web.sessions import views as session_views
+from web.systems import views as system_views
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -83,6 +84,7 @@ def _register_api(app: Flask) -> None:
         session_views.views,
         panel_views.views,
         knowledge_views.views,
+        system_views.views,
         events.streams,
         worker_api.worker_api,
         worker_requests.views,

@@ -41,6 +41,7 @@ _COMMANDS = {
     "Use": {
         "chat": ("runtime.cli.chat:chat", "Chat with a worker in this terminal."),
         "kb": ("runtime.cli.kb:kb", "Fill and search your knowledge base."),
+        "system": ("runtime.cli.system:system", "Check systems of agents."),
         "openapi": ("runtime.cli.processes:openapi", "Print the API's OpenAPI document."),
     },
 }

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import click
 
 from runtime.cli import extras
-from runtime.cli.kb_add import Target, counted, documents
-from runtime.cli.output import as_json, print_json, say
+from runtime.cli.kb_add import Target, documents
+from runtime.cli.output import as_json, counted, print_json, say
 from runtime.cli.sign_in import as_account, sign_in
 from runtime.errors import Invalid, NotFound
 from runtime.logs import printable

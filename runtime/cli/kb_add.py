@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.cli.output import say
+from runtime.cli.output import counted, say
 from runtime.errors import Invalid
 from runtime.model import Json, RunStatus
 from runtime.thread_api.client import Api, Refused
@@ -167,8 +167,3 @@ def _archive(contents: Mapping[str, bytes]) -> bytes:
         for name, content in contents.items():
             archive.writestr(name, content)
     return target.getvalue()
-
-
-def counted(number: int, of: str) -> str:
-    """So many of something, in words."""
-    return f"{number} {of}{'' if number == 1 else 's'}"

@@ -45,6 +45,11 @@ def print_json(value: Any) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode().translate(_ESCAPES))
 
 
+def counted(number: int, of: str) -> str:
+    """So many of something, in words."""
+    return f"{number} {of}{'' if number == 1 else 's'}"
+
+
 def say(text: str) -> None:
     """Print a sentence."""
     click.echo(printable(text, prose=True))

@@ -169,6 +169,11 @@ def pool(**options: Any) -> fields.String:
     return fields.String(validate=NAME, **options)
 
 
+def entity(**options: Any) -> fields.String:
+    """The name of an entity of a system."""
+    return fields.String(validate=NAME, **options)
+
+
 def author(**options: Any) -> fields.String:
     """Who wrote a message."""
     return text(200, **options)

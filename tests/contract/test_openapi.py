@@ -63,6 +63,7 @@ DELETE /api/knowledge/sources/{} · GET /api/knowledge/sources/{}/documents
 GET /api/knowledge/sources/{}/documents/{}/passages
 POST /api/knowledge/sources/{}/documents · DELETE /api/knowledge/sources/{}/documents/{}
 GET /api/knowledge/search · GET /worker/runs/{}/search · POST /worker/runs/{}/documents
+POST /api/systems/check
 GET /worker/runs/{}/documents · POST /api/knowledge/sources/{}/ingestions
 POST /worker/runs/{}/requests · POST /worker/pools/{}/claims
 GET /worker/runs/{}/calls/{} · GET /worker/runs/{}/calls/{}/events

@@ -191,6 +191,7 @@ class World:
             **self._session_calls(),
             **self._chat_calls(),
             **self._knowledge_calls(),
+            **self._system_calls(),
             "POST /api/threads/{thread_id}/runs": Call(
                 thread,
                 body={"input_state_id": root, "messages": prompt, "worker_id": "echo"},
@@ -299,6 +300,10 @@ class World:
             ),
             f"DELETE {path}/{{source_id}}": Call(source),
         }
+
+    def _system_calls(self) -> dict[str, Call]:
+        writer = {"name": "writer", "worker_id": "echo", "entry": True}
+        return {"POST /api/systems/check": Call(body={"name": SECRET_TEXT, "entities": [writer]})}
 
     def _say(self, text: str) -> dict[str, Any]:
         body = {"parent_id": self.thread["root_state_id"], "messages": [{"role": "user", "content": text}]}

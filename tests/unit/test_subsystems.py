@@ -10,13 +10,13 @@ import pytest
 
 SUBSYSTEMS = (
     "runtime.files", "runtime.sessions", "runtime.knowledge", "runtime.systems", "runtime.webhooks",
-    "runtime.panel", "web.panel", "web.sessions", "web.knowledge",
+    "runtime.panel", "web.panel", "web.sessions", "web.knowledge", "web.systems",
 )  # fmt: skip
 ADAPTERS = "web.adapters."
 DOORS = ("runtime.dispatch", "runtime.store", "runtime.events", "runtime.stream")
 VOCABULARY = (
     "runtime.model", "runtime.errors", "runtime.settings", "runtime.system", "runtime.process_pool",
-    "runtime.transfer.kinds", "runtime.tokens", "runtime.duties",
+    "runtime.transfer.kinds", "runtime.tokens", "runtime.duties", "runtime.registry.config_schema",
 )  # fmt: skip
 REGISTERS = (
     "runtime.services", "runtime.outboxes", "web.app", "web.api.threads", "web.security.credentials",

@@ -24,6 +24,8 @@ _OBJECTS = 1 << 20
 """Bytes of a thread's config and metadata, or of an answer to a worker's question."""
 _DOCUMENT = (4 << 20) + 64 * 1024
 """Bytes of a document of the knowledge base, and of what is beside it."""
+_SYSTEM = 256 * 1024
+"""Bytes of the definition of a system: of 200 entities, each with schemas."""
 _LARGEST = None
 """BRANCHLINE_WEB_MAX_BODY."""
 
@@ -43,6 +45,7 @@ _LIMITS: Mapping[str, int | None] = {
     "agent chat.send_message": _OBJECTS,
     "knowledge.add_document": _DOCUMENT,
     "knowledge.begin_ingestion": 6 * USUAL,
+    "systems.check_system": _SYSTEM,
     "worker knowledge.add_document_of_run": _DOCUMENT,
     "worker.post_events": _LARGEST,
     "worker requests.ask_pool": _LARGEST,

@@ -67,7 +67,7 @@ def test_help_names_every_command_fast(branchline_from_python: Command) -> None:
 
 COMMANDS = (
     "up|web|pool|reaper|flower|doctor|check|migrate|runs list|runs show|runs cancel|"
-    "user add|user password|token create|run|new-worker|chat|kb add|kb search|openapi"
+    "user add|user password|token create|run|new-worker|chat|kb add|kb search|system check|openapi"
 )
 
 
