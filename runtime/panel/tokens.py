@@ -57,8 +57,16 @@ def reaches(c: Connection, user: User, given: AgentGrant, kind: str, id: str) ->
 
 def unnameable(c: Connection, user: User, subject: str, file_ids: Sequence[str]) -> str | None:
     """The first of these files that new messages of the subject's may not name; None: they may."""
-    mine = _threads_of(sa.literal(user.workspace_id, Id), sa.literal(subject, sa.Text))
-    return unnameable_in(c, user, mine, file_ids)
+    return unnameable_in(c, user, _threads_of_subject(user, subject), file_ids)
+
+
+def threads_of(user: User, given: AgentGrant) -> sa.Select[tuple[str]]:
+    """The threads that a token reaches; those of their sub-runs are further ones."""
+    return _threads_of_subject(user, given.subject)
+
+
+def _threads_of_subject(user: User, subject: str) -> sa.Select[tuple[str]]:
+    return _threads_of(sa.literal(user.workspace_id, Id), sa.literal(subject, sa.Text))
 
 
 def _threads_of(workspace: sa.ColumnElement[str], subject: sa.ColumnElement[str]) -> sa.Select[tuple[str]]:

@@ -68,7 +68,12 @@ def reaches(c: Connection, given: ThreadGrant, kind: str, id: str) -> bool:
 
 def unnameable(c: Connection, user: User, given: ThreadGrant, file_ids: Sequence[str]) -> str | None:
     """The first of these files that new messages of the thread may not name; None: they may."""
-    return unnameable_in(c, user, sa.select(sa.literal(given.thread_id, Id)), file_ids)
+    return unnameable_in(c, user, threads_of(given), file_ids)
+
+
+def threads_of(given: ThreadGrant) -> sa.Select[tuple[str]]:
+    """The thread that a token reaches; those of its sub-runs are further ones."""
+    return sa.select(sa.literal(given.thread_id, Id))
 
 
 def unnameable_in(

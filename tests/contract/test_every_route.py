@@ -65,6 +65,7 @@ READ_BY_SESSION_TOKENS = {
     "GET /api/runs/{run_id}", "GET /api/runs/{run_id}/wait", "GET /api/runs/{run_id}/log",
     "GET /api/runs/{run_id}/attempts", "GET /api/runs/{run_id}/children", "GET /api/runs/{run_id}/events",
     "GET /api/runs/{run_id}/messages", "GET /api/files/{file_id}", "GET /api/files/{file_id}/content",
+    "GET /api/knowledge/sources/{source_id}/documents/{document_id}/passages",
 }  # fmt: skip
 """What a token of a session reads, of its thread."""
 
@@ -89,6 +90,7 @@ SERVED_TO_SUBJECTS = {
     "GET /api/agent-chat/sessions", "POST /api/agent-chat/sessions",
     "GET /api/agent-chat/sessions/{session_id}", "POST /api/agent-chat/sessions/{session_id}/messages",
     "DELETE /api/agent-chat/sessions/{session_id}",
+    "GET /api/knowledge/sources/{source_id}/documents/{document_id}/passages",
 }  # fmt: skip
 """What the token of an account's own user reaches, of that user's chats."""
 
@@ -311,6 +313,7 @@ def test_a_session_token_reaches_its_thread_and_nothing_else(
         said = [{"role": "user", "content": SECRET_TEXT, **body}]
         at = {"parent_id": world.thread["root_state_id"], "messages": said}
         world.client.post(f"/api/threads/{thread}/states", json=at)
+    world.cite()
     served = READ_BY_SESSION_TOKENS | (WRITTEN_BY_SESSION_TOKENS if scope == "write" else set())
     secret = world.session_token(scope, thread)
     calls, before = world.calls(), world.picture()

@@ -30,12 +30,12 @@ class Attempt:
         started = [events.run_started(self.run)]
         services.log.begin(self.run.thread_id, self.run.id, self.run.attempt, started)
 
-    def begin_message(self, type: MessageType = MessageType.TEXT) -> str:
+    def begin_message(self, type: MessageType = MessageType.TEXT, data: dict[str, Json] | None = None) -> str:
         """Open a message of the assistant; its id."""
         message = Message(
             new_id(), self.run.output_state_id, len(self._messages), Role.ASSISTANT, "", type,
             author=self.run.worker_id, status=MessageStatus.PARTIAL, run_id=self.run.id,
-            attempt=self.run.attempt, created_at=self.run.created_at,
+            attempt=self.run.attempt, created_at=self.run.created_at, data=data or {},
         )  # fmt: skip
         self._messages[message.id] = message
         self._append(events.message_created(self.run, message))
@@ -56,9 +56,11 @@ class Attempt:
         self._services.database.write(attempts.save_messages, self.run, [message])
         self._append(events.message_completed(self.run, message))
 
-    def say(self, *texts: str, type: MessageType = MessageType.TEXT) -> str:
+    def say(
+        self, *texts: str, type: MessageType = MessageType.TEXT, data: dict[str, Json] | None = None
+    ) -> str:
         """A complete message, written piece by piece."""
-        message_id = self.begin_message(type)
+        message_id = self.begin_message(type, data)
         self.write(message_id, *texts)
         self.end_message(message_id)
         return message_id

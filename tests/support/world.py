@@ -135,6 +135,11 @@ class World:
         seen: dict[str, Any] = {path: self.client.get(path).json() for path in paths}
         return {**seen, "tokens": [token["id"] for token in self.client.get("/api/tokens").json()["items"]]}
 
+    def cite(self) -> None:
+        """Have an answer in the thread cite the document."""
+        source = {"document_id": self.document, "position": 0, "text": SECRET_TEXT}
+        self.running.say("As it says [1].", data={"sources": [source]})
+
     def session_token(self, scope: str, thread_id: str) -> str:
         """A token of the session of a thread, which has one from now on."""
         path = f"/api/threads/{thread_id}/session"

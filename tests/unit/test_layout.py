@@ -44,6 +44,7 @@ ONLY_IN = {
         "runtime/panel/store.py",
         "runtime/panel/tables.py",
         "runtime/panel/tokens.py",
+        "runtime/knowledge/citations.py",
         "runtime/knowledge/search_postgresql.py",
         "runtime/knowledge/search_sqlite.py",
         "runtime/knowledge/store.py",

@@ -18,7 +18,7 @@ from web.http.multipart import FILE_BODY, read_file
 from web.http.responses import json_response, no_content
 from web.knowledge import schemas
 from web.knowledge.content import Content
-from web.security import auth
+from web.security import auth, scope
 
 views = Blueprint(
     "knowledge",
@@ -132,10 +132,15 @@ def delete_document(source_id: str, document_id: str) -> Response:
 @views.arguments(schemas.PassagesQuery, location="query")
 @views.response(200, schemas.PASSAGES)
 def read_passages(given: dict[str, Any], source_id: str, document_id: str) -> Response:
-    """Passages of a document in their order, such as those around one that was found."""
+    """Passages of a document in their order, such as those around one that was found.
+
+    The token of a thread's session, or of an application's own user, reads those that answers in its
+    threads cite, as long as the document has not changed there.
+    """
     workspace_id = auth.current_user().workspace_id
     found = core.database.read(store.read_passages, workspace_id, source_id, document_id, **given)
-    return json_response({"items": [one.encode() for one in found]})
+    shown = scope.cited(document_id, found)
+    return json_response({"items": [one.encode() for one in shown]})
 
 
 @views.route("/search")

@@ -7,13 +7,15 @@ a new one is closed to such tokens until somebody opens it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flask import g, request
 
 from runtime.errors import Forbidden, NotFound
+from runtime.knowledge import citations
+from runtime.knowledge.model import Found
 from runtime.model import Run
 from runtime.panel import store as chats
 from runtime.panel import tokens as agent_tokens
@@ -48,6 +50,7 @@ _READ: Mapping[str, frozenset[str]] = {
         }
     ),
     "file": frozenset({"files.get_file", "files.get_content"}),
+    "document": frozenset({"knowledge.read_passages"}),
 }
 """Endpoints that read, by what their path names: ``thread`` is its ``thread_id``, and so on."""
 
@@ -126,6 +129,7 @@ _OF_AGENTS = _Reach(
         "state": _READ["state"],
         "run": _READS_OF_RUNS,
         "file": _READ["file"],
+        "document": _READ["document"],
     },
     {"run": _WRITE["run"]},
     frozenset(
@@ -148,7 +152,30 @@ def project_of(run: Run) -> tuple[str | None] | None:
     return core.database.read(chats.project_of, run.thread_id)
 
 
+def cited(document_id: str, found: Sequence[Found]) -> Sequence[Found]:
+    """The passages of a document that the request's credential may read: all, unless it is such a token,
+    which reads those that answers in its threads cite. Raises NotFound.
+    """
+    grant = current_grant()
+    if grant is None:
+        return found
+    threads = (
+        thread_tokens.threads_of(grant)
+        if isinstance(grant, ThreadGrant)
+        else agent_tokens.threads_of(g.user, grant)
+    )
+    return core.database.read(citations.cited, threads, document_id, found)
+
+
+def current_grant() -> Grant | None:
+    """What the request's token permits; None where its credential is for all of an account."""
+    credential = g.get("credential")
+    return None if credential is None else credential.grant
+
+
 def _reaches(grant: Grant, kind: str, id: str) -> bool:
+    if kind == "document":
+        return True  # its view shows of it what is cited
     if isinstance(grant, ThreadGrant):
         return core.database.read(thread_tokens.reaches, grant, kind, id)
     return core.database.read(agent_tokens.reaches, g.user, grant, kind, id)
@@ -156,11 +183,11 @@ def _reaches(grant: Grant, kind: str, id: str) -> bool:
 
 def check_given(given: Any) -> None:
     """Raise NotFound where messages of a request's body name files that are not of the token's threads."""
-    credential = g.get("credential")
-    if credential is None or credential.grant is None or not isinstance(given, dict):
+    grant = current_grant()
+    if grant is None or not isinstance(given, dict):
         return
     ids = files.ids_of(given.get("messages") or ())
-    missing = _unnameable(credential.grant, ids) if ids else None
+    missing = _unnameable(grant, ids) if ids else None
     if missing is not None:
         raise NotFound(f"There is no file {missing}; upload it first.")
 
