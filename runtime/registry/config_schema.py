@@ -13,6 +13,7 @@ in place; everything else in a process of its own, which is ended after a second
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -138,14 +139,24 @@ def _keywords(document: Mapping[str, Json]) -> Any:
 def _fault(document: Mapping[str, Json]) -> str | None:
     """What is wrong with a schema, found within the time that a check may take."""
     try:
-        size = len(orjson.dumps(document))
-        if size > MAX_BYTES:
+        content = orjson.dumps(document)
+        if len(content) > MAX_BYTES:
             return f"is larger than {MAX_BYTES >> 10} KiB"
-        if schema_cost.is_quickly_validated(document, size, _keywords(document)):
-            return json_schema.fault(document)
+        if schema_cost.is_quickly_validated(document, len(content), _keywords(document)):
+            return _quick_fault(content)
         fault: str | None = processes.call({"schema": document})["fault"]
     except LimitExceeded:
         return f"could not be checked within {CHECK_SECONDS:g} s; make it smaller, or its patterns simpler"
     except (RecursionError, orjson.JSONEncodeError):
         return "nests too deeply"
     return fault
+
+
+@lru_cache(256)
+def _quick_fault(content: bytes) -> str | None:
+    """What is wrong with the schema that is JSON in ``content``.
+
+    To hold a schema to that of its draft takes 2 to 10 ms. A process reads the same one often: from the
+    worker's folder, from what the pools have registered, and again with each new version of a worker.
+    """
+    return json_schema.fault(orjson.loads(content))

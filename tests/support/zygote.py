@@ -31,6 +31,7 @@ from gevent import monkey
 
 import runtime.cli.processes
 from runtime.guardian import Guardian, stop_with_parent
+from runtime.settings import CHECKOUT
 from runtime.system import processes
 from tests.support.forked import call, end
 
@@ -87,6 +88,8 @@ class Zygote:
         """``kind``: ``web``, ``pool`` or ``reaper``."""
         for module in _IMPORTS[kind]:
             importlib.import_module(module)
+        if kind in PATCHED:
+            _read_workers()
         gc.collect()
         gc.freeze()  # lest a collection in a forked process copies all of it
         assert processes.threads() == 1, "an import has started a thread, which no forked process would have"
@@ -177,6 +180,12 @@ class Zygote:
         """In place of ``gevent.monkey.patch_all``."""
         self._patches.apply()
         gevent.reinit()
+
+
+def _read_workers() -> None:
+    """Check the schemas of the workers that most stacks have: no forked process checks them again."""
+    registry = importlib.import_module("runtime.registry.registry")  # not before the modules of the kind
+    registry.discover([CHECKOUT / "workers", CHECKOUT / "tests" / "workers"])
 
 
 class Forked:
