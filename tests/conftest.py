@@ -58,6 +58,17 @@ def pytest_collection_finish() -> None:
     collector.settle()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On PostgreSQL, `make test` repeats only what the databases may do differently; CI repeats all."""
+    ids = {item.nodeid for item in items}
+    for item in items:
+        on = getattr(item, "callspec", None) and item.callspec.params.get("database_url")
+        if on != "postgresql" or item.get_closest_marker("databases"):
+            continue
+        if item.nodeid.replace("postgresql", "sqlite", 1) in ids:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """The defaults, with a data folder of the test's own."""
@@ -66,7 +77,8 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """An empty, migrated database; the test runs once on each kind."""
+    """An empty, migrated database; the test runs once on each kind, in `make test` only where it is marked
+    ``databases``."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 

@@ -44,6 +44,7 @@ def restore(database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -
         server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+@pytest.mark.databases
 def test_a_restored_backup_has_its_history_and_continues_its_runs(
     database: Database,
     database_url: str,

@@ -18,6 +18,8 @@ from tests.support.knowledge import CATS, DOGS, add, found, source
 from tests.support.web import Client
 from web.core import Core
 
+pytestmark = pytest.mark.databases
+
 
 def marked(passage: dict[str, Any]) -> list[str]:
     return [passage["text"][start:end] for start, end in passage["marks"]]

@@ -12,6 +12,8 @@ from runtime.knowledge.store import NewDocument
 from runtime.model import User
 from runtime.store import Database, users
 
+pytestmark = pytest.mark.databases
+
 PASSAGES = 400
 
 

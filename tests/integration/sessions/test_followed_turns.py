@@ -206,6 +206,7 @@ def test_a_turn_whose_end_has_left_no_task_is_followed_as_well(ada: Client, core
     )
 
 
+@pytest.mark.databases
 def test_of_two_who_write_at_once_one_begins_and_the_other_waits(talk: Talk) -> None:
     barrier = Barrier(4)
 
@@ -225,6 +226,7 @@ def test_of_two_who_write_at_once_one_begins_and_the_other_waits(talk: Talk) -> 
     assert sorted(asked) == [f"message {number}" for number in range(4)]
 
 
+@pytest.mark.databases
 def test_what_follows_a_turn_is_done_once_whoever_does_it(ada: Client, core: Core) -> None:
     talk = Talk(ada, core, auto={"enabled": True})
     talk.send("Go")

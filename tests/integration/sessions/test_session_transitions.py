@@ -19,6 +19,8 @@ from tests.support.session_talk import Talk
 from tests.support.web import Client
 from web.core import Core
 
+pytestmark = pytest.mark.databases
+
 
 @pytest.mark.parametrize("before", Status)
 def test_only_legal_transitions_are_made(ada: Client, core: Core, before: Status) -> None:
