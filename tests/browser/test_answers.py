@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from runtime.testing.stack import Stack
@@ -130,6 +131,7 @@ def test_one_of_several_objects_is_chosen_and_filled_in(visitor: Visitor) -> Non
     assert received_config(page)["drink"] == {"is": "water", "cups": 3, "sparkling": True}
 
 
+@pytest.mark.slow
 def test_a_json_field_shows_its_value(visitor: Visitor) -> None:
     page = visitor.page
     asks(page, visitor, "Form")
@@ -220,6 +222,7 @@ LARGER_FONT = """new MutationObserver(() => {
 }).observe(document, {childList: true})"""
 
 
+@pytest.mark.slow
 def test_with_a_font_of_twice_the_size_nothing_is_cut_off_or_covered(visitor: Visitor) -> None:
     page, thread = visitor.page, visitor.client.thread(title="Some words that make a long title")
     page.add_init_script(LARGER_FONT)
@@ -295,6 +298,7 @@ def test_the_input_of_the_model_is_shown_with_its_system_prompt(visitor: Visitor
     expect(page.locator(".turn")).to_have_count(3)
 
 
+@pytest.mark.slow
 def test_keys_scroll_from_fork_to_fork_without_animation_if_motion_is_reduced(
     chromium: Browser, stack: Stack
 ) -> None:

@@ -44,7 +44,11 @@ def picture(page: Page, name: str) -> None:
         page.screenshot(path=str(Path(folder) / f"attachments-{name}.png"))
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 780)], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(1280, 800), pytest.param(390, 780, marks=pytest.mark.slow)],
+    ids=["desktop", "phone"],
+)
 def test_files_are_attached_sent_and_shown(visitor: Visitor, width: int, height: int) -> None:
     page = begin(visitor)
     page.set_viewport_size({"width": width, "height": height})
@@ -72,7 +76,7 @@ def test_files_are_attached_sent_and_shown(visitor: Visitor, width: int, height:
     assert axe(page) == []
 
 
-@pytest.mark.parametrize("kind", ["drop", "paste"])
+@pytest.mark.parametrize("kind", ["drop", pytest.param("paste", marks=pytest.mark.slow)])
 def test_what_is_dropped_or_pasted_is_attached_and_removed_again(visitor: Visitor, kind: str) -> None:
     page = begin(visitor)
     expect(page.get_by_role("button", name="Attach files")).to_be_visible()

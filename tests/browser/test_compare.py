@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import Visitor
@@ -15,6 +16,7 @@ def asked(visitor: Visitor, **config: Any) -> tuple[dict[str, Any], dict[str, An
     return thread, visitor.client.ask(thread, "Which?", worker_id="fake", config=config, n=2)
 
 
+@pytest.mark.slow
 def test_runs_are_stopped_one_by_one_or_all_at_once(visitor: Visitor) -> None:
     thread, first = asked(visitor, mode="hang", text="So far")
     page = visitor.open(thread, first["input_state"], "compare")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from runtime.testing.client import PASSWORD
@@ -39,6 +40,7 @@ def test_a_user_signs_up_gets_an_answer_and_signs_out(chromium: Browser, stack: 
     page.context.close()
 
 
+@pytest.mark.slow
 def test_a_draft_is_kept_for_its_author_only(chromium: Browser, stack: Stack) -> None:
     page = chromium.new_context().new_page()
     message = page.get_by_label("Message", exact=True)
@@ -101,6 +103,7 @@ def test_an_edit_becomes_a_branch_and_both_stay(visitor: Visitor) -> None:
     expect(page.get_by_role("treeitem")).to_have_count(5)
 
 
+@pytest.mark.slow
 def test_a_fork_remembers_which_branch_was_chosen_last(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     first = visitor.answered(thread, "Question", text="one")
@@ -150,6 +153,7 @@ def test_answers_are_regenerated_and_compared(visitor: Visitor) -> None:
     expect(answer).to_contain_text("Red yellow blue")
 
 
+@pytest.mark.slow
 def test_two_workers_answer_side_by_side(visitor: Visitor) -> None:
     page = visitor.page
     page.goto(visitor.url)
@@ -193,6 +197,7 @@ def test_a_failed_run_shows_its_error_and_log_and_is_retried(visitor: Visitor) -
     expect(answer.get_by_role("alert")).to_contain_text("exit code 3")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_tried_again_says_why_and_when(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     asked = visitor.fake(thread, "Try", mode="fail", retryable=True, text="Nearly ")
@@ -220,6 +225,7 @@ def test_a_question_of_a_run_is_answered_in_the_chat(visitor: Visitor) -> None:
     expect(page.locator(".turn-answer")).not_to_contain_text("attempt")  # nothing of it was lost
 
 
+@pytest.mark.slow
 def test_an_answer_to_a_question_is_kept_until_it_is_given(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     visitor.fake(thread, "May I?", mode="confirm_twice")
@@ -233,6 +239,7 @@ def test_an_answer_to_a_question_is_kept_until_it_is_given(visitor: Visitor) -> 
     expect(card.get_by_label("Your answer")).to_have_value("")
 
 
+@pytest.mark.slow
 def test_a_question_with_a_schema_is_a_form(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     asked = visitor.fake(thread, "Order", mode="question_form")
@@ -298,6 +305,7 @@ def test_a_reload_during_an_answer_shows_the_same_text_and_scrolls_nothing(
     expect(page.get_by_role("button", name="Jump to latest")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_run_in_another_tab_changes_neither_selection_nor_scroll(visitor: Visitor, tmp_path: Path) -> None:
     thread = visitor.client.thread()
     shown = visitor.answered(thread, "Shown", text="A line.\n\n", count=60)

@@ -64,6 +64,7 @@ def test_a_crash_of_the_page_is_shown_and_what_was_typed_is_kept(visitor: Visito
     expect(page.get_by_label("Edited message")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_threads_stay_where_a_part_of_the_page_could_not_be_loaded(visitor: Visitor) -> None:
     other = visitor.client.thread(title="The other thread")
     page, _ = typing(visitor)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from runtime.testing.stack import Stack
@@ -76,6 +77,7 @@ def test_saving_a_form_with_errors_shows_and_focuses_the_first(visitor: Visitor)
     expect(city).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_escape_asks_before_it_discards_changes(visitor: Visitor) -> None:
     page = open_form(visitor)
     dialog = page.get_by_role("dialog", name="Configure Form")
@@ -119,6 +121,7 @@ def test_an_address_of_no_thread_is_a_page(chromium: Browser, stack: Stack) -> N
     visitor.leave(forgive="404")
 
 
+@pytest.mark.slow
 def test_a_row_of_the_list_is_one_tab_stop_and_shows_in_forced_colours(visitor: Visitor) -> None:
     thread = visitor.client.thread(title="First")
     visitor.client.thread(title="Second")
@@ -136,6 +139,7 @@ def test_a_row_of_the_list_is_one_tab_stop_and_shows_in_forced_colours(visitor: 
     expect(first).to_be_focused()
 
 
+@pytest.mark.slow
 def test_on_a_phone_escape_closes_the_drawer_and_targets_are_large(visitor: Visitor) -> None:
     thread = visitor.client.thread(title="First")
     visitor.client.wait(visitor.client.ask(thread, "Hello")["runs"][0])
@@ -168,6 +172,7 @@ def test_on_a_phone_escape_closes_the_drawer_and_targets_are_large(visitor: Visi
     context.close()
 
 
+@pytest.mark.slow
 def test_the_archive_has_a_heading(visitor: Visitor) -> None:
     thread = visitor.client.thread(title="Old")
     visitor.client.patch(f"/api/threads/{thread['id']}", json={"status": "archived"}).raise_for_status()
@@ -205,6 +210,7 @@ def test_details_of_an_answer_say_how_many_messages_its_worker_was_not_given(vis
     expect(facts.get_by_text("3 of 7; 4 earlier ones were left out")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_details_of_an_answer_say_how_many_messages_a_summary_covers(visitor: Visitor) -> None:
     client, thread = visitor.client, visitor.client.thread(worker_id="windowed")
     path = f"/api/threads/{thread['id']}/session"

@@ -77,6 +77,7 @@ def test_a_message_sent_while_offline_waits_and_is_sent_later(visitor: Visitor) 
     assert len(visitor.client.get("/api/threads").json()["items"]) == 1
 
 
+@pytest.mark.slow
 def test_an_edit_that_was_cancelled_is_not_sent_later(visitor: Visitor) -> None:
     thread, page = visitor.client.thread(), visitor.page
     asked = visitor.answered(thread, "Before")
@@ -106,6 +107,7 @@ def test_an_edit_that_was_cancelled_is_not_sent_later(visitor: Visitor) -> None:
     assert len(sent) == before
 
 
+@pytest.mark.slow
 def test_a_second_visitor_who_joins_during_an_answer_sees_the_same(
     visitor: Visitor, chromium: Browser, tmp_path: Path
 ) -> None:

@@ -234,6 +234,7 @@ def test_an_expired_session_is_replaced_and_a_revoked_token_only_renewed(custome
     assert told(page, "session-change")[-1]["expiredId"] == begun["sessionId"]
 
 
+@pytest.mark.slow
 def test_an_agent_service_that_is_down_is_named_and_asked_again(customer: Customer) -> None:
     page = customer.visit()
     say(page, "fail")
@@ -279,6 +280,7 @@ def test_it_fits_and_is_accessible_in_every_shape(customer: Customer) -> None:
         assert axe(page) == [], name
 
 
+@pytest.mark.slow
 def test_the_examples_chat_behind_a_strict_policy(chromium: Browser, both: tuple[Shop, Stack]) -> None:
     visitor = Visitor(chromium, both[1])
     page = visitor.page

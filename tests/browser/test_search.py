@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import Visitor, turn
@@ -63,6 +64,7 @@ def test_the_palette_lists_no_thread_of_the_search_before(visitor: Visitor) -> N
     expect(page.get_by_role("option")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_palette_opens_a_thread_where_the_words_were_found(visitor: Visitor) -> None:
     thread = visitor.client.thread(title="Of trees")
     found = visitor.answered(thread, "Which?", text="A rimu of the forest")

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from runtime.testing.waiting import until
@@ -65,6 +66,7 @@ def test_a_session_is_begun_from_the_menu_and_its_turns_are_shown_as_they_come(v
     assert axe(page) == []
 
 
+@pytest.mark.slow
 def test_the_last_turn_is_shown_though_it_has_begun_before_the_message_was_answered(visitor: Visitor) -> None:
     thread = visitor.client.thread(worker_id="fake", config={"mode": "remember"})
     wish = {"auto": {"enabled": True}, "limits": {"max_turns": 3}}
@@ -124,6 +126,7 @@ def test_tabs_follow_a_session_that_is_paused_steps_and_resumes(visitor: Visitor
     assert told == [], "events tell a tab all"
 
 
+@pytest.mark.slow
 def test_a_message_waits_for_the_turn_or_begins_the_next_one(visitor: Visitor, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     page = visitor.open(session(visitor, auto=False, mode="gate", path=str(gate)))
@@ -146,6 +149,7 @@ def test_a_message_waits_for_the_turn_or_begins_the_next_one(visitor: Visitor, t
     expect(page.locator(".turn-answer")).to_have_count(3)
 
 
+@pytest.mark.slow
 def test_a_message_beside_the_tip_is_a_run_of_its_own_until_the_session_goes_on_there(
     visitor: Visitor,
 ) -> None:
@@ -172,6 +176,7 @@ def test_a_message_beside_the_tip_is_a_run_of_its_own_until_the_session_goes_on_
     expect(page.locator(".user-text")).to_have_text(["Beside", "Two"])
 
 
+@pytest.mark.slow
 def test_who_has_moved_away_stays_where_they_are(visitor: Visitor, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     thread = session(visitor, mode="gate", path=str(gate))
@@ -189,6 +194,7 @@ def test_who_has_moved_away_stays_where_they_are(visitor: Visitor, tmp_path: Pat
     expect(turn(page, question)).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_limits_are_raised_and_a_closed_session_is_no_more(visitor: Visitor) -> None:
     thread = session(visitor, auto=False, mode="hang")
     page = visitor.open(thread)
@@ -213,6 +219,7 @@ def test_limits_are_raised_and_a_closed_session_is_no_more(visitor: Visitor) -> 
     expect(page.locator(".turn-answer").last).to_have_attribute("data-status", "cancelled")
 
 
+@pytest.mark.slow
 def test_the_summary_of_what_has_slid_out_is_shown_with_who_has_made_it(visitor: Visitor) -> None:
     thread: Json = visitor.client.thread(worker_id="fake", config={"mode": "remember"})
     path = f"/api/threads/{thread['id']}/session"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import Visitor, axe, opened, turn
@@ -71,6 +72,7 @@ def test_a_message_that_the_worker_reads_is_shown_where_it_was_read(visitor: Vis
     expect(page.locator(".turn-answer")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_a_queued_message_is_edited_or_removed_in_any_tab(visitor: Visitor, tmp_path: Path) -> None:
     page, _ = begin(visitor, mode="gate", path=str(tmp_path / "gate"))
     queue(page, "And birds?")
@@ -93,6 +95,7 @@ def test_a_queued_message_is_edited_or_removed_in_any_tab(visitor: Visitor, tmp_
     expect(page.locator(".turn-answer")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_a_queued_message_is_sent_now_by_stopping_the_answer(visitor: Visitor) -> None:
     page, state = begin(visitor, count=600, gap=0.1)
     queue(page, "And birds?")
@@ -107,6 +110,7 @@ def test_a_queued_message_is_sent_now_by_stopping_the_answer(visitor: Visitor) -
     expect(page.locator(".turn-answer").last).to_have_attribute("data-status", "cancelled")
 
 
+@pytest.mark.slow
 def test_what_was_left_of_a_stopped_answer_can_be_sent(visitor: Visitor) -> None:
     page, state = begin(visitor, count=600, gap=0.1)
     queue(page, "And birds?")

@@ -98,6 +98,7 @@ def test_somebody_signs_in_asks_and_comes_back(visitor: Visitor, tmp_path: Path)
     assert kept and all(name.startswith(f"branchline:{BASE}:") for name in kept), kept
 
 
+@pytest.mark.slow
 def test_pages_links_and_exports_are_below_the_path(visitor: Visitor) -> None:
     thread = visitor.client.thread(title="Below")
     state = visitor.answered(thread, "Say it", text=TEXT)["states"][0]
@@ -135,6 +136,7 @@ def test_pages_links_and_exports_are_below_the_path(visitor: Visitor) -> None:
     expect(answered).to_contain_text(visitor.client.get("/api/me").json()["user"]["email"])
 
 
+@pytest.mark.slow
 def test_flower_is_below_the_path(chromium: Browser, below: Stack) -> None:
     url, asked = f"http://127.0.0.1:{below.environ['FLOWER_PORT']}{BASE}/flower", []
     until(lambda: _answers(f"{url}/healthcheck"), READY_WITHIN, "Flower is ready")

@@ -16,6 +16,7 @@ TEXT = "This text is written twice. "
 NOT_SECURE = "Cross-Origin-Opener-Policy header has been ignored"  # which Chromium says of every plain page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plain", "script"),
     [(True, ""), (False, NO_WORKER)],
@@ -46,6 +47,7 @@ def test_six_tabs_load_send_and_stream(
     visitor.leave(forgive=NOT_SECURE)
 
 
+@pytest.mark.slow
 def test_tabs_that_have_to_wait_for_a_connection_say_so(chromium: Browser, stack: Stack) -> None:
     visitor = Visitor(chromium, stack, plain=True)
     visitor.context.add_init_script(NO_WORKER)

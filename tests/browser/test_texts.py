@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from runtime.testing.stack import Stack
@@ -121,6 +122,7 @@ def test_texts_from_right_to_left_begin_at_the_right(visitor: Visitor) -> None:
         assert text.evaluate(DIRECTION) == "rtl"
 
 
+@pytest.mark.slow
 def test_the_comparison_of_texts_from_right_to_left_begins_at_the_right(visitor: Visitor) -> None:
     thread = visitor.client.thread()
     first = visitor.answered(thread, HEBREW, text=f"{HEBREW} 1")
@@ -163,6 +165,7 @@ PRESS = """(field, [key, keyCode]) => field.dispatchEvent(
     new KeyboardEvent('keydown', {key, keyCode, bubbles: true, cancelable: true}))"""
 
 
+@pytest.mark.slow
 def test_the_enter_of_an_input_method_sends_nothing(visitor: Visitor) -> None:
     page = visitor.open(visitor.client.thread())
     visitor.configure(page)
@@ -175,6 +178,7 @@ def test_the_enter_of_an_input_method_sends_nothing(visitor: Visitor) -> None:
     expect(page.locator(".turn-user")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_the_escape_of_an_input_method_clears_and_closes_nothing(chromium: Browser, stack: Stack) -> None:
     visitor = Visitor(chromium, stack, viewport={"width": 600, "height": 800})
     page = visitor.open(visitor.client.thread())
@@ -196,6 +200,7 @@ def expect_pasted(page: Page, text: str) -> None:
     expect(field).to_have_value(text)
 
 
+@pytest.mark.slow
 def test_an_answer_is_copied_over_plain_http_too(visitor: Visitor) -> None:
     page = visitor.page
     page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
@@ -253,6 +258,7 @@ def test_thoughts_in_a_text_are_folded_and_in_no_title(visitor: Visitor) -> None
     expect(page.get_by_role("treeitem").last).to_have_accessible_name(re.compile("The sum is 3."))
 
 
+@pytest.mark.slow
 def test_a_thought_of_which_only_the_end_is_marked_is_folded_once_it_is_there(
     visitor: Visitor, tmp_path: Path
 ) -> None:

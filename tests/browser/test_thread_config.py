@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from runtime.testing.stack import Stack
@@ -51,6 +52,7 @@ def test_a_thread_is_asked_with_its_own_configuration_on_every_device(
     elsewhere.context.close()
 
 
+@pytest.mark.slow
 def test_a_configuration_of_a_thread_is_used_for_new_threads_too(visitor: Visitor) -> None:
     thread = visitor.client.thread(worker_id="echo")
     visitor.client.wait(visitor.client.ask(thread, "Hello", worker_id="echo")["runs"][0])
@@ -79,6 +81,7 @@ def test_a_configuration_may_begin_with_a_preset_of_the_worker(visitor: Visitor)
     expect(page.get_by_role("button", name="Configure, Mode: fail")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_what_failed_is_asked_again_with_the_configuration_of_now(visitor: Visitor) -> None:
     thread = visitor.client.thread(worker_id="fake", config={"mode": "fail"})
     visitor.answered(thread, "Will it work?", mode="fail")
@@ -94,6 +97,7 @@ def test_what_failed_is_asked_again_with_the_configuration_of_now(visitor: Visit
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_the_configurations_of_several_workers_belong_to_the_thread(visitor: Visitor) -> None:
     thread = visitor.client.thread(worker_id="echo", metadata={"mine": 1})
     asked = visitor.client.ask(thread, "Hello", worker_id="echo")

@@ -42,6 +42,7 @@ def rows(page: Page) -> Locator:
     return page.get_by_role("navigation", name="Threads").locator(".thread-row")
 
 
+@pytest.mark.slow
 def test_a_thread_is_titled_by_its_first_words_then_by_a_worker(visitor: Visitor) -> None:
     page, other = visitor.page, visitor.tab()
     other.goto(visitor.url)
@@ -128,6 +129,7 @@ def test_a_branch_and_the_whole_tree_are_exported_and_imported(visitor: Visitor,
     expect(page.get_by_role("alert")).to_contain_text("it is not valid JSON")
 
 
+@pytest.mark.slow
 def test_a_browser_without_web_locks_works(chromium: Browser, stack: Stack) -> None:
     visitor = Visitor(chromium, stack)
     visitor.context.add_init_script("delete Navigator.prototype.locks; delete window.BroadcastChannel")
@@ -176,6 +178,7 @@ def insert_threads(stack: Stack, user: dict[str, Any]) -> None:
     database.close()
 
 
+@pytest.mark.slow
 def test_a_list_of_ten_thousand_threads_is_scrolled_and_searched(visitor: Visitor, stack: Stack) -> None:
     mine = visitor.client.thread(title="The first of all")
     insert_threads(stack, visitor.client.get("/api/me").json()["user"])

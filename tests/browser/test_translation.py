@@ -91,6 +91,7 @@ def test_a_translated_page_shows_an_answer_and_other_threads(visitor: Visitor, t
     same_texts(page, untranslated, ".turns", ".outline", ".thread-head h1", ".composer")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("merged", [False, True])
 def test_a_translated_text_that_changes_is_shown_once(visitor: Visitor, merged: bool) -> None:
     thread = visitor.client.thread()

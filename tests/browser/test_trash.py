@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import Visitor, axe
@@ -56,6 +57,7 @@ def test_deleted_threads_are_restored_or_deleted_for_good(visitor: Visitor) -> N
     assert visitor.client.get("/api/trash").json()["items"] == []
 
 
+@pytest.mark.slow
 def test_a_notification_does_not_cover_the_message_field(visitor: Visitor) -> None:
     thread = visitor.client.thread(title="Open")
     visitor.client.wait(visitor.client.ask(thread, "Hello")["runs"][0])

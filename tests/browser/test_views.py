@@ -40,6 +40,7 @@ SHAPES: dict[str, list[tuple[str, Shape, Shape]]] = {
 """The first one is that in which a view is opened, and which axe examines."""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)  # some forty views, each in four or five shapes
 @pytest.mark.parametrize("kind", SHAPES)
 def test_every_view_is_accessible_and_nothing_in_it_is_cut_covered_or_too_small(
@@ -121,6 +122,7 @@ def test_the_outline_is_used_by_keyboard(visitor: Visitor) -> None:
     expect(page.locator('[role="treeitem"][tabindex="0"]')).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_a_search_of_the_outline_shows_matches_on_collapsed_branches(visitor: Visitor) -> None:
     made = varied_thread(visitor)
     page = visitor.open(made["thread"], made["second"])
@@ -302,6 +304,7 @@ def frames_per_second(page: Page) -> float:
     )
 
 
+@pytest.mark.slow
 def test_a_thread_of_5000_states_renders_only_what_is_visible(
     visitor: Visitor, large: dict[str, Any]
 ) -> None:

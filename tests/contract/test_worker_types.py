@@ -24,7 +24,6 @@ from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
 from runtime.testing.waiting import until
-from tests.support.databases import ON_BOTH_DATABASES
 from tests.support.machine_elsewhere import MachineElsewhere
 from tests.support.worker_service import WorkerService
 
@@ -153,7 +152,9 @@ def table() -> Iterator[Any]:
             yield pytest.param(kind, name, mode, id=f"{kind}-{name}", marks=marks)
 
 
-@ON_BOTH_DATABASES
+@pytest.mark.parametrize(
+    "stack_database_url", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True
+)
 @pytest.mark.parametrize(("kind", "name", "mode"), [*table()])
 def test_a_run_of_every_type_is_the_same(client: Client, kind: str, name: str, mode: Mode) -> None:
     if kind == "node" and shutil.which("node") is None:

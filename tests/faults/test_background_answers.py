@@ -45,7 +45,7 @@ def stack(
         yield stack
 
 
-@pytest.mark.parametrize("how", ["killed", "terminated"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("terminated", marks=pytest.mark.slow)])
 def test_an_answer_of_a_provider_outlives_its_pool(
     stack: Stack, client: Client, provider: Provider, how: str
 ) -> None:

@@ -22,6 +22,8 @@ from runtime.testing.waiting import until
 from tests.support.clocks import wrong_by
 from tests.support.metrics import figure
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"BRANCHLINE_POOL_LEASE": "4", "BRANCHLINE_POOL_RENEW": "0.5"}
 
 

@@ -95,7 +95,7 @@ def test_a_step_that_was_taken_before_its_pool_was_killed_is_not_taken_again(sta
     assert result["run"]["usage"] == {"paid": 6}
 
 
-@pytest.mark.parametrize("discard", [False, True])
+@pytest.mark.parametrize("discard", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_attempt_goes_on_with_the_text_of_a_lost_one(stack, client, discard):
     counted = "".join(f"{number} " for number in range(30))
     config = {"kill_at": 12, "discard": discard}
@@ -167,6 +167,7 @@ def test_a_terminated_pool_hands_its_run_back_without_a_failure(stack, client):
     assert client.wait(run)["run"]["failures"] == 0
 
 
+@pytest.mark.slow
 def test_a_suspended_pool_writes_nothing_after_it_resumes(stack, client):
     run, reader = ask(client)
     zombie = stack.pool_process()
@@ -199,6 +200,7 @@ def test_a_pool_process_that_hangs_is_replaced_and_its_run_goes_on(stack, client
     assert "it does not answer; it is killed" in stack.log("pool python")
 
 
+@pytest.mark.slow
 def test_a_reaper_that_hangs_is_replaced(stack):
     guardian = stack.processes["reaper"].pid
     [hanging] = children_of(guardian)
@@ -209,6 +211,7 @@ def test_a_reaper_that_hangs_is_replaced(stack):
     assert stack.processes["reaper"].poll() is None
 
 
+@pytest.mark.slow
 def test_runs_that_one_machine_cannot_start_are_executed_by_another(stack, client, tmp_path):
     before = slots(client)
     broken = stack.start("pool python", key="broken pool", TMPDIR=str(tmp_path))
@@ -267,6 +270,7 @@ def test_an_emptied_redis_resets_readers_and_they_end_with_the_right_text(stack,
     assert client.wait(run)["run"]["status"] == "success"
 
 
+@pytest.mark.slow
 def test_a_restarted_redis_loses_no_run_and_no_text(stack, client, stack_redis):
     run, reader = ask(client)
 
@@ -280,6 +284,7 @@ def test_a_restarted_redis_loses_no_run_and_no_text(stack, client, stack_redis):
     assert client.wait(late)["run"]["status"] == "success"
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_of_a_dead_pool_is_not_run_again(stack, client):
     run, reader = ask(client)
     os.kill(stack.processes["pool python"].pid, signal.SIGSTOP)  # the guardian, so that nobody notices

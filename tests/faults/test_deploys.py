@@ -101,6 +101,7 @@ class Asker:
             return answer.json()["runs"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "keys",
     [

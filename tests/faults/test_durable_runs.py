@@ -88,6 +88,7 @@ class Program:
         return stored
 
 
+@pytest.mark.slow
 def test_lost_attempts_leave_no_trace_in_what_is_stored(stack: Stack, client: Client, tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)

@@ -91,6 +91,7 @@ def test_a_hostile_worker_ends_its_own_run_and_harms_no_other(stack, client, cod
     assert int(most[1]) < MOST_MEMORY, "the pool process took as much memory as its worker wanted"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_that_kills_its_pool_process_ends_alone(client: Client, stack: Stack, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
@@ -160,7 +161,7 @@ def gated(client: Client, kind: str, gate: Path) -> dict:
 @pytest.mark.parametrize(
     ("kind", "number"),
     [
-        pytest.param("python", signal.SIGKILL, id="killed, python"),
+        pytest.param("python", signal.SIGKILL, id="killed, python", marks=pytest.mark.slow),
         pytest.param("exec", signal.SIGKILL, id="killed, exec"),
         pytest.param("exec", signal.SIGSTOP, id="stopped, exec", marks=pytest.mark.soak),
     ],

@@ -67,6 +67,7 @@ def reasons(c: Connection) -> list[str | None]:
     return list(c.execute(sa.select(tables.outbox.c.error)).scalars())
 
 
+@pytest.mark.slow
 def test_a_summary_outlives_the_pool_that_makes_it_and_no_run_waits_for_it(
     stack: Stack, client: Client, database: Database
 ) -> None:

@@ -117,7 +117,9 @@ def test_what_nobody_reads_begins_the_next_run_at_once(stack: Stack, client: Cli
     assert took < 5  # at once; a machine that is busy takes its time
 
 
-@pytest.mark.parametrize("after", [0.001, 0.01, 0.05])
+@pytest.mark.parametrize(
+    "after", [pytest.param(0.001, marks=pytest.mark.slow), 0.01, pytest.param(0.05, marks=pytest.mark.slow)]
+)
 def test_a_message_is_in_the_conversation_once_though_its_pool_is_killed_while_it_is_delivered(
     stack: Stack, client: Client, tmp_path: Path, after: float
 ) -> None:
@@ -131,6 +133,7 @@ def test_a_message_is_in_the_conversation_once_though_its_pool_is_killed_while_i
     assert len(runs_of(client, run)) == 1
 
 
+@pytest.mark.slow
 def test_each_message_is_in_one_place_under_kills_of_every_process(
     stack: Stack, client: Client, tmp_path: Path
 ) -> None:

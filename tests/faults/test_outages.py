@@ -245,6 +245,7 @@ def test_a_redis_that_hangs_for_half_a_minute_loses_nothing(site, client):
     assert_read(reader, LONG)
 
 
+@pytest.mark.slow
 def test_a_full_redis_holds_up_no_run_and_loses_none(site, client, tmp_path):
     gate, text = tmp_path / "gate", "x" * 1000 * 600  # in pieces, more than may wait to be appended
     run = ask_fake(client, mode="gate", text="x" * 1000, count=600, path=str(gate))
@@ -313,6 +314,7 @@ def test_requests_are_answered_by_503_while_the_database_hangs(site, client):
 # ── the network ──
 
 
+@pytest.mark.slow
 def test_a_pool_that_cannot_reach_the_database_ends_its_child_before_the_lease(site, client, tmp_path):
     pid_file = tmp_path / "pid"
     run = ask_fake(client, mode="child", path=str(pid_file), until_attempt=2, text="done")

@@ -82,6 +82,7 @@ def test_a_pool_goes_on_after_its_connections_were_closed(client, rabbitmq):
     assert result["messages"][0]["content"] == "word " * 20
 
 
+@pytest.mark.slow
 def test_a_full_pool_whose_connections_were_closed_still_starts_each_run_once(client, rabbitmq):
     asked = client.ask(client.thread(), "word " * 25, config=SLOW, n=4)
     until(lambda: rabbitmq.waiting(QUEUE) == 2)
@@ -104,6 +105,7 @@ def test_a_run_is_accepted_while_the_broker_is_away_and_executed_when_it_is_back
         assert client.wait(run)["messages"][0]["content"] == "meanwhile"
 
 
+@pytest.mark.slow
 def test_a_silent_broker_delays_nobody_for_long(client, cable):
     thread = client.thread()
     client.wait(client.ask(thread, "warm")["runs"][0])
@@ -116,6 +118,7 @@ def test_a_silent_broker_delays_nobody_for_long(client, cable):
     assert client.wait(asked["runs"][0])["messages"][0]["content"] == "into the silence"
 
 
+@pytest.mark.slow
 def test_a_pool_ends_in_time_though_its_broker_is_silent(stack, client, cable):
     run = client.ask(client.thread(), LONG, config=SLOW)["runs"][0]
     until(lambda: client.get(f"/api/runs/{run['id']}").json()["run"]["status"] == "running")

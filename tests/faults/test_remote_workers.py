@@ -225,7 +225,7 @@ def test_the_text_of_a_sub_run_is_followed_there(client: Client, machine: Any, t
     assert result_of(client, run) == ("success", 1, "called: one|one two")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_a_machine_that_dies_or_hangs_loses_its_run_to_another(
     client: Client, machine: Any, tmp_path: Path, number: int
 ) -> None:
@@ -272,6 +272,7 @@ def test_a_machine_that_has_drained_offers_nothing(machine: Any, services: Servi
     assert services.offers.count("remote") == 0
 
 
+@pytest.mark.slow
 def test_a_cut_that_is_shorter_than_a_lease_costs_nothing(
     client: Client, machine: Any, tmp_path: Path
 ) -> None:
@@ -293,6 +294,7 @@ def test_a_cut_that_is_shorter_than_a_lease_costs_nothing(
     assert result_of(client, run) == ("success", 1, "a" + "b" * 100)
 
 
+@pytest.mark.slow
 def test_a_machine_behind_a_silent_cable_kills_its_worker_and_another_goes_on(
     client: Client, machine: Any, tmp_path: Path
 ) -> None:
@@ -314,6 +316,7 @@ def test_a_machine_behind_a_silent_cable_kills_its_worker_and_another_goes_on(
     assert result_of(client, run) == ("success", 2, "attempt 2")
 
 
+@pytest.mark.slow
 def test_a_line_that_is_down_for_less_than_a_lease_costs_nothing(
     client: Client, machine: Any, tmp_path: Path, namespace: Namespace
 ) -> None:
@@ -339,6 +342,7 @@ def test_a_line_that_is_down_for_less_than_a_lease_costs_nothing(
     assert result_of(client, run) == ("success", 1, "a" + "b" * 10 + "saved")
 
 
+@pytest.mark.slow
 def test_a_machine_whose_line_is_down_for_longer_than_a_lease_has_killed_its_worker_before(
     client: Client, machine: Any, tmp_path: Path, namespace: Namespace
 ) -> None:
@@ -366,6 +370,7 @@ def test_a_machine_whose_line_is_down_for_longer_than_a_lease_has_killed_its_wor
     assert result_of(client, run) == ("success", 2, "attempt 2")
 
 
+@pytest.mark.slow
 def test_a_machine_that_goes_on_after_a_pause_ends_its_worker_and_says_nothing(
     client: Client, machine: Any, tmp_path: Path
 ) -> None:
@@ -389,6 +394,7 @@ def test_a_machine_that_goes_on_after_a_pause_ends_its_worker_and_says_nothing(
     assert result_of(client, run) == ("success", 2, "attempt 2")
 
 
+@pytest.mark.slow
 def test_a_machine_whose_pool_dies_ends_its_worker_and_has_the_next_attempt(
     client: Client, machine: Any, stack: Stack, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ from tests.support.kernel import needs
 pytestmark = needs(landlock.missing(), seccomp.supported())
 
 NOBODY = 65534
+NO_UIDS = "root without uids for runs"
 SYSTEM_PYTHON = f"/usr/bin/python3.{sys.version_info.minor}"
 MARKER = "a-secret-that-only-the-services-know-0123456789"
 POSSIBLE = ("ordinary_work", "own_signals")
@@ -105,7 +106,9 @@ class Victim:
         }
 
 
-@pytest.fixture(scope="module", params=["root", "root without uids for runs", "ordinary user"])
+@pytest.fixture(
+    scope="module", params=["root", pytest.param(NO_UIDS, marks=pytest.mark.slow), "ordinary user"]
+)
 def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     python, user = started_by(request.param)
     # Not in pytest's folder, through which nobody but its owner can pass.
@@ -169,7 +172,7 @@ def started_by(who: str) -> tuple[str, int | None]:
         pytest.skip("these tests were not started by root")
     if who == "ordinary user" and not root:
         return sys.executable, None
-    if who == "root without uids for runs":
+    if who == NO_UIDS:
         return sys.executable, None
     if not os.access(SYSTEM_PYTHON, os.X_OK):
         pytest.skip(f"there is no {SYSTEM_PYTHON}, which every user can execute")

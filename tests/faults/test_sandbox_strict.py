@@ -22,7 +22,7 @@ from runtime.settings import CHECKOUT
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
-from tests.faults.test_sandbox_ledger import make_installation, started_by
+from tests.faults.test_sandbox_ledger import NO_UIDS, make_installation, started_by
 from tests.support.certificates import certificate_for, server_context
 from tests.support.hostile import KINDS
 from tests.support.kernel import needs
@@ -109,7 +109,9 @@ def _own_address() -> str:
     return "127.0.0.2"
 
 
-@pytest.fixture(scope="module", params=["root", "root without uids for runs", "ordinary user"])
+@pytest.fixture(
+    scope="module", params=["root", pytest.param(NO_UIDS, marks=pytest.mark.slow), "ordinary user"]
+)
 def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     python, user = started_by(request.param)
     with ExitStack() as undo:

@@ -194,7 +194,7 @@ def test_a_graph_goes_on_after_its_pool_was_killed_and_keeps_a_state_on_each_bra
         assert answered(client, branch)["messages"][-1]["content"] == f"Yes: one, {words}"
 
 
-@pytest.mark.parametrize("library", ["openai-agents", "pydantic-ai"])
+@pytest.mark.parametrize("library", [pytest.param("openai-agents", marks=pytest.mark.slow), "pydantic-ai"])
 def test_no_function_is_called_again_that_had_returned_when_its_pool_was_killed(
     stack: Stack, client: Client, library: str
 ) -> None:

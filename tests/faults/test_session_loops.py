@@ -98,6 +98,7 @@ class Watcher:
             self.stopped.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1])
 def test_fifty_turns_are_taken_once_each_whoever_dies(
     stack: Stack, client: Client, stack_redis: RedisServer, seed: int

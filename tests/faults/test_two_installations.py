@@ -19,6 +19,12 @@ from tests.support.coded import coded, write_worker
 from tests.support.redis_rights import set_documented_rights
 from tests.support.watcher import Watcher, flower_settings
 
+pytestmark = pytest.mark.parametrize(
+    "broker_url",
+    ["redis", pytest.param("rabbitmq", marks=[pytest.mark.rabbitmq, pytest.mark.slow])],
+    indirect=True,
+)
+
 NAMES = ("", "north")
 PATHS = {"": "", "north": "/chat/north"}
 
@@ -100,6 +106,7 @@ def test_workers_and_the_command_line_reach_the_api_of_their_own(stacks: list[St
         assert "hello again" in stack.run("chat", "echo", "--token", token, "-m", "hello again")
 
 
+@pytest.mark.slow
 def test_flower_shows_the_pools_queues_and_tasks_of_its_own_installation(stacks: list[Stack]) -> None:
     with ExitStack() as undo:
         flowers = [undo.enter_context(Watcher(stack.environ)) for stack in stacks]

@@ -154,6 +154,7 @@ duties.Duties.start = start_poisoned
 """
 
 
+@pytest.mark.slow
 def test_a_web_process_whose_duty_cannot_be_done_is_replaced(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(POISONED)
     poison, port = tmp_path / "poison", free_port()

@@ -135,6 +135,7 @@ def answered(client: Client, run: dict[str, Any]) -> tuple[str, str]:
     return "".join(texts), ended["run"]["worker_digest"]
 
 
+@pytest.mark.slow
 @ON_BOTH_DATABASES
 def test_a_worker_that_changes_twenty_times_under_load_fails_no_run(
     stack: Stack, client: Client, author: Author
@@ -296,6 +297,7 @@ def rolling(
     stack.kill("second", signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_while_pools_are_replaced_each_run_finds_a_process_that_has_its_worker(
     client: Client, author: Author, rolling: Author
 ) -> None:

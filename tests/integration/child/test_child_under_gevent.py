@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from runtime.settings import CHECKOUT
 
 CHILDREN = Path(__file__).with_name("processes")
 
 
+@pytest.mark.slow  # every stack has a pool of gevent, and in it children
 def test_all_that_holds_of_children_holds_under_gevent() -> None:
     patched = "from gevent import monkey; monkey.patch_all(); "
     script = patched + "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"

@@ -53,6 +53,7 @@ def test_the_tools_of_a_real_server_are_functions(folder: Path) -> None:
     _passes(folder, "mcp.test.mjs", MCP_PORT=str(free_port()))
 
 
+@pytest.mark.slow
 def test_what_a_server_asks_is_asked_of_the_user(folder: Path) -> None:
     need("mcp")
     server = {"MCP_PYTHON": sys.executable, "MCP_SERVER": str(SERVER), "MCP_PORT": str(free_port())}

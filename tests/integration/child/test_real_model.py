@@ -20,7 +20,7 @@ from runtime.testing.waiting import until
 from tests.support import llama as llama_server
 from tests.support.llama import Llama
 
-pytestmark = pytest.mark.real_model
+pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
 QUESTION = "Tell me about the sea."
 

@@ -550,8 +550,8 @@ def test_a_new_node_worker_passes_its_test(branchline: Command, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("library", "module"),
     [
-        ("langgraph", "langgraph"),
-        ("openai-agents", "agents"),
+        pytest.param("langgraph", "langgraph", marks=pytest.mark.slow),
+        pytest.param("openai-agents", "agents", marks=pytest.mark.slow),
         ("pydantic-ai", "pydantic_ai"),
         ("openai", "openai"),
     ],

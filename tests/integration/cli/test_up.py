@@ -350,6 +350,7 @@ def test_the_whole_api_works_by_http_alone(up: Up) -> None:
         assert client.wait(cancelled)["run"]["status"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_a_reader_loses_nothing_when_the_pool_is_killed(up: Up) -> None:
     with Client(up.url) as client:
         account = {"email": "other@example.com", "password": "a long password"}
@@ -368,6 +369,7 @@ def test_a_reader_loses_nothing_when_the_pool_is_killed(up: Up) -> None:
         assert list(reader.text.messages.values()) == [words]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_processes_and_keeps_the_data(up: Up) -> None:
     thread, _ = echo(up, "remember me")
     family = up.family()
@@ -382,6 +384,7 @@ def test_ctrl_c_ends_all_processes_and_keeps_the_data(up: Up) -> None:
     assert [found["id"] for found in answer.json()["items"]] == [thread]
 
 
+@pytest.mark.slow
 def test_no_process_survives_when_up_is_killed(up: Up) -> None:
     family = up.family()
     assert up.end(signal.SIGKILL) == -signal.SIGKILL

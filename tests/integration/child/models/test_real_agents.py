@@ -10,7 +10,7 @@ import pytest
 from tests.support import llama
 from tests.support.scripted_agents import asker
 
-pytestmark = pytest.mark.real_model
+pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
 PASSAGES = [
     {"text": "A lease is a claim. Its pool renews it every second.", "document": "leases.md"},

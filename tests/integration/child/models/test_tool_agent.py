@@ -166,16 +166,16 @@ def test_what_a_server_asks_twice_is_answered_twice(
     ]
 
 
+@pytest.mark.parametrize("lines", [1000, 6, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 5, 7, 8))])
 def test_a_call_that_has_failed_is_shown_so_by_a_later_attempt(
-    agent: Function, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+    agent: Function, model: FakeModel, monkeypatch: pytest.MonkeyPatch, lines: int
 ) -> None:
     monkeypatch.setenv("TOOL_AGENT_COMMANDS", "true")
-    for lines in (1000, 4, 5, 6, 7, 8):
-        answers(model, calling(("refuse", {})), saying("I cannot."))
-        result = execute(agent, "go", config={"mcp_servers": NUMBERS}, crash_after=lines)
-        result = result.resume() if result.status == "queued" else result
-        failed = [one.data["is_error"] for one in result.messages if one.role == "tool"]
-        assert (result.text, failed) == ("I cannot.", [True])
+    answers(model, calling(("refuse", {})), saying("I cannot."))
+    result = execute(agent, "go", config={"mcp_servers": NUMBERS}, crash_after=lines)
+    result = result.resume() if result.status == "queued" else result
+    failed = [one.data["is_error"] for one in result.messages if one.role == "tool"]
+    assert (result.text, failed) == ("I cannot.", [True])
 
 
 def test_two_calls_of_one_id_are_two_calls(agent: Function, model: FakeModel) -> None:
