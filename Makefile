@@ -64,7 +64,7 @@ frameworks: $(VENV)/installed-frameworks
 	@$(BIN)/python -m pytest -m frameworks $(ARGS)
 
 gradio: $(VENV)/installed-gradio
-	@$(BIN)/python -m pytest tests/browser/test_gradio.py $(ARGS)
+	@$(BIN)/python -m pytest tests/browser/test_gradio.py -m 'not soak' $(ARGS)
 
 real-model: $(VENV)/installed-real-model
 	@$(BIN)/python -m pytest -m real_model $(ARGS)

@@ -110,11 +110,14 @@ class Guest:
         self.page.get_by_role("button", name="Sign in").click()
 
     def open(self, thread: dict[str, Any] | None = None) -> Page:
-        """Sign in, and show a thread."""
-        self.sign_in()
-        expect(self.page).to_have_url(f"{self.address}/")  # else the next page would end the signing in
-        if thread is not None:
-            self.page.goto(f"{self.address}/?thread={thread['id']}")
+        """Show the page, or a thread on it, to somebody who has signed in."""
+        if not self.context.cookies():
+            with closing(signed_in(self.address, self.email)) as program:
+                cookies = program.cookies.items()
+                self.context.add_cookies(
+                    [{"name": name, "value": value, "url": self.address} for name, value in cookies]
+                )
+        self.page.goto(self.address if thread is None else f"{self.address}/?thread={thread['id']}")
         expect(self.page.get_by_placeholder("Message")).to_be_enabled()
         return self.page
 
@@ -182,6 +185,7 @@ def chat(page: Page) -> Locator:
 
 
 # The first of all, for it counts the streams of all pages.
+@pytest.mark.slow
 def test_a_page_that_is_closed_follows_nothing_any_more(guest: Guest, stack: Stack) -> None:
     def streams() -> float:
         text = httpx.get(f"{stack.url}/metrics").text
@@ -198,7 +202,9 @@ def test_who_signs_in_gets_an_answer_and_signs_out(guest: Guest) -> None:
     page = guest.page
     expect(page.get_by_role("alert")).to_have_text("The email address or the password is wrong.")
     guest.troubles.clear()  # the browser notes the 401
-    guest.open()
+    guest.sign_in()
+    expect(page).to_have_url(f"{guest.address}/")
+    expect(page.get_by_placeholder("Message")).to_be_enabled()
     choose(page, "Worker", "Echo")
     expect(field(page, "Delay")).to_be_attached()
     write(page, "Hello there, **Branchline**")
@@ -220,6 +226,7 @@ def test_who_signs_in_gets_an_answer_and_signs_out(guest: Guest) -> None:
     assert refused.status_code == 401
 
 
+@pytest.mark.slow
 def test_an_answer_is_shown_as_it_is_written_and_what_others_ask_as_well(
     guest: Guest, tmp_path: Path
 ) -> None:
@@ -238,6 +245,7 @@ def test_an_answer_is_shown_as_it_is_written_and_what_others_ask_as_well(
     expect(chat(page).get_by_text("From elsewhere")).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_the_settings_of_a_worker_are_a_form(guest: Guest) -> None:
     page = guest.open()
     choose(page, "Worker", "Form")
@@ -261,6 +269,7 @@ def test_the_settings_of_a_worker_are_a_form(guest: Guest) -> None:
     assert run["config"] == expected
 
 
+@pytest.mark.slow
 def test_to_leave_a_list_without_a_choice_changes_nothing(guest: Guest) -> None:
     page = guest.open()
     choose(page, "Worker", "Form")
@@ -276,6 +285,7 @@ def test_to_leave_a_list_without_a_choice_changes_nothing(guest: Guest) -> None:
     assert (run["worker_id"], run["config"]["name"]) == ("form", "Ada")
 
 
+@pytest.mark.slow
 def test_a_run_is_stopped(guest: Guest) -> None:
     page = guest.open()
     configure(page, mode="hang", text="So far")
@@ -287,6 +297,7 @@ def test_a_run_is_stopped(guest: Guest) -> None:
     expect(chat(page)).to_contain_text("So far")
 
 
+@pytest.mark.slow
 def test_a_message_to_a_run_under_way_waits_for_it_to_be_read(guest: Guest, tmp_path: Path) -> None:
     page = guest.open()
     gate = tmp_path / "gate"
@@ -299,6 +310,7 @@ def test_a_message_to_a_run_under_way_waits_for_it_to_be_read(guest: Guest, tmp_
     expect(chat(page)).to_contain_text("I read One more thing.")
 
 
+@pytest.mark.slow
 def test_questions_are_answered_by_buttons_and_by_forms(guest: Guest) -> None:
     page = guest.open()
     configure(page, mode="confirm", text="Well. ")
@@ -345,6 +357,7 @@ def test_a_worker_goes_on_by_itself_within_its_limits(guest: Guest) -> None:
     expect(page.locator("#session")).to_contain_text("turns 3 of 9")
 
 
+@pytest.mark.slow
 def test_this_page_and_the_browser_interface_follow_one_session(
     guest: Guest, chromium: Browser, stack: Stack
 ) -> None:
@@ -376,6 +389,7 @@ def test_this_page_and_the_browser_interface_follow_one_session(
         expect(speakers).to_have_count(4 + 3)  # of the answers, and of the prompts that nobody has written
 
 
+@pytest.mark.slow
 def test_every_type_of_message_is_shown(guest: Guest) -> None:
     thread = guest.client.thread()
     asked = guest.client.ask(thread, "Show all", worker_id="fake", config={"mode": "messages"})
@@ -400,6 +414,7 @@ def test_every_type_of_message_is_shown(guest: Guest) -> None:
     expect(chat(page)).not_to_contain_text("loading 10 %")
 
 
+@pytest.mark.slow
 def test_files_are_sent_and_shown_to_their_owner_only(guest: Guest, stack: Stack) -> None:
     page = guest.open()
     choose(page, "Worker", "Filer")
