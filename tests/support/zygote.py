@@ -4,7 +4,8 @@ Android and Chromium call it a zygote. To import what a web, pool or reaper proc
 of the processor, which the stacks of the tests would otherwise pay for each of a thousand processes. A
 process that is forked off here executes the same modules as ``python -m runtime …`` does, with its own
 session, environment, folder and files, and finds them imported. Of a guardian, the process that it
-guards is forked off as well; all others (hosts of workers, isolated processes) are started as always.
+guards is forked off as well, and of a pool's the one that releases its runs; all others (hosts of
+workers, isolated processes) are started as always.
 
 A web or pool process has gevent replace parts of the standard library, its arbiter or guardian has not.
 So one zygote has everything imported as the process itself would have; the zygote, and what is to be an
@@ -31,6 +32,7 @@ from gevent import monkey
 
 import runtime.cli.processes
 from runtime.guardian import Guardian, stop_with_parent
+from runtime.pool.guardian import PoolGuardian
 from runtime.settings import CHECKOUT
 from runtime.system import processes
 from tests.support.forked import call, end
@@ -40,7 +42,7 @@ MOST = 1 << 17
 
 _IMPORTS: Mapping[str, Sequence[str]] = {
     "web": ("web.app", "web.http.gunicorn", "gunicorn.app.wsgiapp"),
-    "pool": ("runtime.pool.process",),
+    "pool": ("runtime.pool.process", "runtime.maintenance.reaper"),
     "reaper": ("runtime.maintenance.reaper", "runtime.maintenance.guardian"),
 }
 PATCHED = frozenset({"web", "pool"})
@@ -156,6 +158,7 @@ class Zygote:
         _close_on_exec()
         Guardian.start = lambda guardian, heartbeat: self._start_guarded(guardian, heartbeat)
         runtime.cli.processes._become = self._become
+        PoolGuardian._release_runs = lambda guardian: self._release_runs(guardian._incarnation)
         monkey.patch_all = self._patch
         _run("runtime", asked["arguments"])
 
@@ -170,6 +173,18 @@ class Zygote:
             _run(module, arguments)
 
         return Forked(_fork(execute))
+
+    def _release_runs(self, incarnation: str) -> None:
+        """In place of the method by which a pool's guardian has its runs released."""
+
+        def execute() -> None:
+            stop_with_parent()
+            signal.alarm(30)
+            _close_on_exec()
+            self._patch()  # for what is imported here was imported by a process of gevent
+            _run("runtime.maintenance", ["--once", "--released", incarnation])
+
+        os.waitpid(_fork(execute), 0)
 
     def _become(self, module: str, *arguments: str) -> NoReturn:
         """In place of the function by which a command becomes another Python program."""
