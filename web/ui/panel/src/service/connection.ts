@@ -25,6 +25,8 @@ export interface Answer {
   code?: string;
 }
 
+/** Milliseconds that it may take to open a connection. */
+const OPENED_WITHIN = 10_000;
 /** Milliseconds that an answer to an event may take. */
 const ANSWERED_WITHIN = 20_000;
 /** Events upon which a connection that was given up is tried again. */
@@ -34,7 +36,7 @@ const DAY = 86_400_000;
 
 export const socketIo: SocketFactory = (server) => {
   const { origin, pathname } = new URL(server);
-  return io(origin, {
+  const socket = io(origin, {
     path: `${pathname.replace(/\/$/, '')}/socket.io/`,
     // A WebSocket at once, without a request first that each later one would have to follow to the same process.
     transports: ['websocket', 'polling'],
@@ -42,7 +44,13 @@ export const socketIo: SocketFactory = (server) => {
     autoConnect: false,
     forceNew: true,
     reconnection: false,
+    timeout: OPENED_WITHIN,
   });
+  // A proxy that takes no WebSockets may accept them first, or swallow them: each attempt begins otherwise than the last.
+  socket.on('connect_error', () => {
+    if (socket.active) socket.io.opts.transports?.reverse();
+  });
+  return socket;
 };
 
 export class Connection {
