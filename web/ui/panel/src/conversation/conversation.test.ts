@@ -81,6 +81,25 @@ test('a run that failed says why until the next one', () => {
   expect(conversation.written(chat, UNSENT).failure).toBeNull();
 });
 
+test('what was written before the chat was told stands behind it, and before the answer to it', () => {
+  let chat = conversation.written(EMPTY, UNSENT);
+  chat = conversation.told(chat, message('1', 'Earlier', { sender: 'user' }), true);
+  chat = conversation.grown(chat, 'Go', { id: '1', runId: 'r', messageId: '2' });
+  expect(shown(chat)).toEqual(['Earlier', 'Go', 'Hello']);
+  chat = conversation.told(conversation.settled(chat, 'c', null), message('2', 'Good.'), true);
+  chat = conversation.told(chat, message('3', 'Hello', { sender: 'user' }), true);
+  chat = conversation.told(chat, message('4', 'Hi!'), true);
+  expect(shown(chat)).toEqual(['Earlier', 'Good.', 'Hello', 'Hi!']);
+});
+
+test('a message that was stored before its page was closed is shown once', () => {
+  let chat = conversation.told(EMPTY, message('1', 'Hello', { sender: 'user' }), true);
+  chat = conversation.written(chat, UNSENT, [], true);
+  expect(shown(conversation.settled(chat, 'c', null))).toEqual(['Hello']);
+  chat = conversation.written(chat, { ...UNSENT, clientId: 'd' });
+  expect(shown(conversation.settled(chat, 'd', null))).toEqual(['Hello', 'Hello', 'Hello']);
+});
+
 test('sources are read as the agent gives them, and nothing else', () => {
   const data = { sources: [{ number: 1, document: 'a.md', source: 'docs', titles: ['A'], text: 'Passage' }, { number: 'x' }, null] };
   expect(sourcesOf(message('m', '', { data }))).toEqual([{ number: 1, document: 'a.md', source: 'docs', titles: ['A'], text: 'Passage' }]);

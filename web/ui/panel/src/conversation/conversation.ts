@@ -13,6 +13,8 @@ export interface Shown {
 export interface Delivery {
   clientId: string;
   state: 'waiting' | 'sent' | 'refused';
+  /** Whether an earlier page has written it: the server may have stored and told it already. */
+  isRestored?: boolean;
   /** Why it was refused. */
   error?: { message: string; code: string };
 }
@@ -36,20 +38,27 @@ export interface Conversation {
 
 export const EMPTY: Conversation = { items: [], isTyping: false, failure: null, unread: 0, firstUnread: null };
 
-/** A message of the user that is to be sent. */
-export function written(chat: Conversation, { clientId, message, files }: UnsentMessage, named: readonly ChatFile[] = []): Conversation {
+/** A message of the user that is to be sent; `isRestored`: that an earlier page has written. */
+export function written(
+  chat: Conversation,
+  { clientId, message, files }: UnsentMessage,
+  named: readonly ChatFile[] = [],
+  isRestored = false,
+): Conversation {
   if (chat.items.some(({ delivery }) => delivery?.clientId === clientId)) return chat;
   const known = files.map((id) => named.find((file) => file.id === id) ?? { id, name: '', type: '', size: 0 });
   const shown: Shown = {
     message: blank(clientId, 'user', message, known),
     isGrowing: false,
-    delivery: { clientId, state: 'waiting' },
+    delivery: { clientId, state: 'waiting', ...(isRestored ? { isRestored } : {}) },
   };
   return { ...chat, items: [...chat.items, shown], failure: null, firstUnread: chat.unread ? chat.firstUnread : null };
 }
 
 /** The server has stored a message, or has refused it. */
 export function settled(chat: Conversation, clientId: string, error: Delivery['error'] | null): Conversation {
+  const own = chat.items.find(({ delivery }) => delivery?.clientId === clientId);
+  if (!error && own?.delivery?.isRestored && wasTold(chat, own)) return withdrawn(chat, clientId);
   const items = chat.items.map((item): Shown => {
     if (item.delivery?.clientId !== clientId) return item;
     return { ...item, delivery: !error ? { clientId, state: 'sent' } : { clientId, state: 'refused', error } };
@@ -65,8 +74,8 @@ export function withdrawn(chat: Conversation, clientId: string): Conversation {
 /** A whole message. `isSeen`: somebody looks at the end of the chat. */
 export function told(chat: Conversation, message: ChatMessage, isSeen: boolean): Conversation {
   const shown: Shown = { message, isGrowing: false, delivery: null };
-  const index = chat.items.findIndex((item) => item.message.id === message.id || isSame(item, message));
-  const items = index < 0 ? [...chat.items, shown] : chat.items.with(index, shown);
+  const known = chat.items.findIndex((item) => item.message.id === message.id);
+  const items = known < 0 ? added(without(chat.items, message), shown) : chat.items.with(known, shown);
   const counts = !isSeen && message.sender === 'agent' && message.channel === 'answer';
   return { ...chat, items, ...(counts ? { unread: chat.unread + 1, firstUnread: chat.firstUnread ?? message.id } : {}) };
 }
@@ -74,14 +83,14 @@ export function told(chat: Conversation, message: ChatMessage, isSeen: boolean):
 /** Earlier messages, oldest first. */
 export function earlier(chat: Conversation, messages: readonly ChatMessage[]): Conversation {
   const known = new Set(chat.items.map((item) => item.message.id));
-  const added = messages.filter(({ id }) => !known.has(id)).map((message): Shown => ({ message, isGrowing: false, delivery: null }));
-  return { ...chat, items: [...added, ...chat.items] };
+  const before = messages.filter(({ id }) => !known.has(id)).map((message): Shown => ({ message, isGrowing: false, delivery: null }));
+  return { ...chat, items: [...before, ...chat.items] };
 }
 
 /** A piece of an answer. */
 export function grown(chat: Conversation, content: string, { messageId }: ChunkOrigin): Conversation {
   const index = chat.items.findIndex((item) => item.message.id === messageId);
-  if (index < 0) return { ...chat, items: [...chat.items, { message: blank(messageId, 'agent', content), isGrowing: true, delivery: null }] };
+  if (index < 0) return { ...chat, items: added(chat.items, { message: blank(messageId, 'agent', content), isGrowing: true, delivery: null }) };
   const item = chat.items[index]!;
   if (!item.isGrowing) return chat;
   return { ...chat, items: chat.items.with(index, { ...item, message: { ...item.message, content: item.message.content + content } }) };
@@ -122,6 +131,22 @@ export function answered(chat: Conversation, messageId: string, answer: unknown)
     item.message.id === messageId ? { ...item, message: { ...item.message, data: { ...item.message.data, answer } } } : item,
   );
   return { ...chat, items };
+}
+
+/** The items with one that was told: before those that the server has not told yet, wherever the user wrote them. */
+function added(items: readonly Shown[], shown: Shown): readonly Shown[] {
+  const end = items.findLastIndex(({ delivery }) => delivery === null || delivery.state === 'refused') + 1;
+  return items.toSpliced(end, 0, shown);
+}
+
+function wasTold(chat: Conversation, { message }: Shown): boolean {
+  return chat.items.some((item) => item.delivery === null && item.message.sender === 'user' && item.message.content === message.content);
+}
+
+/** The items without the one that this page has sent, and that the server tells now. */
+function without(items: readonly Shown[], stored: ChatMessage): readonly Shown[] {
+  const index = items.findIndex((item) => isSame(item, stored));
+  return index < 0 ? items : items.toSpliced(index, 1);
 }
 
 /** Whether a message of the server's is the one that this page has sent. */

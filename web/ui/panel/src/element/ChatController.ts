@@ -191,7 +191,7 @@ export class ChatController implements ReactiveController {
       },
     );
     void service.unsentMessages(sessionId).then((unsent) => {
-      for (const message of unsent) this.show(conversation.written(this.chat, message));
+      for (const message of unsent) this.show(conversation.written(this.chat, message, [], true));
     });
     this.host.announce('session-change', { sessionId, expiredId: null });
   }
