@@ -12,7 +12,15 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, FilePayload, Locator, Page, ViewportSize, expect
+from playwright.sync_api import (
+    Browser,
+    FilePayload,
+    Locator,
+    Page,
+    ViewportSize,
+    WebSocketRoute,
+    expect,
+)
 
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
@@ -102,6 +110,7 @@ class Customer(Visitor):
         self.context.clear_cookies()
         shop.token = self.new_token
         self.seconds = 3600
+        self.forgiven = ""
         self.shop = shop
 
     def new_token(self) -> str:
@@ -119,7 +128,7 @@ class Customer(Visitor):
 def customer(chromium: Browser, both: tuple[Shop, Stack]) -> Iterator[Customer]:
     customer = Customer(chromium, *both)
     yield customer
-    customer.leave()
+    customer.leave(customer.forgiven)
 
 
 def say(page: Page, text: str) -> None:
@@ -173,6 +182,9 @@ def test_a_chat_with_sources_a_question_and_files(customer: Customer) -> None:
     assert page.get_by_label("Message", exact=True).evaluate(
         "field => [getComputedStyle(field).textTransform, getComputedStyle(field).borderStyle]"
     ) == ["none", "none"], "the page's styles stay outside"
+    assert page.locator("p.frame").evaluate(
+        "text => [getComputedStyle(text).borderStyle, document.styleSheets.length]"
+    ) == ["none", 1], "and the panel's within"
 
     say(page, "ask me")
     page.get_by_role("group", name="Question").get_by_role("button", name="Keep both").click()
@@ -192,6 +204,77 @@ def test_a_chat_with_sources_a_question_and_files(customer: Customer) -> None:
     page.reload()
     expect(mine(page)).to_have_text(["sources please", "ask me", "Look", "file please"])
     assert told(page, "chat-error") == []
+
+
+def test_a_source_opens_at_its_passage_with_the_token_of_the_applications_user(customer: Customer) -> None:
+    path = "/api/knowledge/sources"
+    source = customer.client.post(path, json={"name": "animals"}).json()["source"]["id"]
+
+    def add(text: str) -> None:
+        part = {"file": ("cats.md", text.encode())}
+        customer.client.post(f"{path}/{source}/documents", files=part).raise_for_status()  # type: ignore[arg-type]
+
+    add("# Cats\n\nThey purr.\n\n## Food\n\nThey eat mice.\n\n## Sleep\n\nThey sleep at noon.\n")
+    page = customer.visit()
+    for number, query in enumerate(("purr", "mice"), 1):
+        say(page, f"find {query}")
+        expect(page.locator(".sources")).to_have_count(number)
+    answer(page).locator("summary").click()
+
+    expect(answer(page).locator(".passages blockquote")).to_have_text(["They purr.", "They eat mice."])
+    expect(answer(page).get_by_label("The cited passage")).to_have_text("They eat mice.")
+    picture(page, "source")
+    add("# Cats\n\nThey purr.\n\n## Food\n\nThey eat birds.\n")
+    page.reload()
+    answer(page).locator("summary").click()
+    expect(answer(page).locator(".passages")).to_have_text("They eat mice.")
+    expect(answer(page).get_by_text("The document has changed since.")).to_be_visible()
+
+
+def test_without_websockets_it_chats_by_long_polling(customer: Customer) -> None:
+    sockets: list[str] = []
+    customer.context.route_web_socket(re.compile("/socket.io/"), lambda socket: closed(socket, sockets))
+    page = customer.visit()
+
+    say(page, "sources please")
+
+    expect(page.locator(".sources details")).to_have_count(2)
+    expect(page.locator(".dot")).to_have_attribute("data-status", "online")
+    assert sockets, "they were tried"
+
+
+def closed(socket: WebSocketRoute, sockets: list[str]) -> None:
+    """As a proxy does that takes no WebSockets."""
+    sockets.append(socket.url)
+    socket.close()
+
+
+def test_two_tabs_send_what_was_written_offline_once_and_in_order(customer: Customer) -> None:
+    first = customer.visit()
+    say(first, "begin")
+    expect(answer(first)).to_contain_text("begin")
+    second = customer.tab()
+    second.goto(customer.shop.origin)
+    expect(mine(second)).to_have_text(["begin"])
+    expect(second.locator(".dot")).to_have_attribute("data-status", "online")
+
+    customer.forgiven = "ERR_INTERNET_DISCONNECTED"  # a tab that is looked at tries again
+    customer.context.set_offline(True)
+    written = ["a1", "a2", "b1", "a3", "b2"]
+    for text in written:
+        page = first if text.startswith("a") else second
+        say(page, text)
+        expect(mine(page).last).to_have_text(text)
+    customer.context.set_offline(False)
+
+    for page in (first, second):
+        expect(page.get_by_text("Waiting to be sent")).to_have_count(0)
+        # What comes while the agent answers is in the tree, and told, once that answer has ended.
+        expect(mine(page)).to_have_count(1 + len(written))
+        expect(answer(page)).to_contain_text(written[-1])
+        assert sorted(mine(page).all_text_contents()) == sorted(["begin", *written])
+        page.reload()
+        expect(mine(page)).to_have_text(["begin", *written])
 
 
 def test_offline_and_back_loses_and_doubles_nothing(customer: Customer, tmp_path: Path) -> None:
@@ -278,17 +361,23 @@ def test_it_fits_and_is_accessible_in_every_shape(customer: Customer) -> None:
         shown(page, name, {"width": width, "height": height}, dark=dark)
         expect(page.get_by_role("button", name="Keep both")).to_be_in_viewport()
         assert axe(page) == [], name
+    page.evaluate("panel => (document.querySelector(panel).mode = 'docked')", "agent-chat-panel")
+    shown(page, "docked", {"width": 1280, "height": 720}, dark=False)
+    assert axe(page) == []
 
 
 @pytest.mark.slow
 def test_the_examples_chat_behind_a_strict_policy(chromium: Browser, both: tuple[Shop, Stack]) -> None:
     visitor = Visitor(chromium, both[1])
     page = visitor.page
+    written = []
     for name in ("plain", "react", "vue"):
         page.goto(f"{visitor.url}/static/panel/examples/{name}.html")
         if name == "plain":
             page.get_by_role("button", name="Open chat").click()
         say(page, f"Hello from {name}")
-        expect(answer(page)).to_contain_text(f"Hello from {name}")
+        written.append(f"Hello from {name}")
+        expect(answer(page)).to_contain_text(written[-1])
+        expect(mine(page)).to_have_text(written)
         picture(page, name)
     visitor.leave()

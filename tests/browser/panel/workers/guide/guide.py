@@ -43,11 +43,13 @@ _SOURCES = [
 
 
 def run(run: Run) -> Iterator[str]:
-    """By the first word: sources, ask, count, fail, file, files; anything else is repeated."""
+    """By the first word: sources, find, ask, count, fail, file; anything else is repeated."""
     word, _, rest = run.messages[-1].content.partition(" ")
     if word == "sources":
         with run.start(data={"sources": _SOURCES}) as message:
             message.delta(_ANSWER)
+    elif word == "find":
+        _cite(run, rest)
     elif word == "ask":
         yield f"You said {run.confirm('Overwrite plan.md?', options=['Overwrite', 'Keep both'])}."
     elif word == "count":
@@ -59,6 +61,13 @@ def run(run: Run) -> Iterator[str]:
     else:
         names = ", ".join(file.name for file in run.messages[-1].files)
         yield run.messages[-1].content + (f" ({names})" if names else "")
+
+
+def _cite(run: Run, query: str) -> None:
+    """The passage of the knowledge base that fits best."""
+    (best,) = run.search(query, 1)
+    with run.start(data={"sources": [{"number": 1, **vars(best)}]}) as message:
+        message.delta("As it says [1].")
 
 
 def _count(gate: Path) -> Iterator[str]:

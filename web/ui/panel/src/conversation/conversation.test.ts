@@ -102,6 +102,9 @@ test('a message that was stored before its page was closed is shown once', () =>
 
 test('sources are read as the agent gives them, and nothing else', () => {
   const data = { sources: [{ number: 1, document: 'a.md', source: 'docs', titles: ['A'], text: 'Passage' }, { number: 'x' }, null] };
-  expect(sourcesOf(message('m', '', { data }))).toEqual([{ number: 1, document: 'a.md', source: 'docs', titles: ['A'], text: 'Passage' }]);
+  const known = { number: 1, document: 'a.md', source: 'docs', titles: ['A'], text: 'Passage' };
+  expect(sourcesOf(message('m', '', { data }))).toEqual([{ ...known, place: null }]);
+  const placed = { ...known, source_id: 's', document_id: 'd', position: 3 };
+  expect(sourcesOf(message('m', '', { data: { sources: [placed] } }))).toEqual([{ ...known, place: { sourceId: 's', documentId: 'd', position: 3 } }]);
   expect(sourcesOf(message('m', '', { data: { sources: 'none' } }))).toEqual([]);
 });

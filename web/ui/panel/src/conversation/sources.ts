@@ -8,6 +8,15 @@ export interface Source {
   /** The headings above the passage. */
   titles: readonly string[];
   text: string;
+  /** Where the passage is in the knowledge base; null where the answer does not say. */
+  place: Place | null;
+}
+
+export interface Place {
+  sourceId: string;
+  documentId: string;
+  /** Among the passages of the document, from 0. */
+  position: number;
 }
 
 export function sourcesOf({ data }: ChatMessage): readonly Source[] {
@@ -16,8 +25,18 @@ export function sourcesOf({ data }: ChatMessage): readonly Source[] {
   return given.flatMap((one: Record<string, unknown>) => {
     if (typeof one?.['number'] !== 'number') return [];
     const titles = Array.isArray(one['titles']) ? one['titles'].map(String) : [];
-    return [{ number: one['number'], document: text(one['document']), source: text(one['source']), titles, text: text(one['text']) }];
+    return [{ number: one['number'], document: text(one['document']), source: text(one['source']), titles, text: text(one['text']), place: placeOf(one) }];
   });
+}
+
+function placeOf({ source_id: sourceId, document_id: documentId, position }: Record<string, unknown>): Place | null {
+  if (typeof sourceId !== 'string' || typeof documentId !== 'string' || typeof position !== 'number') return null;
+  return { sourceId, documentId, position };
+}
+
+/** A name of a place. */
+export function keyOf({ documentId, position }: Place): string {
+  return `${documentId} ${position}`;
 }
 
 function text(value: unknown): string {

@@ -198,7 +198,7 @@ export class AgentChatPanel extends LitElement implements ChatHost {
 
   private statusView(): TemplateResult | typeof nothing {
     const { words, controller: { status, isRenewed } } = this;
-    if (status === 'offline') return html`<div class="notice" role="status"><span>${words.offline}</span><button class="link" @click=${this.reconnect}>${words.reconnect}</button></div>`;
+    if (status === 'offline') return html`<div class="notice" role="status"><span dir="auto">${words.offline}</span><button class="link" @click=${this.reconnect}>${words.reconnect}</button></div>`;
     // One that is short is not worth a word.
     if (status === 'connecting') return html`<div class="notice late" role="status">${words.connecting}</div>`;
     return isRenewed ? html`<div class="notice" role="status">${words.renewed}</div>` : nothing;

@@ -1,8 +1,10 @@
 /** Connects a panel with its chat: what is told becomes what is shown, and what is done is sent. */
+import { Problem } from '@branchline/client/api/request';
 import type { ReactiveController, ReactiveControllerHost } from 'lit';
 import * as conversation from '../conversation/conversation';
+import { keyOf, type Place, type Source } from '../conversation/sources';
 import type { AgentChatService } from '../service/agentChatService';
-import { type AgentType, type ChatFile, ChatError, type ChatMessage, type SessionKind, type Status } from '../service/types';
+import { type AgentType, type ChatFile, ChatError, type ChatMessage, type Passage, type SessionKind, type Status } from '../service/types';
 import { uuid } from '../service/uuid';
 import { save } from '../browser/download';
 
@@ -27,6 +29,8 @@ export interface ChatHost extends ReactiveControllerHost {
   announce<Name extends keyof PanelEvents>(name: Name, detail: PanelEvents[Name]): void;
 }
 
+  /** What is around the sources that were opened, by their places. */
+  around: ReadonlyMap<string, readonly Passage[]> = new Map();
 export class ChatController implements ReactiveController {
   chat = conversation.EMPTY;
   status: Status = 'connecting';
@@ -144,6 +148,19 @@ export class ChatController implements ReactiveController {
     }
   }
 
+  /** Read what is around a source that its user opens. Resolves once it is shown. */
+  async openSource({ place }: Source): Promise<void> {
+    if (!place || this.around.has(keyOf(place))) return;
+    const first = Math.max(0, place.position - AROUND);
+    try {
+      this.found(place, await this.chatService.readPassages(place.sourceId, place.documentId, first, place.position - first + 1 + AROUND));
+    } catch (error) {
+      // Another error changes nothing: the message has the passage itself, and it is tried again when it is opened again.
+      if (error instanceof Problem && error.status === 404) this.found(place, []);
+    }
+    await this.host.updateComplete;
+  }
+
   async download(file: ChatFile): Promise<void> {
     try {
       save(await this.chatService.downloadFile(file.id), file.name);
@@ -217,6 +234,11 @@ export class ChatController implements ReactiveController {
     this.host.announce('session-change', { sessionId, expiredId });
   };
 
+  private found(place: Place, passages: readonly Passage[]): void {
+    this.around = new Map(this.around).set(keyOf(place), passages);
+    this.host.requestUpdate();
+  }
+
   private readonly fail = (error: unknown): void => {
     const told = error instanceof Error ? error : new Error(String(error));
     const isOfRun = told instanceof ChatError && told.runId !== null;
@@ -226,6 +248,8 @@ export class ChatController implements ReactiveController {
   };
 
   private show(chat: conversation.Conversation): void {
+/** Passages before and after the one that is cited. */
+const AROUND = 1;
     if (chat === this.chat) return;
     const { unread } = this.chat;
     this.chat = chat;

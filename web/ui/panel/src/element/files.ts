@@ -11,7 +11,7 @@ export function filesView(controller: ChatController, files: readonly ChatFile[]
     <div class="files">
       ${files.map((file) => html`
         <button class="file" aria-label="${words.download}: ${file.name}" @click=${() => void controller.download(file)}>
-          ${FILE}<span dir="auto">${file.name}</span>${file.size ? html`<small>${sizeText(file.size)}</small>` : ''}
+          ${FILE}<span dir="auto">${file.name}</span>${file.size ? html`<small dir="ltr">${sizeText(file.size)}</small>` : ''}
         </button>`)}
     </div>`;
 }

@@ -22,6 +22,8 @@ export const LABELS = {
   reasoning: 'Reasoning',
   tool: 'Used',
   sources: 'Sources',
+  cited: 'The cited passage',
+  changed: 'The document has changed since.',
   retry: 'Try again',
   discard: 'Discard',
   sendOn: 'Send in a new chat',

@@ -4,7 +4,7 @@ import { guard } from 'lit/directives/guard.js';
 import { repeat } from 'lit/directives/repeat.js';
 import { unsafeHTML } from 'lit/directives/unsafe-html.js';
 import { question, type Shown } from '../conversation/conversation';
-import { type Source, sourcesOf } from '../conversation/sources';
+import { keyOf, type Source, sourcesOf } from '../conversation/sources';
 import type { ChatMessage } from '../service/types';
 import type { ChatController } from './ChatController';
 import { filesView } from './files';
@@ -50,7 +50,7 @@ function messageView(controller: ChatController, item: Shown, words: Labels): Te
   return html`
     <article class="message ${isMine ? 'mine' : 'theirs'}${isGrowing ? ' growing' : ''}" data-state=${delivery?.state ?? nothing}>
       <span class="hidden">${isMine ? words.you : (message.author ?? words.agent)}:</span>
-      ${isMine ? (message.content ? html`<div class="bubble" dir="auto">${message.content}</div>` : nothing) : guard([message, render], () => bodyView(controller, message, words))}
+      ${isMine ? (message.content ? html`<div class="bubble" dir="auto">${message.content}</div>` : nothing) : guard([message, render, controller.around], () => bodyView(controller, message, words))}
       ${message.files?.length ? filesView(controller, message.files, words) : nothing}
       ${delivery ? deliveryView(controller, item, words) : nothing}
     </article>`;
@@ -66,7 +66,7 @@ function bodyView(controller: ChatController, message: ChatMessage, words: Label
   return html`
     <div @click=${openSource}>
       ${proseView(controller, content, sources.map(({ number }) => number))}
-      ${sources.length ? sourcesView(sources, words) : nothing}
+      ${sources.length ? sourcesView(controller, sources, words) : nothing}
     </div>`;
 }
 
@@ -79,15 +79,44 @@ function answeredView({ content, data }: ChatMessage, words: Labels): TemplateRe
     </div>`;
 }
 
-function sourcesView(sources: readonly Source[], words: Labels): TemplateResult {
+function sourcesView(controller: ChatController, sources: readonly Source[], words: Labels): TemplateResult {
+  const toggled = async ({ target }: Event, source: Source) => {
+    const details = target as HTMLDetailsElement;
+    if (!details.open) return;
+    await controller.openSource(source);
+    scrollToCited(details);
+  };
   return html`
     <div class="sources" role="group" aria-label=${words.sources}>
-      ${sources.map(({ number, document, titles, text }) => html`
-        <details data-number=${number}>
-          <summary><span class="number">${number}</span><span dir="auto">${[document, ...titles].filter(Boolean).join(' › ')}</span></summary>
-          <blockquote dir="auto">${text}</blockquote>
+      ${sources.map((source) => html`
+        <details data-number=${source.number} @toggle=${(event: Event) => void toggled(event, source)}>
+          <summary><span class="number">${source.number}</span><span dir="auto">${[source.document, ...source.titles].filter(Boolean).join(' › ')}</span></summary>
+          ${passageView(controller, source, words)}
         </details>`)}
     </div>`;
+}
+
+/** A document at the passage that is cited, or that passage alone. */
+function passageView(controller: ChatController, { place, text }: Source, words: Labels): TemplateResult {
+  const around = place ? controller.around.get(keyOf(place)) : undefined;
+  if (!around?.some((passage) => passage.text === text)) {
+    return html`
+      <blockquote class="passages" dir="auto" tabindex="0">${text}</blockquote>
+      ${around ? html`<p class="aside">${words.changed}</p>` : nothing}`;
+  }
+  return html`
+    <div class="passages" tabindex="0">
+      ${around.map((passage) => passage.text === text
+        ? html`<blockquote class="cited" dir="auto" aria-label=${words.cited}>${passage.text}</blockquote>`
+        : html`<blockquote dir="auto">${passage.text}</blockquote>`)}
+    </div>`;
+}
+
+/** Have the cited passage at the top of what is shown of its document. */
+function scrollToCited(details: Element): void {
+  const cited = details.querySelector('.cited');
+  const box = cited?.parentElement;
+  if (cited && box) box.scrollTop += cited.getBoundingClientRect().top - box.getBoundingClientRect().top - 8;
 }
 
 /** A number in the text opens the passage that it stands for. */

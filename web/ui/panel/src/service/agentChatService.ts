@@ -3,17 +3,19 @@ import { Chat, type Handlers, type Shared } from './chat';
 import { type SocketFactory, socketIo } from './connection';
 import { keep, kept } from '../browser/storage';
 import { Outbox } from './outbox';
-import { type ChatHistory, Rest } from './rest';
+import { Rest } from './rest';
 import { Tokens } from './tokens';
 import type {
   AgentType,
   ChatFile,
+  ChatHistory,
   ChunkHandler,
   CompleteHandler,
   ConnectOptions,
   ErrorHandler,
   MessageHandler,
   Sent,
+  Passage,
   ServiceOptions,
   SessionHandler,
   SessionKind,
@@ -180,6 +182,14 @@ export class AgentChatService {
 
   getConnectionStatus(sessionId: string): Status {
     return this.chats.get(this.current(sessionId))?.status ?? 'offline';
+  }
+
+  /**
+   * Passages of a document that an answer cites, from a position on. A token of a user of yours reads those that
+   * answers in its chats cite. Throws `Problem`, with the status 404 where there are none.
+   */
+  readPassages(sourceId: string, documentId: string, first = 0, limit = 5): Promise<readonly Passage[]> {
+    return this.shared.rest.passages(sourceId, documentId, first, limit);
   }
 
   onStatusChange(sessionId: string, handler: StatusHandler): void {

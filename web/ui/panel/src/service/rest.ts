@@ -1,16 +1,6 @@
 /** The calls of the API that a panel needs. */
 import { requestTo, type Server } from '@branchline/client/api/request';
-import type { AgentType, ChatFile, ChatMessage, Sent, UnsentMessage } from './types';
-
-/** A session with some of its messages, oldest first. */
-export interface ChatHistory {
-  session_id: string;
-  agent_type: AgentType;
-  project_id: string | null;
-  messages: ChatMessage[];
-  /** Leads to the messages before these; null: there are none. */
-  next: string | null;
-}
+import type { AgentType, ChatFile, ChatHistory, Passage, Sent, UnsentMessage } from './types';
 
 const SESSIONS = '/api/agent-chat/sessions';
 
@@ -44,6 +34,11 @@ export class Rest {
   /** The content of a file. */
   download(id: string): Promise<Blob> {
     return requestTo(this.server, 'GET', `/api/files/${id}/content`, undefined, { read: (response) => response.blob() });
+  }
+
+  passages(sourceId: string, documentId: string, first: number, limit: number): Promise<readonly Passage[]> {
+    const path = `/api/knowledge/sources/${sourceId}/documents/${documentId}/passages?first=${first}&limit=${limit}`;
+    return this.call<{ items: readonly Passage[] }>('GET', path).then((answer) => answer.items);
   }
 
   private call<T>(method: string, path: string, body?: unknown): Promise<T> {

@@ -14,6 +14,16 @@ export interface ChatFile {
   size: number;
 }
 
+/** A passage of a document of the knowledge base. */
+export interface Passage {
+  document: string;
+  /** The headings above it, the outermost first. */
+  titles: readonly string[];
+  /** Among the passages of its document, from 0. */
+  position: number;
+  text: string;
+}
+
 /** A whole message. */
 export interface ChatMessage {
   id: string;
@@ -27,6 +37,16 @@ export interface ChatMessage {
   data: Record<string, unknown>;
   files: ChatFile[] | null;
   status: string;
+}
+
+/** A session with some of its messages, oldest first. */
+export interface ChatHistory {
+  session_id: string;
+  agent_type: AgentType;
+  project_id: string | null;
+  messages: ChatMessage[];
+  /** Leads to the messages before these; null: there are none. */
+  next: string | null;
 }
 
 /** Where a piece of an answer belongs. */
