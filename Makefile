@@ -21,7 +21,7 @@ help:
 	@echo 'make format       format the code'
 	@echo 'make audit        look for known vulnerabilities in what config/requirements.lock names'
 	@echo 'make ui           build the browser interface'
-	@echo 'make sdk          build the packages branchline-sdk (Python) and branchline (JavaScript), for authors of workers, into dist'
+	@echo 'make sdk          build the packages branchline-sdk (Python) and branchline (JavaScript), for authors of workers, and @branchline/panel, for pages, into dist'
 	@echo 'make frameworks   run the tests of agents that are made with other libraries'
 	@echo 'make gradio       install Gradio, for branchline gradio, and run the tests of its page'
 	@echo 'make real-model   run the tests that talk to a real language model'
@@ -56,9 +56,10 @@ format: $(VENV)/installed-test
 audit: $(VENV)/installed-audit
 	@$(BIN)/pip-audit --requirement $(LOCK) --no-deps --disable-pip --progress-spinner off $(ARGS)
 
-sdk: $(VENV)/installed
+sdk: $(VENV)/installed $(UI)
 	@$(BIN)/python config/sdk/build.py dist
 	@$(BIN)/python config/sdk/pack.py dist
+	@$(BIN)/python config/sdk/pack_panel.py dist
 
 frameworks: $(VENV)/installed-frameworks
 	@$(BIN)/python -m pytest -m frameworks $(ARGS)

@@ -11,25 +11,43 @@ import json
 import runpy
 import sys
 import tarfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = CHECKOUT / "runtime" / "node_sdk"
 
 
+def version() -> str:
+    """The product's."""
+    return str(runpy.run_path(str(CHECKOUT / "runtime" / "__init__.py"))["__version__"])
+
+
 def pack(target: Path) -> Path:
     """The tarball."""
-    version = str(runpy.run_path(str(CHECKOUT / "runtime" / "__init__.py"))["__version__"])
+    files = {file.name: file.read_bytes() for file in PACKAGE.iterdir()}
+    description = json.loads(files.pop("package.json"))
+    runs = {file.name for file in PACKAGE.iterdir() if file.stat().st_mode & 0o100}
+    return write(target, description, files, runs)
+
+
+def write(
+    target: Path, description: Mapping[str, Any], files: Mapping[str, bytes], runs: Collection[str] = ()
+) -> Path:
+    """A package in the product's version, of files by their paths; those in ``runs`` can be executed.
+
+    ``description``: its package.json.
+    """
+    content = json.dumps({**description, "version": version()}, indent=2).encode() + b"\n"
+    name = str(description["name"]).lstrip("@").replace("/", "-")
     target.mkdir(parents=True, exist_ok=True)
-    path = target / f"branchline-{version}.tgz"
+    path = target / f"{name}-{version()}.tgz"
     with tarfile.open(path, "w:gz") as archive:
-        for file in sorted(PACKAGE.iterdir()):
-            content = file.read_bytes()
-            if file.name == "package.json":
-                content = json.dumps({**json.loads(content), "version": version}, indent=2).encode() + b"\n"
-            entry = tarfile.TarInfo(f"package/{file.name}")
-            entry.size, entry.mode = len(content), file.stat().st_mode & 0o755
-            archive.addfile(entry, io.BytesIO(content))
+        for file, data in sorted({**files, "package.json": content}.items()):
+            entry = tarfile.TarInfo(f"package/{file}")
+            entry.size, entry.mode = len(data), 0o755 if file in runs else 0o644
+            archive.addfile(entry, io.BytesIO(data))
     return path
 
 

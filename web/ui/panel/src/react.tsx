@@ -1,6 +1,7 @@
 /** The panel as a component for React: the element, with its properties and events as props. */
-import { createElement, type Ref, useImperativeHandle, useLayoutEffect, useRef } from 'react';
-import { type AgentChatPanel as PanelElement, type AgentChatService, type AgentType, type ChatMessage, type Labels, type Mode, type Status } from './index';
+import { createElement, type ReactElement, type Ref, useImperativeHandle, useLayoutEffect, useRef } from 'react';
+import type { AgentChatPanel as PanelElement, AgentChatService, AgentType, ChatMessage, Labels, Mode, Status } from './index';
+import './index';
 
 export interface AgentChatPanelProps {
   server?: string;
@@ -33,7 +34,7 @@ const EVENTS = {
   onUnreadChange: 'unread-change',
 } as const;
 
-export function AgentChatPanel({ ref, className, ...props }: AgentChatPanelProps) {
+export function AgentChatPanel({ ref, className, ...props }: AgentChatPanelProps): ReactElement {
   const element = useRef<PanelElement>(null);
   const current = useRef(props);
   current.current = props;

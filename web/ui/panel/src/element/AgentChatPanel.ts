@@ -2,11 +2,12 @@
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult, unsafeCSS } from 'lit';
 import { AgentChatService, agentChatService } from '../service/agentChatService';
 import type { AgentType } from '../service/types';
-import { ChatController, type ChatHost, type PanelEvents } from './ChatController';
+import { ChatController, type ChatHost } from './ChatController';
 import { Composer } from './Composer';
 import { CHAT, CLOSE, DOWN, PLUS } from './icons';
 import { type Labels, LABELS } from './labels';
 import { messagesView } from './messages';
+import type { Mode, PanelElement, PanelEvents } from './PanelElement';
 import { Size, type Side } from './size';
 import card from './styles/card.css?inline';
 import composer from './styles/composer.css?inline';
@@ -15,16 +16,13 @@ import messages from './styles/messages.css?inline';
 import prose from './styles/prose.css?inline';
 import tokens from './styles/tokens.css?inline';
 
-/** `floating`: above the page, behind a button; `docked`: beside it; `inline`: where the element is. */
-export type Mode = 'floating' | 'docked' | 'inline';
-
 /** The properties that say which chat is shown. */
 const WHICH_CHAT = ['server', 'token', 'agentType', 'projectId', 'sessionId', 'service'];
 
 /** Pixels from its end within which a chat is scrolled along. */
 const NEAR = 48;
 
-export class AgentChatPanel extends LitElement implements ChatHost {
+export class AgentChatPanel extends LitElement implements ChatHost, PanelElement {
   static override readonly styles = [tokens, frame, messages, prose, card, composer].map((text) => unsafeCSS(text));
   static override readonly properties = {
     server: {},
@@ -42,24 +40,17 @@ export class AgentChatPanel extends LitElement implements ChatHost {
     isAtEnd: { state: true },
   };
 
-  /** The address of the installation; by default where this script comes from. */
   declare server: string | null;
   declare agentType: AgentType;
   declare projectId: string | null;
-  /** A chat that the page knows; by default the last one that was begun here. */
   declare sessionId: string | null;
   declare mode: Mode;
-  /** `light`, `dark`, or `auto` as the user's system is; without it as the page is. */
   declare theme: string | null;
   declare open: boolean;
   declare heading: string | null;
-  /** Gives a token for whoever uses the page. */
   declare token: (() => string | Promise<string>) | null;
-  /** The arguments of each run. */
   declare context: Record<string, unknown> | null;
-  /** Words in place of the panel's own. */
   declare labels: Partial<Labels>;
-  /** A service that the page has configured itself. */
   declare service: AgentChatService | null;
   declare private isAtEnd: boolean;
 
@@ -97,24 +88,20 @@ export class AgentChatPanel extends LitElement implements ChatHost {
     return { ...LABELS, ...this.labels };
   }
 
-  /** Open the panel, and let its user write. */
   show(): void {
     this.open = true;
     void this.updateComplete.then(() => this.composer.focus());
   }
 
-  /** Close it; the chat goes on. */
   hide(): void {
     this.open = false;
     void this.updateComplete.then(() => this.query('.launcher')?.focus());
   }
 
-  /** Send a message as the panel's user does. */
   send(text: string): Promise<void> {
     return this.controller.send(text);
   }
 
-  /** Begin another chat. */
   newChat(): Promise<void> {
     return this.controller.open(true);
   }

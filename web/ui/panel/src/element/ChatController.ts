@@ -7,15 +7,7 @@ import type { AgentChatService } from '../service/agentChatService';
 import { type AgentType, type ChatFile, ChatError, type ChatMessage, type Passage, type SessionKind, type Status } from '../service/types';
 import { uuid } from '../service/uuid';
 import { save } from '../browser/download';
-
-/** What the panel tells its page. */
-export interface PanelEvents {
-  'session-change': { sessionId: string; expiredId: string | null };
-  'status-change': { status: Status };
-  'agent-message': { message: ChatMessage };
-  'chat-error': { error: Error };
-  'unread-change': { unread: number };
-}
+import type { PanelEvents } from './PanelElement';
 
 /** What a chat needs of the panel that shows it. */
 export interface ChatHost extends ReactiveControllerHost {
@@ -29,8 +21,6 @@ export interface ChatHost extends ReactiveControllerHost {
   announce<Name extends keyof PanelEvents>(name: Name, detail: PanelEvents[Name]): void;
 }
 
-  /** What is around the sources that were opened, by their places. */
-  around: ReadonlyMap<string, readonly Passage[]> = new Map();
 export class ChatController implements ReactiveController {
   chat = conversation.EMPTY;
   status: Status = 'connecting';
@@ -39,6 +29,8 @@ export class ChatController implements ReactiveController {
   private cursor: string | null | undefined;
   /** Whether the chat that was here has expired while the panel showed it. */
   isRenewed = false;
+  /** What is around the sources that were opened, by their places. */
+  around: ReadonlyMap<string, readonly Passage[]> = new Map();
   private files: ChatFile[] = [];
   /** Which connection is the one of now, where another one is still being made. */
   private opening = 0;
@@ -148,6 +140,14 @@ export class ChatController implements ReactiveController {
     }
   }
 
+  async download(file: ChatFile): Promise<void> {
+    try {
+      save(await this.chatService.downloadFile(file.id), file.name);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
   /** Read what is around a source that its user opens. Resolves once it is shown. */
   async openSource({ place }: Source): Promise<void> {
     if (!place || this.around.has(keyOf(place))) return;
@@ -159,14 +159,6 @@ export class ChatController implements ReactiveController {
       if (error instanceof Problem && error.status === 404) this.found(place, []);
     }
     await this.host.updateComplete;
-  }
-
-  async download(file: ChatFile): Promise<void> {
-    try {
-      save(await this.chatService.downloadFile(file.id), file.name);
-    } catch (error) {
-      this.fail(error);
-    }
   }
 
   /** Show everything again. */
@@ -234,11 +226,6 @@ export class ChatController implements ReactiveController {
     this.host.announce('session-change', { sessionId, expiredId });
   };
 
-  private found(place: Place, passages: readonly Passage[]): void {
-    this.around = new Map(this.around).set(keyOf(place), passages);
-    this.host.requestUpdate();
-  }
-
   private readonly fail = (error: unknown): void => {
     const told = error instanceof Error ? error : new Error(String(error));
     const isOfRun = told instanceof ChatError && told.runId !== null;
@@ -247,9 +234,12 @@ export class ChatController implements ReactiveController {
     this.host.announce('chat-error', { error: told });
   };
 
+  private found(place: Place, passages: readonly Passage[]): void {
+    this.around = new Map(this.around).set(keyOf(place), passages);
+    this.host.requestUpdate();
+  }
+
   private show(chat: conversation.Conversation): void {
-/** Passages before and after the one that is cited. */
-const AROUND = 1;
     if (chat === this.chat) return;
     const { unread } = this.chat;
     this.chat = chat;
@@ -258,5 +248,7 @@ const AROUND = 1;
   }
 }
 
+/** Passages before and after the one that is cited. */
+const AROUND = 1;
 /** Messages that the server tells at first, and in each window before. */
 const SHOWN = 50;

@@ -14,8 +14,8 @@ import type {
   ConnectOptions,
   ErrorHandler,
   MessageHandler,
-  Sent,
   Passage,
+  Sent,
   ServiceOptions,
   SessionHandler,
   SessionKind,
@@ -50,6 +50,9 @@ export class AgentChatService {
   private readonly outbox = new Outbox();
   private shared!: Shared;
 
+  constructor(options?: ServiceOptions);
+  /** @internal Tests connect otherwise. */
+  constructor(options: ServiceOptions | undefined, factory: SocketFactory);
   constructor(
     options: ServiceOptions = {},
     private readonly factory: SocketFactory = socketIo,
@@ -180,16 +183,16 @@ export class AgentChatService {
     return this.shared.rest.download(id);
   }
 
-  getConnectionStatus(sessionId: string): Status {
-    return this.chats.get(this.current(sessionId))?.status ?? 'offline';
-  }
-
   /**
    * Passages of a document that an answer cites, from a position on. A token of a user of yours reads those that
    * answers in its chats cite. Throws `Problem`, with the status 404 where there are none.
    */
   readPassages(sourceId: string, documentId: string, first = 0, limit = 5): Promise<readonly Passage[]> {
     return this.shared.rest.passages(sourceId, documentId, first, limit);
+  }
+
+  getConnectionStatus(sessionId: string): Status {
+    return this.chats.get(this.current(sessionId))?.status ?? 'offline';
   }
 
   onStatusChange(sessionId: string, handler: StatusHandler): void {
