@@ -19,7 +19,6 @@ from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import READY_WITHIN, Stack
 from runtime.testing.waiting import until
-from tests.support.databases import ON_BOTH_DATABASES
 from tests.support.more_workers import with_workers
 
 SLOTS = 4
@@ -89,7 +88,9 @@ def at_once(found: list[Any]) -> int:
     return most
 
 
-@ON_BOTH_DATABASES
+@pytest.mark.parametrize(
+    "stack_database_url", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True
+)
 def test_a_single_run_starts_soon_behind_a_thousand_of_another_user(clients, database):
     greedy, modest, other = clients
     busy = {"worker_id": "fake", "config": {"mode": "ok", "count": 2, "gap": 0.1}}

@@ -29,13 +29,13 @@ SAY = {"way": "say"}
     scope="module",
     params=[
         "redis-postgresql",
-        pytest.param("rabbitmq-sqlite", marks=pytest.mark.rabbitmq),
+        pytest.param("rabbitmq-sqlite", marks=[pytest.mark.rabbitmq, pytest.mark.slow]),
         pytest.param("redis-sqlite", marks=pytest.mark.soak),
         pytest.param("rabbitmq-postgresql", marks=[pytest.mark.rabbitmq, pytest.mark.soak]),
     ],
 )
 def services(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """The kinds of broker and database; each of them is in one of two, and `make soak` tries all four."""
+    """The kinds of broker and database; CI tries each of them in one of two, and `make soak` all four."""
     broker, database = request.param.split("-")
     return broker, database
 
