@@ -16,8 +16,9 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
 from runtime.errors import Invalid
+from runtime.process_pool import ProcessPool
 from runtime.registry import config_schema, discover, json_schema, schema_cost
-from runtime.registry.config_schema import MAX_BYTES, ConfigSchema
+from runtime.registry.config_schema import CHECK_SECONDS, MAX_BYTES, ConfigSchema
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -35,6 +36,16 @@ def close_processes() -> Iterator[None]:
     config_schema.processes.close()
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A check may take a fifth of its time, for what would take for ever."""
+    hurried = ProcessPool(json_schema.examine, size=1, seconds=CHECK_SECONDS / 5, patience=10)
+    monkeypatch.setattr(config_schema, "processes", hurried)
+    yield
+    hurried.close()
+
+
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize(
     ("schema", "config"),
     [
