@@ -106,7 +106,6 @@ def test_workers_and_the_command_line_reach_the_api_of_their_own(stacks: list[St
         assert "hello again" in stack.run("chat", "echo", "--token", token, "-m", "hello again")
 
 
-@pytest.mark.slow
 def test_flower_shows_the_pools_queues_and_tasks_of_its_own_installation(stacks: list[Stack]) -> None:
     with ExitStack() as undo:
         flowers = [undo.enter_context(Watcher(stack.environ)) for stack in stacks]
