@@ -298,6 +298,19 @@ HALF = {
     "chat": OPENAI_CHAT[:5],
     "chat-of-other-ids": [chat({"content": "so "}, id="1"), chat({"content": "far"}, id="2")],
     "chat-second": OPENAI_CHAT[:-2],
+    "chat-beside-another": [
+        chat({"content": "so "}, id="1"),
+        chat({"content": "far"}, id="1"),
+        chat({"content": "done"}, id="2"),
+        chat({}, "stop", "2"),
+    ],
+    "responses-beside-another": [
+        {"type": "response.created", "response": {"id": "1"}},
+        {"type": "response.created", "response": {"id": "2"}},
+        {"type": "response.output_text.delta", "item_id": "m", "delta": "so far"},
+        {"type": "response.completed", "response": {"id": "2"}},
+    ],
+    "anthropic-beside-another": [ANTHROPIC[0], {**ANTHROPIC[0], "message": {"id": "2"}}, ANTHROPIC[-1]],
     "responses": OPENAI_RESPONSES[:6],
     "anthropic": ANTHROPIC[:-1],
     "langchain": [said("so far", response_metadata={"model_provider": "openai"})],
@@ -312,6 +325,14 @@ def test_a_stream_that_ends_is_not_an_answer_that_ends(api: str) -> None:
     assert result.error.message == (
         "The model's server broke off, or its last chunk was not given on: the answer has no end."
     )
+
+
+def test_answers_that_are_written_at_the_same_time_each_have_an_end() -> None:
+    chunks = [
+        *(chat({"content": text}, id=id) for id in ("1", "2") for text in ("so ", "far")),
+        *(chat({}, "stop", id) for id in ("1", "2")),
+    ]
+    assert execute(streaming(chunks), "hi").text == "so far\n\nso far"
 
 
 @pytest.mark.parametrize("finish", ["stop", "length"])

@@ -44,8 +44,8 @@ class Output:
         """Calls without a result, by their id."""
         self._used: dict[str | None, dict[str, Json]] = {}
         """What each answer has used."""
-        self._begun: set[str | None] = set()
-        """Answers that a model is writing."""
+        self._begun: dict[str | None, int] = {}
+        """Answers that a model is writing, and how many chunks say so of each."""
         self._complete: set[str | None] = set()
         """Those whose API has said that nothing is missing."""
         self._answer: str | None = None
@@ -59,10 +59,11 @@ class Output:
     def chunk(self, chunk: Chunk) -> bool:
         """Say what a chunk means; whether it is of a known shape."""
         known = any(self.by(table, chunk) for table in self._tables)
+        begun: set[str | None] = set()
         for rule in self._of_answers:
             for meaning in rule.read(chunk) if rule.fits(chunk) else ():
                 if meaning["kind"] == "answer":
-                    self._look_for_end(meaning["of"], meaning["state"])
+                    self._look_for_end(meaning["of"], meaning["state"], begun)
         return known
 
     def by(self, table: Iterable[Rule], chunk: Chunk) -> bool:
@@ -183,15 +184,34 @@ class Output:
         """Fail the run."""
         raise Failure(message, retryable=retryable)
 
-    def _look_for_end(self, of: str | None, state: str) -> None:
-        """Note how far an answer is. Raises Failure where it is over without being complete."""
+    def _look_for_end(self, of: str | None, state: str, begun: set[str | None]) -> None:
+        """Note how far an answer is. Raises Failure where it is over without being complete.
+
+        ``begun``: the answers that this chunk has shown to be begun.
+        """
         if state == "begun" and of not in self._complete:  # a chunk may follow the one that completes it
-            self._begun.add(of)
+            if of not in begun:
+                begun.add(of)
+                self._begun[of] = self._begun.get(of, 0) + 1
         elif state == "complete":
             self._complete.add(of)
-            self._begun.clear()  # not of this one only: servers may give each chunk an id of its own
+            self._forget(of, had_begun=self._begun.get(of, 0) > (of in begun))
         elif state == "over" and of in self._begun:
             raise no_end()
+
+    def _forget(self, of: str | None, *, had_begun: bool) -> None:
+        """An answer is complete: others that are being written at the same time go on.
+
+        ``had_begun``: whether an earlier chunk was of it. If none was, the server gives each chunk an id
+        of its own, and all chunks whose id came once may have been of this answer.
+        """
+        if had_begun or (of is None and of in self._begun):
+            del self._begun[of]
+        elif of is None:  # its API names an answer as it begins, and not as it ends
+            if self._begun:
+                self._begun.popitem()
+        else:
+            self._begun = {one: chunks for one, chunks in self._begun.items() if chunks > 1}
 
     def _end_text(self, of: str | None) -> None:
         if of in self._texts:
