@@ -12,6 +12,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent import socket
+from gevent.event import Event
 
 from web.panel.siblings import Siblings, owner_of
 
@@ -177,6 +178,33 @@ def test_a_refused_upgrade_is_answered_as_it_stands(ours: Siblings, other: Sibli
     head, _, body = said.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n") and b"Connection: close" in head
     assert body == b"answer"
+
+
+def test_a_process_that_stops_ends_what_it_has_handed_on(ours: Siblings, tmp_path: Path) -> None:
+    asked, never = Event(), Event()
+
+    def wait(environ: Environ, _: object) -> Iterable[bytes]:
+        asked.set()
+        never.wait()
+        return []
+
+    other = Siblings(tmp_path, wait, largest=1000, patience=20)
+    other.start()
+    with closing(other):
+        polling = gevent.spawn(answer, ours, request(f"{other.name}.x"))
+        assert asked.wait(10)
+        asked.clear()
+        client, upgrading = upgraded(ours, f"{other.name}.x")
+        assert asked.wait(10)
+
+        ours.close()
+
+        assert polling.get(timeout=10) is None
+        with client:
+            assert client.recv(1) == b""
+        upgrading.get(timeout=10)
+        assert answer(ours, request(f"{other.name}.x")) is None
+        never.set()
 
 
 @pytest.mark.parametrize("head", [b"\0\0\0\1\0\0\x10\0", b"\xff\xff\xff\xff\0\0\0\0"], ids=["body", "head"])

@@ -80,6 +80,9 @@ class Siblings:
         self._largest = largest
         self._patience = patience
         self._server: StreamServer | None = None
+        self._handed_on: set[socket.socket] = set()
+        """The connections to others by which requests are answered now."""
+        self._is_closed = False
 
     def start(self) -> None:
         """Listen for requests that others hand on."""
@@ -93,10 +96,17 @@ class Siblings:
             log.warning("other web processes cannot hand on requests of Socket.IO: %s", error)
 
     def close(self) -> None:
-        """Take no requests from others any more."""
+        """Take no requests from others any more, and end those that others answer.
+
+        They would keep this process for as long as their clients are there. A client that polls is
+        answered as if its connection had ended, which it makes anew: what it has just been sent is lost.
+        """
+        self._is_closed = True
         self._path(self.name).unlink(missing_ok=True)
         if self._server is not None:
             self._server.close()
+        for connection in self._handed_on:
+            _end(connection)
 
     def hand_on(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | None:
         """The answer of the process that has the connection of a request.
@@ -105,19 +115,22 @@ class Siblings:
         """
         name = owner_of(environ)
         upgrades = _is_websocket(environ)
-        if name is None or name == self.name or (upgrades and socket_of(environ) is None):
+        if self._is_closed or name is None or name == self.name or (upgrades and socket_of(environ) is None):
             return None
         request = _pack(_variables(environ), self._body(environ))
         connection = self._reach(name, request)
         if connection is None:
             return None
-        with closing(connection):
+        self._handed_on.add(connection)
+        try:
             if upgrades:
                 _join(socket_of(environ), connection, self._patience)
-            try:
-                answer, body = _unpack(connection, _ANY)
-            except OSError:  # it has ended meanwhile
-                return None
+            answer, body = _unpack(connection, _ANY)
+        except OSError:  # one of the two has ended meanwhile
+            return None
+        finally:
+            self._handed_on.discard(connection)
+            connection.close()
         start_response(answer["status"], [(name, value) for name, value in answer["headers"]])
         return [body]
 
@@ -246,8 +259,13 @@ def _pump(source: socket.socket, target: socket.socket, patience: float) -> None
             with gevent.Timeout(patience, TimeoutError()):
                 target.sendall(piece)
     for connection in (source, target):
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+        _end(connection)
+
+
+def _end(connection: socket.socket) -> None:
+    """End what is received and sent by a connection, whoever waits for it."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _pack(fields: Mapping[str, Any], body: bytes) -> bytes:
