@@ -163,6 +163,15 @@ class AgentChats:
         answer = self._sessions.send(caller.user, chat.thread_id, [sent.new()], once)
         return str(answer["run"]["id"])
 
+    def working(self, caller: Caller, session_id: str) -> str | None:
+        """The run by which the agent is at work; None where it is not, or waits. Raises SessionExpired."""
+
+        def find(c: Connection) -> str | None:
+            chat = store.get(c, caller, session_id, self._ttl)
+            return store.working(c, chat.session_id)
+
+        return self._database.read(find)
+
     def stop(self, caller: Caller, session_id: str) -> None:
         """Cancel what the agent does. Raises SessionExpired."""
         self._sessions.stop(caller.user, self.get(caller, session_id).thread_id)

@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from runtime.errors import Conflict, SessionExpired
-from runtime.model import ThreadStatus
+from runtime.model import RunStatus, ThreadStatus
 from runtime.panel.model import AgentChat, AgentType, Caller
 from runtime.panel.tables import agent_chat_messages, agent_chats
 from runtime.sessions.model import Session, Status
 from runtime.sessions.tables import IS_OPEN, sessions
 from runtime.store.page import Page, position_of
-from runtime.store.tables import now, threads
+from runtime.store.tables import now, runs, threads
 
 _COLUMNS = [agent_chats.c[name] for name in AgentChat.__dataclass_fields__]
 
@@ -83,6 +83,13 @@ def listing(
         query = query.where(sa.tuple_(*order) < position_of(cursor, *order))
     query = query.order_by(*(column.desc() for column in order)).limit(limit + 1)
     return Page.of([*c.execute(query)], limit, _record, lambda row: (row.used_at, row.session_id))
+
+
+def working(c: Connection, session_id: str) -> str | None:
+    """The run of a chat's last turn, if it is being executed."""
+    query = sa.select(runs.c.id).join(sessions, sessions.c.run_id == runs.c.id)
+    of_session = query.where(sessions.c.id == session_id, runs.c.status == RunStatus.RUNNING)
+    return c.execute(of_session).scalar_one_or_none()
 
 
 def project_of(c: Connection, thread_id: str) -> tuple[str | None] | None:

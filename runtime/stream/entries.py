@@ -152,7 +152,7 @@ def reset_signal(thread_id: str, reason: str, run_id: str | None = None) -> Sign
 class Batch:
     """Records that are sent at once, to all readers who are at one position of a stream."""
 
-    __slots__ = ("_encoded", "_encoder", "final", "position", "records", "size")
+    __slots__ = ("_encoded", "final", "position", "records", "size")
 
     def __init__(
         self, records: Sequence[Record], position: int = 0, *, size: int = 0, final: bool = False
@@ -164,19 +164,18 @@ class Batch:
         """Bytes of the entries once they are encoded, about."""
         self.final = final
         """Whether nothing comes after it."""
-        self._encoder: Encoder | None = None
-        self._encoded = b""
+        self._encoded: dict[Encoder, bytes] = {}
 
     def __bool__(self) -> bool:
         """Whether there is anything to send."""
         return bool(self.records)
 
     def encoded(self, encode: Encoder) -> bytes:
-        """The records in the protocol of ``encode``, one after the other; joined once for all readers."""
-        if self._encoder is not encode:
-            self._encoded = b"".join([record.encoded(encode) for record in self.records])
-            self._encoder = encode
-        return self._encoded
+        """The records in the protocol of ``encode``, one after the other; joined once for all its readers."""
+        encoded = self._encoded.get(encode)
+        if encoded is None:
+            encoded = self._encoded[encode] = b"".join([record.encoded(encode) for record in self.records])
+        return encoded
 
 
 EMPTY = Batch(())

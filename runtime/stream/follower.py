@@ -18,8 +18,10 @@ class DirectWriter(Protocol):
     was sent before, and nobody else writes.
     """
 
-    open: bool
-    """Whether it may be used."""
+    @property
+    def open(self) -> bool:
+        """Whether it may be used now."""
+        ...
 
     def offer(self, batch: Batch) -> bool:
         """Send ``batch`` without waiting. False where ``finish`` has to send the rest of it.

@@ -10,10 +10,16 @@ from typing import Any, cast
 
 import gevent
 import gevent.socket
+import orjson
+import pytest
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import Connection as WebSocketConnection
 from wsproto.events import Request, TextMessage
 
+from runtime.stream import Batch, Chunk, Entry
+from web.panel import engine
 from web.panel.engine import Connection, WebSocket
+from web.panel.frames import Discarded, Frames, FrameWriter
 from web.panel.rooms import Room
 
 MESSAGES, SIZE, RECEIVED = 500, 1000, 4096
@@ -47,11 +53,23 @@ def test_what_a_client_sends_is_received_as_it_is_handled() -> None:
     with theirs:
         sending = gevent.spawn(send, theirs, client)
         with suppress(StopIteration):  # so the server learns that the connection is not HTTP any more
-            WebSocket(handle, None)(environ, lambda *_: None)
+            WebSocket(Handler(handle).handle, None)(environ, lambda *_: None)
         sending.get(timeout=10)
 
     assert taken == [text(number) for number in range(MESSAGES)]
     assert max(waiting) <= 2 * RECEIVED // SIZE
+
+
+class Handler:
+    """Engine.IO's socket, whose method a WebSocket is given."""
+
+    connection: Any = None
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def handle(self, connection: Any) -> None:
+        self._handle(connection)
 
 
 def send(connection: Any, client: WSConnection) -> None:
@@ -67,13 +85,16 @@ def text(number: int) -> str:
 
 
 def test_a_room_ends_once_its_socket_has_gone_though_nothing_happens_in_its_chat() -> None:
-    socket: Any = SimpleNamespace(is_open=iter([True, False]).__next__, may_read=lambda: True)
-    core: Any = SimpleNamespace(
-        log=SimpleNamespace(open_messages=lambda _: []), hub=SimpleNamespace(follow=lambda *_: Quiet())
+    frames = Frames()
+    writer = FrameWriter(cast(Any, None), frames, lambda: None)
+    socket: Any = SimpleNamespace(
+        is_open=iter([True, False]).__next__, may_read=lambda: True, writer=lambda _: writer
     )
+    log = SimpleNamespace(open_messages=lambda _: [], read=lambda *_: Chunk("1", 1, []))
+    core: Any = SimpleNamespace(log=log, hub=SimpleNamespace(follow=lambda *_, **__: Quiet()))
     chat: Any = SimpleNamespace(thread_id="t", session_id="s")
 
-    Room(core, cast(Any, None), chat, socket).follow("1:1")
+    Room(core, cast(Any, None), chat, socket, frames).follow("1:1")
 
 
 class Quiet:
@@ -86,3 +107,85 @@ class Quiet:
 
     def close(self) -> None:
         """Nothing is kept."""
+
+
+class Counted:
+    """What counts deliveries."""
+
+    def delivered(self, batch: Batch) -> None:
+        """A batch is sent."""
+
+
+def served(connection: Connection, **more: Any) -> Any:
+    """Engine.IO's socket of a WebSocket, in whose queue nothing waits."""
+    queue = SimpleNamespace(qsize=lambda: 0)
+    return SimpleNamespace(connection=connection, upgraded=True, closing=False, queue=queue, **more)
+
+
+def delta(number: int, text: str, message_id: str = "m") -> Entry:
+    payload = orjson.dumps({"run_id": "r", "message_id": message_id, "n": number, "text": text})
+    return Entry("e", number, "message.delta", "r", payload)
+
+
+def received(connection: Any) -> list[str]:
+    """The messages that a client has received."""
+    client = WebSocketConnection(ConnectionType.CLIENT)
+    client.receive_data(connection.recv(1 << 20))
+    return [event.data for event in client.events() if isinstance(event, TextMessage)]
+
+
+def test_a_batch_is_packed_once_for_all_sockets_of_a_chat() -> None:
+    frames, (ours, theirs) = Frames(), gevent.socket.socketpair()
+    frames.translation.note([{"id": "thought", "role": "assistant", "type": "text", "channel": "reasoning"}])
+    writer = FrameWriter(cast(Any, Counted()), frames, lambda: served(Connection(ours)))
+    batch = Batch([delta(1, "Hello"), delta(2, "Hm", "thought"), delta(3, " world")], 3)
+    with ours, theirs:
+        assert writer.open and writer.offer(batch)
+        assert batch.encoded(frames) is batch.encoded(frames)
+        told = received(theirs)
+    assert [orjson.loads(text.removeprefix("42"))[1]["content"] for text in told] == ["Hello", " world"]
+
+
+def test_what_a_slow_client_does_not_take_at_once_comes_before_anything_else() -> None:
+    ours, theirs = gevent.socket.socketpair()
+    ours.setsockopt(gevent.socket.SOL_SOCKET, gevent.socket.SO_SNDBUF, 4096)
+    connection = Connection(ours)
+    large = engine.frame("stream_chunk", {"content": "x" * (1 << 20)})
+    with ours, theirs:
+        assert not connection.offer(large)
+        assert not connection.is_free
+
+        sending = gevent.spawn(connection.send, b"next")
+        came = bytearray()
+        while len(came) < len(large) + 4:
+            came += theirs.recv(1 << 20)
+        sending.get(timeout=10)
+
+        assert came == large + b"next"
+        assert connection.is_free
+        connection.finish()
+
+
+def test_nothing_overtakes_what_waits_in_a_queue() -> None:
+    ours, theirs = gevent.socket.socketpair()
+    with ours, theirs:
+        connection = Connection(ours)
+        one = served(connection)
+        assert engine.way_past_queue(one) is connection
+        one.queue.qsize = lambda: 1
+        assert engine.way_past_queue(one) is None
+        for name, value in (("upgraded", False), ("closing", True), ("connection", None)):
+            other = served(connection)
+            setattr(other, name, value)
+            assert engine.way_past_queue(other) is None
+
+
+def test_a_lost_attempt_is_for_the_room_to_tell() -> None:
+    ours, theirs = gevent.socket.socketpair()
+    writer = FrameWriter(cast(Any, Counted()), Frames(), lambda: served(Connection(ours)))
+    retried = Entry("e", 1, "run.retried", "r", b'{"discarded":["m"]}')
+    with ours, theirs:
+        assert writer.open and not writer.offer(Batch([retried], 1))
+        with pytest.raises(Discarded):
+            writer.finish()
+        writer.finish()

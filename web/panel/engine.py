@@ -18,9 +18,11 @@ import gevent
 import socketio
 from engineio.async_drivers.gevent import WebSocketWSGI
 from engineio.payload import Payload
+from gevent import socket
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 from gevent.queue import Empty, JoinableQueue
+from wsproto.frame_protocol import FrameProtocol
 
 from runtime.settings import Settings
 
@@ -56,6 +58,9 @@ class Connection:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._lock = BoundedSemaphore()  # the answer to a ping must not come into a frame
+        self._senders = 0
+        self._rest = memoryview(b"")
+        self._is_plain = type(connection) is socket.socket  # not TLS, which is a subclass
         self.is_awaited = Event()
         """Whether somebody waits for a message, or the connection is not used any more."""
 
@@ -68,11 +73,40 @@ class Connection:
 
     def send(self, data: bytes) -> int:
         """Send all of ``data``. Raises TimeoutError, and ends the connection, where nobody takes it."""
-        left = memoryview(data)
-        with self._lock:
-            while left:
-                left = left[self._send_some(left) :]
+        self._senders += 1
+        try:
+            with self._lock:
+                self._send_rest()
+                self._rest = memoryview(data)
+                self._send_rest()
+        finally:
+            self._senders -= 1
         return len(data)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody sends, nothing of a frame is left to be sent, and :meth:`offer` can be called."""
+        return self._is_plain and not self._senders and not self._rest
+
+    def offer(self, data: bytes) -> bool:
+        """Send what is accepted at once of ``data``. False where :meth:`finish` has to send the rest."""
+        try:
+            sent = self._connection.send(data, 0, 0.0)  # flags, and no time to wait
+        except OSError:  # the client is slow (gevent's time-out) or gone: ``finish`` waits, or raises
+            sent = 0
+        if sent == len(data):
+            return True
+        self._rest = memoryview(data)[sent:]
+        return False
+
+    def finish(self) -> None:
+        """Send the rest, which others do that send before. Raises OSError where the client is gone."""
+        if self._rest:
+            self.send(b"")
+
+    def _send_rest(self) -> None:
+        while self._rest:
+            self._rest = self._rest[self._send_some(self._rest) :]
 
     def _send_some(self, data: memoryview) -> int:
         try:
@@ -96,10 +130,12 @@ class WebSocket(WebSocketWSGI):  # type: ignore[misc]
     def __init__(self, handler: Any, server: Any) -> None:
         super().__init__(handler, server)
         self.server_args["max_message_size"] = LARGEST
+        self._served = handler.__self__
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
         """Serve the connection until it is closed."""
         self._connection: Connection = environ["gunicorn.socket"]
+        self._served.connection = self._connection
         try:
             return super().__call__(environ, start_response)
         finally:
@@ -112,6 +148,27 @@ class WebSocket(WebSocketWSGI):  # type: ignore[misc]
             return super().wait()
         finally:
             self._connection.is_awaited.clear()
+
+
+def way_past_queue(served: Any) -> Connection | None:
+    """The connection of a client, if what is sent by it now comes after all that the client was sent.
+
+    None where something still waits for the client, or it polls. ``served``: Engine.IO's socket.
+    """
+    connection: Connection | None = getattr(served, "connection", None)
+    if connection is None or not connection.is_free or served.queue.qsize():
+        return None
+    return connection if served.upgraded and not served.closing else None
+
+
+def frame(name: str, data: Any) -> bytes:
+    """An event as a frame of a WebSocket, which is the same for all clients."""
+    event = socketio.packet.Packet(socketio.packet.EVENT, data=[name, data], namespace="/")
+    packet = engineio.packet.Packet(engineio.packet.MESSAGE, event.encode()).encode()
+    return bytes(_FRAMES.send_data(packet, fin=True))
+
+
+_FRAMES = FrameProtocol(client=False, extensions=[])
 
 
 class Packets(JoinableQueue[Any]):

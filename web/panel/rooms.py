@@ -6,22 +6,25 @@ position in the log, and no queue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from runtime import events
-from runtime.errors import StoreUnavailable, StreamUnavailable
+from runtime.errors import SessionExpired, StoreUnavailable, StreamUnavailable
 from runtime.events import Cursor
 from runtime.panel.model import AgentChat, Caller
 from runtime.panel.service import AgentChats
 from runtime.stream import Entry, OpenMessage
 from web.core import Core
-from web.panel.translation import Told, Translation, chunk, is_streamed
+from web.panel.frames import Discarded, Frames, FrameWriter, discards
+from web.panel.translation import Told, chunk, is_streamed, typing
 
 _SHOWN = 50
 """Messages that are shown again after a reset; those before are read over REST."""
 _READ = 1000
 _READ_BYTES = 8 << 20
+_RETRIED = "retried"
 
 
 class Socket(Protocol):
@@ -31,6 +34,10 @@ class Socket(Protocol):
 
     def send(self, told: Iterable[Told]) -> bool:
         """Send, once what was sent before is taken. False where the socket is closed."""
+        ...
+
+    def writer(self, frames: Frames) -> FrameWriter:
+        """What sends to it without a switch to the room's greenlet."""
         ...
 
     def is_open(self) -> bool:
@@ -49,11 +56,15 @@ class Socket(Protocol):
 class Room:
     """One socket in one chat."""
 
-    def __init__(self, core: Core, chats: AgentChats, chat: AgentChat, socket: Socket) -> None:
+    def __init__(
+        self, core: Core, chats: AgentChats, chat: AgentChat, socket: Socket, frames: Frames
+    ) -> None:
+        """``frames``: of this chat, the same for all sockets."""
         self._core = core
         self._chats = chats
         self._chat = chat
         self._socket = socket
+        self._frames = frames
 
     def follow(self, shown: str | None) -> None:
         """Tell the socket what comes after the event ``shown``; None: from now on.
@@ -64,22 +75,26 @@ class Room:
             self._follow(shown)
         except (StreamUnavailable, StoreUnavailable):
             self._socket.close()  # its client joins again with the last id that it has
+        except SessionExpired:
+            self._socket.send([expired(self._chat.session_id)])
 
     def _follow(self, shown: str | None) -> None:
         cursor = None if shown is None else Cursor.decode(shown)
         reason = "malformed" if shown is not None and cursor is None else None
-        translation = Translation(self._core.log.open_messages(self._chat.thread_id))
+        if cursor is not None:
+            self._note_since(cursor)
         while True:
             if cursor is None:
-                cursor, translation = self._begin(reason)
-            reason = self._tell_from(cursor, translation)
+                cursor = self._begin(reason)
+            reason = self._tell_from(cursor)
             if reason is None:
                 return
             cursor = None
 
-    def _tell_from(self, cursor: Cursor, translation: Translation) -> str | None:
+    def _tell_from(self, cursor: Cursor) -> str | None:
         """Tell what is after ``cursor`` until the socket is gone; else why it has to begin anew."""
-        source = self._core.hub.follow(self._chat.thread_id, cursor)
+        writer = self._socket.writer(self._frames)
+        source = self._core.hub.follow(self._chat.thread_id, cursor, writer=writer)
         try:
             for batch in source:
                 if batch is None:
@@ -89,56 +104,97 @@ class Room:
                         self._socket.close()
                         return None
                     continue
+                if discards(batch):
+                    return _RETRIED
+                self._core.metrics.delivered(batch)
                 entries = [record for record in batch.records if isinstance(record, Entry)]
-                if any(_discards(entry) for entry in entries):
-                    return "retried"
-                told = [one for entry in entries for one in translation.of(entry)]
+                told = [one for entry in entries for one in self._frames.translation.of(entry)]
                 if not self._socket.send(told):
                     return None
                 if any(entry.type == events.THREAD_DELETED for entry in entries):
                     self._socket.send([expired(self._chat.session_id)])
                     return None
+        except Discarded:
+            return _RETRIED
+        except OSError:
+            return None  # the socket is gone
         finally:
             source.close()
+            with suppress(OSError):
+                writer.finish()  # a frame that was begun
         if source.reset is None:
             self._socket.close()  # this process is about to stop
         return source.reset
 
-    def _begin(self, reason: str | None) -> tuple[Cursor, Translation]:
-        """Where to go on from: after a reset the newest messages, and always the open ones, are told."""
-        thread_id, session_id = self._chat.thread_id, self._chat.session_id
-        cursor = self._core.log.cursor(thread_id)
-        open_now = self._core.log.open_messages(thread_id)
-        since = self._core.log.read(thread_id, cursor, _READ, _READ_BYTES)
-        if since.reset is not None:
-            raise StreamUnavailable
+    def _note_since(self, cursor: Cursor) -> None:
+        """Note what messages are whose text comes after ``cursor``, though they were begun before it."""
+        log, translation = self._core.log, self._frames.translation
+        thread_id = self._chat.thread_id
+        translation.note(one.message for one in log.open_messages(thread_id))
+        while True:
+            chunk = log.read(thread_id, cursor, _READ)
+            completed = (one for one in chunk.entries if one.type == events.MESSAGE_COMPLETED)
+            translation.note(one.fields["message"] for one in completed)
+            if not chunk.entries or chunk.entries[-1].seq >= chunk.head:
+                return
+            cursor = Cursor(chunk.epoch, chunk.entries[-1].seq)
+
+    def _begin(self, reason: str | None) -> Cursor:
+        """Where to go on from: after a reset the newest messages, and always the open ones, are told.
+
+        And whether the agent is at work, which is looked up last: what it does from ``cursor`` on comes then.
+        """
+        log, thread_id, session_id = self._core.log, self._chat.thread_id, self._chat.session_id
         told: list[Told] = []
-        committed: set[str] = set()
+        known: set[str] = set()
+        before = None
         if reason is not None:
+            before = log.cursor(thread_id)
             told.append(("reset", {"reason": reason, "session_id": session_id}))
             history = self._chats.history(self._socket.caller, session_id, limit=_SHOWN, cursor=None)
             for one in history["messages"]:
-                committed.add(one["id"])
+                known.add(one["id"])
                 told.append(("message", {"type": "message", "data": one, "message_id": one["id"]}))
+        cursor = log.cursor(thread_id)
+        open_now = log.open_messages(thread_id)
+        self._frames.translation.note(one.message for one in open_now)
+        if before is not None:
+            told += self._told_between(before, cursor, known)
+        since = self._read_all(cursor)
         for one in open_now:
-            text = _text_before(one, since.entries)
-            if text and is_streamed(one.message) and one.message_id not in committed:
+            text = _text_before(one, since)
+            if text and is_streamed(one.message) and one.message_id not in known:
                 told.append(chunk(text, one.message_id, one.run_id))
+        run_id = self._chats.working(self._socket.caller, session_id)
+        if run_id is not None or reason is not None:
+            told.append(typing(run_id is not None, run_id))
         if told:
             told[-1][1]["id"] = str(cursor)
         self._socket.send(told)
-        return cursor, Translation(open_now)
+        return cursor
+
+    def _told_between(self, before: Cursor, cursor: Cursor, known: set[str]) -> Iterator[Told]:
+        """What has happened while the history was read, without text that was being written."""
+        for entry in self._read_all(before):
+            if entry.seq > cursor.seq:
+                return
+            for name, data in self._frames.translation.of(entry):
+                if name != "stream_chunk" and (name != "message" or data["message_id"] not in known):
+                    yield name, data
+
+    def _read_all(self, cursor: Cursor) -> list[Entry]:
+        """The entries after ``cursor``, of a moment ago. Raises StreamUnavailable where some are lost."""
+        found = self._core.log.read(self._chat.thread_id, cursor, _READ, _READ_BYTES)
+        last = found.entries[-1].seq if found.entries else cursor.seq
+        if found.reset is not None or last < found.head:
+            raise StreamUnavailable
+        return found.entries
 
 
 def expired(session_id: str) -> Told:
     """That there is no such session, or not any more."""
     why = "There is no such session, or it has expired; begin a new one."
     return "error", {"type": "error", "error": why, "code": "session_expired", "session_id": session_id}
-
-
-def _discards(entry: Entry) -> bool:
-    """Whether text that was told does not count any more: its attempt is lost, and begins anew."""
-    return entry.type == events.RUN_RETRIED and bool(entry.fields.get("discarded"))
 
 
 def _text_before(one: OpenMessage, since: Iterable[Entry]) -> str:

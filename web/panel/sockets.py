@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import gevent
 import marshmallow as ma
@@ -27,6 +28,7 @@ from web.core import Core
 from web.http.errors import describe
 from web.http.gunicorn import socket_of
 from web.panel import engine, schemas
+from web.panel.frames import Frames, FrameWriter
 from web.panel.rooms import Room
 from web.panel.siblings import Siblings
 from web.panel.translation import Told
@@ -72,6 +74,10 @@ class _ChatSocket:
         for name, data in told:
             self._server.emit(name, data, to=self.sid)
         return True
+
+    def writer(self, frames: Frames) -> FrameWriter:
+        """What sends to it without a switch to the room's greenlet."""
+        return FrameWriter(self._core.metrics, frames, self._connection)
 
     def is_open(self) -> bool:
         """Whether it is still there."""
@@ -122,6 +128,8 @@ class Sockets:
         self._core = core
         self._origins = frozenset(core.settings.panel_origins)
         self._sockets: dict[str, _ChatSocket] = {}
+        self._frames: WeakValueDictionary[str, Frames] = WeakValueDictionary()
+        """Of each chat that a socket is in."""
         core.at_stop.append(self._end)
         panel = core.settings.panel
         self._server = engine.Server(core.settings, self._is_allowed)
@@ -154,6 +162,8 @@ class Sockets:
             start_response("400 Bad Request", [("Content-Type", "text/plain")])
             return [b"This request cannot be read."]
         environ["gunicorn.socket"] = engine.Connection(socket_of(environ))
+        # Compression would take a third of a megabyte for each socket, and frames that differ.
+        environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
         answer: Iterable[bytes] = self._server.handle_request(environ, start_response)
         return answer
 
@@ -236,7 +246,8 @@ class Sockets:
         leave = self._core.open_streams.enter(socket.caller.name)
         self._leave(socket, session_id)
         self._server.emit("connection_confirmed", {"session_id": session_id}, to=socket.sid)
-        room = gevent.spawn(Room(self._core, chats, chat, socket).follow, after)
+        frames = self._frames.setdefault(session_id, Frames())
+        room = gevent.spawn(Room(self._core, chats, chat, socket, frames).follow, after)
         room.link(lambda _: leave())
         socket.rooms[session_id] = room
         if self._sockets.get(socket.sid) is not socket:  # it has gone while the chat was looked up

@@ -7,7 +7,7 @@ from typing import Any
 
 from runtime import events
 from runtime.model import Json
-from runtime.stream import Entry, OpenMessage
+from runtime.stream import Entry
 
 Told = tuple[str, dict[str, Json]]
 """An event of Socket.IO: its name and its data."""
@@ -17,13 +17,18 @@ _FAILED = ("error", "timeout")
 
 
 class Translation:
-    """Of one reader's way through a log: it knows which open messages are not shown as they are written.
+    """Of one chat's log, for all who read it: it knows which messages are not shown as they are written.
 
-    Only answers in text are; reasoning, code and so on come as whole messages.
+    Only answers in text are; reasoning, code and so on come as whole messages. Who reads on from
+    somewhere has it note before what was begun there already.
     """
 
-    def __init__(self, open_now: Iterable[OpenMessage] = ()) -> None:
-        self._hidden = {one.message_id for one in open_now if not is_streamed(one.message)}
+    def __init__(self) -> None:
+        self._hidden: set[str] = set()
+
+    def note(self, messages: Iterable[Mapping[str, Any]]) -> None:
+        """Remember what these messages are, whose beginning a reader may not come by."""
+        self._hidden.update(one["id"] for one in messages if not is_streamed(one))
 
     def of(self, entry: Entry) -> list[Told]:
         """What a client is told; the last event has the entry's id, so that none before it is missed."""
@@ -41,13 +46,11 @@ class Translation:
             case events.RUN_STARTED:
                 yield typing(True, run_id)
             case events.MESSAGE_CREATED:
-                if not is_streamed(fields["message"]):
-                    self._hidden.add(fields["message"]["id"])
+                self.note([fields["message"]])
             case events.MESSAGE_DELTA:
                 if fields["message_id"] not in self._hidden:
                     yield chunk(fields["text"], fields["message_id"], run_id)
             case events.MESSAGE_COMPLETED:
-                self._hidden.discard(fields["message"]["id"])
                 yield message(fields["message"], run_id)
             case events.RUN_WAITING:
                 yield typing(False, run_id)

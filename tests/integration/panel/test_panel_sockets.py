@@ -19,6 +19,7 @@ import socketio
 import websocket
 
 from runtime import settings as settings_module
+from runtime.model import MessageType
 from runtime.services import Services
 from runtime.store import attempts
 from runtime.testing.client import Client
@@ -295,6 +296,45 @@ def test_who_joins_in_mid_stream_is_told_the_text_so_far(
         assert other.of("message")[0]["data"]["content"] == "Go"
 
 
+def test_code_that_is_being_written_is_not_told_as_an_answer_to_who_comes_back(
+    stack: Stack, services: Services, ada: Client
+) -> None:
+    session_id = begin(ada)
+    with panel(stack, ada) as first:
+        first.join(session_id)
+        run_id = first.call("chat_message", session_id=session_id, message="Think")["run_id"]
+        attempt = Attempt(services, run_id)
+        program = attempt.begin_message(MessageType.CODE)
+        answer = attempt.begin_message()
+        attempt.write(answer, "So ")
+        first.wait(lambda: first.text() == "So ", "the answer has begun")
+    attempt.write(program, "1 + ", "1")
+    attempt.end_message(program)
+    attempt.write(answer, "be it.")
+
+    with panel(stack, ada) as second, panel(stack, ada) as late:
+        second.join(session_id, after=first.last_id())
+        second.wait(lambda: second.text(), "the answer goes on")
+        late.join(session_id)
+        late.wait(lambda: late.of("typing"), "it is told that the agent is at work")
+        attempt.end_message(answer)
+        attempt.finish()
+        for one in (second, late):
+            one.wait(lambda one=one: one.of("stream_complete"), "the stream is complete")
+
+    assert second.text() == "be it."
+    assert late.text() == "So be it."
+    assert [data["is_typing"] for data in late.of("typing")] == [True, False]
+
+
+def test_frames_are_not_compressed(stack: Stack) -> None:
+    offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
+    address = f"ws://127.0.0.1:{stack.port}/socket.io/?EIO=4&transport=websocket"
+    with closing(websocket.create_connection(address, timeout=20, header=offer)) as client:
+        assert "sec-websocket-extensions" not in client.getheaders()
+        assert client.recv().startswith("0{")
+
+
 def test_a_foreign_room_is_refused(stack: Stack, ada: Client) -> None:
     session_id = begin(ada)
     with closing(stack.client()) as bob, panel(stack, bob) as theirs:
@@ -442,6 +482,29 @@ def test_of_an_attempt_that_is_lost_nothing_stays(stack: Stack, services: Servic
     assert [data["reason"] for data in ours.of("reset")] == ["retried"]
     after = [data for name, data in ours.told[names.index("reset") :] if name == "stream_chunk"]
     assert "".join(data["content"] for data in after) == "Kept"
+
+
+def test_a_log_that_is_lost_in_mid_stream_is_told_anew(stack: Stack, services: Services, ada: Client) -> None:
+    session_id = begin(ada)
+    with panel(stack, ada) as ours:
+        ours.join(session_id)
+        attempt = Attempt(services, ours.call("chat_message", session_id=session_id, message="Go")["run_id"])
+        message_id = attempt.begin_message()
+        attempt.write(message_id, "one ", "two ")
+        ours.wait(lambda: ours.text() == "one two ", "the beginning is told")
+
+        services.link.client.delete(*services.log._keys(attempt.run.thread_id, attempt.run.id))
+        attempt.reopen()
+        attempt.write(message_id, "three")
+        ours.wait(ours.is_told_anew, "all is told anew")
+        attempt.end_message(message_id)
+        attempt.finish()
+        ours.wait(lambda: ours.of("stream_complete"), "the stream is complete")
+
+    anew = ours.told[[name for name, _ in ours.told].index("reset") :]
+    chunks = [data["content"] for name, data in anew if name == "stream_chunk"]
+    assert "".join(chunks) == "one two three" and chunks[0].startswith("one two ")
+    assert [name for name, _ in anew][:3] == ["reset", "message", "stream_chunk"]
 
 
 def test_who_connects_and_says_nothing_is_hung_up_on(stack: Stack) -> None:
