@@ -7,6 +7,7 @@ requests of clients that poll are handed on to the process that has their socket
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -18,8 +19,9 @@ import gevent
 import marshmallow as ma
 import socketio
 from flask import Flask
+from werkzeug.exceptions import BadRequest, HTTPException
 
-from runtime.errors import FieldError, Forbidden, Invalid, RequestError, TooMany, Unauthenticated, Unavailable
+from runtime.errors import Forbidden, RequestError, TooMany, Unauthenticated, Unavailable
 from runtime.model import Json
 from runtime.panel.model import Caller
 from runtime.panel.service import AgentChats, Sent
@@ -27,6 +29,7 @@ from runtime.tokens import ThreadGrant
 from web.core import Core
 from web.http.errors import describe
 from web.http.gunicorn import socket_of
+from web.http.parsing import load_document
 from web.panel import engine, schemas
 from web.panel.frames import Frames, FrameWriter
 from web.panel.rooms import Room
@@ -217,7 +220,7 @@ class Sockets:
         try:
             socket.count_event()
             return handle(socket, **_loaded(schema, data)) or {}
-        except (RequestError, Unavailable) as error:
+        except (RequestError, Unavailable, HTTPException) as error:
             return self._refuse(socket, error, data)
         except Exception as error:
             log.exception("an event of a socket failed")
@@ -279,11 +282,10 @@ class Sockets:
 
 
 def _loaded(schema: ma.Schema, data: Any) -> dict[str, Any]:
-    """What an event says. Raises Invalid."""
+    """What an event says, which obeys the same rules as a body. Raises Invalid, BadRequest."""
     try:
-        loaded: dict[str, Any] = schema.load(data if data is not None else {})
-    except ma.ValidationError as error:
-        fields = error.messages if isinstance(error.messages, dict) else {"data": error.messages}
-        wrong = [FieldError((str(name),), str(texts)) for name, texts in fields.items()]
-        raise Invalid(f"The event is not valid: {fields}", wrong) from error
+        raw = json.dumps(data if data is not None else {}).encode()
+    except RecursionError as error:
+        raise BadRequest("The event nests too deeply.") from error
+    loaded: dict[str, Any] = load_document(schema, raw, "event")
     return loaded

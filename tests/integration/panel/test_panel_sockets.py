@@ -438,6 +438,23 @@ def test_an_event_that_is_too_large_closes_its_socket(stack: Stack, ada: Client)
     assert ada.get(f"/api/agent-chat/sessions/{session_id}").json()["messages"] == []
 
 
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ({"message": "a\0b"}, "invalid"),
+        ({"message": "\ud800"}, "bad_request"),
+        ({"message": "a", "context": {"k": float("nan")}}, "bad_request"),
+        ({"message": "a", "context": json.loads('{"k":' * 100 + "1" + "}" * 100)}, "invalid"),
+    ],
+    ids=["NUL", "half a character", "NaN", "deep"],
+)
+def test_an_event_obeys_the_rules_of_a_body(stack: Stack, ada: Client, data: Told, code: str) -> None:
+    with panel(stack, ada) as ours:
+        refused = ours.call("chat_message", session_id=begin(ada), **data)
+        assert (refused["code"], ours.of("error")[0]["code"]) == (code, code)
+    assert "Traceback" not in stack.log("web")
+
+
 def test_too_many_events_are_refused(stack: Stack, ada: Client) -> None:
     session_id = begin(ada)
     with panel(stack, ada) as ours:
