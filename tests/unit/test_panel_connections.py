@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from types import SimpleNamespace
@@ -12,6 +13,8 @@ import gevent
 import gevent.socket
 import orjson
 import pytest
+from engineio.exceptions import SocketIsClosedError
+from engineio.packet import CLOSE, NOOP, Packet
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import Connection as WebSocketConnection
 from wsproto.events import Request, TextMessage
@@ -178,6 +181,18 @@ def test_nothing_overtakes_what_waits_in_a_queue() -> None:
             other = served(connection)
             setattr(other, name, value)
             assert engine.way_past_queue(other) is None
+
+
+def test_what_waits_for_a_client_has_a_bound_and_its_end_is_told_to_all() -> None:
+    packets = engine.Packets()
+    with pytest.raises(SocketIsClosedError):
+        deque(map(packets.put, [Packet(NOOP)] * 10_000))
+    assert packets.is_long
+    packets.put(Packet(CLOSE))
+    packets.put(None)
+    while packets.get() is not None:
+        pass
+    assert packets.get() is None
 
 
 def test_a_lost_attempt_is_for_the_room_to_tell() -> None:

@@ -17,6 +17,8 @@ import engineio
 import gevent
 import socketio
 from engineio.async_drivers.gevent import WebSocketWSGI
+from engineio.exceptions import SocketIsClosedError
+from engineio.packet import CLOSE
 from engineio.payload import Payload
 from gevent import socket
 from gevent.event import Event
@@ -35,13 +37,15 @@ CONNECTED_WITHIN = 5.0
 """Seconds after which a connection that has not shown who it is is closed."""
 TAKEN_WITHIN = 60.0
 """Seconds after which a connection is ended that takes nothing of what it is sent."""
-_PACKETS = ("0", "1", "2", "3")
+_CONNECT, _DISCONNECT, *_ = _PACKETS = ("0", "1", "2", "3")
 """Of Socket.IO: to connect, to disconnect, an event, and its acknowledgement; not those with attachments."""
 _UNREADABLE = logging.getLogger(f"{__name__}.unreadable")
 """What a client sends that cannot be read is no error of ours, and would fill the log: nothing is logged."""
 _UNREADABLE.setLevel(logging.CRITICAL + 1)
 _MOST_IN_ANSWER = 16
 """Packets in one answer to a client that polls: python-engineio's client reads no more, and is gone."""
+_MOST_WAITING = 1000
+"""Packets that may wait for a client to take them: answers to what it sends, for rooms wait themselves."""
 _MOST_TOGETHER = 100
 """Packets in one request of a client that polls, such as all that it has written offline."""
 
@@ -172,9 +176,23 @@ _FRAMES = FrameProtocol(client=False, extensions=[])
 
 
 class Packets(JoinableQueue[Any]):
-    """What waits for a client. Whoever takes all that is there is given so much as a client reads at once."""
+    """What waits for a client. Whoever takes all that is there is given so much as a client reads at once.
+
+    Engine.IO puts a None there once the connection is closed, for the one who waits; here all are told.
+    """
 
     _taken = 0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether more waits than for a client that reads."""
+        return self.qsize() > _MOST_WAITING
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Add a packet. Raises SocketIsClosedError for a client that takes none, however many it has."""
+        if self.qsize() > 2 * _MOST_WAITING and item is not None and item.packet_type != CLOSE:
+            raise SocketIsClosedError
+        super().put(item, block, timeout)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The next packet; without ``block``, one more of those for the same answer. Raises Empty."""
@@ -184,6 +202,8 @@ class Packets(JoinableQueue[Any]):
             raise Empty
         packet = super().get(block, timeout)
         self._taken += 1
+        if packet is None and block:
+            self.put(None)
         return packet
 
 
@@ -240,12 +260,19 @@ class Server(socketio.Server):  # type: ignore[misc]
     def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> Any:
         """Events are text, in one namespace: attachments could be of any number and size."""
         is_event = isinstance(data, str) and data[:1] in _PACKETS and (data[1:2] != "/" or data[1:3] == "/,")
-        if not is_event:
+        if not is_event or (data[:1] == _CONNECT and self._is_connected(eio_sid)):
             return self.hang_up(eio_sid)
-        return super()._handle_eio_message(eio_sid, data)
+        answer = super()._handle_eio_message(eio_sid, data)
+        if data[:1] == _DISCONNECT:  # nobody is counted any more as whose the connection is
+            self.hang_up(eio_sid)
+        return answer
+
+    def _is_connected(self, eio_sid: str) -> bool:
+        """Whether a connection has shown who it is."""
+        return self.manager.sid_from_eio_sid(eio_sid, "/") is not None
 
     def _close_stranger(self, eio_sid: str) -> None:
-        if self.manager.sid_from_eio_sid(eio_sid, "/") is None:
+        if not self._is_connected(eio_sid):
             self.hang_up(eio_sid)
             self.eio.sockets.pop(eio_sid, None)
 

@@ -21,6 +21,7 @@ import socketio
 from flask import Flask
 from werkzeug.exceptions import BadRequest, HTTPException
 
+from runtime.duties import every
 from runtime.errors import Forbidden, RequestError, TooMany, Unauthenticated, Unavailable
 from runtime.model import Json
 from runtime.panel.model import Caller
@@ -53,8 +54,6 @@ _LOOK_AGAIN = 1.0
 """Seconds after which it is asked whether a socket that takes nothing is still open."""
 _MARGIN = 5.0
 """Seconds by which an answer to a client that polls may be late."""
-_MOST_WAITING = 1000
-"""Packets that may wait for a socket to take them: answers to its own events, for rooms wait themselves."""
 
 
 class _ChatSocket:
@@ -87,6 +86,11 @@ class _ChatSocket:
         connection = self._connection()
         return connection is not None and not connection.closed
 
+    @property
+    def open_rooms(self) -> list[str]:
+        """The sessions of the chats that it is in, without those that have ended."""
+        return [session_id for session_id, room in self.rooms.items() if not room.dead]
+
     def may_read(self) -> bool:
         """Whether its credential still counts."""
         return self._core.credentials.resolve(self.credential) is not None
@@ -109,7 +113,7 @@ class _ChatSocket:
     def is_behind(self) -> bool:
         """Whether it has more to take than one that reads ever has."""
         connection = self._connection()
-        return connection is not None and connection.queue.qsize() > _MOST_WAITING
+        return connection is not None and connection.queue.is_long
 
     def _connection(self) -> Any:
         name = self._server.manager.eio_sid_from_sid(self.sid, "/")
@@ -154,6 +158,9 @@ class Sockets:
         """Take what other web processes of this machine hand on."""
         self._siblings.start()
         self._core.at_stop.append(self._siblings.close)
+        heartbeat = self._core.settings.stream.heartbeat
+        close_ended = every(heartbeat, self._close_ended)
+        self._core.duties.start("close sockets whose credential has ended", close_ended, essential=False)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, as WSGI has it, or have the process answer that has the socket."""
@@ -203,6 +210,12 @@ class Sockets:
         for socket in list(self._sockets.values()):
             socket.close()
 
+    def _close_ended(self) -> None:
+        """Close the sockets in no room whose credential has ended. A room looks for itself."""
+        for socket in [one for one in self._sockets.values() if not one.open_rooms]:
+            if not socket.may_read():
+                socket.close()
+
     def _handle(
         self,
         schema: ma.Schema,
@@ -244,7 +257,7 @@ class Sockets:
     def _join(self, socket: _ChatSocket, session_id: str, after: str | None) -> None:
         chats = self._chats
         chat = chats.get(socket.caller, session_id)
-        if session_id not in socket.rooms and len(socket.rooms) >= ROOMS:
+        if session_id not in socket.rooms and len(socket.open_rooms) >= ROOMS:
             raise TooMany(f"A socket may be in {ROOMS} chats at once; leave one of them.")
         leave = self._core.open_streams.enter(socket.caller.name)
         self._leave(socket, session_id)

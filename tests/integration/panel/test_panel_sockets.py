@@ -392,8 +392,16 @@ def test_the_token_of_an_applications_user_joins_that_users_chats_only(stack: St
         '459999999999-["stop",{"_placeholder":true,"num":0}]',
         "40/elsewhere,",
         '461-1[{"_placeholder":true,"num":0}]',
+        "40",
+        "41",
     ],
-    ids=["attachments", "another namespace", "an acknowledgement with attachments"],
+    ids=[
+        "attachments",
+        "another namespace",
+        "an acknowledgement with attachments",
+        "connects twice",
+        "disconnects, and stays",
+    ],
 )
 def test_what_no_client_of_the_panel_sends_closes_its_socket(stack: Stack, ada: Client, packet: str) -> None:
     token = ada.post("/api/tokens").json()["token"]["secret"]
@@ -531,9 +539,11 @@ def test_who_connects_and_says_nothing_is_hung_up_on(stack: Stack) -> None:
         deque(iter(stranger.recv, None))
 
 
-def test_a_revoked_token_closes_its_socket(stack: Stack, ada: Client) -> None:
+@pytest.mark.parametrize("in_a_chat", [True, False])
+def test_a_revoked_token_closes_its_socket(stack: Stack, ada: Client, in_a_chat: bool) -> None:
     with panel(stack, ada) as ours:
-        ours.join(begin(ada))
+        if in_a_chat:
+            ours.join(begin(ada))
         for token in ada.get("/api/tokens").json()["items"]:
             ada.delete(f"/api/tokens/{token['id']}")
         assert ours.closed.wait(20)
