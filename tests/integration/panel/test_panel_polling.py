@@ -1,13 +1,16 @@
-"""Agent chats by long polling: the client of Socket.IO, and two web processes on one port."""
+"""Agent chats by long polling first: clients of Socket.IO, and two web processes on one port."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import httpx
@@ -15,6 +18,7 @@ import pytest
 
 from runtime import settings as settings_module
 from runtime.services import Services
+from runtime.settings import CHECKOUT
 from runtime.testing.client import Client
 from runtime.testing.redis_server import RedisServer
 from runtime.testing.stack import Stack
@@ -97,6 +101,53 @@ def page(stack: Stack, token: str, session_id: str, **options: Any) -> Iterator[
         yield made
     finally:
         made.socket.disconnect()
+
+
+class PageInJavascript:
+    """The same, by the official client, in Node.js."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.told: list[tuple[str, Told]] = []
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        self.told.extend((name, data) for name, data in map(json.loads, self._process.stdout))
+
+    def send(self, message: str) -> Told:
+        """The acknowledgement."""
+        assert self._process.stdin is not None
+        print(message, file=self._process.stdin, flush=True)
+        self.wait(lambda: self.of("sent"), "the message is acknowledged")
+        answer: Told = self.of("sent")[-1]
+        return answer
+
+    def of(self, name: str) -> list[Any]:
+        return [data for told, data in list(self.told) if told == name]
+
+    def text(self) -> str:
+        return "".join(data["content"] for data in self.of("stream_chunk"))
+
+    def wait(self, condition: Any, what: str) -> None:
+        until(condition, 40, f"{what}; told: {str(self.told)[-600:]}")
+
+
+@contextmanager
+def page_in_javascript(stack: Stack, token: str, session_id: str) -> Iterator[PageInJavascript]:
+    ui = CHECKOUT / "web" / "ui"
+    if not (ui / "node_modules" / "socket.io-client").exists():
+        pytest.skip("needs what the browser interface is built with")
+    command = [str(ui / "with-node"), "node", str(CHECKOUT / "tests" / "support" / "panel_page.mjs")]
+    process = subprocess.Popen([*command, stack.url, token, session_id], stdin=PIPE, stdout=PIPE, text=True)
+    with process:
+        made = PageInJavascript(process)
+        try:
+            made.wait(lambda: made.of("joined"), "the chat is joined")
+            yield made
+        finally:
+            process.terminate()
 
 
 def begin(client: Client) -> tuple[str, str]:
@@ -190,6 +241,30 @@ def test_the_death_of_the_process_that_has_the_connection_loses_and_doubles_noth
 
     assert ours.text() == "one two three four"
     assert not ours.was_told("reset")
+
+
+def test_the_official_client_upgrades_and_outlives_the_process_that_has_its_connection(
+    stack: Stack, services: Services, ada: Client
+) -> None:
+    session_id, token = begin(ada)
+    with page_in_javascript(stack, token, session_id) as ours:
+        ours.wait(lambda: ours.of("upgraded") == ["websocket"], "it is upgraded")
+        attempt = Attempt(services, ours.send("Count")["run_id"])
+        message_id = attempt.begin_message()
+        attempt.write(message_id, *(f"{number} " for number in range(50)))
+        ours.wait(lambda: ours.text().endswith("49 "), "the beginning is told")
+
+        os.kill(process_of(stack, ours.of("joined")[0]), signal.SIGKILL)
+        attempt.write(message_id, *(f"{number} " for number in range(50, 100)))
+        ours.wait(lambda: len(ours.of("joined")) == 2, "it has joined again")
+        attempt.write(message_id, "end")
+        attempt.end_message(message_id)
+        attempt.finish()
+        ours.wait(lambda: ours.of("stream_complete"), "the stream is complete")
+
+        assert ours.text() == "".join(f"{number} " for number in range(100)) + "end"
+        assert [data["data"]["content"] for data in ours.of("message")] == ["Count", ours.text()]
+        assert ours.of("reset") == []
 
 
 def test_an_invented_id_is_one_that_engine_io_does_not_know(stack: Stack, ada: Client) -> None:
