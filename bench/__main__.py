@@ -36,6 +36,7 @@ from bench.measures.loops import Loops
 from bench.measures.memory import Memory, Slots
 from bench.measures.rate import Rate
 from bench.measures.scale import Scale
+from bench.measures.sockets import Sockets
 from bench.measures.start import Burst, Start
 from bench.measures.steps import Steps
 from bench.measures.stored import Stored
@@ -64,6 +65,7 @@ _HERE: Plan = (
     (History(), 20),
     (Watchers(1000, ("≤ 20", "≤ 60")), 22),
     (Watchers(3000, ("", "≤ 200")), 28),
+    (Sockets(), 60),
     (Streams(), 10),
     (Slots(), 4),
     (Types(), 45),

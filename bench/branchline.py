@@ -254,5 +254,6 @@ def running(folder: Path, server: str | None) -> Iterator[Branchline]:
             connection = cleanup.enter_context(psycopg.connect(url, autocommit=True))
         service = cleanup.enter_context(StampService())
         workers = f"{variants.WORKERS}:{variants.write(folder / 'workers', service.url)}"
-        stack = Stack(folder, url, redis_server.url, ("python",), WORKERS_PATH=workers)
+        agents = "rag=stamp"
+        stack = Stack(folder, url, redis_server.url, ("python",), WORKERS_PATH=workers, PANEL_AGENTS=agents)
         yield Branchline(cleanup.enter_context(stack), redis_server.url, connection)
