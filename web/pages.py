@@ -21,6 +21,8 @@ _FOR_EVER = f"public, max-age={365 * 86400}, immutable"
 @pages.route("/register")
 @pages.route("/settings")
 @pages.route("/trash")
+@pages.route("/knowledge")
+@pages.route("/knowledge/<path:source>")
 @pages.route("/t/<path:thread>")
 def app(**_: str) -> Response:
     """The interface. Its script reads the address, and shows that thread or page, or that there is none."""

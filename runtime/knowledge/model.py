@@ -63,6 +63,8 @@ class Source:
     project_id: str | None
     """A label of the client's own: a search of one project leaves out the sources of others."""
     created_at: datetime
+    updated_at: datetime
+    """When a document was added or replaced last; when it was made, if it has none."""
     documents: int
     passages: int
 
@@ -76,6 +78,7 @@ class Source:
             "documents": self.documents,
             "passages": self.passages,
             "created_at": encode_time(self.created_at),
+            "updated_at": encode_time(self.updated_at),
         }
 
 

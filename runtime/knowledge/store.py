@@ -126,6 +126,14 @@ def list_documents(
     return Page.of(rows, limit, _document, lambda row: (row.name,))
 
 
+def get_document(c: Connection, workspace_id: str, source_id: str, document_id: str) -> Document:
+    """A document of a source. Raises NotFound."""
+    row = c.execute(_documents(workspace_id, source_id).where(documents.c.id == document_id)).one_or_none()
+    if row is None:
+        raise NotFound(_NO_DOCUMENT)
+    return _document(row)
+
+
 def find_document(c: Connection, workspace_id: str, source_id: str, name: str) -> Document | None:
     """The document of that name, if the source has one. Raises NotFound where there is no such source."""
     get_source(c, workspace_id, source_id)
@@ -194,18 +202,26 @@ def put_document(
 
 
 def read_passages(
-    c: Connection, workspace_id: str, source_id: str, document_id: str, first: int, limit: int
+    c: Connection,
+    workspace_id: str,
+    source_id: str,
+    document_id: str,
+    first: int,
+    limit: int,
+    q: str | None = None,
 ) -> list[Found]:
-    """Passages of a document, from one on, in their order. Raises NotFound where it is not there."""
-    known = _documents(workspace_id, source_id).where(documents.c.id == document_id)
-    if c.execute(known).one_or_none() is None:
-        raise NotFound(_NO_DOCUMENT)
+    """Passages of a document, from one on, in their order, with marks where they have words of ``q``.
+
+    Raises NotFound where it is not there.
+    """
+    get_document(c, workspace_id, source_id, document_id)
+    wanted = words.asked(q or "")
     query = _found(workspace_id).where(
         passages.c.document_id == document_id,
         passages.c.position >= first,
         passages.c.position < first + limit,
     )
-    return [_as_found(row, (), 0.0) for row in c.execute(query.order_by(passages.c.position))]
+    return [_as_found(row, wanted, 0.0) for row in c.execute(query.order_by(passages.c.position))]
 
 
 def search(
@@ -327,8 +343,10 @@ def _is_seen(project: Project | None) -> sa.ColumnElement[bool]:
 
 def _sources(workspace_id: str) -> sa.Select[Any]:
     mine = documents.c.source_id == sources.c.id
+    last = sa.select(sa.func.max(documents.c.updated_at)).where(mine).scalar_subquery()
     return sa.select(
         sources,
+        sa.func.coalesce(last, sources.c.created_at).label("updated_at"),
         sa.select(sa.func.count()).where(mine).scalar_subquery().label("documents"),
         sa.select(sa.func.coalesce(sa.func.sum(documents.c.passages), 0))
         .where(mine)

@@ -35,6 +35,7 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 
 FOR_EVERYBODY = {
     "GET /", "GET /login", "GET /register", "GET /settings", "GET /trash",
+    "GET /knowledge", "GET /knowledge/{source}",
     "GET /t/{thread}", "GET /ui/assets/{file}",
     "GET /static/panel/{file}", "OPTIONS /static/panel/{file}",
     "GET /static/{filename}", "OPTIONS /static/{filename}",
@@ -100,6 +101,7 @@ PAGE = Call(
         "filename": "front.css",
         "file": "swagger-ui.css",
         "thread": NOWHERE,
+        "source": NOWHERE,
     }
 )
 

@@ -60,7 +60,7 @@ GET /worker/runs/{}/commands · POST /worker/runs/{}/files · GET /worker/runs/{
 GET /api/files · POST /api/files · GET /api/files/{} · GET /api/files/{}/content · DELETE /api/files/{}
 GET /api/knowledge/sources · POST /api/knowledge/sources · GET /api/knowledge/sources/{}
 DELETE /api/knowledge/sources/{} · GET /api/knowledge/sources/{}/documents
-GET /api/knowledge/sources/{}/documents/{}/passages
+GET /api/knowledge/sources/{}/documents/{} · GET /api/knowledge/sources/{}/documents/{}/passages
 POST /api/knowledge/sources/{}/documents · DELETE /api/knowledge/sources/{}/documents/{}
 GET /api/knowledge/search · GET /worker/runs/{}/search · POST /worker/runs/{}/documents
 POST /api/systems/check

@@ -297,8 +297,11 @@ class World:
             "POST /worker/runs/{run_id}/documents": Call(
                 works, {"source": SECRET_TEXT, "name": "dogs.txt"}, content=b"About dogs."
             ),
+            f"GET {path}/{{source_id}}/documents/{{document_id}}": Call(
+                {**source, "document_id": self.document}
+            ),
             f"GET {path}/{{source_id}}/documents/{{document_id}}/passages": Call(
-                {**source, "document_id": self.document}, {"limit": "2"}
+                {**source, "document_id": self.document}, {"limit": "2", "q": SECRET_TEXT}
             ),
             f"DELETE {path}/{{source_id}}/documents/{{document_id}}": Call(
                 {**source, "document_id": self.document}

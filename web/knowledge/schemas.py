@@ -117,6 +117,9 @@ class PassagesQuery(queries.Query):
         metadata=says("the position of the first one"),
     )
     limit = QueryInteger(load_default=5, validate=validate.Range(1, MOST_FOUND), metadata=says("how many"))
+    q = named(
+        1000, load_default=None, metadata=says("words that are marked, as a search for them marks them")
+    )
 
 
 class SearchQuery(_Searched):
@@ -144,6 +147,9 @@ class Source(outputs.Output):
     documents = fields.Integer(metadata=says("how many it has"))
     passages = fields.Integer(metadata=says("how many they have"))
     created_at = outputs.moment()
+    updated_at = outputs.moment(
+        metadata=says("when a document was added or replaced last; `created_at` if there are none")
+    )
 
 
 class Document(outputs.Output):

@@ -30,6 +30,7 @@ views.before_request(auth.sign_in_required)
 views.before_request(body_limits.enter_lane)
 
 _RunAnswer = outputs.wrapped("IngestionAnswer", run=outputs.Run)
+_DocumentAnswer = outputs.wrapped("OneDocumentAnswer", document=schemas.Document)
 _SourceAnswer = outputs.wrapped("SourceAnswer", source=schemas.Source)
 
 
@@ -117,6 +118,15 @@ def begin_ingestion(given: dict[str, Any], source_id: str) -> Response:
     """
     run = Ingestions(core.dispatcher, core.database).begin(auth.current_user(), source_id, **given)
     return json_response({"run": run.encode()}, 202)
+
+
+@views.route("/sources/<id:source_id>/documents/<id:document_id>")
+@views.response(200, _DocumentAnswer)
+def get_document(source_id: str, document_id: str) -> Response:
+    """One document."""
+    workspace_id = auth.current_user().workspace_id
+    found = core.database.read(store.get_document, workspace_id, source_id, document_id)
+    return json_response({"document": found.encode()})
 
 
 @views.route("/sources/<id:source_id>/documents/<id:document_id>", methods=["DELETE"])

@@ -151,6 +151,25 @@ def test_the_passages_around_one_that_was_found_are_read(ada: Client, bob: Clien
     assert len(ada.get(path).json["items"]) == 3
     assert ada.get(path, query_string={"first": 3}).json["items"] == []
     assert bob.get(path).status_code == 404
+    assert [marked(one) for one in around] == [[], []]
+    searched = ada.get(path, query_string={"q": "eating mice, brulee"}).json["items"]
+    assert [marked(one) for one in searched] == [[], ["eats", "mice"], ["brûlée"]]
+
+
+def test_a_document_is_shown_and_its_source_tells_when_it_has_changed_last(ada: Client, bob: Client) -> None:
+    animals = source(ada)
+    path = f"/api/knowledge/sources/{animals}"
+    made = ada.get(path).json["source"]
+    assert made["updated_at"] == made["created_at"]
+    added = [add(ada, animals, name, DOGS).json["document"] for name in ("1.md", "2.md")]
+
+    assert ada.get(path).json["source"]["updated_at"] == added[1]["updated_at"]
+    [listed] = ada.get("/api/knowledge/sources").json["items"]
+    assert listed["updated_at"] == added[1]["updated_at"]
+    of_document = f"{path}/documents/{added[0]['id']}"
+    assert ada.get(of_document).json == {"document": added[0]}
+    assert bob.get(of_document).status_code == 404
+    assert ada.get(f"{path}/documents/{animals}").status_code == 404
 
 
 def test_sources_and_documents_are_listed_by_their_names_in_pages(ada: Client) -> None:

@@ -25,7 +25,8 @@ class Output(ma.Schema):
 
 def moment(**options: Any) -> fields.String:
     """A time."""
-    return fields.String(metadata={"format": "date-time"}, **options)
+    metadata = {"format": "date-time", **options.pop("metadata", {})}
+    return fields.String(metadata=metadata, **options)
 
 
 def identifier(**options: Any) -> fields.String:

@@ -1,6 +1,7 @@
 import { BASE_PATH } from '@branchline/client/api/basePath';
 import * as Tooltip from '@radix-ui/react-tooltip';
 import { QueryClientProvider } from '@tanstack/react-query';
+import { lazy, Suspense } from 'react';
 import { Redirect, Route, Router, Switch } from 'wouter';
 import { Settings } from './account/Settings';
 import { SignIn } from './account/SignIn';
@@ -13,6 +14,8 @@ import { ThreadPage } from './thread/ThreadPage';
 import { TrashPage } from './trash/TrashPage';
 import { Notifications } from './ui/notifications';
 import { WaitingNotice } from './ui/WaitingNotice';
+
+const KnowledgePage = lazy(() => import('./knowledge/KnowledgePage'));
 
 export function App() {
   return (
@@ -46,6 +49,13 @@ function Gate() {
           <Route path="/"><NewThreadPage /></Route>
           <Route path="/settings"><Settings /></Route>
           <Route path="/trash"><TrashPage /></Route>
+          <Route path="/knowledge/:source?/:document?">
+            {({ source, document }) => (
+              <Suspense fallback={<p className="loading" role="status">Loading …</p>}>
+                <KnowledgePage source={source} document={document} />
+              </Suspense>
+            )}
+          </Route>
           <Route path="/t/:thread/*?">
             {({ thread }) => <ThreadPage key={thread} threadId={thread} />}
           </Route>

@@ -1,7 +1,7 @@
 /** Showing another branch of a thread, and where the chat is to scroll when it appears. */
 import type { ListedThread } from '@branchline/client/api/types';
 import { create } from 'zustand';
-import { pieces } from '../ui/marks';
+import { markedWords } from '../ui/marks';
 import { navigate, threadPath } from './routes';
 
 export interface ScrollTarget {
@@ -46,6 +46,5 @@ export function listedPath({ id, hit }: ListedThread): string {
 /** When a thread of a list is opened: have the chat scroll to where a search found it, and mark the words. */
 export function scrollToHit({ hit }: ListedThread): void {
   if (!hit?.state_id) return;
-  const words = pieces(hit.snippet ?? '', hit.marks).filter((piece) => piece.marked).map((piece) => piece.text);
-  setScrollTarget({ head: hit.state_id, state: hit.state_id, top: null, words: [...new Set(words)] });
+  setScrollTarget({ head: hit.state_id, state: hit.state_id, top: null, words: markedWords([{ text: hit.snippet ?? '', marks: hit.marks }]) });
 }

@@ -19,6 +19,21 @@ export function threadPath(thread: string, state: string | null, view: View = 'c
   return `/t/${thread}/${SEGMENT[view]}/${state}`;
 }
 
+/** Where in the knowledge base somebody is: a source, and a document of it; what is searched, and the passage to show. */
+export interface KnowledgePlace {
+  source?: string | undefined;
+  document?: string | undefined;
+  q?: string | undefined;
+  /** The position of a passage in the document. */
+  at?: number | undefined;
+}
+
+export function knowledgePath({ source, document, q, at }: KnowledgePlace = {}): string {
+  const path = ['/knowledge', source, source && document].filter(Boolean).join('/');
+  const query = new URLSearchParams({ ...(q ? { q } : {}), ...(at === undefined ? {} : { at: String(at) }) });
+  return query.size ? `${path}?${query}` : path;
+}
+
 export function useThreadRoute(): ThreadRoute {
   const rest = (useParams() as { '*'?: string })['*'] ?? '';
   return useMemo(() => {

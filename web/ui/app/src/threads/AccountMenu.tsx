@@ -1,5 +1,5 @@
 import { api } from '@branchline/client/api/calls';
-import { Archive, LogOut, Settings, Trash2, Upload, UserRound } from 'lucide-react';
+import { Archive, LibraryBig, LogOut, Settings, Trash2, Upload, UserRound } from 'lucide-react';
 import { useRef } from 'react';
 import { useLocation } from 'wouter';
 import { openOverlay } from '../stores/overlay';
@@ -51,6 +51,7 @@ export function AccountMenu({ archived, onArchive }: { archived: boolean; onArch
         }
       >
         <MenuItem icon={Settings} onSelect={() => navigate('/settings')}>Settings</MenuItem>
+        <MenuItem icon={LibraryBig} onSelect={() => navigate('/knowledge')}>Knowledge</MenuItem>
         <MenuItem icon={Archive} onSelect={onArchive}>{archived ? 'Show threads' : 'Show archive'}</MenuItem>
         <MenuItem icon={Trash2} onSelect={() => navigate('/trash')}>Trash</MenuItem>
         <MenuItem icon={Upload} onSelect={() => file.current?.click()}>Import thread</MenuItem>

@@ -1,4 +1,4 @@
-import { PanelLeftClose, Search, SquarePen, X } from 'lucide-react';
+import { LibraryBig, PanelLeftClose, Search, SquarePen, X } from 'lucide-react';
 import { type ReactNode, useDeferredValue, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { setPreferences } from '../stores/preferences';
@@ -11,7 +11,7 @@ import { ThreadList } from './ThreadList';
 
 /** The threads, a search through them, and the account. */
 export function Sidebar() {
-  const [, navigate] = useLocation();
+  const [location, navigate] = useLocation();
   const [query, setQuery] = useState('');
   const [status, setStatus] = useState<'active' | 'archived'>('active');
   const search = useDeferredValue(query.trim());
@@ -40,6 +40,9 @@ export function Sidebar() {
           {query && <button type="button" aria-label="Clear search" onClick={() => setQuery('')}><X aria-hidden="true" /></button>}
         </label>
       </div>
+      <Link href="/knowledge" className="sidebar-link" aria-current={location.startsWith('/knowledge') ? 'page' : undefined}>
+        <LibraryBig aria-hidden="true" /> Knowledge
+      </Link>
       {status === 'archived' && (
         <header className="list-head">
           <h2>Archive</h2>

@@ -3,7 +3,7 @@ import { api } from '@branchline/client/api/calls';
 import type { DeletedThread } from '@branchline/client/api/types';
 import { threadTitle } from '@branchline/client/thread/titles';
 import { ArchiveRestore, PanelLeftOpen, Trash2 } from 'lucide-react';
-import { useEffect, useState } from 'react';
+import { useState } from 'react';
 import { navigate } from '../navigation/routes';
 import { setPreferences, usePreferences } from '../stores/preferences';
 import { threadListChanged } from '../stores/threadLists';
@@ -12,6 +12,7 @@ import { Button, IconButton } from '../ui/Button';
 import { ConfirmDialog } from '../ui/ConfirmDialog';
 import { notify, notifyError } from '../ui/notifications';
 import { formatTime } from '../ui/time';
+import { useTitle } from '../ui/useTitle';
 
 /** The threads that were deleted: they can be restored, or deleted for good. */
 export function TrashPage() {
@@ -19,12 +20,7 @@ export function TrashPage() {
   const { data, isPending, hasNextPage, isFetchingNextPage, fetchNextPage } = useTrash();
   const threads = data?.pages.flatMap((page) => page.items) ?? [];
   const [emptying, setEmptying] = useState(false);
-  useEffect(() => {
-    document.title = 'Trash · Branchline';
-    return () => {
-      document.title = 'Branchline';
-    };
-  }, []);
+  useTitle('Trash');
   return (
     <section className="settings trash" aria-labelledby="trash-title">
       <header>

@@ -2,11 +2,16 @@
  * Marking words in what is rendered, by the CSS Custom Highlight API: the elements stay as they are, which
  * others render. In a browser without it nothing is marked.
  */
+import { wordPattern } from './wordPattern';
+
 const NAME = 'found';
 
-/** Mark the words in an element, instead of those that were marked before; returns the first place, if there is one. */
-export function markWords(element: HTMLElement, words: readonly string[]): Range | null {
-  const ranges = words.length ? rangesOf(element, words) : [];
+/**
+ * Mark the words in an element, instead of those that were marked before; returns the first place, if there is one.
+ * `whole`: not where they are a part of another word.
+ */
+export function markWords(element: HTMLElement, words: readonly string[], { whole = false } = {}): Range | null {
+  const ranges = words.length ? rangesOf(element, wordPattern(words, { whole })) : [];
   if ('highlights' in CSS) {
     if (ranges.length) CSS.highlights.set(NAME, new Highlight(...ranges));
     else CSS.highlights.delete(NAME);
@@ -15,8 +20,7 @@ export function markWords(element: HTMLElement, words: readonly string[]): Range
 }
 
 /** Where the words are, in the order of the document. A word that is spread over several elements is not found. */
-function rangesOf(element: HTMLElement, words: readonly string[]): Range[] {
-  const wanted = new RegExp(words.map(asPattern).sort((a, b) => b.length - a.length).join('|'), 'giu');
+function rangesOf(element: HTMLElement, wanted: RegExp): Range[] {
   const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT, (node) =>
     node.parentElement?.closest('button, footer, .turn-header') ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT,
   );
@@ -30,9 +34,4 @@ function rangesOf(element: HTMLElement, words: readonly string[]): Range[] {
     }
   }
   return found;
-}
-
-/** A snippet has single spaces where the message may have other white space. */
-function asPattern(word: string): string {
-  return word.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&').replace(/\s+/g, '\\s+');
 }

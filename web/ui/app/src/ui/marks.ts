@@ -1,3 +1,5 @@
+import { wordPattern } from './wordPattern';
+
 /** A piece of a text, which is marked or not. */
 export interface Piece {
   text: string;
@@ -21,5 +23,24 @@ export function pieces(text: string, marks: readonly (readonly number[])[]): Pie
     end = Math.max(end, to);
   }
   add(end, points.length, false);
+  return found;
+}
+
+/** The words of texts that are marked, each once. */
+export function markedWords(texts: readonly { text: string; marks: readonly (readonly number[])[] }[]): string[] {
+  const marked = texts.flatMap(({ text, marks }) => pieces(text, marks).filter((piece) => piece.marked));
+  return [...new Set(marked.map((piece) => piece.text))];
+}
+
+/** The text in pieces, those of which are marked that are one of these words. */
+export function piecesWith(text: string, words: readonly string[]): Piece[] {
+  const found: Piece[] = [];
+  let end = 0;
+  for (const match of words.length ? text.matchAll(wordPattern(words, { whole: true })) : []) {
+    if (match.index > end) found.push({ text: text.slice(end, match.index), marked: false });
+    found.push({ text: match[0], marked: true });
+    end = match.index + match[0].length;
+  }
+  if (end < text.length) found.push({ text: text.slice(end), marked: false });
   return found;
 }

@@ -9,9 +9,12 @@ import type {
   Config,
   DeletedThread,
   History,
+  KnowledgeDocument,
+  KnowledgeSource,
   Limits,
   ListedThread,
   MessageInput,
+  NewKnowledgeSource,
   Page,
   Passage,
   QueuedMessage,
@@ -74,6 +77,8 @@ export interface SessionRequest extends Omit<SessionChanges, 'tip_state_id'> {
 }
 
 export type SessionAct = 'pause' | 'resume' | 'step' | 'stop' | 'close';
+
+const SOURCES = '/api/knowledge/sources';
 
 export const api = {
   me: () => request<{ user: User }>('GET', '/api/me').then((answerRun) => answerRun.user),
@@ -153,9 +158,25 @@ export const api = {
   sessionTransitions: (thread: string, cursor: string | null) =>
     request<Page<SessionTransition>>('GET', withQuery(`/api/threads/${thread}/session/transitions`, { limit: 50, cursor })),
 
-  /** Passages of a document in the knowledge base, in order from the one at the position `first`. */
-  passages: (source: string, document: string, first: number, limit: number) =>
-    request<{ items: Passage[] }>('GET', withQuery(`/api/knowledge/sources/${source}/documents/${document}/passages`, { first, limit })).then(
+  knowledgeSources: (cursor: string | null, signal?: AbortSignal) =>
+    request<Page<KnowledgeSource>>('GET', withQuery(SOURCES, { limit: 100, cursor }), undefined, signal ? { signal } : {}),
+  knowledgeSource: (id: string) => request<{ source: KnowledgeSource }>('GET', `${SOURCES}/${id}`).then((answer) => answer.source),
+  createKnowledgeSource: (wish: NewKnowledgeSource) =>
+    request<{ source: KnowledgeSource }>('POST', SOURCES, wish).then((answer) => answer.source),
+  deleteKnowledgeSource: (id: string) => request<void>('DELETE', `${SOURCES}/${id}`),
+  knowledgeDocuments: (source: string, cursor: string | null, signal?: AbortSignal) =>
+    request<Page<KnowledgeDocument>>('GET', withQuery(`${SOURCES}/${source}/documents`, { limit: 100, cursor }), undefined, signal ? { signal } : {}),
+  knowledgeDocument: (source: string, id: string) =>
+    request<{ document: KnowledgeDocument }>('GET', `${SOURCES}/${source}/documents/${id}`).then((answer) => answer.document),
+  deleteKnowledgeDocument: (source: string, id: string) => request<void>('DELETE', `${SOURCES}/${source}/documents/${id}`),
+  /** The `k` passages that fit best, of all sources or of one. */
+  searchKnowledge: (query: { q: string; k: number; source: string | null }, signal?: AbortSignal) =>
+    request<{ items: Passage[] }>('GET', withQuery('/api/knowledge/search', query), undefined, signal ? { signal } : {}).then(
+      (answer) => answer.items,
+    ),
+  /** Passages of a document, in order from the one at the position `first`, with marks where they have words of `q`. */
+  passages: (source: string, document: string, first: number, limit: number, q = '') =>
+    request<{ items: Passage[] }>('GET', withQuery(`${SOURCES}/${source}/documents/${document}/passages`, { first, limit, q })).then(
       (answer) => answer.items,
     ),
 

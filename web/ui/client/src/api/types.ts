@@ -47,6 +47,10 @@ export type Session = Omit<Schemas['Session'], 'auto' | 'limits' | 'used'> & {
 };
 export type SessionTransition = Schemas['SessionTransition'];
 export type SessionSummary = Schemas['SessionSummary'];
+/** Documents of the knowledge base that belong together. */
+export type KnowledgeSource = Schemas['Source'];
+export type NewKnowledgeSource = Schemas['NewSource'];
+export type KnowledgeDocument = Schemas['Document'];
 /** A passage of a document in the knowledge base. */
 export type Passage = Schemas['Passage'];
 export type FieldProblem = Schemas['FieldProblem'];

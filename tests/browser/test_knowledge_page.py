@@ -1,0 +1,106 @@
+"""The page of the knowledge base: sources, their documents, and a search that opens passages."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.support.browser import Visitor, axe
+
+LEASES = (
+    "# Leases\n\nA **claim**.\n\n## Renewal\n\nIt is renewed each second.\n\n## End\n\nIt ends by itself.\n"
+)
+SOURCES = "/api/knowledge/sources"
+
+
+def make(visitor: Visitor, name: str, **more: str) -> dict[str, Any]:
+    made: dict[str, Any] = visitor.client.post(SOURCES, json={"name": name, **more}).json()["source"]
+    return made
+
+
+def add(visitor: Visitor, source: dict[str, Any], name: str, text: str) -> None:
+    files = {"file": (name, text.encode())}
+    visitor.client.post(f"{SOURCES}/{source['id']}/documents", files=files).raise_for_status()
+
+
+def highlighted(page: Page) -> list[str]:
+    """The words that are marked in what is rendered."""
+    found: list[str] = page.evaluate("() => [...(CSS.highlights.get('found') ?? [])].map(String)")
+    return found
+
+
+def test_a_source_is_made_and_what_is_searched_opens_at_its_passage(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(visitor.url)
+    page.get_by_role("link", name="Knowledge").click()
+    expect(page.get_by_text("branchline kb add ~/manuals")).to_be_visible()
+    assert axe(page) == []
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="New source").press("Enter")
+    dialog = page.get_by_role("dialog", name="New source")
+    dialog.get_by_label("Name").fill("manuals")
+    dialog.get_by_label("Project").fill("works")
+    assert axe(page) == []
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="manuals")).to_be_visible()
+    expect(page.get_by_text("English · Project works")).to_be_visible()
+    assert axe(page) == []
+
+    # What another device has changed is read when somebody looks again.
+    [made] = visitor.client.get(SOURCES).json()["items"]
+    add(visitor, made, "leases.md", LEASES)
+    add(visitor, make(visitor, "animals"), "cats.txt", "Cats renew nothing.\n\n* They *sleep*.")
+    page.evaluate("() => dispatchEvent(new Event('visibilitychange'))")
+    expect(page.get_by_role("link", name="leases.md")).to_contain_text("Leases3 passages")
+    page.get_by_role("navigation", name="Way up").get_by_role("link", name="Knowledge").click()
+    rows = page.get_by_role("list", name="Sources").get_by_role("listitem")
+    expect(rows).to_have_text(
+        [
+            re.compile("animals.*1 document, 1 passage · changed"),
+            re.compile("manuals.*works.*1 document, 3 pass"),
+        ]
+    )
+
+    page.get_by_role("searchbox", name="Search all sources").fill("renews")
+    found = page.get_by_role("region", name="Found passages")
+    expect(found.locator("mark")).to_have_text(["renewed", "renew"])
+    expect(page.get_by_role("status").filter(has_text="2 passages, the best first")).to_be_visible()
+    assert axe(page) == []
+    page.get_by_role("link", name="leases.md").click()
+    marked = page.locator("[aria-current=true]")
+    expect(marked).to_contain_text("Leases › Renewal")
+    expect(marked).to_be_in_viewport()
+    assert highlighted(page) == ["renewed"]
+    assert axe(page) == []
+    passages = page.get_by_role("list", name="Passages").get_by_role("listitem")
+    expect(passages).to_have_count(3)
+    expect(passages.first.locator("strong")).to_have_text("claim")
+
+    page.go_back()
+    expect(found.locator("mark")).to_have_count(2)
+    page.get_by_role("link", name="cats.txt").click()
+    expect(passages.first).to_contain_text("* They *sleep*.")
+    page.get_by_role("link", name="animals").click()
+    search = page.get_by_role("searchbox", name="Search this source")
+    expect(search).to_have_value("renews")
+    search.fill("second")
+    expect(page.get_by_text("No passage of this source has a word of “second”.")).to_be_visible()
+    search.press("Escape")
+    expect(page.get_by_role("link", name="cats.txt")).to_be_visible()
+
+
+def test_what_is_not_there_is_said(visitor: Visitor) -> None:
+    page, made = visitor.page, make(visitor, "manuals")
+    page.goto(f"{visitor.url}/knowledge/{made['id']}/{made['id']}")
+    expect(page.get_by_role("heading", name="Document not found")).to_be_visible()
+    page.get_by_role("button", name="Its source").click()
+    expect(page.get_by_role("heading", name="manuals")).to_be_visible()
+    page.get_by_role("link", name="Knowledge").last.click()
+    page.get_by_role("button", name="New source").click()
+    dialog = page.get_by_role("dialog", name="New source")
+    dialog.get_by_label("Name").fill("manuals")
+    dialog.get_by_role("button", name="Create").click()
+    expect(dialog.get_by_role("alert")).to_have_text("You have a source of this name already.")
+    visitor.troubles[:] = [one for one in visitor.troubles if "404" not in one and "409" not in one]

@@ -1,0 +1,34 @@
+import { Problem } from '@branchline/client/api/request';
+import type { KnowledgeSource } from '@branchline/client/api/types';
+import { knowledgePath } from '../navigation/routes';
+import { useSource } from '../stores/knowledge';
+import { formatTime } from '../ui/time';
+import { useTitle } from '../ui/useTitle';
+import { Documents } from './Documents';
+import { Failed } from './Failed';
+import { Gone } from './Gone';
+import { PageHead } from './PageHead';
+import { SearchField } from './SearchField';
+import { SearchResults } from './SearchResults';
+import { counted, languageName } from './words';
+
+/** One source: its documents, and a search through them. */
+export function SourcePage({ sourceId, q }: { sourceId: string; q: string }) {
+  const { data: source, error } = useSource(sourceId);
+  useTitle(source?.name ?? 'Knowledge');
+  if (error instanceof Problem && error.status === 404) return <Gone what="source" />;
+  return (
+    <section className="settings knowledge" aria-labelledby="source-title">
+      <PageHead id="source-title" title={source?.name ?? 'Source'} above={[{ name: 'Knowledge', path: knowledgePath() }]} />
+      {error && <Failed error={error} />}
+      {source && <p className="quiet">{about(source)}</p>}
+      {source && (source.documents > 0 || q) && <SearchField q={q} label="Search this source" />}
+      {q ? <SearchResults q={q} sourceId={sourceId} /> : <Documents sourceId={sourceId} />}
+    </section>
+  );
+}
+
+function about({ language, project_id: project, documents, passages, updated_at: updated }: KnowledgeSource): string {
+  const facts = [languageName(language), ...(project === null ? [] : [`Project ${project}`])];
+  return [...facts, ...(documents ? [counted(documents, 'document'), counted(passages, 'passage'), `changed ${formatTime(updated)}`] : [])].join(' · ');
+}
