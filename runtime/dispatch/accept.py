@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypedDict, TypeVar, Unpack
@@ -104,11 +104,17 @@ class Acceptance:
         self._semaphore = threading.BoundedSemaphore(_ACCEPTED_AT_ONCE)
 
     def accept(
-        self, user: User, target: str | NewThread, request: RunRequest, key: IdempotencyKey | None
+        self,
+        user: User,
+        target: str | NewThread,
+        request: RunRequest,
+        key: IdempotencyKey | None,
+        note: Callable[[Connection, Run], None] | None = None,
     ) -> tuple[dict[str, Json], runs.Created | None]:
         """The answer to ``request``, and what it made; None where its key was seen before.
 
-        Raises what :meth:`Dispatcher.create` raises.
+        ``note`` is called with each run in the transaction that makes it. Raises what
+        :meth:`Dispatcher.create` raises.
         """
         database = self._services.database
         if key is not None:
@@ -117,10 +123,11 @@ class Acceptance:
                 return before, None
         checked = self._check(user, target, request)
         with self._admitted():
-            if key is None and checked.thread is not None and not files.ids_of(request.messages):
+            alone = key is None and note is None
+            if alone and checked.thread is not None and not files.ids_of(request.messages):
                 created = database.engine.accept(*self._arguments(user, checked.thread, request, checked))
                 return _answer(created), created
-            return database.write(self._accept, user, target, request, key, checked)
+            return database.write(self._accept, user, target, request, key, checked, note)
 
     def accept_next(self, run: Run) -> runs.Created | None:
         """Queue the run that messages were left for which ``run`` has not read; None where there are none.
@@ -247,6 +254,7 @@ class Acceptance:
         request: RunRequest,
         key: IdempotencyKey | None,
         checked: _Checked,
+        note: Callable[[Connection, Run], None] | None,
     ) -> tuple[dict[str, Json], runs.Created | None]:
         if key is not None:
             before = requests.begin(c, user.id, key.key, key.fingerprint)
@@ -261,6 +269,9 @@ class Acceptance:
         if isinstance(target, NewThread) and target.awaited_by is not None:
             arguments = (*arguments[:4], replace(arguments[4], awaited_by=target.awaited_by), arguments[5])
         created = self._services.database.engine.accept_within(c, *arguments)
+        if note is not None:
+            for run in created.runs:
+                note(c, run)
         answer = _answer(created)
         if root is not None:
             answer |= {"thread": thread.encode(), "root_state": root.encode()}

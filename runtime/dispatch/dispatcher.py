@@ -47,13 +47,15 @@ class Dispatcher:
         target: str | NewThread,
         request: RunRequest,
         idempotency: IdempotencyKey | None = None,
+        note: Callable[[Connection, Run], None] | None = None,
     ) -> Accepted:
         """Accept the runs that ``request`` asks for on a thread (its id, or a new one).
 
-        A request whose key was seen before gets the first answer again, and makes none.
-        Raises NotFound, Conflict, Invalid, TooMany, StoreUnavailable.
+        A request whose key was seen before gets the first answer again, and makes none. ``note`` is called
+        with each run in the transaction that makes it. Raises NotFound, Conflict, Invalid, TooMany,
+        StoreUnavailable.
         """
-        answer, created = self._acceptance.accept(user, target, request, idempotency)
+        answer, created = self._acceptance.accept(user, target, request, idempotency, note)
         if created is None:
             return Accepted(answer)
         return Accepted(answer, created.runs, after_commit(self.announce, created))

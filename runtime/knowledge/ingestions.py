@@ -6,11 +6,12 @@ What has to be fetched or converted is not touched by a web process, but by the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from runtime.dispatch import Dispatcher, NewThread, RunRequest
-from runtime.knowledge import store
+from runtime.knowledge import ingestion_store, store
 from runtime.model import Role, Run, User
-from runtime.store import Database
+from runtime.store import Connection, Database
 from runtime.store.states import NewMessage
 
 WORKER = "ingest"
@@ -36,4 +37,9 @@ class Ingestions:
         message = NewMessage(Role.USER, text, files=[{"id": file_id} for file_id in files] or None)
         asked = RunRequest(messages=[message], worker_id=WORKER, config={"source": source.name})
         thread = NewThread(f"Documents for {source.name}")
-        return self._dispatcher.create(user, thread, asked).runs[0]
+        note = partial(_note, source_id)
+        return self._dispatcher.create(user, thread, asked, note=note).runs[0]
+
+
+def _note(source_id: str, c: Connection, run: Run) -> None:
+    ingestion_store.note(c, source_id, run)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from runtime.model import Json, encode_time
+from runtime.model import Json, Run, encode_time
 
 
 class Language(StrEnum):
@@ -163,4 +163,63 @@ class Found:
             "text": self.text,
             "marks": [list(mark) for mark in self.marks],
             "score": self.score,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NotAdded:
+    """A document that an ingestion could not add."""
+
+    name: str
+    problem: str
+    """Why, as a sentence without its end."""
+    url: str | None
+    """Of a web page."""
+    file_id: str | None
+    """The uploaded file that it is, or in which it is."""
+
+    @classmethod
+    def decode(cls, said: Any) -> NotAdded | None:
+        """One that a worker has told; None where it has told something else."""
+        if not isinstance(said, Mapping):
+            return None
+        fields = [said.get(name) for name in ("name", "problem", "url", "file")]
+        name, problem, url, file_id = (one if isinstance(one, str) else None for one in fields)
+        return None if name is None or problem is None else cls(name, problem, url, file_id)
+
+    def encode(self) -> dict[str, Json]:
+        """The document as the API shows it."""
+        return {"name": self.name, "problem": self.problem, "url": self.url, "file": self.file_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Ingestion:
+    """A run that adds documents to a source, and what has become of these."""
+
+    run: Run
+    counts: Mapping[str, int | None]
+    """How many were ``added``, ``unchanged`` and ``failed``; None before the run has told it."""
+    problems: Sequence[NotAdded]
+    """Those that failed, or the first of them."""
+
+    @classmethod
+    def of(cls, run: Run, told: Mapping[str, Any]) -> Ingestion:
+        """``told``: the data of what the run said at its end."""
+        given = told.get("counts")
+        counts = given if isinstance(given, Mapping) else {}
+        numbers = {name: counts.get(name) for name in ("added", "unchanged", "failed")}
+        failed = told.get("failed")
+        problems = map(NotAdded.decode, failed if isinstance(failed, list) else ())
+        return cls(
+            run,
+            {name: number if type(number) is int else None for name, number in numbers.items()},
+            [one for one in problems if one is not None],
+        )
+
+    def encode(self) -> dict[str, Json]:
+        """The ingestion as the API shows it."""
+        return {
+            "run": self.run.encode(),
+            **self.counts,
+            "problems": [one.encode() for one in self.problems],
         }

@@ -51,6 +51,21 @@ documents = sa.Table(
     sa.Index("ix_knowledge_documents_name", "source_id", "name", unique=True),
 )
 
+ingestions = sa.Table(
+    "knowledge_ingestions",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column(
+        "source_id",
+        Id,
+        sa.ForeignKey("knowledge_sources.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Index("ix_knowledge_ingestions_source", "source_id", "created_at", "run_id"),
+)
+"""The runs that add documents to a source."""
+
 passages = sa.Table(
     "knowledge_passages",
     metadata,

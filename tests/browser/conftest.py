@@ -23,7 +23,7 @@ T = TypeVar("T")
 expect.set_options(timeout=40_000)
 
 ROOMS = ("tests/workers", "tests/more_workers", "tests/browser/workers")
-"""Where the workers are that ``stack`` has, from the checkout."""
+"""Where the workers are that ``stack`` has, from the checkout; and it has ``ingest`` of those shipped."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -106,12 +106,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory, room: Room, room_redis: Redi
 
 
 def _stack(folder: Path, redis: RedisServer) -> Stack:
+    shutil.copytree(CHECKOUT / "workers" / "ingest", folder / "workers" / "ingest")
     return Stack(
         folder,
         f"sqlite:///{folder}/branchline.db",
         redis.url,
         BRANCHLINE_POOL_DRAIN="1",
-        WORKERS_PATH=":".join(ROOMS),
+        WORKERS_PATH=":".join((*ROOMS, str(folder / "workers"))),
+        INGEST_PRIVATE_URLS="true",  # the pages that it reads are of this machine
         BRANCHLINE_RUN_RETRY_BACKOFF="60",  # long enough to be seen
         BRANCHLINE_WEB_HOSTS=f"127.0.0.1,{PLAIN_HOST}",
     )

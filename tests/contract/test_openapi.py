@@ -65,6 +65,7 @@ POST /api/knowledge/sources/{}/documents · DELETE /api/knowledge/sources/{}/doc
 GET /api/knowledge/search · GET /worker/runs/{}/search · POST /worker/runs/{}/documents
 POST /api/systems/check
 GET /worker/runs/{}/documents · POST /api/knowledge/sources/{}/ingestions
+GET /api/knowledge/sources/{}/ingestions
 POST /worker/runs/{}/requests · POST /worker/pools/{}/claims
 GET /worker/runs/{}/calls/{} · GET /worker/runs/{}/calls/{}/events
 """

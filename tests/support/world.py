@@ -290,6 +290,7 @@ class World:
             f"GET {path}/{{source_id}}": Call(source),
             f"POST {path}/{{source_id}}/documents": Call(source, file=b"About cats."),
             f"POST {path}/{{source_id}}/ingestions": Call(source, body={"urls": ["https://example.com/"]}),
+            f"GET {path}/{{source_id}}/ingestions": Call(source, {"limit": "2"}),
             f"GET {path}/{{source_id}}/documents": Call(source, {"limit": "2"}),
             "GET /api/knowledge/search": Call(query={"q": SECRET_TEXT}),
             "GET /worker/runs/{run_id}/search": Call(works, {"q": SECRET_TEXT}),

@@ -78,6 +78,26 @@ def test_a_document_that_cannot_be_added_is_told_and_the_others_are_added(attach
     assert failed[3] == "- large.txt: it is larger than 4 MiB"
 
 
+def test_programs_are_told_how_many_there_were_and_by_what_each_that_failed_is_asked_for(attach: Any) -> None:
+    archive = packed({"a.md": "# A", "b.pdf": b"%PDF-"})
+    message = attach({"all.zip": archive, "c.txt": b"C"})
+    data = execute(WORKER, [message]).messages[-1].data
+
+    assert data["counts"] == {"added": 2, "unchanged": 0, "failed": 1}
+    problem = "it is broken: Stream has ended unexpectedly"
+    assert data["failed"] == [{"name": "b.pdf", "problem": problem, "file": "file-0"}]
+
+
+def test_what_was_added_before_it_was_cancelled_is_told(attach: Any) -> None:
+    archive = packed({f"{number}.md": f"# {number}" for number in range(9)})
+    result = execute(WORKER, [attach({"all.zip": archive})], cancel_after=5)
+
+    assert result.status == "cancelled"
+    data = result.messages[-1].data
+    assert 0 < data["counts"]["added"] < 9
+    assert data["failed"] == []
+
+
 @pytest.mark.parametrize("lines", range(1, 9))
 def test_an_attempt_that_is_lost_repeats_no_document_that_was_committed(attach: Any, lines: int) -> None:
     archive = packed({f"{number}.md": f"# {number}" for number in range(3)})

@@ -45,6 +45,7 @@ ONLY_IN = {
         "runtime/panel/tables.py",
         "runtime/panel/tokens.py",
         "runtime/knowledge/citations.py",
+        "runtime/knowledge/ingestion_store.py",
         "runtime/knowledge/search_postgresql.py",
         "runtime/knowledge/search_sqlite.py",
         "runtime/knowledge/store.py",

@@ -60,6 +60,10 @@ class SourcesQuery(queries.Limited):
     project_id = named(load_default=None, metadata=says("only those of this project"))
 
 
+class IngestionsQuery(queries.Limited):
+    """Which ingestions."""
+
+
 class DocumentsQuery(queries.Limited):
     """Which documents."""
 
@@ -168,6 +172,27 @@ class Document(outputs.Output):
     passages = fields.Integer(metadata=says("how many it has"))
     created_at = outputs.moment()
     updated_at = outputs.moment()
+
+
+class NotAdded(outputs.Output):
+    """A document that an ingestion could not add."""
+
+    name = fields.String()
+    problem = fields.String(metadata=says("why, as a sentence without its end"))
+    url = fields.String(allow_none=True, metadata=says("of a web page"))
+    file = outputs.identifier(
+        allow_none=True, metadata=says("the uploaded file that it is, or in which it is")
+    )
+
+
+class Ingestion(outputs.Output):
+    """A run that adds documents to a source."""
+
+    run = fields.Nested(outputs.Run)
+    added = fields.Integer(allow_none=True, metadata=says("how many it has added; null until it says so"))
+    unchanged = fields.Integer(allow_none=True, metadata=says("how many were there as they are"))
+    failed = fields.Integer(allow_none=True, metadata=says("how many could not be added"))
+    problems = fields.List(fields.Nested(NotAdded), metadata=says("these, or the first hundred of them"))
 
 
 class Passage(outputs.Output):

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, request
 
-from runtime.knowledge import store
+from runtime.knowledge import ingestion_store, store
 from runtime.knowledge.ingestions import Ingestions
 from runtime.knowledge.model import Language, Project
 from runtime.knowledge.service import Knowledge, Sent
@@ -104,6 +104,16 @@ def add_document(given: dict[str, Any], source_id: str) -> Response:
     name = given["name"] or name
     added, changed = _knowledge().add(auth.current_user(), source_id, Sent(name, bytes(content)))
     return json_response({"document": added.encode(), "changed": changed}, 201)
+
+
+@views.route("/sources/<id:source_id>/ingestions")
+@views.arguments(schemas.IngestionsQuery, location="query")
+@views.response(200, outputs.page_of(schemas.Ingestion))
+def list_ingestions(given: dict[str, Any], source_id: str) -> Response:
+    """The ingestions of a source, the newest first, and what has become of their documents."""
+    workspace_id = auth.current_user().workspace_id
+    page = core.database.read(ingestion_store.listing, workspace_id, source_id, **given)
+    return json_response({"items": [one.encode() for one in page.items], "next": page.next})
 
 
 @views.route("/sources/<id:source_id>/ingestions", methods=["POST"])

@@ -11,7 +11,7 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import web_page
 from conversion import Content, convert, form_of, is_word
 
-from runtime.sdk import Failure, Run
+from runtime.sdk import Cancelled, Failure, Run
 from runtime.sdk.files import File
 from runtime.sdk.tool_turns import is_on
 
@@ -50,8 +50,34 @@ class Document:
     """What it is called in its source."""
     read: Callable[[], Content]
     """Its content. Raises Failure."""
+    origin: Mapping[str, str]
+    """By what another run is asked for it: the ``url`` of a page, or the id of the attached ``file``."""
     read_if_changed: Callable[[str], Content | None] | None = None
     """The same of a page, but None where it is as it was with that validator."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What has become of the documents so far."""
+
+    source: str
+    added: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+    def note(self, document: Document, done: Mapping[str, Any]) -> None:
+        """What :func:`_add` has answered for a document."""
+        if done["error"] is not None:
+            self.failed.append({"name": document.name, "problem": done["error"], **document.origin})
+        else:
+            (self.added if done["changed"] else self.same).append(document.name)
+
+    def tell(self, run: Run) -> None:
+        """Say it, with the names for programs."""
+        named: dict[str, list[Any]] = {"added": self.added, "unchanged": self.same, "failed": self.failed}
+        counts = {key: len(some) for key, some in named.items()}
+        data = {key: some[:MOST_NAMED] for key, some in named.items()} | {"counts": counts}
+        run.message(_told(self.source, len(self.added), len(self.same), self.failed), data=data)
 
 
 def run(run: Run) -> str | None:
@@ -67,17 +93,16 @@ def run(run: Run) -> str | None:
             "Attach documents, or a ZIP archive of them, or write the addresses of web pages, "
             "and I add them to your knowledge base."
         )
-    added, same, failed = list[str](), list[str](), list[dict[str, str]]()
-    for number, one in enumerate(documents, 1):
-        with run.step(f"Adding {number} of {len(documents)}: {one.name}"):
-            done = run.once(one.key, lambda one=one: _add(run, source, one))
-        if done["error"] is not None:
-            failed.append({"name": one.name, "problem": done["error"]})
-        else:
-            (added if done["changed"] else same).append(one.name)
-    named = {"added": added, "unchanged": same, "failed": failed}
-    data = {key: some[:MOST_NAMED] for key, some in named.items()}
-    run.message(_told(source, len(added), len(same), failed), data=data)
+    outcome = Outcome(source)
+    try:
+        for number, one in enumerate(documents, 1):
+            with run.step(f"Adding {number} of {len(documents)}: {one.name}"):
+                done = run.once(one.key, lambda one=one: _add(run, source, one))
+            outcome.note(one, done)
+    except Cancelled:
+        outcome.tell(run)
+        raise
+    outcome.tell(run)
     return None
 
 
@@ -88,7 +113,7 @@ def _pages(text: str) -> Iterator[Document]:
     for address in dict.fromkeys(address.partition("#")[0] for address in found):
         key = f"page/{hashlib.sha256(address.encode(errors='replace')).hexdigest()}"
         read = partial(reader.read, address)
-        yield Document(key, address, read, read)
+        yield Document(key, address, read, {"url": address}, read)
 
 
 def _without_end(address: str) -> str:
@@ -99,24 +124,29 @@ def _without_end(address: str) -> str:
 
 def _documents(file: File) -> Iterator[Document]:
     """The file itself, or the documents of an archive, in the order of their names."""
+    origin = {"file": file.id}
     if not _is_archive(file):
-        yield Document(file.id, file.name, lambda: Content(_bounded(file.size, file.read)))
+        yield Document(file.id, file.name, lambda: Content(_bounded(file.size, file.read)), origin)
         return
     try:
         archive = zipfile.ZipFile(file.path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        yield Document(file.id, file.name, _refused(f"the archive cannot be read: {error}"))
+        yield Document(file.id, file.name, _refused(f"the archive cannot be read: {error}"), origin)
         return
     members = {one.filename: one for one in archive.infolist() if _is_document(one)}
     if len(members) > MOST:
-        yield Document(
-            file.id, file.name, _refused(f"the archive has more than {MOST:,} documents; divide it")
-        )
+        refused = _refused(f"the archive has more than {MOST:,} documents; divide it")
+        yield Document(file.id, file.name, refused, origin)
         return
     for name, member in sorted(members.items()):
         # The keys of steps are short, and paths may be long.
         key = hashlib.sha256(name.encode(errors="replace")).hexdigest()
-        yield Document(f"{file.id}/{key}", name, lambda member=member: Content(_unpacked(archive, member)))
+        read = partial(_member, archive, member)
+        yield Document(f"{file.id}/{key}", name, read, origin)
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Content:
+    return Content(_unpacked(archive, member))
 
 
 def _is_archive(file: File) -> bool:

@@ -74,6 +74,14 @@ def ingest(client: Client, content: bytes) -> dict[str, Any]:
     return run
 
 
+def begun(client: Client, path: str, content: bytes) -> dict[str, Any]:
+    """The run of an ingestion of the source at ``path``."""
+    uploaded = client.post("/api/files", files={"file": ("all.zip", content)}).raise_for_status().json()
+    asked = client.post(f"{path}/ingestions", json={"files": [uploaded["file"]["id"]]}).raise_for_status()
+    run: dict[str, Any] = asked.json()["run"]
+    return run
+
+
 def made_source(client: Client) -> str:
     made = client.post("/api/knowledge/sources", json={"name": "documents"}).raise_for_status()
     return f"/api/knowledge/sources/{made.json()['source']['id']}"
@@ -188,13 +196,41 @@ def test_a_folder_and_a_page_are_added_by_the_command(
 
 def test_a_run_that_is_cancelled_keeps_what_it_has_added(client: Client) -> None:
     path = made_source(client)
-    run = ingest(client, archive(2000))
+    run = begun(client, path, archive(2000))
     until(lambda: number_of_documents(client, path) >= 3, WITHIN, "it has begun")
 
     client.post(f"/api/runs/{run['id']}/cancel", json={"wait": True}).raise_for_status()
 
     assert client.wait(run, WITHIN)["run"]["status"] == "cancelled"
     assert 3 <= number_of_documents(client, path) < 2000
+    [listed] = client.get(f"{path}/ingestions").json()["items"]
+    assert (listed["run"]["status"], listed["failed"]) == ("cancelled", 0)
+    assert 3 <= listed["added"] <= number_of_documents(client, path)
+
+
+def test_the_ingestions_of_a_source_are_listed_with_what_has_become_of_their_documents(
+    client: Client,
+) -> None:
+    path = made_source(client)
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as opened:
+        opened.writestr("a.md", "# A")
+        opened.writestr("b.pdf", b"%PDF-")
+    runs = [begun(client, path, target.getvalue()) for _ in "12"]
+    for run in runs:
+        client.wait(run, WITHIN)
+
+    first = client.get(f"{path}/ingestions", params={"limit": 1}).raise_for_status().json()
+    second = client.get(f"{path}/ingestions", params={"cursor": first["next"]}).json()
+    listed = first["items"] + second["items"]
+    assert [one["run"]["id"] for one in listed] == [run["id"] for run in reversed(runs)]
+    assert sorted((one["added"], one["unchanged"], one["failed"]) for one in listed) == [(0, 1, 1), (1, 0, 1)]
+    [problem] = listed[0]["problems"]
+    files = client.get(f"/api/files/{problem['file']}").json()["file"]
+    assert (problem["name"], problem["problem"], problem["url"]) == ("b.pdf", BROKEN, None)
+    assert files["name"] == "all.zip"
+    client.delete(f"/api/threads/{runs[0]['thread_id']}").raise_for_status()
+    assert len(client.get(f"{path}/ingestions").json()["items"]) == 1
 
 
 def test_without_the_source_each_document_says_so(client: Client) -> None:

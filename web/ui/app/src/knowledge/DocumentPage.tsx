@@ -3,7 +3,7 @@ import { Problem } from '@branchline/client/api/request';
 import type { KnowledgeDocument, Passage } from '@branchline/client/api/types';
 import { useEffect, useLayoutEffect, useRef } from 'react';
 import { Markdown } from '../markdown/Markdown';
-import { knowledgePath } from '../navigation/routes';
+import { knowledgePath, navigate } from '../navigation/routes';
 import { useDocument, usePassages, useSource } from '../stores/knowledge';
 import { Button } from '../ui/Button';
 import { markedWords } from '../ui/marks';
@@ -13,6 +13,7 @@ import { useTitle } from '../ui/useTitle';
 import { Failed } from './Failed';
 import { Gone } from './Gone';
 import { PageHead } from './PageHead';
+import { RemoveDocument } from './Remove';
 import { counted } from './words';
 
 interface Place {
@@ -37,7 +38,9 @@ export function DocumentPage({ sourceId, documentId, q, at }: Place) {
         id="document-title"
         title={document?.title ?? document?.name ?? 'Document'}
         above={[{ name: 'Knowledge', path: knowledgePath({ q }) }, { name: source?.name ?? 'Source', path: above }]}
-      />
+      >
+        {document && <RemoveDocument document={document} onGone={() => navigate(knowledgePath({ source: sourceId }))} />}
+      </PageHead>
       {error && <Failed error={error} />}
       {document && <About document={document} />}
       {document && <Passages document={document} q={q} at={at} />}

@@ -6,6 +6,7 @@ import { useDocuments } from '../stores/knowledge';
 import { Button } from '../ui/Button';
 import { formatTime } from '../ui/time';
 import { Failed } from './Failed';
+import { RemoveDocument } from './Remove';
 import { counted } from './words';
 
 /** The documents of a source, by their names. */
@@ -18,7 +19,7 @@ export function Documents({ sourceId }: { sourceId: string }) {
   return (
     <>
       <ul className="knowledge-list" aria-label="Documents">
-        {documents.map((document) => <li key={document.id}><DocumentRow document={document} /></li>)}
+        {documents.map((document) => <li key={document.id}><DocumentRow document={document} /><RemoveDocument document={document} /></li>)}
       </ul>
       {hasNextPage && <Button disabled={isFetchingNextPage} onClick={() => void fetchNextPage()}>Show more</Button>}
     </>
@@ -38,7 +39,10 @@ function DocumentRow({ document: { id, source_id: source, name, title, size, pas
 function Empty() {
   return (
     <div className="knowledge-empty">
-      <p className="lead">This source has no documents yet. A search finds what is added to it: Markdown, HTML and text, PDF and Word, and web pages.</p>
+      <p className="lead">
+        This source has no documents yet. Add files, or a ZIP archive of them, and web pages here. A whole folder is added in a terminal, by{' '}
+        <code>branchline kb add</code>.
+      </p>
     </div>
   );
 }

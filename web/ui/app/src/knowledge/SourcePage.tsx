@@ -4,10 +4,13 @@ import { knowledgePath } from '../navigation/routes';
 import { useSource } from '../stores/knowledge';
 import { formatTime } from '../ui/time';
 import { useTitle } from '../ui/useTitle';
+import { AddDocuments } from './AddDocuments';
 import { Documents } from './Documents';
 import { Failed } from './Failed';
 import { Gone } from './Gone';
+import { Ingestions } from './Ingestions';
 import { PageHead } from './PageHead';
+import { RemoveSource } from './Remove';
 import { SearchField } from './SearchField';
 import { SearchResults } from './SearchResults';
 import { counted, languageName } from './words';
@@ -19,11 +22,21 @@ export function SourcePage({ sourceId, q }: { sourceId: string; q: string }) {
   if (error instanceof Problem && error.status === 404) return <Gone what="source" />;
   return (
     <section className="settings knowledge" aria-labelledby="source-title">
-      <PageHead id="source-title" title={source?.name ?? 'Source'} above={[{ name: 'Knowledge', path: knowledgePath() }]} />
+      <PageHead id="source-title" title={source?.name ?? 'Source'} above={[{ name: 'Knowledge', path: knowledgePath() }]}>
+        {source && <RemoveSource source={source} />}
+      </PageHead>
       {error && <Failed error={error} />}
       {source && <p className="quiet">{about(source)}</p>}
       {source && (source.documents > 0 || q) && <SearchField q={q} label="Search this source" />}
-      {q ? <SearchResults q={q} sourceId={sourceId} /> : <Documents sourceId={sourceId} />}
+      {q ? (
+        <SearchResults q={q} sourceId={sourceId} />
+      ) : (
+        <>
+          <AddDocuments sourceId={sourceId} />
+          <Ingestions sourceId={sourceId} />
+          <Documents sourceId={sourceId} />
+        </>
+      )}
     </section>
   );
 }

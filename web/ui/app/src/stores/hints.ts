@@ -1,6 +1,7 @@
 /** What the hints of the user's stream change in the stores. */
 import type { Hint } from '@branchline/client/live/events';
 import { loadActivity, runChanged } from './activity';
+import { ingestionChanged } from './knowledge';
 import { queryClient } from './queryClient';
 import { queuedChanged } from './queued';
 import { subRunChanged } from './subRuns';
@@ -16,6 +17,7 @@ export function handleHint(hint: Hint): void {
     subRunChanged(hint.run_id);
     const ended = runChanged(hint.thread_id, hint.run_id, hint.status);
     if (hint.status === 'queued' || ended) threadListChanged(hint.thread_id, 'ran');
+    ingestionChanged(ended);
   } else {
     if (hint.thread_id) threadListChanged(hint.thread_id, hint.type === 'thread.deleted' ? 'deleted' : 'changed');
     // A deleted thread is in the trash, and a restored one has left it.

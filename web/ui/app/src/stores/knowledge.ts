@@ -52,6 +52,15 @@ export function usePassages(source: string, document: string, { position, q, cou
   });
 }
 
+/** The runs that add documents to a source, the newest first. Hints keep them up to date. */
+export function useIngestions(source: string) {
+  return useInfiniteQuery({
+    ...PAGED,
+    queryKey: [KEY, 'ingestions', source],
+    queryFn: ({ pageParam, signal }) => api.ingestions(source, pageParam, signal),
+  });
+}
+
 /** The passages that have words of `q`, in all sources or in one. */
 export function useFound(q: string, source: string | null) {
   return useQuery({
@@ -60,6 +69,19 @@ export function useFound(q: string, source: string | null) {
     enabled: q !== '',
     placeholderData: keepPreviousData,
   });
+}
+
+/** A run goes on to add documents to a source. */
+export function documentsChanged(source: string): void {
+  for (const kind of ['source', 'documents']) {
+    // What is on its way is not asked for again: many are added one after the other.
+    void queryClient.invalidateQueries({ queryKey: [KEY, kind, source] }, { cancelRefetch: false });
+  }
+}
+
+/** A run has begun or ended, which may be one that adds documents. */
+export function ingestionChanged(ended: boolean): void {
+  void queryClient.invalidateQueries({ queryKey: ended ? [KEY] : [KEY, 'ingestions'] });
 }
 
 /** Something was added or removed: read again what is shown. */

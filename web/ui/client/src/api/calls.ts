@@ -9,6 +9,7 @@ import type {
   Config,
   DeletedThread,
   History,
+  Ingestion,
   KnowledgeDocument,
   KnowledgeSource,
   Limits,
@@ -169,6 +170,10 @@ export const api = {
   knowledgeDocument: (source: string, id: string) =>
     request<{ document: KnowledgeDocument }>('GET', `${SOURCES}/${source}/documents/${id}`).then((answer) => answer.document),
   deleteKnowledgeDocument: (source: string, id: string) => request<void>('DELETE', `${SOURCES}/${source}/documents/${id}`),
+  ingestions: (source: string, cursor: string | null, signal?: AbortSignal) =>
+    request<Page<Ingestion>>('GET', withQuery(`${SOURCES}/${source}/ingestions`, { limit: 5, cursor }), undefined, signal ? { signal } : {}),
+  createIngestion: (source: string, wish: { urls?: string[]; files?: string[] }) =>
+    request<{ run: Run }>('POST', `${SOURCES}/${source}/ingestions`, wish).then((answer) => answer.run),
   /** The `k` passages that fit best, of all sources or of one. */
   searchKnowledge: (query: { q: string; k: number; source: string | null }, signal?: AbortSignal) =>
     request<{ items: Passage[] }>('GET', withQuery('/api/knowledge/search', query), undefined, signal ? { signal } : {}).then(

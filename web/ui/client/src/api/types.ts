@@ -51,6 +51,8 @@ export type SessionSummary = Schemas['SessionSummary'];
 export type KnowledgeSource = Schemas['Source'];
 export type NewKnowledgeSource = Schemas['NewSource'];
 export type KnowledgeDocument = Schemas['Document'];
+/** A run that adds documents to a source, and what has become of them. */
+export type Ingestion = Schemas['Ingestion'];
 /** A passage of a document in the knowledge base. */
 export type Passage = Schemas['Passage'];
 export type FieldProblem = Schemas['FieldProblem'];
