@@ -157,6 +157,41 @@ export interface McpTools extends ReadonlyMap<string, McpTool> {
   close(): Promise<void>;
 }
 
+/** A piece of a document of the knowledge base that fits what was searched. */
+export interface Passage {
+  readonly text: string;
+  /** The headings above it, the outermost first. */
+  readonly titles: string[];
+  /** The name of its source. */
+  readonly source: string;
+  /** The name of its document. */
+  readonly document: string;
+  /** Among the passages of its document, from 0. */
+  readonly position: number;
+  readonly sourceId: string | null;
+  readonly documentId: string | null;
+  /** The greater, the better it fits; to be compared in one answer only. */
+  readonly score: number;
+}
+
+/** A document of the knowledge base. */
+export interface KnowledgeDocument {
+  readonly name: string;
+  /** SHA-256 in hexadecimal digits: of the file that it was made of, or of its own content. */
+  readonly digest: string;
+  /** What it was added with. */
+  readonly validator: string | null;
+}
+
+export interface NewDocumentOptions {
+  /** What it is read as, where the name does not say it. */
+  kind?: "markdown" | "html" | "text";
+  /** SHA-256, in hexadecimal digits, of the file that the content is made of. It counts instead of the content. */
+  digest?: string;
+  /** What is to be found there again, such as the ETag of a page. */
+  validator?: string;
+}
+
 /** The messages that are sent to the run while it is under way. */
 export interface Inbox {
   /** What has arrived; ends where there is no more. */
@@ -210,6 +245,17 @@ export interface Run {
   ): Promise<File>;
   /** Read the files of the user that models can be given, for asOpenAI and asAnthropic. */
   readFiles(): Promise<void>;
+  /** The `k` passages (5; 1 to 50) of the user's knowledge base that fit best; of the `source` of that name only. */
+  search(query: string, options?: { k?: number; source?: string }): Promise<Passage[]>;
+  /** Add a document to a source, or replace the one of its name. False: it was there with the same content. */
+  addDocument(
+    source: string,
+    name: string,
+    content: string | Uint8Array,
+    options?: NewDocumentOptions,
+  ): Promise<boolean>;
+  /** The document of that name in a source, null where there is none. */
+  findDocument(source: string, name: string): Promise<KnowledgeDocument | null>;
   /** An image of at most 750 kB (PNG, JPEG, GIF, WebP or AVIF); `alt` describes it. */
   image(picture: Uint8Array, alt: string, mediaType?: string): void;
   start(head?: Head): OpenMessage;

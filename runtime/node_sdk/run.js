@@ -3,6 +3,7 @@ import { Calls } from "./calls.js";
 import { Cancelled, Failure, Suspended } from "./errors.js";
 import { make } from "./files.js";
 import { anthropic, openAIChat, openAIResponses } from "./formats.js";
+import { Knowledge } from "./knowledge.js";
 import { log } from "./logs.js";
 import { Message } from "./messages.js";
 import { announce } from "./progress.js";
@@ -53,6 +54,7 @@ export class Run {
   #exchange;
   #steps;
   #calls = null;
+  #knowledge;
   #answers;
   /** Answered questions that this process has not reached yet: until it has, it repeats, and emits nothing. */
   #unconsumed;
@@ -89,6 +91,7 @@ export class Run {
     this.handedBack = false;
     this.#exchange = exchange;
     this.#steps = new Steps(line.saved ?? {}, line.digests ?? {}, exchange);
+    this.#knowledge = new Knowledge(line.passages ?? []);
     this.#answers = new Map((line.answers ?? []).map((answer) => [answer.confirmation_id, answer]));
     this.#unconsumed = new Set(this.#answers.keys());
     this.#goesOn = Boolean(line.continued);
@@ -189,6 +192,32 @@ export class Run {
     const file = await make(name, content, type);
     if (show) this.message(text, { files: [file] });
     return file;
+  }
+
+  /**
+   * The `k` passages (1 to 50) of the user's knowledge base that fit best, the best first.
+   *
+   * `source`: the name of the only one that is searched. worker.toml has to grant it:
+   * `grants = ["knowledge"]`. Rejects with Failure.
+   */
+  async search(query, { k = 5, source } = {}) {
+    return this.#knowledge.search(query, k, source);
+  }
+
+  /**
+   * Add a document, bytes or a text, to the source of that name, or replace the one that it has of this `name`.
+   *
+   * It is committed when the promise is fulfilled: true, or false where it was there with the same content.
+   * `kind`: markdown, html or text, where the name does not say it; `digest`: of the file that the content
+   * is made of; `validator`: what `findDocument` gives back, such as the ETag of a page.
+   */
+  async addDocument(source, name, content, { kind, digest, validator } = {}) {
+    return this.#knowledge.add(source, name, content, { kind, digest, validator });
+  }
+
+  /** The document of that name in the source of that name: its `digest` and `validator`; null: there is none. */
+  async findDocument(source, name) {
+    return this.#knowledge.find(source, name);
   }
 
   /** Emit an image of at most 750 kB; `alt` describes it. */

@@ -11,6 +11,8 @@ export interface Options {
   inbox?: (string | null | Record<string, Json>)[];
   /** The workers that it calls, by id: functions or files. */
   calls?: Record<string, Worker | string | URL>;
+  /** Among which searches find: fields of a passage as the API has them, `source`, `document` and `text` above all. */
+  passages?: Record<string, Json>[];
   /** The run is cancelled after so many events. */
   cancelAfter?: number;
 }

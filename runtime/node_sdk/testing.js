@@ -8,6 +8,10 @@ import { Exchange } from "./exchange.js";
 import { Message } from "./messages.js";
 
 let imports = 0;
+/** What of its input the first line of an attempt has. */
+const GIVEN = [
+  "config", "args", "messages", "answers", "saved", "digests", "state", "thread", "earlier", "passages",
+];
 
 /**
  * Execute a worker: its function, or its file. The promise is of a Result.
@@ -22,6 +26,7 @@ export async function execute(worker, messages = [], options = {}) {
     thread: { id: "thread-1", title: null, metadata: {} },
     calls: {},
     inbox: [],
+    passages: [],
     ...options,
     messages: conversation(messages),
     answers: [],
@@ -76,10 +81,7 @@ class Pool {
       protocol: 1,
       run: { id: "run-1", thread_id: input.thread.id, attempt: input.attempt },
       ...Object.fromEntries(
-        ["config", "args", "messages", "answers", "saved", "digests", "state", "thread", "earlier"].map((name) => [
-          name,
-          structuredClone(input[name]),
-        ]),
+        GIVEN.map((name) => [name, structuredClone(input[name])]),
       ),
     };
   }
@@ -159,9 +161,10 @@ class Pool {
   }
 
   async #call({ id, worker_id: name, messages, config, args }) {
-    const worker = this.#input.calls[name];
+    const { calls, passages } = this.#input;
+    const worker = calls[name];
     const failed = { code: "call_refused", message: `The test has no worker ${name} among its calls.`, retryable: false };
-    const result = worker && (await execute(worker, messages, { config: config ?? {}, args, calls: this.#input.calls }));
+    const result = worker && (await execute(worker, messages, { config: config ?? {}, args, calls, passages }));
     this.exchange.receive({ type: "called", id, run_id: worker ? `run-1/${id}` : null });
     if (result?.text) this.exchange.receive({ type: "delta", id, text: result.text });
     this.exchange.receive({

@@ -17,6 +17,10 @@ export default async function* run(run: Run) {
   const tools = await run.mcp({ a: { command: "a", args: ["b"] }, c: { url: "https://c.example", headers: {} } });
   const sum: number = await tools.get("add")!({ a: 1 });
   const told: string = await tools.call("add", "{}", { id: "c1" });
+  const hits = await run.search("tides", { k: 3, source: "books" });
+  const there = await run.findDocument("books", hits[0]?.document ?? "x");
+  const isNew: boolean = await run.addDocument("books", "a.md", "# A", { kind: "markdown", validator: there?.digest });
+  if (isNew) yield hits[0]!.titles.join() + hits[0]!.sourceId;
   run.log(told, { sum, tools: tools.asOpenAI("responses"), schema: tools.get("add")?.schema });
   run.state.x = n + g + v + r.text.length + answer;
   if (run.cancelled) throw new Failure("x", { retryable: true });
@@ -32,4 +36,4 @@ export const served: Worker[] = [
 export const w1: Worker = run;
 export const w2: Worker = (run) => "x";
 export const w3: Worker = async (run) => { run.delta("x"); };
-execute(w1, "x", { inbox: ["a", null] }).then(async (r) => (await r.answer("yes")).text);
+execute(w1, "x", { inbox: ["a", null], passages: [{ text: "Cats." }] }).then(async (r) => (await r.answer("yes")).text);

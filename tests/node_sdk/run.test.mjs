@@ -178,10 +178,16 @@ test("a cancelled worker cleans up once, and its signal is aborted", async () =>
   assert.deepEqual([status, text.replace(/^x+/, "")], ["cancelled", " cleaned up true"]);
 });
 
+/** Have the run be one of a server, as long as a test takes. */
+function withServer(context) {
+  const environ = { BRANCHLINE_API_URL: "http://api", BRANCHLINE_RUN_TOKEN: "t0ken", BRANCHLINE_RUN_ID: "r1" };
+  Object.assign(process.env, environ);
+  context.after(() => Object.keys(environ).forEach((name) => delete process.env[name]));
+}
+
 test("files are read for models, and those that a run makes are shown", async (context) => {
   const asked = [];
-  process.env.BRANCHLINE_API_URL = "http://api";
-  process.env.BRANCHLINE_RUN_TOKEN = "t0ken";
+  withServer(context);
   context.mock.method(globalThis, "fetch", async (url, { method = "GET", headers }) => {
     asked.push([method, url, headers.Authorization]);
     if (method === "POST") return Response.json({ file: { id: "f9", name: "a.csv", type: "text/csv", size: 3 } });
@@ -212,6 +218,68 @@ test("files are read for models, and those that a run makes are shown", async (c
   assert.equal(away.status, "queued");
   assert.match(away.error.message, /not the server but something in between answered 404/);
   assert.ok(asked.every(([, , authorization]) => authorization === "Bearer t0ken"));
+});
+
+test("a search of a test is among its passages, and what it adds is found", async () => {
+  const passages = [
+    { text: "Cats eat mice.", titles: ["Cats", "Food"], source: "pets", document: "cats.md" },
+    { text: "Dogs eat bones.", source: "pets", document: "dogs.md", position: 4 },
+    { text: "Cats sleep, eat and purr.", source: "other", document: "more.md" },
+  ];
+  const worker = async (run) => {
+    const found = async (...asked) => (await run.search(...asked)).map(({ text }) => text);
+    const told = [await found("what do cats eat", { k: 2 }), await found("eat food", { source: "pets" }), await found("*")];
+    const added = [];
+    for (const text of ["Fish swim.", Buffer.from("Fish swim."), "Fish dive."]) {
+      added.push(await run.addDocument("pets", "fish.md", text, { validator: "v" }));
+    }
+    const { digest, validator } = await run.findDocument("pets", "fish.md");
+    const gone = await run.findDocument("other", "fish.md");
+    return JSON.stringify([...told, added, digest.length, validator, gone, await found("fish swim")]);
+  };
+
+  const { text, error } = await execute(worker, "hi", { passages });
+
+  assert.equal(error, null);
+  assert.deepEqual(JSON.parse(text), [
+    ["Cats eat mice.", "Cats sleep, eat and purr."],
+    ["Cats eat mice.", "Dogs eat bones."],
+    [],
+    [true, false, true],
+    64,
+    "v",
+    null,
+    ["Fish dive."],
+  ]);
+});
+
+test("a search of a run is a request, and so is a document", async (context) => {
+  const asked = [];
+  withServer(context);
+  context.mock.method(globalThis, "fetch", async (url, { method = "GET", body }) => {
+    asked.push([method, url.replace(/.*\//, ""), body]);
+    if (method === "POST") return Response.json({ document: {}, changed: false }, { status: 201 });
+    if (url.includes("/search?q=no")) {
+      return Response.json({ type: "urn:branchline:problem:forbidden", detail: "It is no grant." }, { status: 403 });
+    }
+    const items = [{ text: "Cats purr.", document: "cats.md", titles: ["Cats"], source_id: "s1", score: 0.5 }];
+    return Response.json(url.includes("/search") ? { items } : { document: { digest: "abc" } });
+  });
+  const found = await execute(async (run) => {
+    const [{ titles, sourceId, score }] = await run.search("do cats purr?", { source: "my pets" });
+    const { digest } = await run.findDocument("pets", "a/b.md");
+    return JSON.stringify([titles, sourceId, score, digest, await run.addDocument("pets", "a/b.md", "# B", { kind: "html" })]);
+  });
+  const refused = await execute((run) => run.search("no").then(() => "never"));
+
+  assert.deepEqual(JSON.parse(found.text), [["Cats"], "s1", 0.5, "abc", false]);
+  assert.deepEqual(asked, [
+    ["GET", "search?q=do+cats+purr%3F&k=5&source=my+pets", undefined],
+    ["GET", "documents?source=pets&name=a%2Fb.md", undefined],
+    ["POST", "documents?source=pets&name=a%2Fb.md&kind=html", "# B"],
+    ["GET", "search?q=no&k=5", undefined],
+  ]);
+  assert.deepEqual([refused.error.message, refused.error.retryable], ["It is no grant.", false]);
 });
 
 test("steps go back to the one around them", async () => {

@@ -6,11 +6,15 @@ import json
 import random
 import shutil
 import subprocess
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -106,6 +110,68 @@ def test_the_types_fit_a_worker_that_uses_everything_and_what_is_shipped(tmp_pat
     )
 
     assert done.returncode == 0, done.stdout
+
+
+_SEARCH = f"""
+import {{ execute }} from "{PACKAGE}/testing.js";
+const seen = ({{ text, titles, sourceId }}) => [text, titles, sourceId];
+const {{ text }} = await execute(async (run) => JSON.stringify([
+  (await run.search("déjà & vu", {{ k: 3, source: "my pets" }})).map(seen),
+  (await run.search("a")).length,
+  (await run.findDocument("pets", "a/b.md")).digest,
+  await run.addDocument("pets", "a/b.md", "# é", {{ kind: "html", digest: "d", validator: "v" }}),
+  await run.addDocument("pets", "c.md", "c"),
+]));
+console.log(text);
+"""
+
+
+def test_the_knowledge_base_is_asked_the_same_in_both_languages(monkeypatch: pytest.MonkeyPatch) -> None:
+    with knowledge_server() as (url, asked):
+        monkeypatch.setenv("BRANCHLINE_API_URL", url)
+        monkeypatch.setenv("BRANCHLINE_RUN_TOKEN", "t0ken")
+        monkeypatch.setenv("BRANCHLINE_RUN_ID", "r1")
+        in_javascript = json.loads(node("--input-type=module", "--eval", _SEARCH))
+        of_javascript, asked[:] = [*asked], []
+        wire: Any = SimpleNamespace(write=None)
+        run = Run({}, wire)
+        in_python = [
+            [[one.text, one.titles, one.source_id] for one in run.search("déjà & vu", 3, "my pets")],
+            len(run.search("a")),
+            there.digest if (there := run.find_document("pets", "a/b.md")) else None,
+            run.add_document("pets", "a/b.md", "# é", kind="html", digest="d", validator="v"),
+            run.add_document("pets", "c.md", "c"),
+        ]
+
+    assert in_javascript == in_python == [[["Cats purr.", ["Cats"], "s1"]], 1, "abc", False, False]
+    assert of_javascript == asked
+
+
+@contextmanager
+def knowledge_server() -> Iterator[tuple[str, list[Any]]]:
+    """What answers as the Worker API does, and notes what it was asked."""
+    asked: list[Any] = []
+    passage = {"text": "Cats purr.", "titles": ["Cats"], "source_id": "s1"}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append((self.command, path, parse_qs(query), body, self.headers["Authorization"]))
+            said = {"items": [passage], "document": {"digest": "abc"}, "changed": False}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(said).encode())
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
 
 
 def conversation(choice: random.Random) -> dict[str, Any]:
