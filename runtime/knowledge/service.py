@@ -64,13 +64,17 @@ class Knowledge:
     ) -> tuple[Document, bool]:
         """Add a document to a source, or replace the one of its name; whether anything has changed.
 
-        One whose content is the same as before is not read again. Raises NotFound, Conflict, Invalid
-        where it cannot be read, and what :func:`reading.read` raises.
+        One whose content is the same as before is not read again; a new validator of it is kept. Raises
+        NotFound, Conflict, Invalid where it cannot be read, and what :func:`reading.read` raises.
         """
         name, digest = _checked(sent.name), sent.digest or hashlib.sha256(sent.content).hexdigest()
         before = self._database.read(store.find_document, workspace_id, source_id, name)
         if before is not None and before.digest == digest:
-            return before, False
+            if sent.validator in (None, before.validator):
+                return before, False
+            kept = self._database.write(store.put_validator, workspace_id, before, sent.validator, run)
+            if kept is not None:
+                return kept, False
         kind, title, passages = reading.read(sent.content, name, user_id, sent.kind)
         new = NewDocument(name, title, kind, len(sent.content), digest, passages, sent.validator)
         return self._database.write(store.put_document, workspace_id, source_id, new, run), True

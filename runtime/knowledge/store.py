@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -170,10 +170,7 @@ def put_document(
     ``run``: the attempt that does so. Raises NotFound, Conflict where the source has as many
     documents as it may, and StaleAttempt where that attempt is not the one that runs.
     """
-    if run is not None:
-        fence = guarded(sa.select(runs.c.id), run).with_for_update(key_share=True)
-        if c.execute(fence).one_or_none() is None:
-            raise StaleAttempt
+    _check_running(c, run)
     language = _lock_source(c, workspace_id, source_id)
     values = {name: getattr(new, name) for name in ("name", "title", "kind", "size", "digest", "validator")}
     values |= {"passages": len(new.passages), "updated_at": now()}
@@ -199,6 +196,21 @@ def put_document(
     return _document(
         c.execute(_documents(workspace_id, source_id).where(documents.c.id == document_id)).one()
     )
+
+
+def put_validator(
+    c: Connection, workspace_id: str, before: Document, validator: str, run: Run | None = None
+) -> Document | None:
+    """Have a document keep another validator; None where it is not the one that it was ``before``.
+
+    ``run``: the attempt that does so. Raises NotFound, StaleAttempt as :func:`put_document`.
+    """
+    _check_running(c, run)
+    _lock_source(c, workspace_id, before.source_id)
+    same = documents.update().where(documents.c.id == before.id, documents.c.digest == before.digest)
+    if not c.execute(same.values(validator=validator)).rowcount:
+        return None
+    return replace(before, validator=validator)
 
 
 def read_passages(
@@ -307,6 +319,15 @@ def _row(position: int, passage: Passage) -> dict[str, Any]:
         "text": passage.text,
         "searched": passage.words,
     }
+
+
+def _check_running(c: Connection, run: Run | None) -> None:
+    """Raises StaleAttempt where another attempt of the run has begun, which is locked until the end."""
+    if run is None:
+        return
+    fence = guarded(sa.select(runs.c.id), run).with_for_update(key_share=True)
+    if c.execute(fence).one_or_none() is None:
+        raise StaleAttempt
 
 
 def _lock_source(c: Connection, workspace_id: str, source_id: str) -> Language:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -192,3 +194,31 @@ def test_the_addresses_of_a_message_are_added(site: Website, monkeypatch: pytest
     assert failed == [f"- {site.url}/none: it was answered with 404 Not Found"]
     [told] = result.messages[-1].data["failed"]
     assert told == {"name": f"{site.url}/none", "problem": "it was answered with 404 Not Found"}
+
+
+def test_another_validator_of_a_page_that_is_the_same_is_kept(
+    pages: Any, site: Website, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ingest
+
+    monkeypatch.setenv("INGEST_PRIVATE_URLS", "true")
+    seen: list[Any] = []
+
+    def twice(run: Any) -> None:
+        for etag in ("1", "2", "2"):
+            site.asked.clear()
+            for path, answer in (("/a", PAGE), ("/b", Answer(pdf("Dogs."), "application/pdf"))):
+                site.pages[path] = replace(answer, headers={"ETag": f'"{etag}"'})
+            done = [ingest._add(run, "documents", one) for one in ingest._pages(run.messages[0].content)]
+            there = [run.find_document("documents", site.url + path) for path in ("/a", "/b")]
+            etags = [json.loads(one.validator)["If-None-Match"] for one in there]
+            asked = [headers.get("If-None-Match") for path, headers in site.asked if path in ("/a", "/b")]
+            seen.append(([one["changed"] for one in done], etags, asked))
+
+    result = execute(twice, f"{site.url}/a {site.url}/b")
+    assert result.error is None, result.error
+    assert seen == [
+        ([True, True], ['"1"', '"1"'], [None, None]),
+        ([False, False], ['"2"', '"2"'], ['"1"', '"1"']),
+        ([False, False], ['"2"', '"2"'], ['"2"', '"2"']),
+    ]

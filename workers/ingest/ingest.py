@@ -216,7 +216,8 @@ def _add_read(run: Run, source: str, name: str, content: Content) -> bool:
         return run.add_document(source, name, data, kind=content.kind, validator=content.validator)
     digest = hashlib.sha256(data).hexdigest()
     there = run.find_document(source, name)
-    if there is not None and there.digest == digest:
+    # It is converted again for another validator, which is kept with a document only.
+    if there and there.digest == digest and content.validator in (None, there.validator):
         return False
     html = convert(data, form)
     return run.add_document(source, name, html, kind="html", digest=digest, validator=content.validator)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runtime.knowledge import reading
+from runtime.knowledge import reading, service
 from runtime.settings import Settings
 from runtime.tokens import run_token
 from tests.support.attempt import Attempt
@@ -116,6 +116,11 @@ def test_a_run_that_converts_a_file_is_told_whether_it_is_the_one_that_is_there(
     there = send("parrot", method="GET", name="dogs.pdf").json["document"]
     assert (there["digest"], there["kind"], there["validator"]) == (other, "html", "1")
     assert [one["text"] for one in found(ada, "dogs")] == ["Dogs 2"]
+    again = send("parrot", text="not read", name="dogs.pdf", kind="html", digest=other, validator="2").json
+    assert (again["changed"], again["document"]["validator"]) == (False, "2")
+    assert send("parrot", text="not read", name="dogs.pdf", digest=other).json["document"]["validator"] == "2"
+    assert send("parrot", method="GET", name="dogs.pdf").json["document"] == again["document"]
+    assert [one["text"] for one in found(ada, "dogs")] == ["Dogs 2"]
     assert send("sparrow", method="GET").status_code == 403
     assert send("parrot", digest="A" * 64).status_code == send("parrot", kind="pdf").status_code == 422
 
@@ -126,6 +131,23 @@ def test_a_run_adds_nothing_to_what_it_does_not_reach(ada: Client, bob: Client, 
     source(ada)
     assert send("sparrow").status_code == 403
     assert found(ada, "postman") == found(bob, "postman") == []
+
+
+def test_an_attempt_that_is_replaced_keeps_no_validator(
+    ada: Client, send: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source(ada)
+    assert send("parrot", validator="1").json["document"]["validator"] == "1"
+    checked, attempts = service._checked, list[Attempt]()
+
+    def replaced_meanwhile(name: str) -> str:
+        attempts[0].finish()
+        return checked(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "_checked", replaced_meanwhile)
+        assert send("parrot", before=attempts.append, validator="2").status_code == 401
+    assert send("parrot", method="GET").json["document"]["validator"] == "1"
 
 
 def test_an_attempt_that_is_replaced_while_its_document_is_read_adds_nothing(
