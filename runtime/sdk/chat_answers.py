@@ -6,14 +6,36 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .model_errors import ended_early, events_of
+from .thoughts import LeadingThought
 
 if TYPE_CHECKING:
-    from .run import Run
+    from .run import OpenMessage, Run
 
-_CUT_OFF = {
-    "length": "The answer was cut off: it reached the maximum length.",
+LENGTH = "length"
+"""What ended an answer that was cut off at the most that its model may write at once."""
+CUT_OFF = {
+    LENGTH: "The answer was cut off: it reached the maximum length.",
     "content_filter": "The answer was cut off by the server's content filter.",
 }
+"""By what has ended an answer that is not whole: what its user is told."""
+REFUSED = (400, 422)
+"""The statuses of an answer to a request that the server does not take."""
+
+
+def stream_of(client: Any, **request: Any) -> Any:
+    """The stream of an answer, which tells what it has used where its server takes a request for that.
+
+    ``client``: of the library openai, which raises its errors; ``request``: what is asked of
+    ``chat.completions``, without ``stream``.
+    """
+    create = client.chat.completions.create
+    try:
+        return create(**request, stream=True, stream_options={"include_usage": True})
+    except Exception as error:
+        told = f"{error} {getattr(error, 'body', '')}"
+        if getattr(error, "status_code", None) not in REFUSED or "stream_options" not in told:
+            raise
+    return create(**request, stream=True)
 
 
 class ChatAnswer:
@@ -35,43 +57,60 @@ class ChatAnswer:
         """What the answer has used, by the names of :meth:`runtime.sdk.Run.usage`."""
         self.calls: list[dict[str, Any]] = []
         """The calls of functions, as ``tool_calls`` of a message has them."""
+        self.cut_off: str | None = None
+        """What has ended it before it was whole, of :data:`CUT_OFF`."""
         self._written: dict[int | None, dict[str, Any]] = {}
         """The calls that are being written, by the index of their pieces."""
         self._run = run
         self._stream = stream
         self._server = server
         self._thoughts = thoughts
+        self._thought: OpenMessage | None = None
+        self._leading = LeadingThought()
 
     def pieces(self) -> Iterator[str]:
         """The text, as it comes. Raises Failure, and what the library raises."""
-        reasoning = None
         finished = False
         for chunk in events_of(self._stream, self._server):
             if chunk.usage:
                 self.usage = _amounts(chunk.usage)
             for choice in chunk.choices or ():
                 delta = choice.delta
-                thought = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
-                self.reasoning += thought or ""
-                if thought and self._thoughts:
-                    reasoning = reasoning or self._run.start(channel="reasoning")
-                    reasoning.delta(thought)
-                text = delta.content or getattr(delta, "refusal", None)
-                if reasoning and (text or delta.tool_calls):
-                    reasoning.end()
-                    reasoning = None
+                self._think(getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None))
+                thought, text = self._leading.add(delta.content or getattr(delta, "refusal", None) or "")
+                self._think(thought)
+                if text or delta.tool_calls:
+                    self._end_thought()
                 if text:
                     self.text += text
                     yield text
                 for piece in delta.tool_calls or ():
                     self._add(piece)
                 finished = finished or bool(choice.finish_reason)
-                if choice.finish_reason in _CUT_OFF:
-                    self._run.step(_CUT_OFF[choice.finish_reason])
+                if choice.finish_reason in CUT_OFF:
+                    self.cut_off = choice.finish_reason
         if not finished:
             raise ended_early(self._stream, self._server)
-        if reasoning:
-            reasoning.end()
+        thought, text = self._leading.end()
+        self._think(thought)
+        self._end_thought()
+        if text:
+            self.text += text
+            yield text
+        if self.cut_off:
+            self._run.step(CUT_OFF[self.cut_off])
+
+    def _think(self, thought: str | None) -> None:
+        """Show what the model thinks."""
+        self.reasoning += thought or ""
+        if thought and self._thoughts:
+            self._thought = self._thought or self._run.start(channel="reasoning")
+            self._thought.delta(thought)
+
+    def _end_thought(self) -> None:
+        if self._thought is not None:
+            self._thought.end()
+            self._thought = None
 
     def _add(self, piece: Any) -> None:
         """A piece of a call: its beginning has the id and the name.

@@ -9,7 +9,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .chat_answers import ChatAnswer
+from .beginnings import GO_ON, Continuation
+from .chat_answers import CUT_OFF, LENGTH, REFUSED, ChatAnswer, stream_of
 from .errors import Failure
 from .messages import Json
 from .model_errors import failure_of
@@ -21,8 +22,8 @@ T = TypeVar("T")
 
 _LONGEST_PROBLEM = 500
 """Characters of what a value does not fit, which may be as long as the value."""
-_REFUSED = (400, 422)
-"""The statuses of an answer to a request that the server does not take."""
+_MOST_PARTS = 20
+"""Requests that one text may take: a model that says the same again and again has no end."""
 ChatMessage = dict[str, Json]
 """A message as chat completions have it: role, content, tool_calls."""
 
@@ -56,6 +57,49 @@ def ask(
     It is the durable step ``key``: a later attempt shows it and asks nothing. An attempt that is
     lost before the answer is whole and saved asks again. Raises Failure.
     """
+    kept = _kept(run, key, client, model, messages, show, request)
+    answer: ChatMessage = kept["message"]
+    return answer
+
+
+def ask_for_text(
+    run: Run,
+    key: str,
+    client: Any,
+    model: str,
+    messages: Sequence[ChatMessage],
+    *,
+    show: Shown | str | None = "answer",
+) -> str:
+    """A text of the model, which may be longer than what it writes at once: what was cut off is gone on with.
+
+    Each part is a durable step, as in :func:`ask`. Raises Failure where the text does not come to its end.
+    """
+    shown = _Parts(_InChannel(run, show) if show is None or isinstance(show, str) else show)
+    for number in range(1, _MOST_PARTS + 1):
+        so_far = shown.text
+        going_on = [{"role": "assistant", "content": so_far.rstrip()}, {"role": "user", "content": GO_ON}]
+        asked = [*messages, *(going_on if so_far else ())]
+        kept = _kept(run, f"{key} {number}", client, model, asked, shown, {})
+        if not kept.get("cut_off"):
+            shown.end_all()
+            return shown.text
+        if kept["cut_off"] != LENGTH or shown.text == so_far:
+            raise Failure(CUT_OFF[kept["cut_off"]])
+        run.step("Going on where it was cut off")
+    raise Failure(f"The text has no end after {_MOST_PARTS} parts.")
+
+
+def _kept(
+    run: Run,
+    key: str,
+    client: Any,
+    model: str,
+    messages: Sequence[ChatMessage],
+    show: Shown | str | None,
+    request: Mapping[str, Any],
+) -> dict[str, Json]:
+    """What is kept of an answer: the message, what was thought, and what has cut it off."""
     was_asked = run.has_step(key)
     shown = _InChannel(run, show) if show is None or isinstance(show, str) else show
     said = None if was_asked else _stream(run, shown, client, model, messages, request)
@@ -65,16 +109,15 @@ def ask(
         run.usage(**said.usage)
         message = {"role": "assistant", "content": said.text}
         calls = {"tool_calls": said.calls} if said.calls else {}
-        return {"message": {**message, **calls}, "reasoning": said.reasoning}
+        return {"message": {**message, **calls}, "reasoning": said.reasoning, "cut_off": said.cut_off}
 
     kept: dict[str, Json] = run.once(key, keep)
-    answer: ChatMessage = kept["message"]
     if was_asked:
         if kept["reasoning"]:
             run.message(kept["reasoning"], channel="reasoning")
-        shown.add(answer["content"])
+        shown.add(kept["message"]["content"])
         shown.end()
-    return answer
+    return kept
 
 
 def json_schema(schema: Mapping[str, Json]) -> dict[str, Json]:
@@ -115,8 +158,11 @@ def ask_for_json(
         formats = [{"response_format": by_schema}, {"response_format": {"type": "json_object"}}, {}]
     problem = ""
     for number in (1, 2):
-        answer = _ask_in(formats, run, f"{key} {number}", client, model, conversation)
+        kept = _kept_in(formats, run, f"{key} {number}", client, model, conversation)
+        answer = kept["message"]
         try:
+            if kept.get("cut_off"):
+                raise ValueError("it is too long and was cut off; make it shorter")
             value = _json_in(answer["content"])
             if found := problem_of(value):
                 raise ValueError(found)
@@ -129,23 +175,23 @@ def ask_for_json(
     raise Failure(f"The model has twice given an answer that cannot be used: {problem}.")
 
 
-def _ask_in(
+def _kept_in(
     formats: list[dict[str, Any]],
     run: Run,
     key: str,
     client: Any,
     model: str,
     conversation: Sequence[ChatMessage],
-) -> ChatMessage:
+) -> dict[str, Json]:
     """The answer in the first of the ``formats`` that the server does not refuse; those it does are removed.
 
     A refusal costs nothing. One for another reason is met by the last request, too.
     """
     while True:
         try:
-            return ask(run, key, client, model, conversation, show=None, **formats[0])
+            return _kept(run, key, client, model, conversation, None, formats[0])
         except Failure as failure:
-            refused = getattr(failure.__cause__, "status_code", None) in _REFUSED
+            refused = getattr(failure.__cause__, "status_code", None) in REFUSED
             if not refused or len(formats) == 1:
                 raise
             del formats[0]
@@ -170,6 +216,29 @@ class _InChannel:
             self._message.end()
 
 
+class _Parts:
+    """A text that comes in parts, the next of which goes on where the last one ends."""
+
+    def __init__(self, shown: Shown) -> None:
+        self.text = ""
+        self._shown = shown
+        self._continuation = Continuation("")
+
+    def add(self, text: str) -> None:
+        new = self._continuation.add(text)
+        self.text += new
+        if new:
+            self._shown.add(new)
+
+    def end(self) -> None:
+        """The end of a part."""
+        self._continuation = Continuation(self.text)
+
+    def end_all(self) -> None:
+        """The text is whole."""
+        self._shown.end()
+
+
 def _stream(
     run: Run,
     shown: Shown,
@@ -179,9 +248,8 @@ def _stream(
     request: Mapping[str, Any],
 ) -> ChatAnswer:
     server = client.base_url.host
-    options = {"stream": True, "stream_options": {"include_usage": True}, **request}
     try:
-        with client.chat.completions.create(model=model, messages=list(messages), **options) as stream:
+        with stream_of(client, model=model, messages=list(messages), **request) as stream:
             said = ChatAnswer(run, stream, server)
             for piece in said.pieces():
                 shown.add(piece)
@@ -214,6 +282,7 @@ def _checker(schema: Mapping[str, Json]) -> Callable[[Json], str]:
 
 def _json_in(text: str) -> Json:
     """The JSON in a text: models put it into fences, and say something around it."""
+    text = text.rpartition("</think>")[2]  # of some the thought has no beginning
     begin, end = text.find("{"), text.rfind("}")
     try:
         return json.loads(text[begin : end + 1] if 0 <= begin < end else text)

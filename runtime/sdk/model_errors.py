@@ -8,6 +8,7 @@ that import it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -49,6 +50,7 @@ _FOR_GOOD = {
 }
 """What providers call errors in mid-stream that another try does not mend."""
 _PAY = {"insufficient_quota", "billing_error", "billing_hard_limit_reached"}
+_LONGEST_DETAIL = 500
 _STATUSES = (("status_code",), ("code",), ("status",), ("response", "status_code"), ("response", "status"))
 
 
@@ -163,7 +165,9 @@ def _kinds(error: BaseException) -> set[str]:
 def _detail(error: BaseException) -> str:
     """What the provider says about the error."""
     body = _at(error, "body")
-    texts = (_at(body, "error", "message"), _at(body, "message"), _at(error, "message"), str(error))
+    detail = _at(body, "detail")  # of servers that are made with FastAPI, where it may be a list
+    told = detail if isinstance(detail, str) or not detail else json.dumps(detail)[:_LONGEST_DETAIL]
+    texts = (_at(body, "error", "message"), _at(body, "message"), told, _at(error, "message"), str(error))
     return next((text.strip() for text in texts if isinstance(text, str) and text.strip()), _name(error))
 
 

@@ -40,7 +40,7 @@ class FakeModel:
                     self.send_header("Content-Length", str(model.promised))
                 self.end_headers()
                 try:
-                    for part in [_REFUSAL] if refused else model.reply(request):
+                    for part in [model.refusal] if refused else model.reply(request):
                         self.wfile.write(part)
                         self.wfile.flush()
                 except OSError:
@@ -92,6 +92,7 @@ class FakeModel:
         """By request, where several may be under way."""
         self.refuses: Callable[[dict[str, Any]], bool] = lambda _: False
         """Which requests are answered with status 400."""
+        self.refusal = _REFUSAL
         self.hung_up = threading.Event()
         self.owner = "system"
         """Whose models these are, by the list of them."""

@@ -8,19 +8,14 @@ from typing import Any
 import openai
 
 from runtime.sdk import Failure, Run
-from runtime.sdk.beginnings import beginning, go_on
-from runtime.sdk.chat_answers import ChatAnswer
+from runtime.sdk.beginnings import GO_ON, beginning, go_on
+from runtime.sdk.chat_answers import ChatAnswer, stream_of
 from runtime.sdk.durable_answers import json_schema
 from runtime.sdk.tool_turns import Toolbox, converse
 
 _GOES_ON = {"vllm", "sglang", "llamacpp"}
 """Servers whose models go on with a last message of the assistant, as they call themselves in /models."""
 _EXACTLY = {"continue_final_message": True, "add_generation_prompt": False}
-_INSTRUCTION = (
-    "Your answer was cut off. Continue it exactly where it ends, in the middle of a word if it ends there. "
-    "Repeat nothing of it, and say nothing about this. If a space or a line break comes next, begin with it."
-)
-"""For the others, OpenAI among them, whose API has no way to go on with an answer."""
 
 
 def answer(run: Run, client: openai.OpenAI, model: str) -> Iterator[str]:
@@ -29,7 +24,7 @@ def answer(run: Run, client: openai.OpenAI, model: str) -> Iterator[str]:
     if text is None:
         return
     request = _request(run, client, model)
-    with _going_on(run, client, request) if text else client.chat.completions.create(**request) as stream:
+    with _going_on(run, client, request) if text else stream_of(client, **request) as stream:
         # What a model thinks before it goes on with an answer is no part of the conversation.
         said = ChatAnswer(run, stream, client.base_url.host, thoughts=not text)
         yield from go_on(text, said.pieces())
@@ -54,12 +49,7 @@ def _request(run: Run, client: openai.OpenAI, model: str, toolbox: Toolbox | Non
     )
     if all(message["role"] == "system" for message in messages):
         raise Failure("There is no message to answer.")
-    request: dict[str, Any] = {
-        "model": model,
-        "messages": messages,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    request: dict[str, Any] = {"model": model, "messages": messages}
     if "temperature" in config:
         request["temperature"] = config["temperature"]
     if "answer_schema" in config:
@@ -74,19 +64,18 @@ def _request(run: Run, client: openai.OpenAI, model: str, toolbox: Toolbox | Non
     return request
 
 
-def _going_on(run: Run, client: openai.OpenAI, request: dict[str, Any]) -> openai.Stream[Any]:
+def _going_on(run: Run, client: openai.OpenAI, request: dict[str, Any]) -> Any:
     """The stream of what comes after the last message."""
     request["messages"][-1]["content"] = request["messages"][-1]["content"].rstrip()
     thought = any(message.channel == "reasoning" for message in run.earlier)
     if not thought and _takes_beginnings(client):  # a model that thinks would take the rest for a thought
         try:
-            stream: openai.Stream[Any] = client.chat.completions.create(**request, extra_body=_EXACTLY)
-            return stream
+            return stream_of(client, **request, extra_body=_EXACTLY)
         except (openai.BadRequestError, openai.UnprocessableEntityError):
             pass  # not with this model, or not as this server is configured
-    request["messages"].append({"role": "user", "content": _INSTRUCTION})
-    stream = client.chat.completions.create(**request)
-    return stream
+    # OpenAI and others have no way to go on with an answer.
+    request["messages"].append({"role": "user", "content": GO_ON})
+    return stream_of(client, **request)
 
 
 def _takes_beginnings(client: openai.OpenAI) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runtime.sdk.testing import Result
-from tests.support.fake_model import FakeModel
+from tests.support.fake_model import FakeModel, chunk
 from tests.support.scripted_agents import Ask, saying
 
 FEATURE = "People can export their data."
@@ -40,7 +40,7 @@ def planned(result: Result) -> dict[str, Any]:
 
 
 def test_tasks_are_listed_behind_those_that_they_depend_on_and_drawn(ask: Ask, model: FakeModel) -> None:
-    listed = task("T3", "T1", "T2", hours=1), task("T1", hours=0.5, title='A "b"'), task("T2", "T1", "T1")
+    listed = task("T3", "T1", "T2", hours=1), task("T1", hours=0.5, title='A "b"'), task("T2", "T1", "", "T1")
     answering(model, tasks(*listed))
     result = ask("task_agent", FEATURE, args={"project_id": "p1"}, config={"system_prompt": "Be brief."})
 
@@ -115,6 +115,32 @@ def test_a_plan_that_cannot_be_asked_for_is_refused(ask: Ask, model: FakeModel, 
     error = ask("task_agent", FEATURE, args=args).error
     assert error is not None and next(iter(args)) in error.message
     assert model.requests == []
+
+
+def test_a_plan_behind_a_thought_is_read(ask: Ask, model: FakeModel) -> None:
+    answering(model, f'<think>Perhaps {{"tasks": []}}?</think>\n{tasks(task("T1"))}')
+    result = ask("task_agent", FEATURE)
+    assert [(one.channel, one.type) for one in result.messages] == [("reasoning", "text"), ("answer", "text")]
+
+    model.requests.clear()
+    answering(model, f'Perhaps {{"tasks": []}}?</think>\n{tasks(task("T1"))}')
+    assert planned(ask("task_agent", FEATURE)) and len(model.requests) == 1
+
+
+def test_a_plan_that_was_cut_off_is_asked_for_shorter(ask: Ask, model: FakeModel) -> None:
+    cut = [chunk({"content": tasks(task("T1"))[:40]}), chunk({}, finish="length")]
+    model.reply = lambda _: iter(cut if len(model.requests) == 1 else saying(tasks(task("T1"))))
+    assert planned(ask("task_agent", FEATURE))
+    assert "too long" in model.requests[1]["messages"][-1]["content"]
+
+
+def test_a_server_that_tells_no_usage_in_streams_is_asked_without(ask: Ask, model: FakeModel) -> None:
+    model.reply = lambda _: iter(saying(tasks(task("T1")), usage=None))
+    model.refuses = lambda request: "stream_options" in request
+    model.refusal = b'{"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"]}]}'
+    result = ask("task_agent", FEATURE)
+    assert planned(result) and result.usage == {}
+    assert [len(request.get("response_format", {})) for request in model.requests] == [2, 2]
 
 
 @pytest.mark.parametrize("taken", ["json_schema", "json_object", None])

@@ -1,0 +1,62 @@
+"""The thought that many models write before their answer, into its text: ``<think>…</think>``."""
+
+from __future__ import annotations
+
+_OPENINGS = ("<think>", "<thinking>")
+
+
+class LeadingThought:
+    """Divides the text of an answer, as it comes, into a thought at its beginning and what is answered."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        """Of which it cannot be said yet what it is."""
+        self._closing = ""
+        """What ends the thought; empty: none has begun."""
+        self._answers = False
+
+    def add(self, piece: str) -> tuple[str, str]:
+        """What is a thought, and what is answered, once this piece of the text is there."""
+        if self._answers:
+            return "", piece
+        self._held += piece
+        if not self._closing and not self._opens():
+            return "", self._rest_unless_opening()
+        thought, closing, rest = self._held.partition(self._closing)
+        if not closing:
+            thought, self._held = self._without_half(thought)
+            return thought, ""
+        self._held, self._closing = rest.lstrip(), closing
+        if not self._held:
+            self._held = closing  # white space may follow, which is none of the answer
+            return thought, ""
+        return thought, self._rest()
+
+    def end(self) -> tuple[str, str]:
+        """The same for the end of the text."""
+        if self._closing:
+            return self._held.removesuffix(self._closing), ""
+        return "", self._rest()
+
+    def _opens(self) -> bool:
+        begun = self._held.lstrip()
+        opening = next((one for one in _OPENINGS if begun.startswith(one)), "")
+        if opening:
+            self._closing = opening.replace("<", "</")
+            self._held = begun[len(opening) :]
+        return bool(opening)
+
+    def _rest_unless_opening(self) -> str:
+        begun = self._held.lstrip()
+        return "" if any(one.startswith(begun) for one in _OPENINGS) else self._rest()
+
+    def _rest(self) -> str:
+        self._answers = True
+        text, self._held = self._held, ""
+        return text
+
+    def _without_half(self, thought: str) -> tuple[str, str]:
+        """A thought, and what may be the beginning of its end."""
+        sizes = range(min(len(thought), len(self._closing) - 1), 0, -1)
+        size = next((size for size in sizes if self._closing.startswith(thought[-size:])), 0)
+        return thought[: len(thought) - size], thought[len(thought) - size :]
