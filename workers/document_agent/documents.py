@@ -67,9 +67,11 @@ class Documents:
         return found
 
     def find(self, name: str) -> Document | None:
-        """The document of that name, be it in capitals."""
-        found = (one for one in self._all.values() if one.name.lower() == name.strip().lower())
-        return next(found, None)
+        """The document of that name, be it in capitals, or without its ending where only one can be meant."""
+        wanted = name.strip().lower()
+        found = [one for one in self if one.name.lower() == wanted]
+        found = found or [one for one in self if PurePosixPath(one.name.lower()).stem == wanted]
+        return found[0] if len(found) == 1 else None
 
     def save(self, name: str, text: str) -> None:
         """Make the next version of a document: a file, and beside it what has changed, in one message."""
@@ -118,8 +120,8 @@ def diff(before: Document, text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """A document as a model writes it, without what is none of it: a thought before it, a fence around it."""
-    text = re.sub(r"\A\s*<(think|thinking)>.*?</\1>", "", text, flags=re.DOTALL).strip()
+    """A document as a model writes it, without a fence around it, which is none of it."""
+    text = text.strip()
     fenced = re.fullmatch(r"(`{3,})[\w-]*\n(.*)\n\1", text, flags=re.DOTALL)
     inside = fenced[2] if fenced and fenced[1] not in fenced[2] else text
     return f"{inside}\n" if inside else ""

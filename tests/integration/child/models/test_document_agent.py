@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtime.sdk.testing import Result
-from tests.support.fake_model import FakeModel
+from tests.support.fake_model import FakeModel, chunk
 from tests.support.scripted_agents import Ask, saying
 
 TEXT = "# Guide\n\nIt is long.\n"
@@ -25,6 +25,19 @@ def decided(action: str, name: str = "") -> str:
 def answering(model: FakeModel, *answers: str) -> None:
     """What the model decides first, where that is all that it is asked, and then what it writes."""
     model.reply = lambda _: iter(saying(answers[min(len(model.requests), len(answers)) - 1]))
+
+
+def writing_in_parts(model: FakeModel, *parts: str, finish: str = "length") -> None:
+    """A model that decides for a new document, and all of whose answers to that but the last are cut off."""
+
+    def reply(_: dict[str, Any]) -> Iterator[bytes]:
+        number = len(model.requests)
+        if number == 1:
+            return iter(saying(decided("write", "guide.md")))
+        end = "stop" if number == len(parts) + 1 else finish
+        return iter([chunk({"content": parts[number - 2]}), chunk({}, finish=end)])
+
+    model.reply = reply
 
 
 @pytest.fixture
@@ -90,7 +103,7 @@ def test_a_revision_shows_what_would_change_and_asks_before_it_replaces(
         asking.question is not None and asking.question.prompt == "Replace guide.md, version 1, by version 2?"
     )
     shown = next(one for one in asking.messages if one.type == "code")
-    assert shown.data == {"language": "diff", "title": "guide.md"}
+    assert shown.data == {"language": "diff", "title": "guide.md", "draft": "guide.md"}
     assert shown.content.splitlines()[-2:] == ["-It is long.", "+It is short."]
     assert "It is long." in model.requests[1]["messages"][0]["content"]
     assert model.requests[1]["messages"][1]["content"] == "Make it short.\n(Files: guide.md)"
@@ -141,6 +154,56 @@ def test_a_revision_without_a_change_makes_no_version(ask: Ask, model: FakeModel
     answering(model, decided("revise", "guide.md"), f"<think>Hm.</think>\n{TEXT}")
     result = ask("document_agent", attached("Make it good.", file("guide.md", TEXT)))
     assert (result.status, result.text) == ("success", "guide.md, v1: no change.")
+
+
+def test_a_document_that_is_longer_than_an_answer_is_gone_on_with(ask: Ask, model: FakeModel) -> None:
+    parts = ("# Guide\n\nOne \n", " \ntwo ", "three.\n")
+    writing_in_parts(model, *parts)
+    result = ask("document_agent", ASKED)
+
+    assert saved(result) == ("guide.md", 1, 1)
+    assert result.messages[0].content == "# Guide\n\nOne \ntwo three.\n"
+    assert [request["messages"][-2]["content"] for request in model.requests[2:]] == [
+        "# Guide\n\nOne",
+        "# Guide\n\nOne \ntwo",
+    ]
+    assert "Continue it exactly where it ends" in model.requests[3]["messages"][-1]["content"]
+
+    model.requests.clear()
+    lost = ask("document_agent", ASKED, crash_after=len(result.events) - 5)
+    before, kept = len(model.requests), len(lost.saved)
+    model.requests[:] = model.requests[:kept]
+    assert lost.resume().messages[0].content == result.messages[0].content
+    assert len(model.requests) == len(parts) + 1 and before >= kept >= 2
+
+
+@pytest.mark.parametrize(("finish", "why"), [("content_filter", "content filter"), ("length", "maximum")])
+def test_half_a_document_is_no_version(ask: Ask, model: FakeModel, finish: str, why: str) -> None:
+    writing_in_parts(model, "# Guide", "", "", finish=finish)
+    result = ask("document_agent", ASKED)
+    assert result.error is not None and why in result.error.message
+    assert not any("document" in one.data for one in result.messages)
+
+
+def test_the_conversation_has_no_texts_of_documents(ask: Ask, model: FakeModel, file: File) -> None:
+    answering(model, decided("write", "guide.md"), TEXT)
+    written = ask("document_agent", ASKED)
+    shown = [{"role": one.role, "content": one.content, "data": one.data} for one in written.messages]
+    state = {"documents": {"guide.md": {"version": 1, "file": file("guide.md", TEXT)}}}
+    model.requests.clear()
+    answering(model, decided("answer", ""), "Yes.")
+    result = ask("document_agent", ASKED, *shown, "Is it good?", state=state)
+
+    assert result.text == "Yes."
+    said = [message["content"] for message in model.requests[0]["messages"][1:]]
+    assert said == [ASKED, "guide.md, v1", "Is it good?"]
+    assert f"Document guide.md, version 1:\n\n{TEXT}" in model.requests[1]["messages"][0]["content"]
+
+
+def test_a_document_is_known_without_its_ending(ask: Ask, model: FakeModel, file: File) -> None:
+    answering(model, decided("revise", "Guide"), "# Guide\n")
+    asking = ask("document_agent", attached("Make it short.", file("guide.md", TEXT)))
+    assert asking.question is not None and "guide.md" in asking.question.prompt
 
 
 @pytest.mark.parametrize("args", [{"format": "pdf"}, {"style": 5}])
