@@ -6,17 +6,21 @@ import re
 from collections.abc import Iterator
 
 _NUMBER = r"[1-9]\d{0,2}"
-_NUMBERS = rf"{_NUMBER}(?:\s?[,;\u2013-]\s?{_NUMBER})*"
+_AND = r"\s?[,;&]\s?(?:and\s)?|\sand\s"
+_NUMBERS = rf"{_NUMBER}(?:(?:{_AND}|\s?[\u2013-]\s?){_NUMBER})*"
+_WORD = r"(?i:passages?|sources?|documents?|docs?|references?|refs?)\.?\s#?"
+"""Before the numbers, as some models write it: [Passage 2]."""
 _TARGET = r"\([^)\s]{0,400}"
 """The address of a link, which is the model's own."""
 _TOKEN = re.compile(
     r"(?P<ticks>`+)|\n"
-    rf"|(?P<space>[ \t]?)(?<!\\)[\[\u3010]\^?(?P<numbers>{_NUMBERS})"
+    rf"|(?P<space>[ \t]?)(?<!\\)[\[\u3010]\^?(?:{_WORD})?(?P<numbers>{_NUMBERS})"
     rf"(?:\u2020[^\]\u3011\n]{{0,40}})?[\]\u3011](?:{_TARGET}\))?"
 )
 """What begins or ends code, a line's end, and a citation; some models write 【1†source】 or [^1]."""
 _BEGUN = re.compile(
-    r"(?:`+|\\|[ \t]|[ \t]?[\[\u3010]\^?[\d,;\u2013\- ]{0,400}(?:\u2020[^\]\u3011\n]{0,40})?"
+    r"(?:`+|\\|[ \t]|"
+    r"[ \t]?[\[\u3010]\^?(?:[A-Za-z]{0,10}\.?\s?#?)[\d,;&\u2013\- adn]{0,400}(?:\u2020[^\]\u3011\n]{0,40})?"
     rf"(?:[\]\u3011](?:{_TARGET})?)?)\Z"
 )
 """The end of a piece that may be the beginning of such a thing."""
@@ -79,7 +83,7 @@ def without_citations(text: str) -> str:
 
 
 def _expanded(numbers: str) -> Iterator[int]:
-    """``2, 4-6`` is 2, 4, 5, 6."""
-    for part in re.split(r"\s?[,;]\s?", numbers):
+    """``2, 4-6 and 8`` is 2, 4, 5, 6, 8."""
+    for part in re.split(_AND, numbers):
         first, *more = map(int, re.split(r"\s?[\u2013-]\s?", part))
         yield from range(first, (more[-1] if more else first) + 1)

@@ -15,12 +15,12 @@ Task = dict[str, Any]
 
 
 def in_order(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks, each behind those that it depends on.
+    """The tasks, each behind those that it depends on. An empty id is no dependency.
 
     Raises ValueError where that cannot be: an id that is there twice or is none, a dependency that is not
     there, a circle of them, an estimate of nothing.
     """
-    tasks = [{**task, "depends_on": [*dict.fromkeys(task["depends_on"])]} for task in tasks]
+    tasks = [{**task, "depends_on": [*dict.fromkeys(filter(None, task["depends_on"]))]} for task in tasks]
     places = {task["id"]: place for place, task in enumerate(tasks)}
     for place, task in enumerate(tasks):
         _check(task, places, first=places[task["id"]] == place)
