@@ -144,8 +144,9 @@ def remove(source: str, document: str | None, url: str | None, email: str | None
 def mcp(url: str | None, email: str | None, token: str | None) -> None:
     """Serve the knowledge base as an MCP server, on standard input and output.
 
-    An agent of another program starts it, and has two tools then: "search" finds
-    passages, "read" reads on in a document. It signs in when a tool is first called.
+    An agent of another program starts it, and has three tools then: "sources" lists
+    what there is, "search" finds passages, "read" reads on in a document. It signs in
+    when a tool is first called.
     """
     extras.require("kb mcp", "mcp")
     from runtime.cli.kb_mcp import serve

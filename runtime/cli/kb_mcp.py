@@ -37,12 +37,23 @@ def server(sign_in: Callable[[], Api]) -> MCPServer:
             str, Field(description="Words; the passages that fit best have the rarest of them.")
         ],
         k: Annotated[int, Field(ge=1, le=50, description="How many passages.")] = 5,
-        source: Annotated[str | None, Field(description="The id of the only source to search.")] = None,
+        source: Annotated[
+            str | None, Field(description="The name, or the id, of the only source to search.")
+        ] = None,
     ) -> str:
         """Find the passages of the user's documents that fit a query best, the best first."""
-        where = {} if source is None else {"source": source}
-        found = _asked(lambda: api().get("/api/knowledge/search", q=query, k=k, **where))
+        where = {} if source is None else {"source": _id_of(all_sources(), source)}
+        found = _asked(lambda: api().get("/api/knowledge/search", q=query, k=k, **where)["items"])
         return _told(found) or "Nothing was found."
+
+    @made.tool()
+    def sources() -> str:
+        """List the user's sources, each of which has documents that belong together."""
+        listed = "\n".join(
+            f"{one['name']} (source_id: {one['id']}, documents: {one['documents']}, {one['language']})"
+            for one in all_sources()
+        )
+        return listed or "There are none."
 
     @made.tool()
     def read(
@@ -53,18 +64,32 @@ def server(sign_in: Callable[[], Api]) -> MCPServer:
     ) -> str:
         """Read passages of a document in their order, such as those around one that was found."""
         path = f"/api/knowledge/sources/{quote(source_id, '')}/documents/{quote(document_id, '')}/passages"
-        return _told(_asked(lambda: api().get(path, first=first, limit=limit))) or "There are no more."
+        found = _asked(lambda: api().get(path, first=first, limit=limit)["items"])
+        return _told(found) or "There are no more."
+
+    def all_sources() -> list[dict[str, Json]]:
+        return _asked(lambda: [*api().all("/api/knowledge/sources")])
 
     return made
 
 
 def _asked(request: Callable[[], Json]) -> list[dict[str, Json]]:
-    """What the API has answered. What it refuses is told to the model."""
+    """The items that the API has answered. What it refuses is told to the model."""
     try:
-        items: list[dict[str, Json]] = request()["items"]
+        items: list[dict[str, Json]] = request()
     except BranchlineError as error:
         raise ToolError(str(error)) from error
     return items
+
+
+def _id_of(sources: list[dict[str, Json]], wanted: str) -> str:
+    """The id of the source of that name, or id. Raises ToolError."""
+    for field in ("name", "id"):
+        for one in sources:
+            if one[field] == wanted:
+                return str(one["id"])
+    names = ", ".join(one["name"] for one in sources) or "none"
+    raise ToolError(f"There is no source {wanted}; there are: {names}")
 
 
 def _told(items: list[dict[str, Json]]) -> str:

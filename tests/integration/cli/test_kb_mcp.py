@@ -46,7 +46,7 @@ def called(stack: Stack, token: str, *calls: tuple[str, dict[str, Any]]) -> list
     async def call() -> list[tuple[bool, str]]:
         async with asyncio.timeout(60), McpClient(stdio_client(server)) as client:
             tools = await client.list_tools()
-            assert {tool.name for tool in tools.tools} == {"search", "read"}
+            assert {tool.name for tool in tools.tools} == {"search", "sources", "read"}
             told = []
             for name, arguments in calls:
                 result = await client.call_tool(name, arguments)
@@ -63,13 +63,17 @@ def test_passages_are_found_and_read(stack: Stack, client: Client) -> None:
     path = f"/api/knowledge/sources/{made}/documents"
     client.post(path, files={"file": ("cats.md", text)}).raise_for_status()
 
-    [(failed, found), (_, nothing), (refused, why)] = called(
+    [(_, listed), (failed, found), (wrong, which), (_, nothing), (refused, why)] = called(
         stack,
         token,
-        ("search", {"query": "mice"}),
+        ("sources", {}),
+        ("search", {"query": "mice", "source": "pets"}),
+        ("search", {"query": "mice", "source": "cars"}),
         ("search", {"query": "unicorn"}),
         ("read", {"source_id": made, "document_id": "../../.."}),
     )
+    assert listed == f"pets (source_id: {made}, documents: 1, english)"
+    assert wrong and "There is no source cars; there are: pets" in which
     assert not failed
     assert found.startswith("[pets > cats.md > Cats]\n")
     assert found.endswith("position: 0\nThey eat mice.")
@@ -77,12 +81,14 @@ def test_passages_are_found_and_read(stack: Stack, client: Client) -> None:
     assert refused and "404" not in why
 
     [document] = re.findall(r"document_id: ([\w-]+)", found)
-    [(_, read), (_, end)] = called(
+    [(_, again), (_, read), (_, end)] = called(
         stack,
         token,
+        ("search", {"query": "mice", "source": made}),
         ("read", {"source_id": made, "document_id": document, "first": 1}),
         ("read", {"source_id": made, "document_id": document, "first": 2}),
     )
+    assert again == found
     assert read.endswith("They sleep all day.")
     assert end == "There are no more."
 
