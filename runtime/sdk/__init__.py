@@ -18,6 +18,7 @@ What it yields or returns is a piece of the answer (str) or an event of the prot
     beginnings               half an answer, for workers that go on with it; imported by them
     model_errors             what providers of models do wrong; imported where it happens
     chat_answers             reads an answer of chat completions; imported by workers that ask a model
+    thoughts                 what a model thinks at the beginning of its text; imported by that
     durable_answers          asks for such an answer once, whatever becomes of the attempt; imported likewise
     tool_turns               a model that calls tools, turn by turn; imported by workers that have some
     logs, log_handler        lines of the run's log; they, too
