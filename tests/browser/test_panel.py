@@ -31,7 +31,7 @@ TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/j
 
 
 class Shop:
-    """An application of somebody else's: its pages, and tokens for its user."""
+    """An application of somebody else's: its pages, tokens for its user, and a service of agents."""
 
     def __init__(self) -> None:
         shop = self
@@ -40,6 +40,10 @@ class Shop:
             def do_GET(self) -> None:
                 shop.answer(self)
 
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                shop.run_agent(self)
+
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
@@ -47,6 +51,8 @@ class Shop:
         self.origin = f"http://127.0.0.1:{self._server.server_port}"
         self.server = ""
         self.token: Any = None
+        self.is_down = False
+        """Whether its agents are."""
         Thread(target=self._server.serve_forever, daemon=True).start()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
@@ -65,6 +71,14 @@ class Shop:
         request.send_header("Content-Security-Policy", self._policy)
         request.end_headers()
         request.wfile.write(body)
+
+    def run_agent(self, request: BaseHTTPRequestHandler) -> None:
+        """Stream an answer."""
+        request.send_response(503 if self.is_down else 200)
+        request.send_header("Content-Type", "text/event-stream")
+        request.end_headers()
+        if not self.is_down:
+            request.wfile.write(b'data: {"content": "Back again."}\n\ndata: [DONE]\n\n')
 
     @property
     def _policy(self) -> str:
@@ -88,7 +102,9 @@ def _shop_and_stack(folder: Path, redis: RedisServer) -> Iterator[tuple[Shop, St
         redis.url,
         WORKERS_PATH="tests/browser/panel/workers",
         PANEL_ORIGINS=shop.origin,
-        PANEL_AGENTS="rag=guide",
+        PANEL_AGENTS="rag=guide,task=shop_service",
+        SHOP_URL=shop.origin,
+        BRANCHLINE_RUN_RETRY_BACKOFF="0",
     ) as stack:
         shop.server = stack.url
         yield shop, stack
@@ -231,6 +247,7 @@ def test_a_source_opens_at_its_passage_with_the_token_of_the_applications_user(c
     expect(answer(page).get_by_text("The document has changed since.")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_without_websockets_it_chats_by_long_polling(customer: Customer) -> None:
     sockets: list[str] = []
     customer.context.route_web_socket(re.compile("/socket.io/"), lambda socket: closed(socket, sockets))
@@ -320,14 +337,21 @@ def test_an_expired_session_is_replaced_and_a_revoked_token_only_renewed(custome
 @pytest.mark.slow
 def test_an_agent_service_that_is_down_is_named_and_asked_again(customer: Customer) -> None:
     page = customer.visit()
-    say(page, "fail")
+    page.locator("agent-chat-panel").evaluate("panel => (panel.agentType = 'task')")
+    expect(page.locator(".dot")).to_have_attribute("data-status", "online")
+    customer.shop.is_down = True
+    say(page, "Plan it")
     expect(page.get_by_role("alert")).to_contain_text("Agent service error: 503")
+
+    customer.shop.is_down = False
     page.get_by_role("button", name="Try again").click()
-    expect(mine(page)).to_have_count(2)
-    expect(page.get_by_role("alert")).to_contain_text("Agent service error: 503")
+
+    expect(answer(page)).to_contain_text("Back again.")
+    expect(mine(page)).to_have_text(["Plan it", "Plan it"])
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
-def test_by_keyboard_it_is_closed_opened_and_resized_and_counts_what_was_missed(
+def test_it_is_closed_opened_and_resized_and_counts_what_was_missed(
     customer: Customer, tmp_path: Path
 ) -> None:
     page = customer.visit()
@@ -344,6 +368,13 @@ def test_by_keyboard_it_is_closed_opened_and_resized_and_counts_what_was_missed(
     before = int(width.get_attribute("aria-valuenow") or 0)
     width.press("ArrowLeft")
     expect(width).to_have_attribute("aria-valuenow", str(before + 24))
+    handle = width.bounding_box()
+    assert handle
+    page.mouse.move(handle["x"] + 3, handle["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(handle["x"] + 3 - 60, handle["y"] + 100, steps=3)
+    page.mouse.up()
+    expect(width).to_have_attribute("aria-valuenow", str(before + 84))
 
 
 def test_it_fits_and_is_accessible_in_every_shape(customer: Customer) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from runtime.sdk import Failure, Run
+from runtime.sdk import Run
 
 _ANSWER = """Branchline keeps **every accepted run**, and a stream has no silent gap [1].
 
@@ -43,7 +43,7 @@ _SOURCES = [
 
 
 def run(run: Run) -> Iterator[str]:
-    """By the first word: sources, find, ask, count, fail, file; anything else is repeated."""
+    """By the first word: sources, find, ask, count, file; anything else is repeated."""
     word, _, rest = run.messages[-1].content.partition(" ")
     if word == "sources":
         with run.start(data={"sources": _SOURCES}) as message:
@@ -54,8 +54,6 @@ def run(run: Run) -> Iterator[str]:
         yield f"You said {run.confirm('Overwrite plan.md?', options=['Overwrite', 'Keep both'])}."
     elif word == "count":
         yield from _count(Path(rest))
-    elif word == "fail":
-        raise Failure("Agent service error: 503")
     elif word == "file":
         run.file("plan.md", b"# Plan")
     else:
