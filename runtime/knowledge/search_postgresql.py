@@ -28,6 +28,9 @@ from runtime.knowledge.tables import SPREAD, passages, sources
 _SAMPLE = 1000
 """Passages on which it is estimated how many have a word."""
 _HASHES = 1 << 32
+_NAMED = 50
+"""Sources that the index is asked for by their names. With more of them it takes longer to leave out what
+is of others than to read it."""
 _RANKED_WELL = 300
 """Of the passages that are ranked by which words they have, so many are by how often, too."""
 _id, _words = passages.c.id, passages.c.words
@@ -98,11 +101,11 @@ def find(
         by_language[language].append(source_id)
     found: list[tuple[float, int]] = []
     for language, ids in by_language.items():
-        if source_ids is None:
-            scope, where = _of_workspace(workspace_id, language), of_workspace
-        else:
-            scope = f"({' | '.join(map(_of_source, ids))})"
-            where = of_workspace & passages.c.source_id.in_(ids)
+        scope, where = _of_workspace(workspace_id, language), of_workspace
+        if source_ids is not None:
+            where &= passages.c.source_id.in_(ids)
+            if len(ids) <= _NAMED:
+                scope = f"({' | '.join(map(_of_source, ids))})"
         if lexemes := _lexemes(c, language, wanted):
             found += _find(c, where, scope, lexemes, k)
     return {id: score for score, id in heapq.nlargest(k, found)}
@@ -124,13 +127,7 @@ def _find(
         return []
     frequencies = sample.frequencies()
     score = _Score(ranking.weights(frequencies, sample.size_of_all()), sample.length)
-    query = ranking.choose(frequencies, sample.size).render(" & ", " | ")
-    ranked = (
-        sa.select(_id, _words)
-        .where(where, _has(_words, f"{scope} & ({query})"))
-        .limit(ranking.MOST * 3 // 2)
-        .subquery("ranked")
-    )
+    ranked = _ranked(where, scope, ranking.choose(frequencies, sample.size))
     best = (
         sa.select(ranked)
         .order_by(score.by_presence(ranked.c.words).desc())
@@ -140,6 +137,21 @@ def _find(
     value = score.by_number(best.c.words).label("score")
     statement = sa.select(value, best.c.id).order_by(value.desc(), best.c.id).limit(k)
     return [(row.score, row.id) for row in c.execute(statement)]
+
+
+def _ranked(where: sa.ColumnElement[bool], scope: str, wanted: Wanted) -> sa.Subquery:
+    """The passages that are ranked; where there are too many, all that have a rare word are among them."""
+    parts = []
+    if wanted.rare:
+        parts.append(f"{scope} & ({' | '.join(wanted.rare)})")
+    if wanted.others:
+        several = Wanted([], wanted.number, wanted.others).render(" & ", " | ")
+        parts.append(" & ".join([scope, f"({several})", *(f"!({word})" for word in wanted.rare)]))
+    some = [
+        sa.select(_id, _words).where(where, _has(_words, part)).limit(ranking.MOST * 3 // 2).subquery()
+        for part in parts
+    ]
+    return sa.union_all(*map(sa.select, some)).subquery("ranked")
 
 
 def _sample(

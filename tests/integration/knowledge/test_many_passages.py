@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from runtime.knowledge import ranking, store, words
-from runtime.knowledge.model import Kind, Language, Passage
+from runtime.knowledge import ranking, search_postgresql, store, words
+from runtime.knowledge.model import Kind, Language, Passage, Project
 from runtime.knowledge.store import NewDocument
 from runtime.model import User
 from runtime.store import Database, users
@@ -24,8 +24,10 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "FEW", 5)
 
 
-def put(database: Database, user: User, name: str, texts: Iterator[str] | list[str]) -> str:
-    source = database.write(store.create_source, user.workspace_id, user.id, name, Language.ENGLISH)
+def put(
+    database: Database, user: User, name: str, texts: Iterator[str] | list[str], project: str | None = None
+) -> str:
+    source = database.write(store.create_source, user.workspace_id, user.id, name, Language.ENGLISH, project)
     parts = [Passage((), text, words.searched(text)) for text in texts]
     new = NewDocument("document", None, Kind.TEXT, 0, "-", parts)
     database.write(store.put_document, user.workspace_id, source.id, new)
@@ -66,6 +68,13 @@ def test_a_rare_word_goes_before_frequent_ones(database: Database, user: User) -
 
 
 @pytest.mark.usefixtures("full")
+def test_a_rare_word_is_found_behind_more_passages_with_frequent_ones_than_are_ranked(
+    database: Database, user: User
+) -> None:
+    assert found(database, user, "unicorn stands here apple")[0] == "the unicorn stands here"
+
+
+@pytest.mark.usefixtures("full")
 def test_a_word_that_most_passages_have_is_found_by_itself(database: Database, user: User) -> None:
     assert len(found(database, user, "stand")) == 3
     assert len(found(database, user, "stand here")) == 3
@@ -82,3 +91,15 @@ def test_many_passages_of_others_make_no_difference(database: Database) -> None:
     put(database, other, "mine", ["one apple", "no fruit"])
 
     assert found(database, other, "apple stands here") == ["one apple"]
+
+
+def test_more_sources_than_the_index_is_asked_for_are_searched_alike(
+    database: Database, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, project in enumerate(["a", "a", "b", None]):
+        put(database, user, f"source {number}", [f"text{number} walnut", "all the rest"], project)
+
+    for named in (10, 2):
+        monkeypatch.setattr(search_postgresql, "_NAMED", named)
+        items = database.search(store.search, user.workspace_id, "walnut", 5, None, Project("a"))
+        assert {one.source for one in items} == {"source 0", "source 1", "source 3"}
