@@ -84,6 +84,26 @@ def test_a_page_that_has_not_changed_is_not_sent_again(reader: Any, site: Websit
     assert reader.read(f"{site.url}/to", first.validator).data == b"Dogs."
 
 
+@pytest.mark.parametrize(
+    "validator",
+    [
+        "abc",
+        "5",
+        "[]",
+        '{"url": "%s/a", "If-None-Match": 5}',
+        '{"url": "%s/a", "If-None-Match": "a\\r\\nb"}',
+        '{"url": "%s/a", "If-None-Match": "é"}',
+    ],
+    ids=["text", "number", "list", "no text", "two lines", "accent"],
+)
+def test_a_validator_that_another_worker_has_made_breaks_nothing(
+    reader: Any, site: Website, validator: str
+) -> None:
+    site.pages = {"/a": PAGE}
+
+    assert reader.read(f"{site.url}/a", validator.replace("%s", site.url)).data == PAGE.body
+
+
 def test_robots_txt_is_asked_once_and_honoured(
     reader: Any, site: Website, problem: Callable[[str], str]
 ) -> None:

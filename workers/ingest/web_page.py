@@ -204,7 +204,19 @@ def _validator(url: httpx.URL, answer: httpx.Response) -> str | None:
 
 
 def _conditions(validator: str | None) -> dict[str, str]:
-    return json.loads(validator) if validator else {}
+    """What :func:`_validator` has made; empty where another worker has made it, of whatever it is."""
+    try:
+        found = json.loads(validator or "{}")
+    except ValueError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, str) and _fits(value)}
+
+
+def _fits(value: str) -> bool:
+    """Whether a header can have it. A server may have sent other bytes, which are not sent back."""
+    return value.isascii() and value.isprintable()
 
 
 def _body(answer: httpx.Response, largest: int, until: float, cut: bool = False) -> bytes:
