@@ -357,6 +357,8 @@ class Run:
     """Why its session is to go on no more, if its worker has said so."""
     awaited_by: str | None = None
     """The task of the outbox that its end wakes, by :func:`runtime.store.outbox.name_of`."""
+    message: Mapping[str, Json] | None = None
+    """The message of a system that it handles, as its worker is told of it."""
 
     @property
     def about(self) -> dict[str, Json]:

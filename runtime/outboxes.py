@@ -14,6 +14,8 @@ from runtime.services import Services
 from runtime.sessions import store as sessions_store
 from runtime.sessions.service import Sessions
 from runtime.store import follow_ups, queued_messages, threads, turns
+from runtime.systems import mailboxes
+from runtime.systems.service import Systems
 
 
 def dispatcher_of(services: Services) -> Dispatcher:
@@ -27,12 +29,17 @@ def outbox_of(services: Services) -> Outbox:
     sessions = _sessions(services, dispatcher)
     summaries = Summaries(dispatcher, services.database)
     naming = Naming(services, dispatcher)
+    systems = Systems(dispatcher, services.database)
     handlers = {
         queued_messages.NEXT_RUN: lambda task: dispatcher.begin_next(task["run_id"]),
         follow_ups.NAME: lambda task: naming.name(task["thread_id"]),
         follow_ups.SUM_UP: lambda task: summaries.sum_up(task["run_id"]),
         turns.CHANGED: lambda task: sessions.follow(task["run_id"]),
         threads.DELETED: lambda task: sessions.thread_deleted(task["thread_id"]),
+        mailboxes.ARRIVED: lambda task: systems.advance(task["entity_id"]),
+        mailboxes.HANDLED: lambda task: systems.handled(task["message_id"]),
+        mailboxes.EXPIRED: lambda task: systems.expire(task["correlation_id"]),
+        mailboxes.HELD: lambda task: systems.let_pass(task["system_id"]),
     }
     return Outbox(services.database, handlers)
 

@@ -34,11 +34,13 @@ class _Checked:
 
 
 class OfSession(TypedDict, total=False):
-    """What a run has that is a turn of a session; see :class:`runs.RunSpec`."""
+    """What a run has that is a turn of a session, or an entity's; see :class:`runs.RunSpec`."""
 
     run_id: str
     session_id: str
     turn: int
+    awaited_by: str
+    message: Mapping[str, Json]
     window: Mapping[str, Json]
 
 

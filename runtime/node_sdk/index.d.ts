@@ -10,7 +10,7 @@ type Output = Said | void | Iterable<Said> | AsyncIterable<Said>;
 export interface Event {
   type:
     | "start" | "delta" | "end" | "message" | "step" | "usage" | "confirm" | "save" | "inbox" | "call" | "follow"
-    | "discard" | "finish" | "state" | "done" | "error";
+    | "discard" | "finish" | "send" | "state" | "done" | "error";
   [field: string]: Json;
 }
 
@@ -219,6 +219,8 @@ export interface Run {
   /** What a lost attempt was writing, if worker.toml says `resume = "continue"`. */
   readonly open: Message[];
   /** The thread's id, title and metadata. */
+  /** The message that an entity of a system handles; null outside of systems. */
+  readonly incoming: Record<string, Json> | null;
   readonly thread: { id: string; title: string | null; metadata: Record<string, Json> };
   /** JSON that the next run on this branch is given. */
   state: Json;
@@ -285,6 +287,17 @@ export interface Run {
   discard(): void;
   /** The goal is reached: the session that the run belongs to goes on no more by itself. */
   finish(reason?: string): void;
+  /** Send a message to another entity of the system, or without `to` and `kind` where the channels lead. */
+  send(content: string, options?: SendOptions): void;
+}
+
+export interface SendOptions {
+  /** The name of the entity. */
+  to?: string;
+  kind?: "query" | "read";
+  data?: { [name: string]: Json };
+  /** The entity that alone gets the answer to a query. */
+  replyTo?: string;
 }
 
 /** How far a lost attempt was with the answer: its text, "" if there is none, null if it was complete. */

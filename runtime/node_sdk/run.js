@@ -13,6 +13,7 @@ import { isForModels, turns, window } from "./turns.js";
 
 const EVENTS = new Set([
   "start", "delta", "end", "message", "step", "usage", "confirm", "save", "inbox", "call", "follow", "discard", "finish",
+  "send",
   "state", "done", "error",
 ]);
 /** What the function of a durable step may say: it is missing in a later attempt, and nothing is lost. */
@@ -87,6 +88,7 @@ export class Run {
     this.earlier = (line.earlier ?? []).map((fields) => new Message(fields));
     this.open = (line.open ?? []).map((fields) => new Message(fields));
     this.thread = line.thread ?? {};
+    this.incoming = line.message ?? null;
     this.cancelled = false;
     this.handedBack = false;
     this.#exchange = exchange;
@@ -360,6 +362,14 @@ export class Run {
    */
   finish(reason = "") {
     this.#finish = String(reason);
+  }
+
+  /**
+   * Send a message to another entity of the system, once this one has been handled with success.
+   * Without `to` and `kind` it goes where the channels lead. Outside of a system it does nothing.
+   */
+  send(content, { to, kind, data = {}, replyTo } = {}) {
+    this.emit({ type: "send", to, kind, body: { content, data }, reply_to: replyTo });
   }
 
   /** Begin anew, without what a lost attempt has left; it does nothing where there is nothing. */

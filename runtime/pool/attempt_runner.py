@@ -368,6 +368,7 @@ class AttemptRunner:
             transcript.usage,
             transcript.data,
             transcript.finish,
+            transcript.sent,
             self._relay.looks_to_keep,
             self._attempt.claim.title_wanted,
         )

@@ -42,6 +42,7 @@ def first_line(claim: Claim, open: Sequence[Message] | None, settings: Settings)
             "saved": {saved.key: orjson.Fragment(saved.value) for saved in claim.saved},
             "thread": claim.thread,
             "state": claim.data,
+            "message": claim.run.message,
             "digests": {saved.key: saved.digest for saved in claim.saved if saved.digest},
         }
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import orjson
 
@@ -32,13 +32,15 @@ from runtime.model import (
     new_id,
     utc_now,
 )
-from runtime.sdk.protocol import fitting
+from runtime.sdk.protocol import fitting, size_of
 from runtime.settings import RunSettings
 from runtime.store.usage import add
 
 _OVERHEAD = 256
 """Bytes that every message and step counts in addition to its text, so that empty ones are bounded too."""
 _ANSWER = (Role.ASSISTANT, MessageType.TEXT, Channel.ANSWER)
+_MOST_SENT = 1000
+"""Messages that a run may send."""
 _MAX_USAGE = 64 * 1024
 """Bytes of a run's usage, which every list of runs carries along."""
 
@@ -112,6 +114,8 @@ class Transcript:
         """What the worker keeps for the next one; empty if it has not said so."""
         self.finish: str | None = None
         """Why its session is to go on no more, if the worker has said so."""
+        self.sent: list[Json] = []
+        """What the worker sends to others of its system."""
         self.result: WorkerResult | None = None
         self.committed: list[str] = []
         """Ids of the messages that are committed."""
@@ -171,6 +175,8 @@ class Transcript:
                     self.data = (value,)
                 case protocol.Finish(reason):
                     self.finish = reason
+                case protocol.Send():
+                    self._send(event)
                 case protocol.Confirm():
                     self._confirm(event)
                 case protocol.Done():
@@ -180,6 +186,17 @@ class Transcript:
                     if code == "lost":
                         message = f"Attempt {self.run.attempt} was lost: {message}."
                     self.result = WorkerResult(RunError(code, message, retryable), retry_after=retry_after)
+
+    def _send(self, event: protocol.Send) -> None:
+        """Keep what is to be sent. Raises OutputTooLarge."""
+        if self.run.message is None:
+            self.log.write(b"[branchline] nothing is sent: the run handles no message of a system\n")
+            return
+        sent = asdict(event)
+        self._spend(_OVERHEAD + size_of(sent))
+        if len(self.sent) == _MOST_SENT:
+            raise OutputTooLarge
+        self.sent.append(sent)
 
     def note_child(self, child: Run) -> None:
         """The run has called another worker."""

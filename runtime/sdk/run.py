@@ -45,6 +45,7 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "follow": ("id",),
     "state": ("value",),
     "finish": (),
+    "send": ("body",),
     "discard": (),
     "done": (),
     "error": (),
@@ -104,6 +105,9 @@ class Run:
         self._continued: set[str | None] = set()
         self.thread: dict[str, Json] = line.get("thread") or {}
         """The thread's id, title and metadata."""
+        self.incoming: dict[str, Json] | None = line.get("message")
+        """The message that an entity of a system handles: its id, ``kind``, ``sender`` and ``body``, and
+        what it belongs to; None outside of systems."""
         self._state = line.get("state")
         self._state_sent: str | None = None
         """The state that the pool knows, as JSON; None: that of the line."""
@@ -606,6 +610,25 @@ class Run:
         session it does nothing.
         """
         self._finish = str(reason)
+
+    def send(
+        self,
+        content: str,
+        *,
+        to: str | None = None,
+        kind: str | None = None,
+        data: Mapping[str, Json] | None = None,
+        reply_to: str | None = None,
+    ) -> None:
+        """Send a message to another entity of the system, once this one has been handled with success.
+
+        ``to``: its name, and ``kind``, ``query`` or ``read``; without them it goes where the channels
+        of this entity lead. ``reply_to``: the entity that alone gets the answer to a query. Outside of
+        a system it does nothing.
+        """
+        body = {"content": content, "data": dict(data or {})}
+        event = {"type": "send", "to": to, "kind": kind, "body": body, "reply_to": reply_to}
+        self.emit(_without_none(event))
 
     def discard(self) -> None:
         """Begin anew, without what a lost attempt has left in ``open`` and ``earlier``.

@@ -32,7 +32,7 @@ from runtime.store.execute import on
 from runtime.store.fence import guarded
 from runtime.store.runs import COLUMNS, record
 from runtime.store.saved_values import SavedValue
-from runtime.store.tables import IS_QUEUED, IS_RUNNING, Id, now, run_logs, run_steps, runs
+from runtime.store.tables import IS_QUEUED, IS_RUNNING, Id, now, run_logs, run_sends, run_steps, runs
 from runtime.store.windows import NO_WINDOWS, Windows, open_window
 
 
@@ -231,6 +231,8 @@ class AttemptResult:
     """What its worker keeps for the next one, if it does: one value, of which None is nothing."""
     finish: str | None = None
     """Why its session is to go on no more."""
+    sent: Sequence[Json] = ()
+    """What its worker sends to others of its system, in order; it counts if the run succeeds."""
     inbox_reads: int | None = None
     """How often it has looked into its inbox; None where no more looks than that are committed."""
     title_wanted: bool = False
@@ -265,6 +267,8 @@ def finish(
     keep(c, run, remains)
     for value in remains.data:
         states.set_data(c, run.output_state_id, value)
+    if remains.sent and status is RunStatus.SUCCESS:
+        c.execute(run_sends.insert(), {"run_id": run.id, "sent": list(remains.sent)})
     if calls:
         below.cancel(c, [run.id])
     after = ended(run, status, error, remains, finished_at, cancel_requested_at, steered)

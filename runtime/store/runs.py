@@ -76,6 +76,8 @@ class RunSpec:
     turn: int | None = None
     awaited_by: str | None = None
     """The task of the outbox that its end wakes."""
+    message: Mapping[str, Json] | None = None
+    """The message of a system that it is to handle."""
     run_id: str | None = None
     """The id of the only run, where something is to name it before it is made; None: a new one."""
 
@@ -201,6 +203,7 @@ def queued(
             session_id=spec.session_id,
             turn=spec.turn,
             awaited_by=spec.awaited_by,
+            message=spec.message,
         )
         for output in outputs
     ]

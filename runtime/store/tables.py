@@ -157,7 +157,9 @@ threads = sa.Table(
     # The title as it is searched; empty: what an earlier version stored in this thread is not folded yet.
     sa.Column("folded", sa.Text, server_default=sa.text("''")),
     sa.Column("titles", Id),  # the thread to name or to sum up which this one, in no list, was made
-    sa.Column("called_from", Id),  # the thread for whose run a sub-run works on this one, which is in no list
+    # The thread that this one, in no list, was made for: whose run has called the sub-run that works on it,
+    # or that of the system whose entity it is. That of a system is in no list either, and names itself.
+    sa.Column("called_from", Id),
     sa.Index("ix_threads_list", "workspace_id", "status", "updated_at", "id"),
     _partial_index(
         "ix_threads_deleted",
@@ -287,6 +289,7 @@ runs = sa.Table(
     sa.Column("turn", sa.Integer),
     sa.Column("finish_reason", sa.Text),
     sa.Column("awaited_by", sa.Text),  # the task of the outbox that its end wakes
+    sa.Column("message", Json),  # of a system, which it handles
     sa.Index("ix_runs_of_thread", "thread_id", "created_at", "id"),
     sa.Index("ix_runs_of_workspace", "workspace_id", "created_at", "id"),
     # What is under way is little, however many runs have ended: partial indexes.
@@ -465,6 +468,12 @@ requests = sa.Table(
     sa.Column("created_at", Time, nullable=False, index=True),
 )
 
+run_sends = sa.Table(
+    "run_sends",
+    metadata,
+    sa.Column("run_id", Id, sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("sent", Json, nullable=False),  # to others of its system, in order
+)
 outbox = sa.Table(
     "outbox",
     metadata,

@@ -82,14 +82,6 @@ class Entity:
     entry: bool
     """Whether messages come to it from outside."""
 
-    def has(self, term: str) -> bool:
-        """Whether it has a component: ``search``, or one of a value as in ``language:de``."""
-        name, colon, wanted = term.partition(":")
-        value = self.components.get(name)
-        if not colon:
-            return value is not None and value is not False
-        return value is not None and _text(value) == wanted
-
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -148,7 +140,3 @@ def _channel(values: Mapping[str, Any]) -> Channel:
         map=values["map"],
         errors=values["errors"],
     )
-
-
-def _text(value: Json) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -97,6 +97,7 @@ class Attempt:
         usage: Json = None,
         log: str = "",
         finish: str | None = None,
+        sent: Sequence[Json] = (),
     ) -> Run:
         """End the attempt and announce it; what is open stays partial."""
         left = [m for m in self._messages.values() if m.status is MessageStatus.PARTIAL]
@@ -106,6 +107,7 @@ class Attempt:
             log,
             usage=usage,
             finish=finish,
+            sent=sent,
             title_wanted=self.claim.title_wanted,
         )
         run = self._services.database.engine.finish(self.run, status, remains, error=error)

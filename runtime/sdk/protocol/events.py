@@ -86,6 +86,20 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class Send:
+    """A message to another entity of the run's system, or to all that its channels lead to."""
+
+    to: str | None
+    """The name of an entity; None: as the channels say."""
+    kind: str | None
+    """``query`` or ``read``; None: as the channels say."""
+    content: str
+    data: dict[str, Json]
+    reply_to: str | None = None
+    """The entity that alone gets the answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Confirm:
     """The run waits for its user's answer."""
 
@@ -168,6 +182,7 @@ Event = (
     | State
     | Discard
     | Finish
+    | Send
     | Confirm
     | Save
     | ReadInbox

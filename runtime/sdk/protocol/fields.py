@@ -24,6 +24,7 @@ from .events import (
     Follow,
     ReadInbox,
     Save,
+    Send,
     Start,
     State,
     Step,
@@ -162,6 +163,8 @@ def decode(fields: Mapping[str, Any]) -> Event:
             return State(_bounded(fields["value"]))
         case "finish":
             return Finish(_text(fields, "reason", "")[:_MAX_SENTENCE])
+        case "send":
+            return _send(fields)
         case "discard":
             return Discard()
         case "done":
@@ -181,6 +184,17 @@ def decode_exit(fields: Mapping[str, Any]) -> Failed:
     if code not in _EXITS:
         raise ProtocolError(f'"code" of exit must be one of {", ".join(_EXITS)}')
     return Failed(message[:_MAX_SENTENCE], code == "lost", None, code)
+
+
+def _send(fields: Mapping[str, Any]) -> Send:
+    to, kind, body = _name(fields, "to"), fields.get("kind"), fields.get("body")
+    if kind not in (("query", "read") if to is not None else (None,)):
+        raise ProtocolError('"kind" of send must be query or read; without "to" there is none')
+    if not isinstance(body, dict):
+        raise ProtocolError('"body" of send must be an object')
+    of_body = {**body, "type": "the body of send"}
+    content, data = _text(of_body, "content", ""), _data_of(MessageType.TEXT, of_body)
+    return Send(to, kind, content, data, _name(fields, "reply_to"))
 
 
 def _string(fields: Mapping[str, Any], key: str, default: str | None = None) -> str:

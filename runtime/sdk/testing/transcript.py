@@ -29,6 +29,7 @@ from ..protocol import (
     Reader,
     ReadInbox,
     Save,
+    Send,
     Start,
     State,
     Step,
@@ -214,6 +215,8 @@ class Transcript:
                 self._confirm(event)
             case Finish(reason):
                 self.finish = reason
+            case Send(_, _, content, data):
+                self._spend(_OVERHEAD + len(content.encode()) + size_of(data))
             case Discard():
                 self.ended = "discard"
             case Done():

@@ -224,7 +224,7 @@ class PostgreSQL(Engine):
     ) -> Run:
         """One statement, unless more is to be stored than small messages, or more to be done for its run."""
         more = follow_ups.has_more(run) or result.steps or result.log or result.data or result.title_wanted
-        if more or not _fits(result.messages):
+        if more or result.sent or not _fits(result.messages):
             return super().finish(run, status, result, error=error)
         values = {
             "run": run.id,
@@ -390,6 +390,7 @@ def _spec_values(spec: runs.RunSpec) -> dict[str, Any]:
         "session": spec.session_id,
         "turn": spec.turn,
         "awaited_by": spec.awaited_by,
+        "message": None if spec.message is None else dumps(spec.message),
     }
 
 

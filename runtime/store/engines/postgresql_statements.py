@@ -67,12 +67,13 @@ WITH queue AS (
                       output_state_id, worker_id, worker_digest, pool, config, args, status,
                       attempt, failures, reaps, max_attempts, timeout_seconds, priority,
                       published_at, answers, created_at, "window", session_id, turn,
-                      awaited_by)
+                      awaited_by, message)
     SELECT run, %(thread)s::uuid, %(workspace)s::uuid, %(user)s::uuid, %(parent_run)s::uuid,
            %(input)s::uuid, state, %(worker)s, %(digest)s, %(pool)s, %(config)s::jsonb,
            %(args)s::jsonb, 'queued', 0, 0, 0, %(max_attempts)s::int, %(timeout)s::float8,
            %(priority)s::int, CASE WHEN publish THEN moment END, '[]', moment,
-           %(window)s::jsonb, %(session)s::uuid, %(turn)s::int, %(awaited_by)s
+           %(window)s::jsonb, %(session)s::uuid, %(turn)s::int, %(awaited_by)s,
+           %(message)s::jsonb
     FROM parent, outputs
 )
 SELECT depth, children, moment, publish, free AND NOT publish FROM parent
