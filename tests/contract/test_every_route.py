@@ -53,7 +53,7 @@ FOR_EACH_THEIR_OWN = {
     "GET /api/agent-chat/sessions", "POST /api/agent-chat/sessions",
     "POST /api/agent-chat/token", "DELETE /api/agent-chat/token",
     "GET /api/knowledge/sources", "POST /api/knowledge/sources", "GET /api/knowledge/search",
-    "POST /api/systems/check",
+    "POST /api/systems/check", "POST /api/systems", "GET /api/systems",
 }  # fmt: skip
 """What names nobody's things: whoever has an account is served, and is shown only what is theirs."""
 

@@ -36,10 +36,10 @@ from web.app import create_app
 
 ABOUT_WHAT_IS_THERE = {
     "worker_id", "config", "cursor", "password", "new_password", "current_password",
-    "thread", "states", "runs", "file",
+    "thread", "states", "runs", "file", "entities", "channels", "to", "reply_to",
 }  # fmt: skip
 """Fields whose value may fit the document and not what is there: another worker's config, parts that
-lead nowhere, a password that is guessed first, a file that is no text."""
+lead nowhere, a password that is guessed first, a file that is no text, an entity that a system has not."""
 UNTELLABLE = (
     "may not contain the NUL character",
     "has a name that may not contain",

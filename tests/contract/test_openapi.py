@@ -63,7 +63,9 @@ DELETE /api/knowledge/sources/{} · GET /api/knowledge/sources/{}/documents
 GET /api/knowledge/sources/{}/documents/{} · GET /api/knowledge/sources/{}/documents/{}/passages
 POST /api/knowledge/sources/{}/documents · DELETE /api/knowledge/sources/{}/documents/{}
 GET /api/knowledge/search · GET /worker/runs/{}/search · POST /worker/runs/{}/documents
-POST /api/systems/check
+POST /api/systems/check · POST /api/systems/{}/stop
+POST /api/systems · GET /api/systems · GET /api/systems/{} · DELETE /api/systems/{}
+POST /api/systems/{}/messages · GET /api/systems/{}/messages/{} · GET /api/systems/{}/dead-letters
 GET /worker/runs/{}/documents · POST /api/knowledge/sources/{}/ingestions
 GET /api/knowledge/sources/{}/ingestions
 POST /worker/runs/{}/requests · POST /worker/pools/{}/claims

@@ -87,6 +87,13 @@ class World:
         made = client.post(f"{path}/{self.source}/documents", **upload)  # type: ignore[arg-type]
         self.document = made.json()["document"]["id"]
 
+        writer = {"name": "writer", "worker_id": "echo", "entry": True}
+        made = client.post("/api/systems", json={"name": SECRET_TEXT, "entities": [writer]})
+        self.system = made.json()["system"]["id"]
+        told = {"to": "writer", "kind": "read", "body": {"content": SECRET_TEXT}}
+        sent = client.post(f"/api/systems/{self.system}/messages", json=told)
+        self.system_message = sent.json()["message"]["id"]
+
     def known(self) -> set[str]:
         """What nobody else may be shown."""
         own = (self.waiting, self.ended, self.running)
@@ -111,6 +118,8 @@ class World:
             self.chat,
             self.source,
             self.document,
+            self.system,
+            self.system_message,
             *runs,
             *states,
         }
@@ -128,6 +137,7 @@ class World:
             f"/api/agent-chat/sessions/{self.chat}",
             "/api/knowledge/sources",
             f"/api/knowledge/sources/{self.source}/documents",
+            f"/api/systems/{self.system}",
             f"/api/threads/{thread}/export",
             f"/api/threads/{thread}/states",
             *(f"/api/runs/{run}" for run in runs),
@@ -312,7 +322,21 @@ class World:
 
     def _system_calls(self) -> dict[str, Call]:
         writer = {"name": "writer", "worker_id": "echo", "entry": True}
-        return {"POST /api/systems/check": Call(body={"name": SECRET_TEXT, "entities": [writer]})}
+        path, system = "/api/systems", {"system_id": self.system}
+        said = {"to": "writer", "kind": "query", "body": {"content": "Hello", "data": {"a": 1}}}
+        return {
+            f"POST {path}/check": Call(body={"name": "newsroom", "entities": [writer]}),
+            f"POST {path}": Call(body={"name": "newsroom", "entities": [writer]}),
+            f"GET {path}": Call(query={"limit": "2"}),
+            f"GET {path}/{{system_id}}": Call(system),
+            f"POST {path}/{{system_id}}/messages": Call(system, body=said),
+            f"GET {path}/{{system_id}}/messages/{{message_id}}": Call(
+                {**system, "message_id": self.system_message}
+            ),
+            f"GET {path}/{{system_id}}/dead-letters": Call(system, {"limit": "2"}),
+            f"POST {path}/{{system_id}}/stop": Call(system, body={"drain": True}),
+            f"DELETE {path}/{{system_id}}": Call(system),
+        }
 
     def _say(self, text: str) -> dict[str, Any]:
         body = {"parent_id": self.thread["root_state_id"], "messages": [{"role": "user", "content": text}]}

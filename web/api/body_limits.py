@@ -46,6 +46,8 @@ _LIMITS: Mapping[str, int | None] = {
     "knowledge.add_document": _DOCUMENT,
     "knowledge.begin_ingestion": 6 * USUAL,
     "systems.check_system": _SYSTEM,
+    "systems.create_system": _SYSTEM,
+    "systems.send_to_entity": _OBJECTS,
     "worker knowledge.add_document_of_run": _DOCUMENT,
     "worker.post_events": _LARGEST,
     "worker requests.ask_pool": _LARGEST,

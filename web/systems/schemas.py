@@ -5,6 +5,7 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from runtime.systems.definition import Kind, Pick, WhenFull
+from runtime.systems.model import MessageStatus, SystemStatus
 from runtime.systems.problems import Code, Severity
 from runtime.transfer import kinds
 from runtime.transfer.kinds import (
@@ -18,8 +19,8 @@ from runtime.transfer.kinds import (
     one_of,
     says,
 )
-from web.api.schemas import outputs
-from web.api.schemas.inputs import Input
+from web.api.schemas import outputs, queries
+from web.api.schemas.inputs import Input, MessageBody
 
 MOST_ENTITIES = 200
 MOST_CHANNELS = 1000
@@ -143,3 +144,110 @@ class SystemProblem(outputs.Output):
 
 
 PROBLEMS = outputs.wrapped("SystemProblemsAnswer", problems=fields.List(fields.Nested(SystemProblem)))
+
+
+class SystemsQuery(queries.Limited):
+    """Which systems."""
+
+
+class DeadLettersQuery(queries.Limited):
+    """Which dead letters of a system."""
+
+
+class StopSystem(Input):
+    """How a system is stopped."""
+
+    required_body = False
+
+    drain = Flag(load_default=True, metadata=says("first end what is under way"))
+
+
+class NewSystemMessage(Input):
+    """A message to an entity."""
+
+    to = kinds.entity(required=True, metadata=says("the name of the entity"))
+    kind = one_of(Kind, required=True, metadata=says("a `query` is answered, a `read` is not"))
+    body = fields.Nested(MessageBody, required=True)
+    reply_to = kinds.entity(
+        load_default=None, allow_none=True, metadata=says("the entity that alone gets the answer")
+    )
+    priority = kinds.priority(load_default=0)
+    deadline = kinds.Number(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(0, MAX_TIMEOUT, min_inclusive=False),
+        metadata=says("seconds for all that follows from it; default: the system's `time`"),
+    )
+
+
+class LivingMailbox(outputs.Output):
+    """The mailbox of an entity, and how many messages wait there."""
+
+    size = fields.Integer()
+    when_full = one_of(WhenFull)
+    waiting = fields.Integer()
+
+
+class LivingEntity(outputs.Output):
+    """An entity of a system."""
+
+    id = outputs.identifier()
+    name = fields.String()
+    worker_id = fields.String()
+    config = Object()
+    components = Object()
+    mailbox = fields.Nested(LivingMailbox)
+    concurrency = fields.Integer()
+    working = fields.Integer(metadata=says("messages that it handles now"))
+    entry = fields.Boolean()
+
+
+class SystemSummary(outputs.Output):
+    """A system, without its entities."""
+
+    id = outputs.identifier()
+    name = fields.String()
+    status = one_of(SystemStatus)
+    version = fields.Integer()
+    created_at = outputs.moment()
+    updated_at = outputs.moment()
+
+
+class System(SystemSummary):
+    """A system."""
+
+    entities = fields.List(fields.Nested(LivingEntity))
+
+
+class SystemMessage(outputs.Output):
+    """A message to an entity."""
+
+    id = outputs.identifier()
+    correlation_id = outputs.identifier(metadata=says("shared by all that has followed from one message"))
+    cause_id = outputs.identifier(allow_none=True, metadata=says("the message that has caused it"))
+    from_ = fields.String(
+        data_key="from", allow_none=True, metadata=says("the entity that has sent it; null: from outside")
+    )
+    to = fields.String(allow_none=True)
+    kind = one_of(Kind)
+    body = Object()
+    error = fields.Boolean(metadata=says("whether it says that a query has failed"))
+    reply_to = fields.String(allow_none=True)
+    priority = fields.Integer()
+    hops = fields.Integer(metadata=says("entities that it has passed"))
+    number = fields.Integer(allow_none=True, metadata=says("in the mailbox, from 1"))
+    status = one_of(MessageStatus)
+    reason = fields.String(allow_none=True, metadata=says("why it has failed, or is a dead letter"))
+    answer = Object(allow_none=True, metadata=says("to a query: the body of its answer, or of its error"))
+    run_id = outputs.identifier(allow_none=True, metadata=says("the run that handles it"))
+    created_at = outputs.moment()
+    deadline = outputs.moment(allow_none=True)
+    started_at = outputs.moment(allow_none=True)
+    ended_at = outputs.moment(allow_none=True)
+
+
+SYSTEM = outputs.wrapped("SystemAnswer", system=System)
+MESSAGE = outputs.wrapped("SystemMessageAnswer", message=SystemMessage)
+STORY = outputs.wrapped(
+    "SystemStoryAnswer", message=SystemMessage, caused=fields.List(fields.Nested(SystemMessage))
+)

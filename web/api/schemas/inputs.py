@@ -160,6 +160,18 @@ class MessageInput(Input):
         )
 
 
+class MessageBody(Input):
+    """What a message of text says."""
+
+    content = fields.String(required=True)
+    data = Object(load_default=dict, metadata=says("as that of a message of text"))
+
+    @ma.validates_schema
+    def _check_data(self, values: dict[str, Any], **_: Any) -> None:
+        if wrong := mistake(MessageType.TEXT, values["data"]):
+            raise ma.ValidationError({wrong[0]: [wrong[1]]}, "data")
+
+
 def message_list(least: int = 0, most: int = 1000, **options: Any) -> fields.List[Any]:
     """New messages."""
     length = validate.Length(least, most, error="must have {min} to {max} messages")
