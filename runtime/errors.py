@@ -26,6 +26,7 @@
     │   ├── StreamUnavailable      Redis
     │   ├── BrokerUnavailable      the Celery broker
     │   ├── FilesUnavailable       where the contents of files are kept
+    │   ├── EmbeddingsUnavailable  the endpoint that makes vectors of texts
     │   ├── PoolSilent             the pool process that executes a run
     │   └── WorkerElsewhere        a pool has the worker, and this process does not
     ├── LimitExceeded              a computation needs more time or memory than it may
@@ -238,6 +239,17 @@ class BrokerUnavailable(Unavailable):
 
 class FilesUnavailable(Unavailable):
     """The contents of files cannot be reached; try again in a moment."""
+
+
+class EmbeddingsUnavailable(Unavailable):
+    """The embeddings endpoint has not answered with vectors."""
+
+    def __init__(self, why: str, status: int | None = None, pause: float | None = None) -> None:
+        super().__init__(f"The embeddings endpoint {why}.")
+        self.status = status
+        """That it has answered with; None: it has not, or with something else than vectors."""
+        self.pause = pause
+        """Seconds for which it wants to be left alone."""
 
 
 class PoolSilent(Unavailable):

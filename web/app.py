@@ -29,6 +29,7 @@ from web.http.cors import Origins
 from web.http.hosts import Hosts
 from web.http.proxies import TrustedProxies
 from web.http.rules import Rule
+from web.knowledge import service as knowledge
 from web.knowledge import views as knowledge_views
 from web.knowledge import worker_views as knowledge_of_runs
 from web.ops import health
@@ -50,6 +51,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     request_ids.init_app(app)
     Hosts.of(settings).init_app(app)
     Entrance.init_app(app, app.extensions["branchline"])
+    knowledge.init_app(app, app.extensions["branchline"])
     if settings.base_path:
         base_path.init_app(app, settings.base_path)
     if origins := settings.panel_origins:

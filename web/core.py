@@ -78,6 +78,11 @@ class Core(Services):
         return Duties()
 
     @cached_property
+    def at_start(self) -> list[Callable[[], None]]:
+        """What else is begun before the first request."""
+        return []
+
+    @cached_property
     def at_stop(self) -> list[Callable[[], None]]:
         """What else ends connections that would stay open, once this process is told to stop."""
         return []
@@ -189,6 +194,8 @@ class Core(Services):
         Raises ConfigurationError where what a session follows is not set as it should be.
         """
         self.outbox.take_own()
+        for begin in self.at_start:
+            begin()
         with suppress(StoreUnavailable):
             self.catalogue.refresh()
         if any(worker.schema.needs_process for worker in self.catalogue.workers.values()):

@@ -11,6 +11,11 @@
     reading      Markdown, HTML and text → sections; in a process that can be ended
     html         the part of that which takes HTML apart
     splitting    sections → passages
+    endpoint     what makes vectors of texts
+    vectors      vectors as they are stored
+    embeddings   the SQL of vectors
+    embedder     has passages embedded that have no vector
+    meaning      what a process needs to find passages by what they mean
     service      what a person may do with all this
 
 Nothing of it is searched across workspaces: each query names the workspace itself.

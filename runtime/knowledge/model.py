@@ -67,6 +67,8 @@ class Source:
     """When a document was added or replaced last; when it was made, if it has none."""
     documents: int
     passages: int
+    embedded: int | None
+    """How many of the passages have a vector; None where they get none."""
 
     def encode(self) -> dict[str, Json]:
         """The source as the API shows it."""
@@ -77,6 +79,7 @@ class Source:
             "project_id": self.project_id,
             "documents": self.documents,
             "passages": self.passages,
+            "embedded": self.embedded,
             "created_at": encode_time(self.created_at),
             "updated_at": encode_time(self.updated_at),
         }

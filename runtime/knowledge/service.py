@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from runtime.errors import FieldError, Invalid, SearchTooLong
 from runtime.knowledge import reading, store
+from runtime.knowledge.meaning import Meaning
 from runtime.knowledge.model import Document, Found, Kind, Project
 from runtime.knowledge.store import NewDocument
 from runtime.model import Run, User
@@ -37,8 +38,15 @@ class Sent:
 class Knowledge:
     """The knowledge base of an installation."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, meaning: Meaning | None = None) -> None:
+        """``meaning``: what finds passages by what they mean, if an endpoint is configured."""
         self._database = database
+        self._meaning = meaning
+
+    @property
+    def model(self) -> str | None:
+        """Whose vectors passages get; None: they get none."""
+        return self._meaning.endpoint.name if self._meaning else None
 
     def add(self, user: User, source_id: str, sent: Sent) -> tuple[Document, bool]:
         """Add what a user has sent, see :meth:`_add`."""
@@ -77,7 +85,7 @@ class Knowledge:
                 return kept, False
         kind, title, passages = reading.read(sent.content, name, user_id, sent.kind)
         new = NewDocument(name, title, kind, len(sent.content), digest, passages, sent.validator)
-        return self._database.write(store.put_document, workspace_id, source_id, new, run), True
+        return self._database.write(store.put_document, workspace_id, source_id, new, run, self.model), True
 
     def remove_source(self, user: User, source_id: str) -> None:
         """Remove a source with all its documents, some at a time. Raises NotFound.

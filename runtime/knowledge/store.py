@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from runtime.errors import Conflict, NotFound, StaleAttempt
-from runtime.knowledge import search_postgresql, search_sqlite, words
+from runtime.knowledge import embeddings, search_postgresql, search_sqlite, words
 from runtime.knowledge.model import Document, Found, Kind, Language, Passage, Project, Source
 from runtime.knowledge.tables import documents, passages, sources
 from runtime.model import Run
@@ -37,8 +37,12 @@ def create_source(
     name: str,
     language: Language,
     project_id: str | None = None,
+    model: str | None = None,
 ) -> Source:
-    """A source without documents. Raises Conflict where the workspace has one of that name, or enough."""
+    """A source without documents. ``model``: whose vectors are counted, if any.
+
+    Raises Conflict where the workspace has one of that name, or enough.
+    """
     # So that of two who add one at once, the second counts the first one's.
     own = sa.select(workspaces.c.id).where(workspaces.c.id == workspace_id)
     c.execute(own.with_for_update(key_share=True))
@@ -56,12 +60,12 @@ def create_source(
         c.execute(sources.insert().values(**values, language=language, created_at=now()))
     except sa.exc.IntegrityError:
         raise Conflict("You have a source of this name already.") from None
-    return get_source(c, workspace_id, source_id)
+    return get_source(c, workspace_id, source_id, model)
 
 
-def get_source(c: Connection, workspace_id: str, source_id: str) -> Source:
-    """A source of a workspace. Raises NotFound."""
-    row = c.execute(_sources(workspace_id).where(sources.c.id == source_id)).one_or_none()
+def get_source(c: Connection, workspace_id: str, source_id: str, model: str | None = None) -> Source:
+    """A source of a workspace. ``model``: whose vectors are counted, if any. Raises NotFound."""
+    row = c.execute(_sources(workspace_id, model).where(sources.c.id == source_id)).one_or_none()
     if row is None:
         raise NotFound(_NO_SOURCE)
     return _source(row)
@@ -83,9 +87,13 @@ def list_sources(
     project_id: str | None = None,
     limit: int = 20,
     cursor: str | None = None,
+    model: str | None = None,
 ) -> Page[Source]:
-    """The sources of a workspace, by their names; of one project if that is named."""
-    query = _sources(workspace_id)
+    """The sources of a workspace, by their names; of one project if that is named.
+
+    ``model``: whose vectors are counted, if any.
+    """
+    query = _sources(workspace_id, model)
     if project_id is not None:
         query = query.where(sources.c.project_id == project_id)
     if cursor:
@@ -103,6 +111,7 @@ def remove_some(c: Connection, workspace_id: str, source_id: str) -> bool:
     _lock_source(c, workspace_id, source_id)
     some = sa.select(documents.c.id).where(documents.c.source_id == source_id).limit(_REMOVED_AT_ONCE)
     if c.execute(documents.delete().where(documents.c.id.in_(some))).rowcount:
+        embeddings.note_removal(c, source_id)
         return False
     c.execute(sources.delete().where(sources.c.id == source_id))
     return True
@@ -147,6 +156,7 @@ def remove_document(c: Connection, workspace_id: str, source_id: str, document_i
     gone = documents.delete().where(documents.c.id == document_id, documents.c.source_id == source_id)
     if not c.execute(gone).rowcount:
         raise NotFound(_NO_DOCUMENT)
+    embeddings.note_removal(c, source_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +173,18 @@ class NewDocument:
 
 
 def put_document(
-    c: Connection, workspace_id: str, source_id: str, new: NewDocument, run: Run | None = None
+    c: Connection,
+    workspace_id: str,
+    source_id: str,
+    new: NewDocument,
+    run: Run | None = None,
+    model: str | None = None,
 ) -> Document:
     """Add a document to a source, or replace the one of its name with all its passages.
 
-    ``run``: the attempt that does so. Raises NotFound, Conflict where the source has as many
-    documents as it may, and StaleAttempt where that attempt is not the one that runs.
+    ``run``: the attempt that does so; ``model``: by which its passages are to be embedded then. Raises
+    NotFound, Conflict where the source has as many documents as it may, and StaleAttempt where that attempt
+    is not the one that runs.
     """
     _check_running(c, run)
     language = _lock_source(c, workspace_id, source_id)
@@ -177,6 +193,7 @@ def put_document(
     where = (documents.c.source_id == source_id, documents.c.name == new.name)
     replaced = documents.update().where(*where).values(values).returning(documents.c.id)
     document_id = c.execute(replaced).scalar_one_or_none()
+    is_new = document_id is None
     if document_id is None:
         _check_room(c, source_id)
         document_id = str(uuid.uuid4())
@@ -193,6 +210,7 @@ def put_document(
             _insert(c, workspace_id, source_id, language),
             [{**of, **_row(*one)} for one in enumerate(new.passages)],
         )
+    embeddings.note_document(c, source_id, document_id, model, replaced=not is_new)
     return _document(
         c.execute(_documents(workspace_id, source_id).where(documents.c.id == document_id)).one()
     )
@@ -362,12 +380,13 @@ def _is_seen(project: Project | None) -> sa.ColumnElement[bool]:
     return sources.c.project_id.is_(None) | (sources.c.project_id == project.id)
 
 
-def _sources(workspace_id: str) -> sa.Select[Any]:
+def _sources(workspace_id: str, model: str | None) -> sa.Select[Any]:
     mine = documents.c.source_id == sources.c.id
     last = sa.select(sa.func.max(documents.c.updated_at)).where(mine).scalar_subquery()
     return sa.select(
         sources,
         sa.func.coalesce(last, sources.c.created_at).label("updated_at"),
+        (embeddings.counted(model) if model is not None else sa.null()).label("embedded"),
         sa.select(sa.func.count()).where(mine).scalar_subquery().label("documents"),
         sa.select(sa.func.coalesce(sa.func.sum(documents.c.passages), 0))
         .where(mine)

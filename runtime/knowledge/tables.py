@@ -26,6 +26,9 @@ sources = sa.Table(
     sa.Column("language", sa.String(20), nullable=False),
     sa.Column("project_id", sa.Text),  # a label of the client's own
     sa.Column("created_at", Time, nullable=False),
+    sa.Column("embedded_by", sa.Text),  # the model by which tasks to embed all its passages were made
+    # Changes when it gets vectors, or loses passages.
+    sa.Column("vectors_version", sa.Integer, nullable=False, server_default="0"),
     sa.Index("ix_knowledge_sources_name", "workspace_id", "name", unique=True),
 )
 
@@ -87,6 +90,22 @@ passages = sa.Table(
     sa.Index(
         "ix_knowledge_passages_words", "words", postgresql_using="gin", postgresql_with={"fastupdate": "off"}
     ).ddl_if(dialect="postgresql"),
+)
+embeddings = sa.Table(
+    "knowledge_embeddings",
+    metadata,
+    sa.Column(
+        "passage_id",
+        passages.c.id.type,
+        sa.ForeignKey("knowledge_passages.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("source_id", Id, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),  # that its source then had
+    sa.Column("vector", sa.LargeBinary),  # see runtime.knowledge.vectors; NULL: the model refuses the text
+    sa.Index("ix_knowledge_embeddings_source", "source_id", "model", "version"),
 )
 SPREAD = sa.func.hashint8(passages.c.id)
 """The place of a passage in an order of no meaning, on PostgreSQL: the first ones are a sample."""

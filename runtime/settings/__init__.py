@@ -15,7 +15,7 @@ import tomllib
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -180,6 +180,20 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingsSettings:
+    """What makes vectors of passages and queries of the knowledge base; seconds."""
+
+    url: str
+    key: str
+    model: str
+    dimensions: int
+    batch: int
+    timeout: float
+    query_timeout: float
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSettings:
     """What a run may use where its worker.toml says nothing else."""
 
@@ -265,6 +279,7 @@ class Settings:
     run: RunSettings
     session: SessionSettings
     panel: Panel
+    embeddings: EmbeddingsSettings
     sandbox: SandboxSettings
     limits: Limits
     files: FilesSettings
@@ -585,13 +600,17 @@ def _check(settings: Settings) -> None:
         errors.append(problem)
     if problem := checks.origins(settings.panel.panel_origins):
         errors.append(problem)
+    errors += checks.embeddings(asdict(settings.embeddings))
     if problem := checks.host(settings.host):
         errors.append(problem)
     if problem := checks.base_path(settings.service.base_path):
         errors.append(problem)
+    urls = {
+        "AGENT_SERVICE_URL": settings.panel.agent_service_url,
+        "BRANCHLINE_EMBEDDINGS_URL": settings.embeddings.url,
+    }
     for name in checks.SCHEMES:
-        section = settings.panel if name == "AGENT_SERVICE_URL" else settings.service
-        given = getattr(section, name.lower())
+        given = urls[name] if name in urls else getattr(settings.service, name.lower())
         if given and (problem := checks.url(name, given)):
             errors.append(problem)
     if not errors and not urlsplit(settings.api_url).path.endswith(settings.base_path):

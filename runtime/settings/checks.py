@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 _REDIS = ("redis", "rediss", "unix", "sentinel")
@@ -17,6 +18,7 @@ SCHEMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "BROKER_URL": ("amqp", "amqps", "pyamqp", *_REDIS),
         "API_URL": ("http", "https"),
         "AGENT_SERVICE_URL": ("http", "https"),
+        "BRANCHLINE_EMBEDDINGS_URL": ("http", "https"),
     }
 )
 """How the URL of each setting may begin."""
@@ -87,6 +89,19 @@ def misspelt(environ: Iterable[str], known: Iterable[str]) -> Iterator[str]:
                 yield f"{name} is no setting; did you mean {bare}?"
             elif near := difflib.get_close_matches(bare, prefixed, 1, _ALIKE):
                 yield f"{name} is no setting; did you mean {_PREFIX}{near[0]}?"
+
+
+def embeddings(given: Mapping[str, Any]) -> Iterator[str]:
+    """What of an embeddings endpoint, if there is one, cannot be used."""
+    if not given["url"]:
+        return
+    if not given["model"]:
+        yield "BRANCHLINE_EMBEDDINGS_URL needs BRANCHLINE_EMBEDDINGS_MODEL, the name of a model there"
+    for name in ("batch", "timeout", "query_timeout"):
+        if not given[name]:
+            yield f"BRANCHLINE_EMBEDDINGS_{name.upper()} must be more than 0"
+    if not given["similarity"] <= 1:
+        yield "BRANCHLINE_EMBEDDINGS_SIMILARITY is a cosine, which is at most 1"
 
 
 def host(name: str) -> str | None:

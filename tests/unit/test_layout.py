@@ -46,6 +46,7 @@ ONLY_IN = {
         "runtime/panel/tokens.py",
         "runtime/knowledge/citations.py",
         "runtime/knowledge/ingestion_store.py",
+        "runtime/knowledge/embeddings.py",
         "runtime/knowledge/search_postgresql.py",
         "runtime/knowledge/search_sqlite.py",
         "runtime/knowledge/store.py",

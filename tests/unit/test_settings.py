@@ -281,3 +281,28 @@ def test_origins_are_read_as_browsers_send_them() -> None:
 def test_an_origin_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="PANEL_ORIGINS"):
         settings.load({"PANEL_ORIGINS": text})
+
+
+EMBEDDINGS = {
+    "BRANCHLINE_EMBEDDINGS_URL": "http://127.0.0.1:11434/v1",
+    "BRANCHLINE_EMBEDDINGS_MODEL": "small",
+    "BRANCHLINE_EMBEDDINGS_KEY": "a-secret-key",
+}
+
+
+def test_an_embeddings_endpoint_is_configured_by_its_address_and_model() -> None:
+    assert settings.load({}).embeddings.url == ""
+    assert settings.load(EMBEDDINGS).embeddings.model == "small"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MODEL", ""), ("URL", "ftp://example.com"), ("URL", "http://"), ("BATCH", "0"), ("TIMEOUT", "0"),
+     ("QUERY_TIMEOUT", "0"), ("SIMILARITY", "1.1")],
+    ids=["model", "scheme", "host", "batch", "timeout", "query", "similarity"],
+)  # fmt: skip
+def test_an_embeddings_endpoint_that_cannot_be_asked_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"BRANCHLINE_EMBEDDINGS_{name}") as refused:
+        settings.load({**EMBEDDINGS, f"BRANCHLINE_EMBEDDINGS_{name}": value})
+
+    assert "a-secret-key" not in str(refused.value)

@@ -38,6 +38,7 @@ _STATUS: Mapping[type[Exception], tuple[int, str]] = {
     errors.StoreUnavailable: (503, "Database not available"),
     errors.StreamUnavailable: (503, "Redis not available"),
     errors.FilesUnavailable: (503, "Files not available"),
+    errors.EmbeddingsUnavailable: (503, "Embeddings not available"),
     errors.PoolSilent: (503, "Pool does not answer"),
     errors.WorkerElsewhere: (503, "Worker not here yet"),
     errors.Unavailable: (503, "Not available"),

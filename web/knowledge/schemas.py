@@ -150,6 +150,13 @@ class Source(outputs.Output):
     project_id = fields.String(allow_none=True)
     documents = fields.Integer(metadata=says("how many it has"))
     passages = fields.Integer(metadata=says("how many they have"))
+    embedded = fields.Integer(
+        allow_none=True,
+        metadata=says(
+            "how many of the passages are found by what they mean, too; the others will be. null where no "
+            "embeddings endpoint is configured"
+        ),
+    )
     created_at = outputs.moment()
     updated_at = outputs.moment(
         metadata=says("when a document was added or replaced last; `created_at` if there are none")

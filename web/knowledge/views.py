@@ -9,7 +9,7 @@ from flask import Response, request
 from runtime.knowledge import ingestion_store, store
 from runtime.knowledge.ingestions import Ingestions
 from runtime.knowledge.model import Language, Project
-from runtime.knowledge.service import Knowledge, Sent
+from runtime.knowledge.service import Sent
 from web.api import body_limits
 from web.api.openapi import Blueprint
 from web.api.schemas import outputs
@@ -18,6 +18,7 @@ from web.http.multipart import FILE_BODY, read_file
 from web.http.responses import json_response, no_content
 from web.knowledge import schemas
 from web.knowledge.content import Content
+from web.knowledge.service import knowledge
 from web.security import auth, scope
 
 views = Blueprint(
@@ -39,7 +40,8 @@ _SourceAnswer = outputs.wrapped("SourceAnswer", source=schemas.Source)
 @views.response(200, outputs.page_of(schemas.Source))
 def list_sources(given: dict[str, Any]) -> Response:
     """Your sources, by their names."""
-    page = core.database.read(store.list_sources, auth.current_user().workspace_id, **given)
+    workspace_id = auth.current_user().workspace_id
+    page = core.database.read(store.list_sources, workspace_id, **given, model=knowledge().model)
     return json_response({"items": [source.encode() for source in page.items], "next": page.next})
 
 
@@ -59,6 +61,7 @@ def create_source(given: dict[str, Any]) -> Response:
         given["name"],
         Language(given["language"]),
         given["project_id"],
+        knowledge().model,
     )
     return json_response({"source": made.encode()}, 201)
 
@@ -67,7 +70,8 @@ def create_source(given: dict[str, Any]) -> Response:
 @views.response(200, _SourceAnswer)
 def get_source(source_id: str) -> Response:
     """One source."""
-    found = core.database.read(store.get_source, auth.current_user().workspace_id, source_id)
+    workspace_id = auth.current_user().workspace_id
+    found = core.database.read(store.get_source, workspace_id, source_id, knowledge().model)
     return json_response({"source": found.encode()})
 
 
@@ -75,7 +79,7 @@ def get_source(source_id: str) -> Response:
 @views.response(204)
 def delete_source(source_id: str) -> Response:
     """Delete a source with all its documents."""
-    _knowledge().remove_source(auth.current_user(), source_id)
+    knowledge().remove_source(auth.current_user(), source_id)
     return no_content()
 
 
@@ -102,7 +106,7 @@ def add_document(given: dict[str, Any], source_id: str) -> Response:
     content = Content()
     name = read_file(request, content.write)
     name = given["name"] or name
-    added, changed = _knowledge().add(auth.current_user(), source_id, Sent(name, bytes(content)))
+    added, changed = knowledge().add(auth.current_user(), source_id, Sent(name, bytes(content)))
     return json_response({"document": added.encode(), "changed": changed}, 201)
 
 
@@ -174,11 +178,7 @@ def search(given: dict[str, Any]) -> Response:
     user = auth.current_user()
     project = Project(given["project_id"]) if given["project_id"] is not None else None
     with core.searches.hold(user.id):
-        found = _knowledge().search(
+        found = knowledge().search(
             user.workspace_id, given["q"], given["k"], given["source"], project=project
         )
     return json_response({"items": [one.encode() for one in found]})
-
-
-def _knowledge() -> Knowledge:
-    return Knowledge(core.database)

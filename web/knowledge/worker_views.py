@@ -9,7 +9,7 @@ from flask import Response, g, request
 
 from runtime.errors import Forbidden, StaleAttempt, Unauthenticated
 from runtime.knowledge.model import Kind, Project
-from runtime.knowledge.service import Knowledge, Sent
+from runtime.knowledge.service import Sent
 from runtime.model import Run
 from runtime.tokens import RunGrant
 from web.api.openapi import Blueprint
@@ -19,6 +19,7 @@ from web.http.parsing import pieces
 from web.http.responses import json_response
 from web.knowledge import schemas
 from web.knowledge.content import Content
+from web.knowledge.service import knowledge
 from web.security import scope
 
 views = Blueprint(
@@ -45,7 +46,7 @@ def search_for_run(given: dict[str, Any], run_id: str) -> Response:
     run: Run = g.run
     _check_granted(run)
     with core.searches.hold(run.user_id):
-        found = Knowledge(core.database).search(
+        found = knowledge().search(
             run.workspace_id, given["q"], given["k"], source_name=given["source"], project=_project_of(run)
         )
     return json_response({"items": [one.encode() for one in found]})
@@ -60,7 +61,7 @@ def find_document_for_run(given: dict[str, Any], run_id: str) -> Response:
     """
     run: Run = g.run
     _check_granted(run)
-    found = Knowledge(core.database).find_for_run(run, _project_of(run), given["source"], given["name"])
+    found = knowledge().find_for_run(run, _project_of(run), given["source"], given["name"])
     return json_response({"document": found and found.encode()})
 
 
@@ -83,7 +84,7 @@ def add_document_of_run(given: dict[str, Any], run_id: str) -> Response:
         kind = given["kind"] and Kind(given["kind"])
         sent = Sent(given["name"], bytes(content), kind, given["digest"], given["validator"])
         try:
-            added, changed = Knowledge(core.database).add_of_run(run, _project_of(run), given["source"], sent)
+            added, changed = knowledge().add_of_run(run, _project_of(run), given["source"], sent)
         except StaleAttempt as error:
             raise Unauthenticated("The attempt has ended, and writes nothing any more.") from error
     return json_response({"document": added.encode(), "changed": changed}, 201)

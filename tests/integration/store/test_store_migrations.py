@@ -81,7 +81,7 @@ def test_a_new_database_is_brought_to_the_head_and_stays_there(empty_url: str) -
     migrate.upgrade(empty_url)
     migrate.upgrade(empty_url)
 
-    assert migrate.current(empty_url) == migrate.head() == "0035"
+    assert migrate.current(empty_url) == migrate.head() == "0036"
 
 
 def test_the_names_of_the_migrations_are_their_chain() -> None:

@@ -1,0 +1,28 @@
+"""The knowledge base of an app, and what its process does for that beside its requests."""
+
+from __future__ import annotations
+
+from flask import Flask, current_app
+
+from runtime.knowledge.embedder import Embedder
+from runtime.knowledge.meaning import Meaning
+from runtime.knowledge.service import Knowledge
+from web.core import Core, core
+
+_NAME = "knowledge"
+
+
+def init_app(app: Flask, core: Core) -> None:
+    """Make the knowledge base of an app."""
+    meaning = app.extensions[_NAME] = Meaning.of(core.settings.embeddings)
+    if meaning is not None:
+        core.at_start.append(lambda: _embed(core, meaning))
+
+
+def knowledge() -> Knowledge:
+    """That of the app that handles the current request."""
+    return Knowledge(core.database, current_app.extensions[_NAME])
+
+
+def _embed(core: Core, meaning: Meaning) -> None:
+    core.duties.start("embed passages", Embedder(core.database, meaning.endpoint).run, essential=False)
