@@ -7,7 +7,7 @@ LOCK   := config/requirements.lock
 SOURCE := setup.cfg pyproject.toml $(LOCK) config/install.py
 UI     := web/static/index.html
 # The extras of setup.cfg that everything on one machine needs.
-LOCAL  := cli,flower,local,workers
+LOCAL  := cli,flower,local,vectors,workers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

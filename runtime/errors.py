@@ -30,6 +30,7 @@
     │   ├── PoolSilent             the pool process that executes a run
     │   └── WorkerElsewhere        a pool has the worker, and this process does not
     ├── LimitExceeded              a computation needs more time or memory than it may
+    │   └── TooManyVectors         to be compared by one process
     ├── AttemptEnded               this attempt may no longer write
     │   └── StaleAttempt           a later attempt has begun, or the run has ended
     ├── LinesMissing               of numbered lines some have not come
@@ -270,6 +271,10 @@ class WorkerElsewhere(Unavailable):
 
 class LimitExceeded(BranchlineError):
     """It needs more time or memory than it may."""
+
+
+class TooManyVectors(LimitExceeded):
+    """There are more vectors than one process compares with another."""
 
 
 class AttemptEnded(BranchlineError):

@@ -54,7 +54,7 @@ class Filled:
     ) -> list[tuple[str, Sequence[str]]]:
         """The documents and headings of what is found."""
         found = Knowledge(self.database).search(self.user.workspace_id, query, k, source_id)
-        return [(one.document, one.titles) for one in found]
+        return [(one.document, one.titles) for one in found.passages]
 
 
 def main() -> int:

@@ -112,9 +112,12 @@ def search(
     """Show the passages that fit QUERY best, the best first."""
     api = sign_in(url, email, token)
     where = {} if source is None else {"source": _id_of(api, source)}
-    found = api.get("/api/knowledge/search", q=query, k=k, **where)["items"]
+    answer = api.get("/api/knowledge/search", q=query, k=k, **where)
+    found, vectors = answer["items"], answer.get("vectors")
     if json:
-        return print_json({"items": found})
+        return print_json({"items": found, "vectors": vectors})
+    if vectors == "unavailable":
+        say("By words alone, for the embeddings endpoint does not answer:")
     if not found:
         say("Nothing was found.")
     for number, one in enumerate(found, 1):

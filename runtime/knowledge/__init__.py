@@ -15,7 +15,9 @@
     vectors      vectors as they are stored
     embeddings   the SQL of vectors
     embedder     has passages embedded that have no vector
+    nearest      the passages whose vectors are nearest to a query's
     meaning      what a process needs to find passages by what they mean
+    fusion       one ranking of two
     service      what a person may do with all this
 
 Nothing of it is searched across workspaces: each query names the workspace itself.

@@ -43,6 +43,16 @@ class Project:
     """None: only those without one."""
 
 
+class Vectors(StrEnum):
+    """Whether a search has found passages by what they mean, too."""
+
+    NONE = "none"
+    """No embeddings endpoint is configured."""
+    USED = "used"
+    UNAVAILABLE = "unavailable"
+    """The endpoint has not answered in time, or there are too many vectors: it was by words alone."""
+
+
 class Kind(StrEnum):
     """What a document is read as."""
 
@@ -136,6 +146,18 @@ class Passage:
     def decode(cls, said: Mapping[str, Any]) -> Passage:
         """One that :func:`reading.read` has answered."""
         return cls(said["titles"], said["text"], said["words"])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a search has found."""
+
+    passages: Sequence[Found]
+    vectors: Vectors
+
+    def encode(self) -> dict[str, Json]:
+        """The answer as the API shows it."""
+        return {"items": [one.encode() for one in self.passages], "vectors": self.vectors}
 
 
 @dataclass(frozen=True, slots=True)

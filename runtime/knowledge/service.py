@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from dataclasses import dataclass
 
-from runtime.errors import FieldError, Invalid, SearchTooLong
+from runtime.errors import EmbeddingsUnavailable, FieldError, Invalid, SearchTooLong, TooManyVectors
 from runtime.knowledge import reading, store
-from runtime.knowledge.meaning import Meaning
-from runtime.knowledge.model import Document, Found, Kind, Project
+from runtime.knowledge.meaning import Meaning, Near
+from runtime.knowledge.model import Answer, Document, Kind, Project, Vectors
 from runtime.knowledge.store import NewDocument
 from runtime.model import Run, User
 from runtime.store import Database
+
+log = logging.getLogger(__name__)
 
 LONGEST_NAME = 500
 """Characters that the name of a document may have."""
@@ -103,18 +106,35 @@ class Knowledge:
         source_id: str | None = None,
         source_name: str | None = None,
         project: Project | None = None,
-    ) -> list[Found]:
+    ) -> Answer:
         """The ``k`` passages that fit best, of all sources of a workspace, of what a project sees, or of one.
 
         Raises NotFound, and Invalid where it takes too long.
         """
         if source_name is not None:
             source_id = self._database.read(store.source_named, workspace_id, source_name, project)
+        vectors, near = self._near(query)
+        what = (workspace_id, query, k, source_id, project)
         try:
-            return self._database.search(store.search, workspace_id, query, k, source_id, project)
+            try:
+                found = self._database.search(store.search, *what, near)
+            except TooManyVectors as error:
+                log.warning("a search is by words alone: %s", error)
+                vectors, found = Vectors.UNAVAILABLE, self._database.search(store.search, *what)
+            return Answer(found, vectors)
         except SearchTooLong as error:
             problem = f"took longer than {error.seconds:g} seconds; ask for fewer words, or in one source"
             raise Invalid(f"The search {problem}.", [FieldError(("q",), problem)]) from error
+
+    def _near(self, query: str) -> tuple[Vectors, Near | None]:
+        """What finds passages by the meaning of a query, if that is to be had now."""
+        if self._meaning is None:
+            return Vectors.NONE, None
+        try:
+            return Vectors.USED, self._meaning.near(query)
+        except EmbeddingsUnavailable as error:
+            log.warning("a search is by words alone: %s", error)
+            return Vectors.UNAVAILABLE, None
 
 
 def _checked(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from runtime.errors import Conflict, NotFound, StaleAttempt
-from runtime.knowledge import embeddings, search_postgresql, search_sqlite, words
+from runtime.knowledge import embeddings, fusion, search_postgresql, search_sqlite, words
+from runtime.knowledge.meaning import Near
 from runtime.knowledge.model import Document, Found, Kind, Language, Passage, Project, Source
 from runtime.knowledge.tables import documents, passages, sources
 from runtime.model import Run
@@ -261,19 +263,26 @@ def search(
     k: int,
     source_id: str | None = None,
     project: Project | None = None,
+    near: Near | None = None,
 ) -> list[Found]:
     """The ``k`` passages of a workspace that fit best, the best first.
 
-    They have one word of the query at least. ``source_id``: of this source only; ``project``: of what
-    that sees. Raises NotFound.
+    They have one word of the query at least, unless ``near`` finds them by what it means. ``source_id``: of
+    this source only; ``project``: of what that sees. Raises NotFound, and what ``near`` does.
     """
     source_ids = _searched(c, workspace_id, source_id, project)
     wanted = words.asked(query)
     if not wanted or source_ids == []:
         return []
     engine = search_postgresql if c.dialect.name == "postgresql" else search_sqlite
-    scores = engine.find(c, workspace_id, wanted, k, source_ids)
-    return _shown(c, workspace_id, scores, wanted)
+    if near is None:
+        scores = engine.find(c, workspace_id, wanted, k, source_ids)
+    else:
+        depth = max(k, fusion.DEPTH)
+        by_meaning = near(c, workspace_id, depth, source_ids)
+        by_words = engine.find(c, workspace_id, wanted, depth, source_ids)
+        scores = fusion.fuse((by_meaning(), sorted(by_words, key=lambda id: (-by_words[id], id))))
+    return _shown(c, workspace_id, scores, k, wanted, source_ids)
 
 
 def _searched(
@@ -292,12 +301,21 @@ def _searched(
 
 
 def _shown(
-    c: Connection, workspace_id: str, scores: Mapping[int, float], wanted: Sequence[str]
+    c: Connection,
+    workspace_id: str,
+    scores: Mapping[int, float],
+    k: int,
+    wanted: Sequence[str],
+    source_ids: Sequence[str] | None,
 ) -> list[Found]:
-    """The passages, the best first."""
-    rows = c.execute(_found(workspace_id).where(passages.c.id.in_(scores)))
-    found = [_as_found(row, wanted, round(scores[row.id], 6)) for row in rows]
-    return sorted(found, key=lambda one: (-one.score, one.document, one.position))
+    """The ``k`` best passages, the best first; of these sources only."""
+    # A few may be gone, or others now: vectors are kept for longer than this transaction.
+    best = heapq.nlargest(2 * k, scores, key=lambda id: scores[id])
+    query = _found(workspace_id).where(passages.c.id.in_(best))
+    if source_ids is not None:
+        query = query.where(passages.c.source_id.in_(source_ids))
+    rows = sorted(c.execute(query), key=lambda row: (-scores[row.id], row.document, row.position))
+    return [_as_found(row, wanted, round(scores[row.id], 6)) for row in rows[:k]]
 
 
 def _found(workspace_id: str) -> sa.Select[Any]:

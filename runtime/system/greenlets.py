@@ -66,10 +66,14 @@ class ThreadPool:
         """What ``function`` returns. Raises what it raises."""
         if not patched():
             return function(*args, **kwargs)
-        result, error = self._threads.apply(_outcome, (function, args, kwargs))
-        if error is not None:
-            raise error
-        return cast(T, result)
+        return cast(T, _result(*self._threads.apply(_outcome, (function, args, kwargs))))
+
+    def begin(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
+        """The same, for a caller with more to do: what is returned waits for the result."""
+        if not patched():
+            return begin(function, *args, **kwargs)
+        begun = self._threads.spawn(_outcome, function, args, kwargs)
+        return lambda: cast(T, _result(*begun.get()))
 
     @cached_property
     def _threads(self) -> Any:
@@ -109,10 +113,35 @@ class Home:
 
         self._hub.loop.run_callback_threadsafe(gevent.spawn, work)
         done.acquire()
-        result, error = found[0]
-        if error is not None:
-            raise error
-        return cast(T, result)
+        return cast(T, _result(*found[0]))
+
+
+def begin(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
+    """Begin a call in a native thread; what is returned waits for its result, and raises what it raises.
+
+    For a thread without greenlets, such as one of a :class:`ThreadPool`: they would wait with it.
+    """
+    done = original("_thread", "allocate_lock")()
+    done.acquire()
+    found: list[tuple[Any, Exception | None]] = []
+
+    def work() -> None:
+        found.append(_outcome(function, args, kwargs))
+        done.release()
+
+    original("_thread", "start_new_thread")(work, ())
+
+    def wait() -> T:
+        done.acquire()
+        return cast(T, _result(*found[0]))
+
+    return wait
+
+
+def _result(result: Any, error: Exception | None) -> Any:
+    if error is not None:
+        raise error
+    return result
 
 
 def _outcome(function: Any, args: Any, kwargs: Any) -> tuple[Any, Exception | None]:

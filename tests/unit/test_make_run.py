@@ -52,7 +52,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("Makefile", "pyproject.toml", "config/install.py", "web/ui/with-node"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(CHECKOUT / name, tmp_path / name)
-    extras = "".join(f"{name} =\n" for name in ("build", "cli", "flower", "local", "workers"))
+    extras = "".join(f"{name} =\n" for name in ("build", "cli", "flower", "local", "vectors", "workers"))
     setup = f"[options]\ninstall_requires =\n    tiny\n[options.extras_require]\n{extras}"
     (tmp_path / "setup.cfg").write_text(setup)
     (tmp_path / "config" / "requirements.lock").write_text("tiny==1.0\n    # via branchline\n")

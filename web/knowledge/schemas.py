@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from runtime.knowledge.ingestions import MOST_ADDRESSES
-from runtime.knowledge.model import Kind, Language
+from runtime.knowledge.model import Kind, Language, Vectors
 from runtime.knowledge.service import LONGEST_NAME
 from runtime.store.files import MOST as MOST_FILES
 from runtime.transfer.kinds import Id, Several, named, one_of, says
@@ -217,6 +217,17 @@ class Passage(outputs.Output):
 
 
 PASSAGES = outputs.wrapped("PassagesAnswer", items=fields.List(fields.Nested(Passage)))
+ANSWER = outputs.wrapped(
+    "SearchAnswer",
+    items=fields.List(fields.Nested(Passage)),
+    vectors=one_of(
+        Vectors,
+        metadata=says(
+            "whether passages were found by what they mean, too: `used`; `none`: no embeddings endpoint is "
+            "configured; `unavailable`: it has not answered in time"
+        ),
+    ),
+)
 FOUND = outputs.wrapped("FoundDocumentAnswer", document=fields.Nested(Document, allow_none=True))
 ADDED = outputs.wrapped(
     "DocumentAnswer",

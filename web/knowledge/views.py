@@ -169,11 +169,12 @@ def read_passages(given: dict[str, Any], source_id: str, document_id: str) -> Re
 
 @views.route("/search")
 @views.arguments(schemas.SearchQuery, location="query")
-@views.response(200, schemas.PASSAGES)
+@views.response(200, schemas.ANSWER)
 def search(given: dict[str, Any]) -> Response:
     """The passages of your documents that fit best, the best first, and where they have what was asked.
 
-    Case and accents make no difference. A query without any word finds nothing.
+    Case and accents make no difference. A query without any word finds nothing. Where an embeddings
+    endpoint is configured, passages are found by what they mean as well, and `vectors` says so.
     """
     user = auth.current_user()
     project = Project(given["project_id"]) if given["project_id"] is not None else None
@@ -181,4 +182,4 @@ def search(given: dict[str, Any]) -> Response:
         found = knowledge().search(
             user.workspace_id, given["q"], given["k"], given["source"], project=project
         )
-    return json_response({"items": [one.encode() for one in found]})
+    return json_response(found.encode())

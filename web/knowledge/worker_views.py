@@ -34,7 +34,7 @@ views.before_request(run_token_required)
 
 @views.route("/search")
 @views.arguments(schemas.WorkerSearchQuery, location="query")
-@views.response(200, schemas.PASSAGES)
+@views.response(200, schemas.ANSWER)
 def search_for_run(given: dict[str, Any], run_id: str) -> Response:
     """The passages of its user's documents that fit best, the best first, as `/api/knowledge/search` has
     them.
@@ -49,7 +49,7 @@ def search_for_run(given: dict[str, Any], run_id: str) -> Response:
         found = knowledge().search(
             run.workspace_id, given["q"], given["k"], source_name=given["source"], project=_project_of(run)
         )
-    return json_response({"items": [one.encode() for one in found]})
+    return json_response(found.encode())
 
 
 @views.route("/documents")
