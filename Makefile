@@ -12,7 +12,7 @@ LOCAL  := cli,flower,local,vectors,workers
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint format ui sdk audit frameworks gradio real-model bench soak lock clean
+.PHONY: help run test lint format ui sdk audit frameworks gradio real-model retrieval bench soak lock clean
 
 help:
 	@echo 'make run          set everything up and start Branchline; Ctrl-C stops it'
@@ -25,6 +25,7 @@ help:
 	@echo 'make frameworks   run the tests of agents that are made with other libraries'
 	@echo 'make gradio       install Gradio, for branchline gradio, and run the tests of its page'
 	@echo 'make real-model   run the tests that talk to a real language model'
+	@echo 'make retrieval    measure how well and how fast the knowledge base is searched, with a small embedding model'
 	@echo 'make bench        measure everything, in five minutes; ARGS="rate start" chooses'
 	@echo 'make soak         break everything under load for ten minutes; SEED=7 SECONDS=60 choose'
 	@echo 'make lock         choose the newest versions that setup.cfg allows'
@@ -69,6 +70,9 @@ gradio: $(VENV)/installed-gradio
 
 real-model: $(VENV)/installed-real-model
 	@$(BIN)/python -m pytest -m real_model $(ARGS)
+
+retrieval: $(VENV)/installed-retrieval
+	@$(BIN)/python -m bench.knowledge $(ARGS)
 
 bench: $(VENV)/installed-bench
 	@$(BIN)/python -m bench $(ARGS)
@@ -135,11 +139,12 @@ $(VENV)/installed-test: EXTRAS := $(LOCAL),test
 $(VENV)/installed-audit: EXTRAS := $(LOCAL),test,audit
 $(VENV)/installed-bench: EXTRAS := $(LOCAL),test,bench
 $(VENV)/installed-real-model: EXTRAS := $(LOCAL),test,real-model
+$(VENV)/installed-retrieval: EXTRAS := $(LOCAL),test,bench,embedding-model
 $(VENV)/installed-frameworks: EXTRAS := $(LOCAL),test,frameworks
 $(VENV)/installed-s3: EXTRAS := $(LOCAL),test,s3,s3-server
 $(VENV)/installed-gradio: EXTRAS := $(LOCAL),test,gradio
 
-$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-audit $(VENV)/installed-bench $(VENV)/installed-real-model $(VENV)/installed-frameworks $(VENV)/installed-s3 $(VENV)/installed-gradio: $(SOURCE) | $(BIN)/python
+$(VENV)/installed $(VENV)/installed-test $(VENV)/installed-audit $(VENV)/installed-bench $(VENV)/installed-real-model $(VENV)/installed-retrieval $(VENV)/installed-frameworks $(VENV)/installed-s3 $(VENV)/installed-gradio: $(SOURCE) | $(BIN)/python
 	@echo "Installing what Branchline needs into $(VENV) (the first time takes about a minute) ..."
 	@$(BIN)/python config/install.py $(EXTRAS)
 	@touch $@
