@@ -17,7 +17,7 @@ import gevent
 from runtime.errors import EmbeddingsUnavailable
 from runtime.knowledge import embeddings
 from runtime.knowledge.embeddings import EMBED, Unembedded
-from runtime.knowledge.endpoint import Endpoint
+from runtime.knowledge.endpoint import REFUSALS, Endpoint
 from runtime.store import Database, outbox
 from runtime.store.outbox import Task
 
@@ -28,8 +28,6 @@ _LOOKED = 1.0
 _TASKS = 20
 """Documents whose passages may be in one request."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
-_REFUSALS = (400, 413, 422)
-"""What an endpoint answers where a text is one that it does not take."""
 _ANY_TEXT = "a text"
 
 
@@ -86,7 +84,7 @@ class Embedder:
         try:
             return [*self._endpoint.embed([passage.content for passage in batch])]
         except EmbeddingsUnavailable as error:
-            if error.status not in _REFUSALS:
+            if error.status not in REFUSALS:
                 raise
         if len(batch) > 1:
             half = len(batch) // 2

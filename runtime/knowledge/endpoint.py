@@ -21,6 +21,8 @@ from runtime.settings import EmbeddingsSettings
 
 _LARGEST = 64 << 20
 """Bytes of an answer."""
+REFUSALS = (400, 413, 422)
+"""What is answered where a text is one that the model does not take."""
 _LONGEST_PAUSE = 600.0
 """Seconds that an endpoint may want to be left alone."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -9,13 +11,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from runtime.errors import ConfigurationError
-from runtime.knowledge.endpoint import Endpoint
+from runtime.errors import ConfigurationError, EmbeddingsUnavailable
+from runtime.knowledge.endpoint import REFUSALS, Endpoint
 from runtime.settings import EmbeddingsSettings
 
 if TYPE_CHECKING:
     from runtime.knowledge.nearest import Vectors
 
+log = logging.getLogger(__name__)
+
+_PAUSE = 5.0
+"""Seconds for which an endpoint is not asked that has not answered."""
 Near = Callable[[Connection, str, int, Sequence[str] | None], Callable[[], list[int]]]
 """``near(c, workspace_id, k, source_ids)()``: the passages that are nearest to a query, the nearest first.
 They are looked for from the first call on, while something else is done.
@@ -29,6 +35,8 @@ class Meaning:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self._until = 0.0
+        """When the endpoint may be asked again, by the monotonic clock."""
 
     @classmethod
     def of(cls, settings: EmbeddingsSettings) -> Meaning | None:
@@ -44,7 +52,7 @@ class Meaning:
 
     def near(self, query: str) -> Near:
         """What finds passages by the meaning of a query. Raises EmbeddingsUnavailable."""
-        vector, least = self.endpoint.embed_query(query), self.endpoint.similarity
+        vector, least = self._vector(query), self.endpoint.similarity
 
         def near(
             c: Connection, workspace_id: str, k: int, source_ids: Sequence[str] | None
@@ -52,6 +60,18 @@ class Meaning:
             return self._vectors.nearest(c, workspace_id, vector, least, k, source_ids)
 
         return near
+
+    def _vector(self, query: str) -> bytes:
+        """A search that waits keeps others waiting, so not each waits for an endpoint that is away."""
+        if time.monotonic() < self._until:
+            raise EmbeddingsUnavailable("did not answer a moment ago")
+        try:
+            return self.endpoint.embed_query(query)
+        except EmbeddingsUnavailable as error:
+            if error.status not in REFUSALS:
+                self._until = time.monotonic() + _PAUSE
+            log.warning("a search is by words alone: %s", error)
+            raise
 
     @cached_property
     def _vectors(self) -> Vectors:

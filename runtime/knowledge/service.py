@@ -132,8 +132,7 @@ class Knowledge:
             return Vectors.NONE, None
         try:
             return Vectors.USED, self._meaning.near(query)
-        except EmbeddingsUnavailable as error:
-            log.warning("a search is by words alone: %s", error)
+        except EmbeddingsUnavailable:
             return Vectors.UNAVAILABLE, None
 
 

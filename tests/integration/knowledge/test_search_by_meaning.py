@@ -148,6 +148,10 @@ def test_an_endpoint_that_fails_leaves_the_search_by_words(
     assert "a search is by words alone" in caplog.text
     assert "a-secret-key" not in caplog.text
 
+    asked = len(fake.requests)
+    assert answer(ada, "mice")["vectors"] == "unavailable"
+    assert len(fake.requests) == asked  # not each search waits for it
+
 
 def test_more_vectors_than_a_process_keeps_are_not_searched(
     ada: Client, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
