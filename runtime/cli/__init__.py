@@ -29,6 +29,10 @@ _COMMANDS = {
         "check": ("runtime.cli.check:check", "Check the settings and every worker folder."),
         "install": ("runtime.cli.install:install", "Make the environments that workers require."),
         "migrate": ("runtime.cli.database:migrate", "Upgrade the database schema."),
+        "index-vectors": (
+            "runtime.knowledge.command:index_vectors",
+            "Index the vectors of passages (PostgreSQL).",
+        ),
         "runs": ("runtime.cli.runs:runs", "List, show and cancel runs."),
         "outbox": ("runtime.cli.outbox:outbox", "List and replay what could not be carried out."),
         "user": ("runtime.cli.users:user", "Add accounts, and change passwords."),

@@ -17,6 +17,8 @@
     embedder     has passages embedded that have no vector
     nearest      the passages whose vectors are nearest to a query's
     meaning      what a process needs to find passages by what they mean
+    hnsw         the index of vectors that PostgreSQL may have
+    command      the command that makes it
     fusion       one ranking of two
     service      what a person may do with all this
 

@@ -7,7 +7,7 @@ with its vectors: a search reads those that are new, and forgets those that are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from runtime.errors import TooManyVectors
-from runtime.knowledge.tables import embeddings, sources
+from runtime.knowledge import hnsw
+from runtime.knowledge.tables import documents, embeddings, sources
 from runtime.knowledge.vectors import STORED
 from runtime.system import greenlets
 
@@ -70,6 +71,9 @@ class Vectors:
             query = query.where(sources.c.id.in_(source_ids))
         wanted = np.frombuffer(vector, STORED).astype(np.float32)
         versions = {row.id: row.vectors_version for row in c.execute(query)}
+        if self._has_index(c, versions, wanted.size):
+            found = hnsw.nearest(c, self._model, vector, least, k, [*versions])
+            return lambda: found
         matrices = [self._matrix(c, id, version, wanted.size) for id, version in versions.items()]
         if sum(matrix.size for matrix in matrices) > MOST:
             raise TooManyVectors
@@ -77,6 +81,13 @@ class Vectors:
         # On SQLite this is a thread already, in which no greenlet could wait.
         begin = greenlets.begin if c.dialect.name == "sqlite" else _threads.begin
         return begin(_nearest, matrices, wanted, least, k)
+
+    def _has_index(self, c: Connection, source_ids: Collection[str], dimensions: int) -> bool:
+        """Whether so many vectors are searched that an index is asked, and there is one."""
+        if not hnsw.is_there(c, self._model, dimensions):
+            return False
+        number = sa.select(sa.func.sum(documents.c.passages)).where(documents.c.source_id.in_(source_ids))
+        return (c.execute(number).scalar() or 0) >= hnsw.LEAST
 
     def _matrix(self, c: Connection, source_id: str, version: int, dimensions: int) -> _Matrix:
         """The vectors of a source, at that version or a later one."""

@@ -20,3 +20,8 @@ def encode(values: Sequence[float]) -> bytes:
     if not (math.isfinite(length) and length):
         raise ValueError("a vector without a direction")
     return struct.pack(f"<{len(values)}e", *(value / length for value in values))
+
+
+def decode(stored: bytes) -> list[float]:
+    """The numbers of a vector that is stored."""
+    return [*struct.unpack(f"<{len(stored) // 2}e", stored)]

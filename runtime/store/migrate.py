@@ -79,6 +79,24 @@ def require(url: str) -> None:
         raise ConfigurationError(describe(revision))
 
 
+@contextmanager
+def autocommit(url: str) -> Iterator[sa.Connection]:
+    """A connection for what takes long and cannot be part of a transaction, such as to make an index.
+
+    Raises StoreUnavailable and ConfigurationError as :func:`current`.
+    """
+    engine = _engine(database_address.parse(url), "BEGIN")
+    try:
+        with engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+    except exc.SQLAlchemyError as error:
+        if translated := _translated(error):
+            raise translated from error
+        raise
+    finally:
+        engine.dispose()
+
+
 def describe(revision: str | None) -> str:
     """How the migration of a database that is behind differs from ours, and what to do."""
     return f"The database is at {revision or 'nothing'}, not at {head()}. Run: branchline migrate"

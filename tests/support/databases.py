@@ -18,14 +18,17 @@ ON_BOTH_DATABASES = pytest.mark.parametrize("stack_database_url", ["sqlite", "po
 
 @contextmanager
 def own_postgresql(
-    *, addresses: tuple[str, ...] = ("127.0.0.1",), **settings: str
+    *, module: str = "", addresses: tuple[str, ...] = ("127.0.0.1",), **settings: str
 ) -> Iterator[PostgreSQLServer]:
-    """A server for tests that stop it or cut it off; skips them where none is installed."""
+    """A server for tests that stop it or cut it off, or that need a ``module`` of it.
+
+    Skips them where none is installed.
+    """
     folder = Path(tempfile.mkdtemp(prefix="branchline-"))  # PostgreSQL's user may not look into pytest's
     settings = {"fsync": "off", "shared_buffers": "16MB", **settings}
     try:
         try:
-            server = PostgreSQLServer(folder / "postgresql", addresses=addresses, settings=settings)
+            server = PostgreSQLServer(folder / "postgresql", module, addresses=addresses, settings=settings)
         except NoPostgreSQL as reason:
             pytest.skip(str(reason))
         with server:

@@ -47,6 +47,7 @@ ONLY_IN = {
         "runtime/knowledge/citations.py",
         "runtime/knowledge/ingestion_store.py",
         "runtime/knowledge/embeddings.py",
+        "runtime/knowledge/hnsw.py",
         "runtime/knowledge/meaning.py",
         "runtime/knowledge/nearest.py",
         "runtime/knowledge/search_postgresql.py",

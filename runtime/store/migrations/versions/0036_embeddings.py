@@ -45,5 +45,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop them."""
     op.drop_table("knowledge_embeddings")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION IF EXISTS knowledge_halfvec")  # of `branchline index-vectors`
     op.drop_column("knowledge_sources", "vectors_version")
     op.drop_column("knowledge_sources", "embedded_by")
