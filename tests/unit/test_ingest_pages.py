@@ -213,7 +213,8 @@ def test_the_addresses_of_a_message_are_added(site: Website, monkeypatch: pytest
     assert first == "2 documents added to the source 'documents', 1 document could not be added."
     assert failed == [f"- {site.url}/none: it was answered with 404 Not Found"]
     [told] = result.messages[-1].data["failed"]
-    assert told == {"name": f"{site.url}/none", "problem": "it was answered with 404 Not Found"}
+    url = f"{site.url}/none"
+    assert told == {"name": url, "url": url, "problem": "it was answered with 404 Not Found"}
 
 
 def test_another_validator_of_a_page_that_is_the_same_is_kept(
