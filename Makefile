@@ -101,7 +101,7 @@ clean:
 UI_SOURCES := $(shell find web/ui -name node_modules -prune -o -type f \
 	! -name openapi.json ! -name schema.d.ts ! -name '*.test.ts' -print)
 API := $(wildcard web/api/*.py web/api/schemas/*.py web/sessions/*.py runtime/sessions/model.py web/panel/*.py runtime/panel/model.py \
-	web/knowledge/*.py runtime/knowledge/model.py) runtime/model.py
+	web/knowledge/*.py runtime/knowledge/model.py web/systems/*.py runtime/systems/model.py) runtime/model.py
 NPM := cd web/ui && ./with-node npm
 
 ui: $(VENV)/installed $(UI)

@@ -1,4 +1,4 @@
-import type { Passage } from '@branchline/client/api/types';
+import type { KnowledgeFound, Passage } from '@branchline/client/api/types';
 import { FileText } from 'lucide-react';
 import { useMemo } from 'react';
 import { Link } from 'wouter';
@@ -18,7 +18,7 @@ export function SearchResults({ q, sourceId }: { q: string; sourceId: string | n
     <section className="found" aria-label="Found passages" aria-busy={isPlaceholderData || !data}>
       <p className="quiet" role="status">{data ? summary(data, q, sourceId) : 'Searching …'}</p>
       <ol>
-        {data?.map((passage) => (
+        {data?.items.map((passage) => (
           <li key={`${passage.document_id}/${passage.position}`}>
             <Found passage={passage} q={q} withSource={!sourceId} />
           </li>
@@ -28,10 +28,13 @@ export function SearchResults({ q, sourceId }: { q: string; sourceId: string | n
   );
 }
 
-function summary(found: readonly Passage[], q: string, sourceId: string | null): string {
-  if (found.length) return `${counted(found.length, 'passage')}, the best first`;
-  return `No passage ${sourceId ? 'of this source ' : ''}has a word of “${q}”.`;
+function summary({ items, vectors }: KnowledgeFound, q: string, sourceId: string | null): string {
+  const where = sourceId ? 'of this source ' : '';
+  const found = items.length ? `${counted(items.length, 'passage')}, the best first.` : `No passage ${where}${NOTHING[vectors]} “${q}”.`;
+  return vectors === 'unavailable' ? `${found} Only words were compared: the endpoint that embeds questions did not answer in time.` : found;
 }
+
+const NOTHING: Record<KnowledgeFound['vectors'], string> = { used: 'fits', none: 'has a word of', unavailable: 'has a word of' };
 
 function Found({ passage, q, withSource }: { passage: Passage; q: string; withSource: boolean }) {
   const text = useMemo(() => piecesWith(plainText(passage.text), markedWords([passage])), [passage]);

@@ -41,7 +41,9 @@ export function SourcePage({ sourceId, q }: { sourceId: string; q: string }) {
   );
 }
 
-function about({ language, project_id: project, documents, passages, updated_at: updated }: KnowledgeSource): string {
+function about({ language, project_id: project, documents, passages, embedded, updated_at: updated }: KnowledgeSource): string {
   const facts = [languageName(language), ...(project === null ? [] : [`Project ${project}`])];
-  return [...facts, ...(documents ? [counted(documents, 'document'), counted(passages, 'passage'), `changed ${formatTime(updated)}`] : [])].join(' · ');
+  if (!documents) return facts.join(' · ');
+  const behind = embedded !== null && embedded < passages ? [`${counted(embedded, 'passage')} embedded so far`] : [];
+  return [...facts, counted(documents, 'document'), counted(passages, 'passage'), ...behind, `changed ${formatTime(updated)}`].join(' · ');
 }

@@ -11,6 +11,7 @@ import type {
   History,
   Ingestion,
   KnowledgeDocument,
+  KnowledgeFound,
   KnowledgeSource,
   Limits,
   ListedThread,
@@ -176,9 +177,7 @@ export const api = {
     request<{ run: Run }>('POST', `${SOURCES}/${source}/ingestions`, wish).then((answer) => answer.run),
   /** The `k` passages that fit best, of all sources or of one. */
   searchKnowledge: (query: { q: string; k: number; source: string | null }, signal?: AbortSignal) =>
-    request<{ items: Passage[] }>('GET', withQuery('/api/knowledge/search', query), undefined, signal ? { signal } : {}).then(
-      (answer) => answer.items,
-    ),
+    request<KnowledgeFound>('GET', withQuery('/api/knowledge/search', query), undefined, signal ? { signal } : {}),
   /** Passages of a document, in order from the one at the position `first`, with marks where they have words of `q`. */
   passages: (source: string, document: string, first: number, limit: number, q = '') =>
     request<{ items: Passage[] }>('GET', withQuery(`${SOURCES}/${source}/documents/${document}/passages`, { first, limit, q })).then(

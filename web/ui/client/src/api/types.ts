@@ -55,6 +55,8 @@ export type KnowledgeDocument = Schemas['Document'];
 export type Ingestion = Schemas['Ingestion'];
 /** A passage of a document in the knowledge base. */
 export type Passage = Schemas['Passage'];
+/** What a search of the knowledge base has found, and how. */
+export type KnowledgeFound = Schemas['SearchAnswer'];
 export type FieldProblem = Schemas['FieldProblem'];
 export type Page<T> = { items: T[]; next: string | null };
 export type Config = Record<string, unknown>;
