@@ -1,7 +1,7 @@
 // The knowledge base: what a run finds in the documents of its user, and what it adds to them.
 import { createHash } from "node:crypto";
 
-import { answered, hasServer, request } from "./requests.js";
+import { fetched, hasServer } from "./requests.js";
 
 /** The knowledge base as one run sees it. */
 export class Knowledge {
@@ -16,7 +16,7 @@ export class Knowledge {
   /** The `k` passages that fit best, the best first, of the source of that name or of all. Rejects with Failure. */
   async search(query, k, source) {
     if (!hasServer()) return this.#found(query, k, source);
-    return (await json(`search?${parameters({ q: query, k, source })}`)).items.map(passage);
+    return (await fetched(`search?${parameters({ q: query, k, source })}`)).items.map(passage);
   }
 
   /** Add a document; whether it was not there as it is already. Rejects with Failure. */
@@ -24,13 +24,13 @@ export class Knowledge {
     if (!hasServer()) return this.#add(source, name, content, digest, validator);
     const query = parameters({ source, name, kind, digest, validator });
     const headers = { "Content-Type": "application/octet-stream" };
-    return Boolean((await json(`documents?${query}`, { method: "POST", body: content, headers })).changed);
+    return Boolean((await fetched(`documents?${query}`, { method: "POST", body: content, headers })).changed);
   }
 
   /** The document of that name, null where there is none. Rejects with Failure. */
   async find(source, name) {
     const found = hasServer()
-      ? (await json(`documents?${parameters({ source, name })}`)).document
+      ? (await fetched(`documents?${parameters({ source, name })}`)).document
       : this.#local.find(isOf(source, name));
     return found ? { name, digest: found.digest ?? "", validator: found.validator ?? null } : null;
   }
@@ -81,10 +81,6 @@ function passage(fields) {
 
 function parameters(fields) {
   return new URLSearchParams(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null));
-}
-
-async function json(path, options) {
-  return answered((await request(path, options)).json());
 }
 
 /** The words of a text, each once. */

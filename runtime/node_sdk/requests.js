@@ -7,6 +7,11 @@ const BUSY = [408, 425, 429, 502, 503, 504];
 /** How the `type` of the server's problem documents begins. */
 const OURS = "urn:branchline:problem:";
 const MILLISECONDS = 60_000;
+/** For how long a server that is away is asked again; it is started anew in less. In milliseconds, as what follows. */
+const AWAY = 30_000;
+/** Before it is asked again: the first pause, doubled each time, and the longest. */
+const PAUSE = 250;
+const LONGEST_PAUSE = 4_000;
 
 /** Whether the worker is executed for a server, and not by a test or in a terminal. */
 export function hasServer() {
@@ -23,6 +28,22 @@ export async function request(path, { headers, ...options } = {}) {
   const answer = await answered(fetch(`${api}/worker/runs/${run}/${path}`, asked));
   if (answer.ok) return answer;
   throw failureOf(answer, await answer.json().catch(() => null));
+}
+
+/**
+ * The JSON that answers a request which does no harm if it is made twice. It is made again while the server is
+ * away, for half a minute. Rejects with Failure.
+ */
+export async function fetched(path, options) {
+  const until = Date.now() + AWAY;
+  for (let pause = PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+    try {
+      return await answered((await request(path, options)).json());
+    } catch (error) {
+      if (!error.retryable || Date.now() + pause > until) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
 }
 
 /** What is awaited of a request or its answer. Rejects with Failure where that breaks off. */

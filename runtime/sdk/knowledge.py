@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from .requests import has_server, read, request
+from .requests import fetch, has_server
 
 Json = Any
 
@@ -75,8 +75,7 @@ def add(
     given = {"source": source, "name": name, "kind": kind, "digest": digest, "validator": validator}
     asked = urlencode({key: value for key, value in given.items() if value is not None})
     headers = {"Content-Type": "application/octet-stream"}
-    with request(f"documents?{asked}", body, headers) as answer:
-        return bool(json.loads(read(answer))["changed"])
+    return bool(json.loads(fetch(f"documents?{asked}", body, headers))["changed"])
 
 
 def _add(source: str, name: str, text: str, local: list[Passage], known: Mapping[str, Json]) -> bool:
@@ -96,8 +95,7 @@ def find(source: str, name: str, local: Iterable[Passage]) -> Document | None:
         there = _named(source, name, local)
         fields = [{"name": name, "digest": one.digest, "validator": one.validator} for one in there]
         return Document(fields[0]) if fields else None
-    with request(f"documents?{urlencode({'source': source, 'name': name})}") as answer:
-        found = json.loads(read(answer))["document"]
+    found = json.loads(fetch(f"documents?{urlencode({'source': source, 'name': name})}"))["document"]
     return Document(found) if found else None
 
 
@@ -113,8 +111,7 @@ def search(query: str, k: int, source: str | None, local: Iterable[Passage]) -> 
     if not has_server():
         return _found(query, k, source, local)
     asked = {"q": query, "k": k, **({"source": source} if source is not None else {})}
-    with request(f"search?{urlencode(asked)}") as answer:
-        return [Passage(fields) for fields in json.loads(read(answer))["items"]]
+    return [Passage(fields) for fields in json.loads(fetch(f"search?{urlencode(asked)}"))["items"]]
 
 
 def _found(query: str, k: int, source: str | None, local: Iterable[Passage]) -> list[Passage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -21,6 +22,10 @@ _SECONDS = 60.0
 """Without a byte, after which a transfer has failed."""
 _FOR_THE_MOMENT = (408, 425, 429, 502, 503, 504)
 """Statuses by which the server refuses what it may take later."""
+_AWAY = 30.0
+"""Seconds for which a server that is away is asked again; it is started anew in less."""
+_PAUSE, _LONGEST_PAUSE = 0.25, 4.0
+"""Seconds before it is asked again: the first, doubled each time, and the longest."""
 _BROKEN = (OSError, HTTPException)
 """What a request raises that is not answered, or not to its end; the last is no OSError."""
 
@@ -57,6 +62,23 @@ def request(path: str, body: Any = None, headers: Mapping[str, str] | None = Non
             raise _failure(error) from error
     except _BROKEN as error:
         raise Failure(f"The API at {api} could not be reached: {error}", retryable=True) from error
+
+
+def fetch(path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:
+    """The whole answer to a request as :func:`request` makes it, which does no harm if it is made twice.
+
+    It is made again while the server is away, for half a minute. Raises Failure.
+    """
+    until, pause = time.monotonic() + _AWAY, _PAUSE
+    while True:
+        try:
+            with request(path, body, headers) as answer:
+                return read(answer)
+        except Failure as failure:
+            if not failure.retryable or time.monotonic() + pause > until:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

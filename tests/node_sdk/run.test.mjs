@@ -282,6 +282,19 @@ test("a search of a run is a request, and so is a document", async (context) => 
   assert.deepEqual([refused.error.message, refused.error.retryable], ["It is no grant.", false]);
 });
 
+test("a search is made again while the server is away", async (context) => {
+  const answers = [() => new Response("<h1>", { status: 502 }), () => Promise.reject(new Error("reset")), () => Response.json({ items: [] })];
+  withServer(context);
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  context.mock.method(globalThis, "fetch", async () => {
+    const answer = answers.shift();
+    if (answers.length) setImmediate(() => context.mock.timers.tick(500)); // once it waits
+    return answer();
+  });
+  assert.deepEqual(JSON.parse((await execute(async (run) => JSON.stringify(await run.search("cats")))).text), []);
+  assert.equal(answers.length, 0);
+});
+
 test("steps go back to the one around them", async () => {
   const { events } = await execute(async (run) => {
     await run.step("outer", () => run.step("inner", () => null));

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.sdk import Run
+from runtime.sdk import Run, requests
 from runtime.sdk.errors import Failure
 from runtime.sdk.knowledge import add, find, search
 from runtime.sdk.testing import execute
@@ -48,6 +48,7 @@ def test_without_passages_nothing_is_found() -> None:
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 REFUSED = b'{"type": "urn:branchline:problem:forbidden", "detail": "It is no grant."}'
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%b"
+AWAY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n%b"
 MOVED = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -83,10 +84,20 @@ def test_a_search_that_fails_says_why(
 ) -> None:
     with answering(answer) as url:
         monkeypatch.setenv("BRANCHLINE_API_URL", url)
+        monkeypatch.setattr(requests, "_AWAY", 0)
         with pytest.raises(Failure, match=reason) as failed:
             search("cats", 5, None, ())
 
     assert failed.value.retryable is retryable
+
+
+@pytest.mark.usefixtures("served")
+def test_a_document_is_added_once_the_server_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"document": {}, "changed": true}'
+    with answering(b"", OK % (500, b"{"), AWAY % (4, b"<h1>"), OK % (len(body), body)) as url:
+        monkeypatch.setenv("BRANCHLINE_API_URL", url)
+        monkeypatch.setattr(requests, "_PAUSE", 0.001)
+        assert add("pets", "fish.md", "Fish swim.", [])
 
 
 @pytest.mark.usefixtures("served")
