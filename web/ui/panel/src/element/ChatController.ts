@@ -34,6 +34,8 @@ export class ChatController implements ReactiveController {
   private files: ChatFile[] = [];
   /** Which connection is the one of now, where another one is still being made. */
   private opening = 0;
+  /** Resolves once the last one is made, or could not be. */
+  private opened = Promise.resolve();
 
   constructor(private readonly host: ChatHost) {
     host.addController(this);
@@ -44,7 +46,12 @@ export class ChatController implements ReactiveController {
   }
 
   /** Show the chat that the panel is for: a given one, the last one here, or a new one, which may go on with another. */
-  async open(isNew = false, continues?: string): Promise<void> {
+  open(isNew = false, continues?: string): Promise<void> {
+    this.opened = this.begin(isNew, continues);
+    return this.opened;
+  }
+
+  private async begin(isNew: boolean, continues: string | undefined): Promise<void> {
     this.close();
     const opening = this.opening;
     const { host } = this;
@@ -72,7 +79,10 @@ export class ChatController implements ReactiveController {
   }
 
   async send(text: string, files: readonly ChatFile[] = []): Promise<void> {
-    if (this.sessionId === null) await this.open();
+    // Opened twice, a new chat would be begun twice, and either could be the one to come back to.
+    const { opened } = this;
+    await opened;
+    if (this.sessionId === null) await (this.opened === opened ? this.open() : this.opened);
     if (this.sessionId === null) return;
     this.files.push(...files);
     this.deliver({ clientId: uuid(), message: text, context: this.host.context, files: files.map(({ id }) => id) });
