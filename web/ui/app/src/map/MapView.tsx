@@ -67,15 +67,28 @@ function MapOfStates() {
     if (position) void flow.setCenter(position.x, position.y, { zoom, duration: 0 });
   };
   const treeLoaded = useThread((state) => state.data.treeLoaded);
-  const fitted = useRef(false);
+  /** What to show until the whole tree is known; `own`: where somebody has moved it, or what is shown since then. */
+  const view = useRef<'all' | 'selection' | 'own'>('all');
   useLayoutEffect(() => {
-    if (fitted.current || !placed.length || !size.width) return;
-    // Until the whole tree is known, show what is.
-    fitted.current = treeLoaded;
-    fitAll(placed, size, flow.setViewport);
+    if (view.current === 'own' || !placed.length || !size.width) return;
+    if (view.current === 'all') fitAll(placed, size, flow.setViewport);
+    else centerOn(head, 1);
+    if (treeLoaded) view.current = 'own';
   }, [treeLoaded, placed, size, flow]);
+  const center = () => {
+    if (view.current === 'all') view.current = 'selection';
+    centerOn(head, 1);
+  };
+  const moved = () => {
+    view.current = 'own';
+  };
+  const zoom = (change: () => unknown) => {
+    moved();
+    change();
+  };
   const select = (id: string | undefined | null) => {
     if (!id || !nodes.has(id)) return;
+    moved();
     navigate(threadPath(threadId, id, 'map'), { replace: true });
     const position = byId.get(id);
     if (!position) return;
@@ -95,8 +108,8 @@ function MapOfStates() {
       ArrowLeft: () => select(siblings[at - 1]),
       ArrowRight: () => select(siblings[at + 1]),
       Enter: open,
-      '+': () => void flow.zoomIn(),
-      '-': () => void flow.zoomOut(),
+      '+': () => zoom(flow.zoomIn),
+      '-': () => zoom(flow.zoomOut),
     };
     const step = steps[event.key];
     if (!step) return;
@@ -113,6 +126,7 @@ function MapOfStates() {
           edges={[]}
           nodeTypes={NODE_TYPES}
           onViewportChange={setViewport}
+          onMoveStart={(event) => event && moved()}
           onNodeClick={(_, node) => select(node.id)}
           onNodeDoubleClick={(_, node) => openBranch(threadId, leafBelow(children, choices, node.id), { at: node.id })}
           nodesDraggable={false}
@@ -128,10 +142,10 @@ function MapOfStates() {
         />
       </div>
       <div className="map-tools" role="group" aria-label="Zoom">
-        <IconButton label="Zoom in" icon={ZoomIn} onClick={() => void flow.zoomIn()} />
-        <IconButton label="Zoom out" icon={ZoomOut} onClick={() => void flow.zoomOut()} />
+        <IconButton label="Zoom in" icon={ZoomIn} onClick={() => zoom(flow.zoomIn)} />
+        <IconButton label="Zoom out" icon={ZoomOut} onClick={() => zoom(flow.zoomOut)} />
         <IconButton label="Fit to screen" icon={Maximize} onClick={() => fitAll(placed, size, flow.setViewport)} />
-        <IconButton label="Center selection" icon={LocateFixed} onClick={() => centerOn(head, 1)} />
+        <IconButton label="Center selection" icon={LocateFixed} onClick={center} />
       </div>
       {selected && (
         <div className="map-selected" role="status">
