@@ -45,13 +45,13 @@ processes = ProcessPool(json_schema.examine, size=2, seconds=CHECK_SECONDS, pati
 class ConfigSchema:
     """What a worker accepts as its config, or as the answer to its question."""
 
-    def __init__(self, document: Mapping[str, Json], of: str = "config") -> None:
-        """``of``: what it describes, as users call it. Raises WorkerInvalid where ``document`` is not a
-        usable JSON Schema."""
+    def __init__(self, document: Mapping[str, Json], of: str = "config", whose: str = "worker") -> None:
+        """``of``: what it describes, and ``whose`` schema it is, as users call it. Raises WorkerInvalid
+        where ``document`` is not a usable JSON Schema."""
         if fault := _fault(document):
             raise WorkerInvalid(f"its {of} schema {fault}")
         self.document = document
-        self._of = of
+        self._of, self._whose = of, whose
         self._cost = schema_cost.cost(document, _keywords(document))
 
     @property
@@ -90,15 +90,17 @@ class ConfigSchema:
         except LimitExceeded as error:
             raise _invalid(
                 self._of,
-                f"could not be checked within {CHECK_SECONDS:g} s by the worker's schema; make it smaller",
+                f"could not be checked within {CHECK_SECONDS:g} s by the {self._whose}'s schema; "
+                "make it smaller",
             ) from error
         except (RecursionError, orjson.JSONEncodeError):
             found = None
         if found is None:
-            raise _invalid(self._of, "cannot be checked: its nesting or the worker's schema is too deep")
+            problem = f"cannot be checked: its nesting or the {self._whose}'s schema is too deep"
+            raise _invalid(self._of, problem)
         if found:
             errors = [FieldError((self._of, *path), message) for path, message in found]
-            raise Invalid(f"The {self._of} does not match the worker's schema.", errors)
+            raise Invalid(f"The {self._of} does not match the {self._whose}'s schema.", errors)
         return filled
 
     def _examine(self, config: Json, caller: str) -> tuple[Json, list[json_schema.Mistake] | None]:

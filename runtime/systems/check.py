@@ -25,6 +25,8 @@ from runtime.systems.problems import Code, Path, Problem, Severity
 
 MOST_PROBLEMS = 100
 """So many are found at most."""
+MOST_PAIRS = 20_000
+"""Entities, times channels that choose among them by components."""
 LARGEST_SCHEMA = 16 * 1024
 """Bytes of a schema of a body."""
 _SECONDS = 5.0
@@ -55,6 +57,13 @@ def check(definition: Definition, workers: Workers) -> list[Problem]:
     Raises TooMany and Unavailable as :meth:`ConfigSchema.check` does. It may take seconds, and is not to
     be called in a transaction.
     """
+    choosing = sum(channel.sender is None or channel.to is None for channel in definition.channels)
+    if choosing * len(definition.entities) > MOST_PAIRS:
+        message = (
+            f"The entities, times the channels with components, may be {MOST_PAIRS}. "
+            "Name the entities at both ends of some channels."
+        )
+        return [_error(Code.TOO_LARGE, ("channels",), message)]
     slow = chain(_backends(definition, workers), _schemas(definition), _fits(definition))
     found = chain(
         _names(definition),
@@ -100,8 +109,12 @@ def _is_plain(value: Json) -> bool:
 
 
 def _channels(definition: Definition) -> Found:
+    seen: set[bytes] = set()
     for place, channel in enumerate(definition.channels):
         path = ("channels", place)
+        if (same := orjson.dumps(channel, option=orjson.OPT_SORT_KEYS)) in seen:
+            yield _error(Code.DUPLICATE_CHANNEL, path, "There is the same channel before.")
+        seen.add(same)
         yield from _ends(path, channel, definition)
         for name, how in passing.wrong_in_filter(channel.when or {}):
             yield _error(Code.WRONG_FILTER, (*path, "when", name), f"{name} {how}.")
@@ -197,18 +210,20 @@ def _schemas(definition: Definition) -> Iterator[Problem | None]:
             ("accepts", entity.accepts),
             ("answers", entity.answers),
         ):
-            fault = _fault(document) if document is not None else None
+            fault = _fault(document, checks=name == "accepts") if document is not None else None
             yield (_error(Code.WRONG_SCHEMA, ("entities", place, name), fault) if fault else None)
 
 
-def _fault(document: Mapping[str, Json]) -> str | None:
-    """What is wrong with a schema."""
+def _fault(document: Mapping[str, Json], *, checks: bool) -> str | None:
+    """What is wrong with a schema. ``checks``: bodies are checked against it."""
     if len(orjson.dumps(document)) > LARGEST_SCHEMA:
         return f"The schema is larger than {LARGEST_SCHEMA >> 10} KiB."
     try:
-        ConfigSchema(document, "body")
+        schema = ConfigSchema(document, "body")
     except WorkerInvalid as error:
         return f"The schema{str(error).removeprefix('its body schema')}."
+    if checks and schema.needs_process:
+        return "A message may take long to check by the schema; have it without references and patterns."
     return None
 
 

@@ -172,7 +172,10 @@ def _send(c: Connection, found: Context, outgoing: Sequence[Outgoing]) -> None:
     most_hops = definition.limits.hops or MOST_HOPS
     left = _count(c, found.letter.correlation_id, outgoing, definition.limits.messages or MOST_MESSAGES)
     is_stopped = store.status_of(c, found.system.id) is SystemStatus.STOPPED
+    told: set[str] = set()
     for one in outgoing:
+        if left < 0 and not one.error:
+            break  # the dead letter of the one before stands for all that follow
         hops = found.letter.hops + (0 if one.error else 1)
         reason = one.reason
         if not one.error and reason is None:
@@ -198,15 +201,21 @@ def _send(c: Connection, found: Context, outgoing: Sequence[Outgoing]) -> None:
         if is_stopped:
             reason = Reason.STOPPED
         if reason is not None or one.to is None:
+            refused: Reason | None = reason or Reason.UNKNOWN_ENTITY
             _insert_dead(c, values, reason or Reason.UNKNOWN_ENTITY)
-            if reason not in (Reason.LATE, Reason.STOPPED):
-                _tell_sender(c, found, one, values, reason or Reason.UNKNOWN_ENTITY)
         else:
-            _deliver(c, found, one, one.to, values)
+            refused = _deliver(c, found, one, one.to, values)
+        if refused is not None and refused not in (Reason.LATE, Reason.STOPPED, *told):
+            told |= _tell_sender(c, found, one, values, refused)
 
 
-def _deliver(c: Connection, found: Context, one: Outgoing, to: Entity, values: dict[str, Any]) -> None:
-    """Put a message into a mailbox, or do what is to be done where that is full."""
+def _deliver(
+    c: Connection, found: Context, one: Outgoing, to: Entity, values: dict[str, Any]
+) -> Reason | None:
+    """Put a message into a mailbox, or do what is to be done where that is full.
+
+    Returns why it is a dead letter, if it is one.
+    """
     held = sa.exists().where(letters.c.entity_id == to.id, IS_HELD)
     full = waiting_of(c, to.id) >= to.mailbox_size or c.execute(sa.select(held)).scalar_one()
     if not full or one.error or (to.when_full is WhenFull.DROP_OLDEST_READ and _drop_oldest_read(c, to)):
@@ -216,18 +225,19 @@ def _deliver(c: Connection, found: Context, one: Outgoing, to: Entity, values: d
         outbox.put(c, HELD, values["id"], {"system_id": found.system.id})
     else:
         _insert_dead(c, values, Reason.MAILBOX_FULL)
-        _tell_sender(c, found, one, values, Reason.MAILBOX_FULL)
+        return Reason.MAILBOX_FULL
+    return None
 
 
 def _tell_sender(
     c: Connection, found: Context, one: Outgoing, values: Mapping[str, Any], reason: Reason
-) -> None:
-    """An entity learns of a query of its own that nobody will answer.
+) -> set[Reason]:
+    """An entity learns of a query of its own that nobody will answer. Returns the reason if it does.
 
     Not of one that it has sent when it learned of such an error, which could go on for ever.
     """
     if one.kind is not Kind.QUERY or one.error or found.letter.error:
-        return
+        return set()
     body = error_body(reason, f"The message to {one.to.name if one.to else 'nobody'} was not delivered.")
     error = {
         **values,
@@ -242,6 +252,7 @@ def _tell_sender(
         "sender_id": values["entity_id"],
     }
     _enter(c, found.entity, error)
+    return {reason}
 
 
 def _enter(c: Connection, to: Entity, values: Mapping[str, Any]) -> None:
@@ -351,14 +362,14 @@ def _insert_dead(c: Connection, values: Mapping[str, Any], reason: Reason) -> No
 
 
 def _count(c: Connection, correlation_id: str, outgoing: Sequence[Outgoing], most: int) -> int:
-    """Count messages that are to be sent; how many of them may be."""
+    """Count messages that are to be sent; how many of them may be. Nothing is counted beyond ``most``."""
     new = sum(not one.error and one.reason is None for one in outgoing)
     if not new:
         return 0
-    this = correlations.update().where(correlations.c.id == correlation_id)
-    counted = this.values(messages=correlations.c.messages + new).returning(correlations.c.messages)
-    after_all: int = c.execute(counted).scalar_one()
-    return most - (after_all - new)
+    this = correlations.c.id == correlation_id
+    before: int = c.execute(sa.select(correlations.c.messages).where(this).with_for_update()).scalar_one()
+    c.execute(correlations.update().where(this).values(messages=min(before + new, most)))
+    return max(most - before, 0)
 
 
 def _lock_entities(c: Connection, ids: Collection[str]) -> None:

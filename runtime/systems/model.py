@@ -49,7 +49,7 @@ class Reason(StrEnum):
     """An answer that came after the deadline, or after another one that counts."""
     UNKNOWN_ENTITY = "unknown_entity"
     NOT_ACCEPTED = "not_accepted"
-    """Its body does not fit the schema of its receiver."""
+    """Its body does not fit the schema of its receiver, or is larger than a map may make one."""
     MAILBOX_FULL = "mailbox_full"
     DROPPED = "dropped"
     """A later message has taken its place in a mailbox."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import orjson
 
@@ -11,6 +11,12 @@ from runtime.model import Json
 
 _NAME = re.compile(r"\{(content|data(?:\.[A-Za-z0-9_-]+)*)\}")
 """Where a map names a part of a body."""
+LARGEST = 1 << 20
+"""Bytes that a map may make of one body."""
+_LARGEST_IN_ALL = 16 << 20
+"""Bytes of all bodies that maps make when one message is handled."""
+_DEEPEST = 100
+"""Objects and lists inside of each other that a map may make."""
 
 Wrong = tuple[str, str]
 """The name of what is wrong, and how it is."""
@@ -55,26 +61,81 @@ def passes(when: Mapping[str, Json] | None, body: Mapping[str, Json]) -> bool:
     return all(name in data and data[name] == value for name, value in (when.get("data") or {}).items())
 
 
-def mapped(template: Mapping[str, Json] | None, body: Mapping[str, Json]) -> dict[str, Json]:
-    """What a map makes of a body; without one it stays as it is."""
-    if template is None:
-        return dict(body)
-    content = _filled(template.get("content", body.get("content") or ""), body)
-    data = _filled(template["data"], body) if "data" in template else body.get("data") or {}
-    return {"content": content if isinstance(content, str) else _shown(content), "data": data}
+class TooLarge(Exception):
+    """A map makes more of a body than may be sent."""
 
 
-def _filled(template: Json, body: Mapping[str, Json]) -> Json:
-    """A template with the values that it names. A text that is one name only becomes its value."""
-    if isinstance(template, Mapping):
-        return {name: _filled(value, body) for name, value in template.items()}
-    if isinstance(template, list):
-        return [_filled(value, body) for value in template]
-    if not isinstance(template, str):
-        return template
-    if whole := _NAME.fullmatch(template):
-        return _value(whole[1], body)
-    return _NAME.sub(lambda name: _shown(_value(name[1], body)), template)
+class Maps:
+    """The maps of the channels that one message goes out through."""
+
+    def __init__(self) -> None:
+        self._left = _LARGEST_IN_ALL
+
+    def body(self, template: Mapping[str, Json] | None, body: Mapping[str, Json]) -> dict[str, Json]:
+        """What a map makes of a body; without one it stays as it is. Raises TooLarge."""
+        if template is None:
+            return dict(body)
+        filling = _Filling(body, min(self._left, LARGEST))
+        try:
+            return filling.of(template)
+        finally:
+            self._left -= filling.spent
+
+
+class _Filling:
+    """One template, filled with the values of a body. What is put in is counted before it is."""
+
+    def __init__(self, body: Mapping[str, Json], most: int) -> None:
+        self._body, self._most = body, most
+        self.spent = 0
+
+    def of(self, template: Mapping[str, Json]) -> dict[str, Json]:
+        """The body. Raises TooLarge."""
+        content = self._filled(template.get("content", "{content}"), 1)
+        data = self._filled(template.get("data", "{data}"), 1)
+        shown = content if isinstance(content, str) else _shown(content)
+        return {"content": shown, "data": {} if data is None else data}
+
+    def _filled(self, template: Json, depth: int) -> Json:
+        """A template with the values that it names. A text that is one name only becomes its value."""
+        if depth > _DEEPEST:
+            raise TooLarge
+        if isinstance(template, Mapping):
+            return {name: self._filled(value, depth + 1) for name, value in template.items()}
+        if isinstance(template, list):
+            return [self._filled(value, depth + 1) for value in template]
+        if not isinstance(template, str):
+            return template
+        if whole := _NAME.fullmatch(template):
+            value = self._value(whole[1])
+            if _is_deeper(value, _DEEPEST - depth):
+                raise TooLarge
+            return value
+        return _NAME.sub(lambda name: _shown(self._value(name[1])), template)
+
+    def _value(self, path: str) -> Json:
+        value = _value(path, self._body)
+        try:
+            self.spent += len(orjson.dumps(value))
+        except orjson.JSONEncodeError as error:
+            raise TooLarge from error
+        if self.spent > self._most:
+            raise TooLarge
+        return value
+
+
+def _is_deeper(value: Json, most: int) -> bool:
+    """Whether there are more than ``most`` objects and lists inside of each other."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [inner for one in level if isinstance(one, Mapping | list) for inner in _inside(one)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Mapping[str, Json] | list[Json]) -> Iterable[Json]:
+    return value.values() if isinstance(value, Mapping) else value
 
 
 def _value(path: str, body: Mapping[str, Json]) -> Json:

@@ -19,6 +19,9 @@ class Code(StrEnum):
     """What is wrong."""
 
     DUPLICATE_ENTITY = "duplicate_entity"
+    DUPLICATE_CHANNEL = "duplicate_channel"
+    TOO_LARGE = "too_large"
+    """More entities and channels than can be followed."""
     UNKNOWN_ENTITY = "unknown_entity"
     WRONG_ENDS = "wrong_ends"
     """A channel does not name two ends, or names one in two ways."""

@@ -6,7 +6,10 @@ system lives in a process, and what two processes do at once is done once.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from runtime.dispatch import Dispatcher, NewThread, RunRequest, after_commit
@@ -16,6 +19,7 @@ from runtime.errors import (
     Invalid,
     NotFound,
     WorkerElsewhere,
+    WorkerInvalid,
     WorkerUnavailable,
 )
 from runtime.model import Channel, Json, Message, MessageType, Role, Run, RunStatus, User, new_id
@@ -31,8 +35,12 @@ from runtime.systems.problems import Problem, Severity
 from runtime.systems.routing import Handled, Outgoing, error_body
 from runtime.systems.store import Context, Next
 
+log = logging.getLogger(__name__)
+
 _TRIES = 3
 """How often a message is looked at that changes meanwhile."""
+_CHECKED_IN = 5.0
+"""Seconds in which all that follows from one message is checked against what its receivers accept."""
 _SOON = 1.0
 """Seconds until it is looked at again then."""
 
@@ -88,8 +96,7 @@ class Systems:
         system, entities = self._database.read(find)
         receiver = _named(entities, to, "to")
         replied = _named(entities, reply_to, "reply_to") if reply_to is not None else None
-        if receiver.accepts is not None:
-            ConfigSchema(receiver.accepts, "body").check(body, user.id)
+        Accepted(user.id).check(receiver, body)
         limit = Definition.decode(system.definition).limits.time or routing.MOST_TIME
         accepted = self._database.write(
             mailboxes.accept,
@@ -131,6 +138,11 @@ class Systems:
                 raise
             except (Invalid, NotFound) as error:
                 self._fail(chosen.letter.id, MessageStatus.WAITING, "invalid", str(error))
+            except Exception as error:
+                if not store.comes_again(error):
+                    raise
+                log.warning("the message %s cannot be handled", chosen.letter.id, exc_info=error)
+                self._fail(chosen.letter.id, MessageStatus.WAITING, "invalid", "It cannot be handled.")
 
     def handled(self, message_id: str) -> Later | None:
         """Look at a message whose run may have ended; its entity takes the next one then."""
@@ -138,7 +150,7 @@ class Systems:
             found = self._database.read(store.context, message_id)
             if found is None:
                 return None
-            if found.letter.status is not MessageStatus.WORKING or self._settle(found):
+            if found.letter.status is not MessageStatus.WORKING or self._settle_or_end(found):
                 self.advance(found.entity.id)
                 return None
             if found.run is not None and found.run.finished_at is None:
@@ -187,6 +199,17 @@ class Systems:
         if created is not None:
             self._dispatcher.announce(created)
 
+    def _settle_or_end(self, found: Context) -> bool:
+        """End a message whose run has ended, badly where what follows from it can never be sent."""
+        try:
+            return self._settle(found)
+        except Exception as error:
+            if not store.comes_again(error):
+                raise
+            log.warning("what follows from the message %s cannot be sent", found.letter.id, exc_info=error)
+            why = "What follows from it cannot be sent."
+            return self._end_badly(found, MessageStatus.WORKING, "invalid", why, quietly=True)
+
     def _settle(self, found: Context) -> bool:
         """End a message whose run has ended. Returns whether that is done now."""
         run = found.run
@@ -204,7 +227,8 @@ class Systems:
             answer if is_query else None,
             run.output_state_id if found.entity.concurrency == 1 else None,
         )
-        outgoing = [self._fitting(one, found.system.user_id) for one in outgoing]
+        accepted = Accepted(f"{found.system.user_id}:systems")
+        outgoing = [accepted.fitting(one) for one in outgoing]
         return self._database.write(mailboxes.settle, found, MessageStatus.WORKING, end, outgoing)
 
     def _fail(self, message_id: str, status: MessageStatus, reason: str, why: str) -> None:
@@ -212,7 +236,10 @@ class Systems:
         if found is not None and found.letter.status is status:
             self._end_badly(found, status, reason, why)
 
-    def _end_badly(self, found: Context, expected: MessageStatus, reason: str, why: str) -> bool:
+    def _end_badly(
+        self, found: Context, expected: MessageStatus, reason: str, why: str, *, quietly: bool = False
+    ) -> bool:
+        """``quietly``: only its asker is told, by the error alone."""
         error = error_body(reason, why)
         is_dead = expected is not MessageStatus.WORKING
         end = Settlement(
@@ -220,15 +247,42 @@ class Systems:
             reason,
             error if found.letter.kind is Kind.QUERY else None,
         )
-        outgoing = routing.after_failure(_handled(found), error)
+        handled = _handled(found)
+        if quietly:
+            handled = replace(handled, definition=replace(handled.definition, channels=()))
+        outgoing = routing.after_failure(handled, error)
         return self._database.write(mailboxes.settle, found, expected, end, outgoing)
 
-    @staticmethod
-    def _fitting(one: Outgoing, user_id: str) -> Outgoing:
+
+class Accepted:
+    """What entities accept, with a bound on the time that the checks of one message's followers take."""
+
+    def __init__(self, caller: str) -> None:
+        """``caller``: see :meth:`ConfigSchema.check`."""
+        self._caller = caller
+        self._ends_at = time.monotonic() + _CHECKED_IN
+        self._schemas: dict[str, ConfigSchema] = {}
+
+    def check(self, receiver: Entity, body: Mapping[str, Json]) -> None:
+        """Raises Invalid where an entity does not take a body, and what :meth:`ConfigSchema.check` does."""
+        if receiver.accepts is None:
+            return
+        if time.monotonic() > self._ends_at:
+            raise Invalid("The bodies could not all be checked in time.")
+        schema = self._schemas.get(receiver.id)
+        try:
+            schema = schema or ConfigSchema(receiver.accepts, "body", "entity")
+        except WorkerInvalid as error:
+            message = f"The entity {receiver.name} takes no messages: {error}."
+            raise Invalid(message, [FieldError(("body",), message)]) from error
+        self._schemas[receiver.id] = schema
+        schema.check(body, self._caller)
+
+    def fitting(self, one: Outgoing) -> Outgoing:
         """The message, dead from the beginning if its receiver does not take it."""
-        if one.reason is None and one.to is not None and one.to.accepts is not None:
+        if one.reason is None and one.to is not None:
             try:
-                ConfigSchema(one.to.accepts, "body").check(one.body, f"{user_id}:systems")
+                self.check(one.to, one.body)
             except Invalid:
                 return one.refused(Reason.NOT_ACCEPTED)
         return one

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from runtime.errors import Conflict, NotFound
+from runtime.errors import Conflict, NotFound, WorkerInvalid
 from runtime.model import Json, Message, Run, RunStatus, Thread
 from runtime.store import messages, runs, threads
 from runtime.store.page import Page, after, start_of
@@ -282,6 +282,14 @@ def _lock_system(c: Connection, system_id: str) -> None:
     each other."""
     this = sa.select(systems.c.id).where(systems.c.id == system_id)
     c.execute(this.with_for_update(key_share=True)).one_or_none()
+
+
+def comes_again(error: Exception) -> bool:
+    """Whether an error is of what is to be written, and so would come however often it is tried."""
+    if isinstance(error, sa.exc.DataError):
+        return True
+    cause = error.orig if isinstance(error, sa.exc.StatementError) else error
+    return isinstance(cause, ValueError | TypeError | RecursionError | WorkerInvalid)
 
 
 def status_of(c: Connection, system_id: str) -> SystemStatus:

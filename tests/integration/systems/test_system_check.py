@@ -76,10 +76,11 @@ def test_a_system_that_is_right_has_no_problem(ada: Client) -> None:
         (an("other"), {"when": {"content": 1}}, ("wrong_filter", "error", "channels.0.when.content")),
         (an("other"), {"when": {"contains": ""}}, ("wrong_filter", "error", "channels.0.when.contains")),
         (an("other"), {"map": {"data": []}}, ("wrong_map", "error", "channels.0.map.data")),
+        (an("other", accepts={"$ref": "#"}), {}, ("wrong_schema", "error", "entities.2.accepts")),
     ],
     ids=[
         "same name", "worker", "config", "component", "value", "schema", "large schema", "unknown", "one end",
-        "three ends", "pick", "nobody", "filter", "text", "map",
+        "three ends", "pick", "nobody", "filter", "text", "map", "slow schema",
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_place(
@@ -98,6 +99,15 @@ def test_what_is_wrong_is_named_with_its_place(
 
     also = {"no_way_in"} if expected[0] in ("unknown_entity", "wrong_ends", "nobody_has") else set()
     assert [one for one in told(found) if one[0] not in also] == [expected]
+
+
+def test_channels_that_are_the_same_and_those_to_too_many_are_refused(ada: Client) -> None:
+    found = problems(ada, WRITER, an("critic"), channels=[{**ASKS, "kind": "read"}] * 2)
+    assert told(found) == [("duplicate_channel", "error", "channels.1")]
+
+    many = [an(f"e{number}") for number in range(200)]
+    to_all = [{"from": "e0", "with": [f"c{number}"], "kind": "read"} for number in range(101)]
+    assert told(problems(ada, *many, channels=to_all)) == [("too_large", "error", "channels")]
 
 
 def test_an_entity_without_a_way_in_is_a_warning(ada: Client) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from runtime.model import RunError, RunStatus
 from runtime.outboxes import outbox_of
+from runtime.systems import passing, routing
 from tests.support.newsroom import Newsroom, an, channel, echo, end, send
 from tests.support.web import Client
 from web.core import Core
@@ -168,6 +169,70 @@ def test_filters_and_maps_of_channels(ada: Client, core: Core) -> None:
     room.play(lambda message: "a draft")
 
     assert caused(room, first) == [("a", "b", "read", "See: a draft")]
+
+
+def test_a_map_makes_no_body_without_bounds(ada: Client, core: Core) -> None:
+    channels = [
+        channel("a", "b", "query", when={"contains": "long"}, map={"content": "{content}" * 200}),
+        channel("a", "b", errors=True, when={"contains": "long"}, map={"content": "{content}" * 200}),
+    ]
+    room = Newsroom(ada, core, an("a"), an("b"), channels=channels, limits={"hops": 5})
+    room.told("a", "x", "read")
+    long = "long" * 5000
+    asked = room.play(lambda message: ("", [send(None, long)]) if message["sender"] is None else "")
+    assert asked[1:] == ["b>a The message to b was not delivered."]
+    assert room.dead() == [("b", "not_accepted")] * 2
+
+
+def test_a_map_nests_no_deeper_than_a_hundred() -> None:
+    body: dict[str, Any] = {"content": "", "data": {}}
+    again = {"data": {"again": "{data}"}}
+    for _ in range(99):
+        body = passing.Maps().body(again, body)
+    with pytest.raises(passing.TooLarge):
+        passing.Maps().body(again, passing.Maps().body(again, body))
+
+
+def test_what_can_never_be_sent_ends_its_message(
+    ada: Client, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RecursionError
+
+    room = Newsroom(ada, core, an("a"), an("b"), channels=[channel("a", "b")])
+    first = room.told("a", "x")
+    monkeypatch.setattr(routing, "after_success", fail)
+    room.play()
+
+    message, following = room.story(first)
+    assert (message["status"], message["reason"], following) == ("failed", "invalid", [])
+
+
+def test_messages_that_follow_are_cut_and_the_answer_goes_first(ada: Client, core: Core) -> None:
+    room = Newsroom(
+        ada, core, *map(an, "abc"), channels=[channel("a", "c"), channel("a", "b")], limits={"messages": 3}
+    )
+    first = room.told("a", "x")
+    many = [send("b", str(number), "query") for number in range(9)]
+    room.play(lambda message: ("answer", many) if message["sender"] is None else "")
+
+    assert caused(room, first)[:3] == [
+        ("a", "c", "read", "answer"),
+        ("a", "b", "read", "answer"),
+        ("a", "b", "query", "0"),
+    ]
+    assert room.dead() == [("b", "messages")]  # for all nine
+    assert [one["to"] for one in room.story(first)[1] if one["error"]] == ["a"]
+
+
+def test_what_goes_through_channels_has_its_reply_to(ada: Client, core: Core) -> None:
+    room = Newsroom(ada, core, *map(an, "abc"), channels=[channel("a", "b", "query")])
+    first = room.told("a", "x", "read")
+    sent = [send(None, "?", None, reply_to="c"), send(None, "lost", None, reply_to="nobody")]
+    room.play(lambda message: ("", sent) if message["to"] == "a" and not message["error"] else "answer")
+
+    assert ("b", "c", "read", "answer") in caused(room, first)
+    assert room.dead() == [("b", "unknown_entity")]
 
 
 @pytest.mark.parametrize(
