@@ -19,7 +19,8 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.connection import Connection as WebSocketConnection
 from wsproto.events import Request, TextMessage
 
-from runtime.stream import Batch, Chunk, Entry
+from runtime.events import Cursor
+from runtime.stream import Batch, Chunk, Entry, OpenMessage
 from web.panel import engine
 from web.panel.engine import Connection, WebSocket
 from web.panel.frames import Discarded, Frames, FrameWriter
@@ -67,6 +68,7 @@ class Handler:
     """Engine.IO's socket, whose method a WebSocket is given."""
 
     connection: Any = None
+    upgraded = True
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
@@ -98,6 +100,79 @@ def test_a_room_ends_once_its_socket_has_gone_though_nothing_happens_in_its_chat
     chat: Any = SimpleNamespace(thread_id="t", session_id="s")
 
     Room(core, cast(Any, None), chat, socket, frames).follow("1:1")
+
+
+def test_frames_go_by_the_connection_whose_upgrade_has_succeeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.WebSocketWSGI, "__call__", lambda socket, *_: socket.app(socket))
+    monkeypatch.setattr(engine.WebSocketWSGI, "wait", lambda _: "a message")
+    first, second = Connection(None), Connection(None)
+
+    def upgrade(connection: Any) -> None:
+        connection.wait()
+        assert served.connection is None, "it has only begun"
+        served.upgraded = True
+        connection.wait()
+        second_socket(environ(second), cast(Any, None))
+
+    def environ(connection: Connection) -> Any:
+        return {"gunicorn.socket": connection}
+
+    served = Handler(upgrade)
+    served.upgraded = False
+    first_socket, second_socket = (WebSocket(served.handle, None) for _ in range(2))
+    second_socket.app = lambda connection: connection.wait()
+    first_socket(environ(first), cast(Any, None))
+
+    assert served.connection is first
+
+
+MESSAGE = {"role": "assistant", "type": "text", "channel": "answer", "content": "", "created_at": "now"}
+
+
+def completed(number: int) -> Entry:
+    payload = orjson.dumps({"run_id": "r", "message": {**MESSAGE, "id": f"m{number}"}})
+    return Entry("e", number, "message.completed", "r", payload)
+
+
+def told_to(shown: str, entries: list[Entry], ends: list[int]) -> list[Any]:
+    """What a socket is told that has seen ``shown``; ``ends``: where the log ends each time one looks."""
+    told: list[Any] = []
+    frames, cursors = Frames(), iter([Cursor("e", end) for end in ends])
+
+    def read(_: str, after: Cursor, count: int, __: int) -> Chunk:
+        later = [one for one in entries if one.seq > after.seq]
+        return Chunk("e", entries[-1].seq, later[:count])
+
+    log = SimpleNamespace(
+        open_messages=lambda _: [OpenMessage("open", "r", 1, {**MESSAGE, "id": "open"}, "Hello", 1)],
+        read=read,
+        cursor=lambda _: next(cursors),
+    )
+    chats: Any = SimpleNamespace(history=lambda *_, **__: {"messages": []}, working=lambda *_: None)
+    socket: Any = SimpleNamespace(
+        caller=None,
+        is_open=lambda: False,
+        send=lambda sent: told.extend(sent) or True,
+        writer=lambda _: FrameWriter(cast(Any, None), frames, lambda: None),
+    )
+    core: Any = SimpleNamespace(log=log, hub=SimpleNamespace(follow=lambda *_, **__: Quiet()))
+    chat: Any = SimpleNamespace(thread_id="t", session_id="s")
+    Room(core, chats, chat, socket, frames).follow(shown)
+    return told
+
+
+def test_who_has_missed_more_than_is_read_at_once_begins_anew() -> None:
+    entries = [completed(number) for number in range(2, 1003)]
+
+    assert told_to("e:2", entries, [1002, 1002]) == []
+    assert told_to("e:1", entries, [1002, 1002])[0] == ("reset", {"reason": "behind", "session_id": "s"})
+
+
+def test_a_reset_has_one_id_which_comes_after_the_text_so_far() -> None:
+    told = told_to("no cursor", [completed(1), completed(2), completed(3)], [1, 3])
+
+    assert [name for name, _ in told] == ["reset", "message", "message", "stream_chunk", "typing"]
+    assert [data.get("id") for _, data in told] == [None, None, None, None, "e:3"]
 
 
 class Quiet:

@@ -207,6 +207,28 @@ def test_a_process_that_stops_ends_what_it_has_handed_on(ours: Siblings, tmp_pat
         never.set()
 
 
+def test_what_is_handed_on_while_the_process_stops_is_ended(
+    ours: Siblings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never, reach = Event(), ours._reach
+
+    def wait(environ: Environ, _: object) -> Iterable[bytes]:
+        never.wait()
+        return []
+
+    def reach_late(*asked: Any) -> Any:
+        connection = reach(*asked)
+        ours.close()
+        return connection
+
+    monkeypatch.setattr(ours, "_reach", reach_late)
+    other = Siblings(tmp_path, wait, largest=1000, patience=20)
+    other.start()
+    with closing(other):
+        assert gevent.spawn(answer, ours, request(f"{other.name}.x")).get(timeout=10) is None
+        never.set()
+
+
 @pytest.mark.parametrize("head", [b"\0\0\0\1\0\0\x10\0", b"\xff\xff\xff\xff\0\0\0\0"], ids=["body", "head"])
 def test_what_is_too_large_on_the_socket_itself_is_refused(other: Siblings, app: App, head: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as connection:

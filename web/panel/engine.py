@@ -139,7 +139,6 @@ class WebSocket(WebSocketWSGI):  # type: ignore[misc]
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
         """Serve the connection until it is closed."""
         self._connection: Connection = environ["gunicorn.socket"]
-        self._served.connection = self._connection
         try:
             return super().__call__(environ, start_response)
         finally:
@@ -148,6 +147,10 @@ class WebSocket(WebSocketWSGI):  # type: ignore[misc]
     def wait(self) -> Any:
         """The next message; None where the connection is closed."""
         self._connection.is_awaited.set()
+        if self._served.upgraded and getattr(self._served, "connection", None) is None:
+            self._served.connection = (
+                self._connection
+            )  # the first that waits once an upgrade is done has done it
         try:
             return super().wait()
         finally:

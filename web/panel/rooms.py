@@ -15,7 +15,7 @@ from runtime.errors import SessionExpired, StoreUnavailable, StreamUnavailable
 from runtime.events import Cursor
 from runtime.panel.model import AgentChat, Caller
 from runtime.panel.service import AgentChats
-from runtime.stream import Entry, OpenMessage
+from runtime.stream import Chunk, Entry, OpenMessage
 from web.core import Core
 from web.panel.frames import Discarded, Frames, FrameWriter, discards
 from web.panel.translation import Told, chunk, is_streamed, typing
@@ -24,7 +24,7 @@ _SHOWN = 50
 """Messages that are shown again after a reset; those before are read over REST."""
 _READ = 1000
 _READ_BYTES = 8 << 20
-_RETRIED = "retried"
+_RETRIED, _BEHIND = "retried", "behind"
 
 
 class Socket(Protocol):
@@ -82,14 +82,13 @@ class Room:
         cursor = None if shown is None else Cursor.decode(shown)
         reason = "malformed" if shown is not None and cursor is None else None
         if cursor is not None:
-            self._note_since(cursor)
+            reason = self._note_since(cursor)
         while True:
-            if cursor is None:
+            if cursor is None or reason is not None:
                 cursor = self._begin(reason)
             reason = self._tell_from(cursor)
             if reason is None:
                 return
-            cursor = None
 
     def _tell_from(self, cursor: Cursor) -> str | None:
         """Tell what is after ``cursor`` until the socket is gone; else why it has to begin anew."""
@@ -126,18 +125,18 @@ class Room:
             self._socket.close()  # this process is about to stop
         return source.reset
 
-    def _note_since(self, cursor: Cursor) -> None:
-        """Note what messages are whose text comes after ``cursor``, though they were begun before it."""
+    def _note_since(self, cursor: Cursor) -> str | None:
+        """Note what messages are whose text comes after ``cursor``, though they were begun before it.
+
+        Why the socket has to begin anew, where it has to: all of a long log would be read for this at once,
+        however slowly the socket takes it.
+        """
         log, translation = self._core.log, self._frames.translation
-        thread_id = self._chat.thread_id
-        translation.note(one.message for one in log.open_messages(thread_id))
-        while True:
-            chunk = log.read(thread_id, cursor, _READ)
-            completed = (one for one in chunk.entries if one.type == events.MESSAGE_COMPLETED)
-            translation.note(one.fields["message"] for one in completed)
-            if not chunk.entries or chunk.entries[-1].seq >= chunk.head:
-                return
-            cursor = Cursor(chunk.epoch, chunk.entries[-1].seq)
+        translation.note(one.message for one in log.open_messages(self._chat.thread_id))
+        found = log.read(self._chat.thread_id, cursor, _READ, _READ_BYTES)
+        completed = (one for one in found.entries if one.type == events.MESSAGE_COMPLETED)
+        translation.note(one.fields["message"] for one in completed)
+        return found.reset or (None if _is_whole(found, cursor) else _BEHIND)
 
     def _begin(self, reason: str | None) -> Cursor:
         """Where to go on from: after a reset the newest messages, and always the open ones, are told.
@@ -174,19 +173,22 @@ class Room:
         return cursor
 
     def _told_between(self, before: Cursor, cursor: Cursor, known: set[str]) -> Iterator[Told]:
-        """What has happened while the history was read, without text that was being written."""
+        """What has happened while the history was read, without text that was being written.
+
+        And without ids: who joined again with one of these would miss the text so far, which comes after.
+        """
         for entry in self._read_all(before):
             if entry.seq > cursor.seq:
                 return
             for name, data in self._frames.translation.of(entry):
+                data.pop("id", None)
                 if name != "stream_chunk" and (name != "message" or data["message_id"] not in known):
                     yield name, data
 
     def _read_all(self, cursor: Cursor) -> list[Entry]:
         """The entries after ``cursor``, of a moment ago. Raises StreamUnavailable where some are lost."""
         found = self._core.log.read(self._chat.thread_id, cursor, _READ, _READ_BYTES)
-        last = found.entries[-1].seq if found.entries else cursor.seq
-        if found.reset is not None or last < found.head:
+        if found.reset is not None or not _is_whole(found, cursor):
             raise StreamUnavailable
         return found.entries
 
@@ -195,6 +197,11 @@ def expired(session_id: str) -> Told:
     """That there is no such session, or not any more."""
     why = "There is no such session, or it has expired; begin a new one."
     return "error", {"type": "error", "error": why, "code": "session_expired", "session_id": session_id}
+
+
+def _is_whole(found: Chunk, cursor: Cursor) -> bool:
+    """Whether the entries are all that the log has after ``cursor``."""
+    return (found.entries[-1].seq if found.entries else cursor.seq) >= found.head
 
 
 def _text_before(one: OpenMessage, since: Iterable[Entry]) -> str:

@@ -121,7 +121,7 @@ class Siblings:
         connection = self._reach(name, request)
         if connection is None:
             return None
-        self._handed_on.add(connection)
+        self._keep(connection)
         try:
             if upgrades:
                 _join(socket_of(environ), connection, self._patience)
@@ -150,6 +150,12 @@ class Siblings:
             connection.close()
             return None
         return connection
+
+    def _keep(self, connection: socket.socket) -> None:
+        """Have :meth:`close` end a connection; at once where it was called meanwhile."""
+        self._handed_on.add(connection)
+        if self._is_closed:
+            _end(connection)
 
     def _path(self, name: str) -> Path:
         return self._folder / name

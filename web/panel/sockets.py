@@ -18,7 +18,9 @@ from weakref import WeakValueDictionary
 import gevent
 import marshmallow as ma
 import socketio
+from engineio.exceptions import SocketIsClosedError
 from flask import Flask
+from gevent.lock import BoundedSemaphore
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from runtime.duties import every
@@ -67,14 +69,20 @@ class _ChatSocket:
         self.credential = credential
         self.leave = core.open_streams.enter(caller.name)
         self.rooms: dict[str, gevent.Greenlet[..., None]] = {}
+        self._turn = BoundedSemaphore()  # rooms that wait for the same moment would send all at once
         self._allowance, self._at = float(_BURST), time.monotonic()
 
     def send(self, told: Iterable[Told]) -> bool:
         """Send, once what was sent before is taken. False where the socket is closed."""
-        if not self._is_drained():
-            return False
-        for name, data in told:
-            self._server.emit(name, data, to=self.sid)
+        with self._turn:
+            if not self._is_drained():
+                return False
+            try:
+                for name, data in told:
+                    self._server.emit(name, data, to=self.sid)
+            except SocketIsClosedError:  # also where too much waits: its client joins again with its last id
+                self.close()
+                return False
         return True
 
     def writer(self, frames: Frames) -> FrameWriter:
@@ -260,10 +268,14 @@ class Sockets:
         if session_id not in socket.rooms and len(socket.open_rooms) >= ROOMS:
             raise TooMany(f"A socket may be in {ROOMS} chats at once; leave one of them.")
         leave = self._core.open_streams.enter(socket.caller.name)
-        self._leave(socket, session_id)
-        self._server.emit("connection_confirmed", {"session_id": session_id}, to=socket.sid)
-        frames = self._frames.setdefault(session_id, Frames())
-        room = gevent.spawn(Room(self._core, chats, chat, socket, frames).follow, after)
+        try:
+            self._leave(socket, session_id)
+            self._server.emit("connection_confirmed", {"session_id": session_id}, to=socket.sid)
+            frames = self._frames.setdefault(session_id, Frames())
+            room = gevent.spawn(Room(self._core, chats, chat, socket, frames).follow, after)
+        except BaseException:
+            leave()
+            raise
         room.link(lambda _: leave())
         socket.rooms[session_id] = room
         if self._sockets.get(socket.sid) is not socket:  # it has gone while the chat was looked up
