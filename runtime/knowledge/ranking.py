@@ -3,13 +3,14 @@
 To rank every passage that has a word of the query takes as long as there are such passages, and most of
 them have nothing but its most frequent word. What decides is its rare words (as WAND and MaxScore have it,
 Turtle and Flood 1995). So a passage is ranked if it has a rare word, or several of the others, as many as
-leave few enough. What it scores is counted over all words then.
+leave few enough. What it scores is counted over all words then. Where these are fewer than are asked for,
+passages with any of the words take the places that are left.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 MOST = 2500
@@ -40,6 +41,16 @@ class Wanted:
         if any(map(has, self.rare)):
             return True
         return bool(self.others) and sum(1 for word in self.others if has(word)) >= self.number
+
+    def is_any_of(self, words: Collection[str]) -> bool:
+        """Whether every passage that has one of the words is ranked."""
+        enough = {*self.rare, *(self.others if self.number == 1 else ())}
+        return enough.issuperset(words)
+
+
+def any_of(words: Iterable[str]) -> Wanted:
+    """What has at least one of the words."""
+    return Wanted([], 1, [*words])
 
 
 def weights(frequencies: Mapping[str, float], total: float) -> dict[str, float]:

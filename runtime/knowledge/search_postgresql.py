@@ -127,31 +127,43 @@ def _find(
         return []
     frequencies = sample.frequencies()
     score = _Score(ranking.weights(frequencies, sample.size_of_all()), sample.length)
-    ranked = _ranked(where, scope, ranking.choose(frequencies, sample.size))
+    chosen = ranking.choose(frequencies, sample.size)
+    found = _best(c, _ranked(where, scope, chosen, score), score, k)
+    if len(found) < k and not chosen.is_any_of(lexemes):
+        found |= _best(c, _ranked(where, scope, ranking.any_of(lexemes), score), score, k)
+    return [(value, id) for id, value in found.items()]
+
+
+def _best(c: Connection, ranked: sa.Subquery, score: _Score, k: int) -> dict[int, float]:
+    """The scores of the ``k`` passages that fit best, of those that are ranked."""
     best = (
         sa.select(ranked)
-        .order_by(score.by_presence(ranked.c.words).desc())
+        .order_by(ranked.c.presence.desc(), ranked.c.id)
         .limit(max(_RANKED_WELL, k))
         .subquery("best")
     )
     value = score.by_number(best.c.words).label("score")
     statement = sa.select(value, best.c.id).order_by(value.desc(), best.c.id).limit(k)
-    return [(row.score, row.id) for row in c.execute(statement)]
+    return {row.id: row.score for row in c.execute(statement)}
 
 
-def _ranked(where: sa.ColumnElement[bool], scope: str, wanted: Wanted) -> sa.Subquery:
-    """The passages that are ranked; where there are too many, all that have a rare word are among them."""
-    parts = []
+def _ranked(where: sa.ColumnElement[bool], scope: str, wanted: Wanted, score: _Score) -> sa.Subquery:
+    """The passages that are ranked, and how well they fit by which words they have.
+
+    Where those with a rare word are more than was estimated, the best of them are taken. Those with others
+    are taken as the index has them, in no order: to put them into one would be to rank them all.
+    """
+    columns = _id, _words, score.by_presence(_words).label("presence")
+    some = []
     if wanted.rare:
-        parts.append(f"{scope} & ({' | '.join(wanted.rare)})")
+        part = sa.select(*columns).where(where, _has(_words, f"{scope} & ({' | '.join(wanted.rare)})"))
+        some.append(part.order_by(sa.desc("presence"), _id))
     if wanted.others:
         several = Wanted([], wanted.number, wanted.others).render(" & ", " | ")
-        parts.append(" & ".join([scope, f"({several})", *(f"!({word})" for word in wanted.rare)]))
-    some = [
-        sa.select(_id, _words).where(where, _has(_words, part)).limit(ranking.MOST * 3 // 2).subquery()
-        for part in parts
-    ]
-    return sa.union_all(*map(sa.select, some)).subquery("ranked")
+        query = " & ".join([scope, f"({several})", *(f"!({word})" for word in wanted.rare)])
+        some.append(sa.select(*columns).where(where, _has(_words, query)))
+    parts = [sa.select(part.limit(ranking.MOST * 3 // 2).subquery()) for part in some]
+    return sa.union_all(*parts).subquery("ranked")
 
 
 def _sample(

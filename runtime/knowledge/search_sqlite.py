@@ -62,15 +62,22 @@ def find(
 ) -> Mapping[int, float]:
     """Scores by passage. ``source_ids``: of these sources; None: of all."""
     index = _Index(c, workspace_id, source_ids)
-    frequencies = index.frequencies(wanted)
+    total = index.total()
+    # What is estimated may be more than there are.
+    frequencies = {word: min(found, total) for word, found in index.frequencies(wanted).items()}
     if not frequencies:
         return {}
-    total = index.total()
     weights = ranking.weights(frequencies, total)
     usual = {word: found for word, found in frequencies.items() if found < _FREQUENT * total}
     ranked = ranking.choose(usual if len(usual) > 1 else frequencies, index.size)
     best = _best(index, ranked, usual, weights, max(_RANKED_WELL, k))
     scores = _scores(*index.texts(best), weights)
+    if len(best) < k and not ranked.is_any_of(frequencies):
+        # All that have a rare word are among the best: others have but what is like it.
+        rest = {word: weight for word, weight in weights.items() if word not in ranked.rare}
+        fill = _best(index, ranking.any_of(rest), rest, weights, max(_RANKED_WELL, k))
+        others = [passage for passage in fill if passage not in scores]
+        scores |= _scores(*index.texts(others), rest)
     return dict(heapq.nsmallest(k, scores.items(), key=lambda one: (-one[1], one[0])))
 
 

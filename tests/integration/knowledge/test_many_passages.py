@@ -80,6 +80,25 @@ def test_a_word_that_most_passages_have_is_found_by_itself(database: Database, u
     assert len(found(database, user, "stand here")) == 3
 
 
+def test_passages_with_any_word_fill_the_places_that_are_left(database: Database, user: User) -> None:
+    texts = [f"{word} {number}" for word in ("alpha", "beta") for number in range(PASSAGES)]
+    put(database, user, "apart", [*texts, "gamma"])
+
+    assert len(found(database, user, "alpha beta")) == 3
+    [first, *others] = found(database, user, "gamma beta")
+    assert first == "gamma"
+    assert [one.split()[0] for one in others] == ["beta", "beta"]
+
+
+@pytest.mark.usefixtures("full")
+def test_a_rare_word_goes_first_where_a_frequent_one_was_taken_for_rare(
+    database: Database, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_postgresql._Sample, "frequencies", lambda self: dict.fromkeys(self.words, 1.0))
+
+    assert found(database, user, "stand unicorn")[0] == "the unicorn stands here"
+
+
 def test_a_small_source_is_found_among_many_passages(database: Database, user: User, full: str) -> None:
     assert found(database, user, "apple", full) == ["apple is all"]
     assert found(database, user, "banana", full) == []
