@@ -8,8 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from runtime.errors import NotFound
 from runtime.knowledge.model import Ingestion
-from runtime.knowledge.store import get_source
+from runtime.knowledge.store import NO_SOURCE, get_source
 from runtime.knowledge.tables import ingestions
 from runtime.model import Role, Run
 from runtime.store import messages
@@ -19,8 +20,11 @@ from runtime.store.tables import now, runs, threads
 
 
 def note(c: Connection, source_id: str, run: Run) -> None:
-    """Note that a run adds documents to a source."""
-    c.execute(ingestions.insert().values(run_id=run.id, source_id=source_id, created_at=now()))
+    """Note that a run adds documents to a source. Raises NotFound where that was deleted meanwhile."""
+    try:
+        c.execute(ingestions.insert().values(run_id=run.id, source_id=source_id, created_at=now()))
+    except sa.exc.IntegrityError as error:
+        raise NotFound(NO_SOURCE) from error
 
 
 def listing(

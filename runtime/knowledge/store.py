@@ -27,7 +27,7 @@ MOST_DOCUMENTS = 10_000
 """Documents that a source may have."""
 _REMOVED_AT_ONCE = 50
 """Documents that are removed in one transaction: more would keep everybody else from writing on SQLite."""
-_NO_SOURCE = "There is no such source."
+NO_SOURCE = "There is no such source."
 _NO_DOCUMENT = "The source has no such document."
 _DOCUMENT = [documents.c[name] for name in Document.__dataclass_fields__]
 
@@ -69,7 +69,7 @@ def get_source(c: Connection, workspace_id: str, source_id: str, model: str | No
     """A source of a workspace. ``model``: whose vectors are counted, if any. Raises NotFound."""
     row = c.execute(_sources(workspace_id, model).where(sources.c.id == source_id)).one_or_none()
     if row is None:
-        raise NotFound(_NO_SOURCE)
+        raise NotFound(NO_SOURCE)
     return _source(row)
 
 
@@ -296,7 +296,7 @@ def _searched(
         query = query.where(sources.c.id == source_id)
     found = list(c.execute(query).scalars())
     if source_id is not None and not found:
-        raise NotFound(_NO_SOURCE)
+        raise NotFound(NO_SOURCE)
     return found
 
 
@@ -371,7 +371,7 @@ def _lock_source(c: Connection, workspace_id: str, source_id: str) -> Language:
     query = sa.select(sources.c.language).where(sources.c.id == source_id, _is_of(workspace_id))
     language = c.execute(query.with_for_update()).scalar_one_or_none()
     if language is None:
-        raise NotFound(_NO_SOURCE)
+        raise NotFound(NO_SOURCE)
     return Language(language)
 
 

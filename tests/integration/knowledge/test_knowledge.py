@@ -8,10 +8,13 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from runtime.errors import Conflict
-from runtime.knowledge import reading, store
+from runtime.knowledge import ingestion_store, reading, store
 from runtime.knowledge.model import Language
+from runtime.knowledge.tables import sources
+from runtime.model import Run
 from runtime.process_pool import ProcessPool
 from runtime.store import users
 from tests.support.knowledge import CATS, DOGS, add, found, source
@@ -49,6 +52,22 @@ def test_a_passage_is_found_with_its_place_and_what_was_searched_in_it(
         "pets/cats.md",
     )
     assert marked(best) == ["A", "cat", "eats", "mice"]
+
+
+def test_an_ingestion_of_a_source_that_is_deleted_meanwhile_does_not_begin(
+    ada: Client, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    animals = source(ada)
+    note = ingestion_store.note
+
+    def late(c: sa.Connection, source_id: str, run: Run) -> None:
+        c.execute(sources.delete().where(sources.c.id == source_id))
+        note(c, source_id, run)
+
+    monkeypatch.setattr(ingestion_store, "note", late)
+    path = f"/api/knowledge/sources/{animals}/ingestions"
+
+    assert ada.post(path, json={"urls": ["https://example.com/"]}).status_code == 404
 
 
 @pytest.mark.parametrize("query", ["creme brulee", "CRÈME", "brûlées"], ids=["plain", "upper", "ending"])
