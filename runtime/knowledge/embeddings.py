@@ -114,15 +114,15 @@ def store(c: Connection, model: str, vectors: Sequence[tuple[Unembedded, bytes |
     for source_id, some in sorted(by_source.items()):
         version = c.execute(_raised(source_id).returning(sources.c.vectors_version)).scalar_one_or_none()
         # On SQLite the id of a passage that is gone may be another one's now.
-        query = sa.select(passages.c.id, passages.c.text).where(
+        query = sa.select(passages.c.id, passages.c.titles, passages.c.text).where(
             passages.c.source_id == source_id, passages.c.id.in_([passage.id for passage, _ in some])
         )
-        now = {row.id: row.text for row in c.execute(query)}
+        now = {row.id: (row.titles, row.text) for row in c.execute(query)}
         rows = [
             {"passage_id": passage.id, "source_id": source_id, "model": model, "version": version}
             | {"vector": vector}
             for passage, vector in some
-            if now.get(passage.id) == passage.text
+            if now.get(passage.id) == (passage.titles, passage.text)
         ]
         if rows:
             c.execute(_STORE[c.dialect.name], rows)

@@ -101,9 +101,18 @@ def test_another_process_goes_on_where_one_has_died(
     assert len(fake.texts()) == 3
 
 
+@pytest.mark.parametrize(
+    ("changed", "embedded"),
+    [
+        ("# Cats\n\nThey purr.\n", "Cats\nThey purr."),
+        (DOGS.replace("# Dogs", "# Wolves"), "Wolves\nThey bark at the postman."),
+    ],
+    ids=["text", "heading"],
+)
 def test_a_document_that_changes_while_it_is_embedded_keeps_no_old_vector(
-    ada: Client, core: Core, embedder: Embedder, fake: FakeEmbeddings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    ada: Client, embedder: Embedder, fake: FakeEmbeddings, monkeypatch: pytest.MonkeyPatch,
+    changed: str, embedded: str | None,
+) -> None:  # fmt: skip
     animals = source(ada)
     add(ada, animals, "pets.md", DOGS)
     ask = Endpoint.embed
@@ -111,7 +120,7 @@ def test_a_document_that_changes_while_it_is_embedded_keeps_no_old_vector(
     def change(self: Endpoint, texts: list[str]) -> list[bytes]:
         monkeypatch.setattr(Endpoint, "embed", ask)
         vectors = ask(self, texts)
-        add(ada, animals, "pets.md", "# Cats\n\nThey purr.\n")
+        add(ada, animals, "pets.md", changed)
         return vectors
 
     monkeypatch.setattr(Endpoint, "embed", change)
@@ -120,7 +129,7 @@ def test_a_document_that_changes_while_it_is_embedded_keeps_no_old_vector(
 
     finish(embedder)
     assert progress(ada, animals) == (1, 1)
-    assert fake.texts()[-1] == "Cats\nThey purr."
+    assert fake.texts()[-1] == embedded
 
 
 @pytest.mark.parametrize(
