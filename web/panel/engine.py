@@ -37,6 +37,8 @@ CONNECTED_WITHIN = 5.0
 """Seconds after which a connection that has not shown who it is is closed."""
 TAKEN_WITHIN = 60.0
 """Seconds after which a connection is ended that takes nothing of what it is sent."""
+Closed = SocketIsClosedError
+"""What sending to a connection raises that is closed, or for whose client too much waits."""
 _CONNECT, _DISCONNECT, *_ = _PACKETS = ("0", "1", "2", "3")
 """Of Socket.IO: to connect, to disconnect, an event, and its acknowledgement; not those with attachments."""
 _UNREADABLE = logging.getLogger(f"{__name__}.unreadable")

@@ -18,7 +18,6 @@ from weakref import WeakValueDictionary
 import gevent
 import marshmallow as ma
 import socketio
-from engineio.exceptions import SocketIsClosedError
 from flask import Flask
 from gevent.lock import BoundedSemaphore
 from werkzeug.exceptions import BadRequest, HTTPException
@@ -80,7 +79,7 @@ class _ChatSocket:
             try:
                 for name, data in told:
                     self._server.emit(name, data, to=self.sid)
-            except SocketIsClosedError:  # also where too much waits: its client joins again with its last id
+            except engine.Closed:  # also where too much waits: its client joins again with its last id
                 self.close()
                 return False
         return True
