@@ -40,6 +40,8 @@ RETURN (
 """Two bytes a number, as :mod:`runtime.knowledge.vectors` stores them, as pgvector has them. Its cost keeps
 the planner from calling it for each vector rather than asking the index."""
 _ALL = "knowledge_hnsw_"
+_OLDEST = 0, 8
+"""The version of pgvector that has iterative scans."""
 
 
 def name_of(model: str, dimensions: int) -> str:
@@ -55,11 +57,7 @@ def build(c: Connection, model: str) -> int:
     """
     if c.dialect.name != "postgresql":
         raise ConfigurationError("SQLite has no such index; there, vectors are compared one by one.")
-    if not c.execute(sa.text("SELECT count(*) FROM pg_extension WHERE extname = 'vector'")).scalar():
-        raise ConfigurationError(
-            "The database has no pgvector. Install it on the server, and have a superuser execute "
-            "CREATE EXTENSION vector; in this database."
-        )
+    _check(c.execute(sa.text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")).scalar())
     of = embeddings.c.model == model
     has = sa.select(sa.func.length(embeddings.c.vector)).where(of, embeddings.c.vector.is_not(None))
     length = c.execute(has.limit(1)).scalar()
@@ -89,11 +87,12 @@ def is_there(c: Connection, model: str, dimensions: int) -> bool:
 
 
 def nearest(
-    c: Connection, model: str, vector: bytes, least: float, k: int, source_ids: Sequence[str]
-) -> list[int]:
+    c: Connection, model: str, vector: bytes, k: int, source_ids: Sequence[str]
+) -> list[tuple[int, float]]:
     """The ``k`` passages of these sources that are nearest to a vector, the nearest first, in a transaction.
 
-    ``least``: the least similarity, a cosine.
+    Each with its similarity, a cosine. They are fewer where these sources are so small a part of all that
+    the scan gives up before (hnsw.max_scan_tuples).
     """
     numbers = decode(vector)
     for name, value in (("ef_search", max(_LOOKED_AT, 2 * k)), ("iterative_scan", "strict_order")):
@@ -106,7 +105,21 @@ def nearest(
         .order_by("distance")
         .limit(k)
     )
-    return [row.passage_id for row in c.execute(query) if 1 - row.distance >= least]
+    return [(row.passage_id, 1 - row.distance) for row in c.execute(query)]
+
+
+def _check(version: str | None) -> None:
+    """Raises ConfigurationError where the database has no such pgvector; None: it has none at all."""
+    if version is None:
+        raise ConfigurationError(
+            "The database has no pgvector. Install it on the server, and have a superuser execute "
+            "CREATE EXTENSION vector; in this database."
+        )
+    if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+        raise ConfigurationError(
+            f"The database has pgvector {version}, and the index needs 0.8 or later. Install that on the "
+            "server, and have a superuser execute ALTER EXTENSION vector UPDATE; in this database."
+        )
 
 
 class _HalfVector(sa.types.UserDefinedType[str]):

@@ -74,10 +74,21 @@ def test_the_index_finds_the_nearest_of_a_workspace(url: str, monkeypatch: pytes
     assert search() == search(source_ids=[source]) == exactly
     assert asked == [1, 1]
     assert search(least=0.999) == []
+    monkeypatch.setattr(hnsw, "nearest", lambda *how: nearest(*how)[:5])
+    assert search() == exactly  # though the index has given up
     scans = "SELECT sum(idx_scan) FROM pg_stat_user_indexes WHERE indexrelname LIKE 'knowledge_hnsw_%'"
     with psycopg.connect(url, autocommit=True) as connection:
         until(lambda: connection.execute(scans).fetchall()[0][0] >= 3, 30, "the index was asked each time")
     database.close()
+
+
+@pytest.mark.parametrize(("version", "problem"), [("0.7.4", "0.8 or later"), (None, "CREATE EXTENSION")])
+def test_a_pgvector_without_iterative_scans_is_refused(version: str | None, problem: str) -> None:
+    for enough in ("0.8.0", "0.10.1", "1.0"):
+        hnsw._check(enough)
+
+    with pytest.raises(ConfigurationError, match=problem):
+        hnsw._check(version)
 
 
 def test_sqlite_has_no_such_index(sqlite_url: str) -> None:

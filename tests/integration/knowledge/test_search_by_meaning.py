@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,8 +13,11 @@ import sqlalchemy as sa
 
 from runtime.knowledge import nearest
 from runtime.knowledge.embedder import Embedder
+from runtime.knowledge.nearest import Vectors
 from runtime.knowledge.tables import embeddings as table
-from tests.support.fake_embeddings import FakeEmbeddings
+from runtime.knowledge.tables import sources as sources_table
+from runtime.knowledge.vectors import encode
+from tests.support.fake_embeddings import FakeEmbeddings, vector
 from tests.support.knowledge import CATS, DOGS, add, found, source
 from tests.support.web import Client
 from web.core import Core
@@ -157,11 +163,87 @@ def test_more_vectors_than_a_process_keeps_are_not_searched(
     ada: Client, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(ada, source(ada), "cats.md", CATS)
+    add(ada, source(ada, "more"), "dogs.md", DOGS)
     finish(embedder)
     monkeypatch.setattr(nearest, "MOST", 60)
+    read: list[Any] = []
+    monkeypatch.setattr(nearest, "_rows", lambda *args: read.append(args))
 
     assert answer(ada, "mice")["vectors"] == "unavailable"
     assert titles(ada, "mice") == [["Cats", "Food"]]
+    assert read == []
+
+
+def test_what_was_searched_longest_ago_is_forgotten_before_more_is_read(
+    ada: Client, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [source(ada), source(ada, "more")]
+    for one in both:
+        add(ada, one, "cats.md", CATS)
+    finish(embedder)
+    size = 3 * 6 * 4
+    monkeypatch.setattr(nearest, "MOST", size)
+    kept: list[list[str]] = []
+    read = Vectors._read
+
+    def noted(self: Vectors, *args: Any) -> Any:
+        kept.append([*self._kept])
+        return read(self, *args)
+
+    monkeypatch.setattr(Vectors, "_read", noted)
+    for one in both:
+        assert answer(ada, BY_MEANING, source=one)["items"]
+
+    assert kept == [[], []]
+
+
+def test_a_search_that_fails_as_it_reads_leaves_what_was_read(
+    ada: Client, core: Core, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    animals = source(ada)
+    add(ada, animals, "cats.md", CATS)
+    finish(embedder)
+    workspace = core.database.read(lambda c: c.execute(sa.select(sources_table.c.workspace_id)).scalar_one())
+    vectors, wanted = Vectors("meanings"), encode(vector("a cat"))
+
+    def search() -> list[int]:
+        return core.database.search(vectors.nearest, workspace, wanted, 0.1, 3, None)()
+
+    assert search()
+    add(ada, animals, "dogs.md", DOGS)
+    finish(embedder)
+    with monkeypatch.context() as broken:
+        broken.setattr(nearest, "_rows", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            search()
+
+    assert len(vectors._kept[animals].ids) == 3
+
+
+def test_searches_that_begin_together_read_a_source_once(
+    ada: Client, core: Core, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(ada, source(ada), "cats.md", CATS)
+    finish(embedder)
+    workspace = core.database.read(lambda c: c.execute(sa.select(sources_table.c.workspace_id)).scalar_one())
+    vectors, wanted = Vectors("meanings"), encode(vector("a cat"))
+    together, rows, read = threading.Barrier(2), nearest._rows, []
+
+    def noted(*args: Any) -> Any:
+        read.append(args)
+        with suppress(threading.BrokenBarrierError):
+            together.wait(0.3)
+        return rows(*args)
+
+    def search(_: int) -> list[int]:
+        return core.database.search(vectors.nearest, workspace, wanted, 0.1, 3, None)()
+
+    monkeypatch.setattr(nearest, "_rows", noted)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(search, range(2))
+
+    assert first == second != []
+    assert len(read) == 1
 
 
 def test_a_model_that_changes_its_vectors_finds_nothing_by_them_but_fails_nothing(
