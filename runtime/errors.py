@@ -245,8 +245,12 @@ class FilesUnavailable(Unavailable):
 class EmbeddingsUnavailable(Unavailable):
     """The embeddings endpoint has not answered with vectors."""
 
-    def __init__(self, why: str, status: int | None = None, pause: float | None = None) -> None:
+    def __init__(
+        self, why: str, status: int | None = None, pause: float | None = None, *, timed_out: bool = False
+    ) -> None:
         super().__init__(f"The embeddings endpoint {why}.")
+        self.timed_out = timed_out
+        """It takes too long, which it may do whatever the text."""
         self.status = status
         """That it has answered with; None: it has not, or with something else than vectors."""
         self.pause = pause

@@ -10,6 +10,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from runtime.model import Json
 from runtime.store import outbox
 from runtime.store.dialects import upsert
 from runtime.store.outbox import Task
+from runtime.store.tables import outbox as outbox_table
 
 EMBED = "knowledge.embed"
 """The kind of a task: have the passages of a document embedded."""
@@ -27,6 +29,8 @@ _GATHERED = 0.3
 """Seconds until such a task is due: documents that are added together go into one request."""
 _AT_ONCE = 200
 """Tasks that are made in one transaction."""
+_LEFT, _LEFT_ALONE = 3600.0, 10.0
+"""Seconds for which a task is kept whose model is that of other processes, and between two looks at it."""
 _STORE: Mapping[str, Any] = upsert(embeddings, "passage_id", ("source_id", "model", "version", "vector"))
 
 
@@ -57,7 +61,7 @@ def note_document(
     if replaced:
         note_removal(c, source_id)
     if model is not None:
-        _put(c, {"document_id": document_id})
+        _put(c, model, {"document_id": document_id})
     else:
         was = (sources.c.id == source_id, sources.c.embedded_by.is_not(None))
         c.execute(sources.update().where(*was).values(embedded_by=None))
@@ -71,24 +75,54 @@ def note_removal(c: Connection, source_id: str) -> None:
 def note_model(c: Connection, model: str) -> bool:
     """Have the passages embedded of sources that are not by this model; whether there were any."""
     other = sources.c.embedded_by.is_(None) | (sources.c.embedded_by != model)
-    some = sa.select(sources.c.id).where(other).limit(_AT_ONCE)
-    noted = sources.update().where(sources.c.id.in_(some), other).values(embedded_by=model)
-    found = c.execute(noted.returning(sources.c.id)).scalars().all()
+    # In the order in which vectors are stored, so that no two transactions wait for each other.
+    some = sa.select(sources.c.id).where(other).order_by(sources.c.id).limit(_AT_ONCE).with_for_update()
+    found = c.execute(some).scalars().all()
+    c.execute(sources.update().where(sources.c.id.in_(found)).values(embedded_by=model))
     for source_id in found:
-        _put(c, {"source_id": source_id})
+        _put(c, model, {"source_id": source_id})
     return bool(found)
 
 
-def note_source(c: Connection, source_id: str, after: str | None) -> None:
+def note_missing(c: Connection, model: str) -> bool:
+    """Have some documents embedded that have passages without a vector of this model; whether there may be
+    more.
+
+    They were added by a process of another model, or that has put its vectors in the place of those. What a
+    later model has taken over is left to it.
+    """
+    known = (embeddings.c.passage_id == passages.c.id) & (embeddings.c.model == model)
+    not_of_another = sources.c.embedded_by.is_(None) | (sources.c.embedded_by == model)
+    found = c.execute(
+        sa.select(passages.c.document_id)
+        .distinct()
+        .join(sources, sources.c.id == passages.c.source_id)
+        .outerjoin(embeddings, known)
+        .where(not_of_another, embeddings.c.passage_id.is_(None))
+        .limit(_AT_ONCE)
+    )
+    some = found.scalars().all()
+    for document_id in some:
+        _put(c, model, {"document_id": document_id})
+    return len(some) == _AT_ONCE
+
+
+def forget_tasks(c: Connection) -> None:
+    """There is no endpoint any more. Once there is one again, everything is looked through."""
+    if c.execute(outbox_table.delete().where(outbox_table.c.kind == EMBED)).rowcount:
+        c.execute(sources.update().where(sources.c.embedded_by.is_not(None)).values(embedded_by=None))
+
+
+def note_source(c: Connection, model: str, source_id: str, after: str | None) -> None:
     """Have the documents of a source embedded, some of them now: those whose ids follow ``after``."""
     query = sa.select(documents.c.id).where(documents.c.source_id == source_id)
     if after is not None:
         query = query.where(documents.c.id > after)
     some = c.execute(query.order_by(documents.c.id).limit(_AT_ONCE)).scalars().all()
     for document_id in some:
-        _put(c, {"document_id": document_id})
+        _put(c, model, {"document_id": document_id})
     if len(some) == _AT_ONCE:
-        _put(c, {"source_id": source_id, "after": some[-1]})
+        _put(c, model, {"source_id": source_id, "after": some[-1]})
 
 
 def unembedded(c: Connection, model: str, document_ids: Sequence[str], limit: int) -> list[Unembedded]:
@@ -128,9 +162,9 @@ def store(c: Connection, model: str, vectors: Sequence[tuple[Unembedded, bytes |
             c.execute(_STORE[c.dialect.name], rows)
 
 
-def split(c: Connection, task: Task) -> None:
+def split(c: Connection, model: str, task: Task) -> None:
     """Make tasks of one that is about all documents of a source."""
-    note_source(c, task.payload["source_id"], task.payload.get("after"))
+    note_source(c, model, task.payload["source_id"], task.payload.get("after"))
     outbox.done(c, task)
 
 
@@ -152,6 +186,15 @@ def keep(
             outbox.put_back(c, task, 0.0, "The passages of other documents go first.")
 
 
+def leave(c: Connection, task: Task) -> None:
+    """Leave a task to a process that has its model, unless there has been none for long."""
+    age = datetime.now(UTC) - task.created_at
+    if age.total_seconds() > _LEFT:
+        outbox.done(c, task)
+    else:
+        outbox.put_back(c, task, _LEFT_ALONE, f"It is for the model {task.payload.get('model')}.")
+
+
 def put_back(c: Connection, tasks: Sequence[Task], pause: float, why: str) -> None:
     """The endpoint has to be asked later."""
     for task in tasks:
@@ -164,9 +207,9 @@ def counted(model: str) -> sa.ScalarSelect[int]:
     return sa.select(sa.func.count()).where(of).scalar_subquery()
 
 
-def _put(c: Connection, payload: Json) -> None:
+def _put(c: Connection, model: str, payload: Mapping[str, Json]) -> None:
     """Each time it is another task: one that is under way may have read what was before."""
-    outbox.put(c, EMBED, str(uuid.uuid4()), payload, delay=_GATHERED)
+    outbox.put(c, EMBED, str(uuid.uuid4()), {**payload, "model": model}, delay=_GATHERED)
 
 
 def _raised(source_id: str) -> sa.Update:

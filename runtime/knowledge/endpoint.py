@@ -66,7 +66,8 @@ class Endpoint:
         try:
             content = self._post(body, seconds)
         except httpx.TimeoutException as error:
-            raise EmbeddingsUnavailable(f"has not answered within {seconds:g} s") from error
+            problem = f"has not answered within {seconds:g} s"
+            raise EmbeddingsUnavailable(problem, timed_out=True) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise EmbeddingsUnavailable(f"cannot be reached ({type(error).__name__})") from error
         try:

@@ -100,6 +100,8 @@ def embeddings(given: Mapping[str, Any]) -> Iterator[str]:
     for name in ("batch", "timeout", "query_timeout"):
         if not given[name]:
             yield f"BRANCHLINE_EMBEDDINGS_{name.upper()} must be more than 0"
+    if given["batch"] > 2048:
+        yield "BRANCHLINE_EMBEDDINGS_BATCH must be at most 2048"
     if not given["similarity"] <= 1:
         yield "BRANCHLINE_EMBEDDINGS_SIMILARITY is a cosine, which is at most 1"
 

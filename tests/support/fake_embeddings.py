@@ -28,7 +28,8 @@ class FakeEmbeddings:
         self.status = 200
         self.retry_after: str | None = None
         self.refused: tuple[str, ...] = ()
-        """Texts that have one of these are refused."""
+        """Texts that have one of these are refused, with this status."""
+        self.refusal = 400
         self.sent: bytes | None = None
         """What is answered instead of vectors."""
         fake = self
@@ -67,7 +68,7 @@ class FakeEmbeddings:
         if self.status != 200:
             return self.status, b"{}"
         if any(word in text for text in texts for word in self.refused):
-            return 400, b'{"error": {"message": "too long"}}'
+            return self.refusal, b'{"error": {"message": "too long"}}'
         if self.sent is not None:
             return 200, self.sent
         # Not in their order, which no client may rely on.

@@ -297,9 +297,9 @@ def test_an_embeddings_endpoint_is_configured_by_its_address_and_model() -> None
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("MODEL", ""), ("URL", "ftp://example.com"), ("URL", "http://"), ("BATCH", "0"), ("TIMEOUT", "0"),
-     ("QUERY_TIMEOUT", "0"), ("SIMILARITY", "1.1")],
-    ids=["model", "scheme", "host", "batch", "timeout", "query", "similarity"],
+    [("MODEL", ""), ("URL", "ftp://example.com"), ("URL", "http://"), ("BATCH", "0"), ("BATCH", "2049"),
+     ("TIMEOUT", "0"), ("QUERY_TIMEOUT", "0"), ("SIMILARITY", "1.1")],
+    ids=["model", "scheme", "host", "batch", "large batch", "timeout", "query", "similarity"],
 )  # fmt: skip
 def test_an_embeddings_endpoint_that_cannot_be_asked_is_refused(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"BRANCHLINE_EMBEDDINGS_{name}") as refused:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from flask import Flask, current_app
 
+from runtime.knowledge import embeddings
 from runtime.knowledge.embedder import Embedder
 from runtime.knowledge.meaning import Meaning
 from runtime.knowledge.service import Knowledge
@@ -17,6 +20,8 @@ def init_app(app: Flask, core: Core) -> None:
     meaning = app.extensions[_NAME] = Meaning.of(core.settings.embeddings)
     if meaning is not None:
         core.at_start.append(lambda: _embed(core, meaning))
+    else:
+        core.at_start.append(lambda: _forget(core))
 
 
 def knowledge() -> Knowledge:
@@ -26,3 +31,13 @@ def knowledge() -> Knowledge:
 
 def _embed(core: Core, meaning: Meaning) -> None:
     core.duties.start("embed passages", Embedder(core.database, meaning.endpoint).run, essential=False)
+
+
+def _forget(core: Core) -> None:
+    """Nobody carries out what was left for an endpoint that there is no more."""
+
+    def forget() -> Iterator[None]:
+        core.database.write(embeddings.forget_tasks)
+        yield
+
+    core.duties.start("drop tasks of embeddings", forget, essential=False, once=True)

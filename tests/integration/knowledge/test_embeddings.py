@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import gevent
 import pytest
 import sqlalchemy as sa
 
+from runtime.errors import EmbeddingsUnavailable
+from runtime.knowledge import embedder as embedding
 from runtime.knowledge import embeddings
 from runtime.knowledge.embedder import Embedder
 from runtime.knowledge.endpoint import Endpoint
@@ -19,6 +23,7 @@ from tests.support.fake_embeddings import FakeEmbeddings
 from tests.support.knowledge import CATS, DOGS, add, found, source
 from tests.support.web import Client
 from web.core import Core
+from web.knowledge import service
 
 pytestmark = pytest.mark.usefixtures("with_vectors")
 
@@ -175,6 +180,45 @@ def test_a_passage_that_is_refused_keeps_no_other_waiting(
     assert sorted(vector is None for vector in vectors) == [False, False, True]
 
 
+@pytest.mark.parametrize("status", [500, 200], ids=["error", "no vector"])
+def test_a_passage_that_the_endpoint_fails_at_keeps_no_other_waiting_for_long(
+    ada: Client, core: Core, embedder: Embedder, fake: FakeEmbeddings, monkeypatch: pytest.MonkeyPatch,
+    status: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(embedding, "_FIRST_PAUSE", 0.0)
+    animals = source(ada)
+    fake.refused, fake.refusal = ("mice",), status
+    add(ada, animals, "cats.md", CATS)
+
+    assert [embedder.embed_some() for _ in range(3)] == [False] * 3
+    assert progress(ada, animals) == (0, 3)
+    finish(embedder)
+
+    assert waiting(core) == []
+    vectors = core.database.read(lambda c: c.execute(sa.select(table.c.vector)).scalars().all())
+    assert sorted(vector is None for vector in vectors) == [False, False, True]
+
+
+def test_what_was_made_before_a_failure_is_kept(
+    ada: Client, embedder: Embedder, fake: FakeEmbeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    animals = source(ada)
+    add(ada, animals, "cats.md", CATS)
+    ask = Endpoint.embed
+
+    def fail(self: Endpoint, texts: list[str]) -> list[bytes]:
+        if len(texts) > 1:
+            raise EmbeddingsUnavailable("refuses", 413)
+        if "mice" in texts[0]:
+            raise EmbeddingsUnavailable("is away", 503)
+        return ask(self, texts)
+
+    monkeypatch.setattr(Endpoint, "embed", fail)
+
+    assert not embedder.embed_some()
+    assert progress(ada, animals) == (1, 3)
+
+
 def test_an_endpoint_that_refuses_everything_refuses_no_passage(
     ada: Client, core: Core, embedder: Embedder, fake: FakeEmbeddings
 ) -> None:
@@ -227,6 +271,50 @@ def test_another_model_has_everything_embedded_anew(
     models = core.database.read(lambda c: c.execute(sa.select(table.c.model)).scalars().all())
     assert models == ["meanings/3"] * 4
     assert not core.database.write(embeddings.note_model, "meanings/3")
+
+
+def test_a_process_of_another_model_leaves_what_is_not_its_own(
+    ada: Client, core: Core, embedder: Embedder, fake: FakeEmbeddings
+) -> None:
+    animals = source(ada)
+    add(ada, animals, "dogs.md", DOGS)
+
+    finish(other(core, model="before"))
+    assert fake.requests == []
+    [left] = waiting(core)
+    assert left.due == 0
+    make_due(core.database)
+    finish(embedder)
+    assert progress(ada, animals) == (1, 1)
+
+    add(ada, animals, "dogs.md", CATS)
+    long_ago = datetime.now(UTC) - timedelta(hours=2)
+    core.database.write(lambda c: c.execute(tasks.update().values(created_at=long_ago)))
+    finish(other(core, model="before"))
+    assert waiting(core) == []
+    assert progress(ada, animals) == (0, 3)
+
+    embedder.reconcile()
+    finish(embedder)
+    assert progress(ada, animals) == (3, 3)
+    embedder.reconcile()
+    assert waiting(core) == []
+
+
+def test_tasks_of_an_endpoint_that_was_taken_away_are_dropped(
+    ada: Client, core: Core, embedder: Embedder
+) -> None:
+    animals = source(ada)
+    add(ada, animals, "dogs.md", DOGS)
+
+    service._forget(core)
+    with gevent.Timeout(30):
+        while waiting(core):
+            gevent.sleep(0.01)
+
+    assert core.database.write(embeddings.note_model, "meanings")
+    finish(embedder)
+    assert progress(ada, animals) == (1, 1)
 
 
 def test_what_was_added_without_an_endpoint_gets_vectors_when_there_is_one(
