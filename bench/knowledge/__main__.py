@@ -62,13 +62,14 @@ class Filled:
 
     def by_words(self, query: str, k: int = _K, source_id: str | None = None) -> list[Place]:
         """What a search finds without vectors."""
-        found = Knowledge(self.database).search(self.user.workspace_id, query, k, source_id)
+        knowledge = Knowledge(self.database)
+        found = knowledge.search(self.user.workspace_id, knowledge.ask(query), k, source_id)
         return [(one.document, one.titles) for one in found.passages]
 
     def by_both(self, query: str, k: int = _K, source_id: str | None = None) -> list[Place]:
         """What it finds with vectors."""
         knowledge = Knowledge(self.database, self.meaning)
-        found = knowledge.search(self.user.workspace_id, query, k, source_id)
+        found = knowledge.search(self.user.workspace_id, knowledge.ask(query), k, source_id)
         return [(one.document, one.titles) for one in found.passages]
 
     def by_vectors(self, query: str, k: int = _K, source_id: str | None = None) -> list[Place]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,7 @@ import orjson
 from runtime.errors import EmbeddingsUnavailable
 from runtime.knowledge.vectors import encode
 from runtime.settings import EmbeddingsSettings
+from runtime.system import greenlets
 
 _LARGEST = 64 << 20
 """Bytes of an answer."""
@@ -64,7 +66,8 @@ class Endpoint:
         if self._settings.dimensions:
             body["dimensions"] = self._settings.dimensions
         try:
-            content = self._post(body, seconds)
+            with _deadline(seconds):
+                content = self._post(body, seconds)
         except httpx.TimeoutException as error:
             problem = f"has not answered within {seconds:g} s"
             raise EmbeddingsUnavailable(problem, timed_out=True) from error
@@ -96,6 +99,21 @@ class Endpoint:
         key = self._settings.key
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         return httpx.Client(headers=headers)
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    """What httpx bounds is each wait by itself: to connect, to write, and for each piece of an answer.
+
+    Raises httpx.TimeoutException where all of them take longer. Without gevent, an answer is bounded only.
+    """
+    if not greenlets.patched():
+        yield
+        return
+    import gevent
+
+    with gevent.Timeout(seconds, httpx.ReadTimeout("it answers too slowly")):
+        yield
 
 
 def _decode(content: bytes, number: int) -> list[bytes]:

@@ -62,7 +62,7 @@ class Meaning:
         return near
 
     def _vector(self, query: str) -> bytes:
-        """A search that waits keeps others waiting, so not each waits for an endpoint that is away."""
+        """Not each search waits for an endpoint that is away."""
         if time.monotonic() < self._until:
             raise EmbeddingsUnavailable("did not answer a moment ago")
         try:

@@ -24,6 +24,15 @@ _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u206
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A query, with what finds passages by its meaning if that is to be had."""
+
+    query: str
+    vectors: Vectors
+    near: Near | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """A document as it was sent."""
 
@@ -98,10 +107,19 @@ class Knowledge:
         while not self._database.write(store.remove_some, user.workspace_id, source_id):
             pass
 
+    def ask(self, query: str) -> Asked:
+        """What a search needs that the database does not have: the endpoint is waited for here only."""
+        if self._meaning is None:
+            return Asked(query, Vectors.NONE)
+        try:
+            return Asked(query, Vectors.USED, self._meaning.near(query))
+        except EmbeddingsUnavailable:
+            return Asked(query, Vectors.UNAVAILABLE)
+
     def search(
         self,
         workspace_id: str,
-        query: str,
+        asked: Asked,
         k: int,
         source_id: str | None = None,
         source_name: str | None = None,
@@ -113,11 +131,10 @@ class Knowledge:
         """
         if source_name is not None:
             source_id = self._database.read(store.source_named, workspace_id, source_name, project)
-        vectors, near = self._near(query)
-        what = (workspace_id, query, k, source_id, project)
+        vectors, what = asked.vectors, (workspace_id, asked.query, k, source_id, project)
         try:
             try:
-                found = self._database.search(store.search, *what, near)
+                found = self._database.search(store.search, *what, asked.near)
             except TooManyVectors as error:
                 log.warning("a search is by words alone: %s", error)
                 vectors, found = Vectors.UNAVAILABLE, self._database.search(store.search, *what)
@@ -125,15 +142,6 @@ class Knowledge:
         except SearchTooLong as error:
             problem = f"took longer than {error.seconds:g} seconds; ask for fewer words, or in one source"
             raise Invalid(f"The search {problem}.", [FieldError(("q",), problem)]) from error
-
-    def _near(self, query: str) -> tuple[Vectors, Near | None]:
-        """What finds passages by the meaning of a query, if that is to be had now."""
-        if self._meaning is None:
-            return Vectors.NONE, None
-        try:
-            return Vectors.USED, self._meaning.near(query)
-        except EmbeddingsUnavailable:
-            return Vectors.UNAVAILABLE, None
 
 
 def _checked(name: str) -> str:

@@ -178,8 +178,7 @@ def search(given: dict[str, Any]) -> Response:
     """
     user = auth.current_user()
     project = Project(given["project_id"]) if given["project_id"] is not None else None
+    asked = knowledge().ask(given["q"])
     with core.searches.hold(user.id):
-        found = knowledge().search(
-            user.workspace_id, given["q"], given["k"], given["source"], project=project
-        )
+        found = knowledge().search(user.workspace_id, asked, given["k"], given["source"], project=project)
     return json_response(found.encode())

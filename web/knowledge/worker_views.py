@@ -45,9 +45,10 @@ def search_for_run(given: dict[str, Any], run_id: str) -> Response:
     """
     run: Run = g.run
     _check_granted(run)
+    asked = knowledge().ask(given["q"])
     with core.searches.hold(run.user_id):
         found = knowledge().search(
-            run.workspace_id, given["q"], given["k"], source_name=given["source"], project=_project_of(run)
+            run.workspace_id, asked, given["k"], source_name=given["source"], project=_project_of(run)
         )
     return json_response(found.encode())
 

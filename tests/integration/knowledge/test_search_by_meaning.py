@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -244,6 +246,41 @@ def test_searches_that_begin_together_read_a_source_once(
 
     assert first == second != []
     assert len(read) == 1
+
+
+_DRIPPING = """
+from gevent import monkey; monkey.patch_all()
+import gevent, socket
+from dataclasses import replace
+from runtime import settings
+from runtime.errors import EmbeddingsUnavailable
+from runtime.knowledge.endpoint import Endpoint
+
+server = socket.create_server(("127.0.0.1", 0))
+
+def drip():
+    connection, _ = server.accept()
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nX: ")
+    while True:
+        connection.sendall(b"x")
+        gevent.sleep(0.05)
+
+gevent.spawn(drip)
+url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+given = replace(settings.load({}).embeddings, url=url, model="slow", query_timeout=0.3)
+try:
+    Endpoint(given).embed_query("a text")
+except EmbeddingsUnavailable as error:
+    print(error, error.timed_out)
+"""
+
+
+def test_an_endpoint_that_answers_bit_by_bit_holds_up_no_search() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _DRIPPING], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ended.stdout == "The embeddings endpoint has not answered within 0.3 s. True\n", ended.stderr
 
 
 def test_a_model_that_changes_its_vectors_finds_nothing_by_them_but_fails_nothing(
