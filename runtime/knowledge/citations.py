@@ -5,8 +5,7 @@ An answer names its passages in the ``sources`` of its message's data, as ``work
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,47 +16,43 @@ from runtime.knowledge.model import Found
 from runtime.model import Role
 from runtime.store.tables import messages, queued_messages, states, threads
 
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """A passage of a document, as an answer has it."""
-
-    position: int
-    text: str
-
-    def is_of(self, passage: Found) -> bool:
-        """Whether it is this passage, and not the one in its place since the document has changed."""
-        return passage.position == self.position and self.text in passage.text
+_READ_AT_ONCE = 50
+"""Answers; their data can be large."""
 
 
 def cited(c: Connection, of: sa.Select[tuple[str]], document_id: str, found: Sequence[Found]) -> list[Found]:
     """Those among passages of a document that are cited in these threads, or in those of their sub-runs.
 
+    By their whole text: what is in the place of a passage since the document has changed is another one.
     Raises NotFound where nothing of the document is. Only what runs have written counts: who writes into a
-    thread could name any passage.
+    thread could name any passage. ``c``: of a snapshot, for answers are read piece by piece.
     """
-    there = set(_citations(c, of, document_id))
-    if not there:
+    others = {(passage.position, passage.text) for passage in found}
+    is_cited = False
+    with c.execute(_answers(of, document_id), execution_options={"yield_per": _READ_AT_ONCE}) as answers:
+        for (data,) in answers:
+            for citation in _citations(data, document_id):
+                is_cited = True
+                others.discard(citation)
+            if is_cited and not others:
+                break
+    if not is_cited:
         raise NotFound
-    return [passage for passage in found if any(citation.is_of(passage) for citation in there)]
+    return [passage for passage in found if (passage.position, passage.text) not in others]
 
 
-def _citations(c: Connection, of: sa.Select[tuple[str]], document_id: str) -> Iterator[Citation]:
-    for (data,) in c.execute(_answers(of, document_id)):
-        sources = data.get("sources")
-        for source in sources if isinstance(sources, list) else ():
-            if isinstance(source, dict) and source.get("document_id") == document_id:
-                yield from _citation(source)
-
-
-def _citation(source: dict[str, Any]) -> Iterator[Citation]:
-    position, text = source.get("position"), source.get("text")
-    if isinstance(position, int) and isinstance(text, str) and text.strip():
-        yield Citation(position, text)
+def _citations(data: Mapping[str, Any], document_id: str) -> Iterator[tuple[int, str]]:
+    """The positions and texts of what an answer cites of a document."""
+    sources = data.get("sources")
+    for source in sources if isinstance(sources, list) else ():
+        if isinstance(source, dict) and source.get("document_id") == document_id:
+            position, text = source.get("position"), source.get("text")
+            if type(position) is int and isinstance(text, str) and text.strip():
+                yield position, text
 
 
 def _answers(of: sa.Select[tuple[str]], document_id: str) -> sa.Select[tuple[Any]]:
-    """The data of what runs have written in these threads about a document."""
+    """The data of what runs have written in these threads about a document, the newest first."""
     called = sa.select(threads.c.id).where(threads.c.called_from.in_(of))
     there = sa.select(threads.c.id).where(
         threads.c.id.in_(sa.union(of, called).subquery().select()), threads.c.deleted_at.is_(None)
@@ -73,4 +68,5 @@ def _answers(of: sa.Select[tuple[str]], document_id: str) -> sa.Select[tuple[Any
             ~sa.exists().where(queued_messages.c.id == messages.c.id),
             sa.cast(messages.c.data, sa.Text).contains(document_id),
         )
+        .order_by(messages.c.id.desc())
     )

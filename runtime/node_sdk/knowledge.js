@@ -40,7 +40,7 @@ export class Knowledge {
     const wanted = words(query);
     const counted = this.#local
       .map(passage)
-      .filter((one) => source === undefined || one.source === source)
+      .filter((one) => (source ?? one.source) === one.source)
       .map((one) => [words([...one.titles, one.text].join(" ")).filter((word) => wanted.includes(word)).length, one])
       .filter(([count]) => count);
     return counted.sort(([a], [b]) => b - a).slice(0, k).map(([, one]) => one);

@@ -44,10 +44,12 @@ class ChatAnswer:
     The end of a stream is not the end of an answer: one that ends before a ``finish_reason`` is a Failure.
     """
 
-    def __init__(self, run: Run, stream: Any, server: str, *, thoughts: bool = True) -> None:
+    def __init__(
+        self, run: Run, stream: Any, server: str, *, thoughts: bool = True, continues: bool = False
+    ) -> None:
         """``stream``: the chunks, as the library openai gives them; ``server``: whose they are.
 
-        ``thoughts``: whether reasoning is shown.
+        ``thoughts``: whether reasoning is shown; ``continues``: whether it goes on with a text.
         """
         self.text = ""
         """What was answered so far."""
@@ -66,7 +68,7 @@ class ChatAnswer:
         self._server = server
         self._thoughts = thoughts
         self._thought: OpenMessage | None = None
-        self._leading = LeadingThought()
+        self._leading = LeadingThought(continues=continues)
 
     def pieces(self) -> Iterator[str]:
         """The text, as it comes. Raises Failure, and what the library raises."""

@@ -24,6 +24,8 @@ _LONGEST_PROBLEM = 500
 """Characters of what a value does not fit, which may be as long as the value."""
 _MOST_PARTS = 20
 """Requests that one text may take: a model that says the same again and again has no end."""
+_TOO_LONG = "it is too long and was cut off; make it shorter"
+_FILTERED = "it was cut off by the server's content filter"
 ChatMessage = dict[str, Json]
 """A message as chat completions have it: role, content, tool_calls."""
 
@@ -80,7 +82,7 @@ def ask_for_text(
         so_far = shown.text
         going_on = [{"role": "assistant", "content": so_far.rstrip()}, {"role": "user", "content": GO_ON}]
         asked = [*messages, *(going_on if so_far else ())]
-        kept = _kept(run, f"{key} {number}", client, model, asked, shown, {})
+        kept = _kept(run, f"{key} {number}", client, model, asked, shown, {}, continues=bool(so_far))
         if not kept.get("cut_off"):
             shown.end_all()
             return shown.text
@@ -98,11 +100,16 @@ def _kept(
     messages: Sequence[ChatMessage],
     show: Shown | str | None,
     request: Mapping[str, Any],
+    *,
+    continues: bool = False,
 ) -> dict[str, Json]:
-    """What is kept of an answer: the message, what was thought, and what has cut it off."""
+    """What is kept of an answer: the message, what was thought, and what has cut it off.
+
+    ``continues``: whether it goes on with a text.
+    """
     was_asked = run.has_step(key)
     shown = _InChannel(run, show) if show is None or isinstance(show, str) else show
-    said = None if was_asked else _stream(run, shown, client, model, messages, request)
+    said = None if was_asked else _stream(run, shown, client, model, messages, request, continues)
 
     def keep() -> dict[str, Json]:
         assert said is not None, "it is called where nothing is kept"
@@ -161,8 +168,8 @@ def ask_for_json(
         kept = _kept_in(formats, run, f"{key} {number}", client, model, conversation)
         answer = kept["message"]
         try:
-            if kept.get("cut_off"):
-                raise ValueError("it is too long and was cut off; make it shorter")
+            if cut_off := kept.get("cut_off"):
+                raise ValueError(_TOO_LONG if cut_off == LENGTH else _FILTERED)
             value = _json_in(answer["content"])
             if found := problem_of(value):
                 raise ValueError(found)
@@ -246,11 +253,12 @@ def _stream(
     model: str,
     messages: Sequence[ChatMessage],
     request: Mapping[str, Any],
+    continues: bool,
 ) -> ChatAnswer:
     server = client.base_url.host
     try:
         with stream_of(client, model=model, messages=list(messages), **request) as stream:
-            said = ChatAnswer(run, stream, server)
+            said = ChatAnswer(run, stream, server, continues=continues)
             for piece in said.pieces():
                 shown.add(piece)
     except Failure:

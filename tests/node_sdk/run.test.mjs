@@ -228,7 +228,7 @@ test("a search of a test is among its passages, and what it adds is found", asyn
   ];
   const worker = async (run) => {
     const found = async (...asked) => (await run.search(...asked)).map(({ text }) => text);
-    const told = [await found("what do cats eat", { k: 2 }), await found("eat food", { source: "pets" }), await found("*")];
+    const told = [await found("what do cats eat", { k: 2 }), await found("eat food", { source: "pets" }), await found("bones", { source: null }), await found("*")];
     const added = [];
     for (const text of ["Fish swim.", Buffer.from("Fish swim."), "Fish dive."]) {
       added.push(await run.addDocument("pets", "fish.md", text, { validator: "v" }));
@@ -244,6 +244,7 @@ test("a search of a test is among its passages, and what it adds is found", asyn
   assert.deepEqual(JSON.parse(text), [
     ["Cats eat mice.", "Cats sleep, eat and purr."],
     ["Cats eat mice.", "Dogs eat bones."],
+    ["Dogs eat bones."],
     [],
     [true, false, true],
     64,

@@ -164,7 +164,7 @@ def cited(document_id: str, found: Sequence[Found]) -> Sequence[Found]:
         if isinstance(grant, ThreadGrant)
         else agent_tokens.threads_of(g.user, grant)
     )
-    return core.database.read(citations.cited, threads, document_id, found)
+    return core.database.snapshot(citations.cited, threads, document_id, found)
 
 
 def current_grant() -> Grant | None:

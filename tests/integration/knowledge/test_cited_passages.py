@@ -167,6 +167,28 @@ def test_what_has_taken_the_place_of_a_cited_passage_is_not_read(
     assert [one["position"] for one in library.read(client).json["items"]] == [0]
 
 
+def test_a_passage_that_has_grown_is_not_the_one_that_was_cited(
+    app: Flask, library: Library, core: Core
+) -> None:
+    client, run = subject(app, library.client, core)
+    run.say("Mice [1], and they purr [2].", data=library.cited(1, 0))
+    library.add(CATS.replace("A cat eats mice", "The key is under the mat. A cat eats mice"))
+
+    assert [one["position"] for one in library.read(client).json["items"]] == [0]
+
+
+def test_the_newest_answers_are_read_first_and_the_others_where_one_asks_for_more(
+    app: Flask, library: Library, core: Core
+) -> None:
+    client, run = subject(app, library.client, core)
+    run.say("They purr [1].", data=library.cited(0))
+    run.say("Mice [1].", data=library.cited(1))
+
+    for first, limit, positions in ((1, 1, [1]), (0, 1, [0]), (0, 3, [0, 1]), (9, 1, [])):
+        items = library.read(client, first=first, limit=limit).json["items"]
+        assert [one["position"] for one in items] == positions
+
+
 def test_a_deleted_thread_cites_nothing(app: Flask, library: Library, core: Core) -> None:
     client, run = subject(app, library.client, core)
     run.say("Mice [1].", data=library.cited(1))
@@ -186,6 +208,7 @@ def test_sources_of_another_form_are_none(app: Flask, library: Library, core: Co
     empty = [
         {**library.passages[0], "text": ""},
         {**library.passages[0], "position": "0"},
+        {**library.passages[0], "position": False},
     ]
     run.say("Hm.", data={"sources": sources, "document_id": library.document})
     run.say("Hm.", data={"sources": empty})

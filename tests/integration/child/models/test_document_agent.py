@@ -177,6 +177,11 @@ def test_a_document_that_is_longer_than_an_answer_is_gone_on_with(ask: Ask, mode
     assert len(model.requests) == len(parts) + 1 and before >= kept >= 2
 
 
+def test_a_line_break_behind_a_thought_is_a_part_of_the_document(ask: Ask, model: FakeModel) -> None:
+    writing_in_parts(model, "# Guide\n\n- One", "<think>On.</think>\n\n\n- Two\n")
+    assert ask("document_agent", ASKED).messages[0].content == "# Guide\n\n- One\n- Two\n"
+
+
 @pytest.mark.parametrize(("finish", "why"), [("content_filter", "content filter"), ("length", "maximum")])
 def test_half_a_document_is_no_version(ask: Ask, model: FakeModel, finish: str, why: str) -> None:
     writing_in_parts(model, "# Guide", "", "", finish=finish)

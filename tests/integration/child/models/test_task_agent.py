@@ -127,11 +127,14 @@ def test_a_plan_behind_a_thought_is_read(ask: Ask, model: FakeModel) -> None:
     assert planned(ask("task_agent", FEATURE)) and len(model.requests) == 1
 
 
-def test_a_plan_that_was_cut_off_is_asked_for_shorter(ask: Ask, model: FakeModel) -> None:
-    cut = [chunk({"content": tasks(task("T1"))[:40]}), chunk({}, finish="length")]
+@pytest.mark.parametrize(("finish", "why"), [("length", "too long"), ("content_filter", "content filter")])
+def test_a_plan_that_was_cut_off_is_asked_for_again(
+    ask: Ask, model: FakeModel, finish: str, why: str
+) -> None:
+    cut = [chunk({"content": tasks(task("T1"))[:40]}), chunk({}, finish=finish)]
     model.reply = lambda _: iter(cut if len(model.requests) == 1 else saying(tasks(task("T1"))))
     assert planned(ask("task_agent", FEATURE))
-    assert "too long" in model.requests[1]["messages"][-1]["content"]
+    assert why in model.requests[1]["messages"][-1]["content"]
 
 
 def test_a_server_that_tells_no_usage_in_streams_is_asked_without(ask: Ask, model: FakeModel) -> None:
