@@ -100,11 +100,32 @@ test('a message that was stored before its page was closed is shown once', () =>
   expect(shown(conversation.settled(chat, 'd', null))).toEqual(['Hello', 'Hello', 'Hello']);
 });
 
+describe('a message that waits while the chat is told anew', () => {
+  const old = message('1', 'Hello', { sender: 'user' });
+  const waiting = conversation.told(conversation.reset(conversation.written(conversation.told(EMPTY, old, true), UNSENT)), old, true);
+
+  test('is not taken for an old one with its words', () => {
+    expect(shown(waiting)).toEqual(['Hello', 'Hello']);
+    const refused = conversation.settled(waiting, 'c', { message: 'The chat is full.', code: 'session_full' });
+    expect(refused.items.map(({ delivery }) => delivery?.state)).toEqual([undefined, 'refused']);
+  });
+
+  test('is shown once when it is stored', () => {
+    const stored = message('2', 'Hello', { sender: 'user' });
+    expect(shown(conversation.told(conversation.settled(waiting, 'c', null), stored, true))).toEqual(['Hello', 'Hello']);
+    expect(shown(conversation.settled(conversation.told(waiting, stored, true), 'c', null))).toEqual(['Hello', 'Hello']);
+  });
+});
+
 test('sources are read as the agent gives them, and nothing else', () => {
   const data = { sources: [{ number: 1, document: 'a.md', source: 'docs', titles: ['A'], text: 'Passage' }, { number: 'x' }, null] };
   const known = { number: 1, document: 'a.md', source: 'docs', titles: ['A'], text: 'Passage' };
   expect(sourcesOf(message('m', '', { data }))).toEqual([{ ...known, place: null }]);
-  const placed = { ...known, source_id: 's', document_id: 'd', position: 3 };
-  expect(sourcesOf(message('m', '', { data: { sources: [placed] } }))).toEqual([{ ...known, place: { sourceId: 's', documentId: 'd', position: 3 } }]);
+  const [sourceId, documentId] = ['01976a3e-0000-7000-8000-00000000000a', '01976a3e-0000-7000-8000-00000000000b'];
+  const placed = { ...known, source_id: sourceId, document_id: documentId, position: 3 };
+  expect(sourcesOf(message('m', '', { data: { sources: [placed] } }))).toEqual([{ ...known, place: { sourceId, documentId, position: 3 } }]);
+  for (const wrong of [{ source_id: '../../me' }, { document_id: `${documentId}/x` }, { position: -1 }, { position: 0.5 }, { position: NaN }]) {
+    expect(sourcesOf(message('m', '', { data: { sources: [{ ...placed, ...wrong }] } }))).toEqual([{ ...known, place: null }]);
+  }
   expect(sourcesOf(message('m', '', { data: { sources: 'none' } }))).toEqual([]);
 });

@@ -13,7 +13,7 @@ export interface Shown {
 export interface Delivery {
   clientId: string;
   state: 'waiting' | 'sent' | 'refused';
-  /** Whether an earlier page has written it: the server may have stored and told it already. */
+  /** Whether an earlier page has written it, or it was written before a reset: the server may have stored and told it already. */
   isRestored?: boolean;
   /** Why it was refused. */
   error?: { message: string; code: string };
@@ -112,7 +112,11 @@ export function failed(chat: Conversation, failure: Failure): Conversation {
 
 /** What was told counts no more; what waits to be sent does. */
 export function reset(chat: Conversation): Conversation {
-  return { ...EMPTY, items: chat.items.filter(({ delivery }) => delivery !== null && delivery.state !== 'sent'), failure: chat.failure };
+  const items = chat.items.flatMap((item): Shown[] => {
+    if (item.delivery?.state === 'waiting') return [{ ...item, delivery: { ...item.delivery, isRestored: true } }];
+    return item.delivery?.state === 'refused' ? [item] : [];
+  });
+  return { ...EMPTY, items, failure: chat.failure };
 }
 
 export function seen(chat: Conversation): Conversation {
@@ -149,9 +153,12 @@ function without(items: readonly Shown[], stored: ChatMessage): readonly Shown[]
   return index < 0 ? items : items.toSpliced(index, 1);
 }
 
-/** Whether a message of the server's is the one that this page has sent. */
+/**
+ * Whether a message of the server's is the one that this page has sent. One that was written before what is told
+ * now may be told as well as an old one with its words: that shows once it is settled.
+ */
 function isSame({ delivery, message }: Shown, stored: ChatMessage): boolean {
-  return delivery !== null && delivery.state !== 'refused' && stored.sender === 'user' && stored.content === message.content;
+  return delivery !== null && delivery.state !== 'refused' && !delivery.isRestored && stored.sender === 'user' && stored.content === message.content;
 }
 
 function blank(id: string, sender: 'user' | 'agent', content: string, files: ChatFile[] | null = null): ChatMessage {

@@ -30,8 +30,16 @@ export function sourcesOf({ data }: ChatMessage): readonly Source[] {
 }
 
 function placeOf({ source_id: sourceId, document_id: documentId, position }: Record<string, unknown>): Place | null {
-  if (typeof sourceId !== 'string' || typeof documentId !== 'string' || typeof position !== 'number') return null;
-  return { sourceId, documentId, position };
+  return isId(sourceId) && isId(documentId) && isPosition(position) ? { sourceId, documentId, position } : null;
+}
+
+/** Whether it is a UUID, as all ids of the server are. */
+function isId(value: unknown): value is string {
+  return typeof value === 'string' && /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(value);
+}
+
+function isPosition(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 /** A name of a place. */

@@ -36,9 +36,11 @@ export class Rest {
     return requestTo(this.server, 'GET', `/api/files/${id}/content`, undefined, { read: (response) => response.blob() });
   }
 
-  passages(sourceId: string, documentId: string, first: number, limit: number): Promise<readonly Passage[]> {
-    const path = `/api/knowledge/sources/${sourceId}/documents/${documentId}/passages?first=${first}&limit=${limit}`;
-    return this.call<{ items: readonly Passage[] }>('GET', path).then((answer) => answer.items);
+  async passages(sourceId: string, documentId: string, first: number, limit: number): Promise<readonly Passage[]> {
+    const document = `/api/knowledge/sources/${encodeURIComponent(sourceId)}/documents/${encodeURIComponent(documentId)}`;
+    const answer = await this.call<{ items?: readonly Passage[] } | null>('GET', `${document}/passages?first=${first}&limit=${limit}`);
+    if (!Array.isArray(answer?.items)) throw new TypeError('The answer has no passages.');
+    return answer.items;
   }
 
   private call<T>(method: string, path: string, body?: unknown): Promise<T> {
