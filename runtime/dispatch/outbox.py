@@ -8,6 +8,7 @@ has written it. That process does not wait: it carries out its own tasks behind 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ class Later:
 Handlers = Mapping[str, Callable[[Json], object]]
 """The kind of a task → what is called with its payload. It may be called again for the same task."""
 
+_ROUND = 5.0
+"""Seconds after which a round begins no more tasks: who calls it has other duties, too."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 600.0
 """Seconds until a task is tried again: twice as many after each try."""
 _NO_WORKER_PAUSE = 5.0
@@ -55,14 +58,17 @@ class Outbox:
         self._done: list[tuple[str, str]] = []
         """Own tasks that are carried out, and not removed yet."""
 
-    def handle_due(self) -> int:
-        """Carry out what is due, until nothing is. Returns how many tasks were carried out.
+    def handle_due(self, seconds: float = _ROUND) -> int:
+        """Carry out what is due, until nothing is or the time is over. Returns how many tasks were carried
+        out.
 
-        A task that fails is tried again later and keeps no other waiting. Raises Unavailable
-        where a service is away that it needs; it is tried again in a second then.
+        What has been due longest is first, so one round after the other carries out all. A task that
+        fails is tried again later and keeps no other waiting. Raises Unavailable where a service is
+        away that it needs; it is tried again in a second then.
         """
         handled = 0
-        while self._database.read(outbox.is_due, self._handlers):
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at and self._database.read(outbox.is_due, self._handlers):
             tasks = self._database.write(outbox.take, self._handlers)
             away: Unavailable | None = None
             for task in tasks:

@@ -100,6 +100,13 @@ def test_tasks_are_carried_out_once_and_are_gone(database: Database) -> None:
     assert stored(database) == []
 
 
+def test_a_round_ends_when_its_time_is_over(database: Database) -> None:
+    put(database, "ada")
+
+    assert Outbox(database, {"greet": Greeter()}).handle_due(0) == 0
+    assert stored(database) == ["ada"]  # the next round carries it out
+
+
 def test_a_task_is_not_due_before_its_delay_is_over(database: Database) -> None:
     put(database, "ada", delay=60)
 
