@@ -52,15 +52,21 @@ PAGE_BYTES = 16 << 20
 
 
 def within_bytes(
-    found: sa.Select[Any], large: Collection[str], newest: Sequence[str], dialect: str
+    found: sa.Select[Any],
+    large: Collection[str],
+    newest: Sequence[str],
+    dialect: str,
+    *,
+    oldest_first: bool = False,
 ) -> sa.Select[Any]:
     """``found``, with the columns ``large`` left empty in what comes after :data:`PAGE_BYTES` of them.
 
-    ``newest``: the columns that ``found`` is ordered by, each descending; together they are unique.
+    ``newest``: the columns that ``found`` is ordered by, each descending, or with
+    ``oldest_first`` ascending; together they are unique.
     Only what is filled is read from the disk and sent. :func:`filled` drops the other rows.
     """
     rows = found.subquery("rows")
-    order = [rows.c[name].desc() for name in newest]
+    order = [rows.c[name].asc() if oldest_first else rows.c[name].desc() for name in newest]
     size = sum((bytes_of(rows.c[name], dialect) for name in large), start=sa.literal(0))
     before = sa.func.coalesce(sa.func.sum(size).over(order_by=order, rows=(None, -1)), 0)
     fits = before < sa.bindparam("page_bytes", callable_=lambda: PAGE_BYTES, type_=sa.BigInteger)

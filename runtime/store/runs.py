@@ -33,7 +33,7 @@ def record(row: Sequence[Any]) -> Run:
     return Run(*values)
 
 
-LARGE = ("config", "args", "error", "last_failure", "usage", "confirmation", "answers")
+LARGE = ("config", "args", "error", "last_failure", "usage", "confirmation", "answers", "message")
 """Columns whose size the user or the worker determines."""
 _INSERT = runs.insert()
 _STORED = [column.name for column in COLUMNS]

@@ -84,14 +84,20 @@ def test_a_list_of_threads_with_large_metadata(database: Database, user: User) -
     assert shown == {f"{number}": numbered(number) for number in range(ITEMS)}
 
 
-def test_a_list_of_runs_with_large_arguments(database: Database, user: User, thread: Thread) -> None:
+@pytest.mark.parametrize("in_message", [False, True], ids=["arguments", "message"])
+def test_a_list_of_runs_with_large_arguments(
+    database: Database, user: User, thread: Thread, in_message: bool
+) -> None:
     limits = runs.QueueLimits(per_user=100, per_pool=100)
     for number in range(ITEMS):
+        large = {"text": numbered(number)}
+        args, message = (None, large) if in_message else (large, None)
         spec = runs.RunSpec(
-            "echo", "", "python", {}, {"text": numbered(number)}, max_attempts=1, timeout_seconds=1
+            "echo", "", "python", {}, args, max_attempts=1, timeout_seconds=1, message=message
         )
         database.engine.accept(thread, user.id, thread.root_state_id, [], spec, limits)
 
     found = pages(lambda **how: database.read(runs.listing, user.workspace_id, **how))
     assert [len(part) for part in found] == [3, 3, 1]
-    assert sorted(run.args["text"] for part in found for run in part) == [numbered(n) for n in range(ITEMS)]
+    texts = [((run.message if in_message else run.args) or {})["text"] for part in found for run in part]
+    assert sorted(texts) == [numbered(number) for number in range(ITEMS)]
