@@ -37,6 +37,7 @@ def outbox_of(services: Services) -> Outbox:
         turns.CHANGED: lambda task: sessions.follow(task["run_id"]),
         threads.DELETED: lambda task: sessions.thread_deleted(task["thread_id"]),
         mailboxes.ARRIVED: lambda task: systems.advance(task["entity_id"]),
+        mailboxes.AGAIN: lambda task: systems.again(task["entity_id"], task["message_id"]),
         mailboxes.HANDLED: lambda task: systems.handled(task["message_id"]),
         mailboxes.EXPIRED: lambda task: systems.expire(task["correlation_id"]),
         mailboxes.HELD: lambda task: systems.let_pass(task["system_id"]),

@@ -151,9 +151,9 @@ def delete_called(c: Connection, thread_id: str) -> None:
     c.execute(_DELETE_CALLED, {"thread": thread_id})
 
 
-def delete_called_for_good(c: Connection, thread_id: str) -> None:
-    """Delete the threads, in no list, that were made for this one; :func:`purge` erases them."""
-    c.execute(_DELETE_CALLED_FOR_GOOD, {"deleted": [thread_id]})
+def delete_called_for_good(c: Connection, *thread_ids: str) -> None:
+    """Delete the threads, in no list, that were made for these; :func:`purge` erases them."""
+    c.execute(_DELETE_CALLED_FOR_GOOD, {"deleted": list(thread_ids)})
 
 
 def trash(

@@ -80,7 +80,7 @@ class Entity:
     answers: Mapping[str, Json] | None
     """JSON Schema of what it sends."""
     entry: bool
-    """Whether messages come to it from outside."""
+    """Whether messages come to it from outside, so that no channel has to lead to it."""
 
 
 @dataclass(frozen=True, slots=True)

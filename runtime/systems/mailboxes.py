@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from runtime.errors import Conflict, NotFound, TooMany
 from runtime.model import Json, new_id
 from runtime.store import outbox
-from runtime.store.tables import now
+from runtime.store.tables import now, run_sends
 from runtime.systems import cycles, store
 from runtime.systems.definition import Definition, Kind, WhenFull
 from runtime.systems.model import Entity, Letter, MessageStatus, Reason, System, SystemStatus
@@ -25,6 +25,7 @@ from runtime.systems.routing import MOST_HOPS, MOST_MESSAGES, Outgoing, error_bo
 from runtime.systems.store import Context, Next
 from runtime.systems.tables import (
     IS_HELD,
+    IS_UNDER_WAY,
     IS_WAITING,
     correlations,
     entities,
@@ -34,12 +35,17 @@ from runtime.systems.tables import (
 
 ARRIVED = "system_arrived"
 """The kind of the task to have an entity take its next message. Its key is that of a message."""
+AGAIN = "system_again"
+"""The kind of the task to try again to have a message handled, where that could not be. Its key is that of
+the message, the first one that waits: there is one such task, however many wait behind it."""
 HANDLED = "system_handled"
 """The kind of the task that waits for the run of a message."""
 EXPIRED = "system_expired"
 """The kind of the task that ends what waits once the deadline is over. Its key is a correlation."""
 HELD = "system_held"
 """The kind of the task to look whether entities wait for each other. Its key is that of a message."""
+MOST_UNDER_WAY = 10_000
+"""Messages of a system that may wait or be handled when another one comes from outside."""
 WATCHED_EVERY = 60.0
 """Seconds after which the run of a message is looked at, though nothing has said that it has ended."""
 _ERROR_PRIORITY = 100
@@ -67,6 +73,8 @@ def accept(
         raise Conflict("The system is stopped, and takes no messages.")
     if waiting_of(c, receiver.id) >= receiver.mailbox_size:
         raise TooMany(f"The mailbox of {receiver.name} is full; try again in a moment.")
+    if _under_way(c, system.id) >= MOST_UNDER_WAY:
+        raise TooMany(f"The system has {MOST_UNDER_WAY} messages under way; try again in a moment.")
     correlation = str(uuid.uuid4())
     c.execute(correlations.insert().values(id=correlation, system_id=system.id, messages=1))
     message_id = new_id()
@@ -86,6 +94,17 @@ def accept(
     _enter(c, receiver, values)
     outbox.put(c, EXPIRED, correlation, {"correlation_id": correlation}, delay=seconds)
     return store.letter(c, system.id, message_id)
+
+
+def try_again(c: Connection, chosen: Next, delay: float) -> None:
+    """Have a message tried again in ``delay`` seconds that cannot be handled now."""
+    payload = {"entity_id": chosen.entity.id, "message_id": chosen.letter.id}
+    outbox.put(c, AGAIN, chosen.letter.id, payload, delay=delay)
+
+
+def waits(c: Connection, message_id: str) -> bool:
+    """Whether a message waits in a mailbox."""
+    return c.execute(sa.select(sa.exists().where(letters.c.id == message_id, IS_WAITING))).scalar_one()
 
 
 def take(c: Connection, chosen: Next, run_id: str) -> bool:
@@ -151,7 +170,10 @@ def settle(
     if end.tip_state_id is not None:
         tip = entities.update().where(entities.c.id == found.entity.id)
         c.execute(tip.values(tip_state_id=end.tip_state_id))
+    if found.letter.run_id is not None:
+        c.execute(run_sends.delete().where(run_sends.c.run_id == found.letter.run_id))
     _send(c, found, outgoing)
+    _forget_deadline(c, found.letter.correlation_id)
     if expected is MessageStatus.WAITING:
         _release_held(c, found.entity)
     elif expected is MessageStatus.HELD and found.letter.sender_id is not None:
@@ -165,6 +187,19 @@ def waiting_of(c: Connection, entity_id: str) -> int:
     """How many messages wait for an entity."""
     query = sa.select(sa.func.count()).where(letters.c.entity_id == entity_id, IS_WAITING)
     return c.execute(query).scalar_one()
+
+
+def _under_way(c: Connection, system_id: str) -> int:
+    """How many messages of a system have not ended; no more are counted than there may be."""
+    some = sa.select(letters.c.id).where(letters.c.system_id == system_id, IS_UNDER_WAY).limit(MOST_UNDER_WAY)
+    return c.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
+
+
+def _forget_deadline(c: Connection, correlation_id: str) -> None:
+    """Nothing is left to do at the deadline of a correlation of which nothing is under way."""
+    left = sa.exists().where(letters.c.correlation_id == correlation_id, IS_UNDER_WAY)
+    if not c.execute(sa.select(left)).scalar_one():
+        outbox.forget(c, [(EXPIRED, correlation_id)])
 
 
 def _send(c: Connection, found: Context, outgoing: Sequence[Outgoing]) -> None:

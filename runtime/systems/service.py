@@ -18,6 +18,7 @@ from runtime.errors import (
     FieldError,
     Invalid,
     NotFound,
+    TooMany,
     WorkerElsewhere,
     WorkerInvalid,
     WorkerUnavailable,
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 _TRIES = 3
 """How often a message is looked at that changes meanwhile."""
+_NO_WORKER_PAUSE = 5.0
+"""Seconds until a message is tried again whose entity cannot handle it now."""
 _CHECKED_IN = 5.0
 """Seconds in which all that follows from one message is checked against what its receivers accept."""
 _SOON = 1.0
@@ -126,7 +129,7 @@ class Systems:
     def advance(self, entity_id: str) -> None:
         """Have an entity handle what waits for it, as far as it may. Twice does no harm.
 
-        Raises TooMany, WorkerUnavailable, WorkerElsewhere and Unavailable where that cannot be now.
+        Where there is no room for it now it is tried again later. Raises Unavailable.
         """
         while (chosen := self._database.read(store.next_message, entity_id)) is not None:
             if chosen.seconds is not None and chosen.seconds <= 0:
@@ -134,8 +137,10 @@ class Systems:
                 continue
             try:
                 self._begin(chosen)
-            except (WorkerUnavailable, WorkerElsewhere):
-                raise
+            except (TooMany, WorkerUnavailable, WorkerElsewhere) as error:
+                pause = float(error.retry_after) if isinstance(error, TooMany) else _NO_WORKER_PAUSE
+                self._database.write(mailboxes.try_again, chosen, pause)
+                return
             except (Invalid, NotFound) as error:
                 self._fail(chosen.letter.id, MessageStatus.WAITING, "invalid", str(error))
             except Exception as error:
@@ -143,6 +148,13 @@ class Systems:
                     raise
                 log.warning("the message %s cannot be handled", chosen.letter.id, exc_info=error)
                 self._fail(chosen.letter.id, MessageStatus.WAITING, "invalid", "It cannot be handled.")
+
+    def again(self, entity_id: str, message_id: str) -> Later | None:
+        """Try again to have a message handled, until it is taken or has ended."""
+        self.advance(entity_id)
+        if self._database.read(mailboxes.waits, message_id):
+            return Later(_NO_WORKER_PAUSE, "Its entity cannot handle the message now.")
+        return None
 
     def handled(self, message_id: str) -> Later | None:
         """Look at a message whose run may have ended; its entity takes the next one then."""

@@ -13,12 +13,21 @@ from sqlalchemy import Connection
 from runtime.errors import Conflict, NotFound, WorkerInvalid
 from runtime.model import Json, Message, Run, RunStatus, Thread
 from runtime.store import messages, runs, threads
-from runtime.store.page import Page, after, start_of
-from runtime.store.tables import now, run_sends
+from runtime.store.page import Page, after, filled, start_of, within_bytes
+from runtime.store.tables import now, run_sends, workspaces
 from runtime.store.tables import threads as all_threads
-from runtime.systems.definition import Definition, Kind, WhenFull
+from runtime.systems.definition import Definition, Kind, Pick, WhenFull
 from runtime.systems.model import Entity, Letter, MessageStatus, Reason, System, SystemStatus
-from runtime.systems.tables import IS_HELD, IS_WAITING, IS_WORKING, entities, letters, systems
+from runtime.systems.tables import (
+    IS_HELD,
+    IS_UNDER_WAY,
+    IS_WAITING,
+    IS_WORKING,
+    entities,
+    has_status,
+    letters,
+    systems,
+)
 
 MOST_SYSTEMS = 100
 """Systems that a workspace may have."""
@@ -27,7 +36,8 @@ MOST_FOLLOWING = 1000
 _SYSTEM = [systems.c[name] for name in System.__dataclass_fields__]
 _ENTITY = [entities.c[name] for name in Entity.__dataclass_fields__]
 _LETTER = [letters.c[name] for name in Letter.__dataclass_fields__]
-_UNDER_WAY = (MessageStatus.HELD, MessageStatus.WAITING, MessageStatus.WORKING)
+_LARGE = ("body", "answer")
+"""Columns of a message whose size users and workers determine."""
 _NO_SYSTEM = "There is no such system."
 _NO_MESSAGE = "The system has no such message."
 
@@ -39,6 +49,8 @@ def create(
     c: Connection, workspace_id: str, user_id: str, definition: Definition, given: Mapping[str, Json]
 ) -> System:
     """A system that runs, with its entities. Raises Conflict where the workspace has enough."""
+    this = sa.select(workspaces.c.id).where(workspaces.c.id == workspace_id)
+    c.execute(this.with_for_update(key_share=True)).one_or_none()
     count = sa.select(sa.func.count()).where(systems.c.workspace_id == workspace_id)
     if c.execute(count).scalar_one() >= MOST_SYSTEMS:
         raise Conflict(f"You have {MOST_SYSTEMS} systems, which is as many as you may. Delete some.")
@@ -100,8 +112,10 @@ def get(c: Connection, workspace_id: str, system_id: str) -> System:
 
 
 def listing(c: Connection, workspace_id: str, *, limit: int = 20, cursor: str | None = None) -> Page[System]:
-    """The systems of a workspace, newest first."""
-    query = sa.select(*_SYSTEM).where(systems.c.workspace_id == workspace_id)
+    """The systems of a workspace, newest first, without their definitions."""
+    columns = [column for column in _SYSTEM if column is not systems.c.definition]
+    query: sa.Select[Any] = sa.select(*columns, sa.null().label("definition"))
+    query = query.where(systems.c.workspace_id == workspace_id)
     query, values = _from_cursor(query, systems, cursor)
     rows = c.execute(_newest(query, systems, limit), values).all()
     return Page.of(rows, limit, _system, lambda row: (row.created_at, row.id))
@@ -114,8 +128,10 @@ def stop(c: Connection, workspace_id: str, system_id: str, *, drain: bool) -> tu
     """
     get(c, workspace_id, system_id)
     cancelled: list[Run] = []
+    # Locked to drain as well: what ends meanwhile would not see that the system stops.
+    locked = entities_of(c, system_id, lock=True)
     if not drain:
-        for entity in entities_of(c, system_id, lock=True):
+        for entity in locked:
             cancelled += runs.cancel_all(c, entity.thread_id)
         resting = (letters.c.system_id == system_id, IS_HELD | IS_WAITING)
         dead = {"status": MessageStatus.DEAD, "reason": Reason.STOPPED, "ended_at": now()}
@@ -132,17 +148,18 @@ def remove(c: Connection, workspace_id: str, system_id: str) -> list[Run]:
     """Delete a system with all that it has. Returns the runs that are cancelled. Raises NotFound."""
     system = get(c, workspace_id, system_id)
     cancelled: list[Run] = []
-    for entity in entities_of(c, system_id, lock=True):
+    of_system = entities_of(c, system_id, lock=True)
+    for entity in of_system:
         cancelled += runs.cancel_all(c, entity.thread_id)
     c.execute(systems.delete().where(systems.c.id == system_id))
-    threads.delete_called_for_good(c, system.thread_id)
+    threads.delete_called_for_good(c, system.thread_id, *(entity.thread_id for entity in of_system))
     return cancelled
 
 
 def note_drained(c: Connection, system_id: str) -> None:
     """A system that stops has stopped once nothing is under way."""
     _lock_system(c, system_id)
-    left = sa.exists().where(letters.c.system_id == system_id, letters.c.status.in_(_UNDER_WAY))
+    left = sa.exists().where(letters.c.system_id == system_id, IS_UNDER_WAY)
     stopping = (systems.c.id == system_id, systems.c.status == SystemStatus.STOPPING)
     c.execute(systems.update().where(*stopping, ~left).values(status=SystemStatus.STOPPED, updated_at=now()))
 
@@ -161,7 +178,7 @@ def counts(c: Connection, system_id: str, status: MessageStatus) -> dict[str, in
     """How many messages of a status the entities have, by their ids."""
     query = (
         sa.select(letters.c.entity_id, sa.func.count())
-        .where(letters.c.system_id == system_id, letters.c.status == status)
+        .where(letters.c.system_id == system_id, has_status(status))
         .group_by(letters.c.entity_id)
     )
     return {row[0]: row[1] for row in c.execute(query)}
@@ -177,23 +194,24 @@ def letter(c: Connection, system_id: str, message_id: str) -> Letter:
 
 
 def following(c: Connection, message_id: str) -> list[Letter]:
-    """All that a message has caused, at any depth, oldest first."""
+    """What a message has caused, at any depth, oldest first: as much as is shown at once."""
     caused = sa.select(letters.c.id).where(letters.c.cause_id == message_id).cte("caused", recursive=True)
     caused = caused.union_all(sa.select(letters.c.id).join(caused, letters.c.cause_id == caused.c.id))
-    query = sa.select(*_LETTER).where(letters.c.id.in_(sa.select(caused.c.id)))
-    rows = c.execute(query.order_by(letters.c.created_at, letters.c.id).limit(MOST_FOLLOWING))
-    return [_letter(row) for row in rows]
+    # The limit is here, where no more is looked for than it takes: a million may have followed.
+    first = sa.select(caused.c.id).limit(MOST_FOLLOWING)
+    query = sa.select(*_LETTER).where(letters.c.id.in_(first))
+    shown = within_bytes(query, _LARGE, ("created_at", "id"), c.dialect.name, oldest_first=True)
+    return [_letter(row) for row in filled(c.execute(shown).all())]
 
 
 def dead_letters(
     c: Connection, system_id: str, *, limit: int = 20, cursor: str | None = None
 ) -> Page[Letter]:
     """What could not be delivered, newest first."""
-    query = sa.select(*_LETTER).where(
-        letters.c.system_id == system_id, letters.c.status == MessageStatus.DEAD
-    )
+    query = sa.select(*_LETTER).where(letters.c.system_id == system_id, has_status(MessageStatus.DEAD))
     query, values = _from_cursor(query, letters, cursor)
-    rows = c.execute(_newest(query, letters, limit), values).all()
+    newest = within_bytes(_newest(query, letters, limit), _LARGE, ("created_at", "id"), c.dialect.name)
+    rows = c.execute(newest, values).all()
     return Page.of(rows, limit, _letter, lambda row: (row.created_at, row.id))
 
 
@@ -206,6 +224,7 @@ class Context:
     system: System
     entities: Sequence[Entity]
     waiting: Mapping[str, int]
+    """How many messages wait, by entity, where a channel picks by that."""
     run: Run | None
     sent: Sequence[Mapping[str, Any]]
     """What the worker has sent, if its run has succeeded."""
@@ -231,9 +250,17 @@ def context(c: Connection, message_id: str) -> Context | None:
         query = sa.select(run_sends.c.sent).where(run_sends.c.run_id == run.id)
         sent = c.execute(query).scalar_one_or_none() or []
         written = messages.of_state(c, run.output_state_id)
-    waiting = counts(c, system.id, MessageStatus.WAITING)
+    waiting = counts(c, system.id, MessageStatus.WAITING) if _picks_by_load(system) else {}
     late = c.execute(IS_LATE, {"message": message_id}).scalar_one()
     return Context(found, entity, system, of_system, waiting, run, sent, written, bool(late))
+
+
+def _picks_by_load(system: System) -> bool:
+    """Whether a channel leads to one of several entities."""
+    return any(
+        channel["to"] is None and channel["pick"] in (None, Pick.ANY)
+        for channel in system.definition["channels"]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +342,8 @@ def _newest(query: sa.Select[Any], table: sa.Table, limit: int) -> sa.Select[Any
 
 def _system(row: Any) -> System:
     values = row._mapping
-    return System(**{**_named(System, values), "status": SystemStatus(values["status"])})
+    decoded = {"status": SystemStatus(values["status"]), "definition": values["definition"] or {}}
+    return System(**{**_named(System, values), **decoded})
 
 
 def _entity(row: Any) -> Entity:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from runtime.store.tables import Id, Json, Time, metadata
+from runtime.systems.model import MessageStatus
 
 systems = sa.Table(
     "systems",
@@ -62,6 +63,8 @@ def _partial(name: str, *columns: str, where: str) -> sa.Index:
     return sa.Index(name, *columns, postgresql_where=text, sqlite_where=text)
 
 
+_UNDER_WAY = "status IN ('held', 'waiting', 'working')"
+
 letters = sa.Table(
     "system_messages",
     metadata,
@@ -90,7 +93,9 @@ letters = sa.Table(
     sa.Index("ix_system_messages_list", "system_id", "created_at", "id"),
     sa.Index("ix_system_messages_number", "entity_id", "number", unique=True),
     sa.Index("ix_system_messages_cause", "cause_id"),
-    sa.Index("ix_system_messages_correlation", "correlation_id"),
+    _partial("ix_system_messages_under_way", "system_id", where=_UNDER_WAY),
+    _partial("ix_system_messages_correlation", "correlation_id", where=_UNDER_WAY),
+    _partial("ix_system_messages_held_to", "entity_id", "id", where="status = 'held'"),
     _partial("ix_system_messages_waiting", "entity_id", "number", where="status = 'waiting'"),
     _partial("ix_system_messages_working", "entity_id", where="status = 'working'"),
     _partial("ix_system_messages_held", "sender_id", "id", where="status = 'held'"),
@@ -98,7 +103,15 @@ letters = sa.Table(
     _partial("ix_system_messages_dead", "system_id", "created_at", "id", where="status = 'dead'"),
 )
 
-IS_HELD: sa.ColumnElement[bool] = letters.c.status == sa.literal_column("'held'")
-IS_WAITING: sa.ColumnElement[bool] = letters.c.status == sa.literal_column("'waiting'")
-IS_WORKING: sa.ColumnElement[bool] = letters.c.status == sa.literal_column("'working'")
-"""Literals, so that the partial indexes apply."""
+
+def has_status(status: MessageStatus) -> sa.ColumnElement[bool]:
+    """That a message has a status: a literal, so that the partial indexes apply."""
+    return letters.c.status == sa.literal_column(f"'{status.value}'")
+
+
+IS_HELD = has_status(MessageStatus.HELD)
+IS_WAITING = has_status(MessageStatus.WAITING)
+IS_WORKING = has_status(MessageStatus.WORKING)
+IS_UNDER_WAY: sa.ColumnElement[bool] = letters.c.status.in_(
+    [sa.literal_column(f"'{status}'") for status in ("held", "waiting", "working")]
+)

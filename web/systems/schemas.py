@@ -77,7 +77,10 @@ class Entity(Input):
         allow_none=True,
         metadata=says("JSON Schema of the bodies that it sends"),
     )
-    entry = Flag(load_default=False, metadata=says("messages come to it from outside"))
+    entry = Flag(
+        load_default=False,
+        metadata=says("messages come to it from outside, so the check asks for no channel to it"),
+    )
 
 
 class Channel(Input):

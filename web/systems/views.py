@@ -95,7 +95,10 @@ def stop_system(given: dict[str, Any], system_id: str) -> Response:
 @views.arguments(schemas.NewSystemMessage)
 @views.response(202, schemas.MESSAGE)
 def send_to_entity(given: dict[str, Any], system_id: str) -> Response:
-    """Send a message to an entity. 409 if the system is stopped, 429 if the mailbox is full."""
+    """Send a message to an entity. 409 if the system is stopped, 429 if the mailbox is full.
+
+    And 429 where 10,000 messages of the system are under way.
+    """
     body = {"content": given["body"]["content"], "data": given["body"]["data"]}
     accepted, entities = _systems().send(
         auth.current_user(), system_id, **{**given, "kind": Kind(given["kind"]), "body": body}
@@ -106,7 +109,7 @@ def send_to_entity(given: dict[str, Any], system_id: str) -> Response:
 @views.route("/<id:system_id>/messages/<id:message_id>")
 @views.response(200, schemas.STORY)
 def get_system_message(system_id: str, message_id: str) -> Response:
-    """A message, and all that it has caused, oldest first; 1,000 messages at most."""
+    """A message, and all that it has caused, oldest first; 1,000 messages and 16 MiB at most."""
     system = _found(system_id)
 
     def read(c: Connection) -> dict[str, Json]:

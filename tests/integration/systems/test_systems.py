@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from runtime.errors import TooMany, WorkerUnavailable
 from runtime.model import RunError, RunStatus
 from runtime.outboxes import outbox_of
-from runtime.systems import passing, routing
+from runtime.store import page, tables, threads
+from runtime.systems import mailboxes, passing, routing
+from runtime.systems.service import Systems
 from tests.support.newsroom import Newsroom, an, channel, echo, end, send
 from tests.support.web import Client
 from web.core import Core
@@ -388,6 +392,89 @@ def test_a_system_is_deleted_with_all_that_it_has(ada: Client, core: Core, bob: 
     assert ada.get(f"{room.path}/messages/{first}").status_code == 404
     assert ada.get(f"/api/runs/{run_id}").status_code == 404
     room.follow()
+
+
+@pytest.mark.databases
+def test_the_threads_of_sub_runs_are_deleted_with_their_system(ada: Client, core: Core) -> None:
+    room = Newsroom(ada, core, an("a"))
+    threads_of = tables.threads.c
+
+    def left(c: sa.Connection) -> set[str | None]:
+        is_left = (threads_of.called_from.is_not(None), threads_of.deleted_at.is_(None))
+        return set(c.execute(sa.select(threads_of.title).where(*is_left)).scalars())
+
+    def call(c: sa.Connection) -> None:
+        own = c.execute(sa.select(tables.threads).where(threads_of.title == "newsroom: a")).one()
+        of = {"workspace_id": own.workspace_id, "user_id": own.user_id}
+        threads.create(c, **of, title="sub-run", called_from=own.id)
+
+    core.database.write(call)
+    assert core.database.read(left) == {"newsroom", "newsroom: a", "sub-run"}
+    assert ada.delete(room.path).status_code == 204
+    assert core.database.read(left) == set()
+
+
+def tasks(core: Core) -> dict[str, int]:
+    """How many tasks of systems there are, by kind."""
+    kind = tables.outbox.c.kind
+    query = sa.select(kind, sa.func.count()).where(kind.startswith("system_")).group_by(kind)
+    return {row[0]: row[1] for row in core.database.read(lambda c: c.execute(query).all())}
+
+
+@pytest.mark.databases
+@pytest.mark.parametrize(
+    "error", [TooMany(), WorkerUnavailable("parrot", "asleep")], ids=["full", "no worker"]
+)
+def test_what_cannot_be_handled_now_is_tried_by_one_task(
+    ada: Client, core: Core, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    room = Newsroom(ada, core, an("a"))
+    for number in range(3):
+        room.told("a", str(number), "read")
+    with monkeypatch.context() as patch:
+        patch.setattr(Systems, "_begin", refuse)
+        room.follow()
+        outbox_of(core).handle_due()
+        assert tasks(core) == {"system_again": 1, "system_expired": 3}
+
+    assert room.play() == ["None>a 0", "None>a 1", "None>a 2"]
+    room.follow()
+    assert tasks(core) == {}  # those of deadlines are gone, too
+    assert core.database.read(lambda c: c.execute(sa.select(tables.run_sends)).all()) == []
+
+
+@pytest.mark.databases
+def test_a_system_takes_no_more_from_outside_than_it_can_hold(
+    ada: Client, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailboxes, "MOST_UNDER_WAY", 2)
+    room = Newsroom(ada, core, an("a"), an("b"))
+    for name in "ab":
+        room.told(name, "x", "read")
+
+    assert room.tell("a", "more").status_code == 429
+    room.play()
+    assert room.tell("a", "more").status_code == 202
+
+
+@pytest.mark.databases
+def test_what_is_shown_of_messages_has_a_bound_in_bytes(
+    ada: Client, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Newsroom(ada, core, an("a"))
+    first = room.told("a", "go", "read")
+    lost = [send("nobody", f"{number}".ljust(1000)) for number in range(5)]
+    room.play(lambda _: ("", lost))
+    monkeypatch.setattr(page, "PAGE_BYTES", 2500)
+
+    assert [one["body"]["content"][0] for one in room.story(first)[1]] == ["0", "1", "2"]
+    newest = ada.get(f"{room.path}/dead-letters").json
+    assert [one["body"]["content"][0] for one in newest["items"]] == ["4", "3", "2"]
+    older = ada.get(f"{room.path}/dead-letters?cursor={newest['next']}").json
+    assert [one["body"]["content"][0] for one in older["items"]] == ["1", "0"]
 
 
 def test_a_definition_with_errors_is_not_started(ada: Client) -> None:

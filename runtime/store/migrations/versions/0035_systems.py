@@ -56,7 +56,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, and the threads of entities."""
+    """Drop them, and the threads of entities and of their sub-runs."""
+    op.execute("DELETE FROM threads WHERE called_from IN (SELECT thread_id FROM system_entities)")
     op.execute("DELETE FROM threads WHERE called_from IN (SELECT thread_id FROM systems)")
     for table in ("system_messages", "system_correlations", "system_entities", "systems", "run_sends"):
         op.drop_table(table)
@@ -118,16 +119,18 @@ def _create_messages() -> None:
     op.create_index("ix_system_messages_list", name, ["system_id", "created_at", "id"])
     op.create_index("ix_system_messages_number", name, ["entity_id", "number"], unique=True)
     op.create_index("ix_system_messages_cause", name, ["cause_id"])
-    op.create_index("ix_system_messages_correlation", name, ["correlation_id"])
-    for status, columns in (
-        ("waiting", ["entity_id", "number"]),
-        ("working", ["entity_id"]),
-        ("held", ["sender_id", "id"]),
-        ("dead", ["system_id", "created_at", "id"]),
+    under_way = "status IN ('held', 'waiting', 'working')"
+    for index, columns, rows in (
+        ("under_way", ["system_id"], under_way),
+        ("correlation", ["correlation_id"], under_way),
+        ("waiting", ["entity_id", "number"], "status = 'waiting'"),
+        ("working", ["entity_id"], "status = 'working'"),
+        ("held", ["sender_id", "id"], "status = 'held'"),
+        ("held_to", ["entity_id", "id"], "status = 'held'"),
+        ("dead", ["system_id", "created_at", "id"], "status = 'dead'"),
+        ("race", ["race_id"], "race_id IS NOT NULL"),
     ):
-        where = sa.text(f"status = '{status}'")
+        where = sa.text(rows)
         op.create_index(
-            f"ix_system_messages_{status}", name, columns, postgresql_where=where, sqlite_where=where
+            f"ix_system_messages_{index}", name, columns, postgresql_where=where, sqlite_where=where
         )
-    where = sa.text("race_id IS NOT NULL")
-    op.create_index("ix_system_messages_race", name, ["race_id"], postgresql_where=where, sqlite_where=where)
