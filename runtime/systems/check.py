@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain
 from typing import Protocol
 
 import orjson
@@ -71,8 +71,9 @@ def check(definition: Definition, workers: Workers) -> list[Problem]:
         _ways_in(definition),
         _cycles(definition),
     )
-    problems = list(islice(chain(found, _in_time(slow)), MOST_PROBLEMS))
-    return sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)
+    # Sorted before they are cut: as many warnings as that must not hide an error.
+    problems = sorted(chain(found, _in_time(slow)), key=lambda one: one.severity is not Severity.ERROR)
+    return problems[:MOST_PROBLEMS]
 
 
 def _in_time(found: Iterator[Problem | None]) -> Found:
@@ -158,8 +159,8 @@ def _cycles(definition: Definition) -> Found:
     entries = [entity.name for entity in definition.entities if entity.entry]
     places = {entity.name: place for place, entity in enumerate(definition.entities)}
     for cycle in cycles.cycles(asks):
-        members = sorted(cycle, key=places.__getitem__)
-        inner = {name: [to for to in asks.get(name, ()) if to in cycle] for name in members}
+        members, inside = sorted(cycle, key=places.__getitem__), set(cycle)
+        inner = {name: [to for to in asks.get(name, ()) if to in inside] for name in members}
         closing = [(sender, to, asks[sender][to]) for sender, to in cycles.closing_edges(inner, entries)]
         yield _query_cycle(members, closing, definition.limits.hops)
 

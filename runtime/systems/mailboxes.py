@@ -172,13 +172,14 @@ def settle(
         c.execute(tip.values(tip_state_id=end.tip_state_id))
     if found.letter.run_id is not None:
         c.execute(run_sends.delete().where(run_sends.c.run_id == found.letter.run_id))
-    _send(c, found, outgoing)
+    status = store.status_of(c, found.system.id)
+    _send(c, found, outgoing, is_stopped=status is SystemStatus.STOPPED)
     _forget_deadline(c, found.letter.correlation_id)
     if expected is MessageStatus.WAITING:
         _release_held(c, found.entity)
     elif expected is MessageStatus.HELD and found.letter.sender_id is not None:
         outbox.put(c, ARRIVED, f"{found.letter.id}:sender", {"entity_id": found.letter.sender_id})
-    if store.status_of(c, found.system.id) is SystemStatus.STOPPING:
+    if status is SystemStatus.STOPPING:
         store.note_drained(c, found.system.id)
     return True
 
@@ -202,11 +203,10 @@ def _forget_deadline(c: Connection, correlation_id: str) -> None:
         outbox.forget(c, [(EXPIRED, correlation_id)])
 
 
-def _send(c: Connection, found: Context, outgoing: Sequence[Outgoing]) -> None:
+def _send(c: Connection, found: Context, outgoing: Sequence[Outgoing], *, is_stopped: bool) -> None:
     definition = Definition.decode(found.system.definition)
     most_hops = definition.limits.hops or MOST_HOPS
     left = _count(c, found.letter.correlation_id, outgoing, definition.limits.messages or MOST_MESSAGES)
-    is_stopped = store.status_of(c, found.system.id) is SystemStatus.STOPPED
     told: set[str] = set()
     for one in outgoing:
         if left < 0 and not one.error:
@@ -329,7 +329,7 @@ def let_one_pass(c: Connection, system_id: str) -> bool:
         return False
     _lock_entities(c, members)
     waits = _waits(c, system_id)
-    for circle in _circles(waits):
+    for circle in map(set, _circles(waits)):
         inner = [row for row in waits if row.sender_id in circle and row.entity_id in circle]
         oldest = min(inner, key=lambda row: row.id)
         if oldest.entity_id in members:

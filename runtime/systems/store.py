@@ -139,8 +139,10 @@ def stop(c: Connection, workspace_id: str, system_id: str, *, drain: bool) -> tu
     _lock_system(c, system_id)
     system = get(c, workspace_id, system_id)
     if system.status is not SystemStatus.STOPPED:
-        _setstatus_of(c, system_id, SystemStatus.STOPPING if drain else SystemStatus.STOPPED)
-        note_drained(c, system_id)
+        status = SystemStatus.STOPPING if drain else SystemStatus.STOPPED
+        c.execute(systems.update().where(systems.c.id == system_id).values(status=status, updated_at=now()))
+        if drain:
+            note_drained(c, system_id)
     return get(c, workspace_id, system_id), cancelled
 
 
@@ -322,10 +324,6 @@ def comes_again(error: Exception) -> bool:
 def status_of(c: Connection, system_id: str) -> SystemStatus:
     """What a system does."""
     return SystemStatus(c.execute(sa.select(systems.c.status).where(systems.c.id == system_id)).scalar_one())
-
-
-def _setstatus_of(c: Connection, system_id: str, status: SystemStatus) -> None:
-    c.execute(systems.update().where(systems.c.id == system_id).values(status=status, updated_at=now()))
 
 
 def _from_cursor(

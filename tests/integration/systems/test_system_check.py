@@ -182,9 +182,11 @@ def test_schemas_that_do_not_fit_are_found_unless_the_body_is_changed(
 
 
 def test_as_many_problems_are_told_as_anybody_reads(ada: Client) -> None:
-    found = problems(ada, *(an(f"e{number}", worker_id="nobody") for number in range(200)))
+    warned = [an(f"e{number}") for number in range(check.MOST_PROBLEMS)]
+    found = problems(ada, *warned, an("last", worker_id="nobody"))
 
     assert len(found) == check.MOST_PROBLEMS
+    assert (found[0]["code"], found[0]["severity"]) == ("unknown_worker", "error")
 
 
 def test_a_definition_of_another_form_is_refused(ada: Client) -> None:
