@@ -71,7 +71,10 @@ class Outbox:
         while time.monotonic() < ends_at and self._database.read(outbox.is_due, self._handlers):
             tasks = self._database.write(outbox.take, self._handlers)
             away: Unavailable | None = None
-            for task in tasks:
+            for number, task in enumerate(tasks):
+                if number and time.monotonic() > ends_at:
+                    self._database.change(outbox.put_back, task, 0.0, "It was left to the next round.")
+                    continue
                 try:
                     handled += self._handle(task)
                 except Unavailable as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -105,6 +106,19 @@ def test_a_round_ends_when_its_time_is_over(database: Database) -> None:
 
     assert Outbox(database, {"greet": Greeter()}).handle_due(0) == 0
     assert stored(database) == ["ada"]  # the next round carries it out
+
+
+def test_what_a_round_has_no_time_for_is_left_to_the_next_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ada", "bob", "cyd"):
+        put(database, name)
+    times = iter([0.0, 0.0, 9.0, 9.0, 9.0])  # the first one takes nine seconds
+    monkeypatch.setattr("runtime.dispatch.outbox.time", SimpleNamespace(monotonic=lambda: next(times)))
+
+    assert Outbox(database, {"greet": Greeter()}).handle_due(5) == 1
+    assert len(stored(database)) == 2
+    assert {task.tries for task in database.write(outbox.take, ["greet"])} == {1}  # the first try
 
 
 def test_a_task_is_not_due_before_its_delay_is_over(database: Database) -> None:
