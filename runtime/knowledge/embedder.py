@@ -70,7 +70,13 @@ class Embedder:
         now = time.monotonic()
         if now < max(self._until, self._reconciled_at):
             return
-        if not self._database.write(embeddings.note_missing, self._endpoint.name):
+        if self._database.read(embeddings.are_wanted):
+            return  # what waits may be all that is missing
+        name = self._endpoint.name
+        found = self._database.read(embeddings.missing, name)
+        if found:
+            self._database.write(embeddings.note_documents, name, found)
+        else:
             self._reconciled_at = now + _RECONCILED
 
     def embed_some(self) -> bool:

@@ -84,9 +84,13 @@ def note_model(c: Connection, model: str) -> bool:
     return bool(found)
 
 
-def note_missing(c: Connection, model: str) -> bool:
-    """Have some documents embedded that have passages without a vector of this model; whether there may be
-    more.
+def are_wanted(c: Connection) -> bool:
+    """Whether there are tasks that have something embedded."""
+    return bool(c.execute(sa.select(sa.exists().where(outbox_table.c.kind == EMBED))).scalar())
+
+
+def missing(c: Connection, model: str) -> list[str]:
+    """The ids of some documents that have passages without a vector of this model.
 
     They were added by a process of another model, or that has put its vectors in the place of those. What a
     later model has taken over is left to it.
@@ -101,10 +105,13 @@ def note_missing(c: Connection, model: str) -> bool:
         .where(not_of_another, embeddings.c.passage_id.is_(None))
         .limit(_AT_ONCE)
     )
-    some = found.scalars().all()
-    for document_id in some:
+    return list(found.scalars())
+
+
+def note_documents(c: Connection, model: str, document_ids: Sequence[str]) -> None:
+    """Have these documents embedded."""
+    for document_id in document_ids:
         _put(c, model, {"document_id": document_id})
-    return len(some) == _AT_ONCE
 
 
 def forget_tasks(c: Connection) -> None:
@@ -119,8 +126,7 @@ def note_source(c: Connection, model: str, source_id: str, after: str | None) ->
     if after is not None:
         query = query.where(documents.c.id > after)
     some = c.execute(query.order_by(documents.c.id).limit(_AT_ONCE)).scalars().all()
-    for document_id in some:
-        _put(c, model, {"document_id": document_id})
+    note_documents(c, model, some)
     if len(some) == _AT_ONCE:
         _put(c, model, {"source_id": source_id, "after": some[-1]})
 

@@ -21,6 +21,8 @@ LEAST = 10_000
 """Vectors of a workspace; fewer are compared one by one, which misses none."""
 _LOOKED_AT = 100
 """Vectors of which the nearest are chosen at each step: more of them miss less, and take longer."""
+_MOST_DIMENSIONS = 4_000
+"""Of vectors in an index of ``halfvec``, see the documentation of pgvector."""
 _FUNCTION = """
 CREATE OR REPLACE FUNCTION knowledge_halfvec(stored bytea) RETURNS halfvec
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 100000
@@ -63,6 +65,11 @@ def build(c: Connection, model: str) -> int:
     length = c.execute(has.limit(1)).scalar()
     if length is None:
         return 0
+    if length // 2 > _MOST_DIMENSIONS:
+        raise ConfigurationError(
+            f"pgvector's index takes {_MOST_DIMENSIONS:,} dimensions at most, not {length // 2:,}: "
+            "set BRANCHLINE_EMBEDDINGS_DIMENSIONS where the model can be asked for fewer."
+        )
     name = name_of(model, length // 2)
     valid = "SELECT indexrelid::regclass::text, indisvalid FROM pg_index"
     found = c.execute(sa.text(f"{valid} WHERE indexrelid::regclass::text LIKE '{_ALL}%'")).all()

@@ -224,7 +224,8 @@ ANSWER = outputs.wrapped(
         Vectors,
         metadata=says(
             "whether passages were found by what they mean, too: `used`; `none`: no embeddings endpoint is "
-            "configured; `unavailable`: it has not answered in time"
+            "configured; `unavailable`: it has not answered as it should in time, or there are too many "
+            "vectors to compare"
         ),
     ),
 )

@@ -157,22 +157,17 @@ def take_queued(c: Any, run: Attempt) -> None:
         messages.place(c, queued_messages.in_tree(message, run.run, position))
 
 
+@pytest.mark.parametrize(
+    "now",
+    ["The key of the safe is under the mat", "The key is under the mat. A cat eats mice"],
+    ids=["another", "grown"],
+)
 def test_what_has_taken_the_place_of_a_cited_passage_is_not_read(
-    app: Flask, library: Library, core: Core
+    app: Flask, library: Library, core: Core, now: str
 ) -> None:
     client, run = subject(app, library.client, core)
     run.say("Mice [1], and they purr [2].", data=library.cited(1, 0))
-    library.add(CATS.replace("A cat eats mice", "The key of the safe is under the mat"))
-
-    assert [one["position"] for one in library.read(client).json["items"]] == [0]
-
-
-def test_a_passage_that_has_grown_is_not_the_one_that_was_cited(
-    app: Flask, library: Library, core: Core
-) -> None:
-    client, run = subject(app, library.client, core)
-    run.say("Mice [1], and they purr [2].", data=library.cited(1, 0))
-    library.add(CATS.replace("A cat eats mice", "The key is under the mat. A cat eats mice"))
+    library.add(CATS.replace("A cat eats mice", now))
 
     assert [one["position"] for one in library.read(client).json["items"]] == [0]
 
