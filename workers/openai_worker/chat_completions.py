@@ -26,7 +26,7 @@ def answer(run: Run, client: openai.OpenAI, model: str) -> Iterator[str]:
     request = _request(run, client, model)
     with _going_on(run, client, request) if text else stream_of(client, **request) as stream:
         # What a model thinks before it goes on with an answer is no part of the conversation.
-        said = ChatAnswer(run, stream, client.base_url.host, thoughts=not text)
+        said = ChatAnswer(run, stream, client.base_url.host, thoughts=not text, continues=bool(text))
         yield from go_on(text, said.pieces())
         if said.usage:
             run.usage(**said.usage)

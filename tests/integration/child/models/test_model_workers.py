@@ -198,10 +198,13 @@ def test_a_model_that_goes_on_thinks_for_itself(model: FakeModel, say: Any) -> N
     assert text(said) == "a time"
     assert [message["role"] for message in model.requests[0]["messages"]] == ["user", "assistant", "user"]
 
+    model.answer = lambda: iter(of_openai("<think>hm</think>\n\n", "\na time"))
+    assert text(say("openai_worker", HELLO, lost={"open": [SAID]})) == "\na time"
+
     model.answer = lambda: iter(of_anthropic("\n", "a time"))
     said = say("anthropic_worker", HELLO, lost={"earlier": [THOUGHT], "open": [SAID]}, thinking=True)
     assert text(said) == "\na time"
-    assert "thinking" not in model.requests[1]
+    assert "thinking" not in model.requests[-1]
 
 
 def test_anthropic_goes_on_with_half_an_answer(model: FakeModel, say: Any) -> None:
