@@ -138,6 +138,12 @@ def test_files_are_added_with_an_error_for_each_that_fails_and_removed_again(vis
         expect(problem).to_have_text("old.pdf It is broken: Stream has ended unexpectedly.")
         expect(tab.get_by_role("link", name="leases.md")).to_be_visible()
     assert axe(page) == []
+    search = page.get_by_role("searchbox", name="Search this source")
+    search.fill("renews")
+    expect(page.get_by_role("region", name="Found passages").locator("mark")).to_have_count(1)
+    expect(adding).to_be_hidden()
+    search.press("Escape")
+    expect(uploads).to_have_count(1)  # a search takes away nothing that is being added
     uploads.get_by_role("button", name="Dismiss a.png").click()
     expect(uploads).to_have_count(0)
     page.get_by_role("button", name="Try again").click()

@@ -1,12 +1,12 @@
 import { api } from '@branchline/client/api/calls';
 import { ACTIVE_STATUSES, type Ingestion, type Run } from '@branchline/client/api/types';
 import { followRun } from '@branchline/client/thread/runProgress';
-import { useQuery } from '@tanstack/react-query';
 import { MessageSquare, RotateCw, Square } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { Link } from 'wouter';
 import { threadPath } from '../navigation/routes';
 import { queueText } from '../runs/queueText';
+import { useWaitingRun } from '../runs/useWaitingRun';
 import { documentsChanged, knowledgeChanged, useIngestions } from '../stores/knowledge';
 import { useSession } from '../stores/session';
 import { Button } from '../ui/Button';
@@ -39,7 +39,7 @@ export function Ingestions({ sourceId }: { sourceId: string }) {
 /** One that goes on: how far it is, and a button that cancels it. */
 function Active({ run, sourceId }: { run: Run; sourceId: string }) {
   const step = useStep(run, sourceId);
-  const { data } = useQuery({ queryKey: ['queue', run.id], queryFn: () => api.run(run.id), enabled: run.status === 'queued' });
+  const { data } = useWaitingRun(run.id, run.status === 'queued');
   const progress = progressOf(step);
   const text = step ?? (run.status === 'queued' && data?.queue ? queueText(data, data.queue) : 'Working …');
   return (

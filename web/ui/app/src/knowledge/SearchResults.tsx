@@ -31,7 +31,7 @@ export function SearchResults({ q, sourceId }: { q: string; sourceId: string | n
 function summary({ items, vectors }: KnowledgeFound, q: string, sourceId: string | null): string {
   const where = sourceId ? 'of this source ' : '';
   const found = items.length ? `${counted(items.length, 'passage')}, the best first.` : `No passage ${where}${NOTHING[vectors]} “${q}”.`;
-  return vectors === 'unavailable' ? `${found} Only words were compared: the endpoint that embeds questions did not answer in time.` : found;
+  return vectors === 'unavailable' ? `${found} Only words were compared, for meanings could not be.` : found;
 }
 
 const NOTHING: Record<KnowledgeFound['vectors'], string> = { used: 'fits', none: 'has a word of', unavailable: 'has a word of' };

@@ -28,15 +28,13 @@ export function SourcePage({ sourceId, q }: { sourceId: string; q: string }) {
       {error && <Failed error={error} />}
       {source && <p className="quiet">{about(source)}</p>}
       {source && (source.documents > 0 || q) && <SearchField q={q} label="Search this source" />}
-      {q ? (
-        <SearchResults q={q} sourceId={sourceId} />
-      ) : (
-        <>
-          <AddDocuments sourceId={sourceId} />
-          <Ingestions sourceId={sourceId} />
-          <Documents sourceId={sourceId} />
-        </>
-      )}
+      {q && <SearchResults q={q} sourceId={sourceId} />}
+      {/* Not taken away by a search: files may be on their way, and addresses half written. */}
+      <div className="source-parts" hidden={q !== ''}>
+        <AddDocuments sourceId={sourceId} />
+        <Ingestions sourceId={sourceId} />
+        <Documents sourceId={sourceId} />
+      </div>
     </section>
   );
 }

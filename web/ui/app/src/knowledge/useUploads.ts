@@ -54,7 +54,7 @@ export function useUploads(sourceId: string) {
     for (const group of grouped(waiting, MOST_FILES)) {
       const sent: { key: number; file: UploadedFile }[] = [];
       for (const { file, key } of group) {
-        if (signal.aborted) return;
+        if (signal.aborted) break; // what was sent by then is added
         const done = await upload(file, key);
         if (done) sent.push(done);
       }

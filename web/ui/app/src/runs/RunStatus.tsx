@@ -1,9 +1,7 @@
-import { api } from '@branchline/client/api/calls';
 import type { Run } from '@branchline/client/api/types';
 import { cancelRun } from '@branchline/client/thread/actions';
 import type { Node } from '@branchline/client/thread/state';
 import { dispatch } from '@branchline/client/thread/store';
-import { useQuery } from '@tanstack/react-query';
 import { Clock } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { Button } from '../ui/Button';
@@ -13,6 +11,7 @@ import { queueText } from './queueText';
 import { RunFailure } from './RunFailure';
 import { LogDialog } from './RunLog';
 import { useStepCount } from './Steps';
+import { useWaitingRun } from './useWaitingRun';
 
 /** The status of a run that has no text to show for it: queued, working, waiting for input, failed. */
 export function RunStatus({ node, run, isEmpty }: { node: Node; run: Run | undefined; isEmpty: boolean }) {
@@ -26,7 +25,7 @@ export function RunStatus({ node, run, isEmpty }: { node: Node; run: Run | undef
 }
 
 function Queued({ runId }: { runId: string }) {
-  const { data: run, dataUpdatedAt } = useQuery({ queryKey: ['queue', runId], queryFn: () => api.run(runId), refetchInterval: 2500 });
+  const { data: run, dataUpdatedAt } = useWaitingRun(runId);
   useEffect(() => {
     if (run && run.status !== 'queued') dispatch({ type: 'run', run });
   }, [run]);

@@ -10,6 +10,9 @@ const PASSAGES = 50;
 /** Passages that a search shows. */
 const FOUND = 20;
 
+/** Milliseconds after which a source is read again while its passages are embedded. */
+const EMBEDDED_AGAIN = 5000;
+
 const ALWAYS_FRESH = { refetchOnWindowFocus: 'always' } as const;
 const PAGED = { ...ALWAYS_FRESH, initialPageParam: null as string | null, getNextPageParam: (page: Page<unknown>) => page.next };
 
@@ -19,7 +22,14 @@ export function useSources() {
 }
 
 export function useSource(id: string) {
-  return useQuery({ ...ALWAYS_FRESH, queryKey: [KEY, 'source', id], queryFn: () => api.knowledgeSource(id), placeholderData: () => listed(id) });
+  return useQuery({
+    ...ALWAYS_FRESH,
+    queryKey: [KEY, 'source', id],
+    queryFn: () => api.knowledgeSource(id),
+    placeholderData: () => listed(id),
+    // Passages are embedded behind the run that adds them, which no event tells.
+    refetchInterval: ({ state: { data } }) => data !== undefined && data.embedded !== null && data.embedded < data.passages && EMBEDDED_AGAIN,
+  });
 }
 
 /** A source that is in the list, which shows its name while it is read. */
